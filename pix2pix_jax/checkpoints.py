@@ -1,0 +1,118 @@
+"""Checkpoints: the state and its config, in `checkpoints/last` and `checkpoints/best` (Orbax).
+
+The files hold one copy of the state, without a device axis. Saves are synchronous: the step
+donates its buffers, and a save that returns is on disk.
+"""
+
+import json
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from absl import logging
+from etils import epath
+
+from pix2pix_jax.config import Config, from_json, to_json
+from pix2pix_jax.errors import UserError
+
+KINDS = ('last', 'best')
+
+
+class Checkpoints:
+    """The checkpoints of one run; `last` keeps the newest, `best` the lowest eval/l1."""
+
+    def __init__(self, workdir: epath.PathLike, keep: int = 1):
+        """Opens `workdir`/checkpoints, which need not exist; `keep` newest stay in `last`."""
+        root = epath.Path(workdir).expanduser().resolve() / 'checkpoints'
+        # Options that delete are per manager: a best-only and a latest-only policy in one manager
+        # would delete each other's steps.
+        self._managers = {
+            kind: ocp.CheckpointManager(
+                root / kind,
+                options=ocp.CheckpointManagerOptions(
+                    max_to_keep=n, create=False, enable_async_checkpointing=False
+                ),
+                item_names=('state', 'config'),
+            )
+            for kind, n in (('last', keep), ('best', 1))
+        }
+        self._root = root
+
+    def steps(self, kind: str) -> list[int]:
+        """Returns the steps saved as `kind`, in order."""
+        return sorted(self._managers[kind].all_steps())
+
+    def save(self, kind: str, step: int, state: Any, config: Config) -> None:
+        """Saves the state of `step`, unless it is there already."""
+        manager = self._managers[kind]
+        if step in manager.all_steps():
+            return
+        (self._root / kind).mkdir(parents=True, exist_ok=True)
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(_arrays(state)),
+            config=ocp.args.JsonSave(json.loads(to_json(config))),
+        )
+        manager.save(step, args=items, force=True)
+        manager.wait_until_finished()
+
+    def delete_after(self, kind: str, step: int) -> None:
+        """Deletes the checkpoints of later steps, left by a run that was killed."""
+        for later in self.steps(kind):
+            if later > step:
+                self._managers[kind].delete(later)
+
+    def restore_newest(self, target: Any) -> Any | None:
+        """Returns the newest state in `last` that loads, shaped as `target`; None without one."""
+        for step in reversed(self.steps('last')):
+            try:
+                return self.restore('last', step, target)
+            except Exception as error:  # a half-deleted or damaged step; Orbax raises many kinds
+                logging.warning('checkpoint of step %d does not load: %s', step, error)
+        if self.steps('last'):
+            raise UserError(f'{self._root}/last: none of the checkpoints loads', status=1)
+        return None
+
+    def restore(self, kind: str, step: int, target: Any) -> Any:
+        """Returns the state saved at `step`, shaped and placed as `target`."""
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _arrays(target))
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
+        restored = self._managers[kind].restore(step, args=args)['state']
+        return jax.tree.map_with_path(lambda path, _: restored[_name(path)], target)
+
+    def config(self, kind: str, step: int) -> Config:
+        """Returns the config that was saved with the state."""
+        args = ocp.args.Composite(config=ocp.args.JsonRestore())
+        return from_json(json.dumps(self._managers[kind].restore(step, args=args)['config']))
+
+    def find(self, name: str) -> tuple[str, int]:
+        """Returns (kind, step) of a checkpoint called 'last', 'best' or by its step.
+
+        Raises UserError, with what there is, if there is no such checkpoint.
+        """
+        there = {kind: self.steps(kind) for kind in KINDS}
+        if name in KINDS and there[name]:
+            return name, there[name][-1]
+        for kind in KINDS:
+            if name.isdecimal() and int(name) in there[kind]:
+                return kind, int(name)
+        found = [kind for kind in KINDS if there[kind]]
+        found += [str(s) for s in sorted(set(there['last'] + there['best']))]
+        allowed = f'allowed are {" | ".join(found)}' if found else 'there is none yet'
+        why = ''
+        if name == 'best' and found:
+            why = ' (best needs an evaluation on a val split: config.dataset.val_fraction)'
+        raise UserError(f'{self._root}: no checkpoint {name!r}, {allowed}{why}')
+
+    def close(self) -> None:
+        """Releases the managers."""
+        for manager in self._managers.values():
+            manager.close()
+
+
+def _arrays(state: Any) -> dict[str, Any]:
+    """Returns the state as a dict of its arrays by path, the form of the files."""
+    return {_name(path): leaf for path, leaf in jax.tree.leaves_with_path(state)}
+
+
+def _name(path: tuple) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator='/')

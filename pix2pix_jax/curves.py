@@ -1,0 +1,85 @@
+"""A run's metrics as curves: SVG text for its page."""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+PANELS = (  # (title, {metric: label})
+    ('Adversarial losses', {'train/d_loss': 'discriminator', 'train/g_gan': 'generator'}),
+    ('Discriminator on real and generated', {'train/d_real': 'real', 'train/d_fake': 'generated'}),
+    ('L1', {'train/g_l1': 'train', 'eval/l1': 'val'}),
+    ('PSNR (dB)', {'eval/psnr': 'val'}),
+    ('SSIM', {'eval/ssim': 'val'}),
+    ('Learning rate', {'train/learning_rate': ''}),
+)
+NOISY = ('train/d_loss', 'train/d_real', 'train/d_fake', 'train/g_gan', 'train/g_l1')
+COLORS = ('#1f6feb', '#d1495b')
+POINTS = 400  # most drawn of one curve
+
+
+def all_curves(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns an SVG for each panel that `rows`, those of metrics.jsonl, hold values for."""
+    return list(filter(None, (curve(rows, title, labels) for title, labels in PANELS)))
+
+
+def curve(rows: Sequence[Mapping[str, Any]], title: str, labels: Mapping[str, str]) -> str:
+    """Returns an SVG of the metrics in `labels` over the steps; '' where there are no values.
+
+    Long noisy curves are drawn light, with their moving average on top.
+    """
+    series = {name: _series(rows, name) for name in labels}
+    series = {name: points for name, points in series.items() if len(points)}
+    if not series:
+        return ''
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
+
+    # Text stays text: small files, sharp on every screen.
+    with matplotlib.rc_context({'svg.fonttype': 'none', 'font.family': 'sans-serif'}):
+        figure = Figure(figsize=(4.6, 2.8), layout='constrained')
+        axes = figure.add_subplot()
+        for (name, points), color in zip(series.items(), COLORS):
+            _draw(axes, points, name in NOISY, color=color, label=labels[name])
+        axes.set_title(title, fontsize=11)
+        axes.tick_params(labelsize=8)
+        axes.locator_params(nbins=6)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=''))
+        axes.set_xlabel('step', fontsize=8)
+        axes.grid(color='#e5e8ec', linewidth=0.6)
+        axes.spines[['top', 'right']].set_visible(False)
+        if len(labels) > 1:
+            axes.legend(fontsize=8, frameon=False)
+        text = io.StringIO()
+        figure.savefig(text, format='svg', metadata={'Date': None})
+    return re.sub(r'^.*?(?=<svg)', '', text.getvalue(), flags=re.DOTALL)
+
+
+def smooth(values: np.ndarray, span: float) -> np.ndarray:
+    """Returns the exponential moving average of `values` (N,) over about `span` of them."""
+    keep = 1 - 2 / (span + 1)
+    total, weight, result = 0.0, 0.0, np.empty(len(values))
+    for i, value in enumerate(values):
+        total, weight = keep * total + value, keep * weight + 1
+        result[i] = total / weight
+    return result
+
+
+def _series(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
+    """The (step, value) pairs (N,2) of one metric; those that were not finite are left out."""
+    points = [(row['step'], row[name]) for row in rows if row.get(name) is not None]
+    return np.array(points, float).reshape(-1, 2)
+
+
+def _draw(axes: Any, points: np.ndarray, noisy: bool, color: str, label: str) -> None:
+    steps, values = points.T
+    pick = np.unique(np.linspace(0, len(steps) - 1, POINTS).astype(int))
+    if noisy and len(steps) >= 40:
+        axes.plot(steps[pick], values[pick], color=color, alpha=0.25, linewidth=0.8)
+        values = smooth(values, span=len(values) / 20)
+    marker = 'o' if len(steps) < 20 else ''
+    style = {'color': color, 'linewidth': 1.6, 'marker': marker, 'markersize': 3}
+    axes.plot(steps[pick], values[pick], label=label, **style)

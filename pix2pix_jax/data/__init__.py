@@ -1,0 +1,1 @@
+"""From files to batches: sources of pairs, their augmentation, and the pipeline."""

@@ -1,0 +1,106 @@
+"""Paired geometry and value ranges: pure functions on H,W,C arrays.
+
+A pair shares one geometry (crop box and flip), so input and target stay aligned (paper, 6.2).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+
+class Geometry(NamedTuple):
+    """What is cut from an image: `box` (left, top, right, bottom) in its pixels, and a flip."""
+
+    box: tuple[float, float, float, float]
+    flip: bool
+
+
+def whole_image(height: int, width: int) -> Geometry:
+    """Returns the geometry of testing: all of the image, not flipped."""
+    return Geometry((0.0, 0.0, float(width), float(height)), False)
+
+
+def random_geometry(
+    rng: np.random.Generator,
+    height: int,
+    width: int,
+    image_size: tuple[int, int],
+    jitter: float,
+    mirror: bool,
+) -> Geometry:
+    """Draws the paper's jitter for an image of (height, width) pixels (6.2).
+
+    It equals a resize to round(image_size * jitter), a crop of image_size at an integer offset,
+    and with `mirror` a left-right flip with probability 1/2. The three draws are always made, so
+    that switching one off leaves the others as they were.
+    """
+    (top, bottom), (left, right) = (
+        _random_span(rng, source, size, round(size * jitter))
+        for source, size in zip((height, width), image_size)
+    )
+    flip = bool(rng.random() < 0.5)
+    return Geometry((left, top, right, bottom), flip and mirror)
+
+
+def _random_span(rng: np.random.Generator, source: int, size: int, load: int) -> tuple:
+    offset = int(rng.integers(0, load - size, endpoint=True))
+    return offset * source / load, (offset + size) * source / load
+
+
+def apply_geometry(
+    image: np.ndarray, geometry: Geometry, image_size: tuple[int, int], resize: str = 'bicubic'
+) -> np.ndarray:
+    """Cuts and resizes an (H, W, C) image to (*image_size, C), in its own dtype.
+
+    The box is resampled with the pixels around it in reach, as if all of the image had been
+    resized and then cropped. `resize` is 'bicubic' (antialiased where it shrinks) or 'nearest'.
+    """
+    height, width, _ = image.shape
+    if geometry.box != (0, 0, width, height) or (height, width) != tuple(image_size):
+        resample = _nearest if resize == 'nearest' else _bicubic
+        image = resample(image, geometry.box, image_size)
+    return image[:, ::-1] if geometry.flip else image
+
+
+def _nearest(image: np.ndarray, box: tuple, image_size: tuple[int, int]) -> np.ndarray:
+    # Not Pillow's, which sums up float32 steps: where a centre falls on the border of two pixels,
+    # the crop would differ from that of the resized image.
+    left, top, right, bottom = box
+    rows, columns = (
+        (start + (np.arange(size) + 0.5) * (stop - start) / size + 1e-6).astype(int)
+        for start, stop, size in zip((top, left), (bottom, right), image_size)
+    )
+    return image[rows[:, None], columns]
+
+
+def _bicubic(image: np.ndarray, box: tuple, image_size: tuple[int, int]) -> np.ndarray:
+    size = image_size[::-1]
+    if image.dtype == np.uint8 and image.shape[-1] == 3:
+        return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC, box))
+    # Plane by plane: Pillow has no other n-channel images, and it would weigh RGB by alpha.
+    mode = np.uint8 if image.dtype == np.uint8 else np.float32
+    planes = [
+        np.asarray(Image.fromarray(plane.astype(mode)).resize(size, Image.Resampling.BICUBIC, box))
+        for plane in np.moveaxis(image, -1, 0)
+    ]
+    resized = np.stack(planes, axis=-1)
+    if np.issubdtype(image.dtype, np.integer) and mode != np.uint8:
+        limits = np.iinfo(image.dtype)
+        resized = np.clip(np.rint(resized), limits.min, limits.max)
+    return resized.astype(image.dtype)
+
+
+def to_float(image: np.ndarray) -> np.ndarray:
+    """Scales uint8 or uint16 to float32 in [-1, 1]; a float image is in [-1, 1] already."""
+    image = np.asarray(image)
+    if np.issubdtype(image.dtype, np.integer):
+        half = np.float32(np.iinfo(image.dtype).max / 2)
+        return image.astype(np.float32) / half - np.float32(1)
+    return image.astype(np.float32)
+
+
+def to_uint8(image: np.ndarray) -> np.ndarray:
+    """Scales float [-1, 1] to uint8: the inverse of `to_float`, clipped and rounded."""
+    image = np.asarray(image, np.float32)
+    return np.rint((np.clip(image, -1, 1) + 1) * np.float32(127.5)).astype(np.uint8)

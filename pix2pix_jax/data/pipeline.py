@@ -1,0 +1,109 @@
+"""Batches of pairs: `{'input': (B, H, W, Ci), 'target': (B, H, W, Co)}`, float32 in [-1, 1].
+
+A training batch is a function of (seed, step) alone: there is no iterator state to save, and
+a run that goes on may have other workers, hosts and devices.
+"""
+
+import dataclasses
+import functools
+import os
+import signal
+from collections.abc import Iterator
+
+import grain
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict
+
+from pix2pix_jax.data import augment
+from pix2pix_jax.data.sources import Source
+
+Batch = dict[str, np.ndarray]
+
+
+def train_batches(
+    source: Source,
+    config: ConfigDict,
+    start: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
+    """Yields this host's share of the batches `start`, `start + 1`, … without end.
+
+    Every epoch visits every pair once in a new order, with new jitter and mirroring (6.2); a
+    batch may reach into the next epoch. The shares of all hosts together are the batch of one.
+    Raises DataError from `next` where a pair cannot be read.
+    """
+    workers = config.dataset.workers
+    if workers:  # a copy of the cache in every worker would not fit where the cache just did
+        source = dataclasses.replace(source, decoded=())
+    data = grain.MapDataset.source(source).seed(config.seed).shuffle().repeat()
+    data = data.random_map(_augment_fn(config))[process_index::process_count]
+    data = data.batch(config.batch_size // process_count, drop_remainder=True)[start:]
+    threads = min(8, os.cpu_count() or 1)
+    data = data.to_iter_dataset(
+        grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+    )
+    if workers:
+        if not flags.FLAGS.is_parsed():  # grain's workers read a flag
+            flags.FLAGS.mark_as_parsed()
+        options = grain.MultiprocessingOptions(num_workers=workers)
+        data = data.mp_prefetch(options, _leave_interrupts_to_parent)
+        # Copies: what workers send lies in shared memory, which must be free before the exit.
+        return ({key: np.array(image) for key, image in batch.items()} for batch in data)
+    return iter(data)
+
+
+def _leave_interrupts_to_parent(worker_index: int, worker_count: int) -> None:
+    del worker_index, worker_count
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes
+
+
+def _augment_fn(config: ConfigDict):
+    d = config.dataset
+    return functools.partial(
+        _augment,
+        image_size=tuple(config.image_size),
+        jitter=d.jitter,
+        mirror=d.mirror,
+        resize=d.resize,
+    )
+
+
+def _augment(
+    pair: Batch,
+    rng: np.random.Generator,
+    *,
+    image_size: tuple[int, int],
+    jitter: float,
+    mirror: bool,
+    resize: str,
+) -> Batch:
+    height, width, _ = pair['input'].shape
+    geometry = augment.random_geometry(rng, height, width, image_size, jitter, mirror)
+    return _apply(pair, geometry, image_size, resize)
+
+
+def _apply(pair: Batch, geometry: augment.Geometry, image_size: tuple, resize: str) -> Batch:
+    return {
+        key: augment.to_float(augment.apply_geometry(image, geometry, image_size, resize))
+        for key, image in pair.items()
+    }
+
+
+def example(source: Source, i: int, config: ConfigDict) -> Batch:
+    """Returns pair `i` as at test time: (H, W, C) float32 in [-1, 1], resized, no jitter."""
+    pair = source[i]
+    height, width, _ = pair['input'].shape
+    size = tuple(config.image_size)
+    return _apply(pair, augment.whole_image(height, width), size, config.dataset.resize)
+
+
+def eval_batches(
+    source: Source, config: ConfigDict, batch_size: int
+) -> Iterator[tuple[list[int], Batch]]:
+    """Yields (indices, batch) over all pairs in order; the last batch may be short."""
+    for first in range(0, len(source), batch_size):
+        indices = list(range(first, min(first + batch_size, len(source))))
+        pairs = [example(source, i, config) for i in indices]
+        yield indices, {key: np.stack([pair[key] for pair in pairs]) for key in pairs[0]}

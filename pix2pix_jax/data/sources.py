@@ -1,0 +1,366 @@
+"""Folders of image pairs, as sequences of `{'input', 'target'}` arrays.
+
+A pair is one file with A on the left half and B on the right, as the published archives have
+them, or two files of the same name in two folders.
+"""
+
+import collections
+import concurrent.futures
+import dataclasses
+import io
+import math
+import os
+import re
+import sys
+from collections.abc import Iterable
+
+import numpy as np
+import tqdm
+from etils import epath
+from ml_collections import ConfigDict
+from PIL import Image, ImageOps
+
+from pix2pix_jax.data import openmoji
+from pix2pix_jax.errors import DataError, UserError
+
+SPLITS = ('train', 'val', 'test')
+EXTENSIONS = ('.jpg', '.jpeg', '.png', '.webp')
+MODES = {1: 'L', 3: 'RGB', 4: 'RGBA'}
+ARCHIVES = ('facades', 'maps', 'edges2shoes', 'edges2handbags', 'night2day')
+ARCHIVE_URL = 'http://efrosgans.eecs.berkeley.edu/pix2pix/datasets'
+DECODE_FIRST = 5000  # pairs up to which a split is decoded before training starts
+SAMPLE = 64  # pairs whose headers stand for all in reports and estimates
+ROTATED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+
+Pair = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
+class Source:
+    """The pairs of one split, in natural order of their names.
+
+    `source[i]` is {'input': (H, W, Ci), 'target': (H, W, Co)} in the files' own dtype (uint8);
+    it raises DataError where the pair cannot be read or does not fit together.
+    """
+
+    folder: str  # where it was found, for messages
+    names: tuple[str, ...]  # relative path of each pair, without its extension
+    files: tuple[tuple[epath.Path, ...], ...]  # (A|B,) or (A, B) of each pair
+    direction: str  # 'AtoB': A is the input
+    channels: tuple[int, int]  # of input and target
+    decoded: tuple[Pair, ...] = ()  # all pairs, where they are kept in memory
+
+    def __len__(self) -> int:
+        """Returns the number of pairs."""
+        return len(self.names)
+
+    def __repr__(self) -> str:
+        """Names the folder and the number of pairs."""
+        return f'Source({self.folder!r}, {len(self)} pairs)'
+
+    def __getitem__(self, i: int) -> Pair:
+        """Returns pair `i`."""
+        return self.decoded[i] if self.decoded else self._decode(i)
+
+    def _decode(self, i: int) -> Pair:
+        files = self.files[i]
+        if len(files) == 1:
+            images = _halves(_read(files[0]), files[0])
+        else:
+            images = tuple(_read(file) for file in files)
+            if images[0].size != images[1].size:
+                a, b = ('{}x{}'.format(*image.size) for image in images)
+                raise DataError(f'{files[0]} is {a} and {files[1]} is {b}: a pair has one size')
+        if self.direction == 'BtoA':
+            images = images[::-1]
+        arrays = (_to_array(image, n) for image, n in zip(images, self.channels))
+        return dict(zip(('input', 'target'), arrays))
+
+    def size(self, i: int) -> tuple[int, int]:
+        """Returns (height, width) of each image of pair `i`, from the header of its file."""
+        file = self.files[i][0]
+        try:
+            with file.open('rb') as stream, Image.open(stream) as image:
+                width, height = image.size
+                if image.format != 'PNG' and image.getexif().get(0x0112) in ROTATED:
+                    width, height = height, width
+        except Exception as error:  # Pillow raises many kinds
+            raise _unreadable(file, error) from error
+        return height, width // 2 if len(self.files[i]) == 1 else width
+
+
+# ---------------------------------------------------------------- images
+
+
+def _read(file: epath.Path) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(file.read_bytes()))
+        return ImageOps.exif_transpose(image)
+    except Exception as error:  # Pillow raises many kinds
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: epath.Path, error: Exception) -> DataError:
+    if isinstance(error, Image.UnidentifiedImageError):
+        return DataError(f'{file} is not an image: allowed are JPEG, PNG, WebP')
+    return DataError(f'{file} cannot be read: {error}')
+
+
+def _halves(image: Image.Image, file: epath.Path) -> tuple[Image.Image, Image.Image]:
+    width, height = image.size
+    if width % 2:
+        raise DataError(
+            f'{file} is {width} pixels wide: side by side, A|B, the width must be even '
+            '(for A and B in two folders: --config.dataset.layout=two_folders)'
+        )
+    middle = width // 2
+    return image.crop((0, 0, middle, height)), image.crop((middle, 0, width, height))
+
+
+def _to_array(image: Image.Image, channels: int) -> np.ndarray:
+    if image.mode.startswith('I;16'):  # convert() would clip
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    array = np.asarray(image.convert(MODES[channels]))
+    return array.reshape(*array.shape[:2], channels)
+
+
+# ---------------------------------------------------------------- folders
+
+
+def open_splits(config: ConfigDict) -> dict[str, Source]:
+    """Returns the sources of the splits that there are, among 'train', 'val' and 'test'.
+
+    Where there is no val split, `val_fraction` of train is held out for it, chosen by the seed.
+    Raises UserError for a data set that is not named well enough to find, and DataError for
+    folders without pairs or with pairs that do not fit together. Reads no image.
+    """
+    root = _root(config)
+    splits = {}
+    for split in SPLITS:
+        folders = _split_folders(root, split, config.dataset.layout)
+        if folders:
+            splits[split] = _source(folders, config)
+    if not splits:
+        raise DataError(
+            f'{root} has no pairs: needed is train/ (also val/, test/) with A|B side by side, '
+            'or A/train and B/train, trainA and trainB, or train/A and train/B '
+            f'(config.dataset.layout={config.dataset.layout})'
+        )
+    if config.dataset.val_fraction and 'val' not in splits and 'train' in splits:
+        splits['train'], splits['val'] = _hold_out(splits['train'], config)
+    return {split: splits[split] for split in SPLITS if split in splits}
+
+
+def _root(config: ConfigDict) -> epath.Path:
+    name, path = config.dataset.name, config.dataset.path
+    if name == 'openmoji' and not path:
+        return epath.Path(openmoji.prepare(max(config.image_size) or 256))
+    point = '--config.dataset.path=DIR (with train/, val/, test/ in it)'
+    if not path and name in ARCHIVES:
+        raise UserError(
+            f'config.dataset.path is empty: download {ARCHIVE_URL}/{name}.tar.gz, unpack it '
+            f'(tar xzf {name}.tar.gz), and point at its folder with {point}'
+        )
+    if not path:
+        raise UserError(
+            'config.dataset.path is empty, and only openmoji is built in: '
+            f'point at the folder of the pairs with {point}'
+        )
+    root = epath.Path(path).expanduser()
+    if not root.is_dir():
+        what = 'is not a folder' if root.exists() else 'does not exist'
+        raise DataError(f'config.dataset.path={path}: {what}; needed is a folder with train/')
+    return root
+
+
+def _split_folders(root: epath.Path, split: str, layout: str) -> tuple[epath.Path, ...]:
+    """Returns the folder of A|B, or those of A and B, or () where the split is not there."""
+    if layout != 'side_by_side':
+        for a, b in (
+            (root / 'A' / split, root / 'B' / split),
+            (root / f'{split}A', root / f'{split}B'),
+            (root / split / 'A', root / split / 'B'),
+        ):
+            if a.is_dir() and b.is_dir():
+                return a, b
+            if a.is_dir() != b.is_dir():
+                there, missing = (a, b) if a.is_dir() else (b, a)
+                raise DataError(
+                    f'{missing} is missing: there is {there}, and a pair needs both '
+                    '(for A|B in one file: --config.dataset.layout=side_by_side)'
+                )
+    if layout != 'two_folders' and (root / split).is_dir():
+        return (root / split,)
+    return ()
+
+
+def _source(folders: tuple[epath.Path, ...], config: ConfigDict) -> Source:
+    files = [_image_files(folder) for folder in folders]
+    first, last = files[0].keys(), files[-1].keys()
+    if first != last:
+        only_a, only_b = _examples(first - last), _examples(last - first)
+        raise DataError(
+            f'unpaired names: {len(first - last)} only in {folders[0]} ({only_a}), '
+            f'{len(last - first)} only in {folders[1]} ({only_b})'
+        )
+    names = tuple(sorted(first, key=_natural))
+    g = config.generator
+    return Source(
+        folder=' + '.join(map(str, folders)),
+        names=names,
+        files=tuple(tuple(found[name] for found in files) for name in names),
+        direction=config.dataset.direction,
+        channels=(g.input_channels, g.output_channels),
+    )
+
+
+def _image_files(folder: epath.Path) -> dict[str, epath.Path]:
+    """Returns the images of `folder` and the folders in it by relative name, no extension."""
+    found = {}
+    for prefix, path in _walk(folder, ''):
+        name = prefix + path.stem
+        if name in found:
+            raise DataError(f'{found[name]} and {path} have the same name: allowed is one file')
+        found[name] = path
+    if not found:
+        raise DataError(f'{folder} holds no images: allowed are {" ".join(EXTENSIONS)}')
+    return found
+
+
+def _walk(folder: epath.Path, prefix: str) -> Iterable[tuple[str, epath.Path]]:
+    for path in folder.iterdir():
+        if path.name.startswith('.'):
+            continue
+        if path.suffix.lower() in EXTENSIONS:
+            yield prefix, path
+        elif path.is_dir():
+            yield from _walk(path, f'{prefix}{path.name}/')
+
+
+def _natural(name: str) -> tuple:
+    """Sorts a2 before a10."""
+    parts = re.split(r'([0-9]+)', name)
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
+
+
+def _examples(names: Iterable[str]) -> str:
+    names = sorted(names, key=_natural)
+    return ', '.join(names[:3]) + (', …' if len(names) > 3 else '') or 'none'
+
+
+def _hold_out(train: Source, config: ConfigDict) -> tuple[Source, Source]:
+    """Splits train into what stays and what becomes val, by the seed alone."""
+    count = max(1, round(len(train) * config.dataset.val_fraction))
+    if count >= len(train):
+        raise DataError(f'{train.folder} has {len(train)} pairs: too few to hold some out for val')
+    order = np.random.default_rng(config.seed).permutation(len(train))
+    held = set(order[:count].tolist())
+    stays = [i for i in range(len(train)) if i not in held]
+    val = dataclasses.replace(_subset(train, sorted(held)), folder=f'held out of {train.folder}')
+    return _subset(train, stays), val
+
+
+def _subset(source: Source, indices: list[int]) -> Source:
+    return dataclasses.replace(
+        source,
+        names=tuple(source.names[i] for i in indices),
+        files=tuple(source.files[i] for i in indices),
+    )
+
+
+# ---------------------------------------------------------------- before step 0
+
+
+def decode_all(source: Source, config: ConfigDict) -> Source:
+    """Decodes every pair, so that a bad file is named now and not hours into a run.
+
+    Returns the source with its pairs in memory where `dataset.cache` lets them ('auto': where
+    they take at most a quarter of it). More than 5,000 pairs are read lazily, unchecked, unless
+    the cache is 'on'. Raises one DataError for all bad files.
+    """
+    keep = _keeps(source, config)
+    if len(source) > DECODE_FIRST and not keep:
+        return source
+    decoded, errors = [], []
+
+    def decode(i):
+        try:
+            pair = source[i]
+            return pair if keep else None
+        except DataError as error:
+            return error
+
+    pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+    try:
+        results = pool.map(decode, range(len(source)))
+        quiet = not sys.stderr.isatty()
+        for result in tqdm.tqdm(results, 'reading pairs', len(source), False, disable=quiet):
+            (errors if isinstance(result, DataError) else decoded).append(result)
+    finally:
+        pool.shutdown(cancel_futures=True)  # at once after Ctrl-C
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        first = '; '.join(map(str, errors[:3])) + ('; …' if len(errors) > 3 else '')
+        raise DataError(f'{len(errors)} of {len(source)} pairs in {source.folder} are bad: {first}')
+    return dataclasses.replace(source, decoded=tuple(decoded)) if keep else source
+
+
+def _keeps(source: Source, config: ConfigDict) -> bool:
+    if config.dataset.cache == 'auto':
+        memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+        return len(source) <= DECODE_FIRST and _bytes(source) <= memory / 4
+    return config.dataset.cache == 'on'
+
+
+def _bytes(source: Source) -> int:
+    """Estimates what all pairs take in memory."""
+    sizes = _sizes(source)
+    pixels = sum(height * width for height, width in sizes) / len(sizes)
+    return int(len(source) * pixels * sum(source.channels))
+
+
+def _sizes(source: Source) -> list[tuple[int, int]]:
+    """Returns the sizes of a sample; bad files are left to `decode_all`, which names them all."""
+    sizes, error = [], None
+    for i in range(0, len(source), math.ceil(len(source) / SAMPLE)):
+        try:
+            sizes.append(source.size(i))
+        except DataError as bad:
+            error = bad
+    if not sizes:
+        raise error
+    return sizes
+
+
+def found_image_size(source: Source) -> tuple[int, int]:
+    """Returns the most common (height, width), rounded to what a U-Net can take.
+
+    Each side is a multiple, at least 1, of a unit: half the largest power of two in the shorter
+    side, from 16 to 128, so that a pair of 256 stays 256 and one of 600 becomes 640.
+    """
+    ((size, _),) = collections.Counter(_sizes(source)).most_common(1)
+    unit = min(128, max(16, 2 ** int(math.log2(min(size))) // 2))
+    return tuple(unit * max(1, round(side / unit)) for side in size)
+
+
+def report(splits: dict[str, Source], config: ConfigDict) -> list[str]:
+    """Returns lines for a person: pairs and sizes of each split, direction, cache."""
+    lines = []
+    for split, source in splits.items():
+        sizes = _sizes(source)
+        low, high = ('{1}x{0}'.format(*f(sizes, key=math.prod)) for f in (min, max))
+        size = low if low == high else f'{low} to {high}'
+        lines.append(
+            f'{split}: {len(source)} pairs of {size} pixels (width x height), {source.folder}'
+        )
+    first = next(iter(splits.values()))
+    side_by_side = len(first.files[0]) == 1
+    a, b = ('A (left half)', 'B (right half)') if side_by_side else ('A', 'B')
+    source, target = (a, b) if first.direction == 'AtoB' else (b, a)
+    layout = 'side by side' if side_by_side else 'in two folders'
+    lines.append(f'pairs {layout}: input = {source}, target = {target}')
+    size = _bytes(first) / 2**20
+    where = 'kept in memory' if _keeps(first, config) else 'read from disk at every use'
+    lines.append(f'{next(iter(splits))} takes about {size:,.0f} MiB decoded: {where}')
+    return lines

@@ -1,0 +1,63 @@
+"""The errors that a user sees, and the one wrapper that every command runs in.
+
+A user's mistake prints one line on stderr and ends with status 1 (bad data, or some files
+failed) or 2 (a wrong command or config). Everything else is a bug and keeps its traceback.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import flags
+
+DATA_ERROR = 1
+USAGE_ERROR = 2
+
+
+class UserError(Exception):
+    """A mistake of the user's: the message says what is wrong, where, and what is allowed."""
+
+    def __init__(self, message: str, status: int = USAGE_ERROR):
+        """Keeps the one-line `message` and the exit `status` (1: data, 2: command or config)."""
+        super().__init__(' '.join(message.split()))
+        self.status = status
+
+
+class DataError(UserError):
+    """Bad data: a file that is missing, unreadable, or does not fit the others (status 1)."""
+
+    def __init__(self, message: str):
+        """Keeps the one-line `message`; the exit status is 1."""
+        super().__init__(message, DATA_ERROR)
+
+
+class Stopped(Exception):
+    """The run was stopped by a signal; its state is saved. Ends with status 128 + signal."""
+
+    def __init__(self, signal_number: int, message: str):
+        """Keeps the number of the signal and the line that says how to go on."""
+        super().__init__(message)
+        self.status = 128 + signal_number
+
+
+def run_command(main: Callable[[], int | None], argv: Sequence[str] | None = None) -> None:
+    """Parses the absl flags, runs `main`, and exits with its status; the entry of all commands."""
+    flags.FLAGS.set_default('stderrthreshold', 'error')
+    argv = list(sys.argv if argv is None else argv)
+    try:
+        extra = flags.FLAGS(argv)[1:]
+        if extra:
+            raise UserError(f'unexpected argument {extra[0]!r}: options are written --name=value')
+        sys.exit(main() or 0)
+    except flags.Error as error:
+        fail(str(error), USAGE_ERROR)
+    except (UserError, Stopped) as error:
+        fail(str(error), error.status)
+    except KeyboardInterrupt:
+        fail('stopped', 130)
+
+
+def fail(message: str, status: int) -> None:
+    """Prints `message` as one line on stderr and exits with `status`."""
+    line = ' '.join(message.split())
+    print(line if status > USAGE_ERROR else f'error: {line}', file=sys.stderr)
+    sys.exit(status)

@@ -1,0 +1,93 @@
+"""Image metrics: how far a generated image is from the target.
+
+All functions take one pair of float arrays (H,W,C) on [-1, 1] and of one shape, C any, and work
+in float64. An image is judged as a user gets it: pass it through `as_user_gets` first.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pix2pix_jax.data import augment
+
+NAMES = ('l1', 'psnr', 'ssim')
+PSNR_MAX = 100.0  # dB; the formula is infinite for identical images, and a mean must not be
+SSIM_WINDOW = 11  # pixels, of the Gaussian window with sigma 1.5
+RESAMPLES = 1000  # of the bootstrap
+
+
+def as_user_gets(image: np.ndarray) -> np.ndarray:
+    """Returns float32 `image` (H,W,C) rounded to the 256 levels of an 8-bit file, in [-1, 1]."""
+    return augment.to_float(augment.to_uint8(image))
+
+
+def l1(output: np.ndarray, target: np.ndarray) -> float:
+    """Returns the mean |difference| over pixels and channels, in units of [-1, 1]; 0 to 2."""
+    return float(np.mean(np.abs(_difference(output, target))))
+
+
+def psnr(output: np.ndarray, target: np.ndarray) -> float:
+    """Returns 20 log10(2 / rmse) in dB, at most `PSNR_MAX` (where rmse is below 2e-5)."""
+    rmse = np.sqrt(np.mean(_difference(output, target) ** 2))
+    return float(20 * np.log10(2 / max(rmse, 2 * 10 ** (-PSNR_MAX / 20))))
+
+
+def ssim(output: np.ndarray, target: np.ndarray) -> float:
+    """Returns the structural similarity, -1 to 1; NaN for images smaller than its window.
+
+    Wang et al., 2004: Gaussian window of 11x11 pixels with sigma 1.5, population covariance,
+    K1 = 0.01, K2 = 0.03; the mean over all places where the window fits, then over channels.
+    """
+    from skimage.metrics import structural_similarity
+
+    _difference(output, target)
+    if min(output.shape[:2]) < SSIM_WINDOW:
+        return float('nan')
+    return float(
+        structural_similarity(
+            np.asarray(output, np.float64),
+            np.asarray(target, np.float64),
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            data_range=2,
+            channel_axis=-1,
+        )
+    )
+
+
+def evaluate_image(output: np.ndarray, target: np.ndarray) -> dict[str, float]:
+    """Returns {'l1', 'psnr', 'ssim'} of one pair."""
+    return {
+        'l1': l1(output, target),
+        'psnr': psnr(output, target),
+        'ssim': ssim(output, target),
+    }
+
+
+def summarize(per_image: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
+    """Returns {name: {'mean', 'ci95': [lo, hi]}} of the values per image.
+
+    The interval is the percentile bootstrap over images, with a fixed seed. A metric that is NaN
+    for some image becomes {'value': None, 'reason': str}, so that no mean hides left-out images.
+    """
+    return {name: _summary(np.asarray(values, float)) for name, values in per_image.items()}
+
+
+def _summary(values: np.ndarray) -> dict[str, Any]:
+    undefined = int(np.isnan(values).sum())
+    if undefined or not len(values):
+        reason = f'{undefined} of {len(values)} images are smaller than its window'
+        return {'value': None, 'reason': reason if undefined else 'there are no images'}
+    rng = np.random.default_rng(0)
+    n = len(values)
+    means = [values[rng.integers(n, size=n)].mean() for _ in range(RESAMPLES)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return {'mean': float(values.mean()), 'ci95': [float(low), float(high)]}
+
+
+def _difference(output: np.ndarray, target: np.ndarray) -> np.ndarray:
+    if output.shape != target.shape:
+        raise ValueError(f'output is {output.shape} but target is {target.shape}')
+    return np.asarray(output, np.float64) - np.asarray(target, np.float64)

@@ -1,0 +1,138 @@
+"""Measures generated images against their targets and writes what an evaluation's folder holds.
+
+`OUTPUT/{metrics.json, per_image.csv, index.html, images/NAME_{input,output,target}.png}`
+"""
+
+import csv
+import io
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tqdm
+from etils import epath
+
+from pix2pix_jax import files, pages
+from pix2pix_jax.config import Config
+from pix2pix_jax.data import augment, pipeline
+from pix2pix_jax.data.sources import Source
+from pix2pix_jax.evaluation import metrics
+
+KINDS = ('input', 'output', 'target')
+Summary = dict[str, dict[str, Any]]
+PerImage = dict[str, list[float]]
+
+
+def evaluate_source(
+    translator: Callable[[np.ndarray], np.ndarray],
+    source: Source,
+    config: Config,
+    output_dir: epath.PathLike | None = None,
+    *,
+    about: Mapping[str, Any] | None = None,
+    batch_size: int = 1,
+    progress: bool = False,
+) -> tuple[Summary, PerImage]:
+    """Translates all of `source` and measures it; with `output_dir` also writes the report.
+
+    `translator` maps float32 (N,H,W,C) on [-1, 1] to the like; its outputs are judged after
+    rounding to 8 bits. `about` is {'split', 'step', 'checkpoint'}, for the report. Returns
+    (summary, values per image in the order of `source.names`), as `metrics.summarize` says.
+    Raises DataError for a pair that cannot be read.
+    """
+
+    def examples() -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+        for indices, batch in pipeline.eval_batches(source, config, batch_size):
+            outputs = metrics.as_user_gets(translator(batch['input']))
+            for i, *images in zip(indices, batch['input'], outputs, batch['target']):
+                yield source.names[i], dict(zip(KINDS, images))
+
+    return measure(examples(), len(source), output_dir, about=about, progress=progress)
+
+
+def measure(
+    examples: Iterable[tuple[str, Mapping[str, np.ndarray]]],
+    count: int,
+    output_dir: epath.PathLike | None = None,
+    *,
+    about: Mapping[str, Any] | None = None,
+    progress: bool = False,
+) -> tuple[Summary, PerImage]:
+    """Measures `count` (name, {'output', 'target'[, 'input']}) and writes the report.
+
+    Images are float (H,W,C) on [-1, 1]. Returns as `evaluate_source` does.
+    """
+    names, kinds = [], ()
+    per_image = {name: [] for name in metrics.NAMES}
+    shown = progress and sys.stderr.isatty()
+    for name, images in tqdm.tqdm(examples, total=count, disable=not shown, unit='image'):
+        for key, value in metrics.evaluate_image(images['output'], images['target']).items():
+            per_image[key].append(value)
+        names.append(name)
+        kinds = tuple(images)
+        if output_dir is not None:
+            _write_images(epath.Path(output_dir), name, images)
+    summary = metrics.summarize(per_image)
+    if output_dir is not None:
+        about = {'split': None, 'step': None, 'checkpoint': None} | dict(about or {})
+        result = about | {'images': len(names), 'metrics': summary}
+        _write_report(epath.Path(output_dir), result, names, per_image, kinds)
+    return summary, per_image
+
+
+def is_report(folder: epath.PathLike) -> bool:
+    """Whether `folder` holds a report and nothing else, and may be replaced by a new one."""
+    entries = {path.name for path in epath.Path(folder).iterdir()}
+    return entries == {'metrics.json', 'per_image.csv', 'index.html', 'images'}
+
+
+def table(summary: Summary) -> str:
+    """Returns `summary` as text for the console, a line a metric."""
+    rows = pages.metrics_table(summary)
+    return '\n'.join(f'{name:<8}{mean:>10}   {rest}' for name, mean, rest in rows)
+
+
+def _write_images(folder: epath.Path, name: str, images: Mapping[str, np.ndarray]) -> None:
+    for kind, image in images.items():
+        png = files.encode_png(augment.to_uint8(image))
+        files.write_bytes(_image_path(folder, name, kind), png)
+
+
+def _image_path(folder: epath.Path, name: str, kind: str) -> epath.Path:
+    return folder / 'images' / f'{name}_{kind}.png'
+
+
+def _write_report(
+    folder: epath.Path,
+    result: Mapping[str, Any],
+    names: Sequence[str],
+    per_image: PerImage,
+    kinds: Sequence[str],
+) -> None:
+    for name in set(_earlier_names(folder)) - set(names):
+        for kind in KINDS:
+            _image_path(folder, name, kind).unlink(missing_ok=True)
+    files.write_text(folder / 'per_image.csv', _csv(names, per_image))
+    pages.write_evaluation_page(folder, result, names, per_image, kinds)
+    files.write_text(folder / 'metrics.json', json.dumps(result, indent=2) + '\n')
+
+
+def _earlier_names(folder: epath.Path) -> list[str]:
+    """The names in the report that is there already; only their images are ours to delete."""
+    path = folder / 'per_image.csv'
+    if not path.exists():
+        return []
+    return [row['name'] for row in csv.DictReader(io.StringIO(path.read_text())) if row.get('name')]
+
+
+def _csv(names: Sequence[str], per_image: PerImage) -> str:
+    """A row an image; what is not defined for an image stays empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(['name', *per_image])
+    for name, *values in zip(names, *per_image.values()):
+        writer.writerow([name, *('' if math.isnan(v) else repr(v) for v in values)])
+    return text.getvalue()

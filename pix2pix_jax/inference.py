@@ -1,0 +1,98 @@
+"""Trained generators: loading a run, and translating images with it.
+
+The test-time switches exist here once (section 3.3 of the paper): the statistics of the norms,
+dropout on or off, and the number of the sample, which with the seed fixes the dropout mask.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from etils import epath
+
+from pix2pix_jax.checkpoints import Checkpoints
+from pix2pix_jax.config import Config
+from pix2pix_jax.errors import UserError
+from pix2pix_jax.models import create_models
+from pix2pix_jax.optimizers import create_optimizer, create_schedule
+from pix2pix_jax.train_state import create_state
+
+
+class Run(NamedTuple):
+    """A trained generator: the config, and the variables of the checkpoint that was asked for."""
+
+    config: Config
+    step: int
+    checkpoint: str
+    variables: dict[str, Any]
+
+
+def load_run(workdir: epath.PathLike, checkpoint: str = 'last') -> Run:
+    """Loads the generator of a run; `checkpoint` is 'last', 'best' or a step.
+
+    Everything else is read from the checkpoint. Raises UserError if there is no such run.
+    """
+    if not (epath.Path(workdir) / 'config.json').exists():
+        raise UserError(f'--workdir={workdir}: no run there (config.json is missing)')
+    checkpoints = Checkpoints(workdir)
+    kind, step = checkpoints.find(checkpoint)
+    config = checkpoints.config(kind, step)
+    models = create_models(config, jax.default_backend())
+    optimizer = create_optimizer(config.optimizer, create_schedule(config.optimizer, 1))
+    target = jax.eval_shape(functools.partial(create_state, config, models, optimizer))
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), target)
+    state = checkpoints.restore(kind, step, target)
+    checkpoints.close()
+    return Run(config, step, checkpoint, state.generator.variables)
+
+
+class Translator:
+    """A generator as a function of images, with its test-time switches set."""
+
+    def __init__(
+        self,
+        config: Config,
+        variables: dict[str, Any],
+        norm: str = '',
+        dropout: bool | None = None,
+        seed: int | None = None,
+        batch: int = 1,
+    ):
+        """Takes the run's config and the generator's variables.
+
+        `norm` ('image' | 'running'), `dropout` and `seed` replace config.test where given; `batch`
+        images go through the network together, which does not change any of them.
+        """
+        self._variables = variables
+        self._batch = batch
+        seed = config.test.seed if seed is None else seed
+        self._key = jax.random.key(seed)
+        generator = create_models(config, jax.default_backend()).generator
+        apply = functools.partial(
+            generator.apply,
+            train=False,
+            norm_statistics=norm or config.test.norm,
+            noise=config.test.dropout if dropout is None else dropout,
+        )
+        self._apply = jax.jit(lambda variables, x, key: apply(variables, x, rngs={'dropout': key}))
+
+    def update(self, variables: dict[str, Any]) -> None:
+        """Takes newer variables of the same generator, without compiling again."""
+        self._variables = variables
+
+    def __call__(self, inputs: np.ndarray, sample: int = 0) -> np.ndarray:
+        """Translates float32 (N,H,W,Ci) in [-1,1] to (N,H,W,Co) in [-1,1], any N.
+
+        Images of one `sample` share a dropout mask, so a result depends on nothing but its input,
+        the seed and the sample's number.
+        """
+        key = jax.random.fold_in(self._key, sample)
+        outputs = []
+        for start in range(0, len(inputs), self._batch):
+            x = inputs[start : start + self._batch]
+            missing = self._batch - len(x)
+            padded = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x
+            outputs.append(np.asarray(self._apply(self._variables, padded, key))[: len(x)])
+        return np.concatenate(outputs)

@@ -1,0 +1,144 @@
+"""What happens between the steps of a run: log, evaluate, sample, test, save."""
+
+import math
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+from pix2pix_jax import pages, sheets
+from pix2pix_jax.checkpoints import Checkpoints
+from pix2pix_jax.config import Config
+from pix2pix_jax.console import Console
+from pix2pix_jax.data import pipeline
+from pix2pix_jax.data.sources import Source
+from pix2pix_jax.errors import UserError
+from pix2pix_jax.evaluation import report
+from pix2pix_jax.inference import Translator
+from pix2pix_jax.train_state import GanState
+from pix2pix_jax.writers import RunWriter
+
+SHEET_ROWS = 4
+
+
+class Recorder:
+    """Writes a run's folder; one process of the run holds one."""
+
+    def __init__(
+        self,
+        config: Config,
+        workdir: epath.Path,
+        splits: dict[str, Source],
+        checkpoints: Checkpoints,
+        console: Console,
+        state: GanState,
+        command: str,
+    ):
+        """Takes the folder to the step of `state`: whatever a killed run wrote later goes."""
+        self._config, self._workdir, self._command = config, workdir, command
+        self._splits, self._checkpoints, self._console = splits, checkpoints, console
+        step = int(state.step)
+        self._writer = RunWriter(workdir, step)
+        self._writer.write_hparams(config.to_dict())
+        self._translator = Translator(config, state.generator.variables)
+        self._logged = step
+        self._best = math.inf
+        self._restore_best(step, state)
+
+    @property
+    def has_val(self) -> bool:
+        """Whether there is a val split to evaluate on."""
+        return 'val' in self._splits
+
+    def _restore_best(self, step: int, state: GanState) -> None:
+        for kind in ('last', 'best'):
+            self._checkpoints.delete_after(kind, step)
+        evaluated = [(r['eval/l1'], r['step']) for r in self._writer.rows() if 'eval/l1' in r]
+        best, best_step = min(evaluated, default=(math.inf, 0))
+        if best_step == step > 0:  # killed between the two saves of an improvement
+            self._checkpoints.save('best', step, state, self._config)
+        if best_step in self._checkpoints.steps('best'):
+            self._best = best
+
+    def log(self, step: int, metrics: dict[str, float], images_per_s: float) -> None:
+        """Writes the losses of a step; raises UserError if one is not finite."""
+        scalars = {f'train/{k}': v for k, v in metrics.items()}
+        self._writer.write_scalars(step, scalars | {'perf/images_per_s': images_per_s})
+        self._console.train(step, metrics, images_per_s, self._config.batch_size)
+        wrong = [k for k, v in metrics.items() if not math.isfinite(v)]
+        if wrong:
+            self._writer.flush()
+            raise self._not_finite(f'{", ".join(wrong)}', step)
+        self._logged = step
+
+    def evaluate(self, step: int, state: GanState) -> bool:
+        """Measures the val split; returns whether it is the lowest L1 so far."""
+        means = self._measure('val', step, state, None)
+        self._write_means('eval', step, means)
+        improved = means['l1'] < self._best
+        self._best = min(self._best, means['l1'])
+        return improved
+
+    def test(self, step: int, state: GanState) -> None:
+        """Measures the test split, if there is one, and writes evaluation/test."""
+        if 'test' in self._splits:
+            means = self._measure('test', step, state, self._workdir / 'evaluation' / 'test')
+            self._write_means('test', step, means)
+
+    def _measure(self, split, step, state, folder) -> dict[str, float]:
+        self._translator.update(state.generator.variables)
+        about = {'split': split, 'step': step, 'checkpoint': 'last'}
+        summary, _ = report.evaluate_source(
+            self._translator, self._splits[split], self._config, folder, about=about
+        )
+        return {name: s['mean'] for name, s in summary.items() if 'mean' in s}
+
+    def _write_means(self, prefix: str, step: int, means: Mapping[str, float]) -> None:
+        self._writer.write_scalars(step, {f'{prefix}/{k}': v for k, v in means.items()})
+        text = '  '.join(f'{k} {v:.4f}' for k, v in means.items())
+        self._console.line(f'step {step}: {prefix}  {text}')
+
+    def sample(self, step: int, state: GanState) -> None:
+        """Writes a sheet of a few fixed images: input, output, target."""
+        self._translator.update(state.generator.variables)
+        source = next(self._splits[s] for s in ('val', 'test', 'train') if s in self._splits)
+        indices = np.linspace(0, len(source) - 1, min(SHEET_ROWS, len(source))).astype(int)
+        pairs = [pipeline.example(source, int(i), self._config) for i in indices]
+        outputs = self._translator(np.stack([pair['input'] for pair in pairs]))
+        rows = [[pair['input'], out, pair['target']] for pair, out in zip(pairs, outputs)]
+        self._writer.write_images(step, sheets.sheet(rows))
+
+    def save(self, step: int, state: GanState, improved: bool) -> None:
+        """Saves the state as last, and as best if it improved; raises UserError if not finite."""
+        self._writer.flush()
+        if not bool(_all_finite(state)):
+            raise self._not_finite('the state', step)
+        self._checkpoints.save('last', step, state, self._config)
+        if improved:
+            self._checkpoints.save('best', step, state, self._config)
+        self._write_page()
+
+    def _not_finite(self, what: str, step: int) -> UserError:
+        last = self._checkpoints.steps('last')
+        return UserError(
+            f'{what} became NaN or infinite in steps {self._logged + 1} to {step}; nothing of it '
+            f'was saved, the last good checkpoint is {f"step {last[-1]}" if last else "none"}',
+            status=1,
+        )
+
+    def _write_page(self) -> None:
+        pages.write_run_page(self._workdir, self._config, self._writer.rows(), self._command)
+
+    def close(self) -> None:
+        """Ends the files and the progress bar."""
+        self._console.close()
+        self._writer.close()
+        self._checkpoints.close()
+
+
+@jax.jit
+def _all_finite(state: GanState) -> jax.Array:
+    leaves = [x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    return jnp.stack([jnp.isfinite(x).all() for x in leaves]).all()

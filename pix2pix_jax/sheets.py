@@ -1,0 +1,62 @@
+"""Sheets of images for people to look at: a row an example, a column a kind of image."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+GUTTER = 4  # pixels of white between images
+HEADER = 22  # pixels of the band with the titles
+LEAST_SIDE = 128  # pixels; smaller images are shown enlarged
+
+
+def to_rgb(image: np.ndarray) -> np.ndarray:
+    """Returns float `image` (H,W,C) on [-1, 1] as uint8 (H,W,3), as a screen shows it.
+
+    C is 1 (gray), 3 (RGB) or 4 (RGBA, shown over white). Raises ValueError for any other C.
+    """
+    unit = (np.clip(np.nan_to_num(image), -1, 1) + 1) / 2
+    channels = image.shape[-1]
+    if channels == 1:
+        unit = np.repeat(unit, 3, axis=-1)
+    elif channels == 4:
+        unit = unit[..., :3] * unit[..., 3:] + 1 - unit[..., 3:]
+    elif channels != 3:
+        raise ValueError(f'an image of {channels} channels cannot be shown: 1, 3 or 4 can')
+    return np.rint(unit * 255).astype(np.uint8)
+
+
+def sheet(
+    rows: Sequence[Sequence[np.ndarray]],
+    titles: Sequence[str] = ('input', 'output', 'target'),
+) -> np.ndarray:
+    """Returns `rows` of images as one picture (H,W,3), uint8, with `titles` over the columns.
+
+    The images are float (H,W,C) on [-1, 1], C 1, 3 or 4, all of one height and width. Those
+    smaller than `LEAST_SIDE` are enlarged by a whole factor, pixel by pixel.
+    """
+    height, width = rows[0][0].shape[:2]
+    factor = -(-LEAST_SIDE // max(height, width))
+    height, width = height * factor, width * factor
+    across = max(map(len, rows))
+    shape = (HEADER + len(rows) * (height + GUTTER), across * (width + GUTTER) + GUTTER, 3)
+    canvas = np.full(shape, 255, np.uint8)
+    for r, row in enumerate(rows):
+        for c, image in enumerate(row):
+            top, left = HEADER + r * (height + GUTTER), GUTTER + c * (width + GUTTER)
+            shown = to_rgb(image).repeat(factor, axis=0).repeat(factor, axis=1)
+            canvas[top : top + height, left : left + width] = shown
+    return _with_titles(canvas, titles[:across], width)
+
+
+def _with_titles(canvas: np.ndarray, titles: Sequence[str], width: int) -> np.ndarray:
+    picture = Image.fromarray(canvas)
+    draw = ImageDraw.Draw(picture)
+    for c, title in enumerate(titles):
+        center = GUTTER + c * (width + GUTTER) + width // 2
+        draw.text((center, HEADER // 2), title, fill=(70, 70, 70), anchor='mm', font=_font())
+    return np.asarray(picture)
+
+
+def _font() -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size=14)

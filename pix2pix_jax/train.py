@@ -1,0 +1,218 @@
+"""The training loop.
+
+Within a step the order is: train, log, evaluate, sample, save. Metrics are fetched one log late,
+and whatever is saved has all of its metrics on disk before it, so that a run killed at any moment
+goes on without a gap.
+"""
+
+import collections
+import time
+from typing import Any
+
+import jax
+import optax
+from clu import parameter_overview
+from etils import epath
+
+from pix2pix_jax import files, parallel
+from pix2pix_jax.checkpoints import Checkpoints
+from pix2pix_jax.config import Config, differences, from_json, to_json, validate
+from pix2pix_jax.console import Console
+from pix2pix_jax.data import pipeline, sources
+from pix2pix_jax.errors import DataError, Stopped, UserError
+from pix2pix_jax.models import create_models
+from pix2pix_jax.optimizers import create_optimizer, create_schedule
+from pix2pix_jax.preemption import StopRequest
+from pix2pix_jax.provenance import record_start
+from pix2pix_jax.recorder import Recorder
+from pix2pix_jax.train_state import GanState, create_state, training_key
+from pix2pix_jax.train_step import train_step
+
+STEPS_IN_FLIGHT = 2  # dispatched, not finished: enough to keep a device busy, few to wait for
+
+
+def train_and_evaluate(config: Config, workdir: epath.PathLike, command: str = '') -> GanState:
+    """Trains as `config` says, goes on where `workdir` stopped, and evaluates on test at the end.
+
+    Returns the final state, on one device. `command` is the one that resumes the run. Raises
+    UserError for a config that does not fit the data, the devices or the run in `workdir`,
+    DataError for bad data, and Stopped after a signal, when the state has been saved.
+    """
+    workdir = epath.Path(workdir).expanduser()
+    config = validate(config)
+    devices = parallel.choose_devices(config.num_devices, config.batch_size)
+    config, splits = prepare_data(config)
+    models = create_models(config, devices[0].platform)
+    check_run(config, workdir)
+
+    total_steps = count_steps(config, len(splits['train']))
+    schedule = create_schedule(config.optimizer, total_steps)
+    state = create_state(config, models, create_optimizer(config.optimizer, schedule))
+    checkpoints = Checkpoints(workdir, config.checkpoint.keep)
+    state = checkpoints.restore_newest(jax.device_put(state, devices[0])) or state
+    start = int(state.step)
+    describe(state, devices, start, total_steps)
+
+    files.write_text(workdir / 'config.json', to_json(config))
+    record_start(workdir, command, devices, start)
+    console = Console(start, total_steps)
+    recorder = Recorder(config, workdir, splits, checkpoints, console, state, command)
+    try:
+        with StopRequest() as stop:
+            return run_steps(
+                config,
+                state,
+                splits['train'],
+                devices,
+                schedule,
+                total_steps,
+                recorder,
+                console,
+                stop,
+                command,
+            )
+    finally:
+        recorder.close()
+
+
+def run_steps(
+    config: Config,
+    state: GanState,
+    train: sources.Source,
+    devices: list[jax.Device],
+    schedule: optax.Schedule,
+    total_steps: int,
+    recorder: Recorder,
+    console: Console,
+    stop: StopRequest,
+    command: str,
+) -> GanState:
+    """Takes the steps from `state` to `total_steps`; returns the state, on one device."""
+    start = int(state.step)
+    step_fn = parallel.compile_step(train_step, config, devices)
+    state, key = parallel.replicate(state, devices), training_key(config)
+    hosts = jax.process_index(), jax.process_count()
+    batches = pipeline.train_batches(train, config, start, *hosts)
+    in_flight, pending = collections.deque(), []
+    clock, last_save = Clock(start), time.monotonic()
+
+    def log_pending() -> None:
+        for step, metrics in pending:
+            metrics = {k: float(v) for k, v in jax.device_get(metrics).items()}
+            metrics['learning_rate'] = float(schedule(step - 1))
+            recorder.log(step, metrics, clock.steps_per_s(step) * config.batch_size)
+        pending.clear()
+
+    for step in range(start + 1, total_steps + 1):
+        state, metrics = step_fn(state, parallel.shard(next(batches), devices), key)
+        console.step(step)
+        in_flight.append(metrics)
+        if len(in_flight) > STEPS_IN_FLIGHT:
+            jax.block_until_ready(in_flight.popleft())
+
+        last = step == total_steps
+        if step % config.log_every == 0 or last:
+            log_pending()
+            pending.append((step, parallel.unreplicate(metrics, devices)))
+        evaluate = recorder.has_val and due(step, config.eval_every, last)
+        sample = due(step, config.sample_every, last)
+        minutes = (time.monotonic() - last_save) / 60
+        save = (
+            last
+            or bool(stop.signal_number)
+            or due(step, config.checkpoint.every_steps)
+            or 0 < config.checkpoint.every_minutes <= minutes
+        )
+        if not (evaluate or sample or save):
+            continue
+
+        log_pending()
+        single = parallel.unreplicate(state, devices)
+        improved = evaluate and recorder.evaluate(step, single)
+        if sample:
+            recorder.sample(step, single)
+        if last:
+            recorder.test(step, single)
+        if save or improved:
+            recorder.save(step, single, improved)
+            last_save = time.monotonic()
+        clock.restart(step)
+        if stop.signal_number and not last:
+            raise Stopped(
+                stop.signal_number, f'stopped and saved at step {step}; go on with: {command}'
+            )
+    return parallel.unreplicate(state, devices)
+
+
+def due(step: int, every: int, last: bool = False) -> bool:
+    """Tells whether something done `every` steps (0: never), and at the last, is due now."""
+    return every > 0 and (last or step % every == 0)
+
+
+class Clock:
+    """Measures the rate of training between two logs, other work left out."""
+
+    def __init__(self, step: int):
+        """Starts at `step`."""
+        self.restart(step)
+
+    def restart(self, step: int) -> None:
+        """Starts again, after an evaluation or a save."""
+        self._step, self._time = step, time.monotonic()
+
+    def steps_per_s(self, step: int) -> float:
+        """Returns the rate since the last call or restart."""
+        now = time.monotonic()
+        rate = (step - self._step) / max(now - self._time, 1e-9)
+        self._step, self._time = step, now
+        return rate
+
+
+def prepare_data(config: Config) -> tuple[Config, dict[str, sources.Source]]:
+    """Opens and checks the data, prints a short report, and fills in a size found in it."""
+    splits = sources.open_splits(config)
+    if 'train' not in splits:
+        raise DataError(f'config.dataset.path={config.dataset.path}: there is no folder train')
+    if config.image_size == (0, 0):
+        config.image_size = sources.found_image_size(splits['train'])
+    for line in sources.report(splits, config):
+        print(line, flush=True)
+    return config, {name: sources.decode_all(source, config) for name, source in splits.items()}
+
+
+def count_steps(config: Config, pairs: int) -> int:
+    """Returns the length of the run: num_steps, or floor(pairs * epochs / batch)."""
+    steps = config.num_steps or pairs * config.num_epochs // config.batch_size
+    if steps < 1:
+        raise UserError(
+            f'config.batch_size={config.batch_size}: {pairs} pairs for {config.num_epochs} epochs '
+            'are less than one step; allowed are a smaller batch or more epochs'
+        )
+    return steps
+
+
+def check_run(config: Config, workdir: epath.Path) -> None:
+    """Raises UserError if `workdir` holds a run with a config that this one cannot go on from."""
+    path = workdir / 'config.json'
+    if not path.exists():
+        return
+    changed = differences(from_json(path.read_text()), config)
+    if changed:
+        raise UserError(
+            f'{workdir} holds a run with another config: {"; ".join(changed)}; '
+            'give the old values to go on, or another --workdir to start anew'
+        )
+
+
+def describe(state: GanState, devices: list[jax.Device], start: int, total_steps: int) -> None:
+    """Prints the networks, the devices and the length of the run."""
+    networks: dict[str, Any] = {'generator': state.generator, 'discriminator': state.discriminator}
+    for name, network in networks.items():
+        if network is None:
+            continue
+        if start == 0:
+            print(parameter_overview.get_parameter_overview(network.params, include_stats=False))
+        count = parameter_overview.count_parameters(network.params)
+        print(f'{name}: {count:,} parameters')
+    kind = f'{len(devices)} x {devices[0].device_kind}'
+    print(f'{kind}, {total_steps:,} steps' + (f', going on from step {start:,}' if start else ''))

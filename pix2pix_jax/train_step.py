@@ -1,0 +1,113 @@
+"""One training step: both optimizer updates, from one forward pass of the generator.
+
+Pure and the same on one device and on several: with an `axis_name` (under pmap) gradients,
+metrics and moving statistics are averaged over the devices.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from ml_collections import ConfigDict
+
+from pix2pix_jax import losses
+from pix2pix_jax.train_state import GanState, TrainState
+
+Batch = dict[str, jax.Array]
+Metrics = dict[str, jax.Array]
+
+
+def train_step(
+    state: GanState, batch: Batch, key: jax.Array, *, config: ConfigDict, axis_name: str | None
+) -> tuple[GanState, Metrics]:
+    """Returns the state after one step on `batch`, and the step's losses (float32 scalars).
+
+    `batch` holds 'input' (N,H,W,Ci) and 'target' (N,H,W,Co), float32 in [-1,1], of this device.
+    Update order (section 3.3): 'alternating' steps D on the generated image, then G against the
+    updated D with that same image; 'simultaneous' takes both gradients before either step.
+    """
+    key = jax.random.fold_in(key, state.step)
+    if axis_name:
+        key = jax.random.fold_in(key, lax.axis_index(axis_name))
+    x, target = batch['input'], batch['target']
+    g, d = state.generator, state.discriminator
+
+    def generate(params):
+        variables = {'params': params, 'batch_stats': g.batch_stats}
+        rngs = {'dropout': key}
+        fake, mutated = g.apply_fn(variables, x, train=True, rngs=rngs, mutable=['batch_stats'])
+        return fake, mutated.get('batch_stats', {})
+
+    # The backward pass of G waits until D has been updated; the forward pass is shared.
+    fake, pull_back, g_stats = jax.vjp(generate, g.params, has_aux=True)
+
+    metrics, new_d = {}, None
+    if d is not None:
+        d_grads, (d_stats, metrics) = discriminator_gradients(d, x, target, fake, config)
+        new_d = update(d, d_grads, d_stats, axis_name)
+    critic = new_d if config.update == 'alternating' else d
+    fake_gradient, g_metrics = generator_gradient(critic, x, target, fake, config)
+    (g_grads,) = pull_back(fake_gradient)
+    new_g = update(g, g_grads, g_stats, axis_name)
+    metrics = mean_over_devices(metrics | g_metrics, axis_name)
+    return GanState(new_g, new_d), metrics
+
+
+def discriminator_gradients(
+    d: TrainState, x: jax.Array, target: jax.Array, fake: jax.Array, config: ConfigDict
+) -> tuple[Any, tuple[Any, Metrics]]:
+    """Returns the gradients of D's loss, and D's moving statistics with the metrics.
+
+    Generated and real images go through D as two separate batches.
+    """
+
+    def objective(params):
+        fake_logits, stats = discriminate(d, params, d.batch_stats, x, fake, config)
+        real_logits, stats = discriminate(d, params, stats, x, target, config)
+        real, fake_term = losses.discriminator_terms(config.loss.gan, real_logits, fake_logits)
+        loss = config.loss.d_weight * (real + fake_term)
+        return loss, (stats, {'d_loss': loss, 'd_real': real, 'd_fake': fake_term})
+
+    return jax.grad(objective, has_aux=True)(d.params)
+
+
+def generator_gradient(
+    critic: TrainState | None, x: jax.Array, target: jax.Array, fake: jax.Array, config: ConfigDict
+) -> tuple[jax.Array, Metrics]:
+    """Returns the gradient of G's loss by the generated images, and the metrics."""
+    weights = config.loss
+
+    def objective(fake):
+        l1 = losses.l1(fake, target)
+        loss = weights.l1_weight * l1
+        metrics = {'g_l1': l1}
+        if critic is not None:
+            logits, _ = discriminate(critic, critic.params, critic.batch_stats, x, fake, config)
+            metrics['g_gan'] = losses.generator_term(weights.gan, logits)
+            loss += weights.gan_weight * metrics['g_gan']
+        return loss, metrics | {'g_loss': loss}
+
+    return jax.grad(objective, has_aux=True)(fake)
+
+
+def discriminate(
+    d: TrainState, params: Any, stats: Any, x: jax.Array, image: jax.Array, config: ConfigDict
+) -> tuple[jax.Array, Any]:
+    """Returns D's logits (N,h,w,1) for `image`, seen with its input x if conditional."""
+    seen = jnp.concatenate([x, image], axis=-1) if config.discriminator.conditional else image
+    variables = {'params': params, 'batch_stats': stats}
+    logits, mutated = d.apply_fn(variables, seen, mutable=['batch_stats'])
+    return logits, mutated.get('batch_stats', {})
+
+
+def update(state: TrainState, grads: Any, stats: Any, axis_name: str | None) -> TrainState:
+    """Returns the state after one optimizer step on the gradients' mean over devices."""
+    grads = mean_over_devices(grads, axis_name)
+    stats = mean_over_devices(stats, axis_name)
+    return state.apply_gradients(grads=grads, batch_stats=stats)
+
+
+def mean_over_devices(tree: Any, axis_name: str | None) -> Any:
+    """Returns the mean of `tree` over the devices of the axis; without an axis `tree` itself."""
+    return lax.pmean(tree, axis_name) if axis_name else tree

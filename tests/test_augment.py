@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from pix2pix_jax.data import augment
+
+SIZES = [((16, 16), (20, 24)), ((16, 16), (16, 16)), ((12, 20), (40, 30))]
+
+
+def random_image(height, width, channels=3, dtype=np.uint8, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (height, width, channels)).astype(dtype)
+
+
+@pytest.mark.parametrize('size,source', SIZES)
+def test_jitter_stays_inside_and_is_uniform(size, source):
+    rng = np.random.default_rng(0)
+    drawn = [augment.random_geometry(rng, *source, size, 1.25, True) for _ in range(2000)]
+    boxes = np.array([geometry.box for geometry in drawn])
+    (height, width), load = source, [round(1.25 * s) for s in size]
+    assert boxes.min() >= 0
+    assert (boxes[:, 2] <= width).all() and (boxes[:, 3] <= height).all()
+    np.testing.assert_allclose(boxes[:, 2] - boxes[:, 0], size[1] / load[1] * width)
+    for axis, i, extent in ((0, 1, height), (1, 0, width)):
+        offsets = np.rint(boxes[:, i] * load[axis] / extent).astype(int)
+        counts = np.bincount(offsets, minlength=load[axis] - size[axis] + 1)
+        assert len(counts) == load[axis] - size[axis] + 1  # 0 and load - size are both drawn
+        assert counts.min() > 0.6 * counts.mean() and counts.max() < 1.4 * counts.mean()
+    assert 0.45 < np.mean([geometry.flip for geometry in drawn]) < 0.55
+
+
+def test_no_jitter_and_no_mirror_is_the_whole_image():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        geometry = augment.random_geometry(rng, 30, 40, (16, 16), 1.0, False)
+        assert geometry == augment.whole_image(30, 40)
+
+
+def test_mirror_leaves_the_crops_as_they_are():
+    a, b = np.random.default_rng(3), np.random.default_rng(3)
+    for _ in range(20):
+        with_flip = augment.random_geometry(a, 30, 40, (16, 16), 1.5, True)
+        assert with_flip.box == augment.random_geometry(b, 30, 40, (16, 16), 1.5, False).box
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+@pytest.mark.parametrize('method', ['bicubic', 'nearest'])
+@pytest.mark.parametrize('size,source', SIZES)
+def test_equals_resize_then_crop_then_flip(size, source, method, channels):
+    image = random_image(*source, channels)
+    rng = np.random.default_rng(1)
+    load = [round(s * 286 / 256) for s in size]
+    for _ in range(30):
+        geometry = augment.random_geometry(rng, *source, size, 286 / 256, True)
+        left, top = (
+            round(geometry.box[i] * load[1 - i] / source[1 - i]) for i in (0, 1)
+        )  # the crop's offset in the resized image
+        if method == 'bicubic':
+            full = Image.fromarray(image.squeeze()).resize(load[::-1], Image.Resampling.BICUBIC)
+            full = np.asarray(full).reshape(*load, channels)
+        else:  # floor((i + 1/2) * source / load), in integers
+            rows, columns = ((2 * np.arange(n) + 1) * m // (2 * n) for n, m in zip(load, source))
+            full = image[rows][:, columns]
+        expected = full[top : top + size[0], left : left + size[1]]
+        expected = expected[:, ::-1] if geometry.flip else expected
+        result = augment.apply_geometry(image, geometry, size, method)
+        assert result.shape == (*size, channels) and result.dtype == np.uint8
+        difference = np.abs(result.astype(int) - expected)
+        assert difference.max() <= (1 if method == 'bicubic' else 0)
+
+
+def test_unchanged_where_nothing_is_to_do():
+    image = random_image(8, 10)
+    result = augment.apply_geometry(image, augment.whole_image(8, 10), (8, 10))
+    np.testing.assert_array_equal(result, image)
+    flipped = augment.apply_geometry(image, augment.whole_image(8, 10)._replace(flip=True), (8, 10))
+    np.testing.assert_array_equal(flipped, image[:, ::-1])
+
+
+@pytest.mark.parametrize('channels', [1, 2, 3, 4, 6])
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.float32])
+def test_planes_do_not_touch_each_other(channels, dtype):
+    image = random_image(9, 11, channels, dtype)
+    if channels == 4:
+        image[:, :5, 3] = 0  # transparent: a resize weighted by alpha would lose the colours
+    rng = np.random.default_rng(0)
+    geometry = augment.random_geometry(rng, 9, 11, (16, 16), 1.1, True)
+    result = augment.apply_geometry(image, geometry, (16, 16))
+    assert result.shape == (16, 16, channels) and result.dtype == dtype
+    for i in range(channels):
+        plane = augment.apply_geometry(image[..., i : i + 1], geometry, (16, 16))
+        np.testing.assert_array_equal(result[..., i : i + 1], plane)
+
+
+def test_overshoot_is_clipped():
+    image = np.zeros((8, 8, 1), np.uint16)
+    image[:, 4:] = 65535
+    result = augment.apply_geometry(image, augment.whole_image(8, 8), (32, 32))
+    assert result.min() == 0 and result.max() == 65535
+    assert np.all(np.diff(result[0, 10:22, 0].astype(int)) >= 0)  # no wrap-around at the edge
+
+
+def test_ranges():
+    values = np.arange(256, dtype=np.uint8)
+    scaled = augment.to_float(values)
+    assert scaled.dtype == np.float32
+    assert (scaled[0], scaled[255]) == (-1, 1)
+    np.testing.assert_allclose(scaled, values / 127.5 - 1, atol=1e-6)
+    np.testing.assert_array_equal(augment.to_uint8(scaled), values)
+    np.testing.assert_array_equal(augment.to_float(np.array([0, 65535], np.uint16)), [-1, 1])
+    np.testing.assert_array_equal(augment.to_uint8([-7.0, 7.0]), [0, 255])
+    np.testing.assert_array_equal(augment.to_uint8([0.4 / 127.5, 0.6 / 127.5]), [128, 128])

@@ -1,0 +1,155 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+from absl.testing import flagsaver
+
+from pix2pix_jax import config, evaluate, files, inference
+from pix2pix_jax.errors import UserError, run_command
+from pix2pix_jax.evaluation import metrics, report
+
+SIZE = 16
+
+
+def write_image(path, value, size=SIZE):
+    rng = np.random.default_rng(value)
+    image = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
+    files.write_bytes(path, files.encode_png(image))
+    return image
+
+
+def run(*args):
+    """The exit status of the command with these flags."""
+    with flagsaver.flagsaver(), pytest.raises(SystemExit) as stopped:
+        run_command(evaluate.main, ['evaluate', *args])
+    return stopped.value.code
+
+
+@pytest.fixture
+def workdir(tmp_path, monkeypatch):
+    """A run on five pairs, whose generator negates its input, between two 8-bit levels."""
+    c = config.default_config()
+    c.image_size = (SIZE, SIZE)
+    c.dataset.path = str(tmp_path / 'data')
+    for i in range(5):
+        for side, value in (('A', i), ('B', 100 + i)):
+            write_image(tmp_path / 'data' / side / 'test' / 'sub' / f'{i}.png', value)
+
+    def load_run(workdir, checkpoint='last'):
+        if 'run' not in str(workdir):
+            raise UserError(f'--workdir={workdir}: no run there')
+        return inference.Run(c, 40, checkpoint, {})
+
+    monkeypatch.setattr(inference, 'load_run', load_run)
+    monkeypatch.setattr(inference, 'Translator', lambda *_: lambda images: 0.4 / 127.5 - images)
+    return tmp_path / 'run'
+
+
+def test_a_run_is_measured_as_its_images_are(workdir, capsys):
+    assert run(f'--workdir={workdir}', '--checkpoint=best') == 0
+    folder = workdir / 'evaluation' / 'test'
+    result = json.loads((folder / 'metrics.json').read_text())
+    facts = {key: result[key] for key in ('split', 'step', 'checkpoint', 'images')}
+    assert facts == {'split': 'test', 'step': 40, 'checkpoint': 'best', 'images': 5}
+    assert list(result['metrics']) == ['l1', 'psnr', 'ssim']
+    assert '95% interval' in capsys.readouterr().out
+
+    with (folder / 'per_image.csv').open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row['name'] for row in rows] == [f'sub/{i}' for i in range(5)]
+    again = evaluate.evaluate_folders(*_folders(folder, workdir.parent), None)
+    for name, summary in again.items():  # measured from the images on disk
+        values = [float(row[name]) for row in rows]
+        assert summary['mean'] == pytest.approx(np.mean(values), abs=1e-6)
+        assert result['metrics'][name]['mean'] == pytest.approx(np.mean(values))
+
+
+def _folders(report_folder, folder):
+    for kind in ('target', 'output'):
+        for path in (report_folder / 'images').glob(f'**/*_{kind}.png'):
+            name = path.name.removesuffix(f'_{kind}.png')
+            files.write_bytes(folder / kind / f'{name}.png', path.read_bytes())
+    return folder / 'target', folder / 'output'
+
+
+def test_a_new_evaluation_replaces_the_old_one_and_nothing_else(workdir):
+    folder = workdir / 'evaluation' / 'test'
+    run(f'--workdir={workdir}')
+    before = {p: p.read_bytes() for p in folder.rglob('*') if p.is_file()}
+    mine = folder / 'images' / 'my_output.png'
+    mine.write_bytes(b'mine')
+    for side in 'AB':
+        (workdir.parent / 'data' / side / 'test' / 'sub' / '4.png').unlink()
+    assert run(f'--workdir={workdir}') == 0
+    after = {p for p in folder.rglob('*') if p.is_file()}
+    assert {p.name for p in set(before) - after} == {f'4_{kind}.png' for kind in report.KINDS}
+    assert after - set(before) == {mine} and mine.read_bytes() == b'mine'
+    assert json.loads((folder / 'metrics.json').read_text())['images'] == 4
+
+
+def test_output_is_not_written_over_what_is_there(workdir, tmp_path, capsys):
+    output = tmp_path / 'mine'
+    files.write_text(output / 'notes.txt', 'mine')
+    args = (f'--workdir={workdir}', f'--output={output}')
+    assert run(*args) == 2
+    assert 'holds other files' in capsys.readouterr().err
+    assert [p.name for p in output.iterdir()] == ['notes.txt']
+    assert run(*args, '--overwrite') == 0
+    assert (output / 'notes.txt').read_text() == 'mine'
+
+    args = (f'--workdir={workdir}', f'--output={tmp_path / "new"}')
+    assert run(*args) == 0
+    assert run(*args) == 0  # its own report
+
+
+def test_folders_are_compared_by_name(tmp_path, capsys):
+    for name, value in (('a', 1), ('s/b', 2)):
+        image = write_image(tmp_path / 'real' / f'{name}.png', value)
+        noisy = np.clip(image.astype(int) + 20, 0, 255).astype(np.uint8)
+        files.write_bytes(tmp_path / 'fake' / f'{name}.png', files.encode_png(noisy))
+    args = (f'--real={tmp_path}/real', f'--generated={tmp_path}/fake')
+    assert run(*args) == 0
+    assert not list(tmp_path.rglob('index.html'))
+    assert run(*args, f'--output={tmp_path}/out') == 0
+    result = json.loads((tmp_path / 'out' / 'metrics.json').read_text())
+    assert result['images'] == 2 and result['step'] is None
+    assert 0.1 < result['metrics']['l1']['mean'] < 20 / 127.5
+    capsys.readouterr()
+
+    write_image(tmp_path / 'fake' / 'c.png', 3)
+    assert run(*args) == 1
+    assert 'c' in capsys.readouterr().err
+    write_image(tmp_path / 'real' / 'c.png', 3, size=SIZE + 1)
+    assert run(*args) == 1
+    error = capsys.readouterr().err
+    assert '16x16' in error and '17x17' in error and len(error.splitlines()) == 1
+
+
+def test_images_below_the_ssim_window_say_so(tmp_path):
+    for folder in ('real', 'fake'):
+        write_image(tmp_path / folder / 'a.png', 1, size=8)
+    assert (
+        run(f'--real={tmp_path}/real', f'--generated={tmp_path}/fake', f'--output={tmp_path}/o')
+        == 0
+    )
+    result = json.loads((tmp_path / 'o' / 'metrics.json').read_text())['metrics']
+    assert result['l1']['mean'] == 0 and result['psnr']['mean'] == metrics.PSNR_MAX
+    assert result['ssim']['value'] is None and 'window' in result['ssim']['reason']
+
+
+@pytest.mark.parametrize(
+    'args, message',
+    [
+        ((), 'give either --workdir'),
+        (('--workdir=run', '--real=a', '--generated=b'), 'give either --workdir'),
+        (('--real=a',), 'go together'),
+        (('--workdir=run', '--split=dev'), "--split=dev: the run's data has test"),
+        (('--workdir=elsewhere',), 'no run there'),
+        (('--workdir=run', '--colour=1'), 'colour'),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(workdir, capsys, args, message):
+    assert run(*args) == 2
+    error = capsys.readouterr().err
+    assert message in error and len(error.splitlines()) == 1

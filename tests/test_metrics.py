@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+
+from pix2pix_jax.evaluation import metrics
+
+
+def pair(seed=0, size=(16, 19, 3)):
+    rng = np.random.default_rng(seed)
+    target = rng.uniform(-1, 1, size)
+    return np.clip(target + 0.3 * rng.normal(size=size), -1, 1), target
+
+
+def brute_force_ssim(x, y):
+    """Wang et al., 2004, eq. 13-16, window by window."""
+    offsets = np.arange(11) - 5
+    g = np.exp(-(offsets**2) / (2 * 1.5**2))
+    window = np.outer(g, g) / np.outer(g, g).sum()
+    c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2
+    values = []
+    for channel in range(x.shape[-1]):
+        for i in range(x.shape[0] - 10):
+            for j in range(x.shape[1] - 10):
+                a, b = (v[i : i + 11, j : j + 11, channel] for v in (x, y))
+                ma, mb = (window * a).sum(), (window * b).sum()
+                va, vb = (window * (a - ma) ** 2).sum(), (window * (b - mb) ** 2).sum()
+                cov = (window * (a - ma) * (b - mb)).sum()
+                values.append(
+                    (2 * ma * mb + c1) * (2 * cov + c2) / (ma**2 + mb**2 + c1) / (va + vb + c2)
+                )
+    return np.mean(values)
+
+
+def test_constant_images_by_hand():
+    output, target = np.full((12, 12, 3), 0.5), np.zeros((12, 12, 3))
+    values = metrics.evaluate_image(output, target)
+    assert values['l1'] == 0.5
+    assert values['psnr'] == pytest.approx(20 * np.log10(4))
+    assert values['ssim'] == pytest.approx(0.0004 / 0.2504)  # (2*0*0.5 + c1) / (0.25 + c1)
+
+
+@pytest.mark.parametrize('channels', [1, 3, 4])
+def test_ssim_is_the_published_formula(channels):
+    output, target = pair(size=(13, 14, channels))
+    expected = brute_force_ssim(output, target)
+    assert metrics.ssim(output, target) == pytest.approx(expected, abs=1e-9)
+    single = metrics.ssim(output.astype(np.float32), target.astype(np.float32))
+    assert single == pytest.approx(expected, abs=1e-6)
+
+
+def test_identical_images_have_finite_values():
+    _, target = pair()
+    assert metrics.evaluate_image(target, target) == {'l1': 0.0, 'psnr': 100.0, 'ssim': 1.0}
+
+
+@pytest.mark.parametrize('name', metrics.NAMES)
+def test_symmetric_and_worse_with_more_noise(name):
+    output, target = pair()
+    f = getattr(metrics, name)
+    assert f(output, target) == pytest.approx(f(target, output))
+    closer = f((output + target) / 2, target)
+    assert closer < f(output, target) if name == 'l1' else closer > f(output, target)
+
+
+def test_shapes_must_agree():
+    for name in metrics.NAMES:
+        with pytest.raises(ValueError, match=r'\(12, 12, 1\)'):
+            getattr(metrics, name)(np.zeros((12, 12, 1)), np.zeros((12, 12, 3)))
+
+
+def test_as_user_gets_is_what_a_png_holds():
+    levels = np.arange(256).reshape(16, 16, 1) / 127.5 - 1
+    np.testing.assert_allclose(metrics.as_user_gets(levels), levels, atol=1e-6)
+    noise = np.random.default_rng(0).uniform(-0.49, 0.49, levels.shape) / 127.5
+    np.testing.assert_allclose(metrics.as_user_gets(levels + noise), levels, atol=1e-6)
+    np.testing.assert_array_equal(metrics.as_user_gets(np.array([[[-7.0, 7.0]]])), [[[-1, 1]]])
+
+
+def test_a_small_image_has_no_ssim_and_the_summary_says_why():
+    values = metrics.evaluate_image(np.zeros((10, 12, 3)), np.zeros((10, 12, 3)))
+    assert np.isnan(values['ssim']) and values['l1'] == 0
+    summary = metrics.summarize({'l1': [0.0, 0.0], 'ssim': [0.5, values['ssim']]})
+    assert summary['l1'] == {'mean': 0.0, 'ci95': [0.0, 0.0]}
+    assert summary['ssim']['value'] is None and '1 of 2' in summary['ssim']['reason']
+
+
+def test_the_interval_covers_the_mean_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(60):
+        low, high = metrics.summarize({'x': rng.normal(size=80)})['x']['ci95']
+        covered += low <= 0 <= high
+    assert 51 <= covered <= 60  # 57 expected
+    values = list(rng.normal(size=30))
+    assert metrics.summarize({'x': values}) == metrics.summarize({'x': values})

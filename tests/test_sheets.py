@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from pix2pix_jax import sheets
+
+
+@pytest.mark.parametrize(
+    'image, rgb',
+    [
+        ([-1.0], (0, 0, 0)),
+        ([1.0], (255, 255, 255)),
+        ([-1.0, 1.0, 0.0], (0, 255, 128)),
+        ([-1.0, -1.0, -1.0, 1.0], (0, 0, 0)),
+        ([-1.0, -1.0, -1.0, -1.0], (255, 255, 255)),  # transparent: the paper's white
+        ([3.0, -3.0, float('nan')], (255, 0, 128)),
+    ],
+)
+def test_to_rgb(image, rgb):
+    shown = sheets.to_rgb(np.full((2, 3, len(image)), image))
+    assert shown.dtype == np.uint8
+    np.testing.assert_array_equal(shown, np.full((2, 3, 3), rgb))
+
+
+def test_two_channels_are_refused():
+    with pytest.raises(ValueError, match='2 channels'):
+        sheets.to_rgb(np.zeros((2, 2, 2)))
+
+
+@pytest.mark.parametrize('size, factor', [((256, 256), 1), ((128, 64), 1), ((32, 48), 3)])
+def test_images_lie_in_their_rows_and_columns(size, factor):
+    rng = np.random.default_rng(0)
+    rows = [[rng.uniform(-1, 1, (*size, c)) for c in (1, 3, 4)] for _ in range(2)]
+    picture = sheets.sheet(rows)
+    height, width = size[0] * factor, size[1] * factor
+    assert picture.dtype == np.uint8 and picture.ndim == 3
+    for r, row in enumerate(rows):
+        for c, image in enumerate(row):
+            top = sheets.HEADER + r * (height + sheets.GUTTER)
+            left = sheets.GUTTER + c * (width + sheets.GUTTER)
+            tile = picture[top : top + height, left : left + width]
+            np.testing.assert_array_equal(tile[::factor, ::factor], sheets.to_rgb(image))
+    assert (picture[sheets.HEADER + height, :] == 255).all()

@@ -1,0 +1,382 @@
+import os
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pix2pix_jax import config as config_lib
+from pix2pix_jax.data import sources
+from pix2pix_jax.errors import DataError, UserError
+
+
+def picture(number, width=16, height=16, channels=3):
+    """An image that knows its number: its first pixel, in the first channel."""
+    image = np.random.default_rng(number).integers(0, 256, (height, width, channels), np.uint8)
+    image[0, 0, 0] = number
+    return image
+
+
+def save(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image.squeeze()).save(path)
+
+
+def side_by_side(folder, names, **size):
+    """Writes A|B pairs: pair i (of 1, 2, …) has pictures i and i + 100."""
+    for i, name in enumerate(names, 1):
+        halves = [picture(i, **size), picture(i + 100, **size)]
+        save(folder / name, np.concatenate(halves, axis=1))
+
+
+def config(path, **fields):
+    c = config_lib.default_config()
+    c.image_size = (16, 16)
+    c.dataset.path = str(path)
+    c.update_from_flattened_dict(fields)
+    return config_lib.validate(c)
+
+
+def numbers(source):
+    return [(int(p['input'][0, 0, 0]), int(p['target'][0, 0, 0])) for p in map_items(source)]
+
+
+def map_items(source):
+    return [source[i] for i in range(len(source))]
+
+
+def error(path, kind=DataError, **fields):
+    """Returns the message of the error that opening and decoding gives: one line."""
+    with pytest.raises(kind) as info:
+        c = config(path, **fields)
+        for source in sources.open_splits(c).values():
+            sources.decode_all(source, c)
+    assert type(info.value) is kind
+    message = str(info.value)
+    assert '\n' not in message
+    return message
+
+
+# ---------------------------------------------------------------- what is read
+
+
+@pytest.mark.parametrize('extension', ['png', 'PNG', 'webp', 'jpg', 'jpeg', 'JPG'])
+def test_side_by_side(tmp_path, extension):
+    side_by_side(tmp_path / 'train', [f'{i}.{extension}' for i in (1, 2, 10)])
+    side_by_side(tmp_path / 'test', [f'{i}.{extension}' for i in (7,)])
+    splits = sources.open_splits(config(tmp_path))
+    assert list(splits) == ['train', 'test']
+    train = splits['train']
+    assert train.names == ('1', '2', '10')
+    assert len(train) == 3 and 'train' in repr(train)
+    pair = train[0]
+    assert set(pair) == {'input', 'target'}
+    assert pair['input'].shape == pair['target'].shape == (16, 16, 3)
+    assert pair['input'].dtype == np.uint8
+    if extension.lower() == 'png':  # the others lose a little
+        assert numbers(train) == [(1, 101), (2, 102), (3, 103)]
+        np.testing.assert_array_equal(pair['target'], picture(101))
+
+
+def test_direction(tmp_path):
+    side_by_side(tmp_path / 'train', ['1.png'])
+    a_to_b = sources.open_splits(config(tmp_path))['train'][0]
+    b_to_a = sources.open_splits(config(tmp_path, **{'dataset.direction': 'BtoA'}))['train'][0]
+    np.testing.assert_array_equal(a_to_b['input'], b_to_a['target'])
+    np.testing.assert_array_equal(a_to_b['target'], b_to_a['input'])
+    assert a_to_b['input'][0, 0, 0] == 1
+
+
+@pytest.mark.parametrize('layout', ['auto', 'two_folders'])
+@pytest.mark.parametrize(
+    'a,b', [('A/train', 'B/train'), ('trainA', 'trainB'), ('train/A', 'train/B')]
+)
+def test_two_folders(tmp_path, layout, a, b):
+    for i, name in enumerate(['1', '2', '10'], 1):
+        save(tmp_path / a / f'{name}.png', picture(i))
+        save(tmp_path / b / f'{name}.webp', picture(i + 100))
+    train = sources.open_splits(config(tmp_path, **{'dataset.layout': layout}))['train']
+    assert train.names == ('1', '2', '10')
+    np.testing.assert_array_equal(train[2]['input'], picture(3))
+    assert train[2]['target'].shape == (16, 16, 3)
+
+
+def test_nested_folders_and_odd_names(tmp_path):
+    names = ['b 1.png', 'sub.1/é ü/2.png', 'sub.1/10.a.png', 'sub.1/9.png', '図.png']
+    side_by_side(tmp_path / 'train', names)
+    side_by_side(tmp_path / 'train', ['.hidden.png', '.DS/1.png'])
+    (tmp_path / 'train' / 'notes.txt').write_text('not an image')
+    train = sources.open_splits(config(tmp_path))['train']
+    assert train.names == ('b 1', 'sub.1/9', 'sub.1/10.a', 'sub.1/é ü/2', '図')
+    assert numbers(train) == [(1, 101), (4, 104), (3, 103), (2, 102), (5, 105)]
+
+
+def test_home_and_relative_paths(tmp_path, monkeypatch):
+    side_by_side(tmp_path / 'data' / 'train', ['1.png'])
+    monkeypatch.setenv('HOME', str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for path in ('~/data', 'data', pathlib.Path('.', 'data')):
+        assert len(sources.open_splits(config(path))['train']) == 1
+
+
+@pytest.mark.parametrize('n_in,n_out', [(1, 3), (3, 1), (4, 3), (1, 4)])
+def test_channels(tmp_path, n_in, n_out):
+    side_by_side(tmp_path / 'train', ['1.png'], channels=4)
+    fields = {'generator.input_channels': n_in, 'generator.output_channels': n_out}
+    pair = sources.open_splits(config(tmp_path, **fields))['train'][0]
+    for key, n, number in (('input', n_in, 1), ('target', n_out, 101)):
+        expected = Image.fromarray(picture(number, channels=4)).convert(sources.MODES[n])
+        np.testing.assert_array_equal(pair[key], np.asarray(expected).reshape(16, 16, n))
+
+
+def test_grey_palette_and_16_bit_files(tmp_path):
+    grey = picture(1, 32, 16, 1)
+    save(tmp_path / 'train' / '1.png', grey)
+    Image.fromarray(grey.squeeze()).convert('P').save(tmp_path / 'train' / '2.png')
+    Image.fromarray(grey.squeeze().astype(np.uint16) * 257).save(tmp_path / 'train' / '3.png')
+    for pair in map_items(sources.open_splits(config(tmp_path))['train']):
+        np.testing.assert_array_equal(pair['input'], np.repeat(grey[:, :16], 3, axis=-1))
+
+
+def test_exif_orientation_is_applied(tmp_path):
+    upright = np.zeros((16, 32, 3), np.uint8)
+    upright[:, 16:] = 255  # B is white
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    (tmp_path / 'train').mkdir()
+    turned = Image.fromarray(upright).transpose(Image.Transpose.ROTATE_90)
+    turned.save(tmp_path / 'train' / '1.jpg', exif=exif)
+    train = sources.open_splits(config(tmp_path))['train']
+    assert train.size(0) == (16, 16)
+    assert train[0]['input'].mean() < 5 and train[0]['target'].mean() > 250
+
+
+# ---------------------------------------------------------------- val
+
+
+def test_val_is_held_out_of_train_alone(tmp_path):
+    side_by_side(tmp_path / 'train', [f'{i}.png' for i in range(20)])
+    side_by_side(tmp_path / 'test', ['t.png'])
+    assert 'val' not in sources.open_splits(config(tmp_path))
+    held = []
+    for seed in (0, 0, 1):
+        splits = sources.open_splits(
+            config(tmp_path, **{'dataset.val_fraction': 0.2, 'seed': seed})
+        )
+        assert list(splits) == ['train', 'val', 'test']
+        train, val = set(splits['train'].names), set(splits['val'].names)
+        assert len(train) == 16 and len(val) == 4 and not train & val
+        assert splits['test'].names == ('t',)
+        held.append(val)
+    assert held[0] == held[1] != held[2]
+    splits = sources.open_splits(config(tmp_path, **{'dataset.val_fraction': 0.001}))
+    assert len(splits['val']) == 1
+
+
+def test_val_folder_wins_over_val_fraction(tmp_path):
+    side_by_side(tmp_path / 'train', ['1.png', '2.png'])
+    side_by_side(tmp_path / 'val', ['v.png'])
+    splits = sources.open_splits(config(tmp_path, **{'dataset.val_fraction': 0.5}))
+    assert splits['val'].names == ('v',) and len(splits['train']) == 2
+
+
+def test_only_test(tmp_path):
+    side_by_side(tmp_path / 'test', ['1.png'])
+    assert list(sources.open_splits(config(tmp_path, **{'dataset.val_fraction': 0.5}))) == ['test']
+
+
+# ---------------------------------------------------------------- memory, sizes, report
+
+
+def test_decode_all_keeps_pairs_in_memory(tmp_path, monkeypatch):
+    side_by_side(tmp_path / 'train', [f'{i}.png' for i in range(7)])
+    c = config(tmp_path)
+    source = sources.open_splits(c)['train']
+    expected = numbers(source)
+    kept = {
+        cache: sources.decode_all(source, config(tmp_path, **{'dataset.cache': cache}))
+        for cache in ('auto', 'on', 'off')
+    }
+    monkeypatch.setattr(sources, 'DECODE_FIRST', 6)
+    large = sources.decode_all(source, c)
+    large_on = sources.decode_all(source, config(tmp_path, **{'dataset.cache': 'on'}))
+    for path in tmp_path.glob('*/*'):
+        path.unlink()
+    for source in (kept['auto'], kept['on'], large_on):
+        assert numbers(source) == expected
+    for source in (kept['off'], large):
+        with pytest.raises(DataError, match='cannot be read'):
+            source[0]
+
+
+def test_auto_cache_needs_a_quarter_of_memory(tmp_path, monkeypatch):
+    side_by_side(tmp_path / 'train', ['1.png', '2.png'])
+    c = config(tmp_path)
+    source = sources.open_splits(c)['train']
+    needed = 2 * 16 * 16 * 6
+    for pages, kept in ((4 * needed, True), (4 * needed - 4, False)):
+        monkeypatch.setattr(os, 'sysconf', lambda name: pages if 'PHYS' in name else 1)  # noqa: B023
+        assert bool(sources.decode_all(source, c).decoded) == kept
+        where = 'kept in memory' if kept else 'read from disk'
+        assert where in sources.report({'train': source}, c)[-1]
+
+
+@pytest.mark.parametrize(
+    'found,expected',
+    [
+        ((256, 256), (256, 256)),
+        ((600, 600), (640, 640)),
+        ((286, 286), (256, 256)),
+        ((512, 1024), (512, 1024)),
+        ((64, 64), (64, 64)),
+        ((70, 200), (64, 192)),
+        ((5, 7), (16, 16)),
+    ],
+)
+def test_found_image_size(tmp_path, found, expected):
+    height, width = found
+    side_by_side(tmp_path / 'train', ['1.jpg', '2.jpg'], height=height, width=width)
+    side_by_side(tmp_path / 'train', ['3.jpg'], height=24, width=40)
+    source = sources.open_splits(config(tmp_path))['train']
+    assert sources.found_image_size(source) == expected
+
+
+def test_report(tmp_path):
+    side_by_side(tmp_path / 'train', ['1.png', '2.png'], width=20)
+    side_by_side(tmp_path / 'train', ['3.png'], width=30)
+    side_by_side(tmp_path / 'test', ['1.png'])
+    c = config(tmp_path, **{'dataset.direction': 'BtoA'})
+    lines = sources.report(sources.open_splits(c), c)
+    assert lines[:3] == [
+        f'train: 3 pairs of 20x16 to 30x16 pixels (width x height), {tmp_path}/train',
+        f'test: 1 pairs of 16x16 pixels (width x height), {tmp_path}/test',
+        'pairs side by side: input = B (right half), target = A (left half)',
+    ]
+
+
+# ---------------------------------------------------------------- errors
+
+
+def test_no_path():
+    assert '--config.dataset.path=DIR' in error('', UserError)
+    message = error('', UserError, **{'dataset.name': 'maps'})
+    assert 'efrosgans.eecs.berkeley.edu/pix2pix/datasets/maps.tar.gz' in message
+    assert '--config.dataset.path=DIR' in message
+
+
+def test_wrong_path(tmp_path):
+    assert 'nowhere: does not exist' in error(tmp_path / 'nowhere')
+    (tmp_path / 'file').write_text('')
+    assert 'file: is not a folder' in error(tmp_path / 'file')
+
+
+def test_no_splits(tmp_path):
+    side_by_side(tmp_path, ['1.png'])
+    assert f'{tmp_path} has no pairs: needed is train/' in error(tmp_path)
+
+
+def test_layout_that_is_not_there(tmp_path):
+    side_by_side(tmp_path / 'train', ['1.png'])
+    assert 'layout=two_folders' in error(tmp_path, **{'dataset.layout': 'two_folders'})
+
+
+def test_empty_split(tmp_path):
+    (tmp_path / 'train').mkdir()
+    (tmp_path / 'train' / 'notes.txt').write_text('')
+    assert error(tmp_path) == f'{tmp_path}/train holds no images: allowed are .jpg .jpeg .png .webp'
+
+
+def test_odd_width_names_the_file(tmp_path):
+    side_by_side(tmp_path / 'train', ['1.png', '2.png'])
+    save(tmp_path / 'train' / '3.png', picture(3, 33))
+    message = error(tmp_path)
+    assert message.startswith(f'{tmp_path}/train/3.png is 33 pixels wide') and 'even' in message
+
+
+def test_unpaired_names(tmp_path):
+    for name in (
+        'trainA/1',
+        'trainA/2',
+        'trainA/3',
+        'trainB/3',
+        *(f'trainB/{i}' for i in range(20, 26)),
+    ):
+        save(tmp_path / f'{name}.png', picture(1))
+    assert error(tmp_path) == (
+        f'unpaired names: 2 only in {tmp_path}/trainA (1, 2), '
+        f'6 only in {tmp_path}/trainB (20, 21, 22, …)'
+    )
+
+
+def test_missing_half(tmp_path):
+    save(tmp_path / 'train' / 'A' / '1.png', picture(1))
+    assert f'{tmp_path}/train/B is missing' in error(tmp_path)
+    splits = sources.open_splits(config(tmp_path, **{'dataset.layout': 'side_by_side'}))
+    assert splits['train'].names == ('A/1',)
+
+
+def test_sizes_of_a_pair_differ(tmp_path):
+    save(tmp_path / 'trainA' / '1.png', picture(1, 16, 20))
+    save(tmp_path / 'trainB' / '1.png', picture(1, 16, 16))
+    assert error(tmp_path) == (
+        f'{tmp_path}/trainA/1.png is 16x20 and {tmp_path}/trainB/1.png is 16x16: '
+        'a pair has one size'
+    )
+
+
+def test_two_files_of_one_name(tmp_path):
+    side_by_side(tmp_path / 'train', ['1.png', '1.jpg'])
+    assert 'have the same name' in error(tmp_path)
+
+
+def test_too_few_to_hold_out(tmp_path):
+    side_by_side(tmp_path / 'train', ['1.png'])
+    assert 'too few to hold some out' in error(tmp_path, **{'dataset.val_fraction': 0.1})
+
+
+@pytest.mark.parametrize('cache', ['auto', 'on', 'off'])
+def test_bad_files_are_all_named(tmp_path, cache):
+    names = [f'{i}.png' for i in range(6)]
+    side_by_side(tmp_path / 'train', names)
+    train = tmp_path / 'train'
+    whole = (train / '0.png').read_bytes()
+    fields = {'dataset.cache': cache}
+
+    (train / '1.png').write_bytes(whole[: len(whole) // 2])  # truncated
+    assert error(tmp_path, **fields).startswith(f'{train}/1.png cannot be read: ')
+    (train / '3.png').write_bytes(b'')
+    (train / '4.png').write_text('not an image')
+    message = error(tmp_path, **fields)
+    assert message.startswith(f'3 of 6 pairs in {train} are bad: {train}/1.png cannot be read')
+    assert f'{train}/3.png is not an image: allowed are JPEG, PNG, WebP' in message
+    assert f'{train}/4.png is not an image' in message
+    (train / '5.png').write_text('not an image')
+    message = error(tmp_path, **fields)
+    assert message.startswith('4 of 6 pairs') and message.endswith('; …')
+
+
+def test_truncated_jpeg(tmp_path):
+    side_by_side(tmp_path / 'train', ['1.jpg'], width=64, height=64)
+    file = tmp_path / 'train' / '1.jpg'
+    file.write_bytes(file.read_bytes()[:2000])
+    assert error(tmp_path).startswith(f'{file} cannot be read: image file is truncated')
+
+
+# ---------------------------------------------------------------- real pairs
+
+
+def test_facades():
+    folder = os.environ.get('PIX2PIX_FACADES')
+    if not folder:
+        pytest.skip('PIX2PIX_FACADES is not set to the folder of the facades archive')
+    c = config(folder, **{'dataset.direction': 'BtoA'})
+    splits = sources.open_splits(c)
+    assert {split: len(source) for split, source in splits.items()} == {'train': 400, 'test': 106}
+    assert splits['train'].names == tuple(str(i) for i in range(1, 401))
+    assert sources.found_image_size(splits['train']) == (256, 256)
+    test = sources.decode_all(splits['test'], c)
+    saturation = {
+        key: np.mean([np.ptp(pair[key].astype(int), axis=-1).mean() for pair in test.decoded])
+        for key in ('input', 'target')
+    }
+    assert saturation['input'] > 100 > 50 > saturation['target']  # labels in, photos out

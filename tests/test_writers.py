@@ -1,0 +1,144 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboardX.proto.event_pb2 import Event
+
+from pix2pix_jax.errors import DataError
+from pix2pix_jax.writers import RunWriter, read_metrics, sheet_paths
+
+
+def lines(workdir):
+    return [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+
+
+def events(workdir):
+    """The (tag, step) of every value in the one event file; records: length, crc, data, crc."""
+    (path,) = workdir.glob('events.out.tfevents.*')
+    data, found = path.read_bytes(), []
+    while data:
+        size = int.from_bytes(data[:8], 'little')
+        event = Event.FromString(data[12 : 12 + size])
+        found += [(value.tag, event.step) for value in event.summary.value]
+        data = data[16 + size :]
+    return sorted(found)
+
+
+def sheet(value):
+    return np.full((6, 8, 3), value, np.uint8)
+
+
+def fill(workdir, steps, resume_step=0):
+    writer = RunWriter(workdir, resume_step)
+    for step in steps:
+        writer.write_scalars(step, {'train/g_l1': 1 / step})
+        if step % 2 == 0:
+            writer.write_scalars(step, {'eval/l1': np.float32(step)})
+            writer.write_images(step, sheet(step))
+    return writer
+
+
+def test_one_object_a_step_with_all_its_keys(tmp_path):
+    writer = fill(tmp_path, [1, 2])
+    writer.flush()
+    expected = [{'step': 1, 'train/g_l1': 1.0}, {'step': 2, 'train/g_l1': 0.5, 'eval/l1': 2.0}]
+    assert lines(tmp_path) == expected
+    writer.write_scalars(2, {'test/l1': 3})
+    writer.write_scalars(2, {'test/psnr': np.array([4.0])})
+    writer.close()
+    assert lines(tmp_path) == [expected[0], expected[1] | {'test/l1': 3, 'test/psnr': 4.0}]
+
+
+def test_a_row_is_in_the_file_once_a_later_step_comes(tmp_path):
+    writer = fill(tmp_path, [1])
+    assert lines(tmp_path) == []
+    writer.write_scalars(2, {'a': 1})
+    assert [row['step'] for row in lines(tmp_path)] == [1]
+    assert [row['step'] for row in writer.rows()] == [1, 2]
+    writer.close()
+
+
+def test_steps_never_go_backwards(tmp_path):
+    writer = fill(tmp_path, [3])
+    with pytest.raises(ValueError, match='step 2 comes after step 3'):
+        writer.write_scalars(2, {'a': 1})
+    writer.close()
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), np.float32('-inf')])
+def test_what_is_not_finite_is_null_in_valid_json(tmp_path, value):
+    writer = RunWriter(tmp_path)
+    writer.write_scalars(1, {'a': value, 'b': 1.0})
+    writer.close()
+    assert lines(tmp_path) == [{'step': 1, 'a': None, 'b': 1.0}]
+    assert events(tmp_path) == [('b', 1)]
+    RunWriter(tmp_path, 1).close()
+    assert lines(tmp_path) == [{'step': 1, 'a': None, 'b': 1.0}]
+
+
+@pytest.mark.parametrize('stop', [0, 1, 3, 4, 5, 7])
+def test_a_resumed_run_leaves_what_an_uninterrupted_one_leaves(tmp_path, stop):
+    """The first run got further than the step it goes on from, and died within a line."""
+    fill(tmp_path / 'whole', range(1, 9)).close()
+    first = fill(tmp_path / 'resumed', range(1, 8))
+    first.close()
+    for path in (tmp_path / 'resumed').glob('events.*'):  # as if written at another time
+        path.rename(path.with_name('events.out.tfevents.1700000000.host'))
+    with (tmp_path / 'resumed' / 'metrics.jsonl').open('a') as file:
+        file.write('{"step": 8, "train/g_l')
+    fill(tmp_path / 'resumed', range(stop + 1, 9), stop).close()
+
+    whole, resumed = tmp_path / 'whole', tmp_path / 'resumed'
+    assert lines(resumed) == lines(whole)
+    assert events(resumed) == events(whole)
+    names = [path.name for _, path in sheet_paths(whole)]
+    assert names == [f'step_{step:07d}.png' for step in (2, 4, 6, 8)]
+    for name in names:
+        a, b = ((folder / 'samples' / name).read_bytes() for folder in (whole, resumed))
+        assert a == b
+
+
+def test_more_keys_may_join_the_restored_step(tmp_path):
+    fill(tmp_path, [1, 2]).close()
+    writer = RunWriter(tmp_path, 2)
+    writer.write_scalars(2, {'test/l1': 5})
+    writer.close()
+    assert lines(tmp_path)[-1] == {'step': 2, 'train/g_l1': 0.5, 'eval/l1': 2.0, 'test/l1': 5}
+    fresh = RunWriter(tmp_path, 2)
+    fresh.write_scalars(2, {'test/l1': 5})  # measured again, the same
+    fresh.close()
+    assert events(tmp_path).count(('test/l1', 2)) == 1
+
+
+def test_sheets_are_exact_and_in_tensorboard(tmp_path):
+    writer = RunWriter(tmp_path)
+    picture = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    writer.write_images(12, picture)
+    writer.write_hparams({'seed': 0, 'loss': {'gan': 'vanilla'}})
+    writer.close()
+    with Image.open(tmp_path / 'samples' / 'step_0000012.png') as image:
+        np.testing.assert_array_equal(np.asarray(image), picture)
+    assert ('samples', 12) in events(tmp_path)
+    assert any(tag.startswith('config') for tag, _ in events(tmp_path))
+
+
+def test_files_of_others_are_left_alone(tmp_path):
+    (tmp_path / 'samples').mkdir()
+    for name in ('notes.txt', 'samples/step_x.png', 'samples/mine.png'):
+        (tmp_path / name).write_text('mine')
+    RunWriter(tmp_path).close()
+    for name in ('notes.txt', 'samples/step_x.png', 'samples/mine.png'):
+        assert (tmp_path / name).read_text() == 'mine'
+
+
+def test_read_metrics(tmp_path):
+    assert read_metrics(tmp_path) == []
+    path = tmp_path / 'metrics.jsonl'
+    row = '{"step": 1, "train/g_l1": 0.5}'
+    for torn in ('', '{', '{"step": 2, "\xc3', '{"step": 2, "a": 1'):
+        path.write_text(f'{row}\n{torn}', encoding='latin-1')
+        assert read_metrics(tmp_path) == [{'step': 1, 'train/g_l1': 0.5}]
+    path.write_text(f'{row}\nnonsense\n{row}\n')
+    with pytest.raises(DataError, match=r'metrics\.jsonl, line 2'):
+        read_metrics(tmp_path)
