@@ -11,6 +11,9 @@ import numpy as np
 from absl import flags
 from etils import epath
 
+from pix2pix_jax.data import augment
+from pix2pix_jax.data.folders import pair_files
+from pix2pix_jax.data.images import read_image
 from pix2pix_jax.errors import DataError, UserError, run_command
 from pix2pix_jax.evaluation import report
 
@@ -85,26 +88,18 @@ def evaluate_folders(
     Names are relative paths without their extensions. Raises DataError for a folder without
     images, a name that only one folder has, an unreadable image, or a pair of two sizes.
     """
-    from pix2pix_jax.data import sources
-
-    targets, outputs = (sources.image_files(epath.Path(folder)) for folder in (real, generated))
-    for have, lack, folder in ((targets, outputs, generated), (outputs, targets, real)):
-        missing = sorted(set(have) - set(lack))
-        if missing:
-            raise DataError(f'{folder} has no image for {len(missing)} of them: {missing[0]}, …')
-    return report.measure(_pairs(targets, outputs), len(targets), output, progress=True)[0]
+    pairs = pair_files((epath.Path(real), epath.Path(generated)))
+    return report.measure(_pairs(pairs), len(pairs), output, progress=True)[0]
 
 
 def _pairs(
-    targets: dict[str, epath.Path], outputs: dict[str, epath.Path]
+    pairs: dict[str, tuple[epath.Path, ...]],
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    from pix2pix_jax.data import augment, sources
-
-    for name in sorted(targets):
-        output, target = (sources.read_image(files[name], 3) for files in (outputs, targets))
+    for name, files in pairs.items():
+        target, output = (read_image(file, 3) for file in files)
         if output.shape != target.shape:
             a, b = (f'{image.shape[1]}x{image.shape[0]}' for image in (output, target))
-            raise DataError(f'{outputs[name]} is {a} but {targets[name]} is {b}: sizes must agree')
+            raise DataError(f'{files[1]} is {a} but {files[0]} is {b}: sizes must agree')
         yield name, {'output': augment.to_float(output), 'target': augment.to_float(target)}
 
 

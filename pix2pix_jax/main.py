@@ -20,10 +20,10 @@ def main() -> int:
     config = CONFIG.value
     if config is None:
         raise UserError('--config is missing: give a file, as --config=configs/facades.py')
-    from pix2pix_jax.compile_cache import use_compile_cache
+    from pix2pix_jax.runtime import prepare_process
     from pix2pix_jax.train import train_and_evaluate
 
-    use_compile_cache()
+    prepare_process()
     workdir = WORKDIR.value or default_workdir(flags.FLAGS['config'].config_filename)
     command = shlex.join(['python', '-m', 'pix2pix_jax.main', *sys.argv[1:]])
     train_and_evaluate(config, workdir, command)

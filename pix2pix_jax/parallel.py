@@ -44,7 +44,10 @@ def is_parallel(devices: list[jax.Device]) -> bool:
 
 
 def compile_step(step: Callable, config: ConfigDict, devices: list[jax.Device]) -> Callable:
-    """Returns the pure `step` compiled as (state, batch, key) -> (state, metrics); the state's buffers are donated."""
+    """Returns the pure `step` compiled as (state, batch, key) -> (state, metrics).
+
+    The state's buffers are donated: the one that was passed in is gone.
+    """
     if not is_parallel(devices):
         return jax.jit(functools.partial(step, config=config, axis_name=None), donate_argnums=0)
     step = functools.partial(step, config=config, axis_name=AXIS)

@@ -14,6 +14,9 @@ from etils import epath
 
 from pix2pix_jax import files
 from pix2pix_jax.config import Config
+from pix2pix_jax.data import augment
+from pix2pix_jax.data.folders import image_files
+from pix2pix_jax.data.images import read_image
 from pix2pix_jax.errors import DATA_ERROR, DataError, UserError, run_command
 
 Named = tuple[str, epath.Path]  # path relative to what was given, without its extension, and file
@@ -77,8 +80,6 @@ def translate(
     resized (bicubic) to `config.image_size`. Returns how many could not be read; each is named on
     stderr.
     """
-    from pix2pix_jax.data import augment
-
     output, failed = epath.Path(output), 0
     with tqdm.tqdm(total=len(inputs), disable=not sys.stderr.isatty(), unit='image') as bar:
         for group in _groups(inputs, batch):
@@ -101,9 +102,7 @@ def translate(
 
 def read_input(path: epath.Path, config: Config) -> np.ndarray:
     """Returns the image as the generator takes it: float32 (H,W,C) on [-1, 1]; or DataError."""
-    from pix2pix_jax.data import augment, sources
-
-    image = sources.read_image(path, config.generator.input_channels)
+    image = read_image(path, config.generator.input_channels)
     whole = augment.whole_image(*image.shape[:2])
     return augment.to_float(augment.apply_geometry(image, whole, tuple(config.image_size)))
 
@@ -113,11 +112,9 @@ def find_images(pattern: str) -> list[Named]:
 
     Raises UserError where there are none, DataError where two would get one name.
     """
-    from pix2pix_jax.data import sources
-
     path = epath.Path(pattern)
     if path.is_dir():
-        return sorted(sources.image_files(path).items())
+        return sorted(image_files(path).items())
     if path.exists():
         return [(path.stem, path)]
     fixed = next((i for i, part in enumerate(path.parts) if set(part) & set('*?[')), None)

@@ -1,36 +1,27 @@
-"""Folders of image pairs, as sequences of `{'input', 'target'}` arrays.
-
-A pair is one file with A on the left half and B on the right, as the published archives have
-them, or two files of the same name in two folders.
-"""
+"""The splits of a data set, as sequences of `{'input', 'target'}` arrays."""
 
 import collections
 import concurrent.futures
 import dataclasses
-import io
 import math
 import os
-import re
 import sys
-from collections.abc import Iterable
 
 import numpy as np
 import tqdm
 from etils import epath
 from ml_collections import ConfigDict
-from PIL import Image, ImageOps
 
 from pix2pix_jax.data import openmoji
+from pix2pix_jax.data.folders import pair_files, split_folders
+from pix2pix_jax.data.images import halves, open_image, size_of, to_array
 from pix2pix_jax.errors import DataError, UserError
 
 SPLITS = ('train', 'val', 'test')
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.webp')
-MODES = {1: 'L', 3: 'RGB', 4: 'RGBA'}
 ARCHIVES = ('facades', 'maps', 'edges2shoes', 'edges2handbags', 'night2day')
 ARCHIVE_URL = 'http://efrosgans.eecs.berkeley.edu/pix2pix/datasets'
 DECODE_FIRST = 5000  # pairs up to which a split is decoded before training starts
 SAMPLE = 64  # pairs whose headers stand for all in reports and estimates
-ROTATED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 Pair = dict[str, np.ndarray]
 
@@ -65,66 +56,21 @@ class Source:
     def _decode(self, i: int) -> Pair:
         files = self.files[i]
         if len(files) == 1:
-            images = _halves(_read(files[0]), files[0])
+            images = halves(open_image(files[0]), files[0])
         else:
-            images = tuple(_read(file) for file in files)
+            images = tuple(open_image(file) for file in files)
             if images[0].size != images[1].size:
                 a, b = ('{}x{}'.format(*image.size) for image in images)
                 raise DataError(f'{files[0]} is {a} and {files[1]} is {b}: a pair has one size')
         if self.direction == 'BtoA':
             images = images[::-1]
-        arrays = (_to_array(image, n) for image, n in zip(images, self.channels))
+        arrays = (to_array(image, n) for image, n in zip(images, self.channels))
         return dict(zip(('input', 'target'), arrays))
 
     def size(self, i: int) -> tuple[int, int]:
         """Returns (height, width) of each image of pair `i`, from the header of its file."""
-        file = self.files[i][0]
-        try:
-            with file.open('rb') as stream, Image.open(stream) as image:
-                width, height = image.size
-                if image.format != 'PNG' and image.getexif().get(0x0112) in ROTATED:
-                    width, height = height, width
-        except Exception as error:  # Pillow raises many kinds
-            raise _unreadable(file, error) from error
+        height, width = size_of(self.files[i][0])
         return height, width // 2 if len(self.files[i]) == 1 else width
-
-
-# ---------------------------------------------------------------- images
-
-
-def _read(file: epath.Path) -> Image.Image:
-    try:
-        image = Image.open(io.BytesIO(file.read_bytes()))
-        return ImageOps.exif_transpose(image)
-    except Exception as error:  # Pillow raises many kinds
-        raise _unreadable(file, error) from error
-
-
-def _unreadable(file: epath.Path, error: Exception) -> DataError:
-    if isinstance(error, Image.UnidentifiedImageError):
-        return DataError(f'{file} is not an image: allowed are JPEG, PNG, WebP')
-    return DataError(f'{file} cannot be read: {error}')
-
-
-def _halves(image: Image.Image, file: epath.Path) -> tuple[Image.Image, Image.Image]:
-    width, height = image.size
-    if width % 2:
-        raise DataError(
-            f'{file} is {width} pixels wide: side by side, A|B, the width must be even '
-            '(for A and B in two folders: --config.dataset.layout=two_folders)'
-        )
-    middle = width // 2
-    return image.crop((0, 0, middle, height)), image.crop((middle, 0, width, height))
-
-
-def _to_array(image: Image.Image, channels: int) -> np.ndarray:
-    if image.mode.startswith('I;16'):  # convert() would clip
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    array = np.asarray(image.convert(MODES[channels]))
-    return array.reshape(*array.shape[:2], channels)
-
-
-# ---------------------------------------------------------------- folders
 
 
 def open_splits(config: ConfigDict) -> dict[str, Source]:
@@ -137,7 +83,7 @@ def open_splits(config: ConfigDict) -> dict[str, Source]:
     root = _root(config)
     splits = {}
     for split in SPLITS:
-        folders = _split_folders(root, split, config.dataset.layout)
+        folders = split_folders(root, split, config.dataset.layout)
         if folders:
             splits[split] = _source(folders, config)
     if not splits:
@@ -173,79 +119,16 @@ def _root(config: ConfigDict) -> epath.Path:
     return root
 
 
-def _split_folders(root: epath.Path, split: str, layout: str) -> tuple[epath.Path, ...]:
-    """Returns the folder of A|B, or those of A and B, or () where the split is not there."""
-    if layout != 'side_by_side':
-        for a, b in (
-            (root / 'A' / split, root / 'B' / split),
-            (root / f'{split}A', root / f'{split}B'),
-            (root / split / 'A', root / split / 'B'),
-        ):
-            if a.is_dir() and b.is_dir():
-                return a, b
-            if a.is_dir() != b.is_dir():
-                there, missing = (a, b) if a.is_dir() else (b, a)
-                raise DataError(
-                    f'{missing} is missing: there is {there}, and a pair needs both '
-                    '(for A|B in one file: --config.dataset.layout=side_by_side)'
-                )
-    if layout != 'two_folders' and (root / split).is_dir():
-        return (root / split,)
-    return ()
-
-
 def _source(folders: tuple[epath.Path, ...], config: ConfigDict) -> Source:
-    files = [_image_files(folder) for folder in folders]
-    first, last = files[0].keys(), files[-1].keys()
-    if first != last:
-        only_a, only_b = _examples(first - last), _examples(last - first)
-        raise DataError(
-            f'unpaired names: {len(first - last)} only in {folders[0]} ({only_a}), '
-            f'{len(last - first)} only in {folders[1]} ({only_b})'
-        )
-    names = tuple(sorted(first, key=_natural))
+    files = pair_files(folders)
     g = config.generator
     return Source(
         folder=' + '.join(map(str, folders)),
-        names=names,
-        files=tuple(tuple(found[name] for found in files) for name in names),
+        names=tuple(files),
+        files=tuple(files.values()),
         direction=config.dataset.direction,
         channels=(g.input_channels, g.output_channels),
     )
-
-
-def _image_files(folder: epath.Path) -> dict[str, epath.Path]:
-    """Returns the images of `folder` and the folders in it by relative name, no extension."""
-    found = {}
-    for prefix, path in _walk(folder, ''):
-        name = prefix + path.stem
-        if name in found:
-            raise DataError(f'{found[name]} and {path} have the same name: allowed is one file')
-        found[name] = path
-    if not found:
-        raise DataError(f'{folder} holds no images: allowed are {" ".join(EXTENSIONS)}')
-    return found
-
-
-def _walk(folder: epath.Path, prefix: str) -> Iterable[tuple[str, epath.Path]]:
-    for path in folder.iterdir():
-        if path.name.startswith('.'):
-            continue
-        if path.suffix.lower() in EXTENSIONS:
-            yield prefix, path
-        elif path.is_dir():
-            yield from _walk(path, f'{prefix}{path.name}/')
-
-
-def _natural(name: str) -> tuple:
-    """Sorts a2 before a10."""
-    parts = re.split(r'([0-9]+)', name)
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
-
-
-def _examples(names: Iterable[str]) -> str:
-    names = sorted(names, key=_natural)
-    return ', '.join(names[:3]) + (', …' if len(names) > 3 else '') or 'none'
 
 
 def _hold_out(train: Source, config: ConfigDict) -> tuple[Source, Source]:

@@ -1,0 +1,87 @@
+"""Folders of image pairs: where the splits are, and what lies in them.
+
+A pair is one file with A on the left half and B on the right, as the published archives have
+them, or two files of the same name in two folders.
+"""
+
+import re
+from collections.abc import Iterable
+
+from etils import epath
+
+from pix2pix_jax.data.images import EXTENSIONS
+from pix2pix_jax.errors import DataError
+
+
+def split_folders(root: epath.Path, split: str, layout: str) -> tuple[epath.Path, ...]:
+    """Returns the folder of A|B, or those of A and B, or () where the split is not there.
+
+    Raises DataError if one of A and B is missing.
+    """
+    if layout != 'side_by_side':
+        for a, b in (
+            (root / 'A' / split, root / 'B' / split),
+            (root / f'{split}A', root / f'{split}B'),
+            (root / split / 'A', root / split / 'B'),
+        ):
+            if a.is_dir() and b.is_dir():
+                return a, b
+            if a.is_dir() != b.is_dir():
+                there, missing = (a, b) if a.is_dir() else (b, a)
+                raise DataError(
+                    f'{missing} is missing: there is {there}, and a pair needs both '
+                    '(for A|B in one file: --config.dataset.layout=side_by_side)'
+                )
+    if layout != 'two_folders' and (root / split).is_dir():
+        return (root / split,)
+    return ()
+
+
+def pair_files(folders: tuple[epath.Path, ...]) -> dict[str, tuple[epath.Path, ...]]:
+    """Returns the files of each pair, (A|B,) or (A, B), by name, in natural order.
+
+    Raises DataError if there are none, or if a name is in only one of the folders.
+    """
+    files = [image_files(folder) for folder in folders]
+    first, last = files[0].keys(), files[-1].keys()
+    if first != last:
+        only_a, only_b = _examples(first - last), _examples(last - first)
+        raise DataError(
+            f'unpaired names: {len(first - last)} only in {folders[0]} ({only_a}), '
+            f'{len(last - first)} only in {folders[1]} ({only_b})'
+        )
+    return {name: tuple(found[name] for found in files) for name in sorted(first, key=_natural)}
+
+
+def image_files(folder: epath.Path) -> dict[str, epath.Path]:
+    """Returns the images of `folder` and the folders in it by relative name, no extension."""
+    found = {}
+    for prefix, path in _walk(folder, ''):
+        name = prefix + path.stem
+        if name in found:
+            raise DataError(f'{found[name]} and {path} have the same name: allowed is one file')
+        found[name] = path
+    if not found:
+        raise DataError(f'{folder} holds no images: allowed are {" ".join(EXTENSIONS)}')
+    return found
+
+
+def _walk(folder: epath.Path, prefix: str) -> Iterable[tuple[str, epath.Path]]:
+    for path in folder.iterdir():
+        if path.name.startswith('.'):
+            continue
+        if path.suffix.lower() in EXTENSIONS:
+            yield prefix, path
+        elif path.is_dir():
+            yield from _walk(path, f'{prefix}{path.name}/')
+
+
+def _natural(name: str) -> tuple:
+    """Sorts a2 before a10."""
+    parts = re.split(r'([0-9]+)', name)
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
+
+
+def _examples(names: Iterable[str]) -> str:
+    names = sorted(names, key=_natural)
+    return ', '.join(names[:3]) + (', …' if len(names) > 3 else '') or 'none'
