@@ -4,8 +4,10 @@ A user's mistake prints one line on stderr and ends with status 1 (bad data, or 
 failed) or 2 (a wrong command or config). Everything else is a bug and keeps its traceback.
 """
 
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import NoReturn
 
 from absl import flags
 
@@ -39,12 +41,20 @@ class Stopped(Exception):
         self.status = 128 + signal_number
 
 
-def run_command(main: Callable[[], int | None], argv: Sequence[str] | None = None) -> None:
-    """Parses the absl flags, runs `main`, and exits with its status; the entry of all commands."""
-    flags.FLAGS.set_default('stderrthreshold', 'error')
-    argv = list(sys.argv if argv is None else argv)
+def run_command(
+    main: Callable[[], int | None], check_argv: Callable[[list[str]], None] | None = None
+) -> None:
+    """Parses the absl flags, runs `main`, and exits with its status; the entry of all commands.
+
+    `check_argv` may look at the command line first, and raise UserError.
+    """
+    if '--help' in sys.argv or '-h' in sys.argv:
+        print(f'{sys.modules["__main__"].__doc__}\n{flags.FLAGS.main_module_help()}')
+        sys.exit(0)
     try:
-        extra = flags.FLAGS(argv)[1:]
+        if check_argv is not None:
+            check_argv(sys.argv)
+        extra = flags.FLAGS(sys.argv)[1:]
         if extra:
             raise UserError(f'unexpected argument {extra[0]!r}: options are written --name=value')
         sys.exit(main() or 0)
@@ -53,10 +63,10 @@ def run_command(main: Callable[[], int | None], argv: Sequence[str] | None = Non
     except (UserError, Stopped) as error:
         fail(str(error), error.status)
     except KeyboardInterrupt:
-        fail('stopped', 130)
+        fail('stopped', 128 + signal.SIGINT)
 
 
-def fail(message: str, status: int) -> None:
+def fail(message: str, status: int) -> NoReturn:
     """Prints `message` as one line on stderr and exits with `status`."""
     line = ' '.join(message.split())
     print(line if status > USAGE_ERROR else f'error: {line}', file=sys.stderr)

@@ -1,13 +1,22 @@
-"""Trains a config: python -m pix2pix_jax.main --config=configs/facades.py [--config.a.b=v ...]."""
+"""Trains a config: python -m pix2pix_jax.main --config=configs/facades.py [--config.a.b=v ...].
 
+The same command goes on where the run's folder stopped.
+"""
+
+import difflib
+import importlib.util
 import pathlib
+import re
 import shlex
 import sys
 
 from absl import flags
 from ml_collections import config_flags
 
+from pix2pix_jax.config import Config, flatten
 from pix2pix_jax.errors import UserError, run_command
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 
 CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'Config file, as configs/facades.py[:ARG].', lock_config=True
@@ -17,16 +26,13 @@ WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run; by default runs
 
 def main() -> int:
     """Trains as the flags say; returns the exit status."""
-    config = CONFIG.value
-    if config is None:
-        raise UserError('--config is missing: give a file, as --config=configs/facades.py')
     from pix2pix_jax.runtime import prepare_process
     from pix2pix_jax.train import train_and_evaluate
 
     prepare_process()
     workdir = WORKDIR.value or default_workdir(flags.FLAGS['config'].config_filename)
     command = shlex.join(['python', '-m', 'pix2pix_jax.main', *sys.argv[1:]])
-    train_and_evaluate(config, workdir, command)
+    train_and_evaluate(CONFIG.value, workdir, command)
     print(f'{workdir}/index.html')
     return 0
 
@@ -37,5 +43,54 @@ def default_workdir(config_file: str) -> str:
     return f'runs/{pathlib.Path(path).stem}' + (f'-{arg}' if arg else '')
 
 
+def check_argv(argv: list[str]) -> None:
+    """Finds the config file and checks the names of the fields, before absl parses the flags.
+
+    A file that is not in the current folder is looked for beside the package, so that the command
+    runs from anywhere; its path in `argv` is replaced. Raises UserError.
+    """
+    at = [i for i, word in enumerate(argv) if word.startswith('--config=')]
+    if not at:
+        raise UserError('--config is missing: give a config file, as --config=configs/facades.py')
+    name, _, arg = argv[at[-1]].removeprefix('--config=').partition(':')
+    path = find_config(name)
+    argv[at[-1]] = f'--config={path}' + (f':{arg}' if arg else '')
+    fields = flatten(load_config(path, arg))
+    for word in argv[1:]:
+        override = re.match(r'--(?:no)?config\.([^=]*)', word)
+        if override and override[1] not in fields:
+            raise UserError(f'unknown field config.{override[1]}: {_allowed(override[1], fields)}')
+
+
+def find_config(name: str) -> pathlib.Path:
+    """Returns the path of a config file; raises UserError, with the files there are."""
+    for path in (pathlib.Path(name), REPOSITORY / name):
+        if path.is_file():
+            return path
+    there = sorted(str(p.relative_to(REPOSITORY)) for p in REPOSITORY.glob('configs/**/*.py'))
+    raise UserError(f'--config={name}: there is no such file; allowed are {", ".join(there)}')
+
+
+def load_config(path: pathlib.Path, arg: str) -> Config:
+    """Returns what the file's get_config gives for `arg`; raises UserError if it has none."""
+    spec = importlib.util.spec_from_file_location('config', path)
+    if spec is None:
+        raise UserError(f'--config={path}: not a Python file')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, 'get_config'):
+        raise UserError(f'--config={path}: it has no function get_config(arg)')
+    return module.get_config(arg)
+
+
+def _allowed(field: str, fields: dict) -> str:
+    near = difflib.get_close_matches(field, fields, 3, 0.6)
+    if near:
+        return 'did you mean ' + ' or '.join(near) + '?'
+    section = field.rpartition('.')[0]
+    inside = sorted(f for f in fields if f.rpartition('.')[0] == section)
+    return 'allowed are ' + ', '.join(inside or sorted(fields))
+
+
 if __name__ == '__main__':
-    run_command(main)
+    run_command(main, check_argv)

@@ -6,6 +6,7 @@ goes on without a gap.
 """
 
 import collections
+import os
 import time
 from typing import Any
 
@@ -41,6 +42,8 @@ def train_and_evaluate(config: Config, workdir: epath.PathLike, command: str = '
     workdir = epath.Path(workdir).expanduser()
     config = validate(config)
     devices = parallel.choose_devices(config.num_devices, config.batch_size)
+    if config.image_size != (0, 0):  # a size that does not fit is said before data is read
+        create_models(config, devices[0].platform)
     config, splits = prepare_data(config)
     models = create_models(config, devices[0].platform)
     check_run(config, workdir)
@@ -97,10 +100,10 @@ def run_steps(
     clock, last_save = Clock(start), time.monotonic()
 
     def log_pending() -> None:
-        for step, metrics in pending:
+        for step, metrics, images_per_s in pending:
             metrics = {k: float(v) for k, v in jax.device_get(metrics).items()}
             metrics['learning_rate'] = float(schedule(step - 1))
-            recorder.log(step, metrics, clock.steps_per_s(step) * config.batch_size)
+            recorder.log(step, metrics, images_per_s)
         pending.clear()
 
     for step in range(start + 1, total_steps + 1):
@@ -113,7 +116,8 @@ def run_steps(
         last = step == total_steps
         if step % config.log_every == 0 or last:
             log_pending()
-            pending.append((step, parallel.unreplicate(metrics, devices)))
+            images_per_s = clock.steps_per_s(step) * config.batch_size
+            pending.append((step, parallel.unreplicate(metrics, devices), images_per_s))
         evaluate = recorder.has_val and due(step, config.eval_every, last)
         sample = due(step, config.sample_every, last)
         minutes = (time.monotonic() - last_save) / 60
@@ -170,6 +174,9 @@ class Clock:
 
 def prepare_data(config: Config) -> tuple[Config, dict[str, sources.Source]]:
     """Opens and checks the data, prints a short report, and fills in a size found in it."""
+    path = config.dataset.path
+    if path and '://' not in path:  # evaluate and translate may run from another folder
+        config.dataset.path = os.path.abspath(os.path.expanduser(path))
     splits = sources.open_splits(config)
     if 'train' not in splits:
         raise DataError(f'config.dataset.path={config.dataset.path}: there is no folder train')
@@ -214,5 +221,7 @@ def describe(state: GanState, devices: list[jax.Device], start: int, total_steps
             print(parameter_overview.get_parameter_overview(network.params, include_stats=False))
         count = parameter_overview.count_parameters(network.params)
         print(f'{name}: {count:,} parameters')
-    kind = f'{len(devices)} x {devices[0].device_kind}'
-    print(f'{kind}, {total_steps:,} steps' + (f', going on from step {start:,}' if start else ''))
+    going_on = f', going on from step {start:,}' if start else ''
+    if start >= total_steps:
+        going_on = ': all done already'
+    print(f'{len(devices)} x {devices[0].device_kind}, {total_steps:,} steps{going_on}', flush=True)

@@ -1,5 +1,6 @@
 """The state of a run: two flax TrainStates, immutable, and one step counter."""
 
+import functools
 from typing import Any
 
 import jax
@@ -55,7 +56,7 @@ def create_state(
 
 
 def _create(module, optimizer, key, x, **kwargs) -> TrainState:
-    variables = module.init(key, x, **kwargs)
+    variables = jax.jit(functools.partial(module.init, **kwargs))(key, x)
     state = TrainState.create(
         apply_fn=module.apply,
         params=variables['params'],

@@ -1,0 +1,46 @@
+"""Tiny data sets and configs for tests of whole runs."""
+
+import json
+import pathlib
+
+import numpy as np
+from PIL import Image
+
+from pix2pix_jax.config import Config, apply_arg, default_config
+
+
+def make_pairs(folder: pathlib.Path, counts: dict[str, int], size: int = 32) -> pathlib.Path:
+    """Writes side-by-side pairs: coloured boxes, and the same boxes in other colours."""
+    for number, (split, count) in enumerate(counts.items()):
+        (folder / split).mkdir(parents=True)
+        for i in range(count):
+            rng = np.random.default_rng((number, i))
+            labels = np.zeros((size, size), np.uint8)
+            top, left = rng.integers(0, size // 2, 2)
+            labels[top : top + size // 2, left : left + size // 2] = 1
+            colours = np.array(
+                [[[0, 0, 255], [255, 0, 0]], [[200, 180, 90], [40, 90, 60]]], np.uint8
+            )
+            pair = np.concatenate([colours[0][labels], colours[1][labels]], axis=1)
+            Image.fromarray(pair).save(folder / split / f'{i}.png')
+    return folder
+
+
+def tiny_config(path: pathlib.Path, **fields) -> Config:
+    """Returns a config of six steps in which everything happens at least twice."""
+    config = apply_arg(default_config(), 'tiny')
+    config.dataset.path = str(path)
+    config.num_steps = 6
+    config.update_from_flattened_dict({k.replace('__', '.'): v for k, v in fields.items()})
+    return config
+
+
+def metrics(workdir: pathlib.Path) -> list[dict]:
+    """Returns the rows of metrics.jsonl without what depends on the clock."""
+    rows = map(json.loads, (workdir / 'metrics.jsonl').read_text().splitlines())
+    return [{k: v for k, v in row.items() if not k.startswith('perf/')} for row in rows]
+
+
+def sheets(workdir: pathlib.Path) -> dict[str, bytes]:
+    """Returns the sample sheets by name."""
+    return {path.name: path.read_bytes() for path in (workdir / 'samples').iterdir()}

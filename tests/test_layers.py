@@ -1,0 +1,141 @@
+"""Batch norm against arithmetic in float64, dropout by what it must keep."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pix2pix_jax.models.layers import BatchNorm, Conv, ConvTranspose, Dropout
+
+EPSILON = 1e-5
+
+
+def images(dtype=np.float32):
+    """Three images of different mean and spread, (3,4,5,2)."""
+    x = np.random.default_rng(0).normal(size=(3, 4, 5, 2))
+    return (x * np.array([1, 2, 5]).reshape(3, 1, 1, 1) + [[[[0, 7]]]]).astype(dtype)
+
+
+def variables(scale=(1.5, 0.5), bias=(0.1, -2.0), mean=(1.0, 2.0), var=(4.0, 9.0)):
+    stats = {'mean': jnp.array(mean), 'var': jnp.array(var)}
+    return {'params': {'scale': jnp.array(scale), 'bias': jnp.array(bias)}, 'batch_stats': stats}
+
+
+def normalised(x, mean, var):
+    """What `variables` must make of x with these statistics, in float64."""
+    return (np.float64(x) - mean) / np.sqrt(var + EPSILON) * [1.5, 0.5] + [0.1, -2.0]
+
+
+@pytest.mark.parametrize('statistics, axes', [('batch', (0, 1, 2)), ('image', (1, 2))])
+def test_batch_norm_normalises_over_these_axes(statistics, axes):
+    x = images()
+    y, _ = BatchNorm().apply(variables(), x, statistics, mutable=['batch_stats'])
+    expected = normalised(x, x.mean(axes, keepdims=True), x.var(axes, keepdims=True))
+    np.testing.assert_allclose(y, expected, atol=1e-5)
+
+
+def test_an_images_own_statistics_do_not_depend_on_its_neighbours():
+    x = images()
+    together = BatchNorm().apply(variables(), x, 'image')
+    for i in range(len(x)):
+        alone = BatchNorm().apply(variables(), x[i : i + 1], 'image')
+        np.testing.assert_allclose(together[i : i + 1], alone, atol=1e-6)
+        batch, _ = BatchNorm().apply(variables(), x[i : i + 1], 'batch', mutable=['batch_stats'])
+        np.testing.assert_allclose(alone, batch, atol=1e-6)  # the paper's batch 1
+
+
+def test_running_statistics_are_used():
+    y = BatchNorm().apply(variables(), images(), 'running')
+    np.testing.assert_allclose(y, normalised(images(), [1.0, 2.0], [4.0, 9.0]), atol=1e-5)
+
+
+def test_moving_averages_follow_the_batch_alone():
+    x = images()
+    _, mutated = BatchNorm().apply(variables(), x, 'batch', mutable=['batch_stats'])
+    stats = mutated['batch_stats']
+    expected = 0.9 * np.array([1.0, 2.0]) + 0.1 * x.mean((0, 1, 2))
+    np.testing.assert_allclose(stats['mean'], expected, rtol=1e-5)
+    expected = 0.9 * np.array([4.0, 9.0]) + 0.1 * x.var((0, 1, 2))
+    np.testing.assert_allclose(stats['var'], expected, rtol=1e-5)
+    for statistics in ('image', 'running'):
+        _, mutated = BatchNorm().apply(variables(), x, statistics, mutable=['batch_stats'])
+        jax.tree.map(np.testing.assert_array_equal, mutated['batch_stats'], stats_of(variables()))
+
+
+def stats_of(variables):
+    return variables['batch_stats']
+
+
+def test_batch_norm_starts_as_the_paper_says():
+    x = jnp.zeros((1, 1, 1, 4096))
+    v = BatchNorm(scale_init=0.02).init(jax.random.key(0), x, 'batch')
+    scale = v['params']['scale']
+    assert abs(scale.mean() - 1) < 2e-3 and abs(scale.std() - 0.02) < 2e-3
+    assert not v['params']['bias'].any()
+    assert not v['batch_stats']['mean'].any() and (v['batch_stats']['var'] == 1).all()
+
+
+def test_statistics_are_float32_in_bfloat16():
+    """A mean of 300 and a spread of 1: in bfloat16 the variance would be lost."""
+    x = (np.random.default_rng(0).normal(size=(2, 16, 16, 2)) * 4 + 300).astype(jnp.bfloat16)
+    layer = BatchNorm(dtype=jnp.bfloat16)
+    y, mutated = layer.apply(variables(), x, 'batch', mutable=['batch_stats'])
+    assert y.dtype == jnp.bfloat16
+    assert all(v.dtype == jnp.float32 for v in jax.tree.leaves(mutated))
+    x = np.float64(np.float32(x))
+    mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+    np.testing.assert_allclose(
+        mutated['batch_stats']['var'], 0.9 * np.array([4.0, 9.0]) + 0.1 * var, rtol=1e-4
+    )
+    np.testing.assert_allclose(np.float64(y), normalised(x, mean, var), atol=0.05)
+
+
+def test_unknown_statistics_are_an_error():
+    with pytest.raises(KeyError):
+        BatchNorm().apply(variables(), images(), 'group')
+
+
+@pytest.mark.parametrize('rate', [0.5, 0.25])
+def test_dropout_drops_its_rate_and_keeps_the_mean(rate):
+    x = jnp.ones((2, 50, 50, 8))
+    y = Dropout(rate).apply({}, x, shared=False, rngs={'dropout': jax.random.key(0)})
+    assert abs((y == 0).mean() - rate) < 0.01
+    np.testing.assert_allclose(y[y != 0], 1 / (1 - rate), rtol=1e-6)
+
+
+def test_dropout_has_one_mask_for_all_images_or_one_for_each():
+    x = jnp.ones((3, 8, 8, 4))
+    rngs = {'dropout': jax.random.key(0)}
+    own = Dropout(0.5).apply({}, x, shared=False, rngs=rngs)
+    shared = Dropout(0.5).apply({}, x, shared=True, rngs=rngs)
+    assert (own[0] != own[1]).any() and (own[1] != own[2]).any()
+    np.testing.assert_array_equal(shared[0], shared[1])
+    np.testing.assert_array_equal(shared[0], shared[2])
+    # It depends neither on how many images there are, nor does it span channels or pixels.
+    alone = Dropout(0.5).apply({}, x[:1], shared=True, rngs=rngs)
+    np.testing.assert_array_equal(alone[0], shared[0])
+    assert 0 < shared[0, 0, 0].sum() + shared[0, 0, 1].sum() < 16
+    assert (shared[0, 0] != shared[0, 1]).any() and (shared[..., 0] != shared[..., 1]).any()
+
+
+@pytest.mark.parametrize('layer, shape, kernel', [
+    (Conv, (1, 4, 6, 1000), (4, 4, 7, 1000)),
+    (ConvTranspose, (1, 16, 24, 1000), (4, 4, 1000, 7)),
+])  # fmt: skip
+def test_convolutions_start_as_the_paper_says(layer, shape, kernel):
+    x = jnp.zeros((1, 8, 12, 7))
+    module = layer(1000, init_scale=0.02)
+    assert jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), x))[0].shape == shape
+    params = jax.jit(module.init)(jax.random.key(0), x)['params']
+    assert params['kernel'].shape == kernel
+    assert abs(params['kernel'].std() - 0.02) < 1e-3 and abs(params['kernel'].mean()) < 1e-3
+    assert not params['bias'].any()
+
+
+@pytest.mark.parametrize('layer', [Conv, ConvTranspose])
+def test_biases_are_added_by_channel(layer):
+    x = jnp.zeros((2, 4, 4, 3))
+    params = {'kernel': jnp.zeros((4, 4, 3, 3)), 'bias': jnp.array([1.0, 2.0, 3.0])}
+    y = layer(3).apply({'params': params}, x)
+    np.testing.assert_array_equal(y, jnp.broadcast_to(params['bias'], y.shape))
+    assert 'bias' not in layer(3, use_bias=False).init(jax.random.key(0), x)['params']

@@ -1,0 +1,214 @@
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+from runs import make_pairs, metrics, sheets, tiny_config
+
+from pix2pix_jax import console, train
+from pix2pix_jax.checkpoints import Checkpoints
+from pix2pix_jax.errors import DataError, Stopped, UserError
+from pix2pix_jax.train import train_and_evaluate
+
+
+@pytest.fixture(scope='module')
+def pairs(tmp_path_factory):
+    return make_pairs(tmp_path_factory.mktemp('pairs'), {'train': 8, 'val': 2, 'test': 3})
+
+
+@pytest.fixture(scope='module')
+def whole(pairs, tmp_path_factory):
+    """An uninterrupted run: its folder and its final state."""
+    workdir = tmp_path_factory.mktemp('whole')
+    return workdir, train_and_evaluate(tiny_config(pairs), workdir, 'the command')
+
+
+def assert_equal_states(a, b):
+    a, b = (dict(jax.tree.leaves_with_path(state)) for state in (a, b))
+    assert a.keys() == b.keys()
+    for path, leaf in a.items():
+        np.testing.assert_array_equal(leaf, b[path], err_msg=jax.tree_util.keystr(path))
+
+
+def stop_at(step, signal_number, monkeypatch):
+    """Sends this process a signal when the loop comes to `step`."""
+
+    def send(self, current):
+        if current == step:
+            os.kill(os.getpid(), signal_number)
+
+    monkeypatch.setattr(console.Console, 'step', send)
+
+
+def test_a_run_leaves_the_files_of_the_contract(whole):
+    workdir, state = whole
+    assert int(state.step) == 6
+    for name in ('config.json', 'run.json', 'index.html', 'evaluation/test/metrics.json'):
+        assert (workdir / name).stat().st_size > 0, name
+    assert len(list(workdir.glob('events.out.tfevents.*'))) == 1
+    assert sorted(sheets(workdir)) == [f'step_{s:07d}.png' for s in (2, 4, 6)]
+    assert sorted(os.listdir(workdir / 'checkpoints')) == ['best', 'last']
+    run = json.loads((workdir / 'run.json').read_text())
+    assert run['command'] == 'the command' and run['versions']['jax'] == jax.__version__
+    assert not list(workdir.rglob('*.tmp'))
+
+
+def test_metrics_of_every_step_in_one_row(whole):
+    rows = metrics(whole[0])
+    assert [row['step'] for row in rows] == [1, 2, 3, 4, 5, 6]
+    names = ('d_loss', 'd_real', 'd_fake', 'g_loss', 'g_gan', 'g_l1', 'learning_rate')
+    for row in rows:
+        assert {f'train/{name}' for name in names} <= set(row)
+        assert row['train/learning_rate'] == pytest.approx(2e-4)
+    evaluated = [row['step'] for row in rows if {'eval/l1', 'eval/psnr', 'eval/ssim'} <= set(row)]
+    assert evaluated == [2, 4, 6]
+    assert [row['step'] for row in rows if 'test/l1' in row] == [6]
+
+
+def test_best_is_the_lowest_l1_on_val(whole):
+    workdir, _ = whole
+    values = {row['eval/l1']: row['step'] for row in metrics(workdir) if 'eval/l1' in row}
+    checkpoints = Checkpoints(workdir)
+    assert checkpoints.find('best') == ('best', values[min(values)])
+    assert checkpoints.find('last') == ('last', 6)
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('step', [1, 4])
+def test_stopped_and_gone_on_equals_uninterrupted(
+    pairs, whole, tmp_path, monkeypatch, step, number
+):
+    with monkeypatch.context() as patch:
+        stop_at(step, number, patch)
+        with pytest.raises(Stopped, match=f'step {step}; go on with: the command') as stopped:
+            train_and_evaluate(tiny_config(pairs), tmp_path, 'the command')
+    assert stopped.value.status == 128 + number
+    assert Checkpoints(tmp_path).steps('last') == [step]
+    state = train_and_evaluate(tiny_config(pairs), tmp_path, 'the command')
+    assert_equal_states(state, whole[1])
+    assert metrics(tmp_path) == metrics(whole[0])
+    assert sheets(tmp_path) == sheets(whole[0])
+    assert len(json.loads((tmp_path / 'run.json').read_text())['starts']) == 2
+
+
+def test_a_crash_goes_on_from_the_last_save(pairs, whole, tmp_path, monkeypatch):
+    def crash(self, current):
+        if current == 4:  # steps 2 and 3 are done, step 2 is saved
+            raise RuntimeError('power cut')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(console.Console, 'step', crash)
+        with pytest.raises(RuntimeError):
+            train_and_evaluate(tiny_config(pairs), tmp_path)
+    assert Checkpoints(tmp_path).steps('last') == [2]
+    assert_equal_states(train_and_evaluate(tiny_config(pairs), tmp_path), whole[1])
+    assert metrics(tmp_path) == metrics(whole[0])
+    assert sheets(tmp_path) == sheets(whole[0])
+
+
+def test_a_kill_between_the_two_saves_of_an_improvement(pairs, tmp_path, monkeypatch):
+    config = tiny_config(pairs, num_steps=2)
+    save = Checkpoints.save
+
+    def save_last_only(self, kind, *args):
+        if kind == 'best':
+            raise RuntimeError('power cut')
+        save(self, kind, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, 'save', save_last_only)
+        with pytest.raises(RuntimeError):
+            train_and_evaluate(config, tmp_path)
+    assert Checkpoints(tmp_path).steps('best') == []
+    train_and_evaluate(config, tmp_path)
+    assert Checkpoints(tmp_path).steps('best') == [2]
+
+
+def test_a_damaged_checkpoint_is_passed_over(pairs, whole, tmp_path):
+    config = tiny_config(pairs, checkpoint__keep=3)
+    train_and_evaluate(config, tmp_path)
+    for file in (tmp_path / 'checkpoints/last/6/state').rglob('*'):
+        if file.is_file():
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    assert_equal_states(train_and_evaluate(config, tmp_path), whole[1])
+    assert Checkpoints(tmp_path).steps('last') == [2, 4, 6]
+    assert metrics(tmp_path) == metrics(whole[0])
+
+
+def test_a_finished_run_stays_as_it_is_and_can_be_made_longer(pairs, tmp_path):
+    train_and_evaluate(tiny_config(pairs, num_steps=2), tmp_path)
+    before = metrics(tmp_path)
+    assert int(train_and_evaluate(tiny_config(pairs, num_steps=2), tmp_path).step) == 2
+    assert metrics(tmp_path) == before
+    assert int(train_and_evaluate(tiny_config(pairs, num_steps=4), tmp_path).step) == 4
+    assert metrics(tmp_path)[:2] == before
+
+
+def test_another_config_is_refused_with_its_differences(pairs, whole):
+    workdir, _ = whole
+    before = (workdir / 'config.json').read_bytes()
+    with pytest.raises(UserError, match=r'config.generator.width: 4 -> 8; config.seed: 0 -> 1'):
+        train_and_evaluate(tiny_config(pairs, generator__width=8, seed=1), workdir)
+    assert (workdir / 'config.json').read_bytes() == before
+
+
+def test_nan_stops_the_run_and_is_not_saved(pairs, tmp_path, monkeypatch):
+    batches = train.pipeline.train_batches
+
+    def with_nan(*args):
+        for i, batch in enumerate(batches(*args)):
+            yield {k: v * np.nan if i == 4 else v for k, v in batch.items()}
+
+    monkeypatch.setattr(train.pipeline, 'train_batches', with_nan)
+    with pytest.raises(UserError, match=r'steps 5 to 5.*last good checkpoint is step 4') as error:
+        train_and_evaluate(tiny_config(pairs), tmp_path)
+    assert error.value.status == 1
+    assert Checkpoints(tmp_path).steps('last') == [4]
+
+
+def test_a_state_that_is_not_finite_is_not_saved(pairs, tmp_path, monkeypatch):
+    # Losses are logged at steps 3 and 6 alone; step 4 must not be saved.
+    batches = train.pipeline.train_batches
+
+    def with_nan(*args):
+        for i, batch in enumerate(batches(*args)):
+            yield {k: v * np.nan if i == 3 else v for k, v in batch.items()}
+
+    monkeypatch.setattr(train.pipeline, 'train_batches', with_nan)
+    with pytest.raises(UserError, match=r'the state .* steps 4 to 4.*step 2'):
+        train_and_evaluate(tiny_config(pairs, log_every=3, eval_every=0), tmp_path)
+    assert Checkpoints(tmp_path).steps('last') == [2]
+
+
+def test_without_a_discriminator(pairs, tmp_path):
+    state = train_and_evaluate(tiny_config(pairs, loss__gan='none', num_steps=2), tmp_path)
+    assert state.discriminator is None
+    assert set(metrics(tmp_path)[0]) == {'step'} | {
+        f'train/{k}' for k in ('g_loss', 'g_l1', 'learning_rate')
+    }
+
+
+def test_a_bad_file_is_named_before_anything_is_written(tmp_path):
+    pairs = make_pairs(tmp_path / 'pairs', {'train': 3})
+    Image.new('RGB', (33, 16)).save(pairs / 'train' / 'odd.png')
+    with pytest.raises(DataError, match=r'odd\.png is 33 pixels wide'):
+        train_and_evaluate(tiny_config(pairs), tmp_path / 'run')
+    assert not (tmp_path / 'run').exists()
+
+
+def test_fewer_pairs_than_a_batch(tmp_path):
+    pairs = make_pairs(tmp_path / 'pairs', {'train': 3})
+    config = tiny_config(pairs, num_steps=0, num_epochs=1, batch_size=4)
+    with pytest.raises(UserError, match='3 pairs for 1 epochs are less than one step'):
+        train_and_evaluate(config, tmp_path / 'run')
+
+
+def test_the_size_is_found_in_the_data(tmp_path):
+    pairs = make_pairs(tmp_path / 'pairs', {'train': 2}, size=36)
+    config = tiny_config(pairs, image_size=(0, 0), num_steps=1)
+    train_and_evaluate(config, tmp_path / 'run')
+    assert json.loads((tmp_path / 'run/config.json').read_text())['image_size'] == [32, 32]
+    train_and_evaluate(config, tmp_path / 'run')  # goes on: the same size is found
