@@ -64,7 +64,9 @@ def evaluate_run(
     """
     from pix2pix_jax import inference
     from pix2pix_jax.data import sources
+    from pix2pix_jax.runtime import prepare_process
 
+    prepare_process()
     run = inference.load_run(workdir, checkpoint)
     splits = sources.open_splits(run.config)
     if split not in splits:

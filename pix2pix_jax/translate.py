@@ -51,7 +51,9 @@ def main() -> int:
     inputs = find_images(source)
     check_output(output, OVERWRITE.value, source, inputs)
     from pix2pix_jax import inference
+    from pix2pix_jax.runtime import prepare_process
 
+    prepare_process()
     run = inference.load_run(workdir, CHECKPOINT.value)
     translator = inference.Translator(
         run.config,

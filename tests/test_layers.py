@@ -23,7 +23,7 @@ def variables(scale=(1.5, 0.5), bias=(0.1, -2.0), mean=(1.0, 2.0), var=(4.0, 9.0
 
 def normalised(x, mean, var):
     """What `variables` must make of x with these statistics, in float64."""
-    return (np.float64(x) - mean) / np.sqrt(var + EPSILON) * [1.5, 0.5] + [0.1, -2.0]
+    return (np.float64(x) - mean) / np.sqrt(np.float64(var) + EPSILON) * [1.5, 0.5] + [0.1, -2.0]
 
 
 @pytest.mark.parametrize('statistics, axes', [('batch', (0, 1, 2)), ('image', (1, 2))])
@@ -59,11 +59,9 @@ def test_moving_averages_follow_the_batch_alone():
     np.testing.assert_allclose(stats['var'], expected, rtol=1e-5)
     for statistics in ('image', 'running'):
         _, mutated = BatchNorm().apply(variables(), x, statistics, mutable=['batch_stats'])
-        jax.tree.map(np.testing.assert_array_equal, mutated['batch_stats'], stats_of(variables()))
-
-
-def stats_of(variables):
-    return variables['batch_stats']
+        jax.tree.map(
+            np.testing.assert_array_equal, mutated['batch_stats'], variables()['batch_stats']
+        )
 
 
 def test_batch_norm_starts_as_the_paper_says():
@@ -76,7 +74,7 @@ def test_batch_norm_starts_as_the_paper_says():
 
 
 def test_statistics_are_float32_in_bfloat16():
-    """A mean of 300 and a spread of 1: in bfloat16 the variance would be lost."""
+    """A mean of 300 and a spread of 4: in bfloat16 the variance would be lost."""
     x = (np.random.default_rng(0).normal(size=(2, 16, 16, 2)) * 4 + 300).astype(jnp.bfloat16)
     layer = BatchNorm(dtype=jnp.bfloat16)
     y, mutated = layer.apply(variables(), x, 'batch', mutable=['batch_stats'])
@@ -111,10 +109,9 @@ def test_dropout_has_one_mask_for_all_images_or_one_for_each():
     assert (own[0] != own[1]).any() and (own[1] != own[2]).any()
     np.testing.assert_array_equal(shared[0], shared[1])
     np.testing.assert_array_equal(shared[0], shared[2])
-    # It depends neither on how many images there are, nor does it span channels or pixels.
+    # It does not depend on how many images there are; pixels and channels have their own.
     alone = Dropout(0.5).apply({}, x[:1], shared=True, rngs=rngs)
     np.testing.assert_array_equal(alone[0], shared[0])
-    assert 0 < shared[0, 0, 0].sum() + shared[0, 0, 1].sum() < 16
     assert (shared[0, 0] != shared[0, 1]).any() and (shared[..., 0] != shared[..., 1]).any()
 
 

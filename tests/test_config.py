@@ -1,0 +1,318 @@
+"""The fields and their limits, the errors, the :ARG, the JSON form, and the files in configs/."""
+
+import ast
+import importlib.util
+import json
+import pathlib
+
+import pytest
+
+from pix2pix_jax import config as config_lib
+from pix2pix_jax.config import (
+    CHOICES,
+    LENGTH,
+    MAY_CHANGE,
+    RANGES,
+    apply_arg,
+    default_config,
+    differences,
+    flatten,
+    from_json,
+    to_json,
+    validate,
+)
+from pix2pix_jax.errors import UserError
+
+CONFIGS = sorted((pathlib.Path(config_lib.__file__).parents[1] / 'configs').rglob('*.py'))
+# Fields that take any value of their type, but for image_size, which has its own check.
+FREE = {
+    'image_size': tuple,
+    'dataset.name': str,
+    'dataset.path': str,
+    'dataset.mirror': bool,
+    'discriminator.conditional': bool,
+    'test.dropout': bool,
+}
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def changed(**fields):
+    config = default_config()
+    config.update_from_flattened_dict(fields)
+    return config
+
+
+def error_of(call, *args):
+    """The message of the UserError, which must be one line and end with status 2."""
+    with pytest.raises(UserError) as raised:
+        call(*args)
+    message = str(raised.value)
+    assert message and '\n' not in message and raised.value.status == 2
+    return message
+
+
+# ---------------------------------------------------------------- fields
+
+
+def test_the_default_is_the_papers_setting():
+    assert validate(default_config()) == default_config()
+    fields = flatten(default_config())
+    paper = {
+        'image_size': (256, 256),
+        'batch_size': 1,
+        'num_epochs': 200,
+        'update': 'alternating',
+        'dataset.jitter': 286 / 256,
+        'dataset.mirror': True,
+        'generator.width': 64,
+        'generator.dropout': 0.5,
+        'discriminator.layers': 3,
+        'discriminator.width': 64,
+        'init.scale': 0.02,
+        'loss.gan': 'vanilla',
+        'loss.l1_weight': 100.0,
+        'loss.d_weight': 0.5,
+        'optimizer.learning_rate': 2e-4,
+        'optimizer.b1': 0.5,
+        'optimizer.b2': 0.999,
+        'test.norm': 'image',
+        'test.dropout': True,
+    }
+    assert {field: fields[field] for field in paper} == paper
+
+
+def test_every_field_has_exactly_one_rule():
+    fields = flatten(default_config())
+    rules = [*CHOICES, *RANGES, *FREE]
+    assert len(rules) == len(set(rules))
+    assert set(rules) == set(fields)
+    assert all(isinstance(fields[field], kind) for field, kind in FREE.items())
+    assert None not in fields.values()
+
+
+def test_what_may_change_names_fields():
+    fields = flatten(default_config())
+    for name in MAY_CHANGE + LENGTH:
+        assert name in fields or any(field.startswith(name) for field in fields)
+
+
+@pytest.mark.parametrize('field', CHOICES)
+def test_values_outside_the_choices_are_refused(field):
+    for value in CHOICES[field]:
+        validate(changed(**{field: value}))
+    wrong = 99 if isinstance(CHOICES[field][0], int) else 'nonsense'
+    message = error_of(validate, changed(**{field: wrong}))
+    assert f'config.{field}' in message and str(wrong) in message
+    assert all(str(value) in message for value in CHOICES[field])
+
+
+@pytest.mark.parametrize('field', RANGES)
+def test_values_outside_the_range_are_refused(field):
+    least, greatest = RANGES[field]
+    # The other length field is set, since one of the two must be.
+    other = {'num_steps': 'num_epochs', 'num_epochs': 'num_steps'}.get(field)
+    for value in (least, greatest):
+        validate(changed(**{field: value} | ({other: 1} if other else {})))
+    kind = type(flatten(default_config())[field])
+    for value in (kind(least - 1), kind(greatest + 1)):
+        message = error_of(validate, changed(**{field: value}))
+        assert f'config.{field}={value}' in message
+        assert f'{least} to {greatest}' in message
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
+def test_floats_must_be_finite(value):
+    floats = [f for f, v in flatten(default_config()).items() if isinstance(v, float)]
+    assert floats
+    for field in floats:
+        assert f'config.{field}' in error_of(validate, changed(**{field: value}))
+
+
+@pytest.mark.parametrize('value, expected', [
+    ((128,), (128, 128)),
+    ((256, 512), (256, 512)),
+    ([64, 32], (64, 32)),
+    ((0,), (0, 0)),
+])  # fmt: skip
+def test_image_size_takes_one_value_or_two(value, expected):
+    assert validate(changed(image_size=value)).image_size == expected
+
+
+@pytest.mark.parametrize('value', [(), (1, 2, 3), (256, -1), (2.5, 2), (0, 64), ('a',), (1, 2**20)])
+def test_other_image_sizes_are_refused(value):
+    message = error_of(validate, changed(image_size=value))
+    assert f'config.image_size={value!r}' in message
+
+
+def test_validate_leaves_its_argument_alone():
+    config = changed(image_size=(64,))
+    validate(config)
+    assert config.image_size == (64,)
+
+
+def test_a_run_needs_a_length_and_a_loss():
+    message = error_of(validate, changed(num_epochs=0))
+    assert 'num_steps' in message and 'num_epochs' in message
+    for fields in (
+        {'loss.gan': 'none', 'loss.l1_weight': 0.0},
+        {'loss.gan_weight': 0.0, 'loss.l1_weight': 0.0},
+    ):
+        assert 'config.loss' in error_of(validate, changed(**fields))
+    validate(changed(**{'loss.l1_weight': 0.0}))
+
+
+def test_update_is_a_field():
+    config = default_config()
+    assert config.update == 'alternating'
+    config['update'] = 'simultaneous'
+    assert config.update == 'simultaneous'
+    config.update = 'alternating'
+    assert config.update == config['update'] == 'alternating'
+
+
+# ---------------------------------------------------------------- ARG
+
+
+@pytest.mark.parametrize('arg, fields', [
+    ('', {}),
+    ('loss=l1', {'loss.gan': 'none'}),
+    ('loss=gan', {'loss.l1_weight': 0.0, 'discriminator.conditional': False}),
+    ('loss=cgan', {'loss.l1_weight': 0.0}),
+    ('loss=l1+gan', {'discriminator.conditional': False}),
+    ('loss=l1+cgan', {}),
+    ('discriminator=1', {'discriminator.layers': 0}),
+    ('discriminator=16', {'discriminator.layers': 1}),
+    ('discriminator=34', {'discriminator.layers': 2}),
+    ('discriminator=70', {}),
+    ('discriminator=142', {'discriminator.layers': 4}),
+    ('discriminator=286', {'discriminator.layers': 5}),
+    ('seed=7', {'seed': 7}),
+    ('direction=BtoA', {'dataset.direction': 'BtoA'}),
+    ('loss=gan,discriminator=16,seed=3',
+     {'loss.l1_weight': 0.0, 'discriminator.conditional': False, 'discriminator.layers': 1,
+      'seed': 3}),
+])  # fmt: skip
+def test_an_arg_changes_these_fields_and_no_other(arg, fields):
+    config = validate(apply_arg(default_config(), arg))
+    assert flatten(config) == flatten(default_config()) | fields
+
+
+@pytest.mark.parametrize('arg, allowed', [
+    ('nonsense', ['loss=', 'discriminator=', 'seed=', 'direction=', 'tiny']),
+    ('colour=red', ['loss=', 'discriminator=', 'seed=', 'direction=', 'tiny']),
+    ('loss=l2', ['l1', 'gan', 'cgan', 'l1+gan', 'l1+cgan']),
+    ('loss', ['l1+cgan']),
+    ('discriminator=71', ['1', '16', '34', '70', '142', '286']),
+    ('seed=one', ['seed=']),
+    ('seed=-1', ['seed=']),
+    ('tiny=1', ['tiny']),
+    ('loss=l1,tinny', ['tiny']),
+])  # fmt: skip
+def test_a_wrong_arg_is_named_with_what_is_allowed(arg, allowed):
+    message = error_of(apply_arg, default_config(), arg)
+    assert repr(arg.split(',')[-1]) in message
+    assert all(name in message.split('allowed are')[1] for name in allowed)
+
+
+def test_a_wrong_direction_is_refused():
+    message = error_of(lambda: validate(apply_arg(default_config(), 'direction=left')))
+    assert 'left' in message and 'AtoB' in message
+
+
+# ---------------------------------------------------------------- JSON, comparison
+
+
+def test_json_keeps_every_field():
+    fields = {'image_size': (64, 128), 'update': 'simultaneous', 'seed': 5, 'dataset.path': 'é'}
+    config = validate(changed(**fields))
+    text = to_json(config)
+    assert json.loads(text)['image_size'] == [64, 128]
+    again = from_json(text)
+    assert again == config and again.image_size == (64, 128)
+    assert to_json(again) == text
+
+
+def test_json_with_an_unknown_field_or_a_wrong_value_is_refused():
+    fields = default_config().to_dict()
+    message = error_of(from_json, json.dumps(fields | {'colour': 'red'}))
+    assert 'config.colour' in message
+    message = error_of(from_json, json.dumps(fields | {'dtype': 'float8'}))
+    assert 'config.dtype' in message
+
+
+def test_json_without_a_field_takes_its_default():
+    """A run of an older version, from before the field."""
+    fields = default_config().to_dict()
+    del fields['log_every'], fields['loss']['d_weight']
+    assert from_json(json.dumps(fields)) == default_config()
+
+
+def other_values():
+    """A valid value that is not the default, for every field that has one."""
+    others = {'image_size': (64, 64), 'dataset.name': 'facades', 'dataset.path': 'elsewhere'}
+    for field, value in flatten(default_config()).items():
+        if isinstance(value, bool):
+            others[field] = not value
+        elif field in CHOICES or field in RANGES:
+            valid = CHOICES.get(field) or RANGES[field]
+            others |= {field: v for v in valid if v != value}
+    return others
+
+
+@pytest.mark.parametrize('field, value', other_values().items())
+def test_a_run_goes_on_only_where_the_contract_says(field, value):
+    old = changed(num_steps=1)
+    new = changed(**{'num_steps': 1, field: value})
+    free = {'log_every', 'eval_every', 'sample_every', 'num_devices', 'num_steps', 'num_epochs'}
+    free |= {'dataset.path', 'dataset.cache', 'dataset.workers'}
+    if field in free or field.startswith('checkpoint.'):
+        assert differences(old, new) == []
+    else:
+        assert differences(old, new) == [f'config.{field}: {flatten(old)[field]!r} -> {value!r}']
+
+
+def test_the_length_is_fixed_where_the_rate_depends_on_it():
+    fields = {'optimizer.schedule': 'linear', 'num_steps': 100}
+    old, new = changed(**fields), changed(**fields | {'num_steps': 200})
+    assert differences(old, new) == ['config.num_steps: 100 -> 200']
+
+
+def test_every_difference_is_listed():
+    old, new = default_config(), changed(**{'seed': 1, 'loss.gan': 'lsgan', 'log_every': 3})
+    assert [line.split(':')[0] for line in differences(old, new)] == [
+        'config.loss.gan',
+        'config.seed',
+    ]
+
+
+# ---------------------------------------------------------------- configs/
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_every_file_loads_with_and_without_tiny(path):
+    module = load(path)
+    assert module.__doc__
+    config = module.get_config()
+    validate(config)
+    tiny = validate(module.get_config('tiny'))
+    assert tiny.image_size == (32, 32) and 0 < tiny.num_steps <= 10
+    assert tiny.generator.width <= 8 and tiny.discriminator.width <= 8
+    assert tiny.dataset == config.dataset and tiny.loss == config.loss
+    validate(module.get_config('tiny,loss=l1,seed=3'))
+    assert 'nonsense' in error_of(module.get_config, 'nonsense')
+    # One experiment a file: imports are the package's alone.
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.module.startswith('pix2pix_jax')
+        assert not isinstance(node, ast.Import)
+
+
+def test_default_py_is_the_default():
+    path = next(p for p in CONFIGS if p.name == 'default.py')
+    assert load(path).get_config() == default_config()
