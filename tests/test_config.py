@@ -261,7 +261,7 @@ def other_values():
             others[field] = not value
         elif field in CHOICES or field in RANGES:
             valid = CHOICES.get(field) or RANGES[field]
-            others |= {field: v for v in valid if v != value}
+            others.update((field, v) for v in valid if v != value)
     return others
 
 

@@ -1,0 +1,1 @@
+"""pix2pix in JAX and Flax. Importing the package starts nothing."""

@@ -1,0 +1,75 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pix2pix_jax.checkpoints import Checkpoints
+from pix2pix_jax.config import default_config, validate
+from pix2pix_jax.errors import UserError
+
+CONFIG = validate(default_config())
+
+
+def state(value):
+    return {'a': jnp.full((2, 3), value), 'b': [jnp.int32(value), jnp.zeros((), jnp.bfloat16)]}
+
+
+def test_round_trip_keeps_values_and_dtypes(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save('last', 3, state(3.0), CONFIG)
+    restored = Checkpoints(tmp_path).restore_newest(state(0.0))
+    jax.tree.map(np.testing.assert_array_equal, restored, state(3.0))
+    assert jax.tree.map(jnp.dtype, restored) == jax.tree.map(jnp.dtype, state(3.0))
+    assert checkpoints.config('last', 3) == CONFIG
+
+
+def test_last_and_best_do_not_delete_each_other(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for step in (1, 2, 3, 4):
+        checkpoints.save('last', step, state(step), CONFIG)
+        if step in (1, 2):
+            checkpoints.save('best', step, state(step), CONFIG)
+    assert checkpoints.steps('last') == [3, 4] and checkpoints.steps('best') == [2]
+    assert checkpoints.find('2') == ('best', 2) and checkpoints.find('4') == ('last', 4)
+
+
+def test_a_step_is_saved_once(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save('last', 1, state(1.0), CONFIG)
+    checkpoints.save('last', 1, state(2.0), CONFIG)
+    assert checkpoints.restore('last', 1, state(0.0))['a'][0, 0] == 1
+
+
+def test_delete_after(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=5)
+    for step in (1, 2, 3):
+        checkpoints.save('last', step, state(step), CONFIG)
+    checkpoints.delete_after('last', 1)
+    assert Checkpoints(tmp_path).steps('last') == [1]
+
+
+def test_nothing_there(tmp_path):
+    checkpoints = Checkpoints(tmp_path / 'new')
+    assert checkpoints.restore_newest(state(0.0)) is None
+    with pytest.raises(UserError, match="no checkpoint 'last', there is none yet"):
+        checkpoints.find('last')
+    assert not (tmp_path / 'new').exists()
+
+
+def test_all_damaged_is_said(tmp_path):
+    Checkpoints(tmp_path).save('last', 1, state(1.0), CONFIG)
+    for file in (tmp_path / 'checkpoints/last/1').rglob('*'):
+        if file.is_file():
+            file.write_bytes(b'')
+    with pytest.raises(UserError, match='none of the checkpoints loads'):
+        Checkpoints(tmp_path).restore_newest(state(0.0))
+
+
+def test_the_saved_copy_is_not_changed_by_donation(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    step = jax.jit(lambda s: jax.tree.map(lambda x: x + 1, s), donate_argnums=0)
+    current = state(1.0)
+    checkpoints.save('last', 1, current, CONFIG)
+    for _ in range(3):
+        current = step(current)
+    assert checkpoints.restore('last', 1, state(0.0))['a'][0, 0] == 1

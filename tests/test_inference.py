@@ -1,0 +1,103 @@
+import jax
+import numpy as np
+import pytest
+from runs import make_pairs, tiny_config
+
+from pix2pix_jax.errors import UserError
+from pix2pix_jax.inference import Translator, load_run
+from pix2pix_jax.train import train_and_evaluate
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """A run of four steps and its final state."""
+    folder = tmp_path_factory.mktemp('run')
+    pairs = make_pairs(folder / 'pairs', {'train': 4, 'val': 1, 'test': 2})
+    config = tiny_config(pairs, num_steps=4, checkpoint__keep=2, checkpoint__every_steps=2)
+    return folder / 'run', train_and_evaluate(config, folder / 'run')
+
+
+@pytest.fixture(scope='module')
+def run(trained):
+    return load_run(trained[0])
+
+
+@pytest.fixture(scope='module')
+def images():
+    return np.random.default_rng(0).uniform(-1, 1, (5, 32, 32, 3)).astype(np.float32)
+
+
+def test_load_run_gives_the_trained_variables(trained, run):
+    assert run.step == 4 and run.config.num_steps == 4
+    jax.tree.map(np.testing.assert_array_equal, run.variables, trained[1].generator.variables)
+
+
+def test_load_run_of_a_step_and_of_the_best(trained):
+    assert load_run(trained[0], '2').step == 2
+    assert load_run(trained[0], 'best').step in (2, 4)
+
+
+@pytest.mark.parametrize(
+    ('checkpoint', 'message'),
+    [('3', r"no checkpoint '3', allowed are last \| best \| 2 \| 4"), ('x', "no checkpoint 'x'")],
+)
+def test_load_run_says_which_checkpoints_there_are(trained, checkpoint, message):
+    with pytest.raises(UserError, match=message):
+        load_run(trained[0], checkpoint)
+
+
+def test_load_run_of_no_run(tmp_path):
+    with pytest.raises(UserError, match='no run there'):
+        load_run(tmp_path)
+
+
+def test_an_image_does_not_depend_on_its_neighbours(run, images):
+    alone = [Translator(run.config, run.variables)(image[None])[0] for image in images]
+    together = Translator(run.config, run.variables, batch=3)(images)
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_the_output_is_on_the_range(run, images):
+    output = Translator(run.config, run.variables)(images)
+    assert output.shape == images.shape and output.dtype == np.float32
+    assert np.abs(output).max() <= 1
+
+
+def test_seed_and_sample_choose_the_dropout_mask(run, images):
+    image = images[:1]
+    translate = Translator(run.config, run.variables)
+    first = translate(image, sample=0)
+    np.testing.assert_array_equal(first, translate(image, sample=0))
+    assert not np.array_equal(first, translate(image, sample=1))
+    other = Translator(run.config, run.variables, seed=1)
+    assert not np.array_equal(first, other(image, sample=0))
+
+
+def test_without_dropout_samples_are_equal(run, images):
+    translate = Translator(run.config, run.variables, dropout=False)
+    np.testing.assert_array_equal(translate(images[:1], sample=0), translate(images[:1], sample=1))
+
+
+def test_norm_switch(run, images):
+    image, running = (
+        Translator(run.config, run.variables, norm=norm, dropout=False)(images[:1])
+        for norm in ('image', 'running')
+    )
+    assert not np.allclose(image, running, atol=1e-3)
+
+
+def test_config_test_gives_the_defaults(run, images):
+    config = run.config.copy_and_resolve_references()
+    config.unlock()
+    config.test.dropout, config.test.norm, config.test.seed = False, 'running', 3
+    given = Translator(run.config, run.variables, norm='running', dropout=False)
+    np.testing.assert_array_equal(Translator(config, run.variables)(images[:1]), given(images[:1]))
+
+
+def test_update_takes_newer_variables(run, images):
+    translate = Translator(run.config, jax.tree.map(np.zeros_like, run.variables))
+    assert not translate(images[:1]).any()
+    translate.update(run.variables)
+    np.testing.assert_array_equal(
+        translate(images[:1]), Translator(run.config, run.variables)(images[:1])
+    )

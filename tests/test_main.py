@@ -1,0 +1,155 @@
+"""The command itself, in processes of its own: exit statuses, one-line errors, kill and go on."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from runs import make_pairs, metrics, sheets
+
+from pix2pix_jax import main
+
+CONFIG = '--config=configs/folder.py:tiny'
+ENVIRONMENT = os.environ | {'JAX_PLATFORMS': 'cpu'}
+
+
+@pytest.fixture(scope='module')
+def pairs(tmp_path_factory):
+    return make_pairs(tmp_path_factory.mktemp('pairs'), {'train': 8, 'val': 2, 'test': 2})
+
+
+def command(*args):
+    return [sys.executable, '-m', 'pix2pix_jax.main', *map(str, args)]
+
+
+def run(*args, cwd):
+    return subprocess.run(
+        command(*args), cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=300
+    )
+
+
+def start(*args, cwd):
+    return subprocess.Popen(
+        command(*args),
+        cwd=cwd,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_step(process, step):
+    """Reads the process's lines up to that of `step`."""
+    for line in process.stdout:
+        if line.startswith(f'step {step}/'):
+            return
+    raise AssertionError(process.stderr.read())
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        ([], '--config is missing'),
+        (['--config=configs/nope.py'], r'no such file; allowed are configs/default.py, '),
+        ([CONFIG + ',nope'], "config argument 'nope': allowed are loss=, "),
+        ([CONFIG, '--config.loss.gam=lsgan'], 'unknown field config.loss.gam: did you mean '),
+        ([CONFIG, '--config.zzz.y=1'], 'unknown field config.zzz.y: allowed are batch_size, '),
+        ([CONFIG, '--config.batch_size=1e3'], 'flag --config.batch_size=1e3: '),
+        ([CONFIG, '--config.batch_size=0'], 'config.batch_size=0: allowed is 1 to '),
+        ([CONFIG, '--config.loss.gan=nope'], "config.loss.gan='nope': allowed are vanilla | "),
+        ([CONFIG, '--nope'], "Unknown command line flag 'nope'"),
+        ([CONFIG, 'nope'], "unexpected argument 'nope'"),
+        ([CONFIG], 'config.dataset.path is empty'),
+        (['--config=configs/facades.py'], 'pix2pix/datasets/facades.tar.gz'),
+        ([CONFIG, '--config.image_size=50'], 'the nearest is 64,64'),
+    ],
+)
+def test_a_wrong_command_is_one_line_and_status_2(args, message, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    done = run(*args, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith('error: ') and done.stderr.count('\n') == 1
+    assert message in done.stderr
+    assert not os.listdir(tmp_path)
+
+
+def test_bad_data_is_one_line_and_status_1(tmp_path):
+    done = run(CONFIG, f'--config.dataset.path={tmp_path}/nope', cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith('error: ') and done.stderr.count('\n') == 1
+
+
+def test_help_prints_the_flags(tmp_path):
+    done = run('--help', cwd=tmp_path)
+    assert done.returncode == 0
+    assert '--workdir' in done.stdout and '--config' in done.stdout
+
+
+@pytest.mark.parametrize(
+    ('config', 'workdir'),
+    [
+        ('configs/facades.py', 'runs/facades'),
+        ('/a/b/facades.py:loss=l1,tiny', 'runs/facades-loss=l1,tiny'),
+    ],
+)
+def test_default_workdir(config, workdir):
+    assert main.default_workdir(config) == workdir
+
+
+def test_stopped_and_killed_runs_go_on_to_the_same_end(pairs, tmp_path):
+    args = [
+        CONFIG,
+        f'--config.dataset.path={pairs}',
+        '--config.image_size=32',
+        '--config.num_steps=60',
+        '--config.sample_every=20',
+        '--config.eval_every=20',
+        '--config.checkpoint.every_steps=10',
+    ]
+    whole = run(*args, '--workdir=whole', cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    assert whole.stdout.splitlines()[-1] == 'whole/index.html'
+
+    for number, at in ((signal.SIGKILL, 5), (signal.SIGINT, 15), (signal.SIGTERM, 25)):
+        process = start(*args, '--workdir=parts', cwd=tmp_path)
+        wait_for_step(process, at)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=120)
+        if number == signal.SIGKILL:
+            assert process.returncode == -number
+        else:
+            assert process.returncode == 128 + number
+            assert 'go on with: python -m pix2pix_jax.main --config=' in stderr
+    last = run(*args, '--workdir=parts', cwd=tmp_path)
+    assert last.returncode == 0, last.stderr
+    assert metrics(tmp_path / 'parts') == metrics(tmp_path / 'whole')
+    assert sheets(tmp_path / 'parts') == sheets(tmp_path / 'whole')
+    values = [
+        (tmp_path / folder / 'evaluation/test/per_image.csv').read_text()
+        for folder in ('parts', 'whole')
+    ]
+    assert values[0] == values[1]
+
+
+def test_a_second_signal_ends_at_once(pairs, tmp_path):
+    process = start(
+        CONFIG, f'--config.dataset.path={pairs}', '--config.num_steps=1000000',
+        '--config.checkpoint.every_steps=0', '--config.eval_every=0', '--workdir=run',
+        cwd=tmp_path,
+    )  # fmt: skip
+    wait_for_step(process, 3)
+    process.send_signal(signal.SIGSTOP)  # both signals wait for the process, and come together
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
+    process.communicate(timeout=60)
+    assert process.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+
+
+def test_the_package_is_light_to_import():
+    code = (
+        'import sys, pix2pix_jax; assert not {"jax", "tensorflow", "matplotlib"} & set(sys.modules)'
+    )
+    subprocess.run([sys.executable, '-c', code], check=True)

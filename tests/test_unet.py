@@ -1,0 +1,260 @@
+"""The U-Net against the paper: sizes, counts, where the skips, the norms and the noise are."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pix2pix_jax.config import default_config, validate
+from pix2pix_jax.errors import UserError
+from pix2pix_jax.models import create_models
+from pix2pix_jax.models.unet import UNet, default_depth
+
+
+def initial(model, x, seed=0):
+    """Random weights, large enough that every layer shows in the output."""
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), x, train=False, noise=False))
+    rng = np.random.default_rng(seed)
+
+    def draw(path, leaf):
+        noise = rng.normal(size=leaf.shape).astype(np.float32)
+        name = path[-1].key
+        fan_in = np.sqrt(np.prod(leaf.shape[:2]) * max(leaf.shape[-2:])) if leaf.ndim == 4 else 1
+        return {
+            'kernel': 1.5 * noise / fan_in,
+            'scale': 1 + 0.1 * noise,
+            'var': 1 + np.abs(noise),
+        }.get(name, 0.1 * noise)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+def run(model, variables, x, **kwargs):
+    """The output; moving statistics that change are dropped."""
+    apply = functools.partial(model.apply, mutable=['batch_stats'], **kwargs)
+    rngs = {'dropout': jax.random.key(7)}
+    return jax.jit(lambda v, x: apply(v, x, rngs=rngs)[0])(variables, x)
+
+
+def images(n=2, height=8, width=8, seed=0):
+    return np.random.default_rng(seed).uniform(-1, 1, (n, height, width, 3)).astype(np.float32)
+
+
+def model_of(**fields):
+    config = default_config()
+    config.update_from_flattened_dict(fields)
+    return create_models(validate(config), 'gpu').generator
+
+
+def count(tree):
+    return sum(np.prod(leaf.shape, dtype=int) for leaf in jax.tree.leaves(tree))
+
+
+@pytest.mark.parametrize('size, expected', [(256, 54_413_955), (128, 41_828_995)])
+def test_parameter_counts_are_the_references(size, expected):
+    model = model_of(image_size=(size, size))
+    x = jnp.zeros((1, size, size, 3))
+    variables, out = jax.eval_shape(
+        lambda: model.init_with_output(jax.random.key(0), x, train=False, noise=False)[::-1]
+    )
+    assert count(variables['params']) == expected
+    assert out.shape == (1, size, size, 3)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
+
+
+def test_filters_are_the_papers():
+    x = jnp.zeros((1, 256, 256, 3))
+    shapes = jax.eval_shape(
+        lambda: UNet(depth=8).init(jax.random.key(0), x, train=False, noise=False)
+    )['params']
+    encoder = [shapes[f'down{i}']['kernel'].shape for i in range(8)]
+    assert [k[3] for k in encoder] == [64, 128, 256, 512, 512, 512, 512, 512]
+    decoder = [shapes[f'up{i}']['kernel'].shape for i in range(7, -1, -1)]  # (kh,kw,out,in)
+    assert [k[2] for k in decoder] == [512, 512, 512, 512, 256, 128, 64, 3]
+    assert [k[3] for k in decoder] == [512, 1024, 1024, 1024, 1024, 512, 256, 128]
+    assert all(k[:2] == (4, 4) for k in encoder + decoder)
+    norms = {name for name in shapes if name.endswith('_norm')}
+    # None on the first layer, on the bottleneck and on the output.
+    assert norms == {f'down{i}_norm' for i in range(1, 7)} | {f'up{i}_norm' for i in range(1, 8)}
+
+
+@pytest.mark.parametrize('depth, height, width', [(1, 2, 6), (2, 4, 12), (3, 24, 8), (5, 32, 64)])
+def test_any_depth_and_rectangle_within_the_range_of_tanh(depth, height, width):
+    model = UNet(depth=depth, width=2, output_channels=4)
+    x = images(1, height, width)
+    out = run(model, initial(model, x), 10 * x, train=False)
+    assert out.shape == (1, height, width, 4) and out.dtype == jnp.float32
+    assert np.abs(out).max() <= 1 and np.ptp(out) > 0.1
+
+
+@pytest.mark.parametrize('height, width, depth', [
+    (256, 256, 8), (512, 512, 8), (128, 128, 7), (64, 64, 6), (96, 96, 5), (256, 384, 7),
+    (1, 1, 0), (100, 100, 2), (768, 512, 8),
+])  # fmt: skip
+def test_default_depth_is_what_both_sides_allow(height, width, depth):
+    assert default_depth(height, width) == depth
+
+
+@pytest.mark.parametrize('size, depth, expected', [
+    ((256, 256), 0, 8), ((128, 128), 0, 7), ((32, 32), 0, 5), ((16, 16), 0, 4), ((4, 4), 0, 2),
+    ((256, 512), 0, 8), ((96, 96), 0, 5), ((600, 400), 3, 3), ((256, 256), 5, 5),
+])  # fmt: skip
+def test_depth_from_the_config(size, depth, expected):
+    assert model_of(**{'image_size': size, 'generator.depth': depth}).depth == expected
+
+
+@pytest.mark.parametrize('size, depth, nearest', [
+    ((100, 100), 0, '96,96'), ((250, 250), 0, '256,256'), ((286, 286), 0, '288,288'),
+    ((130, 200), 7, '128,256'), ((5, 300), 3, '8,304'),
+])  # fmt: skip
+def test_sizes_that_do_not_fit_name_the_nearest_that_does(size, depth, nearest):
+    with pytest.raises(UserError) as raised:
+        model_of(**{'image_size': size, 'generator.depth': depth})
+    message = str(raised.value)
+    assert f'config.image_size={size[0]},{size[1]}' in message
+    assert f'the nearest is {nearest} ' in message
+    height, width = map(int, nearest.split(','))
+    model_of(**{'image_size': (height, width), 'generator.depth': depth})  # and it is right
+
+
+def intermediates(model, variables, x, **kwargs):
+    """The outputs of all modules by name."""
+    apply = functools.partial(
+        model.apply, capture_intermediates=True, mutable=['intermediates', 'batch_stats'], **kwargs
+    )
+    rngs = {'dropout': jax.random.key(7)}
+    captured = jax.jit(lambda v, x: apply(v, x, rngs=rngs)[1]['intermediates'])(variables, x)
+    return {name: value['__call__'][0] for name, value in captured.items() if name != '__call__'}
+
+
+def test_every_skip_joins_the_encoder_and_the_decoder():
+    """Without the bottleneck's and deeper paths, each encoder layer still reaches the output."""
+    depth = 4
+    model = UNet(depth=depth, width=2, norm='none', dropout=0.0)
+    x = images(1, 16, 16)
+    variables = initial(model, x)
+    full = run(model, variables, x, train=False)
+    for i in range(1, depth):
+        # The decoder block under level i is cut: what is left at level i-1 is its skip.
+        cut = jax.tree.map(np.copy, variables)
+        cut['params'][f'up{i}']['kernel'][:] = 0
+        gradient = jax.jit(
+            jax.grad(lambda v, x: jnp.square(model.apply(v, x, train=False, noise=False)).sum())
+        )(cut, x)['params']
+        reached = [np.abs(gradient[f'down{j}']['kernel']).max() > 0 for j in range(depth)]
+        assert reached == [j < i for j in range(depth)]
+        assert np.abs(run(model, cut, x, train=False) - full).max() > 1e-3
+
+
+def test_skips_come_first_and_relu_covers_both():
+    """The order of channels in the decoder's input is [skip, up], that of the reference."""
+    model = UNet(depth=2, width=2, norm='none', dropout=0.0)
+    x = images(1)
+    variables = initial(model, x)
+    found = intermediates(model, variables, x, train=False)
+    joined = jnp.maximum(jnp.concatenate([found['down0'], found['up1']], -1), 0)
+    from pix2pix_jax.models.layers import ConvTranspose
+
+    last = ConvTranspose(3).apply({'params': variables['params']['up0']}, joined)
+    np.testing.assert_allclose(found['up0'], last, atol=1e-5)
+    out = run(model, variables, x, train=False)
+    np.testing.assert_allclose(out, np.tanh(last), atol=1e-5)
+
+
+def test_dropout_is_in_the_first_three_decoder_blocks_at_its_rate():
+    model = UNet(depth=6, width=4, dropout=0.5)
+    x = images(2, 64, 64)
+    found = intermediates(model, initial(model, x), x, train=True)
+    dropped = [np.asarray(v) for k, v in sorted(found.items()) if k.startswith('Dropout')]
+    assert len(dropped) == 3
+    for i, values in enumerate(dropped):
+        before = np.asarray(found[f'up{5 - i}_norm'])
+        assert values.shape == before.shape == (2, 2 * 2**i, 2 * 2**i, values.shape[-1])
+        kept = values != 0
+        assert 0.35 < kept.mean() < 0.65
+        np.testing.assert_allclose(values[kept], 2 * before[kept], rtol=1e-5)
+        assert (kept[0] != kept[1]).any()  # every image has its own mask in training
+    model = UNet(depth=3, width=2, dropout=0.0)
+    assert not any(
+        name.startswith('Dropout')
+        for name in intermediates(model, initial(model, images()), images(), train=True)
+    )
+
+
+@pytest.fixture(scope='module')
+def trained():
+    model = UNet(depth=3, width=4)
+    return model, initial(model, images())
+
+
+@pytest.mark.parametrize('norm_statistics', ['image', 'running'])
+def test_a_translation_does_not_depend_on_the_neighbours(trained, norm_statistics):
+    """With the noise on, too: one mask for all images."""
+    model, variables = trained
+    x = images(3)
+    kwargs = dict(train=False, norm_statistics=norm_statistics, noise=True)
+    together = run(model, variables, x, **kwargs)
+    for i in range(3):
+        np.testing.assert_allclose(
+            together[i : i + 1], run(model, variables, x[i : i + 1], **kwargs), atol=1e-5
+        )
+    same = run(model, variables, np.repeat(x[:1], 3, axis=0), **kwargs)
+    np.testing.assert_allclose(same, np.repeat(same[:1], 3, axis=0), atol=1e-6)
+
+
+def test_the_switches_of_test_time_are_separate(trained):
+    model, variables = trained
+    x = images()
+    outputs = {
+        (statistics, noise): run(
+            model, variables, x, train=False, norm_statistics=statistics, noise=noise
+        )
+        for statistics in ('image', 'running')
+        for noise in (False, True)
+    }
+    values = list(outputs.values())
+    for i, a in enumerate(values):
+        assert all(np.abs(a - b).max() > 1e-3 for b in values[:i])
+    # In training the statistics are the whole batch's; at batch 1 the image's own.
+    model = UNet(depth=3, width=4, dropout=0.0)
+    assert np.abs(run(model, variables, x, train=True) - outputs['image', False]).max() > 1e-3
+    alone = run(model, variables, x[:1], train=True)
+    np.testing.assert_allclose(alone, outputs['image', False][:1], atol=1e-5)
+
+
+def test_noise_is_the_keys_and_off_needs_no_key(trained):
+    model, variables = trained
+    x = images()
+    a, b = (
+        model.apply(variables, x, train=False, rngs={'dropout': jax.random.key(seed)})
+        for seed in (1, 2)
+    )
+    assert np.abs(a - b).max() > 1e-3
+    quiet = jax.jit(lambda: model.apply(variables, x, train=False, noise=False))()
+    assert np.isfinite(quiet).all()
+    with pytest.raises(nn.module.errors.InvalidRngError if hasattr(nn, 'module') else Exception):
+        model.apply(variables, x, train=False)
+
+
+def test_bfloat16_computes_near_float32_with_float32_parameters():
+    x = images(1, 16, 16)
+    full, low = (UNet(depth=4, width=8, dropout=0.0, dtype=d) for d in (jnp.float32, jnp.bfloat16))
+    shapes = jax.eval_shape(lambda: low.init(jax.random.key(0), x, train=False))
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(shapes))
+    variables = initial(full, x)
+    expected, out = run(full, variables, x, train=False), run(low, variables, x, train=False)
+    assert out.dtype == jnp.float32
+    assert np.abs(out - expected).max() > 1e-5 and np.abs(out - expected).mean() < 0.03
+    found = intermediates(low, variables, x, train=False)
+    assert all(value.dtype == jnp.bfloat16 for value in found.values())
+
+
+def test_form_of_the_convolutions_by_platform():
+    config = default_config()
+    assert create_models(config, 'cpu').generator.conv_form == 'auto'
+    for platform in ('gpu', 'tpu'):
+        models = create_models(config, platform)
+        assert models.generator.conv_form == models.discriminator.conv_form == 'native'
