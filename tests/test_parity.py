@@ -1,14 +1,11 @@
 """The recorded PyTorch runs: same weights and images, same outputs, gradients and updates."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from reference import Recording
 
-from pix2pix_jax import parallel
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.models import create_models
 from pix2pix_jax.optimizers import create_optimizer, create_schedule
@@ -73,12 +70,32 @@ def first_step(state, batch, config):
     return outputs, {'gradD': d_grads, 'gradG': g_grads}
 
 
-@pytest.mark.parametrize('platform', ['cpu', 'gpu'])  # both forms of the convolutions
-@pytest.mark.parametrize('name', RECORDINGS)
-def test_first_forward_and_gradients(name, platform):
-    recording, config, state = setup(name, platform)
-    step = jax.jit(functools.partial(first_step, config=config))
-    outputs, gradients = jax.device_get(step(state, recording.batch(0)))
+@pytest.fixture(
+    scope='module', params=[(name, platform) for name in RECORDINGS for platform in ('cpu', 'gpu')]
+)
+def results(request):
+    """The recording, what step 0 computes, and every step's losses and last state.
+
+    On both platforms: in both forms of the convolutions. One program, since compiling is what
+    takes the time.
+    """
+    recording, config, state = setup(*request.param)
+
+    @jax.jit
+    def run(state, batch, key):
+        parts = first_step(state, batch, config)
+        return parts, train_step(state, batch, key, config=config, axis_name=None)
+
+    losses = []
+    for step in range(len(recording.arrays['losses_real_fake_gan_l1'])):
+        parts, (state, metrics) = run(state, recording.batch(step), training_key(config))
+        first = parts if step == 0 else first
+        losses.append(metrics)
+    return recording, *jax.device_get((first, losses, state))
+
+
+def test_first_forward_and_gradients(results):
+    recording, (outputs, gradients), _, _ = results
     for key, value in outputs.items():
         np.testing.assert_allclose(value, recording.arrays[f'out/{key}'], atol=1e-4)
 
@@ -89,20 +106,15 @@ def test_first_forward_and_gradients(name, platform):
         jax.tree.map(check, tree, recording.tree(key))
 
 
-@pytest.mark.parametrize('platform', ['cpu', 'gpu'])
-@pytest.mark.parametrize('name', RECORDINGS)
-def test_three_steps(name, platform):
-    recording, config, state = setup(name, platform)
-    devices = parallel.choose_devices(1, config.batch_size)
-    step = parallel.compile_step(train_step, config, devices)
-    key = training_key(config)
-    for i, (real, fake, gan, weighted_l1) in enumerate(recording.arrays['losses_real_fake_gan_l1']):
-        state, metrics = step(state, recording.batch(i), key)
+def test_three_steps(results):
+    recording, _, losses, state = results
+    recorded = recording.arrays['losses_real_fake_gan_l1']
+    assert len(recorded) == int(state.step) == 3
+    for metrics, (real, fake, gan, weighted_l1) in zip(losses, recorded, strict=True):
         np.testing.assert_allclose(metrics['d_real'], real, rtol=1e-4)
         np.testing.assert_allclose(metrics['d_fake'], fake, rtol=1e-4)
         np.testing.assert_allclose(metrics['g_gan'], gan, rtol=1e-4)
         np.testing.assert_allclose(100 * metrics['g_l1'], weighted_l1, rtol=1e-4)
-    assert int(state.step) == 3
     for params, prefix in ((state.generator.params, 'GN'), (state.discriminator.params, 'DN')):
         differences = jax.tree.map(
             lambda a, b: np.abs(a - b).ravel(), params, recording.tree(prefix)

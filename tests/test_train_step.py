@@ -1,0 +1,261 @@
+"""The step against a plain one, written out with one gradient a loss."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from pix2pix_jax.config import default_config, validate
+from pix2pix_jax.models import create_models
+from pix2pix_jax.train_state import create_state, training_key
+from pix2pix_jax.train_step import train_step
+
+METRICS = {'d_loss', 'd_real', 'd_fake', 'g_loss', 'g_gan', 'g_l1'}
+RATE = 0.1
+
+
+def config_of(**fields):
+    config = default_config()
+    config.image_size, config.batch_size = (8, 8), 2
+    config.generator.depth, config.generator.width, config.generator.dropout = 2, 2, 0.0
+    config.discriminator.layers, config.discriminator.width = 1, 2
+    config.init.scale = 0.3
+    config.update_from_flattened_dict(fields)
+    return validate(config)
+
+
+def state_of(config, optimizer=None):
+    models = create_models(config, 'gpu')
+    # Gradient descent: the updates are the gradients, which Adam's first step would hide.
+    optimizer = optimizer or optax.sgd(RATE)
+    return jax.jit(lambda: create_state(config, models, optimizer))()
+
+
+def batch_of(n=2, seed=0):
+    rng = np.random.default_rng(seed)
+    draw = functools.partial(rng.uniform, -1, 1, (n, 8, 8, 3))
+    return {'input': draw().astype(np.float32), 'target': draw().astype(np.float32)}
+
+
+def jitted(config):
+    return jax.jit(functools.partial(train_step, config=config, axis_name=None))
+
+
+def plain_step(state, batch, config):
+    """Paper, section 3.3: two losses, two gradients, two updates; the losses are spelled out."""
+    g, d = state.generator, state.discriminator
+    x, y = batch['input'], batch['target']
+
+    def translate(params):
+        variables = {'params': params, 'batch_stats': g.batch_stats}
+        return g.apply_fn(variables, x, train=True, mutable=['batch_stats'])
+
+    def judge(params, stats, image):
+        seen = jnp.concatenate([x, image], -1) if config.discriminator.conditional else image
+        variables = {'params': params, 'batch_stats': stats}
+        return d.apply_fn(variables, seen, mutable=['batch_stats'])
+
+    def real_and_fake(params):
+        fake, _ = translate(g.params)
+        on_fake, stats = judge(params, d.batch_stats, fake)
+        on_real, stats = judge(params, stats['batch_stats'], y)
+        if config.loss.gan == 'vanilla':
+            real = -jnp.log(jax.nn.sigmoid(on_real)).mean()
+            fake = -jnp.log(1 - jax.nn.sigmoid(on_fake)).mean()
+        else:
+            real, fake = ((on_real - 1) ** 2).mean(), (on_fake**2).mean()
+        return real, fake, stats['batch_stats']
+
+    def d_loss(params):
+        real, fake, _ = real_and_fake(params)
+        return config.loss.d_weight * (real + fake)
+
+    d_params = descend(d.params, jax.grad(d_loss)(d.params))
+    alternating = config.update == 'alternating'
+    critic = d_params if alternating else d.params
+    critic_stats = real_and_fake(d.params)[2] if alternating else d.batch_stats
+
+    def g_terms(params):
+        fake, _ = translate(params)
+        logits, _ = judge(critic, critic_stats, fake)
+        if config.loss.gan == 'vanilla':
+            gan = -jnp.log(jax.nn.sigmoid(logits)).mean()
+        else:
+            gan = ((logits - 1) ** 2).mean()
+        return gan, jnp.abs(y - fake).mean()
+
+    def g_loss(params):
+        gan, l1 = g_terms(params)
+        return config.loss.gan_weight * gan + config.loss.l1_weight * l1
+
+    real, fake, d_stats = real_and_fake(d.params)
+    gan, l1 = g_terms(g.params)
+    return {
+        'g': descend(g.params, jax.grad(g_loss)(g.params)),
+        'd': d_params,
+        'g_stats': translate(g.params)[1]['batch_stats'],
+        'd_stats': d_stats,
+        'metrics': {'d_real': real, 'd_fake': fake, 'd_loss': d_loss(d.params), 'g_gan': gan,
+                    'g_l1': l1, 'g_loss': g_loss(g.params)},
+    }  # fmt: skip
+
+
+def descend(params, gradient):
+    return jax.tree.map(lambda p, g: p - RATE * g, params, gradient)
+
+
+def as_plain(state, metrics):
+    g, d = state.generator, state.discriminator
+    return {
+        'g': g.params,
+        'd': d.params,
+        'g_stats': g.batch_stats,
+        'd_stats': d.batch_stats,
+        'metrics': metrics,
+    }
+
+
+def assert_close(a, b, tolerance=1e-5):
+    def check(a, b):
+        a, b = np.asarray(a), np.asarray(b)
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1, np.abs(b).max()))
+
+    jax.tree.map(check, a, b)
+
+
+def difference(a, b):
+    """The greatest difference between two trees."""
+    return max(jax.tree.leaves(jax.tree.map(lambda a, b: float(np.abs(a - b).max()), a, b)))
+
+
+@pytest.mark.parametrize('fields', [
+    {},
+    {'update': 'simultaneous'},
+    {'loss.gan': 'lsgan', 'loss.d_weight': 1.0, 'loss.gan_weight': 3.0, 'loss.l1_weight': 7.0},
+    {'discriminator.conditional': False, 'generator.norm': 'none', 'discriminator.norm': 'none'},
+], ids=lambda fields: next(iter(fields.values()), 'paper'))  # fmt: skip
+def test_a_step_is_the_plain_one(fields):
+    config = config_of(**{'loss.l1_weight': 2.0} | fields)
+    state, batch = state_of(config), batch_of()
+    expected = jax.jit(functools.partial(plain_step, config=config))(state, batch)
+    new, metrics = jitted(config)(state, batch, training_key(config))
+    assert set(metrics) == METRICS
+    assert_close(as_plain(new, metrics), expected)
+    assert int(new.step) == int(new.discriminator.step) == 1
+    # The comparison can fail: both networks moved, by more than the tolerance.
+    assert difference(new.generator.params, state.generator.params) > 1e-2
+    assert difference(new.discriminator.params, state.discriminator.params) > 1e-3
+
+
+def test_the_orders_differ_in_what_g_sees():
+    """G against the updated D or against the old one; D's own update is the same."""
+    results = {}
+    for order in ('alternating', 'simultaneous'):
+        config = config_of(**{'update': order, 'loss.l1_weight': 0.0})
+        results[order] = jitted(config)(state_of(config), batch_of(), training_key(config))
+    (a, a_metrics), (s, s_metrics) = results.values()
+    assert_close(a.discriminator.params, s.discriminator.params)
+    assert difference(a.generator.params, s.generator.params) > 1e-4
+    for name in ('d_loss', 'd_real', 'd_fake', 'g_l1'):
+        np.testing.assert_allclose(a_metrics[name], s_metrics[name], rtol=1e-5)
+    assert abs(a_metrics['g_gan'] - s_metrics['g_gan']) > 1e-4
+
+
+def test_no_weight_of_the_others_loss_moves_a_network():
+    """D's update does not depend on G's weights of the loss, nor G's on D's before its step."""
+    base = config_of(update='simultaneous')
+    other = config_of(**{'update': 'simultaneous', 'loss.gan_weight': 9.0, 'loss.l1_weight': 1.0})
+    halved = config_of(**{'update': 'simultaneous', 'loss.d_weight': 0.25})
+    state, batch, key = state_of(base), batch_of(), training_key(base)
+    new, of_other, of_halved = (jitted(c)(state, batch, key)[0] for c in (base, other, halved))
+    assert_close(new.discriminator.params, of_other.discriminator.params)
+    assert difference(new.generator.params, of_other.generator.params) > 1e-3
+    assert_close(new.generator.params, of_halved.generator.params)
+    assert difference(new.discriminator.params, of_halved.discriminator.params) > 1e-3
+
+
+def test_without_a_gan_there_is_no_discriminator():
+    config = config_of(**{'loss.gan': 'none', 'loss.l1_weight': 10.0})
+    state = state_of(config)
+    assert state.discriminator is None
+    new, metrics = jitted(config)(state, batch_of(), training_key(config))
+    assert new.discriminator is None and int(new.step) == 1
+    assert set(metrics) == {'g_loss', 'g_l1'}
+    np.testing.assert_allclose(metrics['g_loss'], 10 * metrics['g_l1'], rtol=1e-6)
+
+
+def test_jit_changes_nothing_and_the_old_state_stays():
+    config = config_of(**{'generator.dropout': 0.5})
+    state, batch, key = state_of(config), batch_of(), training_key(config)
+    before = jax.tree.map(np.array, state)
+    compiled = jitted(config)(state, batch, key)
+    eager = train_step(state, batch, key, config=config, axis_name=None)
+    assert_close(as_plain(*compiled), as_plain(*eager))
+    jax.tree.map(np.testing.assert_array_equal, state, before)
+
+
+@pytest.fixture(scope='module')
+def noisy():
+    """A step with dropout, its state, a batch of two equal pairs, and its key."""
+    config = config_of(**{'generator.dropout': 0.5, 'loss.gan': 'none'})
+    batch = jax.tree.map(lambda v: np.repeat(v[:1], 2, axis=0), batch_of())
+    return jitted(config), state_of(config), batch, training_key(config)
+
+
+def test_a_step_is_a_function_of_state_batch_and_key(noisy):
+    step, state, batch, key = noisy
+    a, b = step(state, batch, key), step(state, batch, key)
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+    other = step(state, batch, jax.random.fold_in(key, 1))
+    assert abs(a[1]['g_l1'] - other[1]['g_l1']) > 1e-5
+
+
+def test_every_step_has_its_own_noise(noisy):
+    """The same weights and key at another step number."""
+    step, state, batch, key = noisy
+    losses = []
+    for number in range(3):
+        at = state.replace(generator=state.generator.replace(step=jnp.int32(number)))
+        losses.append(float(step(at, batch, key)[1]['g_l1']))
+    assert len(set(losses)) == 3
+
+
+def test_the_state_is_a_function_of_the_seed():
+    config = config_of()
+    a, b = state_of(config), state_of(config)
+    jax.tree.map(np.testing.assert_array_equal, a.generator.params, b.generator.params)
+    jax.tree.map(np.testing.assert_array_equal, a.discriminator.params, b.discriminator.params)
+    other = state_of(config_of(seed=1))
+    assert difference(a.generator.params, other.generator.params) > 0.1
+    assert difference(a.discriminator.params, other.discriminator.params) > 0.1
+    # No two networks, and no two steps, share a stream.
+    keys = [jax.random.key_data(training_key(config_of(seed=seed))) for seed in (0, 1)]
+    assert (keys[0] != keys[1]).any()
+
+
+def test_twenty_steps_reduce_the_l1_loss():
+    config = config_of(**{'loss.gan': 'none', 'loss.l1_weight': 100.0})
+    state, batch, key = state_of(config, optax.adam(2e-2)), batch_of(1), training_key(config)
+    batch['target'] = batch['input'] * 0.5
+    step, losses = jitted(config), []
+    for _ in range(20):
+        state, metrics = step(state, batch, key)
+        losses.append(float(metrics['g_l1']))
+    assert losses[-1] < 0.5 * losses[0]
+    assert int(state.step) == 20
+
+
+def test_bfloat16_keeps_losses_and_weights_in_float32():
+    full, low = config_of(), config_of(dtype='bfloat16')
+    state, batch, key = state_of(full), batch_of(), training_key(full)
+    low_state = state_of(low)
+    jax.tree.map(np.testing.assert_array_equal, state.generator.params, low_state.generator.params)
+    expected = jitted(full)(state, batch, key)[1]
+    new, metrics = jitted(low)(low_state, batch, key)
+    floats = [v for v in jax.tree.leaves((new, metrics)) if v.dtype != jnp.int32]
+    assert all(v.dtype == jnp.float32 for v in floats)
+    for name in METRICS:
+        np.testing.assert_allclose(metrics[name], expected[name], rtol=0.05, atol=0.01)
