@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from etils import epath
 
 from pix2pix_jax import pages, sheets
@@ -14,7 +15,7 @@ from pix2pix_jax.config import Config
 from pix2pix_jax.console import Console
 from pix2pix_jax.data import pipeline
 from pix2pix_jax.data.sources import Source
-from pix2pix_jax.errors import UserError
+from pix2pix_jax.errors import Stopped, UserError
 from pix2pix_jax.evaluation import report
 from pix2pix_jax.inference import Translator
 from pix2pix_jax.train_state import GanState
@@ -32,14 +33,19 @@ class Recorder:
         workdir: epath.Path,
         splits: dict[str, Source],
         checkpoints: Checkpoints,
-        console: Console,
         state: GanState,
+        schedule: optax.Schedule,
+        total_steps: int,
         command: str,
     ):
-        """Takes the folder to the step of `state`: whatever a killed run wrote later goes."""
+        """Takes the folder to the step of `state`: whatever a killed run wrote later goes.
+
+        `schedule` is the learning rate by step; `command` is the one that resumes the run.
+        """
         self._config, self._workdir, self._command = config, workdir, command
-        self._splits, self._checkpoints, self._console = splits, checkpoints, console
+        self._splits, self._checkpoints, self._schedule = splits, checkpoints, schedule
         step = int(state.step)
+        self._console = Console(step, total_steps)
         self._writer = RunWriter(workdir, step)
         self._writer.write_hparams(config.to_dict())
         self._translator = Translator(config, state.generator.variables)
@@ -62,8 +68,14 @@ class Recorder:
         if best_step in self._checkpoints.steps('best'):
             self._best = best
 
-    def log(self, step: int, metrics: dict[str, float], images_per_s: float) -> None:
+    def step(self, step: int) -> None:
+        """Moves the progress bar to `step`."""
+        self._console.step(step)
+
+    def log(self, step: int, metrics: Mapping[str, np.ndarray], images_per_s: float) -> None:
         """Writes the losses of a step; raises UserError if one is not finite."""
+        metrics = {k: float(v) for k, v in metrics.items()}
+        metrics['learning_rate'] = float(self._schedule(step - 1))
         scalars = {f'train/{k}': v for k, v in metrics.items()}
         self._writer.write_scalars(step, scalars | {'perf/images_per_s': images_per_s})
         self._console.train(step, metrics, images_per_s, self._config.batch_size)
@@ -126,6 +138,12 @@ class Recorder:
             f'{what} became NaN or infinite in steps {self._logged + 1} to {step}; nothing of it '
             f'was saved, the last good checkpoint is {f"step {last[-1]}" if last else "none"}',
             status=1,
+        )
+
+    def stopped(self, step: int, signal_number: int) -> Stopped:
+        """Returns the error that ends a run after a signal, with the command that goes on."""
+        return Stopped(
+            signal_number, f'stopped and saved at step {step}; go on with: {self._command}'
         )
 
     def _write_page(self) -> None:

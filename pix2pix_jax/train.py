@@ -11,16 +11,14 @@ import time
 from typing import Any
 
 import jax
-import optax
 from clu import parameter_overview
 from etils import epath
 
 from pix2pix_jax import files, parallel
 from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.config import Config, differences, from_json, to_json, validate
-from pix2pix_jax.console import Console
 from pix2pix_jax.data import pipeline, sources
-from pix2pix_jax.errors import DataError, Stopped, UserError
+from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.models import create_models
 from pix2pix_jax.optimizers import create_optimizer, create_schedule
 from pix2pix_jax.preemption import StopRequest
@@ -58,22 +56,10 @@ def train_and_evaluate(config: Config, workdir: epath.PathLike, command: str = '
 
     files.write_text(workdir / 'config.json', to_json(config))
     record_start(workdir, command, devices, start)
-    console = Console(start, total_steps)
-    recorder = Recorder(config, workdir, splits, checkpoints, console, state, command)
+    recorder = Recorder(config, workdir, splits, checkpoints, state, schedule, total_steps, command)
     try:
         with StopRequest() as stop:
-            return run_steps(
-                config,
-                state,
-                splits['train'],
-                devices,
-                schedule,
-                total_steps,
-                recorder,
-                console,
-                stop,
-                command,
-            )
+            return run_steps(config, state, splits['train'], devices, total_steps, recorder, stop)
     finally:
         recorder.close()
 
@@ -83,14 +69,14 @@ def run_steps(
     state: GanState,
     train: sources.Source,
     devices: list[jax.Device],
-    schedule: optax.Schedule,
     total_steps: int,
     recorder: Recorder,
-    console: Console,
     stop: StopRequest,
-    command: str,
 ) -> GanState:
-    """Takes the steps from `state` to `total_steps`; returns the state, on one device."""
+    """Takes the steps from `state` to `total_steps`; returns the state, on one device.
+
+    Raises Stopped at the first step after a signal, when the state has been saved.
+    """
     start = int(state.step)
     step_fn = parallel.compile_step(train_step, config, devices)
     state, key = parallel.replicate(state, devices), training_key(config)
@@ -101,14 +87,12 @@ def run_steps(
 
     def log_pending() -> None:
         for step, metrics, images_per_s in pending:
-            metrics = {k: float(v) for k, v in jax.device_get(metrics).items()}
-            metrics['learning_rate'] = float(schedule(step - 1))
-            recorder.log(step, metrics, images_per_s)
+            recorder.log(step, jax.device_get(metrics), images_per_s)
         pending.clear()
 
     for step in range(start + 1, total_steps + 1):
         state, metrics = step_fn(state, parallel.shard(next(batches), devices), key)
-        console.step(step)
+        recorder.step(step)
         in_flight.append(metrics)
         if len(in_flight) > STEPS_IN_FLIGHT:
             jax.block_until_ready(in_flight.popleft())
@@ -142,9 +126,7 @@ def run_steps(
             last_save = time.monotonic()
         clock.restart(step)
         if stop.signal_number and not last:
-            raise Stopped(
-                stop.signal_number, f'stopped and saved at step {step}; go on with: {command}'
-            )
+            raise recorder.stopped(step, stop.signal_number)
     return parallel.unreplicate(state, devices)
 
 

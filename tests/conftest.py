@@ -6,10 +6,10 @@ import os
 # networks do not need. Subprocesses inherit it, and so share the cache. Before jax starts.
 os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=0')
 
-import jax  # noqa: E402
-import pytest  # noqa: E402
+import jax
+import pytest
 
-from pix2pix_jax.runtime import use_compile_cache  # noqa: E402
+from pix2pix_jax.runtime import use_compile_cache
 
 
 @pytest.fixture(autouse=True, scope='session')

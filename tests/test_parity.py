@@ -86,10 +86,10 @@ def results(request):
         parts = first_step(state, batch, config)
         return parts, train_step(state, batch, key, config=config, axis_name=None)
 
-    losses = []
+    first, losses = None, []
     for step in range(len(recording.arrays['losses_real_fake_gan_l1'])):
         parts, (state, metrics) = run(state, recording.batch(step), training_key(config))
-        first = parts if step == 0 else first
+        first = first or parts
         losses.append(metrics)
     return recording, *jax.device_get((first, losses, state))
 
