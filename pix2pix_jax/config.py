@@ -10,6 +10,7 @@ import json
 import math
 from typing import Any
 
+from etils import epath
 from ml_collections import ConfigDict
 
 from pix2pix_jax.errors import UserError
@@ -71,6 +72,7 @@ def default_config() -> Config:
     loss.gan = 'vanilla'  # 'vanilla' (3.1) | 'lsgan' | 'none': no discriminator
     loss.gan_weight = 1.0
     loss.l1_weight = 100.0  # lambda (6.2)
+    loss.l2_weight = 0.0
     loss.d_weight = 0.5  # D's objective is halved (3.3)
 
     o = c.optimizer = ConfigDict()
@@ -132,6 +134,7 @@ RANGES = {
     'init.norm_scale': (0.0, 10.0),
     'loss.gan_weight': (0.0, 1e6),
     'loss.l1_weight': (0.0, 1e6),
+    'loss.l2_weight': (0.0, 1e6),
     'loss.d_weight': (0.0, 1e6),
     'optimizer.learning_rate': (0.0, 10.0),
     'optimizer.b1': (0.0, 1.0 - 1e-9),
@@ -174,8 +177,10 @@ def validate(config: Config) -> Config:
             raise UserError(f'config.{field}={value}: allowed is {least} to {greatest}')
     if config.num_steps == 0 and config.num_epochs == 0:
         raise UserError('config.num_steps and config.num_epochs are both 0: one must be positive')
-    if not config.loss.l1_weight and (config.loss.gan == 'none' or not config.loss.gan_weight):
-        raise UserError('config.loss: with no GAN and l1_weight=0 there is nothing to train on')
+    loss = config.loss
+    adversarial = loss.gan != 'none' and loss.gan_weight
+    if not (loss.l1_weight or loss.l2_weight or adversarial):
+        raise UserError('config.loss: with no GAN, l1_weight and l2_weight there is no objective')
     return config
 
 
@@ -201,7 +206,6 @@ LOSSES = {
 }
 RECEPTIVE_FIELDS = {'1': 0, '16': 1, '34': 2, '70': 3, '142': 4, '286': 5}
 TINY = {
-    'image_size': (32, 32),
     'num_steps': 4,
     'log_every': 1,
     'eval_every': 2,
@@ -220,6 +224,7 @@ def apply_arg(config: Config, arg: str) -> Config:
     Keys: loss=l1|gan|cgan|l1+gan|l1+cgan (Table 1), discriminator=1|16|34|70|142|286 (the
     receptive field, Table 3), seed=, direction=, and `tiny` (seconds on a CPU).
     """
+    tiny = False
     for item in filter(None, arg.split(',')):
         key, _, value = item.partition('=')
         if key == 'loss':
@@ -231,9 +236,13 @@ def apply_arg(config: Config, arg: str) -> Config:
         elif key == 'seed' and value.isdecimal():
             config.seed = int(value)
         elif item == 'tiny':
+            tiny = True
             config.update_from_flattened_dict(TINY)
         else:
             raise UserError(f'config argument {item!r}: allowed are {ARG_KEYS}')
+    if tiny:  # as small as the discriminator allows
+        side = {4: 64, 5: 96}.get(config.discriminator.layers, 32)
+        config.image_size = (side, side)
     return config
 
 
@@ -263,14 +272,26 @@ def to_json(config: Config) -> str:
 
 
 def from_json(text: str) -> Config:
-    """Returns the config that `to_json` wrote, validated."""
+    """Returns the config that `to_json` wrote, validated; raises UserError for anything else."""
     config = default_config()
-    fields = flatten(ConfigDict(json.loads(text)))
-    unknown = sorted(set(fields) - set(flatten(config)))
-    if unknown:
-        raise UserError(f'the run has the field config.{unknown[0]}, unknown to this version')
-    config.update_from_flattened_dict({k: _as_tuple(v) for k, v in fields.items()})
+    try:
+        fields = flatten(ConfigDict(json.loads(text)))
+        unknown = sorted(set(fields) - set(flatten(config)))
+        if unknown:
+            raise UserError(f'the run has the field config.{unknown[0]}, unknown to this version')
+        config.update_from_flattened_dict({k: _as_tuple(v) for k, v in fields.items()})
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(f'not the config of a run: {error}') from error
     return validate(config)
+
+
+def load_config(workdir: epath.PathLike) -> Config:
+    """Returns the config of the run in `workdir`; raises UserError, naming the file."""
+    path = epath.Path(workdir) / 'config.json'
+    try:
+        return from_json(path.read_text())
+    except UserError as error:
+        raise UserError(f'{path}: {error}', status=1) from error
 
 
 def _as_tuple(value: Any) -> Any:
@@ -280,7 +301,7 @@ def _as_tuple(value: Any) -> Any:
 def differences(old: Config, new: Config) -> list[str]:
     """Returns a line 'field: old -> new' for each difference that a run may not go on with."""
     free = MAY_CHANGE + (LENGTH if new.optimizer.schedule == 'constant' else ())
-    old, new = flatten(from_json(to_json(old))), flatten(from_json(to_json(new)))
+    old, new = flatten(old), flatten(from_json(to_json(new)))
     return [
         f'config.{k}: {old[k]!r} -> {new[k]!r}'
         for k in sorted(new)

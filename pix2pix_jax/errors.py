@@ -42,19 +42,22 @@ class Stopped(Exception):
 
 
 def run_command(
-    main: Callable[[], int | None], check_argv: Callable[[list[str]], None] | None = None
+    main: Callable[[], int | None],
+    argv: list[str] | None = None,
+    check_argv: Callable[[list[str]], None] | None = None,
 ) -> None:
     """Parses the absl flags, runs `main`, and exits with its status; the entry of all commands.
 
-    `check_argv` may look at the command line first, and raise UserError.
+    `argv` is sys.argv by default; `check_argv` may look at it first, change it, raise UserError.
     """
-    if '--help' in sys.argv or '-h' in sys.argv:
+    argv = sys.argv if argv is None else argv
+    if '--help' in argv or '-h' in argv:
         print(f'{sys.modules["__main__"].__doc__}\n{flags.FLAGS.main_module_help()}')
         sys.exit(0)
     try:
         if check_argv is not None:
-            check_argv(sys.argv)
-        extra = flags.FLAGS(sys.argv)[1:]
+            check_argv(argv)
+        extra = flags.FLAGS(argv)[1:]
         if extra:
             raise UserError(f'unexpected argument {extra[0]!r}: options are written --name=value')
         sys.exit(main() or 0)
@@ -62,6 +65,8 @@ def run_command(
         fail(str(error), USAGE_ERROR)
     except (UserError, Stopped) as error:
         fail(str(error), error.status)
+    except OSError as error:  # a folder that cannot be read or written, a full disk
+        fail(f'{error.filename or "input or output"}: {error.strerror or error}', DATA_ERROR)
     except KeyboardInterrupt:
         fail('stopped', 128 + signal.SIGINT)
 

@@ -3,11 +3,18 @@
 import contextlib
 import io
 import os
+import pathlib
 from typing import IO
 
 import numpy as np
 from etils import epath
 from PIL import Image
+
+
+def cache_folder() -> pathlib.Path:
+    """Returns the folder under which the package caches things; XDG_CACHE_HOME moves it."""
+    root = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
+    return pathlib.Path(root).expanduser() / 'pix2pix_jax'
 
 
 def write_text(path: epath.PathLike, text: str) -> None:

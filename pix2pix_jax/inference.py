@@ -12,7 +12,7 @@ import numpy as np
 from etils import epath
 
 from pix2pix_jax.checkpoints import Checkpoints
-from pix2pix_jax.config import Config
+from pix2pix_jax.config import Config, load_config
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.models import create_models
 from pix2pix_jax.optimizers import create_optimizer, create_schedule
@@ -35,9 +35,11 @@ def load_run(workdir: epath.PathLike, checkpoint: str = 'last') -> Run:
     """
     if not (epath.Path(workdir) / 'config.json').exists():
         raise UserError(f'--workdir={workdir}: no run there (config.json is missing)')
+    newest = load_config(workdir)
     checkpoints = Checkpoints(workdir)
     kind, step = checkpoints.find(checkpoint)
     config = checkpoints.config(kind, step)
+    config.dataset.path = newest.dataset.path  # the data may have moved since
     models = create_models(config, jax.default_backend())
     optimizer = create_optimizer(config.optimizer, create_schedule(config.optimizer, 1))
     target = jax.eval_shape(functools.partial(create_state, config, models, optimizer))

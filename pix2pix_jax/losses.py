@@ -31,3 +31,8 @@ def generator_term(name: str, fake_logits: jax.Array) -> jax.Array:
 def l1(output: jax.Array, target: jax.Array) -> jax.Array:
     """Returns the mean absolute difference over all pixels and channels (equation 3)."""
     return jnp.abs(output - target).mean()
+
+
+def l2(output: jax.Array, target: jax.Array) -> jax.Array:
+    """Returns the mean squared difference over all pixels and channels."""
+    return jnp.square(output - target).mean()

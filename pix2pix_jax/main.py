@@ -13,7 +13,7 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
-from pix2pix_jax.config import Config, flatten
+from pix2pix_jax.config import Config, default_config, flatten
 from pix2pix_jax.errors import UserError, run_command
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
@@ -49,6 +49,9 @@ def check_argv(argv: list[str]) -> None:
     A file that is not in the current folder is looked for beside the package, so that the command
     runs from anywhere; its path in `argv` is replaced. Raises UserError.
     """
+    if '--config' in argv[:-1]:
+        i = argv.index('--config')
+        argv[i : i + 2] = [f'--config={argv[i + 1]}']
     at = [i for i, word in enumerate(argv) if word.startswith('--config=')]
     if not at:
         raise UserError('--config is missing: give a config file, as --config=configs/facades.py')
@@ -72,15 +75,25 @@ def find_config(name: str) -> pathlib.Path:
 
 
 def load_config(path: pathlib.Path, arg: str) -> Config:
-    """Returns what the file's get_config gives for `arg`; raises UserError if it has none."""
+    """Returns what the file's get_config gives for `arg`; raises UserError if that fails."""
     spec = importlib.util.spec_from_file_location('config', path)
     if spec is None:
         raise UserError(f'--config={path}: not a Python file')
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, 'get_config'):
-        raise UserError(f'--config={path}: it has no function get_config(arg)')
-    return module.get_config(arg)
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config(arg)
+    except UserError:
+        raise
+    except Exception as error:  # whatever the user's file does
+        raise UserError(f'--config={path}: {type(error).__name__}: {error}') from error
+    missing = sorted(set(flatten(default_config())) - set(flatten(config or Config())))
+    if missing:
+        raise UserError(
+            f'--config={path}: get_config(arg) must return a whole config, as default_config() '
+            f'of pix2pix_jax.config does; there is no {missing[0]}'
+        )
+    return config
 
 
 def _allowed(field: str, fields: dict) -> str:
@@ -93,4 +106,4 @@ def _allowed(field: str, fields: dict) -> str:
 
 
 if __name__ == '__main__':
-    run_command(main, check_argv)
+    run_command(main, check_argv=check_argv)

@@ -1,5 +1,6 @@
 """run.json: what a run was started with, and when it went on."""
 
+import contextlib
 import datetime
 import importlib.metadata
 import json
@@ -20,7 +21,10 @@ def record_start(
 ) -> None:
     """Adds this start to `workdir`/run.json: command, versions, git commit, devices, time."""
     path = epath.Path(workdir) / 'run.json'
-    starts = json.loads(path.read_text())['starts'] if path.exists() else []
+    starts = []
+    if path.exists():
+        with contextlib.suppress(ValueError, TypeError, KeyError):  # not ours: begin anew
+            starts = list(json.loads(path.read_text())['starts'])
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
     record = {
         'command': command,

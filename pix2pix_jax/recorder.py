@@ -44,26 +44,24 @@ class Recorder:
         """
         self._config, self._workdir, self._command = config, workdir, command
         self._splits, self._checkpoints, self._schedule = splits, checkpoints, schedule
-        step = int(state.step)
-        self._console = Console(step, total_steps)
-        self._writer = RunWriter(workdir, step)
+        self._console = Console(int(state.step), total_steps)
+        self._writer = RunWriter(workdir, int(state.step))
         self._writer.write_hparams(config.to_dict())
         self._translator = Translator(config, state.generator.variables)
-        self._logged = step
+        self._logged = int(state.step)
         self._best = math.inf
-        self._restore_best(step, state)
 
     @property
     def has_val(self) -> bool:
         """Whether there is a val split to evaluate on."""
         return 'val' in self._splits
 
-    def _restore_best(self, step: int, state: GanState) -> None:
-        for kind in ('last', 'best'):
-            self._checkpoints.delete_after(kind, step)
+    def resume(self, state: GanState) -> None:
+        """Finds the best evaluation so far; saves it if a kill came between the two saves."""
+        step = int(state.step)
         evaluated = [(r['eval/l1'], r['step']) for r in self._writer.rows() if 'eval/l1' in r]
         best, best_step = min(evaluated, default=(math.inf, 0))
-        if best_step == step > 0:  # killed between the two saves of an improvement
+        if best_step == step > 0 and step not in self._checkpoints.steps('best'):
             self._checkpoints.save('best', step, state, self._config)
         if best_step in self._checkpoints.steps('best'):
             self._best = best
@@ -130,7 +128,7 @@ class Recorder:
         self._checkpoints.save('last', step, state, self._config)
         if improved:
             self._checkpoints.save('best', step, state, self._config)
-        self._write_page()
+        self.write_page()
 
     def _not_finite(self, what: str, step: int) -> UserError:
         last = self._checkpoints.steps('last')
@@ -146,7 +144,8 @@ class Recorder:
             signal_number, f'stopped and saved at step {step}; go on with: {self._command}'
         )
 
-    def _write_page(self) -> None:
+    def write_page(self) -> None:
+        """Writes the run's index.html."""
         pages.write_run_page(self._workdir, self._config, self._writer.rows(), self._command)
 
     def close(self) -> None:

@@ -3,19 +3,14 @@
 import contextlib
 import ctypes
 import hashlib
-import os
 import pathlib
 import platform
 
 import jax
 
+from pix2pix_jax.files import cache_folder
+
 MAX_BYTES = 2 * 2**30
-
-
-def cache_folder() -> pathlib.Path:
-    """Returns the folder under which the package caches things; XDG_CACHE_HOME moves it."""
-    root = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
-    return pathlib.Path(root).expanduser() / 'pix2pix_jax'
 
 
 def prepare_process() -> None:

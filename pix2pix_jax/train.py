@@ -16,7 +16,7 @@ from etils import epath
 
 from pix2pix_jax import files, parallel
 from pix2pix_jax.checkpoints import Checkpoints
-from pix2pix_jax.config import Config, differences, from_json, to_json, validate
+from pix2pix_jax.config import Config, differences, load_config, to_json, validate
 from pix2pix_jax.data import pipeline, sources
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.models import create_models
@@ -42,14 +42,15 @@ def train_and_evaluate(config: Config, workdir: epath.PathLike, command: str = '
     devices = parallel.choose_devices(config.num_devices, config.batch_size)
     if config.image_size != (0, 0):  # a size that does not fit is said before data is read
         create_models(config, devices[0].platform)
-    config, splits = prepare_data(config)
-    models = create_models(config, devices[0].platform)
+    config, splits = open_data(config)
     check_run(config, workdir)
+    splits = {name: sources.decode_all(source, config) for name, source in splits.items()}
 
+    models = create_models(config, devices[0].platform)
     total_steps = count_steps(config, len(splits['train']))
     schedule = create_schedule(config.optimizer, total_steps)
     state = create_state(config, models, create_optimizer(config.optimizer, schedule))
-    checkpoints = Checkpoints(workdir, config.checkpoint.keep)
+    checkpoints = Checkpoints(workdir, config.checkpoint.keep, writer=True)
     state = checkpoints.restore_newest(jax.device_put(state, devices[0])) or state
     start = int(state.step)
     describe(state, devices, start, total_steps)
@@ -58,8 +59,11 @@ def train_and_evaluate(config: Config, workdir: epath.PathLike, command: str = '
     record_start(workdir, command, devices, start)
     recorder = Recorder(config, workdir, splits, checkpoints, state, schedule, total_steps, command)
     try:
+        recorder.resume(state)
         with StopRequest() as stop:
-            return run_steps(config, state, splits['train'], devices, total_steps, recorder, stop)
+            state = run_steps(config, state, splits['train'], devices, total_steps, recorder, stop)
+        recorder.write_page()  # also where the run was killed just before it
+        return state
     finally:
         recorder.close()
 
@@ -107,11 +111,10 @@ def run_steps(
         minutes = (time.monotonic() - last_save) / 60
         save = (
             last
-            or bool(stop.signal_number)
             or due(step, config.checkpoint.every_steps)
             or 0 < config.checkpoint.every_minutes <= minutes
         )
-        if not (evaluate or sample or save):
+        if not (evaluate or sample or save or stop.signal_number):
             continue
 
         log_pending()
@@ -121,12 +124,13 @@ def run_steps(
             recorder.sample(step, single)
         if last:
             recorder.test(step, single)
-        if save or improved:
+        signal_number = stop.signal_number  # read once, after all that takes time
+        if save or improved or signal_number:
             recorder.save(step, single, improved)
             last_save = time.monotonic()
         clock.restart(step)
-        if stop.signal_number and not last:
-            raise recorder.stopped(step, stop.signal_number)
+        if signal_number and not last:
+            raise recorder.stopped(step, signal_number)
     return parallel.unreplicate(state, devices)
 
 
@@ -154,8 +158,8 @@ class Clock:
         return rate
 
 
-def prepare_data(config: Config) -> tuple[Config, dict[str, sources.Source]]:
-    """Opens and checks the data, prints a short report, and fills in a size found in it."""
+def open_data(config: Config) -> tuple[Config, dict[str, sources.Source]]:
+    """Opens the data, prints a short report, and fills in a size found in it."""
     path = config.dataset.path
     if path and '://' not in path:  # evaluate and translate may run from another folder
         config.dataset.path = os.path.abspath(os.path.expanduser(path))
@@ -166,7 +170,7 @@ def prepare_data(config: Config) -> tuple[Config, dict[str, sources.Source]]:
         config.image_size = sources.found_image_size(splits['train'])
     for line in sources.report(splits, config):
         print(line, flush=True)
-    return config, {name: sources.decode_all(source, config) for name, source in splits.items()}
+    return config, splits
 
 
 def count_steps(config: Config, pairs: int) -> int:
@@ -181,16 +185,23 @@ def count_steps(config: Config, pairs: int) -> int:
 
 
 def check_run(config: Config, workdir: epath.Path) -> None:
-    """Raises UserError if `workdir` holds a run with a config that this one cannot go on from."""
-    path = workdir / 'config.json'
-    if not path.exists():
+    """Raises UserError if `workdir` holds anything but a run that this config can go on from."""
+    if not workdir.exists() or (workdir.is_dir() and not any(workdir.iterdir())):
         return
-    changed = differences(from_json(path.read_text()), config)
+    if not workdir.is_dir() or not (workdir / 'config.json').exists():
+        raise UserError(
+            f'--workdir={workdir}: it is there and is not the folder of a run (no config.json); '
+            'allowed are a new or empty folder, or that of a run to go on with'
+        )
+    old = load_config(workdir)
+    changed = differences(old, config)
     if changed:
         raise UserError(
             f'{workdir} holds a run with another config: {"; ".join(changed)}; '
             'give the old values to go on, or another --workdir to start anew'
         )
+    if old.dataset.path != config.dataset.path:
+        print(f'config.dataset.path was {old.dataset.path}', flush=True)
 
 
 def describe(state: GanState, devices: list[jax.Device], start: int, total_steps: int) -> None:

@@ -79,9 +79,9 @@ def generator_gradient(
     weights = config.loss
 
     def objective(fake):
-        l1 = losses.l1(fake, target)
-        loss = weights.l1_weight * l1
-        metrics = {'g_l1': l1}
+        l1, l2 = losses.l1(fake, target), losses.l2(fake, target)
+        loss = weights.l1_weight * l1 + weights.l2_weight * l2
+        metrics = {'g_l1': l1, 'g_l2': l2}
         if critic is not None:
             logits, _ = discriminate(critic, critic.params, critic.batch_stats, x, fake, config)
             metrics['g_gan'] = losses.generator_term(weights.gan, logits)

@@ -14,7 +14,7 @@ from etils import epath
 
 from pix2pix_jax import files
 from pix2pix_jax.config import Config
-from pix2pix_jax.data import augment
+from pix2pix_jax.data import augment, pipeline
 from pix2pix_jax.data.folders import image_files
 from pix2pix_jax.data.images import read_image
 from pix2pix_jax.errors import DATA_ERROR, DataError, UserError, run_command
@@ -104,9 +104,7 @@ def translate(
 
 def read_input(path: epath.Path, config: Config) -> np.ndarray:
     """Returns the image as the generator takes it: float32 (H,W,C) on [-1, 1]; or DataError."""
-    image = read_image(path, config.generator.input_channels)
-    whole = augment.whole_image(*image.shape[:2])
-    return augment.to_float(augment.apply_geometry(image, whole, tuple(config.image_size)))
+    return pipeline.whole(read_image(path, config.generator.input_channels), config)
 
 
 def find_images(pattern: str) -> list[Named]:

@@ -33,19 +33,21 @@ def test_last_and_best_do_not_delete_each_other(tmp_path):
     assert checkpoints.find('2') == ('best', 2) and checkpoints.find('4') == ('last', 4)
 
 
-def test_a_step_is_saved_once(tmp_path):
-    checkpoints = Checkpoints(tmp_path)
-    checkpoints.save('last', 1, state(1.0), CONFIG)
-    checkpoints.save('last', 1, state(2.0), CONFIG)
-    assert checkpoints.restore('last', 1, state(0.0))['a'][0, 0] == 1
-
-
-def test_delete_after(tmp_path):
+def test_a_save_replaces_what_could_not_be_gone_on_from(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=5)
     for step in (1, 2, 3):
         checkpoints.save('last', step, state(step), CONFIG)
-    checkpoints.delete_after('last', 1)
-    assert Checkpoints(tmp_path).steps('last') == [1]
+    checkpoints.save('last', 2, state(7.0), CONFIG)
+    assert Checkpoints(tmp_path).steps('last') == [1, 2]
+    assert checkpoints.restore('last', 2, state(0.0))['a'][0, 0] == 7
+
+
+def test_a_writer_removes_what_a_killed_save_left(tmp_path):
+    Checkpoints(tmp_path).save('last', 1, state(1.0), CONFIG)
+    left = tmp_path / 'checkpoints/last/2.orbax-checkpoint-tmp'
+    left.mkdir()
+    assert Checkpoints(tmp_path).steps('last') == [1] and left.exists()
+    assert Checkpoints(tmp_path, writer=True).steps('last') == [1] and not left.exists()
 
 
 def test_nothing_there(tmp_path):

@@ -22,6 +22,7 @@ from pix2pix_jax.config import (
     validate,
 )
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.models import create_models
 
 CONFIGS = sorted((pathlib.Path(config_lib.__file__).parents[1] / 'configs').rglob('*.py'))
 # Fields that take any value of their type, but for image_size, which has its own check.
@@ -220,6 +221,13 @@ def test_a_wrong_arg_is_named_with_what_is_allowed(arg, allowed):
     assert all(name in message.split('allowed are')[1] for name in allowed)
 
 
+@pytest.mark.parametrize('field', [1, 16, 34, 70, 142, 286])
+def test_tiny_suits_every_discriminator(field):
+    """In either order; the networks check the size."""
+    for arg in (f'tiny,discriminator={field}', f'discriminator={field},tiny'):
+        create_models(validate(apply_arg(default_config(), arg)), 'cpu')
+
+
 def test_a_wrong_direction_is_refused():
     message = error_of(lambda: validate(apply_arg(default_config(), 'direction=left')))
     assert 'left' in message and 'AtoB' in message
@@ -244,6 +252,11 @@ def test_json_with_an_unknown_field_or_a_wrong_value_is_refused():
     assert 'config.colour' in message
     message = error_of(from_json, json.dumps(fields | {'dtype': 'float8'}))
     assert 'config.dtype' in message
+
+
+@pytest.mark.parametrize('text', ['', '{', '[1]', 'null', '{"seed": "one"}', '{"loss": 3}'])
+def test_what_is_no_config_is_refused(text):
+    error_of(from_json, text)
 
 
 def test_json_without_a_field_takes_its_default():

@@ -21,6 +21,7 @@ GEOMETRIES = [
     (1, 1, 3, 0, 7, 8),  # most of the big map is in no patch
     (3, 3, 1, 1, 5, 6),
     (3, 3, 2, 0, 8, 7),
+    (3, 3, 3, 0, 8, 10),  # the big map ends after the last block of patches
     (3, 2, 3, 1, 10, 8),
     (7, 7, 1, 3, 7, 8),
     (7, 3, 2, 3, 9, 8),
@@ -145,9 +146,9 @@ def test_conv_transpose_undoes_the_geometry_of_conv(form):
 
 
 def penalty(convolve, x, kernel):
-    """A gradient penalty: the gradient's norm, of something that is not linear in x."""
-    gradient = jax.grad(lambda x: jnp.square(convolve(x, kernel)).sum())(x)
-    return jnp.sqrt(jnp.square(gradient).sum())
+    """The norm of the gradients of something that is not linear in x and the kernel."""
+    gradients = jax.grad(lambda x, k: jnp.square(convolve(x, k)).sum(), (0, 1))(x, kernel)
+    return jnp.sqrt(sum(jnp.square(g).sum() for g in gradients))
 
 
 @pytest.mark.parametrize('form', FORMS)

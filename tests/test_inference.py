@@ -1,8 +1,11 @@
+import shutil
+
 import jax
 import numpy as np
 import pytest
 from runs import make_pairs, tiny_config
 
+from pix2pix_jax.config import load_config, to_json
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.inference import Translator, load_run
 from pix2pix_jax.train import train_and_evaluate
@@ -49,6 +52,23 @@ def test_load_run_says_which_checkpoints_there_are(trained, checkpoint, message)
 def test_load_run_of_no_run(tmp_path):
     with pytest.raises(UserError, match='no run there'):
         load_run(tmp_path)
+
+
+def test_data_that_moved_is_found_again(trained, tmp_path):
+    workdir = shutil.copytree(trained[0], tmp_path / 'run')
+    config = load_config(workdir)
+    config.dataset.path = str(tmp_path / 'moved')
+    (workdir / 'config.json').write_text(to_json(config))
+    assert load_run(workdir).config.dataset.path == str(tmp_path / 'moved')
+
+
+def test_a_damaged_checkpoint_is_one_line(trained, tmp_path):
+    workdir = shutil.copytree(trained[0], tmp_path / 'run')
+    for file in (workdir / 'checkpoints/last/4/state').rglob('*'):
+        if file.is_file():
+            file.write_bytes(b'')
+    with pytest.raises(UserError, match='last/4 does not load, it is damaged'):
+        load_run(workdir)
 
 
 def test_an_image_does_not_depend_on_its_neighbours(run, images):

@@ -39,9 +39,10 @@ def test_generator_term(name, fake, expected):
     np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-7)
 
 
-def test_l1_is_the_mean_over_pixels_and_channels():
+def test_l1_and_l2_are_means_over_pixels_and_channels():
     output, target = jnp.zeros((2, 2, 2, 3)), jnp.ones((2, 2, 2, 3)).at[0].set(-0.5)
-    np.testing.assert_allclose(losses.l1(output, target), 0.75, rtol=1e-6)
+    np.testing.assert_allclose(losses.l1(output, target), (1 + 0.5) / 2, rtol=1e-6)
+    np.testing.assert_allclose(losses.l2(output, target), (1 + 0.25) / 2, rtol=1e-6)
 
 
 @pytest.mark.parametrize('name, of_real, of_fake, of_generator', [

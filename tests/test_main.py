@@ -9,6 +9,7 @@ import pytest
 from runs import make_pairs, metrics, sheets
 
 from pix2pix_jax import main
+from pix2pix_jax.errors import UserError
 
 CONFIG = '--config=configs/folder.py:tiny'
 ENVIRONMENT = os.environ | {'JAX_PLATFORMS': 'cpu'}
@@ -124,6 +125,7 @@ def test_stopped_and_killed_runs_go_on_to_the_same_end(pairs, tmp_path):
             assert 'go on with: python -m pix2pix_jax.main --config=' in stderr
     last = run(*args, '--workdir=parts', cwd=tmp_path)
     assert last.returncode == 0, last.stderr
+    assert 'going on from step 2' in last.stdout
     assert metrics(tmp_path / 'parts') == metrics(tmp_path / 'whole')
     assert sheets(tmp_path / 'parts') == sheets(tmp_path / 'whole')
     values = [
@@ -144,8 +146,39 @@ def test_a_second_signal_ends_at_once(pairs, tmp_path):
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGCONT)
-    process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+    assert 'stopped and saved' not in stderr
+    assert not (tmp_path / 'run/checkpoints').exists()
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('x = (', 'SyntaxError'),
+        ('import nope', 'ModuleNotFoundError'),
+        ('', "no attribute 'get_config'"),
+        ('def get_config(arg): pass', 'must return a whole config'),
+        ('def get_config(): pass', 'TypeError'),
+    ],
+)
+def test_a_config_file_that_fails(text, message, tmp_path):
+    (tmp_path / 'mine.py').write_text(text)
+    with pytest.raises(UserError, match=message) as error:
+        main.load_config(tmp_path / 'mine.py', '')
+    assert 'mine.py' in str(error.value)
+
+
+def test_a_space_before_the_config_file(tmp_path):
+    argv = ['main', '--config', 'configs/test.py', '--config.seed=1']
+    main.check_argv(argv)
+    assert argv[1].endswith('configs/test.py') and argv[1].startswith('--config=')
+
+
+def test_a_workdir_that_cannot_be_made(pairs, tmp_path):
+    done = run(CONFIG, f'--config.dataset.path={pairs}', '--workdir=/proc/x', cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith('error: /proc/x') and done.stderr.count('\n') == 1
 
 
 def test_the_package_is_light_to_import():

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 from runs import make_pairs, metrics, sheets, tiny_config
 
-from pix2pix_jax import console, train
+from pix2pix_jax import console, recorder, train
 from pix2pix_jax.checkpoints import Checkpoints
+from pix2pix_jax.config import default_config
 from pix2pix_jax.errors import DataError, Stopped, UserError
 from pix2pix_jax.train import train_and_evaluate
 
@@ -31,6 +32,11 @@ def assert_equal_states(a, b):
     assert a.keys() == b.keys()
     for path, leaf in a.items():
         np.testing.assert_array_equal(leaf, b[path], err_msg=jax.tree_util.keystr(path))
+
+
+def starts(workdir):
+    """The steps from which the run was started and gone on."""
+    return [start['step'] for start in json.loads((workdir / 'run.json').read_text())['starts']]
 
 
 def stop_at(step, signal_number, monkeypatch):
@@ -59,7 +65,7 @@ def test_a_run_leaves_the_files_of_the_contract(whole):
 def test_metrics_of_every_step_in_one_row(whole):
     rows = metrics(whole[0])
     assert [row['step'] for row in rows] == [1, 2, 3, 4, 5, 6]
-    names = ('d_loss', 'd_real', 'd_fake', 'g_loss', 'g_gan', 'g_l1', 'learning_rate')
+    names = ('d_loss', 'd_real', 'd_fake', 'g_loss', 'g_gan', 'g_l1', 'g_l2', 'learning_rate')
     for row in rows:
         assert {f'train/{name}' for name in names} <= set(row)
         assert row['train/learning_rate'] == pytest.approx(2e-4)
@@ -88,10 +94,34 @@ def test_stopped_and_gone_on_equals_uninterrupted(
     assert stopped.value.status == 128 + number
     assert Checkpoints(tmp_path).steps('last') == [step]
     state = train_and_evaluate(tiny_config(pairs), tmp_path, 'the command')
+    assert starts(tmp_path) == [0, step]
     assert_equal_states(state, whole[1])
     assert metrics(tmp_path) == metrics(whole[0])
     assert sheets(tmp_path) == sheets(whole[0])
-    assert len(json.loads((tmp_path / 'run.json').read_text())['starts']) == 2
+
+
+def test_a_signal_in_the_middle_of_a_sheet_is_saved_too(pairs, tmp_path, monkeypatch):
+    def send(*args):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    config = tiny_config(pairs, checkpoint__every_steps=0, eval_every=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder.Recorder, 'sample', send)
+        with pytest.raises(Stopped, match='stopped and saved at step 2'):
+            train_and_evaluate(config, tmp_path)
+    assert Checkpoints(tmp_path).steps('last') == [2]
+
+
+def test_saves_by_the_clock(pairs, tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(
+        recorder.Recorder, 'save', lambda self, step, state, improved: saved.append(step)
+    )
+    config = tiny_config(
+        pairs, checkpoint__every_steps=0, checkpoint__every_minutes=1e-9, eval_every=0
+    )
+    train_and_evaluate(config, tmp_path)
+    assert saved == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_crash_goes_on_from_the_last_save(pairs, whole, tmp_path, monkeypatch):
@@ -105,6 +135,7 @@ def test_a_crash_goes_on_from_the_last_save(pairs, whole, tmp_path, monkeypatch)
             train_and_evaluate(tiny_config(pairs), tmp_path)
     assert Checkpoints(tmp_path).steps('last') == [2]
     assert_equal_states(train_and_evaluate(tiny_config(pairs), tmp_path), whole[1])
+    assert starts(tmp_path) == [0, 2]
     assert metrics(tmp_path) == metrics(whole[0])
     assert sheets(tmp_path) == sheets(whole[0])
 
@@ -134,6 +165,7 @@ def test_a_damaged_checkpoint_is_passed_over(pairs, whole, tmp_path):
         if file.is_file():
             file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     assert_equal_states(train_and_evaluate(config, tmp_path), whole[1])
+    assert starts(tmp_path) == [0, 4]
     assert Checkpoints(tmp_path).steps('last') == [2, 4, 6]
     assert metrics(tmp_path) == metrics(whole[0])
 
@@ -141,8 +173,10 @@ def test_a_damaged_checkpoint_is_passed_over(pairs, whole, tmp_path):
 def test_a_finished_run_stays_as_it_is_and_can_be_made_longer(pairs, tmp_path):
     train_and_evaluate(tiny_config(pairs, num_steps=2), tmp_path)
     before = metrics(tmp_path)
+    (tmp_path / 'index.html').unlink()  # as after a kill just before it was written
     assert int(train_and_evaluate(tiny_config(pairs, num_steps=2), tmp_path).step) == 2
     assert metrics(tmp_path) == before
+    assert (tmp_path / 'index.html').exists()
     assert int(train_and_evaluate(tiny_config(pairs, num_steps=4), tmp_path).step) == 4
     assert metrics(tmp_path)[:2] == before
 
@@ -153,6 +187,32 @@ def test_another_config_is_refused_with_its_differences(pairs, whole):
     with pytest.raises(UserError, match=r'config.generator.width: 4 -> 8; config.seed: 0 -> 1'):
         train_and_evaluate(tiny_config(pairs, generator__width=8, seed=1), workdir)
     assert (workdir / 'config.json').read_bytes() == before
+
+
+@pytest.mark.parametrize('text', ['{', '[]', '{"seed": "x"}', '{"nope": 1}'])
+def test_a_config_json_that_no_run_wrote(pairs, tmp_path, text):
+    (tmp_path / 'config.json').write_text(text)
+    with pytest.raises(UserError, match='config.json: '):
+        train_and_evaluate(tiny_config(pairs), tmp_path)
+
+
+def test_a_folder_of_other_things_is_left_alone(pairs, tmp_path):
+    (tmp_path / 'index.html').write_text('mine')
+    with pytest.raises(UserError, match='not the folder of a run'):
+        train_and_evaluate(tiny_config(pairs), tmp_path)
+    with pytest.raises(UserError, match='not the folder of a run'):
+        train_and_evaluate(tiny_config(pairs), tmp_path / 'index.html')
+    assert os.listdir(tmp_path) == ['index.html']
+    assert (tmp_path / 'index.html').read_text() == 'mine'
+
+
+def test_epochs_give_the_steps():
+    config = default_config()
+    assert train.count_steps(config, 400) == 80_000
+    config.num_epochs, config.batch_size = 15, 4
+    assert train.count_steps(config, 49_825) == 186_843
+    config.num_steps = 7
+    assert train.count_steps(config, 400) == 7
 
 
 def test_nan_stops_the_run_and_is_not_saved(pairs, tmp_path, monkeypatch):
@@ -187,7 +247,7 @@ def test_without_a_discriminator(pairs, tmp_path):
     state = train_and_evaluate(tiny_config(pairs, loss__gan='none', num_steps=2), tmp_path)
     assert state.discriminator is None
     assert set(metrics(tmp_path)[0]) == {'step'} | {
-        f'train/{k}' for k in ('g_loss', 'g_l1', 'learning_rate')
+        f'train/{k}' for k in ('g_loss', 'g_l1', 'g_l2', 'learning_rate')
     }
 
 

@@ -13,7 +13,7 @@ from pix2pix_jax.models import create_models
 from pix2pix_jax.train_state import create_state, training_key
 from pix2pix_jax.train_step import train_step
 
-METRICS = {'d_loss', 'd_real', 'd_fake', 'g_loss', 'g_gan', 'g_l1'}
+METRICS = {'d_loss', 'd_real', 'd_fake', 'g_loss', 'g_gan', 'g_l1', 'g_l2'}
 RATE = 0.1
 
 
@@ -80,26 +80,28 @@ def plain_step(state, batch, config):
 
     def g_terms(params):
         fake, _ = translate(params)
+        l1, l2 = jnp.abs(y - fake).mean(), ((y - fake) ** 2).mean()
         logits, _ = judge(critic, critic_stats, fake)
         if config.loss.gan == 'vanilla':
             gan = -jnp.log(jax.nn.sigmoid(logits)).mean()
         else:
             gan = ((logits - 1) ** 2).mean()
-        return gan, jnp.abs(y - fake).mean()
+        return gan, l1, l2
 
     def g_loss(params):
-        gan, l1 = g_terms(params)
-        return config.loss.gan_weight * gan + config.loss.l1_weight * l1
+        gan, l1, l2 = g_terms(params)
+        weights = config.loss
+        return weights.gan_weight * gan + weights.l1_weight * l1 + weights.l2_weight * l2
 
     real, fake, d_stats = real_and_fake(d.params)
-    gan, l1 = g_terms(g.params)
+    gan, l1, l2 = g_terms(g.params)
     return {
         'g': descend(g.params, jax.grad(g_loss)(g.params)),
         'd': d_params,
         'g_stats': translate(g.params)[1]['batch_stats'],
         'd_stats': d_stats,
         'metrics': {'d_real': real, 'd_fake': fake, 'd_loss': d_loss(d.params), 'g_gan': gan,
-                    'g_l1': l1, 'g_loss': g_loss(g.params)},
+                    'g_l1': l1, 'g_l2': l2, 'g_loss': g_loss(g.params)},
     }  # fmt: skip
 
 
@@ -133,7 +135,7 @@ def difference(a, b):
 
 @pytest.mark.parametrize('fields', [
     {},
-    {'update': 'simultaneous'},
+    {'update': 'simultaneous', 'loss.l2_weight': 5.0},
     {'loss.gan': 'lsgan', 'loss.d_weight': 1.0, 'loss.gan_weight': 3.0, 'loss.l1_weight': 7.0},
     {'discriminator.conditional': False, 'generator.norm': 'none', 'discriminator.norm': 'none'},
 ], ids=lambda fields: next(iter(fields.values()), 'paper'))  # fmt: skip
@@ -183,12 +185,12 @@ def test_without_a_gan_there_is_no_discriminator():
     assert state.discriminator is None
     new, metrics = jitted(config)(state, batch_of(), training_key(config))
     assert new.discriminator is None and int(new.step) == 1
-    assert set(metrics) == {'g_loss', 'g_l1'}
+    assert set(metrics) == {'g_loss', 'g_l1', 'g_l2'}
     np.testing.assert_allclose(metrics['g_loss'], 10 * metrics['g_l1'], rtol=1e-6)
 
 
 def test_jit_changes_nothing_and_the_old_state_stays():
-    config = config_of(**{'generator.dropout': 0.5})
+    config = config_of(**{'generator.dropout': 0.5, 'discriminator.layers': 0})
     state, batch, key = state_of(config), batch_of(), training_key(config)
     before = jax.tree.map(np.array, state)
     compiled = jitted(config)(state, batch, key)

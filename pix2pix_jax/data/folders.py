@@ -55,6 +55,8 @@ def pair_files(folders: tuple[epath.Path, ...]) -> dict[str, tuple[epath.Path, .
 
 def image_files(folder: epath.Path) -> dict[str, epath.Path]:
     """Returns the images of `folder` and the folders in it by relative name, no extension."""
+    if not folder.is_dir():
+        raise DataError(f'{folder} is not a folder')
     found = {}
     for prefix, path in _walk(folder, ''):
         name = prefix + path.stem

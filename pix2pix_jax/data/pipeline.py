@@ -81,10 +81,6 @@ def _augment(
 ) -> Batch:
     height, width, _ = pair['input'].shape
     geometry = augment.random_geometry(rng, height, width, image_size, jitter, mirror)
-    return _apply(pair, geometry, image_size, resize)
-
-
-def _apply(pair: Batch, geometry: augment.Geometry, image_size: tuple, resize: str) -> Batch:
     return {
         key: augment.to_float(augment.apply_geometry(image, geometry, image_size, resize))
         for key, image in pair.items()
@@ -93,10 +89,14 @@ def _apply(pair: Batch, geometry: augment.Geometry, image_size: tuple, resize: s
 
 def example(source: Source, i: int, config: ConfigDict) -> Batch:
     """Returns pair `i` as at test time: (H, W, C) float32 in [-1, 1], resized, no jitter."""
-    pair = source[i]
-    height, width, _ = pair['input'].shape
-    size = tuple(config.image_size)
-    return _apply(pair, augment.whole_image(height, width), size, config.dataset.resize)
+    return {key: whole(image, config) for key, image in source[i].items()}
+
+
+def whole(image: np.ndarray, config: ConfigDict) -> np.ndarray:
+    """Returns an image (h, w, C) as at test time: (H, W, C) float32 in [-1, 1], resized."""
+    geometry, size = augment.whole_image(*image.shape[:2]), tuple(config.image_size)
+    resized = augment.apply_geometry(image, geometry, size, config.dataset.resize)
+    return augment.to_float(resized)
 
 
 def eval_batches(

@@ -132,14 +132,22 @@ def _source(folders: tuple[epath.Path, ...], config: ConfigDict) -> Source:
 
 
 def _hold_out(train: Source, config: ConfigDict) -> tuple[Source, Source]:
-    """Splits train into what stays and what becomes val, by the seed alone."""
-    count = max(1, round(len(train) * config.dataset.val_fraction))
-    if count >= len(train):
+    """Splits train into what stays and what becomes val, by the seed alone.
+
+    The drawings of one base emoji are near-duplicates and stay together.
+    """
+    built_in = config.dataset.name == 'openmoji' and not config.dataset.path
+    groups = collections.defaultdict(list)
+    for i, name in enumerate(train.names):
+        groups[openmoji.base_emoji(name) if built_in else name].append(i)
+    groups = list(groups.values())
+    count = max(1, round(len(groups) * config.dataset.val_fraction))
+    if count >= len(groups):
         raise DataError(f'{train.folder} has {len(train)} pairs: too few to hold some out for val')
-    order = np.random.default_rng(config.seed).permutation(len(train))
-    held = set(order[:count].tolist())
-    stays = [i for i in range(len(train)) if i not in held]
-    val = dataclasses.replace(_subset(train, sorted(held)), folder=f'held out of {train.folder}')
+    order = np.random.default_rng(config.seed).permutation(len(groups))
+    held = sorted(i for g in order[:count] for i in groups[g])
+    stays = sorted(i for g in order[count:] for i in groups[g])
+    val = dataclasses.replace(_subset(train, held), folder=f'held out of {train.folder}')
     return _subset(train, stays), val
 
 

@@ -1,5 +1,6 @@
 """The networks of a config."""
 
+import math
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -9,6 +10,8 @@ from ml_collections import ConfigDict
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.models.patchgan import PatchGAN
 from pix2pix_jax.models.unet import UNet, default_depth
+
+LEAST_DEPTH = 5  # of a U-Net whose depth comes from the image size
 
 
 class Models(NamedTuple):
@@ -47,12 +50,9 @@ def create_models(config: ConfigDict, platform: str) -> Models:
 
 def _depth(config: ConfigDict) -> int:
     height, width = config.image_size
-    depth = config.generator.depth
-    if depth == 0:
-        depth = default_depth(height, width)
-        if depth >= 4 or depth == default_depth(min(height, width), min(height, width)) >= 2:
-            return depth
-        depth = 5
+    depth = config.generator.depth or default_depth(height, width)
+    if not config.generator.depth:  # few halvings are no U-Net: ask for a better size instead
+        depth = max(depth, min(LEAST_DEPTH, int(math.log2(min(height, width)))))
     unit = 2**depth
     if height % unit or width % unit:
         near = ','.join(str(max(unit, round(side / unit) * unit)) for side in (height, width))
@@ -64,15 +64,9 @@ def _depth(config: ConfigDict) -> int:
 
 
 def _check_discriminator(config: ConfigDict) -> None:
-    layers = config.discriminator.layers
-    if layers == 0:
-        return
-    least = 2 ** (layers + 1) + 2 ** (layers - 1) if layers else 1
-    side = min(config.image_size)
-    size = side
-    for stride in [2] * layers + [1, 1]:
-        size = (size + 2 - 4) // stride + 1
-    if size < 1:
+    layers, side = config.discriminator.layers, min(config.image_size)
+    least = 3 * 2**layers if layers else 1  # gives one logit
+    if side < least:
         raise UserError(
             f'config.discriminator.layers={layers}: an image of {side} pixels is too small for it; '
             f'allowed are fewer layers or config.image_size of at least {least}'

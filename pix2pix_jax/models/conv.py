@@ -24,7 +24,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-FORMS = ('native', 'patches', 'auto')
 DIMENSIONS = ('NHWC', 'HWIO', 'NHWC')
 
 
