@@ -25,7 +25,7 @@ class Config(ConfigDict):
 def default_config() -> Config:
     """Returns the paper's setting; no field is None: 0, '' or 'none' mean off."""
     c = Config()
-    c.seed = 0
+    c.seed = 0  # of weights, dropout, shuffling, augmentation and the val split
     c.image_size = (256, 256)  # (height, width) in pixels; one value: square; 0: from the data
     c.batch_size = 1  # pairs a step over all devices (paper: 1 to 10)
     c.num_steps = 0  # wins over num_epochs if > 0
@@ -50,12 +50,12 @@ def default_config() -> Config:
     d.workers = 0  # processes that augment; 0: threads of this process
 
     g = c.generator = ConfigDict()
-    g.name = 'unet'
+    g.name = 'unet'  # with skip connections (3.2.1)
     g.width = 64  # filters of the first layer (6.1.1)
     g.depth = 0  # number of downsamplings; 0: from the image size, 8 at 256
     g.norm = 'batch'  # or 'none'
     g.dropout = 0.5  # rate in the first three decoder blocks (6.1.1)
-    g.input_channels = 3
+    g.input_channels = 3  # 1 gray, 3 RGB, 4 RGBA
     g.output_channels = 3
 
     d = c.discriminator = ConfigDict()
@@ -70,16 +70,16 @@ def default_config() -> Config:
 
     loss = c.loss = ConfigDict()
     loss.gan = 'vanilla'  # 'vanilla' (3.1) | 'lsgan' | 'none': no discriminator
-    loss.gan_weight = 1.0
+    loss.gan_weight = 1.0  # of the adversarial term (3.1)
     loss.l1_weight = 100.0  # lambda (6.2)
-    loss.l2_weight = 0.0
+    loss.l2_weight = 0.0  # of the mean squared difference
     loss.d_weight = 0.5  # D's objective is halved (3.3)
 
     o = c.optimizer = ConfigDict()
     o.learning_rate = 2e-4  # of Adam (3.3)
-    o.b1 = 0.5
-    o.b2 = 0.999
-    o.eps = 1e-8
+    o.b1 = 0.5  # (3.3)
+    o.b2 = 0.999  # (3.3)
+    o.eps = 1e-8  # PyTorch's
     o.schedule = 'constant'  # or 'linear': to 0 over the steps after decay_start
     o.decay_start = 0.5  # fraction of the run
 
@@ -126,7 +126,7 @@ RANGES = {
     'dataset.val_fraction': (0.0, 0.9),
     'dataset.workers': (0, 1024),
     'generator.width': (1, 2**16),
-    'generator.depth': (0, 16),
+    'generator.depth': (0, 12),
     'generator.dropout': (0.0, 0.99),
     'discriminator.layers': (0, 5),
     'discriminator.width': (1, 2**16),
@@ -275,7 +275,10 @@ def from_json(text: str) -> Config:
     """Returns the config that `to_json` wrote, validated; raises UserError for anything else."""
     config = default_config()
     try:
-        fields = flatten(ConfigDict(json.loads(text)))
+        data = json.loads(text)
+        if not isinstance(data, dict):
+            raise TypeError('no JSON object')
+        fields = flatten(ConfigDict(data))
         unknown = sorted(set(fields) - set(flatten(config)))
         if unknown:
             raise UserError(f'the run has the field config.{unknown[0]}, unknown to this version')

@@ -41,7 +41,7 @@ def curve(rows: Sequence[Mapping[str, Any]], title: str, labels: Mapping[str, st
     # Text stays text: small files, sharp on every screen.
     with matplotlib.rc_context({'svg.fonttype': 'none', 'font.family': 'sans-serif'}):
         figure = Figure(figsize=(4.6, 2.8))
-        axes = figure.add_axes((0.12, 0.16, 0.86, 0.74))
+        axes = figure.add_axes((0.16, 0.16, 0.82, 0.74))
         for (name, points), color in zip(series.items(), COLORS):
             _draw(axes, points, name in NOISY, color=color, label=labels[name])
         axes.set_title(title, fontsize=11)

@@ -26,14 +26,15 @@ def choose_devices(num_devices: int, batch_size: int) -> list[jax.Device]:
     local, processes = jax.local_devices(), jax.process_count()
     if batch_size % processes:
         raise UserError(f'config.batch_size={batch_size}: must be a multiple of {processes} hosts')
-    batch_size //= processes
+    here = batch_size // processes
     if num_devices == 0:
-        num_devices = max(n for n in range(1, len(local) + 1) if batch_size % n == 0)
+        num_devices = max(n for n in range(1, len(local) + 1) if here % n == 0)
     if num_devices > len(local):
         raise UserError(f'config.num_devices={num_devices}: allowed is 0 to {len(local)} here')
-    if batch_size % num_devices:
+    if here % num_devices:
         raise UserError(
             f'config.batch_size={batch_size}: must be a multiple of the {num_devices} devices'
+            + (f' of each of {processes} hosts' if processes > 1 else '')
         )
     return local[:num_devices]
 

@@ -3,6 +3,8 @@
 Parameters are float32; `dtype` is that of the computation. Images are (N,H,W,C).
 """
 
+import math
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -26,7 +28,7 @@ class Conv(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps (N,H,W,C) to (N,H',W',features)."""
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param('kernel', nn.initializers.normal(self.init_scale), shape)
+        kernel = self.param('kernel', _normal(self.init_scale), shape)
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
         return _add_bias(self, conv.conv(x, kernel, self.stride, self.padding, self.conv_form))
 
@@ -47,7 +49,7 @@ class ConvTranspose(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps (N,H,W,C) to (N,2H,2W,features) at stride 2, kernel 4, padding 1."""
         shape = (self.kernel_size, self.kernel_size, self.features, x.shape[-1])
-        kernel = self.param('kernel', nn.initializers.normal(self.init_scale), shape)
+        kernel = self.param('kernel', _normal(self.init_scale), shape)
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
         y = conv.conv_transpose(x, kernel, self.stride, self.padding, self.conv_form)
         return _add_bias(self, y)
@@ -97,6 +99,11 @@ class BatchNorm(nn.Module):
 
 def _row(v: jax.Array) -> jax.Array:
     return v.reshape(1, 1, 1, -1)
+
+
+def _normal(scale: float) -> nn.initializers.Initializer:
+    # Drawn flat: the same numbers, and 4-D draws take a second each to compile.
+    return lambda key, shape: scale * jax.random.normal(key, (math.prod(shape),)).reshape(shape)
 
 
 def _normal_about_one(scale: float) -> nn.initializers.Initializer:
