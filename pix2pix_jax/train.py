@@ -186,7 +186,9 @@ def count_steps(config: Config, pairs: int) -> int:
 
 def check_run(config: Config, workdir: epath.Path) -> None:
     """Raises UserError if `workdir` holds anything but a run that this config can go on from."""
-    if not workdir.exists() or (workdir.is_dir() and not any(workdir.iterdir())):
+    if not workdir.exists():
+        return
+    if workdir.is_dir() and all(path.name.startswith('.') for path in workdir.iterdir()):
         return
     if not workdir.is_dir() or not (workdir / 'config.json').exists():
         raise UserError(
