@@ -28,6 +28,9 @@ class Checkpoints:
         save may be under way.
         """
         root = epath.Path(workdir).expanduser().resolve() / 'checkpoints'
+        # Not Orbax's option: it cleans up in a thread that may outlive the process's main one.
+        for left in root.glob('*/*.orbax-checkpoint-tmp*') if writer else ():
+            left.rmtree()
         # Options that delete are per manager: a best-only and a latest-only policy in one manager
         # would delete each other's steps.
         self._managers = {
@@ -37,7 +40,6 @@ class Checkpoints:
                     max_to_keep=n,
                     create=False,
                     enable_async_checkpointing=False,
-                    cleanup_tmp_directories=writer,
                 ),
                 item_names=('state', 'config'),
             )
