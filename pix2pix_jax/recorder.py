@@ -57,7 +57,7 @@ class Recorder:
         return 'val' in self._splits
 
     def resume(self, state: GanState) -> None:
-        """Finds the best evaluation so far; saves it if a kill came between the two saves."""
+        """Goes on from `state`: does what a kill kept its save from, and finds the best so far."""
         step = int(state.step)
         evaluated = [(r['eval/l1'], r['step']) for r in self._writer.rows() if 'eval/l1' in r]
         best, best_step = min(evaluated, default=(math.inf, 0))
@@ -65,6 +65,8 @@ class Recorder:
             self._checkpoints.save('best', step, state, self._config)
         if best_step in self._checkpoints.steps('best'):
             self._best = best
+        if step:
+            self._write_page()
 
     def step(self, step: int) -> None:
         """Moves the progress bar to `step`."""
@@ -128,7 +130,7 @@ class Recorder:
         self._checkpoints.save('last', step, state, self._config)
         if improved:
             self._checkpoints.save('best', step, state, self._config)
-        self.write_page()
+        self._write_page()
 
     def _not_finite(self, what: str, step: int) -> UserError:
         last = self._checkpoints.steps('last')
@@ -144,8 +146,7 @@ class Recorder:
             signal_number, f'stopped and saved at step {step}; go on with: {self._command}'
         )
 
-    def write_page(self) -> None:
-        """Writes the run's index.html."""
+    def _write_page(self) -> None:
         pages.write_run_page(self._workdir, self._config, self._writer.rows(), self._command)
 
     def close(self) -> None:

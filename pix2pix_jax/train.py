@@ -61,9 +61,7 @@ def train_and_evaluate(config: Config, workdir: epath.PathLike, command: str = '
     try:
         recorder.resume(state)
         with StopRequest() as stop:
-            state = run_steps(config, state, splits['train'], devices, total_steps, recorder, stop)
-        recorder.write_page()  # also where the run was killed just before it
-        return state
+            return run_steps(config, state, splits['train'], devices, total_steps, recorder, stop)
     finally:
         recorder.close()
 

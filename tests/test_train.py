@@ -49,6 +49,17 @@ def stop_at(step, signal_number, monkeypatch):
     monkeypatch.setattr(console.Console, 'step', send)
 
 
+def nan_at(step, monkeypatch):
+    """Makes the batch of `step` NaN."""
+    batches = train.pipeline.train_batches
+
+    def with_nan(*args):
+        for i, batch in enumerate(batches(*args), start=1):
+            yield {k: v * np.nan if i == step else v for k, v in batch.items()}
+
+    monkeypatch.setattr(train.pipeline, 'train_batches', with_nan)
+
+
 def test_a_run_leaves_the_files_of_the_contract(whole):
     workdir, state = whole
     assert int(state.step) == 6
@@ -216,13 +227,7 @@ def test_epochs_give_the_steps():
 
 
 def test_nan_stops_the_run_and_is_not_saved(pairs, tmp_path, monkeypatch):
-    batches = train.pipeline.train_batches
-
-    def with_nan(*args):
-        for i, batch in enumerate(batches(*args)):
-            yield {k: v * np.nan if i == 4 else v for k, v in batch.items()}
-
-    monkeypatch.setattr(train.pipeline, 'train_batches', with_nan)
+    nan_at(5, monkeypatch)
     with pytest.raises(UserError, match=r'steps 5 to 5.*last good checkpoint is step 4') as error:
         train_and_evaluate(tiny_config(pairs), tmp_path)
     assert error.value.status == 1
@@ -231,13 +236,7 @@ def test_nan_stops_the_run_and_is_not_saved(pairs, tmp_path, monkeypatch):
 
 def test_a_state_that_is_not_finite_is_not_saved(pairs, tmp_path, monkeypatch):
     # Losses are logged at steps 3 and 6 alone; step 4 must not be saved.
-    batches = train.pipeline.train_batches
-
-    def with_nan(*args):
-        for i, batch in enumerate(batches(*args)):
-            yield {k: v * np.nan if i == 3 else v for k, v in batch.items()}
-
-    monkeypatch.setattr(train.pipeline, 'train_batches', with_nan)
+    nan_at(4, monkeypatch)
     with pytest.raises(UserError, match=r'the state .* steps 4 to 4.*step 2'):
         train_and_evaluate(tiny_config(pairs, log_every=3, eval_every=0), tmp_path)
     assert Checkpoints(tmp_path).steps('last') == [2]
