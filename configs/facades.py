@@ -11,11 +11,12 @@ Time: 0.4 s a step on two idle cores of a server CPU, nine hours in all; on acce
 measured yet. Expected after 4,000 steps: test L1 0.356, PSNR 12.9.
 """
 
-from pix2pix_jax.config import Config, apply_arg, default_config
+from pix2pix_jax.config import Config, default_config
+from pix2pix_jax.presets import apply_arg
 
 
 def get_config(arg: str = '') -> Config:
-    """Returns the config; `arg` as in pix2pix_jax.config.apply_arg."""
+    """Returns the config; `arg` as in pix2pix_jax.presets.apply_arg."""
     config = default_config()
     config.dataset.name = 'facades'
     config.dataset.direction = 'BtoA'

@@ -7,11 +7,12 @@ of train is held out to choose the best checkpoint where there is no val split. 
 to B; the other way with --config.dataset.direction=BtoA.
 """
 
-from pix2pix_jax.config import Config, apply_arg, default_config
+from pix2pix_jax.config import Config, default_config
+from pix2pix_jax.presets import apply_arg
 
 
 def get_config(arg: str = '') -> Config:
-    """Returns the config; `arg` as in pix2pix_jax.config.apply_arg."""
+    """Returns the config; `arg` as in pix2pix_jax.presets.apply_arg."""
     config = default_config()
     config.image_size = (0, 0)
     config.dataset.val_fraction = 0.1

@@ -6,11 +6,12 @@ test L1 about 0.14; faces yellow, most drawings coloured, few in the right colou
 python -m pix2pix_jax.main --config=configs/openmoji.py
 """
 
-from pix2pix_jax.config import Config, apply_arg, default_config
+from pix2pix_jax.config import Config, default_config
+from pix2pix_jax.presets import apply_arg
 
 
 def get_config(arg: str = '') -> Config:
-    """Returns the config; `arg` as in pix2pix_jax.config.apply_arg."""
+    """Returns the config; `arg` as in pix2pix_jax.presets.apply_arg."""
     config = default_config()
     config.image_size = (64, 64)
     config.batch_size = 8

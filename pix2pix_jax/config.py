@@ -1,13 +1,14 @@
 """The configuration: every field with its default, its meaning, its unit and its source.
 
 `default_config()` is the paper's setting (Isola et al., 2017, sections 3 and 6.2); a file in
-`configs/` changes what its experiment changes, `apply_arg` what its `:ARG` names, and flags
+`configs/` changes what its experiment changes, presets.apply_arg what its `:ARG` names, and flags
 `--config.a.b=v` come last. `validate` gives one clear error for the first wrong value.
 """
 
 import copy
 import json
 import math
+import re
 from typing import Any
 
 from etils import epath
@@ -32,7 +33,14 @@ def default_config() -> Config:
     c.num_epochs = 200  # floor(pairs * epochs / batch) steps
     c.dtype = 'float32'  # of the computation; parameters and losses stay float32
     c.update = 'alternating'  # 'alternating': G against the updated D; 'simultaneous'
+    c.sync_batch_norm = False  # statistics of training over all devices, not of each alone
+    c.ema_decay = 0.0  # a moving average of G's weights, used to evaluate; 0: off
+    c.init_from = ''  # a run whose last weights this one starts from; its optimizers start anew
+    c.remat = False  # keep only the convolutions' outputs for the backward pass: less memory
     c.num_devices = 0  # 0: the largest number of local devices that divides the batch
+    c.deterministic = False  # only deterministic kernels on a GPU; a CPU and a TPU have no others
+    c.debug_nans = False  # stop in the operation that makes a NaN; slow
+    c.profile_steps = 0  # steps traced, after the first three, into WORKDIR/profile; 0: off
     c.log_every = 50  # steps
     c.eval_every = 2000  # steps between evaluations on the val split; 0: off
     c.sample_every = 1000  # steps between sample sheets; 0: off
@@ -50,41 +58,64 @@ def default_config() -> Config:
     d.workers = 0  # processes that augment; 0: threads of this process
 
     g = c.generator = ConfigDict()
-    g.name = 'unet'  # with skip connections (3.2.1)
+    g.name = 'unet'  # with skip connections (3.2.1) | 'encoder_decoder': without | 'resnet'
     g.width = 64  # filters of the first layer (6.1.1)
-    g.depth = 0  # number of downsamplings; 0: from the image size, 8 at 256
-    g.norm = 'batch'  # or 'none'
-    g.dropout = 0.5  # rate in the first three decoder blocks (6.1.1)
-    g.input_channels = 3  # 1 gray, 3 RGB, 4 RGBA
+    g.depth = 0  # number of downsamplings; 0: from the image size, 8 at 256; of a resnet 2
+    g.blocks = 9  # residual blocks of a resnet; 6 is usual for 128x128
+    g.norm = 'batch'  # | 'instance' | 'none'
+    g.norm_epsilon = 1e-5  # added to the variance; PyTorch's (Keras: 1e-3)
+    g.norm_momentum = 0.9  # of the moving averages; 0.1 in PyTorch's sense (Keras: 0.99)
+    g.bottleneck_norm = False  # a norm on the innermost layer too: at 1x1, batch 1 it zeroes it
+    g.upsample = 'transpose'  # | 'resize': nearest neighbour and a convolution
+    g.dropout = 0.5  # rate in three decoder blocks (6.1.1), in every block of a resnet; 0: off
+    g.dropout_from = 0  # the first of the three (PyTorch's widely used port: 1)
+    g.leaky_slope = 0.2  # of the encoder (6.1.1)
+    g.skip_relu = True  # the decoder's ReLU covers the skips too; False: leaky, as they were
+    g.bias = 'auto'  # in all convolutions but those before batch norm | 'all'
+    g.input_channels = 3  # image files give 1 gray, 3 RGB, 4 RGBA
     g.output_channels = 3
 
     d = c.discriminator = ConfigDict()
     d.layers = 3  # strided layers, 0 to 5: receptive field 1, 16, 34, 70, 142, 286 (6.1.2)
     d.width = 64  # filters of the first layer
-    d.norm = 'batch'  # or 'none'
+    d.norm = 'batch'  # | 'instance' | 'none'
+    d.norm_epsilon = 1e-5
+    d.norm_momentum = 0.9
+    d.padding = 'one'  # pixel around every convolution: 30x30 logits at 256 | 'same': 32x32
+    d.leaky_slope = 0.2  # (6.1.2)
+    d.bias = 'auto'  # first, last, and all that have no batch norm after them | 'all' | 'last'
     d.conditional = True  # False: D sees the output alone (the paper's "GAN" rows)
 
     c.init = ConfigDict()
-    c.init.scale = 0.02  # standard deviation of the normal kernels (6.2)
+    c.init.name = 'normal'  # (6.2) | 'xavier' | 'kaiming' | 'orthogonal'
+    c.init.scale = 0.02  # standard deviation of 'normal' (6.2), gain of the others; not of kaiming
     c.init.norm_scale = 0.02  # standard deviation of the norm scales about 1
+    c.init.overrides = ''  # other scales for some layers, as 'up[1-7]=0.05,logits=0.05'
 
     loss = c.loss = ConfigDict()
-    loss.gan = 'vanilla'  # 'vanilla' (3.1) | 'lsgan' | 'none': no discriminator
+    loss.gan = 'vanilla'  # (3.1) | 'lsgan' | 'hinge' | 'wgan-gp' | 'none': no discriminator
     loss.gan_weight = 1.0  # of the adversarial term (3.1)
     loss.l1_weight = 100.0  # lambda (6.2)
     loss.l2_weight = 0.0  # of the mean squared difference
     loss.d_weight = 0.5  # D's objective is halved (3.3)
+    loss.gp_weight = 10.0  # of wgan-gp's gradient penalty (Gulrajani et al., 2017)
 
     o = c.optimizer = ConfigDict()
     o.learning_rate = 2e-4  # of Adam (3.3)
+    o.d_learning_rate = 0.0  # of D's; 0: the same
+    o.d_steps = 1  # steps of D, each on its own batch, for one of G
     o.b1 = 0.5  # (3.3)
     o.b2 = 0.999  # (3.3)
     o.eps = 1e-8  # PyTorch's
-    o.schedule = 'constant'  # or 'linear': to 0 over the steps after decay_start
+    o.schedule = 'constant'  # | 'linear' | 'cosine': to 0 over the steps after decay_start
     o.decay_start = 0.5  # fraction of the run
+    o.clip_norm = 0.0  # greatest norm of a network's gradient, all tensors together; 0: off
+    o.scale_with_devices = False  # learning rates times the number of devices of all hosts
 
     c.test = ConfigDict()
-    c.test.norm = 'image'  # statistics of each image alone (3.3: batch 1) | 'running'
+    # Statistics of each image alone (3.3: batch 1) | 'running' | 'mixed': running in the encoder,
+    # of each image in the decoder.
+    c.test.norm = 'image'
     c.test.dropout = True  # the paper's noise is there at test time too (2.1)
     c.test.seed = 0  # of the dropout mask, the same for all images
 
@@ -102,14 +133,17 @@ CHOICES = {
     'dataset.direction': ('AtoB', 'BtoA'),
     'dataset.resize': ('bicubic', 'nearest'),
     'dataset.cache': ('auto', 'on', 'off'),
-    'generator.name': ('unet',),
-    'generator.norm': ('batch', 'none'),
-    'generator.input_channels': (1, 3, 4),
-    'generator.output_channels': (1, 3, 4),
-    'discriminator.norm': ('batch', 'none'),
-    'loss.gan': ('vanilla', 'lsgan', 'none'),
-    'optimizer.schedule': ('constant', 'linear'),
-    'test.norm': ('image', 'running'),
+    'generator.name': ('unet', 'encoder_decoder', 'resnet'),
+    'generator.norm': ('batch', 'instance', 'none'),
+    'generator.upsample': ('transpose', 'resize'),
+    'generator.bias': ('auto', 'all'),
+    'discriminator.norm': ('batch', 'instance', 'none'),
+    'discriminator.padding': ('one', 'same'),
+    'discriminator.bias': ('auto', 'all', 'last'),
+    'init.name': ('normal', 'xavier', 'kaiming', 'orthogonal'),
+    'loss.gan': ('vanilla', 'lsgan', 'hinge', 'wgan-gp', 'none'),
+    'optimizer.schedule': ('constant', 'linear', 'cosine'),
+    'test.norm': ('image', 'running', 'mixed'),
 }
 
 # (least, greatest), both allowed.
@@ -118,7 +152,9 @@ RANGES = {
     'batch_size': (1, 2**20),
     'num_steps': (0, 2**31 - 1),
     'num_epochs': (0, 2**31 - 1),
+    'ema_decay': (0.0, 1.0 - 1e-9),
     'num_devices': (0, 2**20),
+    'profile_steps': (0, 1000),
     'log_every': (1, 2**31 - 1),
     'eval_every': (0, 2**31 - 1),
     'sample_every': (0, 2**31 - 1),
@@ -127,20 +163,34 @@ RANGES = {
     'dataset.workers': (0, 1024),
     'generator.width': (1, 2**16),
     'generator.depth': (0, 12),
+    'generator.blocks': (0, 100),
+    'generator.norm_epsilon': (1e-12, 1.0),
+    'generator.norm_momentum': (0.0, 1.0),
     'generator.dropout': (0.0, 0.99),
+    'generator.dropout_from': (0, 12),
+    'generator.leaky_slope': (0.0, 1.0),
+    'generator.input_channels': (1, 2**10),
+    'generator.output_channels': (1, 2**10),
     'discriminator.layers': (0, 5),
     'discriminator.width': (1, 2**16),
+    'discriminator.norm_epsilon': (1e-12, 1.0),
+    'discriminator.norm_momentum': (0.0, 1.0),
+    'discriminator.leaky_slope': (0.0, 1.0),
     'init.scale': (0.0, 10.0),
     'init.norm_scale': (0.0, 10.0),
     'loss.gan_weight': (0.0, 1e6),
     'loss.l1_weight': (0.0, 1e6),
     'loss.l2_weight': (0.0, 1e6),
     'loss.d_weight': (0.0, 1e6),
+    'loss.gp_weight': (0.0, 1e6),
     'optimizer.learning_rate': (0.0, 10.0),
+    'optimizer.d_learning_rate': (0.0, 10.0),
+    'optimizer.d_steps': (1, 100),
     'optimizer.b1': (0.0, 1.0 - 1e-9),
     'optimizer.b2': (0.0, 1.0 - 1e-9),
     'optimizer.eps': (0.0, 1.0),
     'optimizer.decay_start': (0.0, 1.0),
+    'optimizer.clip_norm': (0.0, 1e6),
     'test.seed': (0, 2**31 - 1),
     'checkpoint.every_steps': (0, 2**31 - 1),
     'checkpoint.every_minutes': (0.0, 1e6),
@@ -181,7 +231,44 @@ def validate(config: Config) -> Config:
     adversarial = loss.gan != 'none' and loss.gan_weight
     if not (loss.l1_weight or loss.l2_weight or adversarial):
         raise UserError('config.loss: with no GAN, l1_weight and l2_weight there is no objective')
+    if loss.gan == 'wgan-gp' and config.discriminator.norm == 'batch':
+        raise UserError(
+            "config.discriminator.norm='batch': the gradient penalty of wgan-gp is of each image "
+            'alone, and batch norm mixes them; allowed are instance | none'
+        )
+    if config.update == 'simultaneous' and config.optimizer.d_steps > 1:
+        raise UserError(
+            f'config.optimizer.d_steps={config.optimizer.d_steps}: allowed is 1 where '
+            "config.update='simultaneous', which takes G's gradient before D's step"
+        )
+    init_overrides(config)
     return config
+
+
+def init_overrides(config: ConfigDict) -> list[tuple[re.Pattern, float]]:
+    """Returns `init.overrides` as (pattern of layer names, standard deviation) pairs.
+
+    Raises UserError for anything but 'PATTERN=SCALE,...', a regular expression and a number.
+    """
+    overrides = []
+    for item in filter(None, config.init.overrides.split(',')):
+        pattern, _, scale = item.rpartition('=')
+        try:
+            overrides.append((re.compile(pattern), float(scale)))
+            right = pattern and 0 < float(scale) < math.inf
+        except (ValueError, re.error):
+            right = False
+        if not right:
+            raise UserError(
+                f'config.init.overrides: {item!r} is not PATTERN=SCALE, as up[1-7]=0.05, with a '
+                'regular expression of layer names and a positive number'
+            )
+    if overrides and (config.init.name != 'normal' or not config.init.scale):
+        raise UserError(
+            'config.init.overrides: they are standard deviations; allowed is config.init.name='
+            'normal with a positive config.init.scale'
+        )
+    return overrides
 
 
 def _image_size(value: Any) -> tuple[int, int]:
@@ -192,64 +279,6 @@ def _image_size(value: Any) -> tuple[int, int]:
     if 0 in size and size != (0, 0):
         raise UserError(f'config.image_size={value!r}: 0 (from the data) goes for both sides')
     return size
-
-
-# ---------------------------------------------------------------- :ARG of a config file
-
-# Weights of the paper's Table 1 rows, relative to the full objective.
-LOSSES = {
-    'l1': {'loss.gan': 'none'},
-    'gan': {'loss.l1_weight': 0.0, 'discriminator.conditional': False},
-    'cgan': {'loss.l1_weight': 0.0, 'discriminator.conditional': True},
-    'l1+gan': {'discriminator.conditional': False},
-    'l1+cgan': {'discriminator.conditional': True},
-}
-RECEPTIVE_FIELDS = {'1': 0, '16': 1, '34': 2, '70': 3, '142': 4, '286': 5}
-TINY = {
-    'num_steps': 4,
-    'log_every': 1,
-    'eval_every': 2,
-    'sample_every': 2,
-    'checkpoint.every_steps': 2,
-    'generator.width': 4,
-    'generator.depth': 0,
-    'discriminator.width': 4,
-}
-ARG_KEYS = 'loss=, discriminator=, seed=, direction=, tiny'
-
-
-def apply_arg(config: Config, arg: str) -> Config:
-    """Applies a comma-separated list of `key=value` and words to `config`, in place.
-
-    Keys: loss=l1|gan|cgan|l1+gan|l1+cgan (Table 1), discriminator=1|16|34|70|142|286 (the
-    receptive field, Table 3), seed=, direction=, and `tiny` (seconds on a CPU).
-    """
-    tiny = False
-    for item in filter(None, arg.split(',')):
-        key, _, value = item.partition('=')
-        if key == 'loss':
-            config.update_from_flattened_dict(_choose(item, LOSSES, value))
-        elif key == 'discriminator':
-            config.discriminator.layers = _choose(item, RECEPTIVE_FIELDS, value)
-        elif key == 'direction':
-            config.dataset.direction = value
-        elif key == 'seed' and value.isdecimal():
-            config.seed = int(value)
-        elif item == 'tiny':
-            tiny = True
-            config.update_from_flattened_dict(TINY)
-        else:
-            raise UserError(f'config argument {item!r}: allowed are {ARG_KEYS}')
-    if tiny:  # as small as the discriminator allows
-        side = {4: 64, 5: 96}.get(config.discriminator.layers, 32)
-        config.image_size = (side, side)
-    return config
-
-
-def _choose(item: str, table: dict, value: str) -> Any:
-    if value not in table:
-        raise UserError(f'config argument {item!r}: allowed are {" | ".join(table)}')
-    return table[value]
 
 
 # ---------------------------------------------------------------- files and comparison
@@ -304,6 +333,8 @@ def _as_tuple(value: Any) -> Any:
 def differences(old: Config, new: Config) -> list[str]:
     """Returns a line 'field: old -> new' for each difference that a run may not go on with."""
     free = MAY_CHANGE + (LENGTH if new.optimizer.schedule == 'constant' else ())
+    if new.optimizer.scale_with_devices:
+        free = tuple(field for field in free if field != 'num_devices')
     old, new = flatten(old), flatten(from_json(to_json(new)))
     return [
         f'config.{k}: {old[k]!r} -> {new[k]!r}'

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from etils import epath
+from flax.traverse_util import flatten_dict
 
 from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.config import Config, load_config
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.models import create_models
-from pix2pix_jax.optimizers import create_optimizer, create_schedule
-from pix2pix_jax.train_state import create_state
+from pix2pix_jax.optimizers import create_optimizers
+from pix2pix_jax.train_state import GanState, TrainState, create_state
 
 
 class Run(NamedTuple):
@@ -28,11 +29,18 @@ class Run(NamedTuple):
     variables: dict[str, Any]
 
 
-def load_run(workdir: epath.PathLike, checkpoint: str = 'last') -> Run:
+def load_run(workdir: epath.PathLike, checkpoint: str = 'last', ema: bool = True) -> Run:
     """Loads the generator of a run; `checkpoint` is 'last', 'best' or a step.
 
-    Everything else is read from the checkpoint. Raises UserError if there is no such run.
+    Everything else is read from the checkpoint; `ema` takes the averaged weights where there are
+    any. Raises UserError if there is no such run.
     """
+    config, step, state = load_state(workdir, checkpoint)
+    return Run(config, step, checkpoint, state.generator_variables(ema))
+
+
+def load_state(workdir: epath.PathLike, checkpoint: str) -> tuple[Config, int, GanState]:
+    """Returns a run's config, and the step and state of a checkpoint of it, as `load_run`."""
     if not (epath.Path(workdir) / 'config.json').exists():
         raise UserError(f'--workdir={workdir}: no run there (config.json is missing)')
     newest = load_config(workdir)
@@ -41,13 +49,49 @@ def load_run(workdir: epath.PathLike, checkpoint: str = 'last') -> Run:
     config = checkpoints.config(kind, step)
     config.dataset.path = newest.dataset.path  # the data may have moved since
     models = create_models(config, jax.default_backend())
-    optimizer = create_optimizer(config.optimizer, create_schedule(config.optimizer, 1))
-    target = jax.eval_shape(functools.partial(create_state, config, models, optimizer))
+    optimizers = create_optimizers(config.optimizer, total_steps=1, num_devices=1)
+    target = jax.eval_shape(functools.partial(create_state, config, models, optimizers))
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), target)
     state = checkpoints.restore(kind, step, target)
     checkpoints.close()
-    return Run(config, step, checkpoint, state.generator.variables)
+    return config, step, state
+
+
+def start_from(state: GanState, workdir: epath.PathLike) -> GanState:
+    """Returns `state` with the networks of the run in `workdir`, its last; the optimizers stay.
+
+    A discriminator starts anew where that run has none. Raises UserError, naming the first
+    parameter, where the networks differ.
+    """
+    try:
+        _, _, old = load_state(workdir, 'last')
+    except UserError as error:
+        raise UserError(f'config.init_from={workdir}: {error}') from error
+    generator = _take(state.generator, old.generator, workdir)
+    discriminator = state.discriminator
+    if discriminator is not None and old.discriminator is not None:
+        discriminator = _take(discriminator, old.discriminator, workdir)
+    ema = state.ema
+    if ema is not None:
+        ema = jax.tree.map(jax.numpy.copy, old.generator_variables()['params'])
+    return GanState(generator, discriminator, ema)
+
+
+def _take(new: TrainState, old: TrainState, workdir: epath.PathLike) -> TrainState:
+    shapes = [
+        {'/'.join(path): leaf.shape for path, leaf in flatten_dict(network.variables).items()}
+        for network in (new, old)
+    ]
+    different = sorted(set(shapes[0].items()) ^ set(shapes[1].items()), key=str)
+    if different:
+        name = different[0][0]
+        here, there = (s.get(name, 'missing') for s in shapes)
+        raise UserError(
+            f'config.init_from={workdir}: its networks differ from these, {name} is {there} there '
+            f'and {here} here; allowed is a run of the same generator and discriminator'
+        )
+    return new.replace(params=old.params, batch_stats=old.batch_stats)
 
 
 class Translator:
@@ -64,8 +108,8 @@ class Translator:
     ):
         """Takes the run's config and the generator's variables.
 
-        `norm` ('image' | 'running'), `dropout` and `seed` replace config.test where given; `batch`
-        images go through the network together, which does not change any of them.
+        `norm` ('image' | 'running' | 'mixed'), `dropout` and `seed` replace config.test where
+        given; `batch` images go through the network together, which does not change any of them.
         """
         self._variables = variables
         self._batch = batch

@@ -22,16 +22,22 @@ CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'Config file, as configs/facades.py[:ARG].', lock_config=True
 )
 WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run; by default runs/CONFIG[-ARG].')
+DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Say what would be trained, and end.')
 
 
 def main() -> int:
     """Trains as the flags say; returns the exit status."""
-    from pix2pix_jax.runtime import prepare_process
-    from pix2pix_jax.train import train_and_evaluate
+    from pix2pix_jax.runtime import prepare_process, use_deterministic_kernels
+    from pix2pix_jax.train import dry_run, train_and_evaluate
 
     prepare_process()
+    if CONFIG.value.deterministic:
+        use_deterministic_kernels()
     workdir = WORKDIR.value or default_workdir(flags.FLAGS['config'].config_filename)
     command = shlex.join(['python', '-m', 'pix2pix_jax.main', *sys.argv[1:]])
+    if DRY_RUN.value:
+        dry_run(CONFIG.value, workdir)
+        return 0
     train_and_evaluate(CONFIG.value, workdir, command)
     print(f'{workdir}/index.html')
     return 0

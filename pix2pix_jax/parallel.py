@@ -47,14 +47,18 @@ def is_parallel(devices: list[jax.Device]) -> bool:
 def compile_step(step: Callable, config: ConfigDict, devices: list[jax.Device]) -> Callable:
     """Returns the pure `step` compiled as (state, batch, key) -> (state, metrics).
 
-    The state's buffers are donated: the one that was passed in is gone.
+    The state's buffers are donated: the one that was passed in is gone. Not so with debug_nans,
+    which computes a step that has a NaN once more.
     """
+    donated = () if config.debug_nans else 0
     if not is_parallel(devices):
-        return jax.jit(functools.partial(step, config=config, axis_name=None), donate_argnums=0)
+        return jax.jit(
+            functools.partial(step, config=config, axis_name=None), donate_argnums=donated
+        )
     step = functools.partial(step, config=config, axis_name=AXIS)
     # With several processes pmap takes all their devices itself.
     chosen = None if jax.process_count() > 1 else devices
-    return jax.pmap(step, AXIS, in_axes=(0, 0, None), donate_argnums=0, devices=chosen)
+    return jax.pmap(step, AXIS, in_axes=(0, 0, None), donate_argnums=donated, devices=chosen)
 
 
 def replicate(state: Any, devices: list[jax.Device]) -> Any:
@@ -69,8 +73,22 @@ def unreplicate(state: Any, devices: list[jax.Device]) -> Any:
     return jax.tree.map(lambda x: x[0], state) if is_parallel(devices) else state
 
 
-def shard(batch: dict[str, np.ndarray], devices: list[jax.Device]) -> dict[str, Any]:
-    """Splits the batch of this process over its devices: (N, ...) to (devices, N/devices, ...)."""
+def axis_of(devices: list[jax.Device]) -> str | None:
+    """Returns the name of the pmapped axis, None where there is none."""
+    return AXIS if is_parallel(devices) else None
+
+
+def shard(batch: dict[str, np.ndarray], devices: list[jax.Device], parts: int = 1) -> dict:
+    """Splits the batch of this process over its devices: (N, ...) to (devices, N/devices, ...).
+
+    Each of its `parts` is split, so that the devices' first parts together are its first part.
+    """
     if not is_parallel(devices):
         return batch
-    return {k: v.reshape(len(devices), -1, *v.shape[1:]) for k, v in batch.items()}
+    n = len(devices)
+
+    def split(images):
+        images = images.reshape(parts, n, -1, *images.shape[1:]).swapaxes(0, 1)
+        return images.reshape(n, -1, *images.shape[3:])
+
+    return {key: split(images) for key, images in batch.items()}

@@ -47,7 +47,7 @@ class Recorder:
         self._console = Console(int(state.step), total_steps)
         self._writer = RunWriter(workdir, int(state.step))
         self._writer.write_hparams(config.to_dict())
-        self._translator = Translator(config, state.generator.variables)
+        self._translator = Translator(config, state.generator_variables())
         self._logged = int(state.step)
         self._best = math.inf
 
@@ -100,7 +100,7 @@ class Recorder:
             self._write_means('test', step, means)
 
     def _measure(self, split, step, state, folder) -> dict[str, float]:
-        self._translator.update(state.generator.variables)
+        self._translator.update(state.generator_variables())
         about = {'split': split, 'step': step, 'checkpoint': 'last'}
         summary, _ = report.evaluate_source(
             self._translator, self._splits[split], self._config, folder, about=about
@@ -114,7 +114,7 @@ class Recorder:
 
     def sample(self, step: int, state: GanState) -> None:
         """Writes a sheet of a few fixed images: input, output, target."""
-        self._translator.update(state.generator.variables)
+        self._translator.update(state.generator_variables())
         source = next(self._splits[s] for s in ('val', 'test', 'train') if s in self._splits)
         indices = np.linspace(0, len(source) - 1, min(SHEET_ROWS, len(source))).astype(int)
         pairs = [pipeline.example(source, int(i), self._config) for i in indices]

@@ -1,8 +1,9 @@
-"""What a process sets up before it computes: the compile cache and the memory allocator."""
+"""What a process sets up before it computes: the compile cache, the allocator, XLA's flags."""
 
 import contextlib
 import ctypes
 import hashlib
+import os
 import pathlib
 import platform
 
@@ -17,6 +18,12 @@ def prepare_process() -> None:
     """Sets up the process of a command that runs networks."""
     use_compile_cache()
     keep_freed_memory()
+
+
+def use_deterministic_kernels() -> None:
+    """Makes XLA use only deterministic kernels on a GPU. Before the first use of a device."""
+    flags = os.environ.get('XLA_FLAGS', '')
+    os.environ['XLA_FLAGS'] = f'{flags} --xla_gpu_deterministic_ops=true'.strip()
 
 
 def keep_freed_memory() -> None:

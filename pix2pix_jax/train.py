@@ -19,9 +19,11 @@ from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.config import Config, differences, load_config, to_json, validate
 from pix2pix_jax.data import pipeline, sources
 from pix2pix_jax.errors import DataError, UserError
+from pix2pix_jax.inference import start_from
 from pix2pix_jax.models import create_models
-from pix2pix_jax.optimizers import create_optimizer, create_schedule
+from pix2pix_jax.optimizers import Optimizers, create_optimizers
 from pix2pix_jax.preemption import StopRequest
+from pix2pix_jax.profiling import Profile
 from pix2pix_jax.provenance import record_start
 from pix2pix_jax.recorder import Recorder
 from pix2pix_jax.train_state import GanState, create_state, training_key
@@ -38,32 +40,88 @@ def train_and_evaluate(config: Config, workdir: epath.PathLike, command: str = '
     DataError for bad data, and Stopped after a signal, when the state has been saved.
     """
     workdir = epath.Path(workdir).expanduser()
-    config = validate(config)
-    devices = parallel.choose_devices(config.num_devices, config.batch_size)
-    if config.image_size != (0, 0):  # a size that does not fit is said before data is read
-        create_models(config, devices[0].platform)
-    config, splits = open_data(config)
-    check_run(config, workdir)
+    config, devices, splits, total_steps = prepare(config, workdir)
     splits = {name: sources.decode_all(source, config) for name, source in splits.items()}
 
-    models = create_models(config, devices[0].platform)
-    total_steps = count_steps(config, len(splits['train']))
-    schedule = create_schedule(config.optimizer, total_steps)
-    state = create_state(config, models, create_optimizer(config.optimizer, schedule))
+    state, optimizers = initial_state(config, devices, total_steps)
     checkpoints = Checkpoints(workdir, config.checkpoint.keep, writer=True)
-    state = checkpoints.restore_newest(jax.device_put(state, devices[0])) or state
+    restored = checkpoints.restore_newest(jax.device_put(state, devices[0]))
+    if restored is not None:
+        state = restored
+    elif config.init_from:
+        state = start_from(state, config.init_from)
     start = int(state.step)
     describe(state, devices, start, total_steps)
 
     files.write_text(workdir / 'config.json', to_json(config))
     record_start(workdir, command, devices, start)
-    recorder = Recorder(config, workdir, splits, checkpoints, state, schedule, total_steps, command)
+    recorder = Recorder(
+        config, workdir, splits, checkpoints, state, optimizers.schedule, total_steps, command
+    )
+    profile = Profile(workdir / 'profile', config.profile_steps, start)
     try:
         recorder.resume(state)
-        with StopRequest() as stop:
-            return run_steps(config, state, splits['train'], devices, total_steps, recorder, stop)
+        with StopRequest() as stop, jax.debug_nans(config.debug_nans):
+            return run_steps(
+                config, state, splits['train'], devices, total_steps, recorder, profile, stop
+            )
     finally:
+        profile.close()
         recorder.close()
+
+
+def dry_run(config: Config, workdir: epath.PathLike) -> None:
+    """Prints what `train_and_evaluate` would do: config, data, networks, memory; writes nothing.
+
+    Raises what it would raise before the first step, but for files that cannot be decoded.
+    """
+    config, devices, splits, total_steps = prepare(config, epath.Path(workdir).expanduser())
+    print(to_json(config), end='')
+    state, _ = initial_state(config, devices, total_steps)
+    describe(state, devices, 0, total_steps)
+    batch = next(pipeline.train_batches(splits['train'], config))
+    step_fn = parallel.compile_step(train_step, config, devices)
+    batch = parallel.shard(batch, devices, config.optimizer.d_steps)
+    state = parallel.replicate(state, devices)
+    memory = step_fn.lower(state, batch, training_key(config)).compile().memory_analysis()
+    parts = {
+        'state and batch': memory.argument_size_in_bytes,
+        'activations and gradients': memory.temp_size_in_bytes,
+        'results beside the state': memory.output_size_in_bytes - memory.alias_size_in_bytes,
+    }
+    text = ', '.join(f'{name} {size / 2**20:,.0f} MiB' for name, size in parts.items())
+    print(f'memory of a step on each device: {sum(parts.values()) / 2**20:,.0f} MiB ({text})')
+
+
+def prepare(
+    config: Config, workdir: epath.Path
+) -> tuple[Config, list[jax.Device], dict[str, sources.Source], int]:
+    """Returns the resolved config, the devices, the opened splits, and the length of the run.
+
+    Raises UserError or DataError for all that can be known before an image is read.
+    """
+    config = validate(config)
+    devices = parallel.choose_devices(config.num_devices, config.batch_size)
+    if config.optimizer.scale_with_devices:  # the rate depends on it: a run keeps its devices
+        config.num_devices = len(devices)
+    if config.image_size != (0, 0):  # a size that does not fit is said before data is read
+        create_models(config, devices[0].platform)
+    if config.init_from and '://' not in config.init_from:
+        config.init_from = os.path.abspath(os.path.expanduser(config.init_from))
+    config, splits = open_data(config)
+    check_run(config, workdir)
+    return config, devices, splits, count_steps(config, len(splits['train']))
+
+
+def initial_state(
+    config: Config, devices: list[jax.Device], total_steps: int
+) -> tuple[GanState, Optimizers]:
+    """Returns the state before the first step, and the optimizers."""
+    axis_name = parallel.axis_of(devices) if config.sync_batch_norm else None
+    models = create_models(config, devices[0].platform, axis_name)
+    count = len(devices) * jax.process_count()
+    optimizers = create_optimizers(config.optimizer, total_steps, count)
+    return create_state(config, models, optimizers), optimizers
 
 
 def run_steps(
@@ -73,6 +131,7 @@ def run_steps(
     devices: list[jax.Device],
     total_steps: int,
     recorder: Recorder,
+    profile: Profile,
     stop: StopRequest,
 ) -> GanState:
     """Takes the steps from `state` to `total_steps`; returns the state, on one device.
@@ -93,8 +152,10 @@ def run_steps(
         pending.clear()
 
     for step in range(start + 1, total_steps + 1):
-        state, metrics = step_fn(state, parallel.shard(next(batches), devices), key)
+        batch = parallel.shard(next(batches), devices, config.optimizer.d_steps)
+        state, metrics = step_fn(state, batch, key)
         recorder.step(step)
+        profile.step(step, metrics)
         in_flight.append(metrics)
         if len(in_flight) > STEPS_IN_FLIGHT:
             jax.block_until_ready(in_flight.popleft())

@@ -5,12 +5,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import struct
 from flax.training import train_state
+from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
+from pix2pix_jax.config import init_overrides
+from pix2pix_jax.errors import UserError
 from pix2pix_jax.models import Models
+from pix2pix_jax.optimizers import Optimizers
 
 
 class TrainState(train_state.TrainState):
@@ -25,45 +28,74 @@ class TrainState(train_state.TrainState):
 
 
 class GanState(struct.PyTreeNode):
-    """Generator and discriminator; there is no discriminator where `loss.gan` is 'none'."""
+    """Generator and discriminator; there is no discriminator where `loss.gan` is 'none'.
+
+    `ema` is the moving average of the generator's parameters, None where `ema_decay` is 0.
+    """
 
     generator: TrainState
     discriminator: TrainState | None
+    ema: Any = None
 
     @property
     def step(self) -> jax.Array:
         """Steps done, an int32 scalar: the generator's counter is the run's."""
         return self.generator.step
 
+    def generator_variables(self, ema: bool = True) -> dict[str, Any]:
+        """Returns the generator's collections, with averaged parameters if asked and there."""
+        variables = self.generator.variables
+        return variables | {'params': self.ema} if ema and self.ema is not None else variables
 
-def create_state(
-    config: ConfigDict, models: Models, optimizer: optax.GradientTransformation
-) -> GanState:
-    """Returns the initial state, a function of `config.seed`."""
+
+def create_state(config: ConfigDict, models: Models, optimizers: Optimizers) -> GanState:
+    """Returns the initial state, a function of `config.seed`.
+
+    Raises UserError where `init.overrides` names a layer that neither network has.
+    """
     key = jax.random.key(config.seed)
     height, width = config.image_size
     channels = config.generator.input_channels
     x = jnp.zeros((1, height, width, channels))
-    generator = _create(
-        models.generator, optimizer, jax.random.fold_in(key, 0), x, train=False, noise=False
-    )
-    if models.discriminator is None:
-        return GanState(generator, None)
-    seen = config.generator.output_channels + channels * config.discriminator.conditional
-    x = jnp.zeros((1, height, width, seen))
-    discriminator = _create(models.discriminator, optimizer, jax.random.fold_in(key, 1), x)
-    return GanState(generator, discriminator)
+    g_key, d_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
+    networks = {'generator': (models.generator, g_key, x, {'train': False, 'noise': False})}
+    if models.discriminator is not None:
+        seen = config.generator.output_channels + channels * config.discriminator.conditional
+        x = jnp.zeros((1, height, width, seen))
+        networks['discriminator'] = (models.discriminator, d_key, x, {})
+    variables = {
+        name: jax.jit(functools.partial(module.init, **kwargs))(key, x)
+        for name, (module, key, x, kwargs) in networks.items()
+    }
+    variables = _override_scales(variables, config)
+    states = {
+        name: TrainState.create(
+            apply_fn=networks[name][0].apply,
+            params=v['params'],
+            batch_stats=v.get('batch_stats', {}),
+            tx=getattr(optimizers, name),
+        ).replace(step=jnp.zeros((), jnp.int32))
+        for name, v in variables.items()
+    }
+    ema = None
+    if config.ema_decay:  # a copy: both are donated to the step
+        ema = jax.tree.map(jnp.copy, states['generator'].params)
+    return GanState(states['generator'], states.get('discriminator'), ema)
 
 
-def _create(module, optimizer, key, x, **kwargs) -> TrainState:
-    variables = jax.jit(functools.partial(module.init, **kwargs))(key, x)
-    state = TrainState.create(
-        apply_fn=module.apply,
-        params=variables['params'],
-        batch_stats=variables.get('batch_stats', {}),
-        tx=optimizer,
-    )
-    return state.replace(step=jnp.zeros((), jnp.int32))
+def _override_scales(variables: dict[str, Any], config: ConfigDict) -> dict[str, Any]:
+    """Scales the normal kernels of the layers that `init.overrides` names."""
+    flat = flatten_dict(variables)
+    for pattern, scale in init_overrides(config):
+        named = [p for p in flat if p[-1] == 'kernel' and pattern.fullmatch(p[-2])]
+        if not named:
+            layers = ', '.join(sorted({p[-2] for p in flat if p[-1] == 'kernel'}))
+            raise UserError(
+                f'config.init.overrides: no layer is named {pattern.pattern}; there are {layers}'
+            )
+        for path in named:
+            flat[path] *= scale / config.init.scale
+    return unflatten_dict(flat)
 
 
 def training_key(config: ConfigDict) -> jax.Array:

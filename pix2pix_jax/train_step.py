@@ -4,14 +4,17 @@ Pure and the same on one device and on several: with an `axis_name` (under pmap)
 metrics and moving statistics are averaged over the devices.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax import lax
 from ml_collections import ConfigDict
 
 from pix2pix_jax import losses
+from pix2pix_jax.models.layers import CONV_OUTPUT
 from pix2pix_jax.train_state import GanState, TrainState
 
 Batch = dict[str, jax.Array]
@@ -23,60 +26,100 @@ def train_step(
 ) -> tuple[GanState, Metrics]:
     """Returns the state after one step on `batch`, and the step's losses (float32 scalars).
 
-    `batch` holds 'input' (N,H,W,Ci) and 'target' (N,H,W,Co), float32 in [-1,1], of this device.
-    Update order (section 3.3): 'alternating' steps D on the generated image, then G against the
-    updated D with that same image; 'simultaneous' takes both gradients before either step.
+    `batch` holds 'input' (N,H,W,Ci) and 'target' (N,H,W,Co), float32 in [-1,1], of this device;
+    with `optimizer.d_steps` there are as many parts in it, of which D has a step on each and G
+    one on the last. Update order (section 3.3): 'alternating' steps D on the generated image, then
+    G against the updated D with that same image; 'simultaneous' takes both gradients before
+    either step.
     """
     key = jax.random.fold_in(key, state.step)
     if axis_name:
         key = jax.random.fold_in(key, lax.axis_index(axis_name))
-    x, target = batch['input'], batch['target']
     g, d = state.generator, state.discriminator
+    *earlier, last = _split(batch, config.optimizer.d_steps)
+    if d is not None:
+        for i, part in enumerate(earlier):
+            part_key = jax.random.fold_in(key, i)
+            fake, _ = generate(g, g.params, part['input'], part_key, config)
+            d, _ = discriminator_step(d, part, fake, part_key, config, axis_name)
 
-    def generate(params):
+    # The backward pass of G waits until D has been updated; the forward pass is shared.
+    fake, pull_back, g_stats = jax.vjp(
+        lambda params: generate(g, params, last['input'], key, config), g.params, has_aux=True
+    )
+    metrics, new_d = {}, None
+    if d is not None:
+        new_d, metrics = discriminator_step(d, last, fake, key, config, axis_name)
+    critic = new_d if config.update == 'alternating' else d
+    fake_gradient, g_metrics = generator_gradient(critic, last, fake, config)
+    (g_grads,) = pull_back(fake_gradient)
+    new_g = update(g, g_grads, g_stats, axis_name)
+    ema = state.ema
+    if ema is not None:
+        ema = optax.incremental_update(new_g.params, ema, 1 - config.ema_decay)
+    metrics = mean_over_devices(metrics | g_metrics, axis_name)
+    return GanState(new_g, new_d, ema), metrics
+
+
+def generate(
+    g: TrainState, params: Any, x: jax.Array, key: jax.Array, config: ConfigDict
+) -> tuple[jax.Array, Any]:
+    """Returns G's images (N,H,W,Co) for the inputs x in training, and its moving statistics."""
+
+    def apply(params):
         variables = {'params': params, 'batch_stats': g.batch_stats}
         rngs = {'dropout': key}
         fake, mutated = g.apply_fn(variables, x, train=True, rngs=rngs, mutable=['batch_stats'])
         return fake, mutated.get('batch_stats', {})
 
-    # The backward pass of G waits until D has been updated; the forward pass is shared.
-    fake, pull_back, g_stats = jax.vjp(generate, g.params, has_aux=True)
+    return _rematerialized(apply, config)(params)
 
-    metrics, new_d = {}, None
-    if d is not None:
-        d_grads, (d_stats, metrics) = discriminator_gradients(d, x, target, fake, config)
-        new_d = update(d, d_grads, d_stats, axis_name)
-    critic = new_d if config.update == 'alternating' else d
-    fake_gradient, g_metrics = generator_gradient(critic, x, target, fake, config)
-    (g_grads,) = pull_back(fake_gradient)
-    new_g = update(g, g_grads, g_stats, axis_name)
-    metrics = mean_over_devices(metrics | g_metrics, axis_name)
-    return GanState(new_g, new_d), metrics
+
+def discriminator_step(
+    d: TrainState,
+    batch: Batch,
+    fake: jax.Array,
+    key: jax.Array,
+    config: ConfigDict,
+    axis_name: str | None,
+) -> tuple[TrainState, Metrics]:
+    """Returns D after one update on the batch and the images generated from it, and metrics."""
+    grads, (stats, metrics) = discriminator_gradients(d, batch, fake, key, config)
+    return update(d, grads, stats, axis_name), metrics
 
 
 def discriminator_gradients(
-    d: TrainState, x: jax.Array, target: jax.Array, fake: jax.Array, config: ConfigDict
+    d: TrainState, batch: Batch, fake: jax.Array, key: jax.Array, config: ConfigDict
 ) -> tuple[Any, tuple[Any, Metrics]]:
     """Returns the gradients of D's loss, and D's moving statistics with the metrics.
 
     Generated and real images go through D as two separate batches.
     """
+    x, target = batch['input'], batch['target']
+    name, weights = config.loss.gan, config.loss
 
     def objective(params):
         fake_logits, stats = discriminate(d, params, d.batch_stats, x, fake, config)
         real_logits, stats = discriminate(d, params, stats, x, target, config)
-        real, fake_term = losses.discriminator_terms(config.loss.gan, real_logits, fake_logits)
-        loss = config.loss.d_weight * (real + fake_term)
-        return loss, (stats, {'d_loss': loss, 'd_real': real, 'd_fake': fake_term})
+        real, fake_term = losses.discriminator_terms(name, real_logits, fake_logits)
+        loss, metrics = real + fake_term, {'d_real': real, 'd_fake': fake_term}
+        if name == 'wgan-gp':
+            penalty = losses.gradient_penalty(
+                lambda image: discriminate(d, params, stats, x, image, config)[0], target, fake, key
+            )
+            loss += weights.gp_weight * penalty
+            metrics['d_gp'] = penalty
+        loss *= weights.d_weight
+        return loss, (stats, metrics | {'d_loss': loss})
 
     return jax.grad(objective, has_aux=True)(d.params)
 
 
 def generator_gradient(
-    critic: TrainState | None, x: jax.Array, target: jax.Array, fake: jax.Array, config: ConfigDict
+    critic: TrainState | None, batch: Batch, fake: jax.Array, config: ConfigDict
 ) -> tuple[jax.Array, Metrics]:
     """Returns the gradient of G's loss by the generated images, and the metrics."""
-    weights = config.loss
+    x, target, weights = batch['input'], batch['target'], config.loss
 
     def objective(fake):
         l1, l2 = losses.l1(fake, target), losses.l2(fake, target)
@@ -95,10 +138,27 @@ def discriminate(
     d: TrainState, params: Any, stats: Any, x: jax.Array, image: jax.Array, config: ConfigDict
 ) -> tuple[jax.Array, Any]:
     """Returns D's logits (N,h,w,1) for `image`, seen with its input x if conditional."""
-    seen = jnp.concatenate([x, image], axis=-1) if config.discriminator.conditional else image
-    variables = {'params': params, 'batch_stats': stats}
-    logits, mutated = d.apply_fn(variables, seen, mutable=['batch_stats'])
-    return logits, mutated.get('batch_stats', {})
+
+    def apply(params, image):
+        seen = jnp.concatenate([x, image], axis=-1) if config.discriminator.conditional else image
+        variables = {'params': params, 'batch_stats': stats}
+        logits, mutated = d.apply_fn(variables, seen, mutable=['batch_stats'])
+        return logits, mutated.get('batch_stats', {})
+
+    return _rematerialized(apply, config)(params, image)
+
+
+def _rematerialized(apply: Callable, config: ConfigDict) -> Callable:
+    """Returns `apply`, of whose activations the backward pass recomputes all but convolutions."""
+    if not config.remat:
+        return apply
+    keep = jax.checkpoint_policies.save_only_these_names(CONV_OUTPUT)
+    return jax.checkpoint(apply, policy=keep)
+
+
+def _split(batch: Batch, parts: int) -> list[Batch]:
+    pieces = {key: jnp.split(images, parts) for key, images in batch.items()}
+    return [{key: pieces[key][i] for key in batch} for i in range(parts)]
 
 
 def update(state: TrainState, grads: Any, stats: Any, axis_name: str | None) -> TrainState:

@@ -13,7 +13,7 @@ from absl import flags
 from etils import epath
 
 from pix2pix_jax import files
-from pix2pix_jax.config import Config
+from pix2pix_jax.config import CHOICES, Config
 from pix2pix_jax.data import augment, pipeline
 from pix2pix_jax.data.folders import image_files
 from pix2pix_jax.data.images import read_image
@@ -26,10 +26,12 @@ WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run.', **SHARED)
 INPUT = flags.DEFINE_string('input', '', 'An image, a folder of images, or a pattern.', **SHARED)
 OUTPUT = flags.DEFINE_string('output', '', 'Folder for the translations (PNG).', **SHARED)
 CHECKPOINT = flags.DEFINE_string('checkpoint', 'last', 'last, best or a step.', **SHARED)
+NORMS = ['', *CHOICES['test.norm']]
 NORM = flags.DEFINE_enum(
-    'norm', '', ['', 'image', 'running'], 'Norm statistics; by default config.test.norm.', **SHARED
+    'norm', '', NORMS, 'Statistics of the norms; by default config.test.norm.', **SHARED
 )
 DROPOUT = flags.DEFINE_bool('dropout', None, 'By default config.test.dropout.', **SHARED)
+EMA = flags.DEFINE_bool('ema', True, 'Averaged weights, where the run has any.', **SHARED)
 SEED = flags.DEFINE_integer(
     'seed', None, 'Of the dropout mask; by default config.test.seed.', lower_bound=0, **SHARED
 )
@@ -54,7 +56,7 @@ def main() -> int:
     from pix2pix_jax.runtime import prepare_process
 
     prepare_process()
-    run = inference.load_run(workdir, CHECKPOINT.value)
+    run = inference.load_run(workdir, CHECKPOINT.value, EMA.value)
     translator = inference.Translator(
         run.config,
         run.variables,

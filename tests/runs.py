@@ -6,7 +6,8 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from pix2pix_jax.config import Config, apply_arg, default_config
+from pix2pix_jax.config import Config, default_config
+from pix2pix_jax.presets import apply_arg
 
 
 def make_pairs(folder: pathlib.Path, counts: dict[str, int], size: int = 32) -> pathlib.Path:

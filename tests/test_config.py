@@ -1,19 +1,14 @@
-"""The fields and their limits, the errors, the :ARG, the JSON form, and the files in configs/."""
+"""The fields and their limits, the errors, and the JSON form."""
 
-import ast
-import importlib.util
 import json
-import pathlib
 
 import pytest
 
-from pix2pix_jax import config as config_lib
 from pix2pix_jax.config import (
     CHOICES,
     LENGTH,
     MAY_CHANGE,
     RANGES,
-    apply_arg,
     default_config,
     differences,
     flatten,
@@ -22,25 +17,27 @@ from pix2pix_jax.config import (
     validate,
 )
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.models import create_models
 
-CONFIGS = sorted((pathlib.Path(config_lib.__file__).parents[1] / 'configs').rglob('*.py'))
 # Fields that take any value of their type, but for image_size, which has its own check.
 FREE = {
     'image_size': tuple,
     'dataset.name': str,
     'dataset.path': str,
     'dataset.mirror': bool,
+    'sync_batch_norm': bool,
+    'init_from': str,
+    'remat': bool,
+    'deterministic': bool,
+    'debug_nans': bool,
+    'generator.bottleneck_norm': bool,
+    'generator.skip_relu': bool,
+    'init.overrides': str,
+    'optimizer.scale_with_devices': bool,
     'discriminator.conditional': bool,
     'test.dropout': bool,
 }
-
-
-def load(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+# What a value asks of other fields.
+NEEDS = {'wgan-gp': {'discriminator.norm': 'instance'}}
 
 
 def changed(**fields):
@@ -106,7 +103,7 @@ def test_what_may_change_names_fields():
 @pytest.mark.parametrize('field', CHOICES)
 def test_values_outside_the_choices_are_refused(field):
     for value in CHOICES[field]:
-        validate(changed(**{field: value}))
+        validate(changed(**{field: value} | NEEDS.get(value, {})))
     wrong = 99 if isinstance(CHOICES[field][0], int) else 'nonsense'
     message = error_of(validate, changed(**{field: wrong}))
     assert f'config.{field}' in message and str(wrong) in message
@@ -175,62 +172,6 @@ def test_update_is_a_field():
     assert config.update == 'simultaneous'
     config.update = 'alternating'
     assert config.update == config['update'] == 'alternating'
-
-
-# ---------------------------------------------------------------- ARG
-
-
-@pytest.mark.parametrize('arg, fields', [
-    ('', {}),
-    ('loss=l1', {'loss.gan': 'none'}),
-    ('loss=gan', {'loss.l1_weight': 0.0, 'discriminator.conditional': False}),
-    ('loss=cgan', {'loss.l1_weight': 0.0}),
-    ('loss=l1+gan', {'discriminator.conditional': False}),
-    ('loss=l1+cgan', {}),
-    ('discriminator=1', {'discriminator.layers': 0}),
-    ('discriminator=16', {'discriminator.layers': 1}),
-    ('discriminator=34', {'discriminator.layers': 2}),
-    ('discriminator=70', {}),
-    ('discriminator=142', {'discriminator.layers': 4}),
-    ('discriminator=286', {'discriminator.layers': 5}),
-    ('seed=7', {'seed': 7}),
-    ('direction=BtoA', {'dataset.direction': 'BtoA'}),
-    ('loss=gan,discriminator=16,seed=3',
-     {'loss.l1_weight': 0.0, 'discriminator.conditional': False, 'discriminator.layers': 1,
-      'seed': 3}),
-])  # fmt: skip
-def test_an_arg_changes_these_fields_and_no_other(arg, fields):
-    config = validate(apply_arg(default_config(), arg))
-    assert flatten(config) == flatten(default_config()) | fields
-
-
-@pytest.mark.parametrize('arg, allowed', [
-    ('nonsense', ['loss=', 'discriminator=', 'seed=', 'direction=', 'tiny']),
-    ('colour=red', ['loss=', 'discriminator=', 'seed=', 'direction=', 'tiny']),
-    ('loss=l2', ['l1', 'gan', 'cgan', 'l1+gan', 'l1+cgan']),
-    ('loss', ['l1+cgan']),
-    ('discriminator=71', ['1', '16', '34', '70', '142', '286']),
-    ('seed=one', ['seed=']),
-    ('seed=-1', ['seed=']),
-    ('tiny=1', ['tiny']),
-    ('loss=l1,tinny', ['tiny']),
-])  # fmt: skip
-def test_a_wrong_arg_is_named_with_what_is_allowed(arg, allowed):
-    message = error_of(apply_arg, default_config(), arg)
-    assert repr(arg.split(',')[-1]) in message
-    assert all(name in message.split('allowed are')[1] for name in allowed)
-
-
-@pytest.mark.parametrize('field', [1, 16, 34, 70, 142, 286])
-def test_tiny_suits_every_discriminator(field):
-    """In either order; the networks check the size."""
-    for arg in (f'tiny,discriminator={field}', f'discriminator={field},tiny'):
-        create_models(validate(apply_arg(default_config(), arg)), 'cpu')
-
-
-def test_a_wrong_direction_is_refused():
-    message = error_of(lambda: validate(apply_arg(default_config(), 'direction=left')))
-    assert 'left' in message and 'AtoB' in message
 
 
 # ---------------------------------------------------------------- JSON, comparison
@@ -304,28 +245,24 @@ def test_every_difference_is_listed():
     ]
 
 
-# ---------------------------------------------------------------- configs/
+def test_the_devices_are_fixed_where_the_rate_depends_on_them():
+    fields = {'optimizer.scale_with_devices': True, 'num_devices': 2}
+    assert differences(changed(**fields), changed(**fields | {'num_devices': 1})) == [
+        'config.num_devices: 2 -> 1'
+    ]
 
 
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
-def test_every_file_loads_with_and_without_tiny(path):
-    module = load(path)
-    assert module.__doc__
-    config = module.get_config()
-    validate(config)
-    tiny = validate(module.get_config('tiny'))
-    assert tiny.image_size == (32, 32) and 0 < tiny.num_steps <= 10
-    assert tiny.generator.width <= 8 and tiny.discriminator.width <= 8
-    assert tiny.dataset == config.dataset and tiny.loss == config.loss
-    validate(module.get_config('tiny,loss=l1,seed=3'))
-    assert 'nonsense' in error_of(module.get_config, 'nonsense')
-    # One experiment a file: imports are the package's alone.
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom):
-            assert node.module.startswith('pix2pix_jax')
-        assert not isinstance(node, ast.Import)
-
-
-def test_default_py_is_the_default():
-    path = next(p for p in CONFIGS if p.name == 'default.py')
-    assert load(path).get_config() == default_config()
+@pytest.mark.parametrize('fields, words', [
+    ({'loss.gan': 'wgan-gp'}, ['config.discriminator.norm', 'instance | none']),
+    ({'update': 'simultaneous', 'optimizer.d_steps': 2}, ['config.optimizer.d_steps=2', 'is 1']),
+    ({'init.overrides': 'up1'}, ['config.init.overrides', "'up1'", 'PATTERN=SCALE']),
+    ({'init.overrides': 'up1=0'}, ["'up1=0'"]),
+    ({'init.overrides': 'up1=nan'}, ["'up1=nan'"]),
+    ({'init.overrides': 'up[=1'}, ["'up[=1'"]),
+    ({'init.overrides': '=0.1'}, ["'=0.1'"]),
+    ({'init.overrides': 'up1=0.1', 'init.name': 'xavier'}, ['init.overrides', 'normal']),
+    ({'init.overrides': 'up1=0.1', 'init.scale': 0.0}, ['init.overrides', 'init.scale']),
+])  # fmt: skip
+def test_fields_that_do_not_go_together_are_refused(fields, words):
+    message = error_of(validate, changed(**fields))
+    assert all(word in message for word in words)

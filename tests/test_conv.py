@@ -25,6 +25,8 @@ GEOMETRIES = [
     (3, 2, 3, 1, 10, 8),
     (7, 7, 1, 3, 7, 8),
     (7, 3, 2, 3, 9, 8),
+    (4, 4, 1, 'SAME', 6, 5),  # one pixel before, two after
+    (4, 4, 2, 'SAME', 9, 6),
 ]
 FORMS = ('native', 'patches')
 N, I, O = 2, 3, 5  # noqa: E741
@@ -36,14 +38,26 @@ def normal(seed, *shape):
 
 def example(kh, kw, stride, padding, height, width, form):
     """x, kernel, y of matching shapes, and the geometry."""
-    g = conv.Geometry((kh, kw), stride, padding, (height, width), form)
-    h, w = (height + 2 * padding - kh) // stride + 1, (width + 2 * padding - kw) // stride + 1
+    pads = sides(padding, (height, width), (kh, kw), stride)
+    g = conv.Geometry((kh, kw), stride, pads, (height, width), form)
+    h, w = (
+        (size + sum(pad) - k) // stride + 1
+        for size, pad, k in zip((height, width), pads, (kh, kw), strict=True)
+    )
     return normal(0, N, height, width, I), normal(1, kh, kw, I, O), normal(2, N, h, w, O), g
 
 
-def reference(x, kernel, stride, padding):
+def sides(padding, sizes, kernel, stride):
+    """The zeros before and after each axis; of 'SAME' as TensorFlow defines it."""
+    if padding != 'SAME':
+        return ((padding, padding),) * 2
+    totals = [max((-(-n // stride) - 1) * stride + k - n, 0) for n, k in zip(sizes, kernel)]
+    return tuple((total // 2, total - total // 2) for total in totals)
+
+
+def reference(x, kernel, stride, pads):
     """The convolution as its definition has it, in float64."""
-    x = np.pad(np.asarray(x, np.float64), ((0, 0), (padding,) * 2, (padding,) * 2, (0, 0)))
+    x = np.pad(np.asarray(x, np.float64), ((0, 0), *pads, (0, 0)))
     kh, kw = kernel.shape[:2]
     h, w = ((x.shape[1] - kh) // stride + 1, (x.shape[2] - kw) // stride + 1)
     patch = [
@@ -55,7 +69,7 @@ def reference(x, kernel, stride, padding):
 
 def plain(x, kernel, stride, padding):
     """XLA's own convolution, with its automatic derivatives."""
-    pad = [(padding, padding)] * 2
+    pad = sides(padding, x.shape[1:3], kernel.shape[:2], stride)
     return lax.conv_general_dilated(
         x, kernel, (stride, stride), pad, dimension_numbers=('NHWC', 'HWIO', 'NHWC')
     )
@@ -91,7 +105,7 @@ def test_operators_are_the_convolution_and_its_adjoints(geometry, form):
             conv.forward(x, kernel, g),
             conv.input_gradient(y, kernel, g),
             conv.weight_gradient(x, y, g),
-            jax.vjp(lambda x, k: conv.conv(x, k, g.stride, g.padding, form), x, kernel)[1](y),
+            jax.vjp(lambda x, k: conv.conv(x, k, g.stride, geometry[3], form), x, kernel)[1](y),
         )
 
     forward, dx, dk, gradients = operators(x, kernel, y)
@@ -104,7 +118,7 @@ def test_operators_are_the_convolution_and_its_adjoints(geometry, form):
     left = np.vdot(y, reference(x, other_kernel, g.stride, g.padding))
     assert_close(np.vdot(dk, other_kernel), left, 2e-4)
     # Automatic differentiation gives these two, and they are those of XLA's own convolution.
-    _, pull_back = jax.vjp(lambda x, k: plain(x, k, g.stride, g.padding), x, kernel)
+    _, pull_back = jax.vjp(lambda x, k: plain(x, k, g.stride, geometry[3]), x, kernel)
     for ours, operator, theirs in zip(gradients, (dx, dk), pull_back(y)):
         assert_close(ours, theirs)
         assert_close(operator, theirs)
@@ -139,7 +153,7 @@ def test_conv_transpose_undoes_the_geometry_of_conv(form):
     x, kernel, y, g = example(4, 4, 2, 1, 9, 9, form)
     out = conv.conv_transpose(y, kernel, 2, 1, form, output_padding=1)
     assert out.shape == x.shape
-    assert_close(np.vdot(out, x), np.vdot(y, reference(x, kernel, 2, 1)), 2e-4)
+    assert_close(np.vdot(out, x), np.vdot(y, reference(x, kernel, 2, ((1, 1), (1, 1)))), 2e-4)
     without = conv.conv_transpose(y, kernel, 2, 1, form)
     assert without.shape[1:3] == (8, 8)
     np.testing.assert_allclose(without, out[:, :8, :8], atol=1e-5)

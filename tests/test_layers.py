@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pix2pix_jax.models.layers import BatchNorm, Conv, ConvTranspose, Dropout
+from pix2pix_jax.models.layers import BatchNorm, Conv, ConvTranspose, Dropout, kernel_initializer
 
 EPSILON = 1e-5
 
@@ -121,7 +121,7 @@ def test_dropout_has_one_mask_for_all_images_or_one_for_each():
 ])  # fmt: skip
 def test_convolutions_start_as_the_paper_says(layer, shape, kernel):
     x = jnp.zeros((1, 8, 12, 7))
-    module = layer(1000, init_scale=0.02)
+    module = layer(1000, kernel_init=kernel_initializer('normal', 0.02))
     assert jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), x))[0].shape == shape
     params = jax.jit(module.init)(jax.random.key(0), x)['params']
     assert params['kernel'].shape == kernel

@@ -76,5 +76,5 @@ def test_an_unknown_objective_is_named():
         lambda: losses.discriminator_terms('wasserstein', x, x),
         lambda: losses.generator_term('wasserstein', x),
     ):
-        with pytest.raises(ValueError, match='wasserstein.*vanilla, lsgan'):
+        with pytest.raises(ValueError, match='wasserstein.*vanilla, lsgan, hinge, wgan-gp'):
             call()

@@ -18,12 +18,13 @@ from pix2pix_jax import parallel
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.models import create_models
-from pix2pix_jax.optimizers import create_optimizer, create_schedule
+from pix2pix_jax.optimizers import Optimizers, create_optimizers
 from pix2pix_jax.runtime import use_compile_cache
 from pix2pix_jax.train_state import create_state, training_key
 from pix2pix_jax.train_step import train_step
 
 STEPS = 20
+SGD = Optimizers(optax.sgd(0.1), optax.sgd(0.1), optax.constant_schedule(0.1))
 
 # ---------------------------------------------------------------- the runs, in a process of theirs
 
@@ -50,9 +51,8 @@ def batches(config):
 def initial(config_json, adam):
     config = config_of(**dict(config_json))
     models = create_models(config, 'gpu')
-    schedule = create_schedule(config.optimizer, STEPS)
-    optimizer = create_optimizer(config.optimizer, schedule) if adam else optax.sgd(0.1)
-    return jax.device_get(jax.jit(lambda: create_state(config, models, optimizer))())
+    optimizers = create_optimizers(config.optimizer, STEPS, 1) if adam else SGD
+    return jax.device_get(jax.jit(lambda: create_state(config, models, optimizers))())
 
 
 def plain(state):
@@ -89,7 +89,7 @@ def noise_of_two(devices):
     """The L1 of a pair with the first device's noise, and the mean over both devices' noise."""
     config = config_of(**{'generator.dropout': 0.5, 'loss.gan': 'none'})
     models = create_models(config, 'gpu')
-    state = jax.jit(lambda: create_state(config, models, optax.sgd(0.1)))()
+    state = jax.jit(lambda: create_state(config, models, SGD))()
     pair = jax.tree.map(lambda v: v[:1], next(batches(config)))
     losses = []
     for used in (devices[:1], devices):

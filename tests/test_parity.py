@@ -8,7 +8,7 @@ from reference import Recording
 
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.models import create_models
-from pix2pix_jax.optimizers import create_optimizer, create_schedule
+from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.train_state import create_state, training_key
 from pix2pix_jax.train_step import discriminator_gradients, generator_gradient, train_step
 
@@ -25,10 +25,10 @@ def setup(name, platform):
     config.generator.dropout = 0.0
     config.loss.gan = meta['gan']
     config = validate(config)
-    optimizer = create_optimizer(config.optimizer, create_schedule(config.optimizer, 10))
+    optimizers = create_optimizers(config.optimizer, 10, 1)
     models = create_models(config, platform)
     # The recorded weights take the place of the initial ones, of which only the shapes matter.
-    shapes = jax.eval_shape(lambda: create_state(config, models, optimizer))
+    shapes = jax.eval_shape(lambda: create_state(config, models, optimizers))
     state = shapes.replace(
         generator=loaded(shapes.generator, recording.tree('G0')),
         discriminator=loaded(shapes.discriminator, recording.tree('D0')),
@@ -49,7 +49,7 @@ def loaded(shapes, params):
     )
 
 
-def first_step(state, batch, config):
+def first_step(state, batch, key, config):
     """The outputs and gradients of step 0: D's, and G's against the updated D."""
     g, d = state.generator, state.discriminator
     x, target = batch['input'], batch['target']
@@ -64,9 +64,9 @@ def first_step(state, batch, config):
 
     fake, pull_back, _ = jax.vjp(generate, g.params, has_aux=True)
     outputs = {'fake': fake, 'd_fake': logits(fake), 'd_real': logits(target)}
-    d_grads, (d_stats, _) = discriminator_gradients(d, x, target, fake, config)
+    d_grads, (d_stats, _) = discriminator_gradients(d, batch, fake, key, config)
     critic = d.apply_gradients(grads=d_grads, batch_stats=d_stats)
-    (g_grads,) = pull_back(generator_gradient(critic, x, target, fake, config)[0])
+    (g_grads,) = pull_back(generator_gradient(critic, batch, fake, config)[0])
     return outputs, {'gradD': d_grads, 'gradG': g_grads}
 
 
@@ -83,7 +83,7 @@ def results(request):
 
     @jax.jit
     def run(state, batch, key):
-        parts = first_step(state, batch, config)
+        parts = first_step(state, batch, key, config)
         return parts, train_step(state, batch, key, config=config, axis_name=None)
 
     first, losses = None, []

@@ -1,5 +1,7 @@
 """The discriminator against the paper's table of receptive fields and the reference's counts."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.models import create_models
+from pix2pix_jax.models.layers import Conv, NoNorm, kernel_initializer
 from pix2pix_jax.models.patchgan import PatchGAN
 
 
@@ -45,7 +48,7 @@ def test_filters_are_the_papers():
 def test_receptive_field(layers, field):
     """The pixels that a logit in the middle depends on, with weights that never cancel."""
     side = 2 * field + 2 ** (layers + 2)
-    model = PatchGAN(layers=layers, width=1, norm='none')
+    model = PatchGAN(layers=layers, width=1, norm=NoNorm)
     variables = jax.tree.map(
         lambda leaf: jnp.full(leaf.shape, 0.1), shapes_of(model, (1, side, side, 1))[1]
     )
@@ -104,7 +107,8 @@ def test_it_takes_any_channels(channels):
 
 def test_statistics_are_the_batchs():
     """As in training at batch 1; two images together are not two images alone."""
-    model = PatchGAN(layers=1, width=2, init_scale=0.5)
+    conv = functools.partial(Conv, kernel_init=kernel_initializer('normal', 0.5))
+    model = PatchGAN(layers=1, width=2, conv=conv)
     x = np.random.default_rng(0).normal(size=(2, 8, 8, 6)).astype(np.float32)
     x[1] *= 3
     variables = jax.jit(model.init)(jax.random.key(0), x)

@@ -10,6 +10,7 @@ import pytest
 
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.models import create_models
+from pix2pix_jax.optimizers import Optimizers
 from pix2pix_jax.train_state import create_state, training_key
 from pix2pix_jax.train_step import train_step
 
@@ -31,7 +32,8 @@ def state_of(config, optimizer=None):
     models = create_models(config, 'gpu')
     # Gradient descent: the updates are the gradients, which Adam's first step would hide.
     optimizer = optimizer or optax.sgd(RATE)
-    return jax.jit(lambda: create_state(config, models, optimizer))()
+    optimizers = Optimizers(optimizer, optimizer, optax.constant_schedule(RATE))
+    return jax.jit(lambda: create_state(config, models, optimizers))()
 
 
 def batch_of(n=2, seed=0):

@@ -11,7 +11,7 @@ import pytest
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.models import create_models
-from pix2pix_jax.models.layers import ConvTranspose
+from pix2pix_jax.models.layers import BatchNorm, Conv, ConvTranspose, NoNorm
 from pix2pix_jax.models.unet import UNet, default_depth
 
 
@@ -134,7 +134,7 @@ def intermediates(model, variables, x, **kwargs):
 def test_every_skip_joins_the_encoder_and_the_decoder():
     """Without the bottleneck's and deeper paths, each encoder layer still reaches the output."""
     depth = 4
-    model = UNet(depth=depth, width=2, norm='none', dropout=0.0)
+    model = UNet(depth=depth, width=2, norm=NoNorm, use_bias=True, dropout=0.0)
     x = images(1, 16, 16)
     variables = initial(model, x)
     full = run(model, variables, x, train=False)
@@ -152,7 +152,7 @@ def test_every_skip_joins_the_encoder_and_the_decoder():
 
 def test_skips_come_first_and_relu_covers_both():
     """The order of channels in the decoder's input is [skip, up], that of the reference."""
-    model = UNet(depth=2, width=2, norm='none', dropout=0.0)
+    model = UNet(depth=2, width=2, norm=NoNorm, use_bias=True, dropout=0.0)
     x = images(1)
     variables = initial(model, x)
     found = intermediates(model, variables, x, train=False)
@@ -244,7 +244,17 @@ def test_noise_is_the_keys_and_off_needs_no_key(trained):
 
 def test_bfloat16_computes_near_float32_with_float32_parameters():
     x = images(1, 16, 16)
-    full, low = (UNet(depth=4, width=8, dropout=0.0, dtype=d) for d in (jnp.float32, jnp.bfloat16))
+    full, low = (
+        UNet(
+            depth=4,
+            width=8,
+            dropout=0.0,
+            norm=functools.partial(BatchNorm, dtype=dtype),
+            conv=functools.partial(Conv, dtype=dtype),
+            upsample=functools.partial(ConvTranspose, dtype=dtype),
+        )
+        for dtype in (jnp.float32, jnp.bfloat16)
+    )
     shapes = jax.eval_shape(lambda: low.init(jax.random.key(0), x, train=False))
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(shapes))
     variables = initial(full, x)
@@ -257,7 +267,7 @@ def test_bfloat16_computes_near_float32_with_float32_parameters():
 
 def test_form_of_the_convolutions_by_platform():
     config = validate(default_config())
-    assert create_models(config, 'cpu').generator.conv_form == 'auto'
-    for platform in ('gpu', 'tpu'):
-        models = create_models(config, platform)
-        assert models.generator.conv_form == models.discriminator.conv_form == 'native'
+    for platform, form in (('cpu', 'auto'), ('gpu', 'native'), ('tpu', 'native')):
+        generator, discriminator = create_models(config, platform)
+        for factory in (generator.conv, generator.upsample, discriminator.conv):
+            assert factory(1).conv_form == form

@@ -39,7 +39,8 @@ def train_batches(
         source = dataclasses.replace(source, decoded=())
     data = grain.MapDataset.source(source).seed(config.seed).shuffle().repeat()
     data = data.random_map(_augment_fn(config))[process_index::process_count]
-    data = data.batch(config.batch_size // process_count, drop_remainder=True)[start:]
+    pairs = config.batch_size * config.optimizer.d_steps  # a batch for each step of D
+    data = data.batch(pairs // process_count, drop_remainder=True)[start:]
     threads = min(8, os.cpu_count() or 1)
     data = data.to_iter_dataset(
         grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from pix2pix_jax.data import openmoji
 from pix2pix_jax.data.folders import pair_files, split_folders
-from pix2pix_jax.data.images import halves, open_image, size_of, to_array
+from pix2pix_jax.data.images import MODES, halves, open_image, size_of, to_array
 from pix2pix_jax.errors import DataError, UserError
 
 SPLITS = ('train', 'val', 'test')
@@ -120,8 +120,14 @@ def _root(config: ConfigDict) -> epath.Path:
 
 
 def _source(folders: tuple[epath.Path, ...], config: ConfigDict) -> Source:
-    files = pair_files(folders)
     g = config.generator
+    for side, channels in (('input', g.input_channels), ('output', g.output_channels)):
+        if channels not in MODES:
+            raise UserError(
+                f'config.generator.{side}_channels={channels}: allowed for image files are '
+                '1 (gray), 3 (RGB), 4 (RGBA)'
+            )
+    files = pair_files(folders)
     return Source(
         folder=' + '.join(map(str, folders)),
         names=tuple(files),

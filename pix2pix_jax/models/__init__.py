@@ -1,5 +1,6 @@
 """The networks of a config."""
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -8,10 +9,13 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.models import layers
 from pix2pix_jax.models.patchgan import PatchGAN
+from pix2pix_jax.models.resnet import ResNet
 from pix2pix_jax.models.unet import UNet, default_depth
 
 LEAST_DEPTH = 5  # of a U-Net whose depth comes from the image size
+RESNET_DEPTH = 2
 
 
 class Models(NamedTuple):
@@ -21,53 +25,118 @@ class Models(NamedTuple):
     discriminator: nn.Module | None
 
 
-def create_models(config: ConfigDict, platform: str) -> Models:
+def create_models(config: ConfigDict, platform: str, axis_name: str | None = None) -> Models:
     """Returns the networks of `config`, their convolutions in the form that suits `platform`.
 
     `platform` is 'cpu', 'gpu' or 'tpu': that of the devices that will run them; parameters and
-    results do not depend on it. Raises UserError where the networks cannot take `image_size`.
+    results do not depend on it. With an `axis_name` batch norm takes its statistics over the
+    devices of that axis. Raises UserError where the networks cannot take `image_size`.
     """
-    common = dict(
-        init_scale=config.init.scale,
-        norm_scale=config.init.norm_scale,
-        conv_form='auto' if platform == 'cpu' else 'native',
-        dtype=jnp.dtype(config.dtype),
-    )
-    g, d = config.generator, config.discriminator
-    generator = UNet(
+    discriminator = None
+    if config.loss.gan != 'none':
+        discriminator = _discriminator(config, platform, axis_name)
+    return Models(_generator(config, platform, axis_name), discriminator)
+
+
+def _generator(config: ConfigDict, platform: str, axis_name: str | None) -> nn.Module:
+    g = config.generator
+    common = _conv_fields(config, platform)
+    fields = dict(
         depth=_depth(config),
         width=g.width,
         output_channels=g.output_channels,
-        norm=g.norm,
         dropout=g.dropout,
+        use_bias=g.bias == 'all' or g.norm != 'batch',  # before batch norm it has no effect
+        norm=_norm_factory(config, g, axis_name),
+        conv=functools.partial(layers.Conv, **common),
+        upsample=functools.partial(layers.ConvTranspose, **common),
+    )
+    if g.upsample == 'resize':
+        fields['upsample'] = functools.partial(layers.ResizeConv, **common)
+    elif g.name == 'resnet':
+        fields['upsample'] = functools.partial(fields['upsample'], kernel_size=3, output_padding=1)
+    if g.name == 'resnet':
+        return ResNet(blocks=g.blocks, **fields)
+    return UNet(
+        skips=g.name == 'unet',
+        skip_relu=g.skip_relu,
+        bottleneck_norm=g.bottleneck_norm,
+        leaky_slope=g.leaky_slope,
+        dropout_from=g.dropout_from,
+        **fields,
+    )
+
+
+def _discriminator(config: ConfigDict, platform: str, axis_name: str | None) -> nn.Module:
+    d = config.discriminator
+    _check_discriminator(config)
+    bias = 'all' if d.norm != 'batch' else 'ends'
+    return PatchGAN(
+        layers=d.layers,
+        width=d.width,
+        padding='SAME' if d.padding == 'same' else 1,
+        leaky_slope=d.leaky_slope,
+        bias=bias if d.bias == 'auto' else d.bias,
+        norm=_norm_factory(config, d, axis_name),
+        conv=functools.partial(layers.Conv, **_conv_fields(config, platform)),
+    )
+
+
+def _conv_fields(config: ConfigDict, platform: str) -> dict:
+    return dict(
+        kernel_init=layers.kernel_initializer(config.init.name, config.init.scale),
+        conv_form='auto' if platform == 'cpu' else 'native',
+        dtype=jnp.dtype(config.dtype),
+    )
+
+
+def _norm_factory(
+    config: ConfigDict, network: ConfigDict, axis_name: str | None
+) -> layers.ModuleFactory:
+    if network.norm == 'none':
+        return layers.NoNorm
+    common = dict(epsilon=network.norm_epsilon, dtype=jnp.dtype(config.dtype))
+    if network.norm == 'instance':
+        return functools.partial(layers.InstanceNorm, **common)
+    return functools.partial(
+        layers.BatchNorm,
+        momentum=network.norm_momentum,
+        scale_init=config.init.norm_scale,
+        axis_name=axis_name,
         **common,
     )
-    if config.loss.gan == 'none':
-        return Models(generator, None)
-    _check_discriminator(config)
-    return Models(generator, PatchGAN(layers=d.layers, width=d.width, norm=d.norm, **common))
 
 
 def _depth(config: ConfigDict) -> int:
     height, width = config.image_size
-    depth = config.generator.depth or default_depth(height, width)
-    if not config.generator.depth:  # few halvings are no U-Net: ask for a better size instead
+    resnet = config.generator.name == 'resnet'
+    depth = config.generator.depth or (RESNET_DEPTH if resnet else default_depth(height, width))
+    if not (config.generator.depth or resnet):  # few halvings are no U-Net: ask for a better size
         depth = max(depth, min(LEAST_DEPTH, int(math.log2(min(height, width)))))
     unit = 2**depth
     if height % unit or width % unit:
         near = ','.join(str(max(unit, round(side / unit) * unit)) for side in (height, width))
         raise UserError(
-            f'config.image_size={height},{width}: the U-Net halves it {depth} times, so both sides '
-            f'must be multiples of {unit}; the nearest is {near} (or set config.generator.depth)'
+            f'config.image_size={height},{width}: the generator halves it {depth} times, so both '
+            f'sides must be multiples of {unit}; the nearest is {near} '
+            '(or set config.generator.depth)'
+        )
+    if resnet and min(height, width) < 4 * unit:
+        # The borders are reflected by 3 pixels, at full size, and by 1 between the blocks.
+        raise UserError(
+            f'config.image_size={height},{width}: too small for a resnet that halves it {depth} '
+            f'times; allowed are at least {4 * unit} pixels'
         )
     return depth
 
 
 def _check_discriminator(config: ConfigDict) -> None:
-    layers, side = config.discriminator.layers, min(config.image_size)
-    least = 3 * 2**layers if layers else 1  # gives one logit
+    d, side = config.discriminator, min(config.image_size)
+    if d.layers == 0 or d.padding == 'same':
+        return  # any image gives a logit
+    least = 3 * 2**d.layers  # gives one logit
     if side < least:
         raise UserError(
-            f'config.discriminator.layers={layers}: an image of {side} pixels is too small for it; '
-            f'allowed are fewer layers or config.image_size of at least {least}'
+            f'config.discriminator.layers={d.layers}: an image of {side} pixels is too small for '
+            f'it; allowed are fewer layers or config.image_size of at least {least}'
         )

@@ -32,7 +32,7 @@ class Geometry(NamedTuple):
 
     kernel: tuple[int, int]
     stride: int
-    padding: int  # zeros on every side of the big map
+    padding: tuple[tuple[int, int], tuple[int, int]]  # zeros around the big map, by axis
     big: tuple[int, int]  # height, width
     form: str
 
@@ -40,14 +40,22 @@ class Geometry(NamedTuple):
     def small(self) -> tuple[int, int]:
         """Height and width of the small map."""
         return tuple(
-            (b + 2 * self.padding - k) // self.stride + 1 for b, k in zip(self.big, self.kernel)
+            (b + sum(p) - k) // self.stride + 1
+            for b, p, k in zip(self.big, self.padding, self.kernel)
         )
 
 
-def conv(x: jax.Array, kernel: jax.Array, stride: int, padding: int, form: str) -> jax.Array:
-    """Returns the convolution of x (N,H,W,I) with kernel (kh,kw,I,O): (N,H',W',O)."""
-    g = Geometry(kernel.shape[:2], stride, padding, x.shape[1:3], form)
-    return forward(x, kernel, g)
+def conv(x: jax.Array, kernel: jax.Array, stride: int, padding: int | str, form: str) -> jax.Array:
+    """Returns the convolution of x (N,H,W,I) with kernel (kh,kw,I,O): (N,H',W',O).
+
+    `padding` is the zeros on every side, or 'SAME': H' = ceil(H / stride).
+    """
+    big, window = x.shape[1:3], kernel.shape[:2]
+    if isinstance(padding, str):
+        pads = tuple(map(tuple, lax.padtype_to_pads(big, window, (stride, stride), padding)))
+    else:
+        pads = ((padding, padding),) * 2
+    return forward(x, kernel, Geometry(window, stride, pads, big, form))
 
 
 def conv_transpose(
@@ -62,7 +70,8 @@ def conv_transpose(
         (s - 1) * stride + k - 2 * padding + output_padding
         for s, k in zip(y.shape[1:3], kernel.shape[:2])
     )
-    return input_gradient(y, kernel, Geometry(kernel.shape[:2], stride, padding, big, form))
+    pads = ((padding, padding),) * 2
+    return input_gradient(y, kernel, Geometry(kernel.shape[:2], stride, pads, big, form))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -105,8 +114,8 @@ weight_gradient.defvjp(
 
 
 def _native_forward(x, kernel, g):
-    pad = [(g.padding, g.padding)] * 2
-    return lax.conv_general_dilated(x, kernel, (g.stride,) * 2, pad, dimension_numbers=DIMENSIONS)
+    strides = (g.stride, g.stride)
+    return lax.conv_general_dilated(x, kernel, strides, g.padding, dimension_numbers=DIMENSIONS)
 
 
 def _native_input_gradient(y, kernel, g):
@@ -124,7 +133,7 @@ def _native_weight_gradient(x, y, g):
 
 def _patches(x, g):
     """Returns the patches (N,H',W',kh*kw*I), in the order of the kernel's rows."""
-    x = jnp.pad(x, ((0, 0), (g.padding,) * 2, (g.padding,) * 2, (0, 0)))
+    x = jnp.pad(x, ((0, 0), *g.padding, (0, 0)))
     (h, w), s = g.small, g.stride
     slices = [
         x[:, i : i + s * (h - 1) + 1 : s, j : j + s * (w - 1) + 1 : s]
@@ -166,10 +175,10 @@ def _patches_input_gradient(y, kernel, g):
     )
     x = blocks.transpose(0, 1, 3, 2, 4, 5).reshape(n, (h + qh - 1) * s, (w + qw - 1) * s, channels)
     # Where the stride does not divide, the last rows of the big map are in no patch.
-    p = g.padding
-    missing = [max(0, b + p - size) for b, size in zip(g.big, x.shape[1:3])]
+    top, left = g.padding[0][0], g.padding[1][0]
+    missing = [max(0, b + p - n) for b, p, n in zip(g.big, (top, left), x.shape[1:3])]
     x = jnp.pad(x, ((0, 0), (0, missing[0]), (0, missing[1]), (0, 0)))
-    return x[:, p : p + g.big[0], p : p + g.big[1]]
+    return x[:, top : top + g.big[0], left : left + g.big[1]]
 
 
 OPERATORS = {

@@ -1,26 +1,58 @@
-"""The layers of the networks: convolution, transposed convolution, batch norm, dropout.
+"""The layers of the networks: convolutions, norms, dropout, and how kernels start.
 
-Parameters are float32; `dtype` is that of the computation. Images are (N,H,W,C).
+Parameters are float32; `dtype` is that of the computation. Images are (N,H,W,C). The networks
+take their layers as factories (functools.partial of the classes here), so that whatever builds
+them decides about initialisation, form and norm once.
 """
 
 import math
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 
 from pix2pix_jax.models import conv
 
+ModuleFactory = Callable[..., nn.Module]
+Initializer = nn.initializers.Initializer
+
+CONV_OUTPUT = 'conv'  # the name of what rematerialisation keeps
+
+
+def kernel_initializer(name: str, scale: float) -> Initializer:
+    """Returns the initializer of 4-D kernels (kh,kw,I,O).
+
+    'normal': standard deviation `scale` (the paper's, 6.2); 'xavier' and 'orthogonal': gain
+    `scale`; 'kaiming': for ReLU, without a gain. A transposed convolution's kernel is that of the
+    convolution it transposes, and starts as that one would (as in PyTorch).
+    """
+    if name == 'orthogonal':
+        return nn.initializers.orthogonal(scale)
+
+    def deviation(shape):
+        fan_in, fan_out = math.prod(shape[:3]), math.prod(shape[:2]) * shape[3]
+        if name == 'xavier':
+            return scale * math.sqrt(2 / (fan_in + fan_out))
+        return {'normal': scale, 'kaiming': math.sqrt(2 / fan_in)}[name]
+
+    # Drawn flat: the same numbers, and 4-D draws take a second each to compile.
+    return lambda key, shape: (
+        deviation(shape) * jax.random.normal(key, (math.prod(shape),)).reshape(shape)
+    )
+
 
 class Conv(nn.Module):
-    """Strided convolution with zero padding; the kernel is (kh,kw,in,out)."""
+    """Strided convolution with zero padding, or 'SAME'; the kernel is (kh,kw,in,out)."""
 
     features: int
     kernel_size: int = 4
     stride: int = 2
-    padding: int = 1
+    padding: int | str = 1
     use_bias: bool = True
-    init_scale: float = 0.02
+    kernel_init: Initializer = kernel_initializer('normal', 0.02)
     conv_form: str = 'native'
     dtype: jnp.dtype = jnp.float32
 
@@ -28,9 +60,9 @@ class Conv(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps (N,H,W,C) to (N,H',W',features)."""
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param('kernel', _normal(self.init_scale), shape)
+        kernel = self.param('kernel', self.kernel_init, shape)
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-        return _add_bias(self, conv.conv(x, kernel, self.stride, self.padding, self.conv_form))
+        return _finish(self, conv.conv(x, kernel, self.stride, self.padding, self.conv_form))
 
 
 class ConvTranspose(nn.Module):
@@ -40,8 +72,9 @@ class ConvTranspose(nn.Module):
     kernel_size: int = 4
     stride: int = 2
     padding: int = 1
+    output_padding: int = 0
     use_bias: bool = True
-    init_scale: float = 0.02
+    kernel_init: Initializer = kernel_initializer('normal', 0.02)
     conv_form: str = 'native'
     dtype: jnp.dtype = jnp.float32
 
@@ -49,30 +82,60 @@ class ConvTranspose(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps (N,H,W,C) to (N,2H,2W,features) at stride 2, kernel 4, padding 1."""
         shape = (self.kernel_size, self.kernel_size, self.features, x.shape[-1])
-        kernel = self.param('kernel', _normal(self.init_scale), shape)
+        kernel = self.param('kernel', self.kernel_init, shape)
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-        y = conv.conv_transpose(x, kernel, self.stride, self.padding, self.conv_form)
-        return _add_bias(self, y)
+        y = conv.conv_transpose(
+            x, kernel, self.stride, self.padding, self.conv_form, self.output_padding
+        )
+        return _finish(self, y)
 
 
-def _add_bias(module: nn.Module, y: jax.Array) -> jax.Array:
-    if not module.use_bias:
-        return y
-    bias = module.param('bias', nn.initializers.zeros, (y.shape[-1],))
-    return y + _row(bias.astype(y.dtype))
+class ResizeConv(nn.Module):
+    """Doubles an image by nearest neighbour, then convolves 3x3 with reflected borders.
+
+    The usual remedy for the checkerboards of transposed convolutions (Odena et al., 2016).
+    """
+
+    features: int
+    use_bias: bool = True
+    kernel_init: Initializer = kernel_initializer('normal', 0.02)
+    conv_form: str = 'native'
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps (N,H,W,C) to (N,2H,2W,features)."""
+        x = reflect(x.repeat(2, axis=1).repeat(2, axis=2), 1)
+        kernel = self.param('kernel', self.kernel_init, (3, 3, x.shape[-1], self.features))
+        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+        return _finish(self, conv.conv(x, kernel, 1, 0, self.conv_form))
+
+
+def reflect(x: jax.Array, pixels: int) -> jax.Array:
+    """Pads (N,H,W,C) by `pixels` on each side, mirrored about the border pixels."""
+    return jnp.pad(x, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)), mode='reflect')
+
+
+def _finish(module: nn.Module, y: jax.Array) -> jax.Array:
+    if module.use_bias:
+        bias = module.param('bias', nn.initializers.zeros, (y.shape[-1],))
+        y = y + _row(bias.astype(y.dtype))
+    return checkpoint_name(y, CONV_OUTPUT)
 
 
 class BatchNorm(nn.Module):
     """Batch norm over N, H, W whose statistics are chosen at the call.
 
-    'batch': mean and variance of this batch (training; the moving averages follow);
-    'image': of each image alone, over H and W: the paper's test protocol, batch norm at batch 1;
-    'running': the moving averages. Statistics are float32 whatever the dtype.
+    'batch': mean and variance of this batch (training; the moving averages follow), with an
+    `axis_name` of the batches of all devices together; 'image': of each image alone, over H and
+    W: the paper's test protocol, batch norm at batch 1; 'running': the moving averages.
+    Statistics are float32 whatever the dtype.
     """
 
     epsilon: float = 1e-5
     momentum: float = 0.9  # of the moving averages; 0.1 in PyTorch's sense
     scale_init: float = 0.02  # standard deviation about 1
+    axis_name: str | None = None
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
@@ -88,25 +151,52 @@ class BatchNorm(nn.Module):
             mean, var = _row(moving_mean.value), _row(moving_var.value)
         else:
             axes = {'batch': (0, 1, 2), 'image': (1, 2)}[statistics]
-            mean = x.mean(axes, keepdims=True)
+            mean = self._over_devices(x.mean(axes, keepdims=True), statistics)
             var = jnp.square(x - mean).mean(axes, keepdims=True)
+            var = self._over_devices(var, statistics)
         if statistics == 'batch' and not self.is_initializing():
             for moving, value in ((moving_mean, mean), (moving_var, var)):
                 moving.value += (1 - self.momentum) * (value.reshape(shape) - moving.value)
-        y = (x - mean) * (_row(scale) * jax.lax.rsqrt(var + self.epsilon)) + _row(bias)
+        y = (x - mean) * (_row(scale) * lax.rsqrt(var + self.epsilon)) + _row(bias)
         return y.astype(self.dtype)
+
+    def _over_devices(self, value: jax.Array, statistics: str) -> jax.Array:
+        if statistics != 'batch' or not self.axis_name or self.is_initializing():
+            return value
+        return lax.pmean(value, self.axis_name)
+
+
+class InstanceNorm(nn.Module):
+    """Normalises each image and channel over H, W; no parameters (as in PyTorch's default)."""
+
+    epsilon: float = 1e-5
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, statistics: str) -> jax.Array:
+        """Normalises x (N,H,W,C); `statistics` are the image's own, whatever it says."""
+        del statistics
+        x = x.astype(jnp.float32)
+        centred = x - x.mean((1, 2), keepdims=True)
+        var = jnp.square(centred).mean((1, 2), keepdims=True)
+        return (centred * lax.rsqrt(var + self.epsilon)).astype(self.dtype)
+
+
+class NoNorm(nn.Module):
+    """The norm of a network that has none."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, statistics: str) -> jax.Array:
+        """Returns x."""
+        del statistics
+        return x
 
 
 def _row(v: jax.Array) -> jax.Array:
     return v.reshape(1, 1, 1, -1)
 
 
-def _normal(scale: float) -> nn.initializers.Initializer:
-    # Drawn flat: the same numbers, and 4-D draws take a second each to compile.
-    return lambda key, shape: scale * jax.random.normal(key, (math.prod(shape),)).reshape(shape)
-
-
-def _normal_about_one(scale: float) -> nn.initializers.Initializer:
+def _normal_about_one(scale: float) -> Initializer:
     return lambda key, shape: 1 + scale * jax.random.normal(key, shape)
 
 

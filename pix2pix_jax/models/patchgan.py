@@ -4,22 +4,32 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pix2pix_jax.models.layers import BatchNorm, Conv
+from pix2pix_jax.models.layers import BatchNorm, Conv, ModuleFactory
+
+
+def receptive_field(layers: int) -> int:
+    """Returns the side, in pixels, of what a logit sees (the paper's Table 3)."""
+    strides = [2] * layers + [1, 1]
+    kernel, side = (4 if layers else 1), 1
+    for stride in reversed(strides):
+        side = (side - 1) * stride + kernel
+    return side
 
 
 class PatchGAN(nn.Module):
     """C64-C128-...: `layers` strided convolutions, then two with stride 1; 0 layers: PixelGAN.
 
-    Receptive field of a logit by layers 0 to 5: 1, 16, 34, 70, 142, 286 pixels.
+    Receptive field of a logit by layers 0 to 5: 1, 16, 34, 70, 142, 286 pixels. `bias` says which
+    convolutions have one: 'ends', the first and the last; 'all'; 'last'.
     """
 
     layers: int = 3
     width: int = 64
-    norm: str = 'batch'
-    init_scale: float = 0.02
-    norm_scale: float = 0.02
-    conv_form: str = 'native'
-    dtype: jnp.dtype = jnp.float32
+    padding: int | str = 1  # of each 4x4 convolution: 1 pixel, or 'SAME'
+    leaky_slope: float = 0.2
+    bias: str = 'ends'
+    norm: ModuleFactory = BatchNorm
+    conv: ModuleFactory = Conv
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -27,23 +37,22 @@ class PatchGAN(nn.Module):
 
         Statistics of batch norm are always the batch's. Three layers: 256x256 gives 30x30.
         """
-        use_bias = self.norm != 'batch'
-        conv = dict(init_scale=self.init_scale, conv_form=self.conv_form, dtype=self.dtype)
+        shape = dict(kernel_size=4, padding=self.padding)
         if self.layers == 0:  # PixelGAN, C64-C128 of 1x1 convolutions
-            conv |= dict(kernel_size=1, padding=0)
+            shape = dict(kernel_size=1, padding=0)
             strides, filters = [1, 1], [1, 2]
         else:
             strides = [2] * self.layers + [1]
             filters = [min(2**i, 8) for i in range(self.layers + 1)]
 
         for i, (stride, factor) in enumerate(zip(strides, filters)):
-            features = self.width * factor
-            bias = use_bias or i == 0
-            x = Conv(features, stride=stride, use_bias=bias, name=f'conv{i}', **conv)(x)
-            if i > 0 and self.norm == 'batch':
-                norm = BatchNorm(scale_init=self.norm_scale, dtype=self.dtype, name=f'conv{i}_norm')
-                x = norm(x, 'batch')
-            x = nn.leaky_relu(x, 0.2)
-        bias = use_bias if self.layers == 0 else True
-        x = Conv(1, stride=1, use_bias=bias, name='logits', **conv)(x)
+            features, name = self.width * factor, f'conv{i}'
+            use_bias = self.bias == 'all' or (self.bias == 'ends' and i == 0)
+            x = self.conv(features, stride=stride, use_bias=use_bias, name=name, **shape)(x)
+            if i > 0:
+                x = self.norm(name=f'conv{i}_norm')(x, 'batch')
+            x = nn.leaky_relu(x, self.leaky_slope)
+        # The published PixelGAN has none on its logits, where its norm is batch norm.
+        use_bias = self.layers > 0 or self.bias != 'ends'
+        x = self.conv(1, stride=1, use_bias=use_bias, name='logits', **shape)(x)
         return x.astype(jnp.float32)

@@ -1,15 +1,15 @@
-"""The U-Net generator (Isola et al., 2017, sections 3.2.1 and 6.1.1).
+"""The U-Net and the encoder-decoder (Isola et al., 2017, sections 3.2.1 and 6.1.1).
 
-Encoder C64-C128-C256-C512-..., decoder CD512-CD512-CD512-C512-...-C64, skip connections between
-layer i and n-i. No norm on the first layer and on the bottleneck (at 1x1 and batch 1 it would
-zero it).
+Encoder C64-C128-C256-C512-..., decoder CD512-CD512-CD512-C512-...-C64; the U-Net has skip
+connections between layer i and n-i, the encoder-decoder is the same without them. No norm on the
+first layer, and by default none on the bottleneck (at 1x1 and batch 1 it would zero it).
 """
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pix2pix_jax.models.layers import BatchNorm, Conv, ConvTranspose, Dropout
+from pix2pix_jax.models.layers import BatchNorm, Conv, ConvTranspose, Dropout, ModuleFactory
 
 MAX_DEPTH = 8  # the paper's, at 256x256
 DROPOUT_BLOCKS = 3
@@ -21,17 +21,26 @@ def default_depth(height: int, width: int) -> int:
 
 
 class UNet(nn.Module):
-    """U-Net of `depth` downsamplings; sides must be multiples of 2**depth."""
+    """U-Net of `depth` downsamplings; sides must be multiples of 2**depth.
+
+    `skip_relu` says how the decoder takes what comes from the encoder: through its own ReLU,
+    together with what it decoded (the paper's published code), or as the encoder's leaky ReLU
+    left it (the Keras U-Nets). `use_bias` is that of all convolutions but the last, which has one.
+    """
 
     depth: int
     width: int = 64
     output_channels: int = 3
-    norm: str = 'batch'
+    skips: bool = True
+    skip_relu: bool = True
+    bottleneck_norm: bool = False
+    leaky_slope: float = 0.2
     dropout: float = 0.5
-    init_scale: float = 0.02
-    norm_scale: float = 0.02
-    conv_form: str = 'native'
-    dtype: jnp.dtype = jnp.float32
+    dropout_from: int = 0  # the first decoder block of the three with dropout
+    use_bias: bool = False
+    norm: ModuleFactory = BatchNorm
+    conv: ModuleFactory = Conv
+    upsample: ModuleFactory = ConvTranspose
 
     @nn.compact
     def __call__(
@@ -40,34 +49,33 @@ class UNet(nn.Module):
         """Translates images (N,H,W,C) in [-1,1] to (N,H,W,output_channels) in [-1,1], float32.
 
         In training the statistics are the batch's and every image has its own dropout mask. At
-        test time `norm_statistics` ('image' | 'running') and `noise` (dropout on, one mask for all
-        images) choose; dropout needs the rng 'dropout'.
+        test time `norm_statistics` ('image' | 'running' | 'mixed': running in the encoder, image
+        in the decoder) and `noise` (dropout on, one mask for all images) choose; dropout needs
+        the rng 'dropout'.
         """
-        statistics = 'batch' if train else norm_statistics
-        use_bias = self.norm != 'batch'  # a bias before batch norm has no effect
-        conv = dict(init_scale=self.init_scale, conv_form=self.conv_form, dtype=self.dtype)
-
-        def norm(x, name):
-            if self.norm == 'none':
-                return x
-            return BatchNorm(scale_init=self.norm_scale, dtype=self.dtype, name=name)(x, statistics)
+        mixed = ('running', 'image') if norm_statistics == 'mixed' else (norm_statistics,) * 2
+        encoding, decoding = ('batch', 'batch') if train else mixed
+        dropout_blocks = range(self.dropout_from, self.dropout_from + DROPOUT_BLOCKS)
 
         filters = [self.width * min(2**i, 8) for i in range(self.depth)]
-        skips = []
+        encoded = []
         for i, features in enumerate(filters):
-            x = x if i == 0 else nn.leaky_relu(x, 0.2)
-            x = Conv(features, use_bias=use_bias, name=f'down{i}', **conv)(x)
-            x = x if i in (0, self.depth - 1) else norm(x, f'down{i}_norm')
-            skips.append(x)
+            x = x if i == 0 else nn.leaky_relu(x, self.leaky_slope)
+            x = self.conv(features, use_bias=self.use_bias, name=f'down{i}')(x)
+            if i > 0 and (i < self.depth - 1 or self.bottleneck_norm):
+                x = self.norm(name=f'down{i}_norm')(x, encoding)
+            encoded.append(x)
 
-        x = skips.pop()
+        # ReLU of a leaky ReLU is ReLU: with skip_relu one activation serves both.
+        activate = nn.relu if self.skip_relu else lambda x: nn.leaky_relu(x, self.leaky_slope)
+        x = activate(encoded.pop())
         for block, i in enumerate(reversed(range(1, self.depth))):
-            x = nn.relu(x)
-            x = ConvTranspose(filters[i - 1], use_bias=use_bias, name=f'up{i}', **conv)(x)
-            x = norm(x, f'up{i}_norm')
-            if block < DROPOUT_BLOCKS and self.dropout and (train or noise):
+            x = self.upsample(filters[i - 1], use_bias=self.use_bias, name=f'up{i}')(x)
+            x = self.norm(name=f'up{i}_norm')(x, decoding)
+            if block in dropout_blocks and self.dropout and (train or noise):
                 x = Dropout(self.dropout)(x, shared=not train)
-            x = jnp.concatenate([skips.pop(), x], axis=-1)
-        x = nn.relu(x)
-        x = ConvTranspose(self.output_channels, name='up0', **conv)(x)
+            x = nn.relu(x)
+            if self.skips:
+                x = jnp.concatenate([activate(encoded.pop()), x], axis=-1)
+        x = self.upsample(self.output_channels, name='up0')(x)
         return jnp.tanh(x.astype(jnp.float32))

@@ -1,0 +1,31 @@
+"""The R port of the Keras eager-execution tutorial, facades labels -> photo.
+
+Keras U-Net and padded D; kernels N(0, 0.2), those of the seven inner up-convolutions and of D's
+last two N(0, 0.05). D's objective is not halved, both gradients are of the parameters before the
+step. 200 epochs, batch 1: 80,000 steps; every 10 epochs a checkpoint and a sample sheet. As
+published, the encoder's batch norm, that of D's strided layers, the dropout and the decoder's ReLU
+have no effect, since their results are dropped; here they are built as they were meant. Its remedy
+for checkerboards is --config.generator.upsample=resize.
+
+python -m pix2pix_jax.main --config=configs/reference/keras_eager.py --config.dataset.path=facades
+
+Time and results at full length are not measured yet.
+"""
+
+from pix2pix_jax.config import Config, default_config
+from pix2pix_jax.presets import KERAS, apply_arg
+
+
+def get_config(arg: str = '') -> Config:
+    """Returns the config; `arg` as in pix2pix_jax.presets.apply_arg."""
+    config = default_config()
+    config.dataset.name = 'facades'
+    config.dataset.direction = 'BtoA'
+    config.update_from_flattened_dict(KERAS)
+    config.init.scale = 0.2
+    config.init.overrides = 'up[1-7]=0.05,conv3=0.05,logits=0.05'
+    config.loss.d_weight = 1.0
+    config.sample_every = 4000
+    config.checkpoint.every_steps = 4000
+    config.checkpoint.keep = 20
+    return apply_arg(config, arg)

@@ -1,0 +1,76 @@
+"""The residual generator (Johnson et al., 2016, as in the widely used PyTorch pix2pix)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from pix2pix_jax.models.layers import (
+    BatchNorm,
+    Conv,
+    ConvTranspose,
+    Dropout,
+    ModuleFactory,
+    reflect,
+)
+
+
+class ResNet(nn.Module):
+    """c7s1-64, `depth` halvings, `blocks` residual blocks, as many doublings, c7s1-3.
+
+    Sides must be multiples of 2**depth. Borders are reflected but for the strided convolutions,
+    which pad with zeros. `use_bias` is that of all convolutions but the last, which has one.
+    """
+
+    blocks: int = 9
+    depth: int = 2
+    width: int = 64
+    output_channels: int = 3
+    dropout: float = 0.5  # between the two convolutions of a block
+    use_bias: bool = False
+    norm: ModuleFactory = BatchNorm
+    conv: ModuleFactory = Conv
+    upsample: ModuleFactory = ConvTranspose  # must double: kernel 3 needs output_padding 1
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, train: bool, norm_statistics: str = 'image', noise: bool = True
+    ) -> jax.Array:
+        """Translates images (N,H,W,C) in [-1,1] to (N,H,W,output_channels) in [-1,1], float32.
+
+        The switches are those of the U-Net; 'mixed' counts the blocks to the encoder.
+        """
+        mixed = ('running', 'image') if norm_statistics == 'mixed' else (norm_statistics,) * 2
+        encoding, decoding = ('batch', 'batch') if train else mixed
+
+        def conv(x, features, kernel_size, name, stride=1, padding=0, use_bias=self.use_bias):
+            layer = self.conv(
+                features,
+                kernel_size=kernel_size,
+                stride=stride,
+                padding=padding,
+                use_bias=use_bias,
+                name=name,
+            )
+            return layer(x)
+
+        def norm(x, name, statistics):
+            return self.norm(name=f'{name}_norm')(x, statistics)
+
+        x = nn.relu(norm(conv(reflect(x, 3), self.width, 7, 'stem'), 'stem', encoding))
+        for i in range(self.depth):
+            name, features = f'down{i}', self.width * 2 ** (i + 1)
+            x = conv(x, features, 3, name, stride=2, padding=1)
+            x = nn.relu(norm(x, name, encoding))
+        features = self.width * 2**self.depth
+        for i in range(self.blocks):
+            a, b = f'block{i}_conv0', f'block{i}_conv1'
+            y = nn.relu(norm(conv(reflect(x, 1), features, 3, a), a, encoding))
+            if self.dropout and (train or noise):
+                y = Dropout(self.dropout)(y, shared=not train)
+            x += norm(conv(reflect(y, 1), features, 3, b), b, encoding)
+        for i in reversed(range(self.depth)):
+            name = f'up{i}'
+            x = self.upsample(self.width * 2**i, use_bias=self.use_bias, name=name)(x)
+            x = nn.relu(norm(x, name, decoding))
+        x = conv(reflect(x, 3), self.output_channels, 7, 'output', use_bias=True)
+        return jnp.tanh(x.astype(jnp.float32))
