@@ -31,7 +31,12 @@ class Recording:
             for k, v in self.arrays.items()
             if k.startswith(prefix + '/') and 'running' not in k and 'num_batches' not in k
         }
-        names = discriminator_names(tensors) if 'D' in prefix else unet_names(tensors)
+        if 'D' in prefix:
+            names = discriminator_names(tensors)
+        elif self.meta['netG'].startswith('resnet'):
+            names = resnet_names(tensors)
+        else:
+            names = unet_names(tensors)
         tree = {}
         for key, value in tensors.items():
             module, leaf = names[key]
@@ -62,10 +67,27 @@ def unet_names(keys) -> dict[str, tuple[str, str]]:
     return names
 
 
+def resnet_names(keys) -> dict[str, tuple[str, str]]:
+    """Maps the ResNet's state-dict names, in the order of the layers, to ours (no norm's)."""
+
+    def position(prefix):
+        return [int(number) for number in re.findall(r'\d+', prefix)]
+
+    convs = sorted({key.rsplit('.', 1)[0] for key in keys}, key=position)
+    blocks = [prefix for prefix in convs if 'conv_block' in prefix]
+    ours = ['stem', 'down0', 'down1']
+    ours += [f'block{i // 2}_conv{i % 2}' for i in range(len(blocks))]
+    ours += ['up1', 'up0', 'output']
+    modules = dict(zip(convs, ours, strict=True))
+    return {
+        key: (modules[key.rsplit('.', 1)[0]], _leaf(key.rsplit('.', 1)[1], False)) for key in keys
+    }
+
+
 def discriminator_names(keys) -> dict[str, tuple[str, str]]:
     """Maps the PatchGAN's state-dict names (conv 0, then conv, norm, relu) to ours."""
     indices = sorted({int(k.split('.')[1]) for k in keys})
-    names, convs = {}, [0] + [i for i in indices if i % 3 == 2]
+    names, convs = {}, [0] + [i for i in indices if i % 3 == 2]  # also the PixelGAN's
     for key in keys:
         index, leaf = int(key.split('.')[1]), key.rsplit('.', 1)[1]
         if index == indices[-1]:

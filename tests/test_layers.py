@@ -5,7 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pix2pix_jax.models.layers import BatchNorm, Conv, ConvTranspose, Dropout, kernel_initializer
+from pix2pix_jax.models.layers import (
+    BatchNorm,
+    Conv,
+    ConvTranspose,
+    Dropout,
+    InstanceNorm,
+    NoNorm,
+    ResizeConv,
+    kernel_initializer,
+    reflect,
+)
 
 EPSILON = 1e-5
 
@@ -136,3 +146,94 @@ def test_biases_are_added_by_channel(layer):
     y = layer(3).apply({'params': params}, x)
     np.testing.assert_array_equal(y, jnp.broadcast_to(params['bias'], y.shape))
     assert 'bias' not in layer(3, use_bias=False).init(jax.random.key(0), x)['params']
+
+
+@pytest.mark.parametrize('name, scale, deviation', [
+    ('normal', 0.3, 0.3),
+    # As PyTorch's xavier_normal_ and kaiming_normal_ of a kernel with these fans.
+    ('xavier', 0.5, 0.5 * np.sqrt(2 / (16 * 20 + 16 * 60))),
+    ('kaiming', 0.5, np.sqrt(2 / (16 * 20))),
+    ('orthogonal', 0.5, 0.5 / np.sqrt(16 * 20)),
+])  # fmt: skip
+def test_kernels_start_with_this_deviation(name, scale, deviation):
+    kernel = kernel_initializer(name, scale)(jax.random.key(0), (4, 4, 20, 60))
+    assert kernel.shape == (4, 4, 20, 60) and kernel.dtype == jnp.float32
+    np.testing.assert_allclose(kernel.std(), deviation, rtol=0.03)
+    assert abs(kernel.mean()) < 0.05 * deviation
+
+
+def test_orthogonal_kernels_are():
+    kernel = kernel_initializer('orthogonal', 0.5)(jax.random.key(0), (4, 4, 3, 8)).reshape(48, 8)
+    np.testing.assert_allclose(kernel.T @ kernel, 0.25 * np.eye(8), atol=1e-5)
+
+
+def test_an_unknown_start_is_an_error():
+    with pytest.raises(KeyError):
+        kernel_initializer('uniform', 1.0)(jax.random.key(0), (1, 1, 1, 1))
+
+
+def test_instance_norm_normalises_each_image_and_channel_alone():
+    x = images()
+    y = InstanceNorm().apply({}, x, 'batch')
+    mean, var = x.mean((1, 2), keepdims=True), x.var((1, 2), keepdims=True)
+    np.testing.assert_allclose(y, (x - mean) / np.sqrt(var + EPSILON), atol=1e-5)
+    np.testing.assert_array_equal(y, InstanceNorm().apply({}, x, 'running'))
+    assert InstanceNorm().init(jax.random.key(0), x, 'batch') == {}
+
+
+def test_epsilon_is_added_to_the_variance():
+    x = images()
+    y = InstanceNorm(epsilon=3.0).apply({}, x, 'batch')
+    mean, var = x.mean((1, 2), keepdims=True), x.var((1, 2), keepdims=True)
+    np.testing.assert_allclose(y, (x - mean) / np.sqrt(var + 3.0), atol=1e-5)
+
+
+def test_no_norm_changes_nothing():
+    x = images()
+    assert NoNorm().apply({}, x, 'batch') is x
+
+
+def test_momentum_is_that_of_the_moving_averages():
+    x = images()
+    _, mutated = BatchNorm(momentum=0.99).apply(variables(), x, 'batch', mutable=['batch_stats'])
+    expected = 0.99 * np.array([1.0, 2.0]) + 0.01 * x.mean((0, 1, 2))
+    np.testing.assert_allclose(mutated['batch_stats']['mean'], expected, rtol=1e-5)
+
+
+def test_with_an_axis_the_statistics_are_those_of_all_devices():
+    """Two halves on an axis, mapped, are the whole batch; alone they are not."""
+    x = np.concatenate([images(), images() + 1])[:6]
+    whole, expected = BatchNorm().apply(variables(), x, 'batch', mutable=['batch_stats'])
+
+    def halves(axis_name):
+        def half(x):
+            layer = BatchNorm(axis_name=axis_name)
+            return layer.apply(variables(), x, 'batch', mutable=['batch_stats'])
+
+        y, mutated = jax.vmap(half, axis_name='device')(x.reshape(2, 3, *x.shape[1:]))
+        return y.reshape(x.shape), jax.tree.map(lambda v: v[0], mutated)
+
+    y, mutated = halves('device')
+    np.testing.assert_allclose(y, whole, atol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), mutated, expected)
+    assert np.abs(halves(None)[0] - whole).max() > 0.1
+
+
+def test_resize_conv_doubles_by_nearest_neighbour_and_convolves():
+    """With a kernel of one tap the output is the doubled image; borders are reflected."""
+    x = np.random.default_rng(0).normal(size=(2, 3, 2, 1)).astype(np.float32)
+    layer = ResizeConv(1, use_bias=False)
+    shape = jax.eval_shape(layer.init, jax.random.key(0), x)['params']['kernel'].shape
+    assert shape == (3, 3, 1, 1)
+    doubled = np.kron(x[..., 0], np.ones((1, 2, 2)))[..., None]
+    for i, j in ((1, 1), (0, 0), (2, 1)):
+        kernel = np.zeros(shape, np.float32)
+        kernel[i, j] = 1
+        y = layer.apply({'params': {'kernel': kernel}}, x)
+        padded = np.pad(doubled, ((0, 0), (1, 1), (1, 1), (0, 0)), mode='reflect')
+        np.testing.assert_allclose(y, padded[:, i : i + 6, j : j + 4], atol=1e-6)
+
+
+def test_reflect_mirrors_about_the_border_pixels():
+    x = jnp.arange(4.0).reshape(1, 1, 4, 1).repeat(4, axis=1)
+    np.testing.assert_array_equal(reflect(x, 2)[0, 0, :, 0], [2, 1, 0, 1, 2, 3, 2, 1])

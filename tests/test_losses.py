@@ -22,6 +22,8 @@ def logits(*values):
      (LOG2 + np.log(4 / 3)) / 2),
     ('lsgan', [1.0, 1.0], [0.0, 0.0], 0, 0),
     ('lsgan', [3.0, 0.0], [3.0, -1.0], 2.5, 5.0),
+    ('hinge', [3.0, 0.5], [3.0, -2.0], 0.25, 2.0),
+    ('wgan-gp', [3.0, 0.5], [3.0, -2.0], -1.75, 0.5),
 ])  # fmt: skip
 def test_discriminator_terms(name, real, fake, expected_real, expected_fake):
     actual = losses.discriminator_terms(name, logits(*real), logits(*fake))
@@ -33,6 +35,8 @@ def test_discriminator_terms(name, real, fake, expected_real, expected_fake):
     ('vanilla', [np.log(3), -np.log(3)], (np.log(4 / 3) + np.log(4)) / 2),
     ('lsgan', [1.0], 0),
     ('lsgan', [3.0, 0.0], 2.5),
+    ('hinge', [3.0, 0.5], -1.75),
+    ('wgan-gp', [3.0, 0.5], -1.75),
 ])  # fmt: skip
 def test_generator_term(name, fake, expected):
     actual = losses.generator_term(name, logits(*fake))
@@ -48,6 +52,8 @@ def test_l1_and_l2_are_means_over_pixels_and_channels():
 @pytest.mark.parametrize('name, of_real, of_fake, of_generator', [
     ('vanilla', -0.25, 0.75, -0.25),  # sigmoid(x) - 1, sigmoid(x), sigmoid(x) - 1
     ('lsgan', 2 * (np.log(3) - 1), 2 * np.log(3), 2 * (np.log(3) - 1)),
+    ('hinge', 0.0, 1.0, -1.0),  # a real logit above 1 is good enough
+    ('wgan-gp', -1.0, 1.0, -1.0),
 ])  # fmt: skip
 def test_gradients(name, of_real, of_fake, of_generator):
     """At a logit of log 3, where the sigmoid is 3/4; G's does not saturate."""
@@ -78,3 +84,39 @@ def test_an_unknown_objective_is_named():
     ):
         with pytest.raises(ValueError, match='wasserstein.*vanilla, lsgan, hinge, wgan-gp'):
             call()
+
+
+def test_the_gradient_penalty_of_a_linear_critic_is_known():
+    """Its gradient is its weights, wherever it is taken; two logits an image, of which the mean."""
+    weights = np.random.default_rng(0).normal(size=(4, 4, 3)).astype(np.float32)
+
+    def critic(images):
+        value = (images * weights[None]).sum((1, 2, 3))
+        return jnp.stack([value, 3 * value], axis=-1).reshape(-1, 1, 2, 1)
+
+    real, fake = np.random.default_rng(1).normal(size=(2, 5, 4, 4, 3)).astype(np.float32)
+    penalty = losses.gradient_penalty(critic, real, fake, jax.random.key(0))
+    np.testing.assert_allclose(penalty, (2 * np.linalg.norm(weights) - 1) ** 2, rtol=1e-5)
+
+
+def test_the_gradient_penalty_is_taken_between_the_images_and_averaged_over_them():
+    """Of |x|^2 / 2 the gradient is x: between 0 and a unit image its norm is the mix itself."""
+    images = np.zeros((2000, 2, 2, 1), np.float32)
+    unit = images.copy()
+    unit[:, 0, 0, 0] = 1
+    critic = lambda x: jnp.square(x).sum((1, 2, 3), keepdims=True) / 2  # noqa: E731
+    penalty = losses.gradient_penalty(critic, images, unit, jax.random.key(0))
+    np.testing.assert_allclose(penalty, 1 / 3, rtol=0.05)  # of a uniform u: the mean of (u - 1)^2
+
+
+def test_the_gradient_penalty_has_a_gradient_even_where_the_critic_is_flat():
+    image = jnp.ones((1, 2, 2, 1))
+
+    def of_weight(w):
+        critic = lambda x: w * jnp.square(x).sum((1, 2, 3), keepdims=True)  # noqa: E731
+        return losses.gradient_penalty(critic, image, image, jax.random.key(0))
+
+    np.testing.assert_allclose(of_weight(0.0), 1, rtol=1e-4)
+    assert np.isfinite(jax.grad(of_weight)(0.0))
+    # At w the gradient is 2 w in each of four pixels, its norm 4 w: d/dw (4 w - 1)^2.
+    np.testing.assert_allclose(jax.grad(of_weight)(0.5), 8 * (4 * 0.5 - 1), rtol=1e-4)
