@@ -245,6 +245,12 @@ def validate(config: Config) -> Config:
     return config
 
 
+# Of the kernels, in some network; a discriminator's are conv0, ..., logits.
+LAYERS = ('stem', 'output', 'logits')
+LAYERS += tuple(f'{kind}{i}' for kind in ('down', 'up', 'conv') for i in range(12))
+LAYERS += tuple(f'block{i}_conv{j}' for i in range(100) for j in (0, 1))
+
+
 def init_overrides(config: ConfigDict) -> list[tuple[re.Pattern, float]]:
     """Returns `init.overrides` as (pattern of layer names, standard deviation) pairs.
 
@@ -255,13 +261,14 @@ def init_overrides(config: ConfigDict) -> list[tuple[re.Pattern, float]]:
         pattern, _, scale = item.rpartition('=')
         try:
             overrides.append((re.compile(pattern), float(scale)))
-            right = pattern and 0 < float(scale) < math.inf
+            right = 0 < float(scale) < math.inf and any(map(overrides[-1][0].fullmatch, LAYERS))
         except (ValueError, re.error):
             right = False
         if not right:
             raise UserError(
-                f'config.init.overrides: {item!r} is not PATTERN=SCALE, as up[1-7]=0.05, with a '
-                'regular expression of layer names and a positive number'
+                f'config.init.overrides: {item!r} is not PATTERN=SCALE, as up[1-7]=0.05: a regular '
+                'expression of layers (down0, up0, stem, block0_conv0, output, conv0, logits, ...) '
+                'and a positive number'
             )
     if overrides and (config.init.name != 'normal' or not config.init.scale):
         raise UserError(

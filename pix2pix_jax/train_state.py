@@ -11,7 +11,6 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from pix2pix_jax.config import init_overrides
-from pix2pix_jax.errors import UserError
 from pix2pix_jax.models import Models
 from pix2pix_jax.optimizers import Optimizers
 
@@ -49,10 +48,7 @@ class GanState(struct.PyTreeNode):
 
 
 def create_state(config: ConfigDict, models: Models, optimizers: Optimizers) -> GanState:
-    """Returns the initial state, a function of `config.seed`.
-
-    Raises UserError where `init.overrides` names a layer that neither network has.
-    """
+    """Returns the initial state, a function of `config.seed`."""
     key = jax.random.key(config.seed)
     height, width = config.image_size
     channels = config.generator.input_channels
@@ -87,14 +83,9 @@ def _override_scales(variables: dict[str, Any], config: ConfigDict) -> dict[str,
     """Scales the normal kernels of the layers that `init.overrides` names."""
     flat = flatten_dict(variables)
     for pattern, scale in init_overrides(config):
-        named = [p for p in flat if p[-1] == 'kernel' and pattern.fullmatch(p[-2])]
-        if not named:
-            layers = ', '.join(sorted({p[-2] for p in flat if p[-1] == 'kernel'}))
-            raise UserError(
-                f'config.init.overrides: no layer is named {pattern.pattern}; there are {layers}'
-            )
-        for path in named:
-            flat[path] *= scale / config.init.scale
+        for path in flat:
+            if path[-1] == 'kernel' and pattern.fullmatch(path[-2]):
+                flat[path] *= scale / config.init.scale
     return unflatten_dict(flat)
 
 

@@ -7,7 +7,7 @@ from runs import make_pairs, tiny_config
 
 from pix2pix_jax.config import load_config, to_json
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.inference import Translator, load_run
+from pix2pix_jax.inference import Translator, load_run, load_state, start_from
 from pix2pix_jax.train import train_and_evaluate
 
 
@@ -121,3 +121,53 @@ def test_update_takes_newer_variables(run, images):
     np.testing.assert_array_equal(
         translate(images[:1]), Translator(run.config, run.variables)(images[:1])
     )
+
+
+@pytest.fixture(scope='module')
+def averaged(tmp_path_factory):
+    """A run with an average of the weights, from the same kind of data."""
+    folder = tmp_path_factory.mktemp('averaged')
+    pairs = make_pairs(folder / 'pairs', {'train': 4, 'test': 1})
+    fields = dict(num_steps=4, ema_decay=0.9, seed=1, sample_every=0)
+    return folder / 'run', train_and_evaluate(tiny_config(pairs, **fields), folder / 'run')
+
+
+def test_the_averages_are_loaded_unless_the_weights_are_asked_for(averaged):
+    workdir, state = averaged
+    for ema, params in ((True, state.ema), (False, state.generator.params)):
+        jax.tree.map(
+            np.testing.assert_array_equal, load_run(workdir, ema=ema).variables['params'], params
+        )
+    a, b = (
+        load_run(workdir, ema=ema).variables['params']['down0']['kernel'] for ema in (True, False)
+    )
+    assert np.abs(a - b).max() > 1e-5
+
+
+def test_a_run_may_start_from_the_networks_of_another(trained, averaged):
+    old = trained[1]
+    _, _, state = load_state(averaged[0], 'last')
+    new = start_from(state, trained[0])
+    for network in ('generator', 'discriminator'):
+        a, b, c = (getattr(s, network) for s in (new, old, state))
+        jax.tree.map(np.testing.assert_array_equal, a.variables, b.variables)
+        jax.tree.map(np.testing.assert_array_equal, a.opt_state, c.opt_state)
+    jax.tree.map(np.testing.assert_array_equal, new.ema, old.generator.params)
+
+
+@pytest.mark.parametrize('fields, message', [
+    ({'generator__width': 5}, r'down0/kernel is \(4, 4, 3, 4\) there and \(4, 4, 3, 5\) here'),
+    ({'generator__name': 'encoder_decoder'}, r'up\d/kernel'),
+    ({'discriminator__layers': 2}, 'conv|logits'),
+])  # fmt: skip
+def test_a_run_does_not_start_from_other_networks(trained, tmp_path, fields, message):
+    config = tiny_config(trained[0].parent / 'pairs', init_from=str(trained[0]), **fields)
+    with pytest.raises(UserError, match=f'config.init_from={trained[0]}.*{message}'):
+        train_and_evaluate(config, tmp_path / 'run')
+    assert not (tmp_path / 'run' / 'config.json').exists()
+
+
+def test_a_run_does_not_start_from_none(trained, tmp_path):
+    config = tiny_config(trained[0].parent / 'pairs', init_from=str(tmp_path / 'none'))
+    with pytest.raises(UserError, match='config.init_from=.*none.*no run there'):
+        train_and_evaluate(config, tmp_path / 'run')

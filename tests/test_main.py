@@ -186,3 +186,27 @@ def test_the_package_is_light_to_import():
         'import sys, pix2pix_jax; assert not {"jax", "tensorflow", "matplotlib"} & set(sys.modules)'
     )
     subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_a_dry_run_says_what_would_be_trained_and_writes_nothing(pairs, tmp_path):
+    done = run(CONFIG, f'--config.dataset.path={pairs}', '--dry_run', cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for said in (
+        'train: 8 pairs of 32x32',
+        '"learning_rate": 0.0002',
+        'generator: 66,',
+        'discriminator: 11,765 parameters',
+        '1 x cpu, 4 steps',
+        'memory of a step on each device: ',
+    ):
+        assert said in done.stdout, said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_refuses_what_a_run_refuses(pairs, tmp_path):
+    wrong = '--config.loss.gan=wgan-gp'
+    done = run(CONFIG, f'--config.dataset.path={pairs}', wrong, '--dry_run', cwd=tmp_path)
+    assert done.returncode == 2
+    assert (
+        done.stderr.startswith('error: config.discriminator.norm=') and done.stderr.count('\n') == 1
+    )

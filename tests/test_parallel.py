@@ -42,15 +42,15 @@ def config_of(**fields):
 
 def batches(config):
     rng = np.random.default_rng(0)
-    shape = (config.batch_size, *config.image_size, 3)
+    shape = (config.batch_size * config.optimizer.d_steps, *config.image_size, 3)
     while True:
         yield {k: rng.uniform(-1, 1, shape).astype(np.float32) for k in ('input', 'target')}
 
 
 @functools.cache
-def initial(config_json, adam):
+def initial(config_json, adam, axis_name):
     config = config_of(**dict(config_json))
-    models = create_models(config, 'gpu')
+    models = create_models(config, 'gpu', axis_name)
     optimizers = create_optimizers(config.optimizer, STEPS, 1) if adam else SGD
     return jax.device_get(jax.jit(lambda: create_state(config, models, optimizers))())
 
@@ -69,13 +69,14 @@ def plain(state):
 def train(devices, steps, adam=True, rows=slice(None), **fields):
     """Trains on the devices: the first step's state, every step's metrics, what was donated."""
     config = config_of(**fields)
-    state = parallel.replicate(initial(tuple(fields.items()), adam), devices)
+    axis_name = parallel.axis_of(devices) if config.sync_batch_norm else None
+    state = parallel.replicate(initial(tuple(fields.items()), adam, axis_name), devices)
     step = parallel.compile_step(train_step, config, devices)
     key = training_key(config)
     result = {'metrics': []}
     for i, batch in zip(range(steps), batches(config)):
         old, batch = state, {k: v[rows] for k, v in batch.items()}
-        state, metrics = step(state, parallel.shard(batch, devices), key)
+        state, metrics = step(state, parallel.shard(batch, devices, config.optimizer.d_steps), key)
         result['metrics'].append(jax.device_get(parallel.unreplicate(metrics, devices)))
         if i == 0:
             result['donated'] = all(leaf.is_deleted() for leaf in jax.tree.leaves(old))
@@ -114,6 +115,8 @@ def main(path):
         'norm': train(two, 1, adam=False, **norm),
         'halves': [train(one, 1, adam=False, rows=rows, **norm) for rows in halves],
         'noise': noise_of_two(two),
+        'sync': [train(d, 1, adam=False, **norm, sync_batch_norm=True) for d in (one, two)],
+        'd_steps': [train(d, 1, adam=False, **{'optimizer.d_steps': 2}) for d in (one, two)],
     }
     with open(path, 'wb') as file:
         pickle.dump(results, file)
@@ -180,6 +183,17 @@ def test_gradients_and_moving_statistics_are_the_mean_over_devices(runs):
         np.testing.assert_allclose(value, np.mean([m[name] for m in metrics]), rtol=1e-5)
 
 
+def test_synchronised_batch_norm_on_two_devices_is_that_of_one(runs):
+    one, two = runs['sync']
+    assert relative(two['first'], one['first']) < 1e-4
+    assert relative(runs['norm']['first'], one['first']) > 1e-2  # not so without it
+
+
+def test_more_steps_of_d_on_two_devices_are_those_of_one(runs):
+    one, two = runs['d_steps']
+    assert relative(two['first'], one['first']) < 1e-5
+
+
 def test_every_device_has_its_own_noise(runs):
     first, both = runs['noise']
     assert abs(first - both) > 1e-4
@@ -228,6 +242,13 @@ def test_a_batch_is_split_in_order():
     split = parallel.shard(batch, [0, 1])['input']
     assert split.shape == (2, 2, 2, 2, 3)
     np.testing.assert_array_equal(split.reshape(4, 2, 2, 3), batch['input'])
+
+
+def test_each_part_of_a_batch_is_split():
+    """Two parts of four pairs on two devices: each has the half of either part."""
+    batch = {'input': np.arange(8).reshape(8, 1)}
+    split = parallel.shard(batch, [0, 1], parts=2)['input']
+    np.testing.assert_array_equal(split[..., 0], [[0, 1, 4, 5], [2, 3, 6, 7]])
 
 
 def test_one_device_has_no_leading_axis():

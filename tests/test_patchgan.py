@@ -11,7 +11,7 @@ from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.models import create_models
 from pix2pix_jax.models.layers import Conv, NoNorm, kernel_initializer
-from pix2pix_jax.models.patchgan import PatchGAN
+from pix2pix_jax.models.patchgan import PatchGAN, receptive_field
 
 
 def shapes_of(model, x):
@@ -63,7 +63,7 @@ def test_receptive_field(layers, field):
 
     rows, columns = np.nonzero(gradient(jnp.ones((1, side, side, 1)))[0, :, :, 0])
     assert rows.min() > 0 and rows.max() < side - 1  # no edge of the image cut it
-    assert np.ptp(rows) + 1 == np.ptp(columns) + 1 == field
+    assert np.ptp(rows) + 1 == np.ptp(columns) + 1 == field == receptive_field(layers)
 
 
 def models_of(**fields):
@@ -119,3 +119,33 @@ def test_statistics_are_the_batchs():
         lambda a, b: np.abs(a - b).max() > 0, mutated['batch_stats'], variables['batch_stats']
     )
     assert all(jax.tree.leaves(changed))
+
+
+@pytest.mark.parametrize('size, layers, side', [(256, 4, 16), (64, 3, 8), (8, 5, 1), (32, 0, 32)])
+def test_same_padding_gives_as_many_logits_as_halvings_leave(size, layers, side):
+    model = models_of(**{
+        'discriminator.padding': 'same', 'discriminator.layers': layers, 'image_size': (size, size)
+    }).discriminator  # fmt: skip
+    assert shapes_of(model, (1, size, size, 6))[0].shape == (1, side, side, 1)
+
+
+@pytest.mark.parametrize('layers, norm, bias, biased', [
+    (3, 'batch', 'auto', {'conv0', 'logits'}),
+    (3, 'batch', 'all', {'conv0', 'conv1', 'conv2', 'conv3', 'logits'}),
+    (3, 'batch', 'last', {'logits'}),
+    (3, 'instance', 'auto', {'conv0', 'conv1', 'conv2', 'conv3', 'logits'}),
+    (0, 'batch', 'auto', {'conv0'}),
+    (0, 'batch', 'last', {'logits'}),
+    (0, 'none', 'auto', {'conv0', 'conv1', 'logits'}),
+])  # fmt: skip
+def test_biases(layers, norm, bias, biased):
+    fields = {'layers': layers, 'norm': norm, 'bias': bias}
+    model = models_of(**{f'discriminator.{k}': v for k, v in fields.items()}).discriminator
+    params = shapes_of(model, (1, 256, 256, 6))[1]['params']
+    assert {k for k, v in params.items() if 'kernel' in v and 'bias' in v} == biased
+
+
+def test_slope_and_epsilon_are_the_configs():
+    model = models_of(**{'discriminator.leaky_slope': 0.3, 'discriminator.norm_epsilon': 1e-3})
+    assert model.discriminator.leaky_slope == 0.3
+    assert model.discriminator.norm().epsilon == 1e-3 != model.generator.norm().epsilon

@@ -12,7 +12,7 @@ from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.models import create_models
 from pix2pix_jax.optimizers import Optimizers
 from pix2pix_jax.train_state import create_state, training_key
-from pix2pix_jax.train_step import train_step
+from pix2pix_jax.train_step import discriminator_gradients, generate, train_step
 
 METRICS = {'d_loss', 'd_real', 'd_fake', 'g_loss', 'g_gan', 'g_l1', 'g_l2'}
 RATE = 0.1
@@ -67,6 +67,9 @@ def plain_step(state, batch, config):
         if config.loss.gan == 'vanilla':
             real = -jnp.log(jax.nn.sigmoid(on_real)).mean()
             fake = -jnp.log(1 - jax.nn.sigmoid(on_fake)).mean()
+        elif config.loss.gan == 'hinge':
+            real = jnp.maximum(0, 1 - on_real).mean()
+            fake = jnp.maximum(0, 1 + on_fake).mean()
         else:
             real, fake = ((on_real - 1) ** 2).mean(), (on_fake**2).mean()
         return real, fake, stats['batch_stats']
@@ -84,10 +87,11 @@ def plain_step(state, batch, config):
         fake, _ = translate(params)
         l1, l2 = jnp.abs(y - fake).mean(), ((y - fake) ** 2).mean()
         logits, _ = judge(critic, critic_stats, fake)
-        if config.loss.gan == 'vanilla':
-            gan = -jnp.log(jax.nn.sigmoid(logits)).mean()
-        else:
-            gan = ((logits - 1) ** 2).mean()
+        gan = {
+            'vanilla': -jnp.log(jax.nn.sigmoid(logits)).mean(),
+            'lsgan': ((logits - 1) ** 2).mean(),
+            'hinge': -logits.mean(),
+        }[config.loss.gan]
         return gan, l1, l2
 
     def g_loss(params):
@@ -140,6 +144,8 @@ def difference(a, b):
     {'update': 'simultaneous', 'loss.l2_weight': 5.0},
     {'loss.gan': 'lsgan', 'loss.d_weight': 1.0, 'loss.gan_weight': 3.0, 'loss.l1_weight': 7.0},
     {'discriminator.conditional': False, 'generator.norm': 'none', 'discriminator.norm': 'none'},
+    {'loss.gan': 'hinge', 'generator.name': 'encoder_decoder', 'generator.upsample': 'resize'},
+    {'remat': True, 'generator.norm': 'instance'},
 ], ids=lambda fields: next(iter(fields.values()), 'paper'))  # fmt: skip
 def test_a_step_is_the_plain_one(fields):
     config = config_of(**{'loss.l1_weight': 2.0} | fields)
@@ -264,3 +270,84 @@ def test_bfloat16_keeps_losses_and_weights_in_float32():
     assert all(v.dtype == jnp.float32 for v in floats)
     for name in METRICS:
         np.testing.assert_allclose(metrics[name], expected[name], rtol=0.05, atol=0.01)
+
+
+def test_wgan_gp_adds_the_penalty_to_the_discriminators_loss():
+    fields = {'loss.gan': 'wgan-gp', 'discriminator.norm': 'instance', 'loss.d_weight': 0.7}
+    config = config_of(**fields, **{'loss.gp_weight': 3.0})
+    state, batch, key = state_of(config), batch_of(), training_key(config)
+    new, metrics = jitted(config)(state, batch, key)
+    expected = 0.7 * (metrics['d_real'] + metrics['d_fake'] + 3 * metrics['d_gp'])
+    np.testing.assert_allclose(metrics['d_loss'], expected, rtol=1e-5)
+    # Its gradient counts: by finite differences of the penalty alone, along D's update.
+    alone = config_of(**fields, **{'loss.gp_weight': 1e4})
+    new, _ = jitted(alone)(state, batch, key)
+    direction = jax.tree.map(
+        lambda a, b: (b - a) / RATE, state.discriminator.params, new.discriminator.params
+    )
+
+    @jax.jit
+    def penalty_at(size):
+        params = jax.tree.map(lambda p, v: p + size * v, state.discriminator.params, direction)
+        d = state.discriminator.replace(params=params)
+        fake, _ = generate(
+            state.generator,
+            state.generator.params,
+            batch['input'],
+            jax.random.fold_in(key, 0),
+            config,
+        )
+        step_key = jax.random.fold_in(key, 0)
+        return discriminator_gradients(d, batch, fake, step_key, config)[1][1]['d_gp']
+
+    squared = sum(float((v**2).sum()) for v in jax.tree.leaves(direction))
+    size = 1e-2 / squared**0.5
+    slope = (penalty_at(size) - penalty_at(-size)) / (2 * size)
+    np.testing.assert_allclose(slope, -squared / (0.7 * 1e4), rtol=0.05)
+
+
+def test_every_step_of_d_has_its_own_part_of_the_batch_and_g_the_last():
+    """Two D steps on parts a, b are a D step on a, then a whole step on b."""
+    two, one = (config_of(**{'optimizer.d_steps': n}) for n in (2, 1))
+    state, parts = state_of(two), [batch_of(seed=seed) for seed in (0, 1)]
+    batch = {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
+    new, metrics = jitted(two)(state, batch, training_key(two))
+    after_a, _ = jitted(one)(state, parts[0], training_key(one))
+    # G as it was, with no statistics of part a; there is no dropout, so keys do not matter.
+    between = state.replace(discriminator=after_a.discriminator)
+    expected, expected_metrics = jitted(one)(between, parts[1], training_key(one))
+    assert_close(as_plain(new, metrics), as_plain(expected, expected_metrics))
+    assert int(new.discriminator.step) == 2 and int(new.step) == 1
+
+
+def test_the_average_follows_the_weights():
+    config = config_of(ema_decay=0.75)
+    state = state_of(config)
+    new, _ = jitted(config)(state, batch_of(), training_key(config))
+    expected = jax.tree.map(
+        lambda old, p: 0.75 * old + 0.25 * p, state.generator.params, new.generator.params
+    )
+    assert_close(new.ema, expected, 1e-6)
+    assert difference(new.ema, state.ema) > 1e-3
+    plain, _ = jitted(config_of())(state_of(config_of()), batch_of(), training_key(config))
+    assert plain.ema is None
+    assert_close(new.generator.params, plain.generator.params)  # training does not see it
+
+
+def test_remat_keeps_less_for_the_backward_pass():
+    fields = {'image_size': (64, 64), 'generator.depth': 4, 'generator.width': 16}
+    sizes = []
+    for remat in (False, True):
+        config = config_of(**fields, remat=remat)
+        g = jax.eval_shape(lambda config=config: state_of(config)).generator
+        x = jax.ShapeDtypeStruct((2, 64, 64, 3), np.float32)
+
+        def kept(g, x, config=config):
+            def fake(params):
+                return generate(g, params, x, jax.random.key(0), config)[0]
+
+            return jax.vjp(fake, g.params)[1]
+
+        leaves = jax.tree.leaves(jax.eval_shape(kept, g, x))
+        sizes.append(sum(np.prod(leaf.shape) for leaf in leaves))
+    assert sizes[1] < 0.8 * sizes[0]

@@ -13,6 +13,7 @@ from pix2pix_jax.errors import UserError
 from pix2pix_jax.models import create_models
 from pix2pix_jax.models.layers import BatchNorm, Conv, ConvTranspose, NoNorm
 from pix2pix_jax.models.unet import UNet, default_depth
+from pix2pix_jax.presets import KERAS
 
 
 def initial(model, x, seed=0):
@@ -271,3 +272,111 @@ def test_form_of_the_convolutions_by_platform():
         generator, discriminator = create_models(config, platform)
         for factory in (generator.conv, generator.upsample, discriminator.conv):
             assert factory(1).conv_form == form
+
+
+def test_the_encoder_decoder_has_no_skips():
+    """Table 2: every path goes through the bottleneck; kernels take what was decoded alone."""
+    model = model_of(**{'image_size': (16, 16), 'generator.name': 'encoder_decoder'})
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), images(1, 16, 16), False))
+    decoder = [shapes['params'][f'up{i}']['kernel'].shape[3] for i in range(4)]
+    assert decoder == [64, 128, 256, 512]
+    model = UNet(depth=3, width=2, skips=False, norm=NoNorm, use_bias=True, dropout=0.0)
+    variables = initial(model, images(1))
+    variables['params']['up2']['kernel'][:] = 0
+    outputs = [run(model, variables, images(1, seed=seed), train=False) for seed in (0, 1)]
+    np.testing.assert_array_equal(*outputs)
+
+
+def keras_unet(params, x, depth):
+    """The Keras U-Net written out, with XLA's own convolutions: [skip, up], leaky skips."""
+    numbers = ('NHWC', 'HWIO', 'NHWC')
+
+    def down(x, name):
+        return jax.lax.conv_general_dilated(
+            x, params[name]['kernel'], (2, 2), 'SAME', dimension_numbers=numbers
+        )
+
+    def up(x, name):
+        kernel = params[name]['kernel'][::-1, ::-1].swapaxes(2, 3)
+        return jax.lax.conv_general_dilated(
+            x, kernel, (1, 1), [(2, 2), (2, 2)], lhs_dilation=(2, 2), dimension_numbers=numbers
+        )
+
+    def norm(x, name):
+        mean, var = x.mean((0, 1, 2), keepdims=True), x.var((0, 1, 2), keepdims=True)
+        scale, bias = (params[name][k].reshape(1, 1, 1, -1) for k in ('scale', 'bias'))
+        return (x - mean) / jnp.sqrt(var + 1e-3) * scale + bias
+
+    skips = []
+    for i in range(depth):
+        x = down(x, f'down{i}')
+        x = norm(x, f'down{i}_norm') if i > 0 else x
+        x = jnp.where(x > 0, x, 0.3 * x)
+        skips.append(x)
+    skips.pop()
+    for i in reversed(range(1, depth)):
+        x = jnp.maximum(norm(up(x, f'up{i}'), f'up{i}_norm'), 0)
+        x = jnp.concatenate([skips.pop(), x], axis=-1)
+    return jnp.tanh(up(x, 'up0') + params['up0']['bias'].reshape(1, 1, 1, -1))
+
+
+def test_the_keras_unet_has_its_order_of_layers():
+    fields = KERAS | {'image_size': (16, 16), 'generator.depth': 3, 'generator.width': 2}
+    model = model_of(**fields, **{'generator.dropout': 0.0})
+    x = images(2, 16, 16)
+    variables = initial(model, x)
+    expected = jax.jit(lambda p, x: keras_unet(p, x, 3))(variables['params'], x)
+    np.testing.assert_allclose(run(model, variables, x, train=True), expected, atol=1e-5)
+    # And the paper's is another one, with the same weights.
+    other = UNet(depth=3, width=2, dropout=0.0, bottleneck_norm=True)
+    assert np.abs(run(other, variables, x, train=True) - expected).max() > 1e-2
+
+
+def test_dropout_may_start_at_a_later_block():
+    model = UNet(depth=6, width=4, dropout=0.5, dropout_from=1)
+    x = images(2, 64, 64)
+    found = intermediates(model, initial(model, x), x, train=True)
+    sides = [v.shape[1] for k, v in sorted(found.items()) if k.startswith('Dropout')]
+    assert sides == [4, 8, 16]
+
+
+def test_mixed_statistics_are_running_in_the_encoder_and_the_images_in_the_decoder():
+    model = UNet(depth=3, width=2, dropout=0.0)
+    x = images(2)
+    variables = initial(model, x)
+    found = {
+        statistics: intermediates(model, variables, x, train=False, norm_statistics=statistics)
+        for statistics in ('mixed', 'running')
+    }
+    for name in ('down0', 'down1_norm', 'down2', 'up2'):
+        np.testing.assert_allclose(found['mixed'][name], found['running'][name], atol=1e-6)
+    up = np.asarray(found['mixed']['up2'])
+    bn = variables['params']['up2_norm']
+    mean, var = up.mean((1, 2), keepdims=True), up.var((1, 2), keepdims=True)
+    expected = (up - mean) / np.sqrt(var + 1e-5) * bn['scale'] + bn['bias']
+    np.testing.assert_allclose(found['mixed']['up2_norm'], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize('name', ['unet', 'encoder_decoder'])
+def test_resize_upsampling_has_3x3_kernels_and_any_channels(name):
+    fields = {'generator.name': name, 'generator.upsample': 'resize', 'generator.width': 2}
+    fields |= {'generator.input_channels': 7, 'generator.output_channels': 2}
+    model = model_of(image_size=(16, 8), **fields)
+    x = np.random.default_rng(0).normal(size=(1, 16, 8, 7)).astype(np.float32)
+    variables = initial(model, x)
+    kernels = {k: v['kernel'].shape[:2] for k, v in variables['params'].items() if 'kernel' in v}
+    assert all(shape == ((3, 3) if k.startswith('up') else (4, 4)) for k, shape in kernels.items())
+    assert run(model, variables, x, train=True).shape == (1, 16, 8, 2)
+
+
+@pytest.mark.parametrize('norm, bias, biased', [
+    ('batch', 'auto', {'up0'}), ('batch', 'all', 'every'), ('none', 'auto', 'every'),
+    ('instance', 'auto', 'every'),
+])  # fmt: skip
+def test_biases_are_where_no_batch_norm_undoes_them(norm, bias, biased):
+    fields = {'generator.norm': norm, 'generator.bias': bias, 'image_size': (8, 8)}
+    model = model_of(**fields)
+    params = jax.eval_shape(lambda: model.init(jax.random.key(0), images(), False))['params']
+    convs = {k: v for k, v in params.items() if 'kernel' in v}
+    found = {k for k, v in convs.items() if 'bias' in v}
+    assert found == (set(convs) if biased == 'every' else biased)

@@ -1,0 +1,114 @@
+"""Writes docs/configs.md: a table of every config, from the config files themselves.
+
+python scripts/list_configs.py
+
+Parameter counts and logits are those of the networks' shapes; nothing is trained.
+"""
+
+import functools
+import pathlib
+
+import flax
+import jax
+import jax.numpy as jnp
+from clu import parameter_overview
+
+from pix2pix_jax.config import Config, validate
+from pix2pix_jax.main import load_config
+from pix2pix_jax.models import create_models
+from pix2pix_jax.models.patchgan import receptive_field
+from pix2pix_jax.optimizers import create_optimizers
+from pix2pix_jax.train_state import GanState, create_state
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+# Training pairs of the published data sets (the paper, section 6.2); of openmoji as built in.
+PAIRS = {
+    'facades': 400,
+    'maps': 1_096,
+    'cityscapes': 2_975,
+    'edges2shoes': 49_825,
+    'edges2handbags': 138_567,
+    'night2day': 17_823,
+}
+HEADER = """# The configs
+
+Made by `python scripts/list_configs.py` from the files in `configs/`. Parameters are those that are
+trained; where a network has moving statistics, the total with them is beside. Logits and the
+receptive field of one are in pixels, the update order is D and G one after the other (alternating)
+or both from the parameters before the step (simultaneous). Steps are those of a whole run on
+the published training split; "data" means that they follow from the user's data.
+
+| config | size, batch | generator | G parameters | D parameters | receptive field | logits | \
+update | D's weight | steps |
+|---|---|---|---|---|---|---|---|---|---|
+"""
+FOUND_SIZE = (256, 256)  # stands for a size that is found in the data
+
+
+def main() -> None:
+    """Writes the table."""
+    (ROOT / 'docs' / 'configs.md').write_text(table())
+
+
+def table() -> str:
+    """Returns the page."""
+    paths = sorted((ROOT / 'configs').glob('*.py')) + sorted((ROOT / 'configs').glob('*/*.py'))
+    return HEADER + ''.join(row(path) for path in paths)
+
+
+def row(path: pathlib.Path) -> str:
+    """Returns the row of one config file."""
+    config = validate(load_config(path, ''))
+    size = 'data' if config.image_size == (0, 0) else '{}x{}'.format(*config.image_size)
+    if config.image_size == (0, 0):
+        config.image_size = FOUND_SIZE
+    state = shapes(config)
+    logits = _logits(config, state)
+    cells = [
+        f'`{path.relative_to(ROOT / "configs")}`',
+        f'{size}, {config.batch_size}',
+        config.generator.name,
+        _count(state.generator),
+        _count(state.discriminator),
+        str(receptive_field(config.discriminator.layers)),
+        '{}x{}'.format(*logits),
+        config.update,
+        f'{config.loss.d_weight:g}',
+        _steps(config),
+    ]
+    return f'| {" | ".join(cells)} |\n'
+
+
+def shapes(config: Config) -> GanState:
+    """Returns the shapes of the initial state."""
+    models = create_models(config, 'cpu')
+    optimizers = create_optimizers(config.optimizer, total_steps=1, num_devices=1)
+    return jax.eval_shape(functools.partial(create_state, config, models, optimizers))
+
+
+def _count(network) -> str:
+    trained = parameter_overview.count_parameters(network.params)
+    total = trained + sum(leaf.size for leaf in jax.tree.leaves(network.batch_stats))
+    return f'{trained:,}' + (f' ({total:,})' if total > trained else '')
+
+
+def _logits(config: Config, state: GanState) -> tuple[int, int]:
+    g = config.generator
+    channels = g.output_channels + g.input_channels * config.discriminator.conditional
+    x = jax.ShapeDtypeStruct((1, *config.image_size, channels), jnp.float32)
+    d = state.discriminator
+    logits, _ = jax.eval_shape(
+        functools.partial(d.apply_fn, mutable=flax.core.DenyList('params')), d.variables, x
+    )
+    return logits.shape[1:3]
+
+
+def _steps(config: Config) -> str:
+    pairs = PAIRS.get(config.dataset.name)
+    if config.num_steps:
+        return f'{config.num_steps:,}'
+    return f'{pairs * config.num_epochs // config.batch_size:,}' if pairs else 'data'
+
+
+if __name__ == '__main__':
+    main()

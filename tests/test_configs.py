@@ -1,0 +1,257 @@
+"""The files in configs/: each loads, is listed, does what its source says, and trains."""
+
+import ast
+import functools
+import importlib.util
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from runs import make_pairs, metrics
+
+from pix2pix_jax import config as config_lib
+from pix2pix_jax.config import default_config, flatten, validate
+from pix2pix_jax.errors import UserError
+from pix2pix_jax.models import create_models
+from pix2pix_jax.optimizers import create_optimizers
+from pix2pix_jax.presets import KERAS
+from pix2pix_jax.train import count_steps, train_and_evaluate
+from pix2pix_jax.train_state import create_state
+
+ROOT = pathlib.Path(config_lib.__file__).parents[1]
+CONFIGS = {
+    str(path.relative_to(ROOT / 'configs').with_suffix('')): path
+    for path in sorted((ROOT / 'configs').rglob('*.py'))
+}
+
+
+def load_module(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def load(name, arg=''):
+    return validate(load_module(CONFIGS[name]).get_config(arg))
+
+
+def shapes(config):
+    models = create_models(config, 'cpu')
+    optimizers = create_optimizers(config.optimizer, 1, 1)
+    return jax.eval_shape(functools.partial(create_state, config, models, optimizers))
+
+
+def count(tree):
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+# ---------------------------------------------------------------- every config
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_every_file_loads_with_and_without_tiny(name):
+    module = load_module(CONFIGS[name])
+    assert module.__doc__ and f'--config=configs/{name}.py' in module.__doc__ or name == 'default'
+    config = validate(module.get_config())
+    tiny = validate(module.get_config('tiny'))
+    assert max(tiny.image_size) <= 96 and 0 < tiny.num_steps <= 10 and tiny.batch_size <= 4
+    assert tiny.generator.width <= 8 and tiny.discriminator.width <= 8
+    assert tiny.dataset == config.dataset and tiny.loss == config.loss
+    with pytest.raises(UserError, match='nonsense'):
+        module.get_config('nonsense')
+    # One experiment a file: imports are the package's alone.
+    for node in ast.walk(ast.parse(CONFIGS[name].read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.module.startswith('pix2pix_jax')
+        assert not isinstance(node, ast.Import)
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_every_arg_goes_with_every_config_alone_and_combined(name):
+    plain = load(name)
+    for arg, changed in {
+        'loss=l1': {'loss.gan': 'none'},
+        'loss=cgan': {'loss.l1_weight': 0.0, 'discriminator.conditional': True},
+        'generator=resnet': {'generator.name': 'resnet'},
+        'generator=encoder_decoder': {'generator.name': 'encoder_decoder'},
+        'discriminator=16': {'discriminator.layers': 1},
+        'seed=5': {'seed': 5},
+        'direction=AtoB': {'dataset.direction': 'AtoB'},
+        'loss=gan,generator=resnet,discriminator=286,seed=5,direction=BtoA': {
+            'loss.l1_weight': 0.0, 'discriminator.conditional': False, 'generator.name': 'resnet',
+            'discriminator.layers': 5, 'seed': 5, 'dataset.direction': 'BtoA',
+        },
+    }.items():  # fmt: skip
+        config = load(name, arg)
+        if name == 'test':  # tiny in itself: as large as its discriminator needs
+            changed = changed | {'image_size': config.image_size}
+        assert flatten(config) == flatten(plain) | changed
+        small = load(name, f'tiny,{arg}')
+        assert (shapes(small).discriminator is None) == (arg == 'loss=l1')
+
+
+def test_default_py_is_the_default():
+    assert load('default') == default_config()
+
+
+def test_the_table_is_up_to_date():
+    script = load_module(ROOT / 'scripts' / 'list_configs.py')
+    assert (ROOT / 'docs' / 'configs.md').read_text() == script.table()
+
+
+@pytest.fixture(scope='module')
+def pairs(tmp_path_factory):
+    return make_pairs(tmp_path_factory.mktemp('pairs'), {'train': 5}, size=64)
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_every_config_trains_with_tiny(name, pairs, tmp_path):
+    config = load(name, 'tiny')
+    config.dataset.path = str(pairs)
+    config.dataset.val_fraction = config.sample_every = config.eval_every = 0
+    config.num_steps = 2
+    state = train_and_evaluate(config, tmp_path / 'run')
+    assert int(state.step) == 2
+    rows = metrics(tmp_path / 'run')
+    assert [row['step'] for row in rows] == [1, 2]
+    assert all(np.isfinite(list(row.values())).all() for row in rows)
+
+
+# ---------------------------------------------------------------- the paper's tasks
+
+TASKS = {  # direction, batch, pairs, steps, jitter and mirroring (the paper, section 6.2)
+    'facades': ('BtoA', 1, 400, 80_000, True),
+    'maps': ('AtoB', 1, 1_096, 219_200, True),
+    'cityscapes': ('BtoA', 1, 2_975, 595_000, True),
+    'edges2shoes': ('AtoB', 4, 49_825, 186_843, False),
+    'edges2handbags': ('AtoB', 4, 138_567, 519_626, False),
+    'day2night': ('AtoB', 4, 17_823, 75_747, True),
+}
+
+
+@pytest.mark.parametrize('name', TASKS)
+def test_a_task_has_the_papers_setting_and_nothing_else(name):
+    direction, batch, pairs, steps, augmented = TASKS[name]
+    config = load(name)
+    assert count_steps(config, pairs) == steps
+    expected = {
+        'dataset.name': 'night2day' if name == 'day2night' else name,
+        'dataset.direction': direction,
+        'batch_size': batch,
+        'num_epochs': config.num_epochs,
+        'dataset.jitter': 286 / 256 if augmented else 1.0,
+        'dataset.mirror': augmented,
+    }
+    assert flatten(config) == flatten(default_config()) | expected
+
+
+# ---------------------------------------------------------------- published implementations
+
+# Of each: parameters that are trained and all (with moving statistics) of G and of D, side of the
+# logits, pairs of its data set, steps, and the fields in which it differs from the paper.
+KERAS_G, PADDED_D = (54_414_979, 54_425_859), (2_768_641, 2_770_433)
+PORT_G, PORT_D = (54_413_955, None), (2_768_705, None)
+FACADES = {'dataset.name': 'facades', 'dataset.direction': 'BtoA'}
+SHOES = {'dataset.name': 'edges2shoes', 'dataset.resize': 'nearest', 'batch_size': 256}
+REFERENCES = {
+    # Torch's convolutions all have a bias: 5,504 more in G, 896 more in D.
+    'torch_original': ((54_419_459, None), (2_769_601, None), 30, 400, 80_000, FACADES | {
+        'update': 'simultaneous', 'loss.d_weight': 1.0, 'generator.bias': 'all',
+        'discriminator.bias': 'all'}),
+    'pytorch_reference': (PORT_G, PORT_D, 30, 400, 80_000, FACADES | {
+        'generator.dropout_from': 1, 'optimizer.schedule': 'linear'}),
+    'keras_eager': (KERAS_G, PADDED_D, 30, 400, 80_000, FACADES | KERAS | {
+        'loss.d_weight': 1.0, 'init.scale': 0.2,
+        'init.overrides': 'up[1-7]=0.05,conv3=0.05,logits=0.05'}),
+    'tensorflow_tutorial': (KERAS_G, PADDED_D, 30, 400, 12_000, FACADES | KERAS | {
+        'loss.d_weight': 1.0, 'num_epochs': 30, 'dataset.resize': 'nearest'}),
+    'tensorflow_tutorial_halved': (KERAS_G, PADDED_D, 30, 400, 80_000, FACADES | KERAS | {
+        'dataset.resize': 'nearest'}),
+    'multi_gpu_pytorch': (PORT_G, PORT_D, 30, 49_825, 38_925, SHOES | {'generator.dropout': 0.0}),
+    'multi_gpu_tensorflow': (KERAS_G, PADDED_D, 30, 49_825, 38_925, SHOES | KERAS | {
+        'optimizer.scale_with_devices': True}),
+    'keras_patch16': ((54_419_459, 54_429_315), (6_965_441, 6_968_257), 16, 400, 40_000, {
+        'dataset.name': 'facades', 'dataset.jitter': 1.0, 'dataset.mirror': False,
+        'dataset.val_fraction': 0.1, 'num_epochs': 100, 'discriminator.layers': 4,
+        'discriminator.padding': 'same', 'discriminator.bias': 'all', 'generator.bias': 'all',
+        'generator.norm_epsilon': 1e-3, 'discriminator.norm_epsilon': 1e-3,
+        'generator.norm_momentum': 0.99, 'discriminator.norm_momentum': 0.99,
+        'init.norm_scale': 0.0, 'optimizer.eps': 1e-7, 'test.norm': 'mixed'}),
+}  # fmt: skip
+# When it samples, evaluates and saves is its own affair.
+HABITS = {'sample_every', 'eval_every', 'checkpoint.every_steps', 'checkpoint.keep'}
+
+
+def test_there_are_eight_of_them():
+    assert {f'reference/{name}' for name in REFERENCES} == {
+        name for name in CONFIGS if name.startswith('reference/')
+    }
+    assert len(REFERENCES) == 8
+
+
+@pytest.mark.parametrize('name', REFERENCES)
+def test_a_reference_is_what_was_published(name):
+    generator, discriminator, side, pairs, steps, fields = REFERENCES[name]
+    config = load(f'reference/{name}')
+    state = shapes(config)
+    for network, (trained, total) in (
+        (state.generator, generator),
+        (state.discriminator, discriminator),
+    ):
+        assert count(network.params) == trained
+        if total:
+            assert count(network.params) + count(network.batch_stats) == total
+    d = state.discriminator
+    logits, _ = jax.eval_shape(
+        functools.partial(d.apply_fn, mutable=['batch_stats']),
+        d.variables,
+        jax.ShapeDtypeStruct((1, 256, 256, 6), jnp.float32),
+    )
+    assert logits.shape == (1, side, side, 1)
+    assert count_steps(config, pairs) == steps
+    actual = flatten(config)
+    expected = flatten(default_config()) | fields
+    assert {f for f in actual if actual[f] != expected[f]} <= HABITS
+
+
+def test_the_keras_generator_has_a_norm_on_its_bottleneck_alone_of_all():
+    for name in REFERENCES:
+        norms = shapes(load(f'reference/{name}')).generator.params
+        assert ('down7_norm' in norms) == (REFERENCES[name][0] == KERAS_G)
+        assert 'down0_norm' not in norms
+
+
+def test_the_rates_of_a_reference():
+    config = load('reference/pytorch_reference')
+    schedule = create_optimizers(config.optimizer, 80_000, 1).schedule
+    rates = [float(schedule(step)) for step in (0, 40_000, 60_000, 80_000)]
+    np.testing.assert_allclose(rates, [2e-4, 2e-4, 1e-4, 0], atol=1e-9)
+    config = load('reference/multi_gpu_tensorflow')
+    schedule = create_optimizers(config.optimizer, 38_925, 4).schedule
+    np.testing.assert_allclose([schedule(0), schedule(38_924)], 8e-4, rtol=1e-6)
+    for name in set(REFERENCES) - {'pytorch_reference', 'multi_gpu_tensorflow'}:
+        schedule = create_optimizers(load(f'reference/{name}').optimizer, 10, 4).schedule
+        np.testing.assert_allclose([schedule(0), schedule(9)], 2e-4, rtol=1e-6)
+
+
+def test_the_write_up_also_has_maps_to_aerial_photos():
+    config = load('reference/tensorflow_tutorial_halved', 'maps')
+    assert (config.dataset.name, config.dataset.direction) == ('maps', 'BtoA')
+    assert count_steps(config, 1_096) == 219_200
+
+
+def test_the_eager_ports_kernels_start_at_two_scales():
+    config = load('reference/keras_eager', 'tiny')
+    config.image_size = (256, 256)  # all eight levels
+    state = create_state(
+        config, create_models(config, 'cpu'), create_optimizers(config.optimizer, 1, 1)
+    )
+    params = state.generator.params | state.discriminator.params
+    kernels = {name: leaf['kernel'] for name, leaf in params.items() if 'kernel' in leaf}
+    small = {f'up{i}' for i in range(1, 8)} | {'conv3', 'logits'}
+    assert len(kernels) == 16 + 5 and small < set(kernels)
+    for name, kernel in kernels.items():
+        np.testing.assert_allclose(kernel.std(), 0.05 if name in small else 0.2, rtol=0.2)

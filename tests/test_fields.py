@@ -1,0 +1,296 @@
+"""Every field of the config does something: another value changes what can be observed of it.
+
+What is observed is, for most fields, the program: the initial state, a training step and a
+translation as jaxprs, in which every constant shows. Others show in the data, or in what a run
+leaves in its folder.
+"""
+
+import copy
+import functools
+import itertools
+import os
+import re
+
+import jax
+import numpy as np
+import pytest
+from runs import make_pairs, metrics
+
+from pix2pix_jax import parallel, runtime, train
+from pix2pix_jax.config import Config, default_config, flatten, validate
+from pix2pix_jax.data import pipeline, sources
+from pix2pix_jax.errors import UserError
+from pix2pix_jax.inference import Translator
+from pix2pix_jax.models import create_models
+from pix2pix_jax.optimizers import create_optimizers
+from pix2pix_jax.train import count_steps, train_and_evaluate
+from pix2pix_jax.train_state import create_state, training_key
+from pix2pix_jax.train_step import train_step
+
+DEVICES = 2
+
+
+def base(folder) -> Config:
+    config = default_config()
+    config.update_from_flattened_dict({
+        'image_size': (32, 32), 'num_steps': 4, 'batch_size': 2, 'generator.width': 2,
+        'discriminator.width': 2, 'generator.blocks': 1, 'dataset.path': str(folder / 'pairs'),
+        'log_every': 1, 'eval_every': 2, 'sample_every': 2, 'checkpoint.every_steps': 2,
+    })  # fmt: skip
+    return config
+
+
+# ---------------------------------------------------------------- what is observed
+
+
+def program(config, folder):
+    """The state, a step with its axis of devices, and a translation, as text."""
+    models = create_models(config, 'gpu', parallel.AXIS if config.sync_batch_norm else None)
+    optimizers = create_optimizers(config.optimizer, 4, DEVICES)
+    create = functools.partial(create_state, config, models, optimizers)
+    state = jax.eval_shape(create)
+    pairs = config.batch_size * config.optimizer.d_steps
+    g = config.generator
+    batch = {
+        key: jax.ShapeDtypeStruct((pairs, *config.image_size, channels), np.float32)
+        for key, channels in (('input', g.input_channels), ('target', g.output_channels))
+    }
+    step = functools.partial(train_step, config=config, axis_name=parallel.AXIS)
+    translator = Translator(config, state.generator_variables())
+    key = training_key(config)
+    programs = (
+        jax.make_jaxpr(create)(),
+        jax.make_jaxpr(step, axis_env=[(parallel.AXIS, DEVICES)])(state, batch, key),
+        jax.make_jaxpr(translator._apply)(state.generator_variables(), batch['input'], key),
+    )
+    return re.sub(r'0x[0-9a-f]+', '', '\n'.join(map(str, programs)))
+
+
+def training_data(config, folder):
+    """The splits, and the bytes of the first batches and of a test image."""
+    splits = sources.open_splits(config)
+    batches = itertools.islice(pipeline.train_batches(splits['train'], config), 4)
+    example = pipeline.example(splits['train'], 0, config)
+    return (
+        {name: source.names for name, source in splits.items()},
+        [(key, v.shape, v.tobytes()) for pair in (*batches, example) for key, v in pair.items()],
+    )
+
+
+def length(config, folder):
+    return count_steps(config, 100)
+
+
+def initial_weights(config, folder):
+    models = create_models(config, 'gpu')
+    state = create_state(config, models, create_optimizers(config.optimizer, 4, 1))
+    return [leaf.tobytes() for leaf in map(np.asarray, jax.tree.leaves(state))]
+
+
+def noise(config, folder):
+    """A translation with dropout."""
+    models = create_models(config, 'gpu')
+    state = create_state(config, models, create_optimizers(config.optimizer, 4, 1))
+    return Translator(config, state.generator_variables())(np.ones((1, 32, 32, 3))).tobytes()
+
+
+def devices(config, folder):
+    return len(parallel.choose_devices(config.num_devices, config.batch_size))
+
+
+def in_memory(config, folder):
+    split = sources.open_splits(config)['train']
+    return bool(sources.decode_all(split, config).decoded)
+
+
+def processes(config, folder):
+    """Who augments: the process of the first batch's draws."""
+    pids, augment = folder / 'pids', pipeline._augment
+
+    def recorded(*args, **kwargs):
+        with pids.open('a') as file:
+            file.write(f'{os.getpid()}\n')
+        return augment(*args, **kwargs)
+
+    pids.unlink(missing_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, '_augment', recorded)
+        next(pipeline.train_batches(sources.open_splits(config)['train'], config))
+    return set(map(int, pids.read_text().split())) == {os.getpid()}
+
+
+def run_folder(config, folder):
+    """What a run leaves: the steps in the metrics, the sheets, the checkpoints, a profile."""
+    workdir = folder / 'run'
+    number = len(list(folder.glob('run*')))
+    workdir = folder / f'run{number}'
+    train_and_evaluate(config, workdir)
+    return (
+        [sorted(row) + [row['step']] for row in metrics(workdir)],
+        sorted(path.name for path in (workdir / 'samples').glob('*')),
+        sorted(path.name for path in (workdir / 'checkpoints' / 'last').iterdir()),
+        (workdir / 'profile').exists(),
+    )
+
+
+def start(config, folder):
+    """The weights with which the first step begins: a run that learns nothing keeps them."""
+    config = copy.deepcopy(config)
+    config.update_from_flattened_dict({'optimizer.learning_rate': 0.0, 'num_steps': 1})
+    config.update_from_flattened_dict({'eval_every': 0, 'sample_every': 0})
+    state = train_and_evaluate(config, folder / f'start{len(list(folder.glob("start*")))}')
+    return [leaf.tobytes() for leaf in map(np.asarray, jax.tree.leaves(state.generator.params))]
+
+
+def looks_for_nans(config, folder):
+    """Whether jax looks at every result of the steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, 'run_steps', lambda *args: jax.config.jax_debug_nans)
+        return train_and_evaluate(config, folder / f'nan{len(list(folder.glob("nan*")))}')
+
+
+def kernels(config, folder):
+    """XLA's flags, as the command sets them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('XLA_FLAGS', '--some')
+        if config.deterministic:
+            runtime.use_deterministic_kernels()
+        return os.environ['XLA_FLAGS']
+
+
+# ---------------------------------------------------------------- fields
+
+LINEAR = {'optimizer.schedule': 'linear'}
+WGAN = {'loss.gan': 'wgan-gp', 'discriminator.norm': 'instance'}
+RESNET = {'generator.name': 'resnet'}
+# Of each field: another value, where it can be seen, and what else must hold there.
+FIELDS = {
+    'seed': (1, initial_weights),
+    'image_size': ((64, 32), program),
+    'batch_size': (4, length, {'num_steps': 0}),
+    'num_steps': (3, length),
+    'num_epochs': (7, length, {'num_steps': 0}),
+    'dtype': ('bfloat16', program),
+    'update': ('simultaneous', program),
+    'sync_batch_norm': (True, program),
+    'ema_decay': (0.5, program),
+    'init_from': ('trained', start),
+    'remat': (True, program),
+    'num_devices': (2, devices),
+    'deterministic': (True, kernels),
+    'debug_nans': (True, looks_for_nans),
+    'profile_steps': (1, run_folder),
+    'log_every': (2, run_folder),
+    'eval_every': (0, run_folder),
+    'sample_every': (0, run_folder),
+    'dataset.name': ('facades', training_data, {'dataset.path': ''}),
+    'dataset.path': ('other', training_data),
+    'dataset.layout': ('two_folders', training_data),
+    'dataset.direction': ('BtoA', training_data),
+    'dataset.jitter': (1.5, training_data),
+    'dataset.resize': ('nearest', training_data),
+    'dataset.mirror': (False, training_data),
+    'dataset.val_fraction': (0.5, training_data, {'dataset.path': 'other'}),
+    'dataset.cache': ('off', in_memory),
+    'dataset.workers': (1, processes),
+    'generator.name': ('encoder_decoder', program),
+    'generator.width': (3, program),
+    'generator.depth': (2, program),
+    'generator.blocks': (2, program, RESNET),
+    'generator.norm': ('instance', program),
+    'generator.norm_epsilon': (1e-3, program),
+    'generator.norm_momentum': (0.99, program),
+    'generator.bottleneck_norm': (True, program),
+    'generator.upsample': ('resize', program),
+    'generator.dropout': (0.25, program),
+    'generator.dropout_from': (1, program),
+    'generator.leaky_slope': (0.3, program),
+    'generator.skip_relu': (False, program),
+    'generator.bias': ('all', program),
+    'generator.input_channels': (5, program),
+    'generator.output_channels': (2, program),
+    'discriminator.layers': (2, program),
+    'discriminator.width': (3, program),
+    'discriminator.norm': ('none', program),
+    'discriminator.norm_epsilon': (1e-3, program),
+    'discriminator.norm_momentum': (0.99, program),
+    'discriminator.padding': ('same', program),
+    'discriminator.leaky_slope': (0.3, program),
+    'discriminator.bias': ('last', program),
+    'discriminator.conditional': (False, program),
+    'init.name': ('xavier', program),
+    'init.scale': (0.03, program),
+    'init.norm_scale': (0.03, program),
+    'init.overrides': ('up1=0.3', program),
+    'loss.gan': ('hinge', program),
+    'loss.gan_weight': (2.0, program),
+    'loss.l1_weight': (2.0, program),
+    'loss.l2_weight': (2.0, program),
+    'loss.d_weight': (2.0, program),
+    'loss.gp_weight': (2.0, program, WGAN),
+    'optimizer.learning_rate': (0.3, program),
+    'optimizer.d_learning_rate': (0.3, program),
+    'optimizer.d_steps': (2, program),
+    'optimizer.b1': (0.3, program),
+    'optimizer.b2': (0.3, program),
+    'optimizer.eps': (0.3, program),
+    'optimizer.schedule': ('cosine', program),
+    'optimizer.decay_start': (0.0, program, LINEAR),
+    'optimizer.clip_norm': (0.3, program),
+    'optimizer.scale_with_devices': (True, program),
+    'test.norm': ('mixed', program),
+    'test.dropout': (False, program),
+    'test.seed': (1, noise),
+    'checkpoint.every_steps': (1, run_folder, {'checkpoint.keep': 9}),
+    'checkpoint.every_minutes': (1e-6, run_folder, {'checkpoint.keep': 9}),
+    'checkpoint.keep': (2, run_folder),
+}
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """Two sets of pairs, and a run to start from."""
+    folder = tmp_path_factory.mktemp('fields')
+    make_pairs(folder / 'pairs', {'train': 6, 'val': 2}, size=40)
+    make_pairs(folder / 'other', {'test': 1, 'train': 8}, size=40)
+    config = base(folder)
+    config.seed = 5
+    train_and_evaluate(config, folder / 'trained')
+    return folder
+
+
+@pytest.fixture(scope='module')
+def observe(folder):
+    """Returns what an observer sees of the base config with these fields; an error is seen, too."""
+
+    @functools.cache
+    def observe(observer, fields):
+        config = base(folder)
+        config.update_from_flattened_dict(
+            {k: str(folder / v) if v in ('trained', 'other') else v for k, v in fields}
+        )
+        try:
+            return observer(validate(config), folder)
+        except UserError as error:
+            return str(error)
+
+    return observe
+
+
+def test_every_field_is_listed():
+    assert set(FIELDS) == set(flatten(default_config()))
+
+
+@pytest.mark.parametrize('field', FIELDS)
+def test_another_value_of_a_field_shows(field, observe):
+    value, observer, *context = FIELDS[field]
+    context = dict(*context)
+    a, b = (tuple(fields.items()) for fields in (context, context | {field: value}))
+    assert observe(observer, a) != observe(observer, b)
+
+
+@pytest.mark.parametrize('observer', [program, training_data, run_folder, start])
+def test_what_is_observed_is_the_same_for_the_same_config(observer, folder):
+    """Else everything would seem to change it."""
+    first, second = (observer(validate(base(folder)), folder) for _ in range(2))
+    assert first == second

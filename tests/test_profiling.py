@@ -1,0 +1,51 @@
+"""The trace: which steps it covers, and that it is one."""
+
+import gzip
+import json
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from pix2pix_jax import profiling
+from pix2pix_jax.profiling import Profile
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Records when the profiler starts and stops."""
+    calls = []
+    monkeypatch.setattr(jax.profiler, 'start_trace', lambda *a, **k: calls.append('start'))
+    monkeypatch.setattr(jax.profiler, 'stop_trace', lambda: calls.append('stop'))
+    return calls
+
+
+@pytest.mark.parametrize('steps, start, expected', [
+    (2, 0, {3: 'start', 5: 'stop'}), (1, 10, {13: 'start', 14: 'stop'}), (0, 0, {}),
+])  # fmt: skip
+def test_it_covers_these_steps(tmp_path, calls, steps, start, expected):
+    profile, seen = Profile(tmp_path, steps, start), {}
+    for step in range(start + 1, start + 10):
+        profile.step(step, jnp.ones(()))
+        if calls:
+            seen[step] = calls.pop()
+    profile.close()
+    assert seen == expected and not calls
+
+
+def test_a_run_that_ends_early_ends_its_trace(tmp_path, calls):
+    profile = Profile(tmp_path, 5, 0)
+    for step in range(1, profiling.WARM_UP + 2):
+        profile.step(step, jnp.ones(()))
+    profile.close()
+    profile.close()
+    assert calls == ['start', 'stop']
+
+
+def test_the_trace_is_what_perfetto_and_tensorboard_open(tmp_path):
+    profile = Profile(tmp_path / 'profile', 1, 0)
+    for step in range(1, 6):
+        profile.step(step, jax.jit(lambda x: x @ x)(jnp.ones((50, 50))))
+    (trace,) = (tmp_path / 'profile').rglob('perfetto_trace.json.gz')
+    assert json.loads(gzip.decompress(trace.read_bytes()))['traceEvents']
+    assert list((tmp_path / 'profile').glob('plugins/profile/*/*.xplane.pb'))
