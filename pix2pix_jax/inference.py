@@ -74,22 +74,21 @@ def start_from(state: GanState, workdir: epath.PathLike) -> GanState:
         discriminator = _take(discriminator, old.discriminator, workdir)
     ema = state.ema
     if ema is not None:
-        ema = jax.tree.map(jax.numpy.copy, old.generator_variables()['params'])
+        ema = jax.tree.map(jax.numpy.copy, old.generator.params)
     return GanState(generator, discriminator, ema)
 
 
 def _take(new: TrainState, old: TrainState, workdir: epath.PathLike) -> TrainState:
-    shapes = [
+    here, there = (
         {'/'.join(path): leaf.shape for path, leaf in flatten_dict(network.variables).items()}
         for network in (new, old)
-    ]
-    different = sorted(set(shapes[0].items()) ^ set(shapes[1].items()), key=str)
-    if different:
-        name = different[0][0]
-        here, there = (s.get(name, 'missing') for s in shapes)
+    )
+    name = next((n for n in (*here, *there) if here.get(n) != there.get(n)), None)
+    if name:
         raise UserError(
-            f'config.init_from={workdir}: its networks differ from these, {name} is {there} there '
-            f'and {here} here; allowed is a run of the same generator and discriminator'
+            f'config.init_from={workdir}: its networks differ from these: {name} is '
+            f'{there.get(name, "missing")} there and {here.get(name, "missing")} here; '
+            'allowed is a run of the same generator and discriminator'
         )
     return new.replace(params=old.params, batch_stats=old.batch_stats)
 

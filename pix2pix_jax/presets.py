@@ -7,7 +7,8 @@ from pix2pix_jax.config import CHOICES, Config
 from pix2pix_jax.errors import UserError
 
 # The Keras tutorials' U-Net and padded discriminator, with Keras's own constants, and their joint
-# step. Skips are what the encoder's leaky ReLU left; norm scales start at 1.
+# step. Skips are what the encoder's leaky ReLU left; norm scales start at 1. Keras adds Adam's eps
+# before it corrects the second moment's bias, optax after: at 1e-7 neither matters for long.
 KERAS = {
     'update': 'simultaneous',
     'generator.skip_relu': False,
@@ -58,9 +59,11 @@ def apply_arg(
     `tiny` (seconds on a CPU). `words` are those of one config alone, with their fields. Raises
     UserError for any other.
     """
-    tiny, words = False, words or {}
+    words, seen = words or {}, {}
     for item in filter(None, arg.split(',')):
         key, _, value = item.partition('=')
+        if seen.setdefault(key, item) != item:
+            raise UserError(f'config argument {item!r}: {seen[key]} is given, too; allowed is one')
         if key == 'loss':
             config.update_from_flattened_dict(_choose(item, LOSSES, value))
         elif key == 'generator':
@@ -73,14 +76,12 @@ def apply_arg(
             config.seed = int(value)
         elif item in words:
             config.update_from_flattened_dict(words[item])
-        elif item == 'tiny':
-            tiny = True
-            config.update_from_flattened_dict(TINY)
-            config.batch_size = min(config.batch_size, TINY_BATCH)
-        else:
+        elif item != 'tiny':
             allowed = ', '.join((ARG_KEYS, *words))
             raise UserError(f'config argument {item!r}: allowed are {allowed}')
-    if tiny:  # as small as the discriminator allows
+    if 'tiny' in seen:  # last: as small as the discriminator allows
+        config.update_from_flattened_dict(TINY)
+        config.batch_size = min(config.batch_size, TINY_BATCH)
         side = {4: 64, 5: 96}.get(config.discriminator.layers, 32)
         config.image_size = (side, side)
     return config

@@ -31,5 +31,8 @@ class Profile:
     def close(self) -> None:
         """Ends a trace that is running, at the end of a run or where it failed."""
         if self._running:
-            self._running = False
+            self._running, self._steps = False, 0
             jax.profiler.stop_trace()
+        elif self._steps:
+            self._steps = 0
+            print(f'config.profile_steps: no trace, the run ended before step {self._first + 1}')

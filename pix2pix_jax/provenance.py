@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import importlib.metadata
 import json
+import os
 import pathlib
 import platform
 import subprocess
@@ -32,6 +33,7 @@ def record_start(
         'git_commit': _git_commit(),
         'devices': [f'{d.platform} {d.device_kind}' for d in devices],
         'hosts': jax.process_count(),
+        'xla_flags': os.environ.get('XLA_FLAGS', ''),
         'starts': [*starts, {'time': now, 'step': step}],
     }
     files.write_text(path, json.dumps(record, indent=2) + '\n')

@@ -61,7 +61,7 @@ def train_and_evaluate(config: Config, workdir: epath.PathLike, command: str = '
     profile = Profile(workdir / 'profile', config.profile_steps, start)
     try:
         recorder.resume(state)
-        with StopRequest() as stop, jax.debug_nans(config.debug_nans):
+        with StopRequest() as stop, jax.debug_nans(config.debug_nans or jax.config.jax_debug_nans):
             return run_steps(
                 config, state, splits['train'], devices, total_steps, recorder, profile, stop
             )
@@ -78,6 +78,8 @@ def dry_run(config: Config, workdir: epath.PathLike) -> None:
     config, devices, splits, total_steps = prepare(config, epath.Path(workdir).expanduser())
     print(to_json(config), end='')
     state, _ = initial_state(config, devices, total_steps)
+    if config.init_from and not (epath.Path(workdir).expanduser() / 'checkpoints').exists():
+        state = start_from(state, config.init_from)
     describe(state, devices, 0, total_steps)
     batch = next(pipeline.train_batches(splits['train'], config))
     step_fn = parallel.compile_step(train_step, config, devices)

@@ -1,6 +1,7 @@
 """The state of a run: two flax TrainStates, immutable, and one step counter."""
 
 import functools
+import re
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from pix2pix_jax.config import init_overrides
+from pix2pix_jax.errors import UserError
 from pix2pix_jax.models import Models
 from pix2pix_jax.optimizers import Optimizers
 
@@ -48,7 +50,10 @@ class GanState(struct.PyTreeNode):
 
 
 def create_state(config: ConfigDict, models: Models, optimizers: Optimizers) -> GanState:
-    """Returns the initial state, a function of `config.seed`."""
+    """Returns the initial state, a function of `config.seed`.
+
+    Raises UserError where `init.overrides` names a layer that neither network has.
+    """
     key = jax.random.key(config.seed)
     height, width = config.image_size
     channels = config.generator.input_channels
@@ -83,9 +88,15 @@ def _override_scales(variables: dict[str, Any], config: ConfigDict) -> dict[str,
     """Scales the normal kernels of the layers that `init.overrides` names."""
     flat = flatten_dict(variables)
     for pattern, scale in init_overrides(config):
-        for path in flat:
-            if path[-1] == 'kernel' and pattern.fullmatch(path[-2]):
-                flat[path] *= scale / config.init.scale
+        named = [p for p in flat if p[-1] == 'kernel' and pattern.fullmatch(p[-2])]
+        absent = 'discriminator' not in variables and re.match('conv|logits', pattern.pattern)
+        if not (named or absent):
+            layers = ', '.join(sorted({p[-2] for p in flat if p[-1] == 'kernel'}))
+            raise UserError(
+                f'config.init.overrides: no layer is named {pattern.pattern}; there are {layers}'
+            )
+        for path in named:
+            flat[path] *= scale / config.init.scale
     return unflatten_dict(flat)
 
 

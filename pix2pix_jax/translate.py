@@ -81,7 +81,7 @@ def translate(
     """Writes `output`/NAME.png for every input, NAME_sK.png with more `samples`, K from 0.
 
     `translator(images, sample=K)` maps float32 (N,H,W,C) on [-1, 1] to the like. Images are
-    resized (bicubic) to `config.image_size`. Returns how many could not be read; each is named on
+    resized to `config.image_size`. Returns how many could not be read; each is named on
     stderr.
     """
     output, failed = epath.Path(output), 0

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from clu import parameter_overview
 
 from pix2pix_jax.config import Config, validate
+from pix2pix_jax.errors import run_command
 from pix2pix_jax.main import load_config
 from pix2pix_jax.models import create_models
 from pix2pix_jax.models.patchgan import receptive_field
@@ -111,4 +112,4 @@ def _steps(config: Config) -> str:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

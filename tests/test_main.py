@@ -53,7 +53,7 @@ def wait_for_step(process, step):
     ('args', 'message'),
     [
         ([], '--config is missing'),
-        (['--config=configs/nope.py'], r'no such file; allowed are configs/default.py, '),
+        (['--config=configs/nope.py'], r'no such file; allowed are configs/cityscapes.py, '),
         ([CONFIG + ',nope'], "config argument 'nope': allowed are loss=, "),
         ([CONFIG, '--config.loss.gam=lsgan'], 'unknown field config.loss.gam: did you mean '),
         ([CONFIG, '--config.zzz.y=1'], 'unknown field config.zzz.y: allowed are batch_size, '),
@@ -194,13 +194,19 @@ def test_a_dry_run_says_what_would_be_trained_and_writes_nothing(pairs, tmp_path
     for said in (
         'train: 8 pairs of 32x32',
         '"learning_rate": 0.0002',
-        'generator: 66,',
+        'generator: 65,835 parameters',
         'discriminator: 11,765 parameters',
         '1 x cpu, 4 steps',
         'memory of a step on each device: ',
     ):
         assert said in done.stdout, said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_looks_at_the_run_to_start_from(pairs, tmp_path):
+    wrong = '--config.init_from=nowhere'
+    done = run(CONFIG, f'--config.dataset.path={pairs}', wrong, '--dry_run', cwd=tmp_path)
+    assert done.returncode == 2 and 'nowhere' in done.stderr.splitlines()[-1]
 
 
 def test_a_dry_run_refuses_what_a_run_refuses(pairs, tmp_path):

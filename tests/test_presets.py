@@ -93,3 +93,9 @@ def test_tiny_suits_every_discriminator(field):
 def test_a_wrong_direction_is_refused():
     message = error_of(lambda: validate(apply_arg(default_config(), 'direction=left')))
     assert 'left' in message and 'AtoB' in message
+
+
+@pytest.mark.parametrize('arg', ['loss=gan,loss=l1+gan', 'seed=1,tiny,seed=2'])
+def test_a_key_has_one_value(arg):
+    assert 'is given, too' in error_of(apply_arg, default_config(), arg)
+    apply_arg(default_config(), 'tiny,seed=1,tiny')

@@ -33,6 +33,13 @@ def test_it_covers_these_steps(tmp_path, calls, steps, start, expected):
     assert seen == expected and not calls
 
 
+def test_a_run_too_short_for_a_trace_says_so(tmp_path, calls, capsys):
+    profile = Profile(tmp_path, 5, 0)
+    profile.step(1, jnp.ones(()))
+    profile.close()
+    assert 'config.profile_steps: no trace' in capsys.readouterr().out and not calls
+
+
 def test_a_run_that_ends_early_ends_its_trace(tmp_path, calls):
     profile = Profile(tmp_path, 5, 0)
     for step in range(1, profiling.WARM_UP + 2):

@@ -2,8 +2,10 @@
 
 import jax
 import numpy as np
+import pytest
 
 from pix2pix_jax.config import default_config, validate
+from pix2pix_jax.errors import UserError
 from pix2pix_jax.models import create_models
 from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.train_state import create_state
@@ -39,6 +41,13 @@ def test_kernels_start_at_their_scale_and_the_named_ones_at_theirs():
         np.testing.assert_allclose(deviation, named.get(name, 0.2), rtol=0.15, err_msg=name)
         # The same draw, scaled.
         np.testing.assert_allclose(deviation / plain[name], named.get(name, 0.2) / 0.02, rtol=1e-4)
+
+
+def test_an_override_of_no_layer_is_refused_with_the_layers():
+    with pytest.raises(UserError, match='no layer is named up9; there are conv0.*up1'):
+        state_of(**{'init.overrides': 'up9=0.1'})
+    # Without a discriminator its layers may still be named, as a config of both does.
+    state_of(**{'init.overrides': 'up1=0.1,logits=0.1', 'loss.gan': 'none'})
 
 
 def test_norm_scales_start_about_one():

@@ -340,6 +340,16 @@ def test_dropout_may_start_at_a_later_block():
     assert sides == [4, 8, 16]
 
 
+@pytest.mark.parametrize('fields, message', [
+    ({'generator.dropout_from': 6, 'image_size': (128, 128)}, 'dropout_from=6.*0 to 5'),
+    ({'generator.bottleneck_norm': True, 'generator.norm': 'instance'}, 'bottleneck_norm=False'),
+])  # fmt: skip
+def test_a_unet_that_would_not_be_what_it_says_is_refused(fields, message):
+    with pytest.raises(UserError, match=message):
+        model_of(**fields)
+    model_of(**fields, **{'generator.name': 'resnet'})
+
+
 def test_mixed_statistics_are_running_in_the_encoder_and_the_images_in_the_decoder():
     model = UNet(depth=3, width=2, dropout=0.0)
     x = images(2)

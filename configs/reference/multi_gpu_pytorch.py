@@ -5,6 +5,8 @@ of 4 GPUs with batch norm on each device alone. D first, on half of real + gener
 through the updated D; the rate is not scaled. 200 epochs: 38,925 steps; the val split is evaluated
 and a sheet written after every epoch (194 steps).
 
+That is --config.num_devices=4; other numbers of devices divide the batch otherwise.
+
 python -m pix2pix_jax.main --config=configs/reference/multi_gpu_pytorch.py \
     --config.dataset.path=edges2shoes
 

@@ -2,8 +2,11 @@ r"""The TensorFlow twin of the multi-GPU tutorial, edges -> shoes.
 
 Keras U-Net and padded D, 64 pairs on each of 4 GPUs with batch norm on each device alone, the rate
 2e-4 times the number of devices. D halved, both gradients of the parameters before the step. 200
-epochs: 38,925 steps, a checkpoint after every one of 194 steps. It tests in training mode on
-batches of 64, whose images share their statistics; here each image has its own.
+epochs: 38,925 steps, a checkpoint, of which the newest is kept, after every one of 194 steps. It
+tests in training mode on batches of 64, whose images share their statistics; here each image has
+its own.
+
+That is --config.num_devices=4; other numbers of devices divide the batch otherwise.
 
 python -m pix2pix_jax.main --config=configs/reference/multi_gpu_tensorflow.py \
     --config.dataset.path=edges2shoes

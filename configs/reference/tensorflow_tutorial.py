@@ -2,7 +2,8 @@ r"""The TensorFlow 2 tutorial, facades labels -> photo.
 
 Keras U-Net and padded D, images resized by nearest neighbour. D's objective is not halved, both
 gradients are of the parameters before the step. 30 epochs, batch 1: 12,000 steps; a sample sheet
-every epoch, with dropout and each image's statistics, and a checkpoint every 10 epochs.
+after every epoch (it has one before), with dropout and each image's statistics, and a checkpoint
+every 10 epochs.
 
 python -m pix2pix_jax.main --config=configs/reference/tensorflow_tutorial.py \
     --config.dataset.path=facades
@@ -23,7 +24,9 @@ def get_config(arg: str = '') -> Config:
     config.num_epochs = 30
     config.dataset.resize = 'nearest'
     config.loss.d_weight = 1.0
+    config.eval_every = 4000
     config.sample_every = 400
+    config.checkpoint.every_minutes = 0.0
     config.checkpoint.every_steps = 4000
     config.checkpoint.keep = 3
     return apply_arg(config, arg)

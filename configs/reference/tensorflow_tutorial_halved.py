@@ -20,8 +20,10 @@ def get_config(arg: str = '') -> Config:
     config.dataset.direction = 'BtoA'
     config.update_from_flattened_dict(KERAS)
     config.dataset.resize = 'nearest'
-    config.sample_every = 4000
+    config.eval_every = config.sample_every = 4000
+    config.checkpoint.every_minutes = 0.0
     config.checkpoint.every_steps = 4000
     config.checkpoint.keep = 20
-    maps = {'dataset.name': 'maps', 'sample_every': 10960, 'checkpoint.every_steps': 10960}
+    maps = {'dataset.name': 'maps', 'checkpoint.every_steps': 10960}
+    maps |= {'eval_every': 10960, 'sample_every': 10960}
     return apply_arg(config, arg, words={'maps': maps})

@@ -40,9 +40,10 @@ def create_models(config: ConfigDict, platform: str, axis_name: str | None = Non
 
 def _generator(config: ConfigDict, platform: str, axis_name: str | None) -> nn.Module:
     g = config.generator
-    common = _conv_fields(config, platform)
+    common, depth = _conv_fields(config, platform), _depth(config)
+    _check_unet(config, depth)
     fields = dict(
-        depth=_depth(config),
+        depth=depth,
         width=g.width,
         output_channels=g.output_channels,
         dropout=g.dropout,
@@ -128,6 +129,22 @@ def _depth(config: ConfigDict) -> int:
             f'times; allowed are at least {4 * unit} pixels'
         )
     return depth
+
+
+def _check_unet(config: ConfigDict, depth: int) -> None:
+    g = config.generator
+    if g.name == 'resnet':
+        return
+    if g.dropout and g.dropout_from and g.dropout_from >= depth - 1:
+        raise UserError(
+            f'config.generator.dropout_from={g.dropout_from}: the decoder has {depth - 1} blocks '
+            f'before its last; allowed is 0 to {max(0, depth - 2)}, or config.generator.dropout=0'
+        )
+    if g.norm == 'instance' and g.bottleneck_norm and 2**depth in config.image_size:
+        raise UserError(
+            "config.generator.norm='instance': with config.generator.bottleneck_norm it makes the "
+            'one pixel of the bottleneck 0 for good; allowed is bottleneck_norm=False'
+        )
 
 
 def _check_discriminator(config: ConfigDict) -> None:
