@@ -36,7 +36,7 @@ def default_config() -> Config:
     c.sync_batch_norm = False  # statistics of training over all devices, not of each alone
     c.ema_decay = 0.0  # a moving average of G's weights, used to evaluate; 0: off
     c.init_from = ''  # a run whose last weights this one starts from; its optimizers start anew
-    c.remat = False  # keep only the convolutions' outputs for the backward pass: less memory
+    c.remat = False  # keep only the convolutions' outputs for the backward pass: less memory, not on a CPU
     c.num_devices = 0  # 0: the largest number of local devices that divides the batch
     c.deterministic = (
         False  # main.py asks for deterministic kernels on a GPU; others have no choice
