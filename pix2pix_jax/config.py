@@ -36,11 +36,9 @@ def default_config() -> Config:
     c.sync_batch_norm = False  # statistics of training over all devices, not of each alone
     c.ema_decay = 0.0  # a moving average of G's weights, used to evaluate; 0: off
     c.init_from = ''  # a run whose last weights this one starts from; its optimizers start anew
-    c.remat = False  # keep only the convolutions' outputs for the backward pass: less memory, not on a CPU
+    c.remat = False  # the backward pass keeps convolutions' outputs alone: less memory on GPU, TPU
     c.num_devices = 0  # 0: the largest number of local devices that divides the batch
-    c.deterministic = (
-        False  # main.py asks for deterministic kernels on a GPU; others have no choice
-    )
+    c.deterministic = False  # main.py asks for deterministic kernels on a GPU; others have those
     c.debug_nans = False  # stop in the operation that makes a NaN; slow
     c.profile_steps = 0  # steps traced, after the first three, into WORKDIR/profile; 0: off
     c.log_every = 50  # steps
