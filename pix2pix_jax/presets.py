@@ -41,7 +41,7 @@ TINY = {
     'sample_every': 2,
     'checkpoint.every_steps': 2,
     'generator.width': 4,
-    'generator.depth': 0,
+    'generator.depth': 3,
     'generator.blocks': 2,
     'discriminator.width': 4,
 }

@@ -261,7 +261,7 @@ def test_the_write_up_also_has_maps_to_aerial_photos():
 
 def test_the_eager_ports_kernels_start_at_two_scales():
     config = load('reference/keras_eager', 'tiny')
-    config.image_size = (256, 256)  # all eight levels
+    config.image_size, config.generator.depth = (256, 256), 0  # all eight levels
     state = create_state(
         config, create_models(config, 'cpu'), create_optimizers(config.optimizer, 1, 1)
     )

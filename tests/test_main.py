@@ -64,7 +64,7 @@ def wait_for_step(process, step):
         ([CONFIG, 'nope'], "unexpected argument 'nope'"),
         ([CONFIG], 'config.dataset.path is empty'),
         (['--config=configs/facades.py'], 'pix2pix/datasets/facades.tar.gz'),
-        ([CONFIG, '--config.image_size=50'], 'the nearest is 64,64'),
+        ([CONFIG, '--config.image_size=50'], 'the nearest is 48,48'),
     ],
 )
 def test_a_wrong_command_is_one_line_and_status_2(args, message, monkeypatch, capsys, tmp_path):
@@ -194,7 +194,7 @@ def test_a_dry_run_says_what_would_be_trained_and_writes_nothing(pairs, tmp_path
     for said in (
         'train: 8 pairs of 32x32',
         '"learning_rate": 0.0002',
-        'generator: 65,835 parameters',
+        'generator: 6,251 parameters',
         'discriminator: 11,765 parameters',
         '1 x cpu, 4 steps',
         'memory of a step on each device: ',
