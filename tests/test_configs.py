@@ -37,10 +37,8 @@ def load(name, arg=''):
     return validate(load_module(CONFIGS[name]).get_config(arg))
 
 
-def shapes(config):
-    models = create_models(config, 'cpu')
-    optimizers = create_optimizers(config.optimizer, 1, 1)
-    return jax.eval_shape(functools.partial(create_state, config, models, optimizers))
+LISTING = load_module(ROOT / 'scripts' / 'list_configs.py')
+shapes = LISTING.shapes
 
 
 def count(tree):
@@ -102,8 +100,7 @@ def test_default_py_is_the_default():
 
 
 def test_the_table_is_up_to_date():
-    script = load_module(ROOT / 'scripts' / 'list_configs.py')
-    assert (ROOT / 'docs' / 'configs.md').read_text() == script.table()
+    assert (ROOT / 'docs' / 'configs.md').read_text() == LISTING.table()
 
 
 @pytest.fixture(scope='module')
