@@ -48,14 +48,19 @@ def load_state(workdir: epath.PathLike, checkpoint: str) -> tuple[Config, int, G
     kind, step = checkpoints.find(checkpoint)
     config = checkpoints.config(kind, step)
     config.dataset.path = newest.dataset.path  # the data may have moved since
-    models = create_models(config, jax.default_backend())
-    optimizers = create_optimizers(config.optimizer, total_steps=1, num_devices=1)
-    target = jax.eval_shape(functools.partial(create_state, config, models, optimizers))
+    target = state_shapes(config)
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), target)
     state = checkpoints.restore(kind, step, target)
     checkpoints.close()
     return config, step, state
+
+
+def state_shapes(config: Config) -> GanState:
+    """Returns the shapes of a state of `config`, computing nothing."""
+    models = create_models(config, jax.default_backend())
+    optimizers = create_optimizers(config.optimizer, total_steps=1, num_devices=1)
+    return jax.eval_shape(functools.partial(create_state, config, models, optimizers))
 
 
 def start_from(state: GanState, workdir: epath.PathLike) -> GanState:

@@ -24,8 +24,8 @@ KERAS = {
     'optimizer.eps': 1e-7,
 }
 
-# Weights of the paper's Table 1 rows, relative to the full objective.
 GENERATORS = {name: name for name in CHOICES['generator.name']}
+# Weights of the paper's Table 1 rows, relative to the full objective.
 LOSSES = {
     'l1': {'loss.gan': 'none'},
     'gan': {'loss.l1_weight': 0.0, 'discriminator.conditional': False},

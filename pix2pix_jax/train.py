@@ -75,10 +75,11 @@ def dry_run(config: Config, workdir: epath.PathLike) -> None:
 
     Raises what it would raise before the first step, but for files that cannot be decoded.
     """
-    config, devices, splits, total_steps = prepare(config, epath.Path(workdir).expanduser())
+    workdir = epath.Path(workdir).expanduser()
+    config, devices, splits, total_steps = prepare(config, workdir)
     print(to_json(config), end='')
     state, _ = initial_state(config, devices, total_steps)
-    if config.init_from and not (epath.Path(workdir).expanduser() / 'checkpoints').exists():
+    if config.init_from and not (workdir / 'checkpoints').exists():
         state = start_from(state, config.init_from)
     describe(state, devices, 0, total_steps)
     batch = next(pipeline.train_batches(splits['train'], config))

@@ -4,8 +4,10 @@ import functools
 import re
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import optax
 from flax import struct
 from flax.training import train_state
 from flax.traverse_util import flatten_dict, unflatten_dict
@@ -58,30 +60,36 @@ def create_state(config: ConfigDict, models: Models, optimizers: Optimizers) -> 
     height, width = config.image_size
     channels = config.generator.input_channels
     x = jnp.zeros((1, height, width, channels))
-    g_key, d_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-    networks = {'generator': (models.generator, g_key, x, {'train': False, 'noise': False})}
+    init = functools.partial(models.generator.init, train=False, noise=False)
+    variables = {'generator': jax.jit(init)(jax.random.fold_in(key, 0), x)}
     if models.discriminator is not None:
         seen = config.generator.output_channels + channels * config.discriminator.conditional
         x = jnp.zeros((1, height, width, seen))
-        networks['discriminator'] = (models.discriminator, d_key, x, {})
-    variables = {
-        name: jax.jit(functools.partial(module.init, **kwargs))(key, x)
-        for name, (module, key, x, kwargs) in networks.items()
-    }
+        init = jax.jit(models.discriminator.init)
+        variables['discriminator'] = init(jax.random.fold_in(key, 1), x)
     variables = _override_scales(variables, config)
-    states = {
-        name: TrainState.create(
-            apply_fn=networks[name][0].apply,
-            params=v['params'],
-            batch_stats=v.get('batch_stats', {}),
-            tx=getattr(optimizers, name),
-        ).replace(step=jnp.zeros((), jnp.int32))
-        for name, v in variables.items()
-    }
-    ema = None
-    if config.ema_decay:  # a copy: both are donated to the step
-        ema = jax.tree.map(jnp.copy, states['generator'].params)
-    return GanState(states['generator'], states.get('discriminator'), ema)
+
+    generator = _train_state(models.generator, variables['generator'], optimizers.generator)
+    discriminator = None
+    if models.discriminator is not None:
+        discriminator = _train_state(
+            models.discriminator, variables['discriminator'], optimizers.discriminator
+        )
+    # A copy: both are donated to the step.
+    ema = jax.tree.map(jnp.copy, generator.params) if config.ema_decay else None
+    return GanState(generator, discriminator, ema)
+
+
+def _train_state(
+    module: nn.Module, variables: dict[str, Any], optimizer: optax.GradientTransformation
+) -> TrainState:
+    state = TrainState.create(
+        apply_fn=module.apply,
+        params=variables['params'],
+        batch_stats=variables.get('batch_stats', {}),
+        tx=optimizer,
+    )
+    return state.replace(step=jnp.zeros((), jnp.int32))
 
 
 def _override_scales(variables: dict[str, Any], config: ConfigDict) -> dict[str, Any]:

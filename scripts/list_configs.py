@@ -15,14 +15,13 @@ from clu import parameter_overview
 
 from pix2pix_jax.config import Config, validate
 from pix2pix_jax.errors import run_command
+from pix2pix_jax.inference import state_shapes
 from pix2pix_jax.main import load_config
-from pix2pix_jax.models import create_models
 from pix2pix_jax.models.patchgan import receptive_field
-from pix2pix_jax.optimizers import create_optimizers
-from pix2pix_jax.train_state import GanState, create_state
+from pix2pix_jax.train_state import GanState
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-# Training pairs of the published data sets (the paper, section 6.2); of openmoji as built in.
+# Training pairs of the published data sets (the paper, section 6.2).
 PAIRS = {
     'facades': 400,
     'maps': 1_096,
@@ -63,7 +62,7 @@ def row(path: pathlib.Path) -> str:
     size = 'data' if config.image_size == (0, 0) else '{}x{}'.format(*config.image_size)
     if config.image_size == (0, 0):
         config.image_size = FOUND_SIZE
-    state = shapes(config)
+    state = state_shapes(config)
     logits = _logits(config, state)
     cells = [
         f'`{path.relative_to(ROOT / "configs")}`',
@@ -78,13 +77,6 @@ def row(path: pathlib.Path) -> str:
         _steps(config),
     ]
     return f'| {" | ".join(cells)} |\n'
-
-
-def shapes(config: Config) -> GanState:
-    """Returns the shapes of the initial state."""
-    models = create_models(config, 'cpu')
-    optimizers = create_optimizers(config.optimizer, total_steps=1, num_devices=1)
-    return jax.eval_shape(functools.partial(create_state, config, models, optimizers))
 
 
 def _count(network) -> str:

@@ -1,12 +1,14 @@
-"""Tiny data sets and configs for tests of whole runs."""
+"""Tiny data sets and configs for tests of whole runs, and what they leave or refuse."""
 
 import json
 import pathlib
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from pix2pix_jax.config import Config, default_config
+from pix2pix_jax.errors import UserError
 from pix2pix_jax.presets import apply_arg
 
 
@@ -34,6 +36,15 @@ def tiny_config(path: pathlib.Path, **fields) -> Config:
     config.num_steps = 6
     config.update_from_flattened_dict({k.replace('__', '.'): v for k, v in fields.items()})
     return config
+
+
+def error_of(call, *args):
+    """The message of the UserError, which must be one line and end with status 2."""
+    with pytest.raises(UserError) as raised:
+        call(*args)
+    message = str(raised.value)
+    assert message and '\n' not in message and raised.value.status == 2
+    return message
 
 
 def metrics(workdir: pathlib.Path) -> list[dict]:

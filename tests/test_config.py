@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from runs import error_of
 
 from pix2pix_jax.config import (
     CHOICES,
@@ -16,7 +17,6 @@ from pix2pix_jax.config import (
     to_json,
     validate,
 )
-from pix2pix_jax.errors import UserError
 
 # Fields that take any value of their type, but for image_size, which has its own check.
 FREE = {
@@ -44,15 +44,6 @@ def changed(**fields):
     config = default_config()
     config.update_from_flattened_dict(fields)
     return config
-
-
-def error_of(call, *args):
-    """The message of the UserError, which must be one line and end with status 2."""
-    with pytest.raises(UserError) as raised:
-        call(*args)
-    message = str(raised.value)
-    assert message and '\n' not in message and raised.value.status == 2
-    return message
 
 
 # ---------------------------------------------------------------- fields

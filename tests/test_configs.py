@@ -10,10 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from runs import make_pairs, metrics
+from test_unet import count
 
 from pix2pix_jax import config as config_lib
 from pix2pix_jax.config import default_config, flatten, validate
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.inference import state_shapes
 from pix2pix_jax.models import create_models
 from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.train import count_steps, train_and_evaluate
@@ -38,11 +40,6 @@ def load(name, arg=''):
 
 
 LISTING = load_module(ROOT / 'scripts' / 'list_configs.py')
-shapes = LISTING.shapes
-
-
-def count(tree):
-    return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 # ---------------------------------------------------------------- every config
@@ -90,7 +87,7 @@ def test_every_arg_goes_with_every_config_alone_and_combined(name):
             assert f'conv{config.discriminator.layers}=0.05' in config.init.overrides
         assert flatten(config) == flatten(plain) | changed
         small = load(name, f'tiny,{arg}')
-        assert (shapes(small).discriminator is None) == (arg == 'loss=l1')
+        assert (state_shapes(small).discriminator is None) == (arg == 'loss=l1')
         if config.image_size != (0, 0):
             create_models(config, 'cpu')
 
@@ -209,7 +206,7 @@ def test_there_are_eight_of_them():
 def test_a_reference_is_what_was_published(name):
     generator, discriminator, side, pairs, steps, fields = REFERENCES[name]
     config = load(f'reference/{name}')
-    state = shapes(config)
+    state = state_shapes(config)
     for network, (trained, total) in (
         (state.generator, generator),
         (state.discriminator, discriminator),
@@ -230,7 +227,7 @@ def test_a_reference_is_what_was_published(name):
 
 def test_the_keras_generator_has_a_norm_on_its_bottleneck_alone_of_all():
     for name in REFERENCES:
-        norms = shapes(load(f'reference/{name}')).generator.params
+        norms = state_shapes(load(f'reference/{name}')).generator.params
         assert ('down7_norm' in norms) == (REFERENCES[name][0] == KERAS_G)
         assert 'down0_norm' not in norms
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from test_unet import count
 
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.errors import UserError
@@ -18,10 +19,6 @@ def shapes_of(model, x):
     """The shapes of the logits and of the variables for images of x's shape."""
     x = jnp.zeros(x)
     return jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), x))
-
-
-def count(tree):
-    return sum(np.prod(leaf.shape, dtype=int) for leaf in jax.tree.leaves(tree))
 
 
 @pytest.mark.parametrize('layers, parameters, side', [

@@ -1,21 +1,12 @@
 """The :ARG of a config: what each word changes, alone and combined, and what is refused."""
 
 import pytest
+from runs import error_of
 
 from pix2pix_jax.config import default_config, flatten, validate
-from pix2pix_jax.errors import UserError
 from pix2pix_jax.models import create_models
 from pix2pix_jax.models.patchgan import receptive_field
 from pix2pix_jax.presets import KERAS, RECEPTIVE_FIELDS, TINY, apply_arg
-
-
-def error_of(call, *args):
-    """The message of the UserError, which must be one line and end with status 2."""
-    with pytest.raises(UserError) as raised:
-        call(*args)
-    message = str(raised.value)
-    assert message and '\n' not in message and raised.value.status == 2
-    return message
 
 
 def test_groups_name_fields_and_change_them():
