@@ -244,3 +244,21 @@ def test_an_unknown_form_is_an_error():
     x, kernel, y, g = example(4, 4, 2, 1, 8, 8, 'winograd')
     with pytest.raises(KeyError):
         conv.forward(x, kernel, g)
+
+
+@pytest.mark.parametrize('geometry', GEOMETRIES, ids=str)
+def test_cudnn_is_the_same_convolution(geometry):
+    x, kernel, y, g = example(*geometry, 'cudnn')
+    native = g._replace(form='native')
+    assert_close(conv.forward(x, kernel, g), conv.forward(x, kernel, native))
+    assert_close(conv.input_gradient(y, kernel, g), conv.input_gradient(y, kernel, native))
+    assert_close(conv.weight_gradient(x, y, g), conv.weight_gradient(x, y, native))
+
+
+@pytest.mark.parametrize(('side', 'is_native'), [(2, False), (4, False), (8, False), (16, True)])
+def test_cudnn_is_a_matrix_product_where_the_small_map_is_no_larger_than_the_kernel(
+    side, is_native
+):
+    x, kernel, y, g = example(4, 4, 2, 1, side, side, 'cudnn')
+    found = convolutions(lambda x, y: conv.weight_gradient(x, y, g), x, y)
+    assert bool(found) == is_native

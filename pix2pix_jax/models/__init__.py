@@ -16,6 +16,7 @@ from pix2pix_jax.models.unet import UNet, default_depth
 
 LEAST_DEPTH = 5  # of a U-Net whose depth comes from the image size
 RESNET_DEPTH = 2
+CONV_FORMS = {'cpu': 'auto', 'gpu': 'cudnn', 'tpu': 'native'}
 
 
 class Models(NamedTuple):
@@ -86,7 +87,7 @@ def _discriminator(config: ConfigDict, platform: str, axis_name: str | None) -> 
 def _conv_fields(config: ConfigDict, platform: str) -> dict:
     return dict(
         kernel_init=layers.kernel_initializer(config.init.name, config.init.scale),
-        conv_form='auto' if platform == 'cpu' else 'native',
+        conv_form=CONV_FORMS.get(platform, 'native'),
         dtype=jnp.dtype(config.dtype),
     )
 

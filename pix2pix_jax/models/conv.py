@@ -13,8 +13,9 @@ transposed convolution is one, and 45 times slower than its arithmetic on a CPU)
 
 Every operator has two forms. 'native' is XLA's own convolution: what cuDNN and the TPU have
 kernels for. 'patches' writes it as a matrix product over patches, which XLA's CPU backend runs
-near its peak rate where maps are small and channels many. 'auto' takes the faster one by
-`_fastest_on_cpu`. Results do not depend on the form, up to rounding.
+near its peak rate where maps are small and channels many. 'auto' takes the faster one on a CPU by
+`_fastest_on_cpu`, 'cudnn' is native but where cuDNN has no kernel. Results do not depend on the
+form, up to rounding.
 """
 
 import functools
@@ -210,6 +211,15 @@ def _fastest_on_cpu(operator: str, g: Geometry) -> str:
     return 'patches'
 
 
+def _with_cudnn(g: Geometry) -> str:
+    # XLA takes the weight gradient for cuDNN's backward filter only where the small map is larger
+    # than the kernel; elsewhere it stays a convolution with a dilated window.
+    return 'patches' if g.stride > 1 and max(g.small) <= max(g.kernel) else 'native'
+
+
 def _choose(operator, g):
-    form = _fastest_on_cpu(operator, g) if g.form == 'auto' else g.form
-    return OPERATORS[operator, form]
+    if g.form == 'auto':
+        return OPERATORS[operator, _fastest_on_cpu(operator, g)]
+    if g.form == 'cudnn':
+        return OPERATORS[operator, _with_cudnn(g)]
+    return OPERATORS[operator, g.form]

@@ -1,0 +1,269 @@
+"""Compiles a config's training step for an accelerator that is not there, and prints its bounds.
+
+pip install -r requirements-aot.txt    (in an environment of its own)
+python scripts/aot.py --target=h100 [--config=configs/facades.py --config.batch_size=16 ...]
+
+FLOPs are those of the step as it is written. Bytes are what the compiled kernels read and write.
+The roofline time is the longer of both at the device's peak rates: a bound, not a measurement.
+"""
+
+import functools
+import os
+import re
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from absl import flags
+from jax.experimental import topologies
+
+from pix2pix_jax import main as command
+from pix2pix_jax import parallel, train
+from pix2pix_jax.config import Config, validate
+from pix2pix_jax.errors import UserError, run_command
+from pix2pix_jax.train_state import training_key
+from pix2pix_jax.train_step import train_step
+
+
+class Target(NamedTuple):
+    """A device as its maker describes it; rates are those of one device."""
+
+    platform: str
+    topology: str  # a TPU's, or the name of a GPU in GPUS
+    devices: int
+    teraflops: dict[str, float]  # by dtype, in XLA's default precision
+    bandwidth: float  # GB/s
+    memory: float  # GiB
+
+
+# A TPU multiplies float32 in bfloat16 by default, H100 and A100 in TF32; T4 has no bfloat16 units.
+TARGETS = {
+    'v5e-1': Target('tpu', 'v5e:2x2', 1, {'float32': 197, 'bfloat16': 197}, 819, 16),
+    'v5e-8': Target('tpu', 'v5e:2x4', 8, {'float32': 197, 'bfloat16': 197}, 819, 16),
+    'v6e-1': Target('tpu', 'v6e:2x2', 1, {'float32': 918, 'bfloat16': 918}, 1640, 32),
+    'v4-8': Target('tpu', 'v4:2x2x1', 4, {'float32': 275, 'bfloat16': 275}, 1228, 32),
+    'h100': Target('cuda', 'h100', 1, {'float32': 495, 'bfloat16': 989}, 3352, 80),
+    'a100': Target('cuda', 'a100', 1, {'float32': 156, 'bfloat16': 312}, 1555, 40),
+    't4': Target('cuda', 't4', 1, {'float32': 8.1, 'bfloat16': 8.1}, 320, 16),
+}
+
+# Cores, FP32 units of one, threads of one, shared memory of one (and of a block), L2 cache, GHz,
+# compute capability, name.
+GPUS = {
+    'h100': (132, 128, 2048, 233472, 232448, 52428800, 1.98, (9, 0), 'NVIDIA H100 80GB HBM3'),
+    'a100': (108, 64, 2048, 167936, 166912, 41943040, 1.41, (8, 0), 'NVIDIA A100-SXM4-40GB'),
+    't4': (40, 64, 1024, 65536, 65536, 4194304, 1.59, (7, 5), 'Tesla T4'),
+}
+
+TARGET = flags.DEFINE_enum('target', None, sorted(TARGETS), 'The device to compile for.')
+
+BYTES = {'pred': 1, 's8': 1, 'u8': 1, 'bf16': 2, 'f16': 2, 's32': 4, 'u32': 4, 'f32': 4, 's64': 8}
+FREE = {  # what moves nothing, or is counted with the kernel that it serves
+    *('parameter', 'constant', 'tuple', 'get-tuple-element', 'bitcast', 'after-all'),
+    *('copy-start', 'copy-done'),
+}
+
+
+def main() -> None:
+    """Compiles and prints the table."""
+    if TARGET.value is None:
+        raise UserError(f'--target is missing: allowed are {", ".join(sorted(TARGETS))}')
+    target = TARGETS[TARGET.value]
+    jax.config.update('jax_platforms', 'cpu')
+    config = validate(command.CONFIG.value)
+    if config.image_size == (0, 0):
+        raise UserError('config.image_size=0,0: give a size, there is no data here to find it in')
+    devices = open_target(target)
+    if config.batch_size % len(devices):
+        raise UserError(
+            f'config.batch_size={config.batch_size}: must be a multiple of the {len(devices)} '
+            f'devices of {TARGET.value}'
+        )
+    start = time.monotonic()
+    compiled = lower(config, devices).compile(
+        {'xla_gpu_autotune_level': '0'} if target.platform == 'cuda' else None
+    )
+    seconds = time.monotonic() - start
+    cpu = jax.devices('cpu')[:1]
+    flops = lower(config, cpu, form='tpu').cost_analysis()['flops'] / len(devices)
+    for line in report(TARGET.value, config, compiled, flops, seconds):
+        print(line)
+
+
+def open_target(target: Target) -> list[jax.Device]:
+    """Returns descriptions of the target's devices; raises UserError if its plugin is missing."""
+    os.environ['TPU_SKIP_MDS_QUERY'] = '1'  # there is no metadata server to ask
+    try:
+        if target.platform == 'cuda':
+            topology = topologies.get_topology_desc(
+                platform='cuda', target_config=gpu_description(target), topology='1x1x1'
+            )
+        else:
+            topology = topologies.get_topology_desc(target.topology, platform='tpu')
+    except Exception as error:  # of whatever kind a missing plugin raises
+        raise UserError(
+            f'--target={TARGET.value}: jax cannot compile for it here '
+            f'({str(error).splitlines()[0]}); pip install -r requirements-aot.txt'
+        ) from error
+    return list(topology.devices[: target.devices])
+
+
+def gpu_description(target: Target) -> str:
+    """Returns XLA's text form of a GPU's properties."""
+    cores, units, threads, shared, block, cache, clock, (major, minor), name = GPUS[target.topology]
+    return f"""gpu_device_info {{
+      threads_per_block_limit: 1024  threads_per_warp: 32  threads_per_core_limit: {threads}
+      shared_memory_per_block: 49152  shared_memory_per_core: {shared}
+      shared_memory_per_block_optin: {block}  core_count: {cores}  fpus_per_core: {units}
+      block_dim_limit_x: 2147483647  block_dim_limit_y: 65535  block_dim_limit_z: 65535
+      registers_per_core_limit: 65536  registers_per_block_limit: 65536
+      memory_bandwidth: {int(target.bandwidth * 1e9)}  l2_cache_size: {cache}
+      clock_rate_ghz: {clock}  device_memory_size: {int(target.memory * 2**30)}
+      cuda_compute_capability {{ major: {major} minor: {minor} }}
+    }}
+    platform_name: "CUDA"
+    dnn_version_info {{ major: 9 minor: 10 }}
+    device_description_str: "{name}" """
+
+
+def lower(config: Config, devices: list[jax.Device], form: str = '') -> jax.stages.Lowered:
+    """Returns the lowered training step; `form` is the platform whose convolutions it takes."""
+
+    def state_and_key():
+        placed = [PlatformOf(form)] * len(devices) if form else devices
+        return train.initial_state(config, placed, total_steps=1)[0], training_key(config)
+
+    state, key = jax.eval_shape(state_and_key)
+    g, size = config.generator, (config.batch_size * config.optimizer.d_steps, *config.image_size)
+    batch = {
+        'input': jax.ShapeDtypeStruct((*size, g.input_channels), jnp.float32),
+        'target': jax.ShapeDtypeStruct((*size, g.output_channels), jnp.float32),
+    }
+    if parallel.is_parallel(devices):
+        n = len(devices)
+        state = jax.tree.map(lambda x: jax.ShapeDtypeStruct((n, *x.shape), x.dtype), state)
+        batch = {
+            k: jax.ShapeDtypeStruct((n, x.shape[0] // n, *x.shape[1:]), x.dtype)
+            for k, x in batch.items()
+        }
+    else:
+        sharding = jax.sharding.SingleDeviceSharding(devices[0])
+        place = functools.partial(jax.ShapeDtypeStruct, sharding=sharding)
+        state, batch, key = jax.tree.map(lambda x: place(x.shape, x.dtype), (state, batch, key))
+    return parallel.compile_step(train_step, config, devices).lower(state, batch, key)
+
+
+class PlatformOf(NamedTuple):
+    """Stands for a device of which only the platform matters."""
+
+    platform: str
+
+
+def report(
+    name: str, config: Config, compiled: jax.stages.Compiled, flops: float, seconds: float
+) -> Iterator[str]:
+    """Yields the lines of the table; the last says how many convolutions are dilated."""
+    target, text, memory = TARGETS[name], compiled.as_text(), compiled.memory_analysis()
+    peak = (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes
+    ) / 2**30
+    moved = bytes_moved(text)
+    arithmetic = flops / (target.teraflops[config.dtype] * 1e12)
+    traffic = moved / (target.bandwidth * 1e9)
+    bound = max(arithmetic, traffic)
+    height, width = config.image_size
+    size = f'{height}x{width}, batch {config.batch_size}, {config.dtype}'
+    yield f'{name}, {target.devices} device(s), {size}; compiled in {seconds:.0f} s'
+    yield f'FLOPs of a step:       {flops / 1e12:.3f} T a device'
+    yield f'bytes of a step:       {moved / 1e9:.2f} GB a device'
+    yield f'peak memory:           {peak:.2f} of {target.memory:.0f} GiB'
+    limit = 'arithmetic' if arithmetic > traffic else 'memory bandwidth'
+    yield f'roofline time:         {bound * 1e3:.2f} ms ({limit}), a bound'
+    yield f'images/s:              {config.batch_size / bound:,.0f}, a bound'
+    kinds = convolutions(text)
+    for kind, count in sorted(kinds.items()):
+        if kind != 'dilated':
+            yield f'{kind + ":":22s} {count}'
+    yield f'dilated convolutions: {kinds.get("dilated", 0)}'
+
+
+def convolutions(text: str) -> dict[str, int]:
+    """Counts the convolutions of a compiled program by kind.
+
+    For a GPU they are cuDNN's kernels, and one whose window is dilated, or that reads a map with
+    zeros between its pixels, is 'dilated'. A TPU's program writes the gradients of a strided
+    convolution as windows with a dilation, on one side: only one on both sides is 'dilated'.
+    """
+    kinds: dict[str, int] = {}
+    for line in text.splitlines():
+        cudnn = re.search(r'custom_call_target="__cudnn\$(conv\w+)"', line)
+        if not cudnn and ' convolution(' not in line:
+            continue
+        window = re.search(r'window=\{([^}]*)\}', line)
+        dilations = re.findall('[lr]hs_dilate', window[1]) if window else []
+        if len(dilations) == 2 or (cudnn and dilations):
+            kind = 'dilated'
+        elif cudnn:
+            kind = cudnn[1]
+        else:
+            kind = {'lhs_dilate': 'input gradients', 'rhs_dilate': 'weight gradients'}.get(
+                ''.join(dilations), 'forward'
+            )
+        kinds[kind] = kinds.get(kind, 0) + 1
+    if any('__cudnn' in line for line in text.splitlines()):
+        stuffed = re.findall(r' pad\(.*padding=\S*?\d_\d+_[1-9]', text)
+        kinds['dilated'] = kinds.get('dilated', 0) + len(stuffed)
+    return kinds
+
+
+def bytes_moved(text: str) -> int:
+    """Returns the bytes that the kernels of a compiled program read and write.
+
+    Every kernel reads its operands and writes its results once; prefetches are not counted again.
+    """
+    blocks = re.findall(r'^(ENTRY )?%?([\w.\-]+) [^\n]*\{\n(.*?)^\}', text, re.M | re.S)
+    computations = {name: body for _, name, body in blocks}
+    entry = next(name for is_entry, name, _ in blocks if is_entry)
+    sizes = {}
+    for match in re.finditer(r'^\s*(?:ROOT )?%([\w.\-]+) = (\(.*?\)|\S+) [\w\-]+\(', text, re.M):
+        sizes[match[1]] = _size(match[2])
+
+    def moved(name: str) -> int:
+        total = 0
+        pattern = r'^\s*(?:ROOT )?%([\w.\-]+) = (?:\(.*?\)|\S+) ([\w\-]+)\((.*?)\)(.*)$'
+        for result, opcode, operands, rest in re.findall(pattern, computations[name], re.M):
+            called = re.search(r'to_apply=%([\w.\-]+)', rest)
+            if opcode == 'call' and called:
+                total += moved(called[1])
+            elif opcode not in FREE:
+                names = re.findall(r'%([\w.\-]+)', operands)
+                total += sizes[result] + sum(sizes.get(n, 0) for n in names)
+        return total
+
+    return moved(entry)
+
+
+def _size(shape: str) -> int:
+    total = 0
+    for dtype, dimensions in re.findall(r'(\w+)\[([\d,]*)\]', shape):
+        count = 1
+        for dimension in filter(None, dimensions.split(',')):
+            count *= int(dimension)
+        total += count * BYTES.get(dtype, 4)
+    return total
+
+
+def check_argv(argv: list[str]) -> None:
+    """Takes the paper's facades where no config is given."""
+    if not any(word.startswith('--config=') or word == '--config' for word in argv):
+        argv.insert(1, '--config=configs/facades.py')
+    command.check_argv(argv)
+
+
+if __name__ == '__main__':
+    run_command(main, check_argv=check_argv)
