@@ -173,6 +173,9 @@ def report(
         + memory.temp_size_in_bytes
     ) / 2**30
     moved = bytes_moved(text)
+    costs = compiled.cost_analysis()  # None for a GPU; both counts are too high on a TPU
+    if costs:
+        moved = min(moved, costs['bytes accessed'])
     arithmetic = flops / (target.teraflops[config.dtype] * 1e12)
     traffic = moved / (target.bandwidth * 1e9)
     bound = max(arithmetic, traffic)
