@@ -232,12 +232,40 @@ def test_bfloat16_stays_bfloat16_and_is_close(form):
         assert_close(np.float32(actual), expected, 0.02)
 
 
-@pytest.mark.parametrize('geometry', [(4, 4, 2, 1, 8, 8), (4, 4, 2, 1, 64, 4), (4, 4, 1, 1, 8, 8)])
-def test_auto_is_the_same_convolution(geometry):
-    x, kernel, y, g = example(*geometry, 'auto')
-    assert_close(
-        jax.jit(conv.forward, static_argnums=2)(x, kernel, g), plain(x, kernel, *geometry[2:4])
-    )
+@pytest.mark.parametrize('geometry', GEOMETRIES, ids=str)
+def test_taps_are_the_same_weight_gradient(geometry):
+    x, _, y, g = example(*geometry, 'native')
+    taps = conv.OPERATORS['weight_gradient', 'taps'](x, y, g)
+    assert_close(taps, conv.weight_gradient(x, y, g))
+
+
+@pytest.mark.parametrize(
+    ('geometry', 'channels', 'forms'),
+    [
+        ((4, 4, 2, 1, 8, 8), (20, 20), ('patches', 'patches', 'patches')),
+        ((4, 4, 2, 1, 64, 4), (20, 20), ('native', 'patches', 'taps')),
+        ((4, 4, 2, 1, 64, 4), (3, 20), ('native', 'patches', 'patches')),
+        ((4, 4, 1, 1, 8, 8), (20, 20), ('native', 'patches', 'taps')),
+        ((4, 4, 1, 1, 8, 8), (20, 1), ('native', 'native', 'taps')),
+        ((3, 3, 2, 1, 8, 8), (20, 20), ('patches', 'native', 'patches')),
+        ((7, 7, 1, 0, 8, 8), (20, 3), ('native', 'native', 'native')),
+        ((1, 1, 1, 0, 8, 8), (20, 1), ('patches', 'patches', 'taps')),
+    ],
+)
+def test_auto_takes_the_form_of_the_table_and_is_the_same_convolution(geometry, channels, forms):
+    *_, g = example(*geometry, 'auto')
+    x, y = normal(0, N, *g.big, channels[0]), normal(1, N, *g.small, channels[1])
+    kernel = normal(2, *g.kernel, *channels)
+    for operator, a, b, form in zip(
+        (conv.forward, conv.input_gradient, conv.weight_gradient),
+        (x, y, x),
+        (kernel, kernel, y),
+        forms,
+    ):
+        expected = conv.OPERATORS[operator.__name__, form]
+        auto = str(jax.make_jaxpr(lambda a, b: operator.fun(a, b, g))(a, b))  # noqa: B023
+        assert auto == str(jax.make_jaxpr(lambda a, b: expected(a, b, g))(a, b))  # noqa: B023
+        assert_close(operator(a, b, g), operator(a, b, g._replace(form='native')))
 
 
 def test_an_unknown_form_is_an_error():

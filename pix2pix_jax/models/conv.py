@@ -13,12 +13,15 @@ transposed convolution is one, and 45 times slower than its arithmetic on a CPU)
 
 Every operator has two forms. 'native' is XLA's own convolution: what cuDNN and the TPU have
 kernels for. 'patches' writes it as a matrix product over patches, which XLA's CPU backend runs
-near its peak rate where maps are small and channels many. 'auto' takes the faster one on a CPU by
-`_fastest_on_cpu`, 'cudnn' is native but where cuDNN has no kernel. Results do not depend on the
-form, up to rounding.
+near its peak rate where maps are small and channels many; for the weight gradient of large maps
+'taps' takes a product for each position in the kernel instead, and needs no patches in memory.
+'auto' takes the fastest on a CPU by `_fastest_on_cpu`, 'cudnn' is native but where cuDNN has no
+kernel. Results do not depend on the form, up to rounding.
 """
 
 import functools
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -78,19 +81,19 @@ def conv_transpose(
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def forward(x: jax.Array, kernel: jax.Array, g: Geometry) -> jax.Array:
     """Returns y of the strided convolution."""
-    return _choose('forward', g)(x, kernel, g)
+    return _operator('forward', g, *kernel.shape[2:])(x, kernel, g)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def input_gradient(y: jax.Array, kernel: jax.Array, g: Geometry) -> jax.Array:
     """Returns the gradient of <y, forward(x, kernel)> by x."""
-    return _choose('input_gradient', g)(y, kernel, g)
+    return _operator('input_gradient', g, *kernel.shape[2:])(y, kernel, g)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def weight_gradient(x: jax.Array, y: jax.Array, g: Geometry) -> jax.Array:
     """Returns the gradient of <y, forward(x, kernel)> by the kernel."""
-    return _choose('weight_gradient', g)(x, y, g)
+    return _operator('weight_gradient', g, x.shape[-1], y.shape[-1])(x, y, g)
 
 
 def _keep(operator):
@@ -134,14 +137,18 @@ def _native_weight_gradient(x, y, g):
 
 def _patches(x, g):
     """Returns the patches (N,H',W',kh*kw*I), in the order of the kernel's rows."""
+    return jnp.concatenate(_taps(x, g), axis=-1)
+
+
+def _taps(x, g):
+    """Returns what each tap of the kernel sees, (N,H',W',I), in the order of its rows."""
     x = jnp.pad(x, ((0, 0), *g.padding, (0, 0)))
     (h, w), s = g.small, g.stride
-    slices = [
+    return [
         x[:, i : i + s * (h - 1) + 1 : s, j : j + s * (w - 1) + 1 : s]
         for i in range(g.kernel[0])
         for j in range(g.kernel[1])
     ]
-    return jnp.concatenate(slices, axis=-1)
 
 
 def _patches_forward(x, kernel, g):
@@ -152,6 +159,12 @@ def _patches_weight_gradient(x, y, g):
     patches = _patches(x, g)
     product = jnp.einsum('nhwp,nhwo->po', patches, y)
     return product.reshape(*g.kernel, x.shape[-1], y.shape[-1])
+
+
+def _taps_weight_gradient(x, y, g):
+    y = y.reshape(-1, y.shape[-1])
+    products = [tap.reshape(-1, x.shape[-1]).T @ y for tap in _taps(x, g)]
+    return jnp.stack(products).reshape(*g.kernel, x.shape[-1], y.shape[-1])
 
 
 def _patches_input_gradient(y, kernel, g):
@@ -189,26 +202,40 @@ OPERATORS = {
     ('input_gradient', 'patches'): _patches_input_gradient,
     ('weight_gradient', 'native'): _native_weight_gradient,
     ('weight_gradient', 'patches'): _patches_weight_gradient,
+    ('weight_gradient', 'taps'): _taps_weight_gradient,
 }
 
 
-# Milliseconds on two CPU cores, batch 1, float32: native / patches. Big map, channels in -> out.
-#                       forward      input gradient   weight gradient
-# 128,  64 -> 128      7.0 / 7.0       7.1 / 3.6        11 / 9
-#  64, 128 -> 256      3.3 / 4.6       5.0 / 4.6       5.9 / 4.6
-#  32, 256 -> 512      6.3 / 3.9       6.0 / 3.2       5.0 / 3.3
-#   8, 512 -> 512      2.0 / 0.8       7.8 / 1.3       3.0 / 1.1
-#   2, 512 -> 512      5.8 / 0.6       6.5 / 0.4       1.7 / 0.8
-#  64, 128 -> 512      6.5 / 6.7       8.1 / 5.6        10 / 7.5
-#   4, 512 -> 1024     2.3 / 1.3        54 / 2.6        29 / 1.8
-#  32, 256 -> 512 s1    13 / 14         14 / 12         17 / 21
-#  31, 512 -> 1   s1   0.7 / 26        0.3 / 3.1        11 / 32
-def _fastest_on_cpu(operator: str, g: Geometry) -> str:
-    if g.stride == 1:
-        return 'native'
-    if operator == 'forward' and max(g.big) > 32:
-        return 'native'
-    return 'patches'
+# Milliseconds on two cores of an AMD EPYC 7003 (AVX2), batch 1, float32. Big map, channels of big
+# -> small, kernel 4 and stride 2 where nothing else is said: native / patches (/ taps).
+#                        forward      input gradient   weight gradient
+# 256,   6 ->   64      3.3 / 5.3       4.8 / 3.9       8.3 / 7.0 / 8.1
+# 128,  64 ->  128      8.2 / 13         16 / 14         17 / 18 / 13
+#  64, 128 ->  256       11 / 12         15 / 12         22 / 18 / 18
+#  32, 256 ->  512       12 / 9.0        19 / 8.6        12 / 8.7 / 9.9
+#   8, 512 ->  512      6.2 / 4.8        10 / 3.0       7.0 / 2.8 / 4.6
+#   2, 512 ->  512      5.7 / 1.5       7.7 / 0.9       3.6 / 1.4 / 2.2
+#  64, 128 ->  512       16 / 17         23 / 14         38 / 21 / 21
+#   4, 512 -> 1024      5.8 / 5.5        72 / 3.5       8.3 / 2.6 / 7.9
+#  32, 256 ->  512, s1   36 / 36         37 / 31         53 / 33 / 32
+#  31, 512 ->    1, s1  2.3 / 8.7       0.5 / 2.9        18 / 13 / 4.0
+#  66, 256 ->  256, s1, 3x3   54 / 51    43 / 44         85 / 62 / 47
+# 256,  64 ->  128, s2, 3x3   32 / 40    28 / 35         55 / 39 / 33
+# 262,   3 ->   64, s1, 7x7   30 / 52    59 / 22        102 / 49 / 84
+# 262,  64 ->    3, s1, 7x7  107 / 315   20 / 187        77 / 697 / 672
+# 256,  64 ->  128, s1, 1x1   20 / 9.1   23 / 10        363 / 18 / 13
+def _fastest_on_cpu(operator: str, g: Geometry, big_channels: int, small_channels: int) -> str:
+    if g.kernel == (1, 1):  # a matrix product as it stands
+        return 'taps' if operator == 'weight_gradient' else 'patches'
+    few = 16  # channels, beside which the copies of patches and taps weigh more than the products
+    if operator == 'forward':
+        return 'patches' if g.stride > 1 and max(g.big) <= 32 else 'native'
+    if operator == 'input_gradient':
+        divides = not (g.kernel[0] % g.stride or g.kernel[1] % g.stride)
+        return 'patches' if divides and small_channels > few else 'native'
+    if big_channels <= few or (g.stride > 1 and max(g.big) <= 32):
+        return 'patches'
+    return 'native' if small_channels <= few and math.prod(g.kernel) > 16 else 'taps'
 
 
 def _with_cudnn(g: Geometry) -> str:
@@ -217,9 +244,10 @@ def _with_cudnn(g: Geometry) -> str:
     return 'patches' if g.stride > 1 and max(g.small) <= max(g.kernel) else 'native'
 
 
-def _choose(operator, g):
-    if g.form == 'auto':
-        return OPERATORS[operator, _fastest_on_cpu(operator, g)]
-    if g.form == 'cudnn':
-        return OPERATORS[operator, _with_cudnn(g)]
-    return OPERATORS[operator, g.form]
+def _operator(name: str, g: Geometry, big_channels: int, small_channels: int) -> Callable:
+    form = g.form
+    if form == 'auto':
+        form = _fastest_on_cpu(name, g, big_channels, small_channels)
+    elif form == 'cudnn':
+        form = _with_cudnn(g)
+    return OPERATORS[name, form]
