@@ -116,6 +116,11 @@ def reflect(x: jax.Array, pixels: int) -> jax.Array:
     return jnp.pad(x, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)), mode='reflect')
 
 
+def at_least_float32(x: jax.Array) -> jax.Array:
+    """Returns x in float32 if its dtype holds less."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 def _finish(module: nn.Module, y: jax.Array) -> jax.Array:
     if module.use_bias:
         bias = module.param('bias', nn.initializers.zeros, (y.shape[-1],))
@@ -129,7 +134,7 @@ class BatchNorm(nn.Module):
     'batch': mean and variance of this batch (training; the moving averages follow), with an
     `axis_name` of the batches of all devices together; 'image': of each image alone, over H and
     W: the paper's test protocol, batch norm at batch 1; 'running': the moving averages.
-    Statistics are float32 whatever the dtype.
+    Statistics are at least float32 whatever the dtype.
     """
 
     epsilon: float = 1e-5
@@ -146,7 +151,7 @@ class BatchNorm(nn.Module):
         bias = self.param('bias', nn.initializers.zeros, shape)
         moving_mean = self.variable('batch_stats', 'mean', jnp.zeros, shape)
         moving_var = self.variable('batch_stats', 'var', jnp.ones, shape)
-        x = x.astype(jnp.float32)
+        x = at_least_float32(x)
         if statistics == 'running':
             mean, var = _row(moving_mean.value), _row(moving_var.value)
         else:
@@ -176,7 +181,7 @@ class InstanceNorm(nn.Module):
     def __call__(self, x: jax.Array, statistics: str) -> jax.Array:
         """Normalises x (N,H,W,C); `statistics` are the image's own, whatever it says."""
         del statistics
-        x = x.astype(jnp.float32)
+        x = at_least_float32(x)
         centred = x - x.mean((1, 2), keepdims=True)
         var = jnp.square(centred).mean((1, 2), keepdims=True)
         return (centred * lax.rsqrt(var + self.epsilon)).astype(self.dtype)

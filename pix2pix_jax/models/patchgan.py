@@ -2,9 +2,13 @@
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
-from pix2pix_jax.models.layers import BatchNorm, Conv, ModuleFactory
+from pix2pix_jax.models.layers import (
+    BatchNorm,
+    Conv,
+    ModuleFactory,
+    at_least_float32,
+)
 
 
 def receptive_field(layers: int) -> int:
@@ -55,4 +59,4 @@ class PatchGAN(nn.Module):
         # The published PixelGAN has none on its logits, where its norm is batch norm.
         use_bias = self.layers > 0 or self.bias != 'ends'
         x = self.conv(1, stride=1, use_bias=use_bias, name='logits', **shape)(x)
-        return x.astype(jnp.float32)
+        return at_least_float32(x)

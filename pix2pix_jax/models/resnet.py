@@ -10,6 +10,7 @@ from pix2pix_jax.models.layers import (
     ConvTranspose,
     Dropout,
     ModuleFactory,
+    at_least_float32,
     reflect,
 )
 
@@ -73,4 +74,4 @@ class ResNet(nn.Module):
             x = self.upsample(self.width * 2**i, use_bias=self.use_bias, name=name)(x)
             x = nn.relu(norm(x, name, decoding))
         x = conv(reflect(x, 3), self.output_channels, 7, 'output', use_bias=True)
-        return jnp.tanh(x.astype(jnp.float32))
+        return jnp.tanh(at_least_float32(x))

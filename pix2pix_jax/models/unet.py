@@ -9,7 +9,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pix2pix_jax.models.layers import BatchNorm, Conv, ConvTranspose, Dropout, ModuleFactory
+from pix2pix_jax.models.layers import (
+    BatchNorm,
+    Conv,
+    ConvTranspose,
+    Dropout,
+    ModuleFactory,
+    at_least_float32,
+)
 
 MAX_DEPTH = 8  # the paper's, at 256x256
 DROPOUT_BLOCKS = 3
@@ -78,4 +85,4 @@ class UNet(nn.Module):
             if self.skips:
                 x = jnp.concatenate([activate(encoded.pop()), x], axis=-1)
         x = self.upsample(self.output_channels, name='up0')(x)
-        return jnp.tanh(x.astype(jnp.float32))
+        return jnp.tanh(at_least_float32(x))
