@@ -53,12 +53,32 @@ def compile_step(step: Callable, config: ConfigDict, devices: list[jax.Device]) 
     donated = () if config.debug_nans else 0
     if not is_parallel(devices):
         return jax.jit(
-            functools.partial(step, config=config, axis_name=None), donate_argnums=donated
+            functools.partial(step, config=config, axis_name=None),
+            donate_argnums=donated,
+            compiler_options=_compiler_options(devices[0].platform),
         )
     step = functools.partial(step, config=config, axis_name=AXIS)
     # With several processes pmap takes all their devices itself.
     chosen = None if jax.process_count() > 1 else devices
     return jax.pmap(step, AXIS, in_axes=(0, 0, None), donate_argnums=donated, devices=chosen)
+
+
+@functools.cache
+def _compiler_options(platform: str) -> dict[str, bool] | None:
+    """Returns XLA's options for the step.
+
+    On a CPU: without this one XLA copies 436 MB of donated parameters and moments in every step
+    of the paper's networks, since it does not see that their old values are read before they are
+    overwritten (at 256x256, batch 1: 12% of the time, and 312 in place of 188 MB beside the state).
+    """
+    options = {'xla_cpu_copy_insertion_use_region_analysis': True}
+    if platform != 'cpu':
+        return None
+    try:
+        jax.jit(lambda: 0, compiler_options=options).lower().compile()
+    except jax.errors.JaxRuntimeError:  # another version of XLA may not know it
+        return None
+    return options
 
 
 def replicate(state: Any, devices: list[jax.Device]) -> Any:
