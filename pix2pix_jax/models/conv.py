@@ -13,8 +13,9 @@ transposed convolution is one, and 45 times slower than its arithmetic on a CPU)
 
 Every operator has two forms. 'native' is XLA's own convolution: what cuDNN and the TPU have
 kernels for. 'patches' writes it as a matrix product over patches, which XLA's CPU backend runs
-near its peak rate where maps are small and channels many; for the weight gradient of large maps
-'taps' takes a product for each position in the kernel instead, and needs no patches in memory.
+near its peak rate where maps are small and channels many. The weight gradient has two more:
+'taps' takes a product for each position in the kernel, without patches in memory, where maps are
+large; 'small_patches' takes the patches of the small map, where its channels are few.
 'auto' takes the fastest on a CPU by `_fastest_on_cpu`, 'cudnn' is native but where cuDNN has no
 kernel. Results do not depend on the form, up to rounding.
 """
@@ -167,6 +168,22 @@ def _taps_weight_gradient(x, y, g):
     return jnp.stack(products).reshape(*g.kernel, x.shape[-1], y.shape[-1])
 
 
+def _small_patches_weight_gradient(x, y, g):
+    """Multiplies x by what it meets: for every tap the small map, shifted and with zeros around.
+
+    The patches are of the small map, so they are few where its channels are. For stride 1.
+    """
+    (h, w), (kh, kw) = g.big, g.kernel
+    below, right = (max(0, b + p[0] - s) for b, p, s in zip(g.big, g.padding, g.small))
+    y = jnp.pad(y, ((0, 0), (kh - 1, below), (kw - 1, right), (0, 0)))
+    top, left = kh - 1 + g.padding[0][0], kw - 1 + g.padding[1][0]
+    met = [
+        y[:, top - i : top - i + h, left - j : left - j + w] for i in range(kh) for j in range(kw)
+    ]
+    product = jnp.einsum('nhwi,nhwp->ip', x, jnp.concatenate(met, axis=-1))
+    return product.reshape(x.shape[-1], kh, kw, y.shape[-1]).transpose(1, 2, 0, 3)
+
+
 def _patches_input_gradient(y, kernel, g):
     """Multiplies by the kernel as a matrix, then adds the overlapping patches up.
 
@@ -203,11 +220,12 @@ OPERATORS = {
     ('weight_gradient', 'native'): _native_weight_gradient,
     ('weight_gradient', 'patches'): _patches_weight_gradient,
     ('weight_gradient', 'taps'): _taps_weight_gradient,
+    ('weight_gradient', 'small_patches'): _small_patches_weight_gradient,
 }
 
 
-# Milliseconds on two cores of an AMD EPYC 7003 (AVX2), batch 1, float32. Big map, channels of big
-# -> small, kernel 4 and stride 2 where nothing else is said: native / patches (/ taps).
+# Milliseconds on two cores of an AMD EPYC 7003 (AVX2), batch 1, float32: native / patches (/ taps
+# / small_patches). Big map, channels of big -> small; kernel 4, stride 2 if nothing else is said.
 #                        forward      input gradient   weight gradient
 # 256,   6 ->   64      3.3 / 5.3       4.8 / 3.9       8.3 / 7.0 / 8.1
 # 128,  64 ->  128      8.2 / 13         16 / 14         17 / 18 / 13
@@ -217,12 +235,12 @@ OPERATORS = {
 #   2, 512 ->  512      5.7 / 1.5       7.7 / 0.9       3.6 / 1.4 / 2.2
 #  64, 128 ->  512       16 / 17         23 / 14         38 / 21 / 21
 #   4, 512 -> 1024      5.8 / 5.5        72 / 3.5       8.3 / 2.6 / 7.9
-#  32, 256 ->  512, s1   36 / 36         37 / 31         53 / 33 / 32
-#  31, 512 ->    1, s1  2.3 / 8.7       0.5 / 2.9        18 / 13 / 4.0
+#  32, 256 ->  512, s1   36 / 36         37 / 31         53 / 33 / 32 / 46
+#  31, 512 ->    1, s1  2.3 / 8.7       0.5 / 2.9        18 / 13 / 4.0 / 1.3
 #  66, 256 ->  256, s1, 3x3   54 / 51    43 / 44         85 / 62 / 47
 # 256,  64 ->  128, s2, 3x3   32 / 40    28 / 35         55 / 39 / 33
 # 262,   3 ->   64, s1, 7x7   30 / 52    59 / 22        102 / 49 / 84
-# 262,  64 ->    3, s1, 7x7  107 / 315   20 / 187        77 / 697 / 672
+# 262,  64 ->    3, s1, 7x7  107 / 315   20 / 187        77 / 697 / 288 / 79
 # 256,  64 ->  128, s1, 1x1   20 / 9.1   23 / 10        363 / 18 / 13
 def _fastest_on_cpu(operator: str, g: Geometry, big_channels: int, small_channels: int) -> str:
     if g.kernel == (1, 1):  # a matrix product as it stands
@@ -233,9 +251,9 @@ def _fastest_on_cpu(operator: str, g: Geometry, big_channels: int, small_channel
     if operator == 'input_gradient':
         divides = not (g.kernel[0] % g.stride or g.kernel[1] % g.stride)
         return 'patches' if divides and small_channels > few else 'native'
-    if big_channels <= few or (g.stride > 1 and max(g.big) <= 32):
-        return 'patches'
-    return 'native' if small_channels <= few and math.prod(g.kernel) > 16 else 'taps'
+    if g.stride == 1 and small_channels <= few:
+        return 'small_patches' if math.prod(g.kernel) <= 16 else 'native'
+    return 'patches' if big_channels <= few or (g.stride > 1 and max(g.big) <= 32) else 'taps'
 
 
 def _with_cudnn(g: Geometry) -> str:
