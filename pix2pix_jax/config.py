@@ -56,6 +56,7 @@ def default_config() -> Config:
     d.val_fraction = 0.0  # of the train split, held out where there is no val split
     d.cache = 'auto'  # decoded pairs in memory: 'auto' (where they fit), 'on', 'off'
     d.workers = 0  # processes that augment; 0: threads of this process
+    d.on_error = 'raise'  # a bad pair ends the run | 'skip': those found at the start are left out
 
     g = c.generator = ConfigDict()
     g.name = 'unet'  # with skip connections (3.2.1) | 'encoder_decoder': without | 'resnet'
@@ -134,6 +135,7 @@ CHOICES = {
     'dataset.direction': ('AtoB', 'BtoA'),
     'dataset.resize': ('bicubic', 'nearest'),
     'dataset.cache': ('auto', 'on', 'off'),
+    'dataset.on_error': ('raise', 'skip'),
     'generator.name': ('unet', 'encoder_decoder', 'resnet'),
     'generator.norm': ('batch', 'instance', 'none'),
     'generator.upsample': ('transpose', 'resize'),

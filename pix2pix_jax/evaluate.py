@@ -63,12 +63,12 @@ def evaluate_run(
     Raises UserError for a run, checkpoint or split that is not there, DataError for bad pairs.
     """
     from pix2pix_jax import inference
-    from pix2pix_jax.data import sources
+    from pix2pix_jax.data import kept, sources
     from pix2pix_jax.runtime import prepare_process
 
     prepare_process()
     run = inference.load_run(workdir, checkpoint)
-    splits = sources.open_splits(run.config)
+    splits = sources.open_splits(run.config, kept.load_kept(workdir))
     if split not in splits:
         raise UserError(f"--split={split}: the run's data has {' | '.join(splits)}")
     summary, _ = report.evaluate_source(

@@ -12,6 +12,7 @@ from etils import epath
 
 from pix2pix_jax import curves, files, writers
 from pix2pix_jax.config import Config, flatten
+from pix2pix_jax.data import kept
 
 SHEETS = 12  # shown on a run's page, evenly spaced over the run
 EXTREMES = 4  # best and worst images on top of an evaluation's page
@@ -64,6 +65,7 @@ def write_run_page(
         ),
         _section('Samples', _grid(_sheet_card(step, path.name) for step, path in sheets)),
         _section('Command', f'<pre>{_escape(command)}</pre>' if command else ''),
+        _details('Pairs left out', _table(_left_out(workdir))),
         _details('Config', _table([('field', 'value'), *sorted(flatten(config).items())])),
         _details('Run', _run_facts(workdir)),
     ]
@@ -203,6 +205,13 @@ def _evaluation_links(workdir: epath.Path) -> str:
     found = sorted((workdir / 'evaluation').glob('*/index.html'))
     links = [(quote(page.parent.name), _escape(page.parent.name)) for page in found]
     return ', '.join(f'<a href="evaluation/{url}/index.html">{name}</a>' for url, name in links)
+
+
+def _left_out(workdir: epath.Path) -> list[tuple[str, ...]]:
+    path = workdir / kept.FILE
+    splits = json.loads(path.read_text()) if path.exists() else {}
+    rows = [(s, *pair) for s, pairs in splits.items() for pair in pairs['skipped'].items()]
+    return [('split', 'pair', 'why'), *rows] if rows else []
 
 
 def _run_facts(workdir: epath.Path) -> str:

@@ -15,7 +15,7 @@ from pix2pix_jax.config import Config
 from pix2pix_jax.console import Console
 from pix2pix_jax.data import pipeline
 from pix2pix_jax.data.sources import Source
-from pix2pix_jax.errors import Stopped, UserError
+from pix2pix_jax.errors import DataError, Stopped, UserError
 from pix2pix_jax.evaluation import report
 from pix2pix_jax.inference import Translator
 from pix2pix_jax.train_state import GanState
@@ -132,6 +132,11 @@ class Recorder:
             self._checkpoints.save('best', step, state, self._config)
         self._write_page()
 
+    def save_once(self, step: int, state: GanState) -> None:
+        """Saves the state as last, if there is any training in it that is not saved."""
+        if step and step not in self._checkpoints.steps('last'):
+            self.save(step, state, False)
+
     def _not_finite(self, what: str, step: int) -> UserError:
         last = self._checkpoints.steps('last')
         return UserError(
@@ -144,6 +149,14 @@ class Recorder:
         """Returns the error that ends a run after a signal, with the command that goes on."""
         return Stopped(
             signal_number, f'stopped and saved at step {step}; go on with: {self._command}'
+        )
+
+    def stopped_by(self, error: DataError) -> DataError:
+        """Returns the error with the step that is saved and the command that goes on from it."""
+        last = self._checkpoints.steps('last')
+        return DataError(
+            f'{error}; {f"saved is step {last[-1]}" if last else "nothing is saved yet"}: '
+            f'mend the file and go on with: {self._command}'
         )
 
     def _write_page(self) -> None:

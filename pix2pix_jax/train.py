@@ -17,7 +17,7 @@ from etils import epath
 from pix2pix_jax import files, parallel
 from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.config import Config, differences, load_config, to_json, validate
-from pix2pix_jax.data import pipeline, sources
+from pix2pix_jax.data import kept, pipeline, sources
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.inference import start_from
 from pix2pix_jax.models import create_models
@@ -41,8 +41,6 @@ def train_and_evaluate(config: Config, workdir: epath.PathLike, command: str = '
     """
     workdir = epath.Path(workdir).expanduser()
     config, devices, splits, total_steps = prepare(config, workdir)
-    splits = {name: sources.decode_all(source, config) for name, source in splits.items()}
-
     state, optimizers = initial_state(config, devices, total_steps)
     checkpoints = Checkpoints(workdir, config.checkpoint.keep, writer=True)
     restored = checkpoints.restore_newest(jax.device_put(state, devices[0]))
@@ -54,6 +52,8 @@ def train_and_evaluate(config: Config, workdir: epath.PathLike, command: str = '
     describe(state, devices, start, total_steps)
 
     files.write_text(workdir / 'config.json', to_json(config))
+    if config.dataset.on_error == 'skip':
+        kept.write_kept(workdir, splits)
     record_start(workdir, command, devices, start)
     recorder = Recorder(
         config, workdir, splits, checkpoints, state, optimizers.schedule, total_steps, command
@@ -65,6 +65,8 @@ def train_and_evaluate(config: Config, workdir: epath.PathLike, command: str = '
             return run_steps(
                 config, state, splits['train'], devices, total_steps, recorder, profile, stop
             )
+    except DataError as error:
+        raise recorder.stopped_by(error) from error
     finally:
         profile.close()
         recorder.close()
@@ -73,7 +75,7 @@ def train_and_evaluate(config: Config, workdir: epath.PathLike, command: str = '
 def dry_run(config: Config, workdir: epath.PathLike) -> None:
     """Prints what `train_and_evaluate` would do: config, data, networks, memory; writes nothing.
 
-    Raises what it would raise before the first step, but for files that cannot be decoded.
+    Raises what it would raise before the first step.
     """
     workdir = epath.Path(workdir).expanduser()
     config, devices, splits, total_steps = prepare(config, workdir)
@@ -99,9 +101,9 @@ def dry_run(config: Config, workdir: epath.PathLike) -> None:
 def prepare(
     config: Config, workdir: epath.Path
 ) -> tuple[Config, list[jax.Device], dict[str, sources.Source], int]:
-    """Returns the resolved config, the devices, the opened splits, and the length of the run.
+    """Returns the resolved config, the devices, the splits, read once, and the length of the run.
 
-    Raises UserError or DataError for all that can be known before an image is read.
+    Raises UserError or DataError for all that can be known before the first step.
     """
     config = validate(config)
     devices = parallel.choose_devices(config.num_devices, config.batch_size)
@@ -111,8 +113,11 @@ def prepare(
         create_models(config, devices[0].platform)
     if config.init_from and '://' not in config.init_from:
         config.init_from = os.path.abspath(os.path.expanduser(config.init_from))
-    config, splits = open_data(config)
+    config, splits = open_data(config, workdir)
     check_run(config, workdir)
+    splits = {name: sources.decode_all(source, config) for name, source in splits.items()}
+    for line in kept.left_out(splits):
+        print(line, flush=True)
     return config, devices, splits, count_steps(config, len(splits['train']))
 
 
@@ -139,7 +144,8 @@ def run_steps(
 ) -> GanState:
     """Takes the steps from `state` to `total_steps`; returns the state, on one device.
 
-    Raises Stopped at the first step after a signal, when the state has been saved.
+    Raises Stopped at the first step after a signal, and DataError for a training pair that cannot
+    be read, when the state has been saved.
     """
     start = int(state.step)
     step_fn = parallel.compile_step(train_step, config, devices)
@@ -155,7 +161,13 @@ def run_steps(
         pending.clear()
 
     for step in range(start + 1, total_steps + 1):
-        batch = parallel.shard(next(batches), devices, config.optimizer.d_steps)
+        try:
+            batch = next(batches)
+        except DataError:  # the state is that of the step before, with its metrics
+            log_pending()
+            recorder.save_once(step - 1, parallel.unreplicate(state, devices))
+            raise
+        batch = parallel.shard(batch, devices, config.optimizer.d_steps)
         state, metrics = step_fn(state, batch, key)
         recorder.step(step)
         profile.step(step, metrics)
@@ -220,12 +232,15 @@ class Clock:
         return rate
 
 
-def open_data(config: Config) -> tuple[Config, dict[str, sources.Source]]:
+def open_data(config: Config, workdir: epath.Path) -> tuple[Config, dict[str, sources.Source]]:
     """Opens the data, prints a short report, and fills in a size found in it."""
     path = config.dataset.path
     if path and '://' not in path:  # evaluate and translate may run from another folder
         config.dataset.path = os.path.abspath(os.path.expanduser(path))
-    splits = sources.open_splits(config)
+    pairs = kept.load_kept(workdir)
+    if pairs is not None:
+        print(f'the pairs are those of {workdir / kept.FILE}, whatever became of the others since')
+    splits = sources.open_splits(config, pairs)
     if 'train' not in splits:
         raise DataError(f'config.dataset.path={config.dataset.path}: there is no folder train')
     if config.image_size == (0, 0):

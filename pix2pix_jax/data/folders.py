@@ -4,13 +4,16 @@ A pair is one file with A on the left half and B on the right, as the published 
 them, or two files of the same name in two folders.
 """
 
+import os
 import re
+import unicodedata
 from collections.abc import Iterable
 
 from etils import epath
 
 from pix2pix_jax.data.images import EXTENSIONS
 from pix2pix_jax.errors import DataError
+from pix2pix_jax.files import is_local
 
 
 def split_folders(root: epath.Path, split: str, layout: str) -> tuple[epath.Path, ...]:
@@ -45,7 +48,7 @@ def pair_files(folders: tuple[epath.Path, ...]) -> dict[str, tuple[epath.Path, .
     files = [image_files(folder) for folder in folders]
     first, last = files[0].keys(), files[-1].keys()
     if first != last:
-        only_a, only_b = _examples(first - last), _examples(last - first)
+        only_a, only_b = examples(first - last), examples(last - first)
         raise DataError(
             f'unpaired names: {len(first - last)} only in {folders[0]} ({only_a}), '
             f'{len(last - first)} only in {folders[1]} ({only_b})'
@@ -54,12 +57,16 @@ def pair_files(folders: tuple[epath.Path, ...]) -> dict[str, tuple[epath.Path, .
 
 
 def image_files(folder: epath.Path) -> dict[str, epath.Path]:
-    """Returns the images of `folder` and the folders in it by relative name, no extension."""
+    """Returns the images of `folder` and the folders in it by relative name, no extension.
+
+    Names are in Unicode's composed form (NFC), so that an é is one however a system writes it.
+    Links are followed. Raises DataError for a name that two files have or that is no Unicode, a
+    folder that cannot be read, and a link that leads nowhere or to a folder that it lies in.
+    """
     if not folder.is_dir():
         raise DataError(f'{folder} is not a folder')
     found = {}
-    for prefix, path in _walk(folder, ''):
-        name = prefix + path.stem
+    for name, path in _walk(folder, '', ()):
         if name in found:
             raise DataError(f'{found[name]} and {path} have the same name: allowed is one file')
         found[name] = path
@@ -68,14 +75,36 @@ def image_files(folder: epath.Path) -> dict[str, epath.Path]:
     return found
 
 
-def _walk(folder: epath.Path, prefix: str) -> Iterable[tuple[str, epath.Path]]:
-    for path in folder.iterdir():
+def _walk(
+    folder: epath.Path, prefix: str, parents: tuple[str, ...]
+) -> Iterable[tuple[str, epath.Path]]:
+    """Yields (name, file); `parents` are the folders that it lies in, their links resolved."""
+    if is_local(folder):
+        real = os.path.realpath(folder)
+        if real in parents:
+            raise DataError(f'{folder} is a link to a folder that it lies in: take it away')
+        parents = (*parents, real)
+    try:
+        paths = list(folder.iterdir())
+    except OSError as error:
+        raise DataError(f'{folder} cannot be read: {error.strerror or error}') from error
+    for path in paths:
         if path.name.startswith('.'):
             continue
         if path.suffix.lower() in EXTENSIONS:
-            yield prefix, path
+            yield prefix + _composed(path.stem, path), path
         elif path.is_dir():
-            yield from _walk(path, f'{prefix}{path.name}/')
+            yield from _walk(path, f'{prefix}{_composed(path.name, path)}/', parents)
+        elif os.path.islink(path) and not path.exists():  # of a folder, perhaps
+            raise DataError(f'{path} is a link to what is not there: mend it, or take it away')
+
+
+def _composed(name: str, path: epath.Path) -> str:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f'{str(path)!a}: the name is not Unicode (UTF-8); rename it') from error
+    return unicodedata.normalize('NFC', name)
 
 
 def _natural(name: str) -> tuple:
@@ -84,6 +113,7 @@ def _natural(name: str) -> tuple:
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
 
 
-def _examples(names: Iterable[str]) -> str:
+def examples(names: Iterable[str]) -> str:
+    """Returns the first three names, for a message."""
     names = sorted(names, key=_natural)
     return ', '.join(names[:3]) + (', …' if len(names) > 3 else '') or 'none'

@@ -50,9 +50,17 @@ def train_batches(
             flags.FLAGS.mark_as_parsed()
         options = grain.MultiprocessingOptions(num_workers=workers)
         data = data.mp_prefetch(options, _leave_interrupts_to_parent)
-        # Copies: what workers send lies in shared memory, which must be free before the exit.
-        return ({key: np.array(image) for key, image in batch.items()} for batch in data)
+        return _copied(iter(data))
     return iter(data)
+
+
+def _copied(batches: grain.DatasetIterator) -> Iterator[Batch]:
+    """Copies what workers send: it lies in shared memory, which must be free before the exit."""
+    try:
+        for batch in batches:
+            yield {key: np.array(image) for key, image in batch.items()}
+    finally:  # a worker's error, too, ends the workers now
+        batches.close()
 
 
 def _leave_interrupts_to_parent(worker_index: int, worker_count: int) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import os
 import sys
+from typing import NamedTuple
 
 import numpy as np
 import tqdm
@@ -13,7 +14,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from pix2pix_jax.data import openmoji
-from pix2pix_jax.data.folders import pair_files, split_folders
+from pix2pix_jax.data.folders import examples, pair_files, split_folders
 from pix2pix_jax.data.images import MODES, halves, open_image, size_of, to_array
 from pix2pix_jax.errors import DataError, UserError
 
@@ -24,6 +25,13 @@ DECODE_FIRST = 5000  # pairs up to which a split is decoded before training star
 SAMPLE = 64  # pairs whose headers stand for all in reports and estimates
 
 Pair = dict[str, np.ndarray]
+
+
+class Kept(NamedTuple):
+    """The pairs of a split that a run uses, and why others are left out, by name."""
+
+    used: tuple[str, ...]
+    skipped: dict[str, str]
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
@@ -40,6 +48,7 @@ class Source:
     direction: str  # 'AtoB': A is the input
     channels: tuple[int, int]  # of input and target
     decoded: tuple[Pair, ...] = ()  # all pairs, where they are kept in memory
+    skipped: dict[str, str] | None = None  # why pairs are left out, by name; None: none may be
 
     def __len__(self) -> int:
         """Returns the number of pairs."""
@@ -73,12 +82,13 @@ class Source:
         return height, width // 2 if len(self.files[i]) == 1 else width
 
 
-def open_splits(config: ConfigDict) -> dict[str, Source]:
+def open_splits(config: ConfigDict, kept: dict[str, Kept] | None = None) -> dict[str, Source]:
     """Returns the sources of the splits that there are, among 'train', 'val' and 'test'.
 
     Where there is no val split, `val_fraction` of train is held out for it, chosen by the seed.
-    Raises UserError for a data set that is not named well enough to find, and DataError for
-    folders without pairs or with pairs that do not fit together. Reads no image.
+    Where a run has `kept` a list of its pairs, they are those, and no others are. Raises UserError
+    for a data set that is not named well enough to find, and DataError for folders without pairs,
+    with pairs that do not fit together, or without those of the list. Reads no image.
     """
     root = _root(config)
     splits = {}
@@ -92,6 +102,8 @@ def open_splits(config: ConfigDict) -> dict[str, Source]:
             'or A/train and B/train, trainA and trainB, or train/A and train/B '
             f'(config.dataset.layout={config.dataset.layout})'
         )
+    if kept is not None:
+        return {split: _pick(splits, split, *kept[split]) for split in SPLITS if split in kept}
     if config.dataset.val_fraction and 'val' not in splits and 'train' in splits:
         splits['train'], splits['val'] = _hold_out(splits['train'], config)
     return {split: splits[split] for split in SPLITS if split in splits}
@@ -153,8 +165,28 @@ def _hold_out(train: Source, config: ConfigDict) -> tuple[Source, Source]:
     order = np.random.default_rng(config.seed).permutation(len(groups))
     held = sorted(i for g in order[:count] for i in groups[g])
     stays = sorted(i for g in order[count:] for i in groups[g])
-    val = dataclasses.replace(_subset(train, held), folder=f'held out of {train.folder}')
-    return _subset(train, stays), val
+    return _subset(train, stays), _held_out(_subset(train, held))
+
+
+def _held_out(val: Source) -> Source:
+    return dataclasses.replace(val, folder=f'held out of {val.folder}')
+
+
+def _pick(
+    splits: dict[str, Source], split: str, used: tuple[str, ...], skipped: dict[str, str]
+) -> Source:
+    """Returns the pairs of the names `used`; those of a val split may lie in train."""
+    held_out = split == 'val' and split not in splits
+    source = splits.get('train' if held_out else split)
+    index = {name: i for i, name in enumerate(source.names)} if source else {}
+    missing = [name for name in used if name not in index]
+    if missing:
+        raise DataError(
+            f'{len(missing)} of the {len(used)} pairs of {split} that the run uses are not there '
+            f'({examples(missing)}): put them back, or start anew with another --workdir'
+        )
+    source = dataclasses.replace(_subset(source, [index[name] for name in used]), skipped=skipped)
+    return _held_out(source) if held_out else source
 
 
 def _subset(source: Source, indices: list[int]) -> Source:
@@ -173,12 +205,14 @@ def decode_all(source: Source, config: ConfigDict) -> Source:
 
     Returns the source with its pairs in memory where `dataset.cache` lets them ('auto': where
     they take at most a quarter of it). More than 5,000 pairs are read lazily, unchecked, unless
-    the cache is 'on'. Raises one DataError for all bad files.
+    the cache is 'on'. Raises one DataError for all bad files. Where `dataset.on_error` is 'skip'
+    and they are not known yet, all pairs are read, however many, and the bad ones `skipped`.
     """
     keep = _keeps(source, config)
-    if len(source) > DECODE_FIRST and not keep:
+    skip = _finds_bad(source, config)
+    if len(source) > DECODE_FIRST and not (keep or skip):
         return source
-    decoded, errors = [], []
+    good, decoded, errors = [], [], {}
 
     def decode(i):
         try:
@@ -191,16 +225,34 @@ def decode_all(source: Source, config: ConfigDict) -> Source:
     try:
         results = pool.map(decode, range(len(source)))
         quiet = not sys.stderr.isatty()
-        for result in tqdm.tqdm(results, 'reading pairs', len(source), False, disable=quiet):
-            (errors if isinstance(result, DataError) else decoded).append(result)
+        for i, result in enumerate(
+            tqdm.tqdm(results, 'reading pairs', len(source), False, disable=quiet)
+        ):
+            if isinstance(result, DataError):
+                errors[source.names[i]] = str(result)
+            else:
+                good.append(i)
+                decoded.append(result)
     finally:
         pool.shutdown(cancel_futures=True)  # at once after Ctrl-C
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        first = '; '.join(map(str, errors[:3])) + ('; …' if len(errors) > 3 else '')
-        raise DataError(f'{len(errors)} of {len(source)} pairs in {source.folder} are bad: {first}')
+    if errors and not (skip and good):
+        raise _bad_pairs(source, list(errors.values()))
+    if skip:
+        source = dataclasses.replace(_subset(source, good), skipped=errors)
     return dataclasses.replace(source, decoded=tuple(decoded)) if keep else source
+
+
+def _finds_bad(source: Source, config: ConfigDict) -> bool:
+    return config.dataset.on_error == 'skip' and source.skipped is None
+
+
+def _bad_pairs(source: Source, errors: list[str]) -> DataError:
+    first = '; '.join(errors[:3]) + ('; …' if len(errors) > 3 else '')
+    if len(errors) > 1:
+        first = f'{len(errors)} of {len(source)} pairs in {source.folder} are bad: {first}'
+    if source.skipped is not None:
+        first += ' (good when the run started: mend them, or start anew with another --workdir)'
+    return DataError(first)
 
 
 def _keeps(source: Source, config: ConfigDict) -> bool:
@@ -259,5 +311,8 @@ def report(splits: dict[str, Source], config: ConfigDict) -> list[str]:
     lines.append(f'pairs {layout}: input = {source}, target = {target}')
     size = _bytes(first) / 2**20
     where = 'kept in memory' if _keeps(first, config) else 'read from disk at every use'
+    for split, source in splits.items():
+        if len(source) > DECODE_FIRST and _finds_bad(source, config):
+            lines.append(f'{split}: all pairs are read once to find the bad ones')
     lines.append(f'{next(iter(splits))} takes about {size:,.0f} MiB decoded: {where}')
     return lines
