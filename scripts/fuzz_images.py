@@ -1,0 +1,205 @@
+"""Reads mutated JPEG, PNG and WebP pairs: no crash, no hang, no silent wrong pair.
+
+python scripts/fuzz_images.py --files=20000
+
+Each file is a pair that was cut, or had bytes flipped, inserted, deleted, copied or its header
+edited. Reading it must end within --seconds, in a DataError of one line that names the file, or
+in a pair of two images of one size, uint8, three channels, the same when it is read again. Where
+what was done can be noticed, the pair must be the original one to the last bit: any cut, and
+anything done to a PNG without making its checksums anew.
+
+Runs in a process of its own, so that a crash is seen; its last file is kept and named.
+"""
+
+import argparse
+import collections
+import faulthandler
+import io
+import pathlib
+import resource
+import struct
+import subprocess
+import sys
+import tempfile
+import zlib
+
+import numpy as np
+from etils import epath
+from PIL import Image
+
+from pix2pix_jax.data.sources import Source
+from pix2pix_jax.errors import DataError
+
+WIDTH, HEIGHT = 48, 24  # of A|B
+FORMATS = {  # name: Pillow's format and options
+    'jpeg': ('JPEG', {}),
+    'progressive': ('JPEG', {'progressive': True}),
+    'png': ('PNG', {}),
+    'png-palette': ('PNG', {}),
+    'webp': ('WEBP', {}),
+    'webp-lossless': ('WEBP', {'lossless': True}),
+}
+EXTREMES = (0, 1, 2, 0x7F, 0x80, 0xFE, 0xFF)
+MAX_MEMORY = 3 * 2**30  # of the whole process: a file of MAX_PIXELS is decoded, turned and blended
+
+
+def originals() -> dict[str, bytes]:
+    """Returns a pair in each of the formats, smooth with some noise, with EXIF in it."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    image = np.stack([5 * x, 10 * y, 3 * (x + y)], axis=-1) + rng.integers(0, 9, (HEIGHT, WIDTH, 3))
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 3, 'a pair'
+    files = {}
+    for name, (kind, options) in FORMATS.items():
+        picture = Image.fromarray(image.astype(np.uint8))
+        picture = picture.quantize(32) if name == 'png-palette' else picture
+        stream = io.BytesIO()
+        picture.save(stream, kind, exif=exif, **options)
+        files[name] = stream.getvalue()
+    return files
+
+
+def mutate(data: bytes, rng: np.random.Generator) -> tuple[str, bytes]:
+    """Returns what was done, and `data` after it."""
+    at, length = int(rng.integers(len(data))), int(rng.integers(1, 33))
+    out = bytearray(data)
+    kind = str(rng.choice(['cut', 'flip', 'insert', 'delete', 'copy', 'header', 'chunk']))
+    if kind == 'chunk' and data[:4] != b'\x89PNG':
+        kind = 'header'
+    if kind == 'cut':
+        return kind, data[:at]
+    if kind == 'flip':
+        for i in rng.integers(len(data), size=int(rng.integers(1, 9))):
+            out[i] ^= 1 << int(rng.integers(8))
+    elif kind == 'insert':
+        out[at:at] = rng.bytes(length)
+    elif kind == 'delete':
+        del out[at : at + length]
+    elif kind == 'copy':
+        source = int(rng.integers(len(data)))
+        out[at : at + length] = data[source : source + length]
+    elif kind == 'header':
+        for i in rng.integers(min(len(data), 256), size=int(rng.integers(1, 5))):
+            out[i] = int(rng.choice(EXTREMES))
+    else:
+        return kind, _edit_chunk(data, rng)
+    return kind, bytes(out)
+
+
+def _edit_chunk(data: bytes, rng: np.random.Generator) -> bytes:
+    """Edits a byte of a PNG's chunk and makes its checksum anew, as a wrong encoder would."""
+    chunks, at = [], 8
+    while at < len(data):
+        (length,) = struct.unpack_from('>I', data, at)
+        chunks.append((at, length))
+        at += length + 12
+    at, length = chunks[int(rng.integers(len(chunks)))]
+    body = bytearray(data[at + 4 : at + 8 + length])
+    if length:
+        body[4 + int(rng.integers(length))] = int(rng.choice(EXTREMES))
+    return data[: at + 4] + body + struct.pack('>I', zlib.crc32(body)) + data[at + 12 + length :]
+
+
+def read(file: pathlib.Path) -> dict[str, np.ndarray] | str:
+    """Returns the pair, or the error of one line that names the file; raises for anything else."""
+    source = Source(str(file.parent), (file.stem,), ((epath.Path(file),),), 'AtoB', (3, 3))
+    try:
+        pair = source[0]
+    except DataError as error:
+        assert str(file) in str(error) and '\n' not in str(error), error
+        return str(error)
+    for image in pair.values():
+        assert image.dtype == np.uint8 and image.shape == pair['input'].shape, image.shape
+        assert image.ndim == 3 and image.shape[2] == 3 and image.size, image.shape
+    return pair
+
+
+def same(a: dict | str, b: dict | str) -> bool:
+    """Whether two results of `read` are the same pair, or the same error."""
+    if isinstance(a, str) or isinstance(b, str):
+        return a == b
+    return all(np.array_equal(a[key], b[key]) for key in a)
+
+
+def fuzz(folder: pathlib.Path, first: int, count: int, seed: int, seconds: float) -> dict:
+    """Reads `count` mutated files, number `first` onwards; returns {(format, what, outcome): n}.
+
+    Raises AssertionError, the file left in `folder`, for a silent wrong pair; ends the process
+    for a file that takes longer than `seconds`.
+    """
+    outcomes = collections.Counter()
+    files = originals()
+    right = {}
+    for name, data in files.items():
+        file = folder / f'{name}.png'
+        file.write_bytes(data)
+        right[name] = read(file)
+        assert not isinstance(right[name], str), right[name]
+    for number in range(first, first + count):
+        rng = np.random.default_rng((seed, number))
+        name = list(files)[number % len(files)]
+        what, data = mutate(files[name], rng)
+        file = folder / f'mutated-{name}.png'
+        file.write_bytes(data)
+        faulthandler.dump_traceback_later(seconds, exit=True)
+        try:
+            result = read(file)
+            assert same(result, read(file)), f'{file}: two reads differ'
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+        if isinstance(result, str):
+            outcome = 'refused'
+        elif same(result, right[name]):
+            outcome = 'read, the same'
+        else:
+            outcome = 'read, other pixels'
+            noticed = what == 'cut' or (name.startswith('png') and what != 'chunk')
+            assert not noticed, f'{file}: a silent wrong pair after {what}'
+        outcomes[name, what, outcome] += 1
+    return outcomes
+
+
+def main() -> int:
+    """Runs batches of files in processes of their own and prints the outcomes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--files', type=int, default=20_000, help='how many')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--seconds', type=float, default=10, help='time limit of a file')
+    parser.add_argument('--folder', help='where mutated files lie; by default a temporary one')
+    parser.add_argument('--child', type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child is not None:
+        faulthandler.enable()
+        folder = pathlib.Path(args.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for key, n in fuzz(folder, args.child, args.files, args.seed, args.seconds).items():
+            print(*key, n, sep='\t')
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        return 0
+
+    folder = args.folder or tempfile.mkdtemp(prefix='fuzz-')
+    outcomes, peak = collections.Counter(), 0
+    for first in range(0, args.files, 2000):
+        flags = [f'--files={min(2000, args.files - first)}', f'--seed={args.seed}']
+        flags += [f'--seconds={args.seconds}', f'--folder={folder}', f'--child={first}']
+        done = subprocess.run([sys.executable, __file__, *flags], capture_output=True, text=True)
+        if done.returncode:
+            print(f'{done.stderr}\nfailed in files {first} and on; the file is in {folder}')
+            return 1
+        *lines, memory = done.stdout.splitlines()
+        peak = max(peak, int(memory))
+        for name, what, outcome, n in (line.split('\t') for line in lines):
+            outcomes[name, outcome] += int(n)
+            outcomes[what, outcome] += int(n)
+            outcomes['all', outcome] += int(n)
+    kinds = ('refused', 'read, the same', 'read, other pixels')
+    print(f'{"":<16}' + ''.join(f'{kind:>20}' for kind in kinds))
+    for row in dict.fromkeys(name for name, _ in outcomes):
+        print(f'{row:<16}' + ''.join(f'{outcomes[row, kind]:>20,}' for kind in kinds))
+    print(f'{args.files:,} files, no crash, no hang, no silent wrong pair; {peak / 2**20:,.0f} MiB')
+    return int(peak > MAX_MEMORY)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
