@@ -195,7 +195,8 @@ def main() -> int:
             outcomes['all', outcome] += int(n)
     kinds = ('refused', 'read, the same', 'read, other pixels')
     print(f'{"":<16}' + ''.join(f'{kind:>20}' for kind in kinds))
-    for row in dict.fromkeys(name for name, _ in outcomes):
+    rows = sorted({row for row, _ in outcomes} - {'all', *FORMATS})
+    for row in (*FORMATS, *rows, 'all'):
         print(f'{row:<16}' + ''.join(f'{outcomes[row, kind]:>20,}' for kind in kinds))
     print(f'{args.files:,} files, no crash, no hang, no silent wrong pair; {peak / 2**20:,.0f} MiB')
     return int(peak > MAX_MEMORY)

@@ -1,5 +1,7 @@
 import collections
+import os
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -137,6 +139,38 @@ def test_an_interrupted_rendering_leaves_nothing(cache, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         openmoji.prepare(8)
     assert not list(cache.iterdir())
+
+
+def test_what_a_killed_rendering_left_is_removed_a_day_later(cache, monkeypatch):
+    some = files(GRINNING)
+    monkeypatch.setattr(openmoji, 'drawings', lambda: some)
+    for name, hours in (('.openmoji-old', 25), ('.openmoji-now', 1), ('compiled', 25)):
+        (cache / name / 'train').mkdir(parents=True)
+        os.utime(cache / name, (time.time() - 3600 * hours,) * 2)
+    folder = openmoji.prepare(8)
+    assert {path.name for path in cache.iterdir()} == {'.openmoji-now', 'compiled', folder.name}
+    os.utime(cache / '.openmoji-now', (0, 0))
+    openmoji.prepare(8)  # there already
+    assert {path.name for path in cache.iterdir()} == {'compiled', folder.name}
+
+
+def test_a_damaged_cache_is_rendered_anew(cache, monkeypatch):
+    some = files(GRINNING, HAMSTER)
+    monkeypatch.setattr(openmoji, 'drawings', lambda: some)
+    folder = openmoji.prepare(8)
+    names = ('train/1F600.png', 'train/1F439.png')
+    whole = [(folder / name).read_bytes() for name in names]
+    damages = (
+        lambda: (folder / names[0]).unlink(),
+        lambda: (folder / names[1]).write_bytes(whole[1][:50]),  # as after a power cut
+        lambda: (folder / openmoji.LIST).write_text('{'),
+        lambda: (folder / openmoji.LIST).unlink(),
+    )
+    for damage in damages:
+        damage()
+        assert openmoji.prepare(8) == folder
+        assert [(folder / name).read_bytes() for name in names] == whole
+        assert [path.name for path in cache.iterdir()] == [folder.name]
 
 
 def test_errors(tmp_path, monkeypatch):

