@@ -120,8 +120,9 @@ def test_jitter_is_new_in_every_epoch_and_mirroring_is_fair(folder):
     assert len({batch['input'].tobytes() for batch in jittered}) > 25
 
 
-def test_an_unreadable_pair_reaches_the_caller(folder, tmp_path):
-    source, c = train(folder), config(folder)
+@pytest.mark.parametrize('workers', [0, 2])
+def test_an_unreadable_pair_reaches_the_caller(folder, tmp_path, workers):
+    source, c = train(folder), config(folder, **{'dataset.workers': workers})
     missing = (sources.epath.Path(tmp_path / 'gone.png'),)
     source = dataclasses.replace(source, files=(missing,) * PAIRS)
     with pytest.raises(DataError, match='gone.png cannot be read'):

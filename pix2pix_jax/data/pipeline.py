@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import grain
 import numpy as np
@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 
 from pix2pix_jax.data import augment
 from pix2pix_jax.data.sources import Source
+from pix2pix_jax.errors import DataError
 
 Batch = dict[str, np.ndarray]
 
@@ -36,11 +37,12 @@ def train_batches(
     """
     workers = config.dataset.workers
     if workers:  # a copy of the cache in every worker would not fit where the cache just did
-        source = dataclasses.replace(source, decoded=())
+        source = _Reported(dataclasses.replace(source, decoded=()))
     data = grain.MapDataset.source(source).seed(config.seed).shuffle().repeat()
     data = data.random_map(_augment_fn(config))[process_index::process_count]
     pairs = config.batch_size * config.optimizer.d_steps  # a batch for each step of D
-    data = data.batch(pairs // process_count, drop_remainder=True)[start:]
+    stack = _stack if workers else None
+    data = data.batch(pairs // process_count, drop_remainder=True, batch_fn=stack)[start:]
     threads = min(8, os.cpu_count() or 1)
     data = data.to_iter_dataset(
         grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
@@ -54,12 +56,36 @@ def train_batches(
     return iter(data)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Reported:
+    """A source whose errors are elements: a worker that raises leaves shared memory behind."""
+
+    source: Source
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, i: int) -> Batch:
+        try:
+            return self.source[i]
+        except DataError as error:
+            return {'error': np.frombuffer(str(error).encode(), np.uint8)}
+
+
+def _stack(pairs: Sequence[Batch]) -> Batch:
+    bad = [pair for pair in pairs if 'error' in pair]
+    return bad[0] if bad else {key: np.stack([pair[key] for pair in pairs]) for key in pairs[0]}
+
+
 def _copied(batches: grain.DatasetIterator) -> Iterator[Batch]:
     """Copies what workers send: it lies in shared memory, which must be free before the exit."""
     try:
         for batch in batches:
-            yield {key: np.array(image) for key, image in batch.items()}
-    finally:  # a worker's error, too, ends the workers now
+            batch = {key: np.array(value) for key, value in batch.items()}
+            if 'error' in batch:
+                raise DataError(batch['error'].tobytes().decode())
+            yield batch
+    finally:  # else an error's traceback would hold the workers
         batches.close()
 
 
@@ -88,6 +114,8 @@ def _augment(
     mirror: bool,
     resize: str,
 ) -> Batch:
+    if 'error' in pair:
+        return pair
     height, width, _ = pair['input'].shape
     geometry = augment.random_geometry(rng, height, width, image_size, jitter, mirror)
     return {
