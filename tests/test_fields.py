@@ -104,6 +104,11 @@ def in_memory(config, folder):
     return bool(sources.decode_all(split, config).decoded)
 
 
+def good_pairs(config, folder):
+    split = sources.open_splits(config)['train']
+    return sources.decode_all(split, config).names
+
+
 def processes(config, folder):
     """Who augments: the process of the first batch's draws."""
     pids, augment = folder / 'pids', pipeline._augment
@@ -202,6 +207,7 @@ FIELDS = {
     'dataset.val_fraction': (0.5, training_data, {'dataset.path': 'other'}),
     'dataset.cache': ('off', in_memory),
     'dataset.workers': (1, processes),
+    'dataset.on_error': ('skip', good_pairs, {'dataset.path': 'bad'}),
     'generator.name': ('encoder_decoder', program),
     'generator.width': (3, program),
     'generator.depth': (2, program),
@@ -258,10 +264,12 @@ FIELDS = {
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """Two sets of pairs, and a run to start from."""
+    """Three sets of pairs, one with a bad one, and a run to start from."""
     folder = tmp_path_factory.mktemp('fields')
     make_pairs(folder / 'pairs', {'train': 6, 'val': 2}, size=40)
     make_pairs(folder / 'other', {'test': 1, 'train': 8}, size=40)
+    make_pairs(folder / 'bad', {'train': 2}, size=40)
+    (folder / 'bad' / 'train' / '1.png').write_text('not an image')
     config = base(folder)
     config.seed = 5
     train_and_evaluate(config, folder / 'trained')
@@ -276,7 +284,7 @@ def observe(folder):
     def observe(observer, fields):
         config = base(folder)
         config.update_from_flattened_dict(
-            {k: str(folder / v) if v in ('trained', 'other') else v for k, v in fields}
+            {k: str(folder / v) if v in ('trained', 'other', 'bad') else v for k, v in fields}
         )
         try:
             return observer(validate(config), folder)

@@ -1,0 +1,125 @@
+"""Nothing that is loaded is executed: no pickle, and what lies in a checkpoint's folder is data."""
+
+import ast
+import contextlib
+import os
+import pathlib
+import pickle
+
+import jax.numpy as jnp
+import pytest
+
+from pix2pix_jax.checkpoints import Checkpoints
+from pix2pix_jax.config import default_config, to_json, validate
+from pix2pix_jax.data import kept
+from pix2pix_jax.errors import DataError, UserError
+from pix2pix_jax.inference import load_run
+
+ROOT = pathlib.Path(__file__).parents[1]
+CONFIG = validate(default_config())
+# Modules that execute what they load, or write where an archive says.
+UNSAFE = {'pickle', 'cloudpickle', 'dill', 'marshal', 'shelve', 'joblib', 'yaml'}
+UNSAFE |= {'tarfile', 'zipfile', 'imp', 'code'}
+CALLS = {'eval', 'exec', '__import__', 'unpack_archive', 'extractall'}
+# `load` of numpy or torch unpickles unless it is told not to.
+RESTORES = {'StandardRestore', 'JsonRestore', 'Composite', 'StandardSave', 'JsonSave'}
+
+
+def unsafe(path):
+    """The lines of a file that may execute what they load."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name.split('.')[0] for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [(node.module or '').split('.')[0]]
+        bad = bool(UNSAFE & set(names))
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, 'attr', getattr(node.func, 'id', ''))
+            owner = getattr(getattr(node.func, 'value', None), 'id', '')
+            safe = {k.arg: getattr(k.value, 'value', None) for k in node.keywords}
+            bad |= name in CALLS
+            bad |= (
+                owner in ('np', 'numpy', 'jnp')
+                and name == 'load'
+                and (safe.get('allow_pickle') is not False)
+            )
+            bad |= owner == 'torch' and name == 'load' and safe.get('weights_only') is not True
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute):
+            bad |= node.value.attr == 'args' and node.attr not in RESTORES  # Orbax's
+        if bad:
+            found.append(f'{path.relative_to(ROOT)}:{node.lineno}')
+    return found
+
+
+@pytest.mark.parametrize('folder', ['pix2pix_jax', 'configs', 'scripts'])
+def test_no_module_executes_what_it_loads(folder):
+    files = sorted((ROOT / folder).rglob('*.py'))
+    assert files
+    assert [line for file in files for line in unsafe(file)] == []
+
+
+@pytest.mark.parametrize(
+    'line',
+    ['import pickle', 'from pickle import loads', 'eval("1")', 'np.load("x")', 'torch.load("x")',
+     'ocp.args.PyTreeRestore()', 'shutil.unpack_archive("x")', 'archive.extractall()'],
+)  # fmt: skip
+def test_the_check_finds_what_it_is_for(tmp_path, monkeypatch, line):
+    monkeypatch.setitem(globals(), 'ROOT', tmp_path)
+    (tmp_path / 'x.py').write_text(line)
+    assert unsafe(tmp_path / 'x.py') == ['x.py:1']
+
+
+class Planted:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, marker):
+        self.marker = str(marker)
+
+    def __reduce__(self):
+        return os.mkdir, (self.marker,)
+
+
+def test_a_pickle_planted_in_a_checkpoint_is_not_unpickled(tmp_path):
+    marker = tmp_path / 'executed'
+    payload = pickle.dumps(Planted(marker))
+    pickle.loads(payload)  # it would work
+    marker.rmdir()
+
+    state = {'a': jnp.ones((3, 4))}
+    Checkpoints(tmp_path).save('last', 1, state, CONFIG)
+    folder = tmp_path / 'checkpoints' / 'last' / '1'
+    files = [path for path in folder.rglob('*') if path.is_file()]
+    assert len(files) > 5
+    for name in ('state.pkl', 'checkpoint', 'state/a', 'default/x.pickle'):  # beside the files
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(payload)
+    assert (Checkpoints(tmp_path).restore('last', 1, state)['a'] == 1).all()
+
+    files.append(folder / 'state' / 'checkpoint')  # the name of an older format
+    files[-1].write_bytes(payload)
+    for file in files:  # in place of each
+        whole = file.read_bytes()
+        file.write_bytes(payload)
+        checkpoints = Checkpoints(tmp_path)
+        with contextlib.suppress(UserError):
+            checkpoints.restore('last', 1, state)
+        with contextlib.suppress(Exception):  # whatever Orbax says of a damaged file
+            checkpoints.config('last', 1)
+        checkpoints.close()
+        file.write_bytes(whole)
+    assert not marker.exists()
+
+
+def test_a_pickle_in_place_of_a_runs_json_is_named(tmp_path):
+    marker = tmp_path / 'executed'
+    (tmp_path / 'config.json').write_bytes(pickle.dumps(Planted(marker), protocol=0))
+    with pytest.raises(UserError, match=r'config\.json: not the config of a run'):
+        load_run(tmp_path)
+    text = to_json(CONFIG)
+    (tmp_path / 'config.json').write_text(text.replace('"raise"', '"skip"'))
+    (tmp_path / 'pairs.json').write_bytes(pickle.dumps(Planted(marker), protocol=0))
+    with pytest.raises(DataError, match=r'pairs\.json is damaged'):
+        kept.load_kept(tmp_path)
+    assert not marker.exists()
