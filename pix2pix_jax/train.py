@@ -37,7 +37,8 @@ def train_and_evaluate(config: Config, workdir: epath.PathLike, command: str = '
 
     Returns the final state, on one device. `command` is the one that resumes the run. Raises
     UserError for a config that does not fit the data, the devices or the run in `workdir`,
-    DataError for bad data, and Stopped after a signal, when the state has been saved.
+    DataError for bad data, saying which step is saved if it is met later, and Stopped after a
+    signal, when the state has been saved.
     """
     workdir = epath.Path(workdir).expanduser()
     config, devices, splits, total_steps = prepare(config, workdir)

@@ -7,6 +7,7 @@ bytes inside a JPEG or WebP, which have no checksums, can show as other pixels.
 
 import contextlib
 import io
+import os
 import struct
 import warnings
 import zlib
@@ -17,6 +18,7 @@ from etils import epath
 from PIL import Image, ImageOps
 
 from pix2pix_jax.errors import DataError
+from pix2pix_jax.files import is_local
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.webp')
 FORMATS = ('JPEG', 'PNG', 'WEBP')  # by what is in the file; other decoders are not let near it
@@ -84,11 +86,12 @@ def _named(file: epath.Path) -> Iterator[None]:
     except OSError as error:  # the system's, or Pillow's without a number
         raise DataError(f'{file} cannot be read: {error.strerror or error}') from error
     except Exception as error:  # Pillow raises many kinds
-        raise DataError(f'{file} cannot be read: {error or type(error).__name__}') from error
+        raise DataError(f'{file} cannot be read: {str(error) or type(error).__name__}') from error
 
 
 def _check_length(file: epath.Path) -> None:
-    length = file.stat().length  # 0 of what is no file, and would be waited for: a pipe, a device
+    # 0 of what is no file, and would be waited for: a pipe, a device. epath's stat looks up owners.
+    length = os.path.getsize(file) if is_local(file) else file.stat().length
     if not length:
         raise DataError('is empty, or no ordinary file')
     if length > MAX_BYTES:
