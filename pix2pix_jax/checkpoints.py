@@ -1,10 +1,12 @@
 """Checkpoints: the state and its config, in `checkpoints/last` and `checkpoints/best` (Orbax).
 
 The files hold one copy of the state, without a device axis. Saves are synchronous: the step
-donates its buffers, and a save that returns is on disk.
+donates its buffers, and a save that returns is on disk; only then the one before it goes.
 """
 
 import json
+import os
+import re
 from typing import Any
 
 import jax
@@ -12,6 +14,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
 
+from pix2pix_jax import files
 from pix2pix_jax.config import Config, from_json, to_json
 from pix2pix_jax.errors import UserError
 
@@ -28,42 +31,59 @@ class Checkpoints:
         save may be under way.
         """
         root = epath.Path(workdir).expanduser().resolve() / 'checkpoints'
+        self._root, self._keep = root, {'last': keep, 'best': 1}
         # Not Orbax's option: it cleans up in a thread that may outlive the process's main one.
-        for left in root.glob('*/*.orbax-checkpoint-tmp*') if writer else ():
-            left.rmtree()
-        # Options that delete are per manager: a best-only and a latest-only policy in one manager
-        # would delete each other's steps.
+        if writer:
+            self._remove_unfinished()
+        # Nothing is deleted by Orbax: it does not wait until the new one is on the disk.
         self._managers = {
             kind: ocp.CheckpointManager(
                 root / kind,
                 options=ocp.CheckpointManagerOptions(
-                    max_to_keep=n,
                     create=False,
                     enable_async_checkpointing=False,
                 ),
                 item_names=('state', 'config'),
             )
-            for kind, n in (('last', keep), ('best', 1))
+            for kind in KINDS
         }
-        self._root = root
 
     def steps(self, kind: str) -> list[int]:
         """Returns the steps saved as `kind`, in order."""
         return sorted(self._managers[kind].all_steps())
 
     def save(self, kind: str, step: int, state: Any, config: Config) -> None:
-        """Saves the state of `step`; what a run saved later and could not go on from goes."""
-        manager = self._managers[kind]
+        """Saves the state of `step`; what a run saved later and could not go on from goes.
+
+        Raises OSError where the disk refuses; the checkpoints that were there stay.
+        """
+        manager, folder = self._managers[kind], self._root / kind
         for later in manager.all_steps():
             if later >= step:
                 manager.delete(later)
-        (self._root / kind).mkdir(parents=True, exist_ok=True)
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(_arrays(state)),
             config=ocp.args.JsonSave(json.loads(to_json(config))),
         )
-        manager.save(step, args=items, force=True)
-        manager.wait_until_finished()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            manager.save(step, args=items, force=True)
+            manager.wait_until_finished()
+        except Exception as error:
+            self._remove_unfinished()  # it may fill the disk
+            code = re.search(r"os_error_code='(\d+)'", str(error))  # tensorstore's ValueErrors
+            if code is None:
+                raise
+            raise OSError(int(code[1]), os.strerror(int(code[1])), str(folder)) from error
+        files.sync_tree(folder / str(step))
+        for parent in (folder, self._root, self._root.parent, self._root.parent.parent):
+            files.sync_folder(parent)
+        for old in self.steps(kind)[: -self._keep[kind]]:
+            manager.delete(old)
+
+    def _remove_unfinished(self) -> None:
+        for left in self._root.glob('*/*.orbax-checkpoint-tmp*'):
+            left.rmtree()
 
     def restore_newest(self, target: Any) -> Any | None:
         """Returns the newest state in `last` that loads, shaped as `target`; None without one."""

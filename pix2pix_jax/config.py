@@ -9,6 +9,7 @@ import copy
 import json
 import math
 import re
+from importlib.metadata import version
 from typing import Any
 
 from etils import epath
@@ -125,6 +126,9 @@ def default_config() -> Config:
     c.checkpoint.every_steps = 2000  # 0: off
     c.checkpoint.every_minutes = 10.0  # 0: off
     c.checkpoint.keep = 1  # newest checkpoints kept beside the best one
+    # Where the disk is full or refuses: 'raise' stops the run; 'continue' warns, goes on and tries
+    # again at the next save. A last save that fails is an error always.
+    c.checkpoint.on_error = 'raise'
     return c
 
 
@@ -147,6 +151,7 @@ CHOICES = {
     'loss.gan': ('vanilla', 'lsgan', 'hinge', 'wgan-gp', 'none'),
     'optimizer.schedule': ('constant', 'linear', 'cosine'),
     'test.norm': ('image', 'running', 'mixed'),
+    'checkpoint.on_error': ('raise', 'continue'),
 }
 
 # (least, greatest), both allowed.
@@ -326,12 +331,25 @@ def from_json(text: str) -> Config:
 
 
 def load_config(workdir: epath.PathLike) -> Config:
-    """Returns the config of the run in `workdir`; raises UserError, naming the file."""
+    """Returns the config of the run in `workdir`; fields that it lacks have their defaults.
+
+    Raises UserError, naming the file and the versions, where it is not a config of this version.
+    """
     path = epath.Path(workdir) / 'config.json'
     try:
         return from_json(path.read_text())
     except UserError as error:
-        raise UserError(f'{path}: {error}', status=1) from error
+        raise UserError(f'{path}: {error}{_versions(path.parent)}', status=1) from error
+
+
+def _versions(workdir: epath.Path) -> str:
+    """' (the run is of pix2pix_jax X, this is Y)' where the run's run.json tells."""
+    try:
+        text = (workdir / 'run.json').read_text()
+        theirs = json.loads(text)['versions']['pix2pix_jax']
+    except (OSError, ValueError, TypeError, KeyError):
+        return ''
+    return f' (the run is of pix2pix_jax {theirs}, this is {version("pix2pix_jax")})'
 
 
 def _as_tuple(value: Any) -> Any:

@@ -1,9 +1,12 @@
 """Atomic file writes: a reader, or a run that was killed, sees the old file or the new one."""
 
 import contextlib
+import errno
 import io
 import os
 import pathlib
+import re
+from collections.abc import Iterator
 from typing import IO
 
 import numpy as np
@@ -25,18 +28,29 @@ def write_text(path: epath.PathLike, text: str) -> None:
 def write_bytes(path: epath.PathLike, data: bytes) -> None:
     """Writes `data` to `path` under a temporary name in the same folder, then renames it.
 
-    Parent folders are created. The data is on disk before the rename. Raises OSError.
+    Parent folders are created. The data is on disk before the rename, and the new name before
+    this returns. Raises OSError, naming `path`.
     """
     path = epath.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f'.{path.name}.{os.getpid()}.tmp'
-    try:
-        with temporary.open('wb') as file:
-            file.write(data)
-            sync(file)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.parent / f'.{path.name}.{os.getpid()}.tmp'
+        try:
+            with temporary.open('wb') as file:
+                file.write(data)
+                sync(file)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+
+def remove_temporaries(folder: epath.PathLike) -> None:
+    """Removes what a kill in the middle of `write_bytes` left in a local `folder`, at any depth."""
+    if is_local(folder):
+        for path in pathlib.Path(folder).rglob('.*.tmp'):
+            if re.fullmatch(r'\..+\.\d+\.tmp', path.name):
+                path.unlink(missing_ok=True)
 
 
 def encode_png(image: np.ndarray) -> bytes:
@@ -49,8 +63,49 @@ def encode_png(image: np.ndarray) -> bytes:
 def sync(file: IO) -> None:
     """Flushes `file` to the disk itself where it lies on one (object stores have no such call)."""
     file.flush()
-    with contextlib.suppress(AttributeError, OSError):
-        os.fsync(file.fileno())
+    with contextlib.suppress(AttributeError, io.UnsupportedOperation):
+        _fsync(file.fileno())
+
+
+def sync_folder(folder: epath.PathLike) -> None:
+    """Puts the names in a local `folder` on the disk: the data in a file alone does not."""
+    if is_local(folder) and os.name == 'posix':
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            _fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def sync_tree(folder: epath.PathLike) -> None:
+    """Puts a local `folder` on the disk, with all that is in it."""
+    if not is_local(folder):
+        return
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with open(os.path.join(parent, name), 'rb') as file:
+                _fsync(file.fileno())
+        sync_folder(parent)
+
+
+def _fsync(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network drives have no such call; a full or broken disk is said.
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EROFS):
+            raise
+
+
+@contextlib.contextmanager
+def naming(path: epath.PathLike) -> Iterator[None]:
+    """Gives an OSError that names no file the name `path`: that of a full disk has none."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = os.fspath(path)
+        raise
 
 
 def is_local(path: epath.PathLike) -> bool:

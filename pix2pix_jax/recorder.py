@@ -1,7 +1,9 @@
 """What happens between the steps of a run: log, evaluate, sample, test, save."""
 
+import contextlib
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +51,7 @@ class Recorder:
         self._writer.write_hparams(config.to_dict())
         self._translator = Translator(config, state.generator_variables())
         self._logged = int(state.step)
-        self._best = math.inf
+        self._best = self._newest = math.inf  # eval/l1 of the best checkpoint, and the last one
 
     @property
     def has_val(self) -> bool:
@@ -59,14 +61,16 @@ class Recorder:
     def resume(self, state: GanState) -> None:
         """Goes on from `state`: does what a kill kept its save from, and finds the best so far."""
         step = int(state.step)
-        evaluated = [(r['eval/l1'], r['step']) for r in self._writer.rows() if 'eval/l1' in r]
-        best, best_step = min(evaluated, default=(math.inf, 0))
-        if best_step == step > 0 and step not in self._checkpoints.steps('best'):
-            self._checkpoints.save('best', step, state, self._config)
-        if best_step in self._checkpoints.steps('best'):
-            self._best = best
-        if step:
-            self._write_page()
+        rows = self._writer.rows()
+        values = {r['step']: r['eval/l1'] for r in rows if r.get('eval/l1') is not None}
+        saved = self._checkpoints.steps('best')
+        self._best = min((values[s] for s in saved if s in values), default=math.inf)
+        self._newest = values.get(step, math.inf)
+        with self._disk(step):
+            if self._newest < self._best:
+                self._save_best(step, state)
+            if step:
+                self._write_page()
 
     def step(self, step: int) -> None:
         """Moves the progress bar to `step`."""
@@ -77,11 +81,13 @@ class Recorder:
         metrics = {k: float(v) for k, v in metrics.items()}
         metrics['learning_rate'] = float(self._schedule(step - 1))
         scalars = {f'train/{k}': v for k, v in metrics.items()}
-        self._writer.write_scalars(step, scalars | {'perf/images_per_s': images_per_s})
+        with self._disk(step):
+            self._writer.write_scalars(step, scalars | {'perf/images_per_s': images_per_s})
         self._console.train(step, metrics, images_per_s, self._config.batch_size)
         wrong = [k for k, v in metrics.items() if not math.isfinite(v)]
         if wrong:
-            self._writer.flush()
+            with self._disk(step):
+                self._writer.flush()
             raise self._not_finite(f'{", ".join(wrong)}', step)
         self._logged = step
 
@@ -89,15 +95,15 @@ class Recorder:
         """Measures the val split; returns whether it is the lowest L1 so far."""
         means = self._measure('val', step, state, None)
         self._write_means('eval', step, means)
-        improved = means['l1'] < self._best
-        self._best = min(self._best, means['l1'])
-        return improved
+        self._newest = means['l1']
+        return self._newest < self._best
 
     def test(self, step: int, state: GanState) -> None:
         """Measures the test split, if there is one, and writes evaluation/test."""
         if 'test' in self._splits:
-            means = self._measure('test', step, state, self._workdir / 'evaluation' / 'test')
-            self._write_means('test', step, means)
+            with self._disk(step):
+                means = self._measure('test', step, state, self._workdir / 'evaluation' / 'test')
+                self._write_means('test', step, means)
 
     def _measure(self, split, step, state, folder) -> dict[str, float]:
         self._translator.update(state.generator_variables())
@@ -108,7 +114,8 @@ class Recorder:
         return {name: s['mean'] for name, s in summary.items() if 'mean' in s}
 
     def _write_means(self, prefix: str, step: int, means: Mapping[str, float]) -> None:
-        self._writer.write_scalars(step, {f'{prefix}/{k}': v for k, v in means.items()})
+        with self._disk(step):
+            self._writer.write_scalars(step, {f'{prefix}/{k}': v for k, v in means.items()})
         text = '  '.join(f'{k} {v:.4f}' for k, v in means.items())
         self._console.line(f'step {step}: {prefix}  {text}')
 
@@ -120,17 +127,41 @@ class Recorder:
         pairs = [pipeline.example(source, int(i), self._config) for i in indices]
         outputs = self._translator(np.stack([pair['input'] for pair in pairs]))
         rows = [[pair['input'], out, pair['target']] for pair, out in zip(pairs, outputs)]
-        self._writer.write_images(step, sheets.sheet(rows))
+        with self._disk(step):
+            self._writer.write_images(step, sheets.sheet(rows))
 
-    def save(self, step: int, state: GanState, improved: bool) -> None:
-        """Saves the state as last, and as best if it improved; raises UserError if not finite."""
-        self._writer.flush()
+    def save(self, step: int, state: GanState, improved: bool, must: bool = False) -> None:
+        """Saves the state as last, and as best if it improved; raises UserError if not finite.
+
+        Where the disk refuses, that is an error, or a warning where checkpoint.on_error says so
+        and the run goes on after this: `must` says that it does not.
+        """
         if not bool(_all_finite(state)):
+            with self._disk(step):
+                self._writer.flush()
             raise self._not_finite('the state', step)
-        self._checkpoints.save('last', step, state, self._config)
-        if improved:
-            self._checkpoints.save('best', step, state, self._config)
-        self._write_page()
+        with self._disk(step, must):
+            self._writer.flush()  # first: whatever is saved has its metrics on the disk
+            self._checkpoints.save('last', step, state, self._config)
+            if improved:
+                self._save_best(step, state)
+            self._write_page()
+
+    def _save_best(self, step: int, state: GanState) -> None:
+        self._checkpoints.save('best', step, state, self._config)
+        self._best = self._newest
+
+    @contextlib.contextmanager
+    def _disk(self, step: int, must: bool = False) -> Iterator[None]:
+        """Makes one line of what the disk refuses: an error, or a warning if the run may go on."""
+        try:
+            yield
+        except OSError as error:
+            what = f'{error.filename or self._workdir}: {error.strerror or error}'
+            what = f'step {step} is not all written: {what}; {self._last_good()}'
+            if must or self._config.checkpoint.on_error == 'raise':
+                raise DataError(f'{what}; go on with: {self._command}') from error
+            print(f'warning: {what}', file=sys.stderr, flush=True)
 
     def save_once(self, step: int, state: GanState) -> None:
         """Saves the state as last, if there is any training in it that is not saved."""
@@ -138,12 +169,15 @@ class Recorder:
             self.save(step, state, False)
 
     def _not_finite(self, what: str, step: int) -> UserError:
-        last = self._checkpoints.steps('last')
         return UserError(
             f'{what} became NaN or infinite in steps {self._logged + 1} to {step}; nothing of it '
-            f'was saved, the last good checkpoint is {f"step {last[-1]}" if last else "none"}',
+            f'was saved, {self._last_good()}',
             status=1,
         )
+
+    def _last_good(self) -> str:
+        last = self._checkpoints.steps('last')
+        return f'the last good checkpoint is {f"step {last[-1]}" if last else "none"}'
 
     def stopped(self, step: int, signal_number: int) -> Stopped:
         """Returns the error that ends a run after a signal, with the command that goes on."""

@@ -14,7 +14,7 @@ import jax
 from clu import parameter_overview
 from etils import epath
 
-from pix2pix_jax import files, parallel
+from pix2pix_jax import files, locks, parallel
 from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.config import Config, differences, load_config, to_json, validate
 from pix2pix_jax.data import kept, pipeline, sources
@@ -36,12 +36,28 @@ def train_and_evaluate(config: Config, workdir: epath.PathLike, command: str = '
     """Trains as `config` says, goes on where `workdir` stopped, and evaluates on test at the end.
 
     Returns the final state, on one device. `command` is the one that resumes the run. Raises
-    UserError for a config that does not fit the data, the devices or the run in `workdir`,
-    DataError for bad data, saying which step is saved if it is met later, and Stopped after a
-    signal, when the state has been saved.
+    UserError for a config that does not fit the data, the devices or the run in `workdir`, or
+    where another process trains there, DataError for bad data (saying which step is saved if it is
+    met later) or a disk that refuses, and Stopped after a signal, when the state has been saved.
     """
     workdir = epath.Path(workdir).expanduser()
+    locks.refuse_if_held(workdir)  # before reading all images, which may take minutes
     config, devices, splits, total_steps = prepare(config, workdir)
+    with locks.hold(workdir):
+        check_run(config, workdir)  # again: another process may have been there meanwhile
+        return train(config, workdir, command, devices, splits, total_steps)
+
+
+def train(
+    config: Config,
+    workdir: epath.Path,
+    command: str,
+    devices: list[jax.Device],
+    splits: dict[str, sources.Source],
+    total_steps: int,
+) -> GanState:
+    """Trains in `workdir`, which is this process's; see `train_and_evaluate`."""
+    files.remove_temporaries(workdir)
     state, optimizers = initial_state(config, devices, total_steps)
     checkpoints = Checkpoints(workdir, config.checkpoint.keep, writer=True)
     restored = checkpoints.restore_newest(jax.device_put(state, devices[0]))
@@ -201,7 +217,7 @@ def run_steps(
             recorder.test(step, single)
         signal_number = stop.signal_number  # read once, after all that takes time
         if save or improved or signal_number:
-            recorder.save(step, single, improved)
+            recorder.save(step, single, improved, must=last or signal_number > 0)
             last_save = time.monotonic()
         clock.restart(step)
         if signal_number and not last:

@@ -5,16 +5,20 @@ happens to the process, `metrics.jsonl` holds one JSON object a step in rising o
 its last line is torn.
 """
 
+import contextlib
 import io
 import json
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorboardX
 from etils import epath
 from PIL import Image
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.summary_pb2 import Summary
 
 from pix2pix_jax import files
@@ -25,7 +29,11 @@ EVENTS = 'events.out.tfevents.*'
 
 
 class RunWriter:
-    """Writes the metrics and sample sheets of one run; one process of the run holds one."""
+    """Writes the metrics and sample sheets of one run; one process of the run holds one.
+
+    Where the disk refuses, methods raise OSError and lose nothing: rows and events are put into
+    their files by a later call, once it does not. After `flush` all that was given is on the disk.
+    """
 
     def __init__(self, workdir: epath.PathLike, resume_step: int = 0):
         """Takes `workdir` back to `resume_step`: later rows and sheets go.
@@ -34,23 +42,20 @@ class RunWriter:
         every step once. Raises DataError where `metrics.jsonl` is not what a run wrote.
         """
         self._workdir = epath.Path(workdir)
+        self._path = self._workdir / METRICS
         self._workdir.mkdir(parents=True, exist_ok=True)
         rows = [row for row in read_metrics(workdir) if row['step'] <= resume_step]
-        files.write_text(self._workdir / METRICS, ''.join(map(_line, rows)))
-        # The newest row, which keys may still join, and whether the file holds it as it is now.
-        self._row = dict(rows[-1]) if rows else {}
-        self._in_file = self._saved = bool(rows)
-
-        for path in self._workdir.glob(EVENTS):
-            path.unlink()
-        self._events = tensorboardX.SummaryWriter(str(self._workdir))
-        for row in rows:
-            self._add_scalars(row['step'], row)
+        files.write_bytes(self._path, _lines(rows))
+        # Rows that may not be in the file yet, the newest (which keys may still join) last; where
+        # in the file they begin; and what is there of them, in bytes.
+        self._rows, self._written = [dict(row) for row in rows[-1:]], _lines(rows[-1:])
+        self._start = len(_lines(rows[:-1]))
         for step, path in sheet_paths(workdir):
             if step > resume_step:
                 path.unlink()
-            else:
-                self._add_sheet(step, path.read_bytes())
+        self._hparams: Summary | None = None
+        self._events: EventsWriter | None = None
+        self._replay()
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         """Adds `scalars` (any number type, arrays of one value too) to the row of `step` (>= 1).
@@ -58,18 +63,16 @@ class RunWriter:
         The row is put into the file when a later step comes or on `flush`. What is not finite
         becomes null. Raises ValueError if `step` is before the last one.
         """
-        last = self._row.get('step', -1)
+        last = self._rows[-1]['step'] if self._rows else -1
         if step < last:
             raise ValueError(f'step {step} comes after step {last}')
         if step > last:
-            self._put_row()
-            self._row, self._in_file, self._saved = {'step': int(step)}, False, False
-        values = {name: _number(value) for name, value in scalars.items()}
-        new = {k: v for k, v in values.items() if k not in self._row or self._row[k] != v}
-        if new:
-            self._row.update(new)
-            self._saved = False
-            self._add_scalars(step, new)
+            self._rows.append({'step': int(step)})
+        row, values = self._rows[-1], {name: _number(value) for name, value in scalars.items()}
+        new = {k: v for k, v in values.items() if k not in row or row[k] != v}
+        row.update(new)
+        self._add_scalars(step, new)
+        self._settle()
 
     def write_images(self, step: int, sheet: np.ndarray) -> None:
         """Writes `sheet` (uint8, H,W,3) as `samples/step_XXXXXXX.png` and to TensorBoard."""
@@ -80,49 +83,107 @@ class RunWriter:
     def write_hparams(self, config: Mapping[str, Any]) -> None:
         """Shows the nested dict `config` as text in TensorBoard."""
         text = json.dumps(config, indent=2, sort_keys=True)
-        self._events.add_text('config', '\n'.join('    ' + line for line in text.splitlines()), 0)
+        self._hparams = summary.text('config', '\n'.join('    ' + x for x in text.splitlines()))
+        self._add(0, self._hparams)
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns all rows so far, the current one included, as `read_metrics` does."""
-        self._put_row()
+        self._put(self._rows)
         return read_metrics(self._workdir)
 
     def flush(self) -> None:
         """Puts everything given so far on the disk."""
-        self._put_row()
+        self._settle()
+        self._put(self._rows)
         if files.is_local(self._workdir):
-            with (self._workdir / METRICS).open('a') as file:
+            with files.naming(self._path), open(self._path, 'r+b') as file:
                 files.sync(file)
-        self._events.flush()
+        if self._events is None:
+            self._replay()
+        with files.naming(self._workdir):
+            self._events.flush()
 
     def close(self) -> None:
-        """Flushes and ends; nothing may be written afterwards."""
-        self.flush()
-        self._events.close()
+        """Flushes, as far as the disk allows, and ends; nothing may be written afterwards."""
+        with contextlib.suppress(OSError):  # of what was saved all is there: nothing to say
+            self.flush()
+        with contextlib.suppress(OSError):
+            if self._events is not None:
+                self._events.close()
 
-    def _put_row(self) -> None:
-        if self._saved or not self._row:
+    def _settle(self) -> None:
+        """Puts all rows but the newest into the file, for good."""
+        if len(self._rows) > 1:
+            self._put(self._rows[:-1])
+            self._start += len(self._written)
+            self._rows, self._written = self._rows[-1:], b''
+
+    def _put(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Puts `rows`, the first of self._rows, into the file."""
+        data = _lines(rows)
+        if data == self._written:
             return
-        path, line = self._workdir / METRICS, _line(self._row)
-        if self._in_file or not files.is_local(path):
-            lines = path.read_text().splitlines(keepends=True)
-            kept = lines[:-1] if self._in_file else lines
-            files.write_text(path, ''.join([*kept, line]))
+        if self._written or not files.is_local(self._path):
+            # Keys join a row that is there: it must not be torn. Object stores cannot append.
+            kept = self._path.read_bytes()[: self._start]
+            files.write_bytes(self._path, kept + data)
         else:
-            with path.open('a') as file:
-                file.write(line)
-        self._in_file = self._saved = True
+            with files.naming(self._path), open(self._path, 'r+b') as file:
+                file.seek(self._start)
+                file.truncate()  # of what a full disk tore
+                file.write(data)
+        self._written = data
+
+    # ------------------------------------------------------------ TensorBoard
+
+    def _replay(self) -> None:
+        """Replaces the event files by one with all that `metrics.jsonl` and the sheets hold."""
+        for path in self._workdir.glob(EVENTS):
+            path.unlink()
+        try:
+            # Not SummaryWriter: a full disk ends its thread, and then its full queue stops the run.
+            with files.naming(self._workdir):
+                self._events = EventsWriter(str(self._workdir / 'events'))
+        except ImportError as error:  # tensorboardX's, for object stores
+            print(f'{self._workdir}: no TensorBoard events: {error}', flush=True)
+            self._events = NoEvents()
+        if self._hparams is not None:
+            self._add(0, self._hparams)
+        for row in read_metrics(self._workdir):
+            self._add_scalars(row['step'], row)
+        for step, path in sheet_paths(self._workdir):
+            self._add_sheet(step, path.read_bytes())
 
     def _add_scalars(self, step: int, scalars: Mapping[str, float | None]) -> None:
         for name, value in scalars.items():
             if name != 'step' and value is not None:
-                self._events.add_scalar(name, value, step)
+                self._add(step, Summary(value=[Summary.Value(tag=name, simple_value=value)]))
 
     def _add_sheet(self, step: int, png: bytes) -> None:
         width, height = Image.open(io.BytesIO(png)).size
         image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
-        summary = Summary(value=[Summary.Value(tag='samples', image=image)])
-        self._events.file_writer.add_summary(summary, step)
+        self._add(step, Summary(value=[Summary.Value(tag='samples', image=image)]))
+
+    def _add(self, step: int, values: Summary) -> None:
+        if self._events is None:  # torn by a full disk: `flush` makes it anew
+            return
+        try:
+            self._events.write_event(Event(wall_time=time.time(), step=step, summary=values))
+        except OSError:
+            self._events = None
+
+
+class NoEvents:
+    """Stands for the event file where there is none."""
+
+    def write_event(self, event: Event) -> None:
+        """Drops `event`."""
+
+    def flush(self) -> None:
+        """Does nothing."""
+
+    def close(self) -> None:
+        """Does nothing."""
 
 
 def read_metrics(workdir: epath.PathLike) -> list[dict[str, Any]]:
@@ -163,8 +224,8 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     return row if isinstance(row, dict) and isinstance(row.get('step'), int) else None
 
 
-def _line(row: Mapping[str, Any]) -> str:
-    return json.dumps(row, allow_nan=False) + '\n'
+def _lines(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    return ''.join(json.dumps(row, allow_nan=False) + '\n' for row in rows).encode()
 
 
 def _number(value: Any) -> float | None:

@@ -125,9 +125,7 @@ def test_a_signal_in_the_middle_of_a_sheet_is_saved_too(pairs, tmp_path, monkeyp
 
 def test_saves_by_the_clock(pairs, tmp_path, monkeypatch):
     saved = []
-    monkeypatch.setattr(
-        recorder.Recorder, 'save', lambda self, step, state, improved: saved.append(step)
-    )
+    monkeypatch.setattr(recorder.Recorder, 'save', lambda self, step, *_, **__: saved.append(step))
     config = tiny_config(
         pairs, checkpoint__every_steps=0, checkpoint__every_minutes=1e-9, eval_every=0
     )

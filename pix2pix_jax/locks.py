@@ -1,0 +1,63 @@
+"""One process trains in a run's folder: a lock that the kernel releases however the process ends.
+
+Not filelock: where a file system has no locks, it makes one of a file's existence, which a killed
+process leaves behind.
+"""
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+
+from etils import epath
+
+from pix2pix_jax import files
+from pix2pix_jax.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # not a Unix
+    fcntl = None
+
+LOCK = '.lock'
+
+
+@contextlib.contextmanager
+def hold(workdir: epath.Path) -> Iterator[None]:
+    """Locks `workdir`, which is created if need be, while entered.
+
+    Raises UserError where another process holds it. Where there are no locks (object stores, some
+    network drives) it says so and goes on.
+    """
+    if fcntl is None or not files.is_local(workdir):
+        _say_unlocked(workdir)
+        yield
+        return
+    workdir.mkdir(parents=True, exist_ok=True)
+    with open(workdir / LOCK, 'a+') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise UserError(
+                f'--workdir={workdir}: another process trains there ({file.read().strip()}); '
+                'wait for it, stop it, or give another folder'
+            ) from error
+        except OSError:
+            _say_unlocked(workdir)
+        with contextlib.suppress(OSError):  # a full disk does not matter here
+            file.truncate(0)
+            file.write(f'process {os.getpid()} on {socket.gethostname()}')
+            file.flush()
+        yield
+
+
+def refuse_if_held(workdir: epath.Path) -> None:
+    """Raises UserError where another process holds the lock of `workdir`; creates nothing."""
+    if files.is_local(workdir) and (workdir / LOCK).exists():
+        with hold(workdir):
+            pass
+
+
+def _say_unlocked(workdir: epath.Path) -> None:
+    print(f'{workdir} cannot be locked: start no second run there', flush=True)
