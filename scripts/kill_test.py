@@ -38,11 +38,11 @@ SETTINGS = {
     'ema_decay': 0.9,
     'optimizer.schedule': 'linear',
     'log_every': 1,
-    'sample_every': 4,
-    'checkpoint.every_steps': 5,
-    'eval_every': 6,
+    'sample_every': 5,
+    'checkpoint.every_steps': 7,
+    'eval_every': 11,
 }
-TIMEOUT = 300  # seconds
+TIMEOUT = 1800  # seconds
 Watch = Callable[[pathlib.Path], object]
 
 
