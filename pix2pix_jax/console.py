@@ -1,5 +1,6 @@
 """What a run prints: a progress bar on a terminal, plain lines elsewhere."""
 
+import contextlib
 import sys
 from collections.abc import Mapping
 
@@ -39,7 +40,8 @@ class Console:
             self._bar.write(text, file=sys.stdout)
             sys.stdout.flush()
         else:
-            print(text, flush=True)
+            with contextlib.suppress(OSError):  # a log on a full disk: the run goes on
+                print(text, flush=True)
 
     def close(self) -> None:
         """Ends the bar."""

@@ -1,8 +1,11 @@
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from pix2pix_jax import files
 from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.errors import UserError
@@ -75,3 +78,23 @@ def test_the_saved_copy_is_not_changed_by_donation(tmp_path):
     for _ in range(3):
         current = step(current)
     assert checkpoints.restore('last', 1, state(0.0))['a'][0, 0] == 1
+
+
+def test_a_save_is_on_the_disk_before_the_one_before_goes(tmp_path, monkeypatch):
+    if not os.path.exists('/proc/self/fd'):
+        pytest.skip('needs /proc')
+    synced, seen = set(), {}
+
+    def fsync(descriptor):
+        synced.add(os.readlink(f'/proc/self/fd/{descriptor}'))
+
+    monkeypatch.setattr(files.os, 'fsync', fsync)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save('last', 1, state(1.0), CONFIG)
+    monkeypatch.setattr(
+        checkpoints._managers['last'], 'delete', lambda step: seen.update({step: set(synced)})
+    )
+    checkpoints.save('last', 2, state(2.0), CONFIG)
+    folder = tmp_path / 'checkpoints' / 'last'
+    new = {str(path) for path in (folder / '2').rglob('*')} | {str(folder), str(folder / '2')}
+    assert list(seen) == [1] and len(new) > 8 and new <= seen[1]

@@ -5,6 +5,7 @@ translation as jaxprs, in which every constant shows. Others show in the data, o
 leaves in its folder.
 """
 
+import contextlib
 import copy
 import functools
 import itertools
@@ -18,6 +19,7 @@ import pytest
 from runs import make_pairs, metrics
 
 from pix2pix_jax import main, parallel, train
+from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.config import Config, default_config, flatten, validate
 from pix2pix_jax.data import pipeline, sources
 from pix2pix_jax.errors import UserError
@@ -148,6 +150,22 @@ def start(config, folder):
     return [leaf.tobytes() for leaf in map(np.asarray, jax.tree.leaves(state.generator.params))]
 
 
+def failed_saves(config, folder):
+    """Which steps are taken where the first save fails."""
+    steps = []
+
+    def save(self, kind, step, *args):
+        steps.append(step)
+        if step == 2:
+            raise OSError(28, 'No space left on device')
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoints, 'save', save)
+        with contextlib.suppress(UserError):
+            train_and_evaluate(config, folder / f'full{len(list(folder.glob("full*")))}')
+    return steps
+
+
 def looks_for_nans(config, folder):
     """Whether jax looks at every result of the steps."""
     with pytest.MonkeyPatch.context() as patch:
@@ -259,6 +277,7 @@ FIELDS = {
     'checkpoint.every_steps': (1, run_folder, {'checkpoint.keep': 9}),
     'checkpoint.every_minutes': (1e-6, run_folder, {'checkpoint.keep': 9}),
     'checkpoint.keep': (2, run_folder),
+    'checkpoint.on_error': ('continue', failed_saves),
 }
 
 
