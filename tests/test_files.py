@@ -36,3 +36,30 @@ def test_png_keeps_every_value(tmp_path, channels):
     with Image.open(tmp_path / 'i.png') as opened:
         read = np.asarray(opened)
     np.testing.assert_array_equal(read.reshape(image.shape), image)
+
+
+def test_what_a_kill_left_is_removed_and_nothing_else(tmp_path):
+    for name in ('.f.txt.12.tmp', 'a/.g.png.3.tmp', 'a/mine.tmp', '.mine.tmp', 'a/.x.1.tmpl'):
+        files.write_text(tmp_path / name, '')
+    files.remove_temporaries(tmp_path)
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob('*') if path.is_file())
+    assert left == ['.mine.tmp', 'a/.x.1.tmpl', 'a/mine.tmp']
+
+
+def test_a_full_disk_is_said_with_the_name_of_the_file(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(files.os, 'fsync', full)
+    with pytest.raises(OSError) as error:
+        files.write_bytes(tmp_path / 'f', b'new')
+    assert error.value.filename == str(tmp_path / 'f')
+
+
+def test_a_drive_that_cannot_sync_is_no_error(tmp_path, monkeypatch):
+    def unknown(descriptor):
+        raise OSError(22, 'Invalid argument')
+
+    monkeypatch.setattr(files.os, 'fsync', unknown)
+    files.write_bytes(tmp_path / 'f', b'new')
+    assert (tmp_path / 'f').read_bytes() == b'new'

@@ -135,6 +135,18 @@ def test_stopped_and_killed_runs_go_on_to_the_same_end(pairs, tmp_path):
     assert values[0] == values[1]
 
 
+def test_bad_numbers_end_the_run_with_status_1(pairs, tmp_path):
+    """Adam without eps divides by zero where a gradient is zero: a real NaN in the first step."""
+    done = run(
+        CONFIG, f'--config.dataset.path={pairs}', '--config.optimizer.eps=0', '--workdir=run',
+        '--config.init.scale=0', cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert 'became NaN or infinite in steps 1 to' in done.stderr and done.stderr.count('\n') == 1
+    assert 'the last good checkpoint is none' in done.stderr
+    assert not list((tmp_path / 'run').glob('checkpoints/*/*'))
+
+
 def test_a_second_signal_ends_at_once(pairs, tmp_path):
     process = start(
         CONFIG, f'--config.dataset.path={pairs}', '--config.num_steps=1000000',

@@ -1,5 +1,6 @@
 import collections
 import os
+import subprocess
 import sys
 import time
 
@@ -129,6 +130,42 @@ def test_two_processes_at_once_both_succeed(cache, monkeypatch):
     monkeypatch.setattr(openmoji, 'render_all', render_all)
     folder = openmoji.prepare(8)
     assert [path.name for path in cache.iterdir()] == [folder.name]
+
+
+PREPARE = """
+import pathlib, sys, time
+from pix2pix_jax.data import openmoji
+
+some, render_all = openmoji.drawings()[:30], openmoji.render_all
+
+def render(files, folder, size):  # both have begun before one is done
+    me, count = pathlib.Path(sys.argv[1]), len(list(pathlib.Path(sys.argv[1]).iterdir()))
+    (me / str(count)).touch()
+    while len(list(me.iterdir())) < 2:
+        time.sleep(0.01)
+    render_all(files, folder, size)
+
+openmoji.drawings, openmoji.render_all = lambda: some, render
+print(openmoji.prepare(16))
+"""
+
+
+def test_two_real_processes_at_once_both_succeed(cache, tmp_path):
+    (tmp_path / 'begun').mkdir()
+    command = [sys.executable, '-c', PREPARE, tmp_path / 'begun']
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=300)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0] and said[0] == said[1]
+    (folder,) = cache.iterdir()  # nothing else is left
+    assert said[0].strip() == str(folder)
+    alone = cache / 'alone'
+    alone.mkdir()
+    openmoji.render_all(openmoji.drawings()[:30], alone, 16)
+    one, other = (
+        {path.relative_to(f): path.read_bytes() for path in f.rglob('*.png')}
+        for f in (alone, folder)
+    )
+    assert one == other and len(one) > 10
 
 
 def test_an_interrupted_rendering_leaves_nothing(cache, monkeypatch):

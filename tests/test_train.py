@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 from runs import make_pairs, metrics, sheets, tiny_config
 
-from pix2pix_jax import console, recorder, train
+from pix2pix_jax import console, locks, recorder, train
 from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.config import default_config
 from pix2pix_jax.errors import DataError, Stopped, UserError
+from pix2pix_jax.inference import load_run
 from pix2pix_jax.train import train_and_evaluate
 
 
@@ -196,6 +197,40 @@ def test_another_config_is_refused_with_its_differences(pairs, whole):
     with pytest.raises(UserError, match=r'config.generator.width: 4 -> 8; config.seed: 0 -> 1'):
         train_and_evaluate(tiny_config(pairs, generator__width=8, seed=1), workdir)
     assert (workdir / 'config.json').read_bytes() == before
+
+
+def test_a_run_of_an_older_version_goes_on_with_defaults(pairs, tmp_path):
+    train_and_evaluate(tiny_config(pairs, num_steps=2), tmp_path)
+    for path in (tmp_path / 'config.json', *tmp_path.glob('checkpoints/*/2/config/metadata')):
+        fields = json.loads(path.read_text())
+        del fields['remat'], fields['checkpoint']['on_error'], fields['generator']['skip_relu']
+        path.write_text(json.dumps(fields))
+    assert load_run(tmp_path).config == load_run(tmp_path, 'best').config
+    assert int(train_and_evaluate(tiny_config(pairs, num_steps=3), tmp_path).step) == 3
+    config = json.loads((tmp_path / 'config.json').read_text())
+    assert config['checkpoint']['on_error'] == 'raise' and config['remat'] is False
+
+
+def test_a_run_of_a_newer_version_is_refused_with_its_version(pairs, tmp_path):
+    train_and_evaluate(tiny_config(pairs, num_steps=1), tmp_path)
+    fields = json.loads((tmp_path / 'config.json').read_text())
+    (tmp_path / 'config.json').write_text(json.dumps(fields | {'colour': 'red'}))
+    run = json.loads((tmp_path / 'run.json').read_text())
+    run['versions']['pix2pix_jax'] = '9.8'
+    (tmp_path / 'run.json').write_text(json.dumps(run))
+    for read in (load_run, lambda path: train_and_evaluate(tiny_config(pairs), path)):
+        with pytest.raises(UserError, match=r'config\.colour.*of pix2pix_jax 9\.8, this is \d'):
+            read(tmp_path)
+
+
+def test_a_run_that_is_under_way_is_left_alone_but_can_be_read(pairs, tmp_path):
+    train_and_evaluate(tiny_config(pairs, num_steps=1), tmp_path)
+    before = {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file() and p.name[0] != '.'}
+    with locks.hold(tmp_path):
+        with pytest.raises(UserError, match='another process trains there'):
+            train_and_evaluate(tiny_config(pairs), tmp_path)
+        assert load_run(tmp_path).step == 1
+    assert before == {p: p.read_bytes() for p in before}
 
 
 @pytest.mark.parametrize('text', ['{', '[]', '{"seed": "x"}', '{"nope": 1}'])
