@@ -24,7 +24,7 @@ LOCK = '.lock'
 
 @contextlib.contextmanager
 def hold(workdir: epath.Path) -> Iterator[None]:
-    """Locks `workdir`, which is created if need be, while entered.
+    """Locks `workdir`, which is created if need be, while entered; clears what a kill left there.
 
     Raises UserError where another process holds it. Where there are no locks (object stores, some
     network drives) it says so and goes on.
@@ -49,6 +49,7 @@ def hold(workdir: epath.Path) -> Iterator[None]:
             file.truncate(0)
             file.write(f'process {os.getpid()} on {socket.gethostname()}')
             file.flush()
+        files.remove_temporaries(workdir)  # of a process that was killed
         yield
 
 

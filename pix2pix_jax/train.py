@@ -6,6 +6,7 @@ goes on without a gap.
 """
 
 import collections
+import contextlib
 import os
 import time
 from typing import Any
@@ -41,9 +42,11 @@ def train_and_evaluate(config: Config, workdir: epath.PathLike, command: str = '
     met later) or a disk that refuses, and Stopped after a signal, when the state has been saved.
     """
     workdir = epath.Path(workdir).expanduser()
-    locks.refuse_if_held(workdir)  # before reading all images, which may take minutes
+    writer = jax.process_index() == 0
+    if writer:
+        locks.refuse_if_held(workdir)  # before reading all images, which may take minutes
     config, devices, splits, total_steps = prepare(config, workdir)
-    with locks.hold(workdir):
+    with locks.hold(workdir) if writer else contextlib.nullcontext():
         check_run(config, workdir)  # again: another process may have been there meanwhile
         return train(config, workdir, command, devices, splits, total_steps)
 
@@ -57,7 +60,6 @@ def train(
     total_steps: int,
 ) -> GanState:
     """Trains in `workdir`, which is this process's; see `train_and_evaluate`."""
-    files.remove_temporaries(workdir)
     state, optimizers = initial_state(config, devices, total_steps)
     checkpoints = Checkpoints(workdir, config.checkpoint.keep, writer=True)
     restored = checkpoints.restore_newest(jax.device_put(state, devices[0]))
@@ -280,8 +282,11 @@ def count_steps(config: Config, pairs: int) -> int:
 
 def check_run(config: Config, workdir: epath.Path) -> None:
     """Raises UserError if `workdir` holds anything but a run that this config can go on from."""
-    if not workdir.exists():
-        return
+    try:
+        if not workdir.exists():
+            return
+    except ImportError as error:  # of a package for gs:// and its like
+        raise UserError(f'--workdir={workdir}: {error}') from error
     if workdir.is_dir() and all(path.name.startswith('.') for path in workdir.iterdir()):
         return
     if not workdir.is_dir() or not (workdir / 'config.json').exists():

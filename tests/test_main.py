@@ -1,5 +1,6 @@
 """The command itself, in processes of its own: exit statuses, one-line errors, kill and go on."""
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -191,6 +192,14 @@ def test_a_workdir_that_cannot_be_made(pairs, tmp_path):
     done = run(CONFIG, f'--config.dataset.path={pairs}', '--workdir=/proc/x', cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith('error: /proc/x') and done.stderr.count('\n') == 1
+
+
+def test_a_store_without_its_package(pairs, tmp_path):
+    if any(map(importlib.util.find_spec, ('gcsfs', 'tensorflow'))):
+        pytest.skip('a package for gs:// is installed')
+    done = run(CONFIG, f'--config.dataset.path={pairs}', '--workdir=gs://b/run', cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith('error: --workdir=gs://b/run: ') and done.stderr.count('\n') == 1
 
 
 def test_the_package_is_light_to_import():

@@ -1,10 +1,12 @@
 import json
+import resource
 
 import numpy as np
 import pytest
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
+from pix2pix_jax import writers
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.writers import RunWriter, read_metrics, sheet_paths
 
@@ -97,6 +99,50 @@ def test_a_resumed_run_leaves_what_an_uninterrupted_one_leaves(tmp_path, stop):
     for name in names:
         a, b = ((folder / 'samples' / name).read_bytes() for folder in (whole, resumed))
         assert a == b
+
+
+def test_an_object_store_gets_the_same_files(tmp_path, monkeypatch):
+    """There files cannot be appended to, only replaced."""
+    fill(tmp_path / 'local', range(1, 6)).close()
+    monkeypatch.setattr(writers.files, 'is_local', lambda path: False)
+    fill(tmp_path / 'store', range(1, 4)).close()
+    fill(tmp_path / 'store', range(3, 6), 2).close()
+    local, store = tmp_path / 'local', tmp_path / 'store'
+    assert lines(store) == lines(local) and events(store) == events(local)
+
+
+def test_without_a_package_for_its_event_files_a_store_gets_the_rest(tmp_path, monkeypatch, capsys):
+    def missing(path):
+        raise ImportError('google-cloud-storage must be installed')
+
+    monkeypatch.setattr(writers, 'EventsWriter', missing)
+    fill(tmp_path, [1, 2]).close()
+    assert 'no TensorBoard events: google-cloud-storage must' in capsys.readouterr().out
+    assert [row['step'] for row in lines(tmp_path)] == [1, 2]
+
+
+def test_a_full_disk_tears_no_row_and_loses_none(tmp_path):
+    """The limit cuts the third row in two; later all is there, in TensorBoard too."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    writer = fill(tmp_path, [1, 2])
+    writer.flush()
+    size = (tmp_path / 'metrics.jsonl').stat().st_size
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 9, limits[1]))
+        writer.write_scalars(3, {'train/g_l1': 1 / 3})
+        for call in (lambda: writer.write_scalars(4, {'train/g_l1': 1 / 4}), writer.flush):
+            with pytest.raises(OSError) as error:
+                call()
+            assert error.value.filename == str(tmp_path / 'metrics.jsonl')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / 'metrics.jsonl').stat().st_size == size + 9
+    writer.write_scalars(4, {'eval/l1': np.float32(4)})
+    writer.write_images(4, sheet(4))
+    writer.close()
+    fill(tmp_path / 'whole', [1, 2, 3, 4]).close()
+    assert lines(tmp_path) == lines(tmp_path / 'whole')
+    assert events(tmp_path) == events(tmp_path / 'whole')
 
 
 def test_more_keys_may_join_the_restored_step(tmp_path):
