@@ -34,23 +34,23 @@ def whole(pairs, tmp_path_factory):
 
 
 @pytest.fixture
-def full_from(monkeypatch, capsys):  # pytest's other capture writes files
-    """Lets this process write nothing in some of the steps, as on a full disk."""
+def train_on_full(monkeypatch, capsys):  # pytest's other capture writes files
+    """Trains with a disk that is full from the step `first` on, until `until`."""
     soft, hard = resource.getrlimit(LIMIT)
 
-    def plan(first, until):
+    def train(config, workdir, first, until=None):
         def step(self, current):
             if current in (first, until):
                 resource.setrlimit(LIMIT, (0 if current == first else soft, hard))
 
-        monkeypatch.setattr(console.Console, 'step', step)
+        try:
+            with monkeypatch.context() as patch:
+                patch.setattr(console.Console, 'step', step)
+                return train_and_evaluate(config, workdir, 'the command')
+        finally:
+            resource.setrlimit(LIMIT, (soft, hard))
 
-    yield plan
-    resource.setrlimit(LIMIT, (soft, hard))
-
-
-def lift():
-    resource.setrlimit(LIMIT, (resource.RLIM_INFINITY, resource.getrlimit(LIMIT)[1]))
+    return train
 
 
 def checkpoints_left(workdir):
@@ -58,21 +58,18 @@ def checkpoints_left(workdir):
     return {k: sorted(os.listdir(workdir / 'checkpoints' / k)) for k in ('last', 'best')}
 
 
-def test_a_full_disk_stops_the_run_which_goes_on_later(pairs, whole, tmp_path, full_from):
-    full_from(3, None)
+def test_a_full_disk_stops_the_run_which_goes_on_later(pairs, whole, tmp_path, train_on_full):
     with pytest.raises(DataError, match=f'{FULL}; the last good checkpoint is step 2; go on'):
-        train_and_evaluate(tiny_config(pairs), tmp_path, 'the command')
-    lift()
+        train_on_full(tiny_config(pairs), tmp_path, 3)
     assert checkpoints_left(tmp_path)['last'] == ['2']
     assert_equal_states(train_and_evaluate(tiny_config(pairs), tmp_path), whole[1])
     assert metrics(tmp_path) == metrics(whole[0]) and sheets(tmp_path) == sheets(whole[0])
 
 
-def test_a_run_may_go_on_while_the_disk_is_full(pairs, whole, tmp_path, full_from, capsys):
+def test_a_run_may_go_on_while_the_disk_is_full(pairs, whole, tmp_path, train_on_full, capsys):
     """All is there at the end but the sheet that could not be written."""
-    full_from(3, 5)
     config = tiny_config(pairs, checkpoint__on_error='continue')
-    state = train_and_evaluate(config, tmp_path)
+    state = train_on_full(config, tmp_path, 3, 5)
     warnings = [line for line in capsys.readouterr().err.splitlines() if line[:7] == 'warning']
     assert warnings and all('step 4 is not all written: ' in line for line in warnings)
     assert all(f'{FULL}; the last good checkpoint is step 2' in line for line in warnings)
@@ -88,20 +85,17 @@ def test_a_run_may_go_on_while_the_disk_is_full(pairs, whole, tmp_path, full_fro
     assert ours == [value for value in theirs if value != ('samples', 4)]
 
 
-def test_the_best_is_the_best_of_those_saved(pairs, tmp_path, full_from, whole):
+def test_the_best_is_the_best_of_those_saved(pairs, tmp_path, train_on_full, whole):
     values = {row['step']: row['eval/l1'] for row in metrics(whole[0]) if 'eval/l1' in row}
-    full_from(1, 3)
-    train_and_evaluate(tiny_config(pairs, checkpoint__on_error='continue'), tmp_path)
+    train_on_full(tiny_config(pairs, checkpoint__on_error='continue'), tmp_path, 1, 3)
     saved = {step: value for step, value in values.items() if step > 2}
     assert Checkpoints(tmp_path).steps('best') == [min(saved, key=saved.get)]
 
 
-def test_a_last_save_that_fails_is_never_silent(pairs, tmp_path, full_from):
-    full_from(3, None)
+def test_a_last_save_that_fails_is_never_silent(pairs, tmp_path, train_on_full):
     config = tiny_config(pairs, checkpoint__on_error='continue')
     with pytest.raises(DataError, match=f'step 6 .*{FULL}; the last good checkpoint is step 2'):
-        train_and_evaluate(config, tmp_path)
-    lift()
+        train_on_full(config, tmp_path, 3)
     assert checkpoints_left(tmp_path)['last'] == ['2']
 
 
