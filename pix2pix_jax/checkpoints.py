@@ -42,6 +42,10 @@ class Checkpoints:
                 options=ocp.CheckpointManagerOptions(
                     create=False,
                     enable_async_checkpointing=False,
+                    # The state is the same on all processes: one of them saves and restores it.
+                    multiprocessing_options=ocp.options.MultiprocessingOptions(
+                        primary_host=0, active_processes={0}
+                    ),
                 ),
                 item_names=('state', 'config'),
             )
@@ -61,8 +65,11 @@ class Checkpoints:
         for later in manager.all_steps():
             if later >= step:
                 manager.delete(later)
+        arrays = _arrays(state)
+        if jax.process_count() > 1:  # as numpy: Orbax takes a device's arrays for a part of all
+            arrays = jax.device_get(arrays)
         items = ocp.args.Composite(
-            state=ocp.args.StandardSave(_arrays(state)),
+            state=ocp.args.StandardSave(arrays),
             config=ocp.args.JsonSave(json.loads(to_json(config))),
         )
         try:

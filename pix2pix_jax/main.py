@@ -23,10 +23,14 @@ CONFIG = config_flags.DEFINE_config_file(
 )
 WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run; by default runs/CONFIG[-ARG].')
 DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Say what would be trained, and end.')
+COORDINATOR = flags.DEFINE_string('coordinator', '', 'HOST:PORT of process 0, of several hosts.')
+NUM_PROCESSES = flags.DEFINE_integer('num_processes', 1, 'Number of processes, one a host.')
+PROCESS_ID = flags.DEFINE_integer('process_id', 0, 'Number of this process, from 0.')
 
 
 def main() -> int:
     """Trains as the flags say; returns the exit status."""
+    from pix2pix_jax import hosts
     from pix2pix_jax.runtime import prepare_process, use_deterministic_kernels
     from pix2pix_jax.train import dry_run, train_and_evaluate
 
@@ -35,11 +39,12 @@ def main() -> int:
         use_deterministic_kernels()
     workdir = WORKDIR.value or default_workdir(flags.FLAGS['config'].config_filename)
     command = shlex.join(['python', '-m', 'pix2pix_jax.main', *sys.argv[1:]])
-    if DRY_RUN.value:
-        dry_run(CONFIG.value, workdir)
-        return 0
-    train_and_evaluate(CONFIG.value, workdir, command)
-    print(f'{workdir}/index.html')
+    with hosts.joined(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value):
+        if DRY_RUN.value:
+            dry_run(CONFIG.value, workdir)
+            return 0
+        train_and_evaluate(CONFIG.value, workdir, command)
+        print(f'{workdir}/index.html')
     return 0
 
 

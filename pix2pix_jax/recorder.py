@@ -3,7 +3,7 @@
 import contextlib
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -201,6 +201,26 @@ class Recorder:
         self._console.close()
         self._writer.close()
         self._checkpoints.close()
+
+
+class Bystander:
+    """Stands in for the Recorder on all processes of a run but one: records nothing."""
+
+    has_val = False
+
+    def __init__(self, command: str):
+        """Takes the command that resumes this process."""
+        self._command = command
+
+    def __getattr__(self, name: str) -> Callable[..., bool]:
+        """Returns a function that does nothing, whatever the Recorder does."""
+        return lambda *args: False
+
+    def stopped(self, step: int, signal_number: int) -> Stopped:
+        """Returns the error that ends this process with the others after a signal at any."""
+        return Stopped(
+            signal_number, f'stopped with the others at step {step}; go on with: {self._command}'
+        )
 
 
 @jax.jit

@@ -15,7 +15,7 @@ import jax
 from clu import parameter_overview
 from etils import epath
 
-from pix2pix_jax import files, locks, parallel
+from pix2pix_jax import files, hosts, locks, parallel
 from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.config import Config, differences, load_config, to_json, validate
 from pix2pix_jax.data import kept, pipeline, sources
@@ -26,7 +26,7 @@ from pix2pix_jax.optimizers import Optimizers, create_optimizers
 from pix2pix_jax.preemption import StopRequest
 from pix2pix_jax.profiling import Profile
 from pix2pix_jax.provenance import record_start
-from pix2pix_jax.recorder import Recorder
+from pix2pix_jax.recorder import Bystander, Recorder
 from pix2pix_jax.train_state import GanState, create_state, training_key
 from pix2pix_jax.train_step import train_step
 
@@ -42,11 +42,10 @@ def train_and_evaluate(config: Config, workdir: epath.PathLike, command: str = '
     met later) or a disk that refuses, and Stopped after a signal, when the state has been saved.
     """
     workdir = epath.Path(workdir).expanduser()
-    writer = jax.process_index() == 0
-    if writer:
+    if hosts.is_writer():
         locks.refuse_if_held(workdir)  # before reading all images, which may take minutes
     config, devices, splits, total_steps = prepare(config, workdir)
-    with locks.hold(workdir) if writer else contextlib.nullcontext():
+    with locks.hold(workdir) if hosts.is_writer() else contextlib.nullcontext():
         check_run(config, workdir)  # again: another process may have been there meanwhile
         return train(config, workdir, command, devices, splits, total_steps)
 
@@ -61,23 +60,28 @@ def train(
 ) -> GanState:
     """Trains in `workdir`, which is this process's; see `train_and_evaluate`."""
     state, optimizers = initial_state(config, devices, total_steps)
-    checkpoints = Checkpoints(workdir, config.checkpoint.keep, writer=True)
-    restored = checkpoints.restore_newest(jax.device_put(state, devices[0]))
-    if restored is not None:
-        state = restored
-    elif config.init_from:
-        state = start_from(state, config.init_from)
+    if hosts.is_writer():
+        checkpoints = Checkpoints(workdir, config.checkpoint.keep, writer=True)
+        restored = checkpoints.restore_newest(jax.device_put(state, devices[0]))
+        if restored is not None:
+            state = restored
+        elif config.init_from:
+            state = start_from(state, config.init_from)
+    state = hosts.from_writer(state)
     start = int(state.step)
     describe(state, devices, start, total_steps)
 
-    files.write_text(workdir / 'config.json', to_json(config))
-    if config.dataset.on_error == 'skip':
-        kept.write_kept(workdir, splits)
-    record_start(workdir, command, devices, start)
-    recorder = Recorder(
-        config, workdir, splits, checkpoints, state, optimizers.schedule, total_steps, command
-    )
-    profile = Profile(workdir / 'profile', config.profile_steps, start)
+    if hosts.is_writer():
+        files.write_text(workdir / 'config.json', to_json(config))
+        if config.dataset.on_error == 'skip':
+            kept.write_kept(workdir, splits)
+        record_start(workdir, command, devices, start)
+        recorder = Recorder(
+            config, workdir, splits, checkpoints, state, optimizers.schedule, total_steps, command
+        )
+    else:
+        recorder = Bystander(command)
+    profile = Profile(workdir / 'profile', config.profile_steps * hosts.is_writer(), start)
     try:
         recorder.resume(state)
         with StopRequest() as stop, jax.debug_nans(config.debug_nans or jax.config.jax_debug_nans):
@@ -137,6 +141,7 @@ def prepare(
     splits = {name: sources.decode_all(source, config) for name, source in splits.items()}
     for line in kept.left_out(splits):
         print(line, flush=True)
+    hosts.check_same(config, devices, splits['train'])
     return config, devices, splits, count_steps(config, len(splits['train']))
 
 
@@ -157,7 +162,7 @@ def run_steps(
     train: sources.Source,
     devices: list[jax.Device],
     total_steps: int,
-    recorder: Recorder,
+    recorder: Recorder | Bystander,
     profile: Profile,
     stop: StopRequest,
 ) -> GanState:
@@ -169,8 +174,8 @@ def run_steps(
     start = int(state.step)
     step_fn = parallel.compile_step(train_step, config, devices)
     state, key = parallel.replicate(state, devices), training_key(config)
-    hosts = jax.process_index(), jax.process_count()
-    batches = pipeline.train_batches(train, config, start, *hosts)
+    batches = pipeline.train_batches(train, config, start, jax.process_index(), jax.process_count())
+    vote = parallel.StopVote(stop, devices, STEPS_IN_FLIGHT)
     in_flight, pending = collections.deque(), []
     clock, last_save = Clock(start), time.monotonic()
 
@@ -188,6 +193,7 @@ def run_steps(
             raise
         batch = parallel.shard(batch, devices, config.optimizer.d_steps)
         state, metrics = step_fn(state, batch, key)
+        vote.cast()
         recorder.step(step)
         profile.step(step, metrics)
         in_flight.append(metrics)
@@ -207,7 +213,7 @@ def run_steps(
             or due(step, config.checkpoint.every_steps)
             or 0 < config.checkpoint.every_minutes <= minutes
         )
-        if not (evaluate or sample or save or stop.signal_number):
+        if not (evaluate or sample or save or vote.signal_number):
             continue
 
         log_pending()
@@ -217,7 +223,7 @@ def run_steps(
             recorder.sample(step, single)
         if last:
             recorder.test(step, single)
-        signal_number = stop.signal_number  # read once, after all that takes time
+        signal_number = vote.signal_number  # read once, after all that takes time
         if save or improved or signal_number:
             recorder.save(step, single, improved, must=last or signal_number > 0)
             last_save = time.monotonic()
@@ -318,4 +324,6 @@ def describe(state: GanState, devices: list[jax.Device], start: int, total_steps
     going_on = f', going on from step {start:,}' if start else ''
     if start >= total_steps:
         going_on = ': all done already'
-    print(f'{len(devices)} x {devices[0].device_kind}, {total_steps:,} steps{going_on}', flush=True)
+    on = f' on each of {jax.process_count()} hosts' if jax.process_count() > 1 else ''
+    used = f'{len(devices)} x {devices[0].device_kind}{on}'
+    print(f'{used}, {total_steps:,} steps{going_on}', flush=True)
