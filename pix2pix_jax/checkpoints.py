@@ -37,7 +37,7 @@ class Checkpoints:
             self._remove_unfinished()
         # Nothing is deleted by Orbax: it does not wait until the new one is on the disk.
         self._managers = {
-            kind: ocp.CheckpointManager(
+            kind: _Manager(
                 root / kind,
                 options=ocp.CheckpointManagerOptions(
                     create=False,
@@ -143,6 +143,14 @@ class Checkpoints:
         """Releases the managers."""
         for manager in self._managers.values():
             manager.close()
+
+
+class _Manager(ocp.CheckpointManager):
+    """Saves when it is told to, by one process: signals are the training loop's business."""
+
+    def reached_preemption(self, step: int) -> bool:
+        """Asks no other process, unlike Orbax."""
+        return False
 
 
 def _arrays(state: Any) -> dict[str, Any]:
