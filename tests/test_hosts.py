@@ -1,0 +1,267 @@
+"""Several processes as one run, on loopback: equal to one device, and one end for all.
+
+The runs on eight forced devices, and on two processes of two, are this file itself, started as a
+program; the others are the command.
+"""
+
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from runs import make_pairs, metrics, tiny_config
+from test_parallel import STEPS, relative, train
+
+from pix2pix_jax import hosts, train as training
+from pix2pix_jax.checkpoints import Checkpoints
+from pix2pix_jax.errors import UserError
+from pix2pix_jax.runtime import use_compile_cache
+
+NORMS = ('none', 'instance', 'batch')
+LIMIT = 300  # seconds, for a machine that does much else
+
+
+def trained(devices, rows=slice(None)):
+    """Twenty steps on the devices with each norm; batch norm is synchronised."""
+    return {
+        norm: train(
+            devices,
+            STEPS,
+            rows=rows,
+            batch_size=8,
+            sync_batch_norm=norm == 'batch',
+            **{'generator.norm': norm, 'discriminator.norm': norm},
+        )
+        for norm in NORMS
+    }
+
+
+def main(path, coordinator='', number=1, i=0):
+    use_compile_cache()
+    with hosts.joined(coordinator, int(number), int(i)):
+        devices = jax.local_devices()
+        if int(number) > 1:
+            results = trained(devices, slice(int(i), None, int(number)))
+        else:
+            results = {'one': trained(devices[:1]), 'eight': trained(devices)}
+    with open(path, 'wb') as file:
+        pickle.dump(results, file)
+
+
+def environment(devices):
+    flags = f'{os.environ["XLA_FLAGS"]} --xla_force_host_platform_device_count={devices}'
+    return os.environ | {'XLA_FLAGS': flags, 'JAX_PLATFORMS': 'cpu'}
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+def start(*args, devices=2):
+    return subprocess.Popen(
+        [sys.executable, *map(str, args)],
+        env=environment(devices),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+class Command:
+    """The command in two processes, with two devices each; `own` flags are one's of either."""
+
+    def __init__(self, *args, own=((), ())):
+        shared = [f'--coordinator=127.0.0.1:{free_port()}', '--num_processes=2']
+        self.processes = [
+            start('-m', 'pix2pix_jax.main', *args, *shared, f'--process_id={i}', *own[i])
+            for i in (0, 1)
+        ]
+
+    def wait_for_step(self, step):
+        for line in self.processes[0].stdout:
+            if line.startswith(f'step {step}/'):
+                return
+        raise AssertionError(self.processes[0].stderr.read())
+
+    def end(self):
+        """The exit statuses, and what both printed."""
+        said = [process.communicate(timeout=LIMIT) for process in self.processes]
+        out, err = zip(*said)
+        return [process.returncode for process in self.processes], out, err
+
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('hosts')
+    coordinator = f'127.0.0.1:{free_port()}'
+    processes = [start(__file__, folder / str(i), coordinator, 2, i) for i in (0, 1)] + [
+        start(__file__, folder / 'here', devices=8)
+    ]
+    for process in processes:
+        assert process.wait(LIMIT) == 0, process.stderr.read()
+    results = pickle.loads((folder / 'here').read_bytes())
+    return results | {i: pickle.loads((folder / str(i)).read_bytes()) for i in (0, 1)}
+
+
+@pytest.mark.parametrize('norm', NORMS)
+@pytest.mark.parametrize('many', ['eight', 0, 1])
+def test_eight_devices_and_two_hosts_are_one_device(runs, many, norm):
+    one, many = runs['one'][norm], runs[many][norm]
+    for network in ('generator', 'discriminator'):
+        (params, (adam, _), stats), (same_params, (same_adam, _), same_stats) = (
+            run['first'][network] for run in (many, one)
+        )
+        for a, b in ((adam.mu, same_adam.mu), (adam.nu, same_adam.nu), (stats, same_stats)):
+            assert difference(a, b) < 1e-5
+        if norm != 'instance':  # which leaves some tensors no gradient: Adam steps by its rounding
+            assert relative(params, same_params) < 1e-5
+    for a, b in zip(many['metrics'], one['metrics'], strict=True):
+        for name in b:
+            np.testing.assert_allclose(a[name], b[name], rtol=1e-3)
+
+
+def difference(a, b):
+    """The greatest difference, by the greatest entry of the whole tree; 0 for empty ones."""
+    greatest = max((np.abs(x).max() for x in jax.tree.leaves(b)), default=1)
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return max((np.abs(x - y).max() for x, y in pairs), default=0) / greatest
+
+
+def test_the_hosts_stay_equal(runs):
+    for norm in NORMS:
+        jax.tree.map(np.testing.assert_array_equal, runs[0][norm]['all'], runs[1][norm]['all'])
+
+
+# ---------------------------------------------------------------- the command
+
+
+@pytest.fixture(scope='module')
+def pairs(tmp_path_factory):
+    return make_pairs(tmp_path_factory.mktemp('pairs'), {'train': 8, 'val': 2, 'test': 2})
+
+
+FIELDS = {
+    'num_steps': 60,
+    'batch_size': 4,
+    'image_size': (32, 32),
+    'generator.dropout': 0.0,
+    'sync_batch_norm': True,
+    'eval_every': 20,
+    'sample_every': 20,
+    'checkpoint.every_steps': 10,
+}
+
+
+def arguments(pairs, workdir):
+    text = {k: ','.join(map(str, v)) if k == 'image_size' else v for k, v in FIELDS.items()}
+    fields = [f'--config.{name}={value}' for name, value in text.items()]
+    data = f'--config.dataset.path={pairs}'
+    return ['--config=configs/folder.py:tiny', data, *fields, f'--workdir={workdir}']
+
+
+def test_two_hosts_stop_lose_one_and_go_on_to_what_one_device_does(pairs, tmp_path):
+    parts = tmp_path / 'parts'
+    args = arguments(pairs, parts)
+    run = Command(*args)
+    run.wait_for_step(13)
+    run.processes[1].send_signal(signal.SIGTERM)
+    statuses, out, err = run.end()
+    assert statuses == [143, 143], err
+    (stopped,) = Checkpoints(parts).steps('last')
+    assert stopped > 13
+    for i, text in enumerate(err):
+        assert f'at step {stopped}; go on with: python -m pix2pix_jax.main' in text
+        assert f'--process_id={i}' in text
+    assert out[1] == ''  # one console
+
+    run = Command(*args)
+    run.wait_for_step(stopped + 3)
+    run.processes[0].kill()
+    statuses, _, _ = run.end()
+    assert statuses[0] == -signal.SIGKILL and statuses[1] != 0
+
+    run = Command(*args)
+    statuses, out, err = run.end()
+    assert statuses == [0, 0], err
+    assert 'going on from step ' in out[0] and '2 x cpu on each of 2 hosts' in out[0]
+    assert len(list(parts.glob('events.out.tfevents.*'))) == 1
+    assert (parts / 'evaluation/test/metrics.json').exists()
+
+    # One device goes on from what two hosts saved; and did the same from the start.
+    fields = {name.replace('.', '__'): value for name, value in FIELDS.items()}
+    more = fields | {'num_steps': 62}
+    assert int(training.train_and_evaluate(tiny_config(pairs, **more), parts).step) == 62
+    whole = tmp_path / 'whole'
+    training.train_and_evaluate(tiny_config(pairs, **fields), whole)
+    rows, expected = metrics(parts), metrics(whole)
+    assert [row['step'] for row in rows] == list(range(1, 63))
+    for row, same in zip(rows[:STEPS], expected):
+        for name in same:
+            if not name.startswith('eval/'):
+                np.testing.assert_allclose(row[name], same[name], rtol=1e-3, err_msg=name)
+
+
+def test_hosts_with_different_commands_or_data_are_refused(pairs, tmp_path):
+    args = arguments(pairs, tmp_path / 'run')
+    statuses, _, err = Command(*args, own=((), ['--config.seed=1'])).end()
+    assert statuses == [2, 2]
+    for text in err:
+        assert 'process 1 differs from process 0: config.seed: 0 -> 1' in text
+        assert 'Traceback' not in text
+    other = make_pairs(tmp_path / 'other', {'train': 9, 'val': 2})
+    statuses, _, err = Command(*args, own=((), [f'--config.dataset.path={other}'])).end()
+    assert statuses == [2, 2] and all('pairs: 8 -> 9' in text for text in err)
+    assert not (tmp_path / 'run').exists()
+
+
+def test_a_bad_file_on_one_host_ends_all(pairs, tmp_path):
+    bad = make_pairs(tmp_path / 'bad', {'train': 8, 'val': 2})
+    (bad / 'train/3.png').write_bytes((bad / 'train/3.png').read_bytes()[:60])
+    args = arguments(pairs, tmp_path / 'run')
+    statuses, _, err = Command(*args, own=((), [f'--config.dataset.path={bad}'])).end()
+    assert statuses == [1, 1]
+    assert all('3.png' in text and 'Traceback' not in text for text in err)
+    assert 'process 1: ' in err[0]
+    assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (('', 2, 0), '--num_processes=2 needs --coordinator=HOST:PORT'),
+        (('', 0, 0), '--num_processes=0: allowed is 1 or more'),
+        (('h:1', 2, 2), '--process_id=2: allowed is 0 to 1'),
+        (('h:1', 2, -1), '--process_id=-1: allowed is 0 to 1'),
+        (('h', 2, 0), '--coordinator=h: allowed is HOST:PORT'),
+        (('h:70000', 2, 0), '--coordinator=h:70000: allowed is HOST:PORT'),
+    ],
+)
+def test_wrong_flags(flags, message):
+    with pytest.raises(UserError, match='^' + message.replace('(', r'\(')):
+        hosts.check_flags(*flags)
+
+
+def test_a_batch_that_the_hosts_do_not_divide(pairs, tmp_path):
+    args = arguments(pairs, tmp_path / 'run')
+    statuses, _, err = Command(*args, '--config.batch_size=3').end()
+    assert statuses == [2, 2]
+    assert all('config.batch_size=3: must be a multiple of 2 hosts' in text for text in err)
+
+
+def test_nobody_at_the_coordinator():
+    code = 'from pix2pix_jax import hosts; hosts.JOIN_SECONDS = 2; hosts.joined({!r}, 2, 1).__enter__()'
+    process = start('-c', code.format(f'127.0.0.1:{free_port()}'))
+    _, err = process.communicate(timeout=LIMIT)
+    assert process.returncode == 2
+    assert err.count('\n') == 1 and 'process 1 waited 2 s for all of --num_processes=2' in err
+
+
+if __name__ == '__main__':
+    main(*sys.argv[1:])
