@@ -17,7 +17,8 @@ import pytest
 from runs import make_pairs, metrics, tiny_config
 from test_parallel import STEPS, relative, train
 
-from pix2pix_jax import hosts, train as training
+from pix2pix_jax import hosts
+from pix2pix_jax import train as training
 from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.runtime import use_compile_cache
@@ -256,8 +257,9 @@ def test_a_batch_that_the_hosts_do_not_divide(pairs, tmp_path):
 
 
 def test_nobody_at_the_coordinator():
-    code = 'from pix2pix_jax import hosts; hosts.JOIN_SECONDS = 2; hosts.joined({!r}, 2, 1).__enter__()'
-    process = start('-c', code.format(f'127.0.0.1:{free_port()}'))
+    call = f"hosts.joined('127.0.0.1:{free_port()}', 2, 1).__enter__()"
+    code = f'from pix2pix_jax import hosts; hosts.JOIN_SECONDS = 2; {call}'
+    process = start('-c', code)
     _, err = process.communicate(timeout=LIMIT)
     assert process.returncode == 2
     assert err.count('\n') == 1 and 'process 1 waited 2 s for all of --num_processes=2' in err
