@@ -1,183 +1,248 @@
-"""Times the training step, and translation, beside the same in PyTorch on the same cores.
+"""Times training, translation, the input pipeline and the start, beside PyTorch on the same cores.
 
 pip install -r requirements-bench.txt
 python scripts/benchmark.py [--size=256 --batch=1 --width=64 --dtype=float32 --steps=20]
-    [--json=FILE] [--notorch]
+    [--parts=step,infer,pipeline,start] [--json=FILE] [--no-torch]
 
-Each side has a process of its own, and they take turns in rounds, the other one asleep; the
-figures are medians over all steps.
+Each side has a process of its own, and they take turns in rounds, the other one asleep. Figures
+are medians of all that was timed, ratios medians of the rounds' ratios. The JPEG files of the
+pipeline are made by the script.
 """
 
+import contextlib
+import importlib.metadata
+import importlib.util
 import json
-import multiprocessing
 import os
-import resource
+import pathlib
+import platform
 import statistics
-import time
-from multiprocessing.connection import Connection
-from typing import Any
+import tempfile
 
 from absl import flags
+from benchmark_sides import OURS, THEIRS, Setting, cores
+from benchmark_start import start_figures
+from benchmark_workers import Worker, take_turns
 
 from pix2pix_jax.errors import UserError, run_command
 
+PARTS = ('step', 'infer', 'pipeline', 'start')
 SIZE = flags.DEFINE_integer('size', 256, 'Side of the images: 32, 64, 128 or 256.')
 BATCH = flags.DEFINE_integer('batch', 1, 'Batch size.', lower_bound=1)
 WIDTH = flags.DEFINE_integer('width', 64, 'Filters of the first layers.', lower_bound=1)
 DTYPE = flags.DEFINE_enum('dtype', 'float32', ['float32', 'bfloat16'], 'Of the computation.')
-STEPS = flags.DEFINE_integer('steps', 20, 'Steps that are timed.', lower_bound=1)
+STEPS = flags.DEFINE_integer('steps', 20, 'Steps and translations that are timed.', lower_bound=1)
+PAIRS = flags.DEFINE_integer('pairs', 300, 'JPEG files that are made and read.', lower_bound=1)
+SELECTED = flags.DEFINE_list('parts', list(PARTS), 'What is timed.')
 JSON = flags.DEFINE_string('json', '', 'A file for the figures.')
-TORCH = flags.DEFINE_bool('torch', True, 'Time PyTorch as well.')
+TORCH = flags.DEFINE_bool('torch', True, 'Time PyTorch as well; --no-torch: this project alone.')
 
-ROUNDS = 5
-WARM_UP = 3
+ROUNDS = 10
+# Figure, PyTorch's, ratio, in the order of the table.
+ROWS = (
+    ('training step, ms', 'step_ms', 'ratio'),
+    ('training, images/s', 'images_per_s', ''),
+    ('peak memory of training, MB', 'peak_mb', 'peak_ratio'),
+    ('compiling the step, s', 'compile_s', ''),
+    ('translating a batch, ms', 'infer_ms', 'infer_ratio'),
+    ('JPEG files to batches, pairs/s', 'pipeline_pairs_per_s', 'pipeline_ratio'),
+    ('  with a process for each core', 'pipeline_workers_pairs_per_s', ''),
+    ('  decoded before, in memory', 'pipeline_cached_pairs_per_s', ''),
+    ('command to first step, cold, s', 'first_step_cold_s', ''),
+    ('  with the compile cache, s', 'first_step_warm_s', ''),
+    ('    imports, s', 'start_imports_s', ''),
+    ('    data and initial state, s', 'start_state_s', ''),
+    ('    loading and first step, s', 'start_step_s', ''),
+)
 
 
 def main() -> None:
-    """Prints the table."""
+    """Prints the table, and writes the figures."""
+    check_flags()
+    figures = dict(size=SIZE.value, batch=BATCH.value, width=WIDTH.value, dtype=DTYPE.value)
+    figures |= {'steps': STEPS.value, 'machine': machine()}
+    with tempfile.TemporaryDirectory() as folder:
+        setting = Setting(*list(figures.values())[:4], folder, PAIRS.value)
+        for part in SELECTED.value:
+            if part in ('pipeline', 'start') and not os.path.exists(f'{folder}/train'):
+                write_pairs(pathlib.Path(folder), PAIRS.value, SIZE.value)
+            figures |= {
+                'step': step_figures,
+                'infer': infer_figures,
+                'pipeline': pipeline_figures,
+                'start': start_figures,
+            }[part](setting)
+    print(table(figures))
+    if JSON.value:
+        pathlib.Path(JSON.value).write_text(json.dumps(figures, indent=1) + '\n')
+
+
+def check_flags() -> None:
+    """Raises UserError for a value that cannot be timed."""
     if SIZE.value not in (32, 64, 128, 256):
         raise UserError(f'--size={SIZE.value}: allowed are 32, 64, 128, 256')
-    setting = (SIZE.value, BATCH.value, WIDTH.value, DTYPE.value)
-    workers = {'ours': Worker(ours, setting)}
-    if TORCH.value:
-        workers['torch'] = Worker(theirs, setting)
-    results: dict[str, dict[str, Any]] = {
-        name: worker.receive() for name, worker in workers.items()
-    }
-    times = {(name, task): [] for name in workers for task in ('step', 'infer')}
-    per_round = -(-STEPS.value // ROUNDS)
-    for _ in range(ROUNDS):
-        for (name, task), taken in times.items():
-            taken += workers[name].ask(task, per_round)
-    for name, worker in workers.items():
-        results[name] |= {'peak_mb': worker.ask('peak', 0)}
-        worker.process.join()
-        for task in ('step', 'infer'):
-            results[name][f'{task}_ms'] = 1e3 * statistics.median(times[name, task])
-    figures = figures_of(results)
-    figures |= dict(zip(('size', 'batch', 'width', 'dtype'), setting), steps=STEPS.value)
-    print(f'{"":12s}' + ''.join(f'{name:>12s}' for name in results))
-    for row in ('step_ms', 'infer_ms', 'peak_mb', 'compile_s'):
-        cells = (f'{r[row]:12.1f}' if row in r else f'{"":12s}' for r in results.values())
-        print(f'{row:12s}' + ''.join(cells))
-    for row in ('ratio', 'infer_ratio', 'images_per_s'):
-        if row in figures:
-            print(f'{row:12s}{figures[row]:12.2f}')
-    if JSON.value:
-        with open(JSON.value, 'w') as file:
-            json.dump(figures, file, indent=1)
+    for part in SELECTED.value:
+        if part not in PARTS:
+            raise UserError(f'--parts: {part!r} is unknown, allowed are {", ".join(PARTS)}')
+    if TORCH.value and importlib.util.find_spec('torch') is None:
+        raise UserError('torch is missing: pip install -r requirements-bench.txt, or --no-torch')
 
 
-def figures_of(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Returns the figures by their names in the file; a ratio above 1 says that ours is faster."""
-    figures = dict(results['ours'])
-    figures['images_per_s'] = 1e3 * BATCH.value / figures['step_ms']
-    if 'torch' in results:
-        figures |= {f'torch_{key}': value for key, value in results['torch'].items()}
-        figures['ratio'] = figures['torch_step_ms'] / figures['step_ms']
-        figures['infer_ratio'] = figures['torch_infer_ms'] / figures['infer_ms']
+def accept_no_torch(argv: list[str]) -> None:
+    """Replaces --no-torch, as people write it, by absl's --notorch."""
+    argv[:] = ['--notorch' if word == '--no-torch' else word for word in argv]
+
+
+# ---------------------------------------------------------------- the parts
+
+
+@contextlib.contextmanager
+def both(setting: Setting):
+    """Yields the processes, {'': this project's, 'torch_': the peer's, if wanted}."""
+    sides = {'': OURS} | ({'torch_': THEIRS} if TORCH.value else {})
+    with contextlib.ExitStack() as stack:
+        yield {p: stack.enter_context(Worker(side, setting)) for p, side in sides.items()}
+
+
+def step_figures(setting: Setting) -> dict[str, float]:
+    """Returns the figures of the training step: a process that does nothing else."""
+    with both(setting) as workers:
+        figures = {}
+        for prefix, worker in workers.items():
+            prepared = worker.prepare('step')
+            figures |= {prefix + name: value for name, value in prepared.items()}
+        times = take_turns({p: (w, 'step') for p, w in workers.items()}, ROUNDS, STEPS.value)
+        figures |= {f'{p}peak_mb': worker.peak_mb() for p, worker in workers.items()}
+    figures |= milliseconds('step', times)
+    for prefix in times:
+        figures[f'{prefix}images_per_s'] = 1e3 * setting.batch / figures[f'{prefix}step_ms']
+    if 'torch_' in times:
+        figures['ratio'] = ratio(times)
+        figures['peak_ratio'] = figures['peak_mb'] / figures['torch_peak_mb']
     return figures
 
 
-class Worker:
-    """A process that does what it is asked for, and sleeps otherwise."""
-
-    def __init__(self, target, setting: tuple):
-        """Starts it; its first message are figures of its start."""
-        self._pipe, child = multiprocessing.get_context('spawn').Pipe()
-        self.process = multiprocessing.get_context('spawn').Process(
-            target=serve, args=(target, setting, child), daemon=True
-        )
-        self.process.start()
-        child.close()
-
-    def receive(self) -> Any:
-        """Returns the next message; raises UserError if the process ended without one."""
-        try:
-            return self._pipe.recv()
-        except EOFError as error:
-            raise UserError('a benchmarked process failed, see above', status=1) from error
-
-    def ask(self, task: str, times: int) -> Any:
-        """Has `task` done; returns the seconds that each time took, or the peak memory in MB."""
-        self._pipe.send((task, times))
-        return self.receive()
+def infer_figures(setting: Setting) -> dict[str, float]:
+    """Returns the figures of translating a batch."""
+    with both(setting) as workers:
+        for worker in workers.values():
+            worker.prepare('infer')
+        times = take_turns({p: (w, 'infer') for p, w in workers.items()}, ROUNDS, STEPS.value)
+    figures = milliseconds('infer', times)
+    return figures | ({'infer_ratio': ratio(times)} if 'torch_' in times else {})
 
 
-def serve(prepare, setting: tuple, pipe: Connection) -> None:
-    """Runs in the worker: prepares, warms up, then answers until it was asked for the peak."""
-    step, infer, start = prepare(*setting)
-    for _ in range(WARM_UP):
-        step()
-        infer()
-    pipe.send(start)
-    while True:
-        task, times = pipe.recv()
-        if task == 'peak':
-            pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-            return
-        taken = []
-        for _ in range(times):
-            begin = time.perf_counter()
-            {'step': step, 'infer': infer}[task]()
-            taken.append(time.perf_counter() - begin)
-        pipe.send(taken)
+def pipeline_figures(setting: Setting) -> dict[str, float]:
+    """Returns pairs/s of the input pipelines; the peer's is its better one."""
+    rounds = 3  # of `pairs` pairs each
+    with contextlib.ExitStack() as stack:
+        tasks = {
+            prefix + task: (stack.enter_context(Worker(side, setting)), task)
+            for prefix, side in (('', OURS), ('torch_', THEIRS if TORCH.value else {}))
+            for task in side
+            if task.startswith('pipeline')
+        }
+        for worker, task in tasks.values():
+            worker.prepare(task)
+        times = take_turns(tasks, rounds, rounds)
+    rates = {name: 1 / median(taken) for name, taken in times.items()}
+    figures = {f'{name}_pairs_per_s': rate for name, rate in rates.items()}
+    if TORCH.value:
+        best = max((name for name in rates if name.startswith('torch_')), key=rates.get)
+        figures['torch_pipeline_threads_pairs_per_s'] = rates['torch_pipeline']
+        figures['torch_pipeline_pairs_per_s'] = rates[best]
+        figures['pipeline_ratio'] = ratio({'': times['pipeline'], 'torch_': times[best]})
+    return figures
 
 
-def ours(size: int, batch: int, width: int, dtype: str):
-    """Returns a step, a translation, and the seconds that compiling took, without a cache."""
-    from pix2pix_jax.runtime import keep_freed_memory
+def median(rounds: list[list[float]]) -> float:
+    """Returns the median of all rounds' times."""
+    return statistics.median(t for taken in rounds for t in taken)
 
-    keep_freed_memory()
-    import jax
+
+def milliseconds(task: str, times: dict[str, list[list[float]]]) -> dict[str, float]:
+    """Returns the medians by their names in the file."""
+    return {f'{prefix}{task}_ms': 1e3 * median(rounds) for prefix, rounds in times.items()}
+
+
+def ratio(times: dict[str, list[list[float]]]) -> float:
+    """Returns the median over rounds of the peer's time by ours; above 1: ours is faster."""
+    return statistics.median(
+        statistics.median(theirs) / statistics.median(ours)
+        for ours, theirs in zip(times[''], times['torch_'])
+    )
+
+
+# ---------------------------------------------------------------- the files, the machine, the table
+
+
+def write_pairs(root: pathlib.Path, count: int, size: int) -> None:
+    """Writes root/train/*.jpg, (size, 2 size): noise of all scales like a photo's | flat boxes.
+
+    At 256 a file has about 50 kB, as in facades.
+    """
     import numpy as np
+    from PIL import Image
 
-    from pix2pix_jax import parallel, train
-    from pix2pix_jax.config import default_config, validate
-    from pix2pix_jax.inference import Translator
-    from pix2pix_jax.train_state import training_key
-    from pix2pix_jax.train_step import train_step
-
-    config = default_config()
-    config.image_size, config.batch_size, config.dtype = (size, size), batch, dtype
-    config.generator.width = config.discriminator.width = width
-    config = validate(config)
-    devices = jax.local_devices()[:1]
-    state, _ = train.initial_state(config, devices, total_steps=1000)
-    draw = np.random.default_rng(0)
-    images = {
-        name: draw.uniform(-1, 1, (batch, size, size, 3)).astype(np.float32)
-        for name in ('input', 'target')
-    }
-    state, key = parallel.replicate(state, devices), training_key(config)
-    step_fn = parallel.compile_step(train_step, config, devices)
-    begin = time.perf_counter()
-    step_fn = step_fn.lower(state, images, key).compile()
-    seconds = time.perf_counter() - begin
-    translate = Translator(config, jax.tree.map(np.array, state.generator_variables()), batch=batch)
-    box = [state]
-
-    def step():
-        box[0], metrics = step_fn(box[0], images, key)
-        jax.block_until_ready((box[0], metrics))
-
-    return step, lambda: translate(images['input']), {'compile_s': seconds}
+    (root / 'train').mkdir()
+    bicubic = Image.Resampling.BICUBIC
+    for i in range(count):
+        draw = np.random.default_rng(i)
+        photo = 128 + draw.normal(0, 3, (size, size, 3))
+        for cells, contrast in ((2, 60), (8, 40), (32, 24), (128, 12)):
+            for c, plane in enumerate(draw.normal(0, contrast, (3, cells, cells))):
+                image = Image.fromarray(plane.astype(np.float32))
+                photo[..., c] += np.asarray(image.resize((size, size), bicubic))
+        boxes = np.full((size, size, 3), (0, 0, 170), np.uint8)
+        for _ in range(40):
+            top, left = draw.integers(0, size, 2)
+            height, width = draw.integers(1, size // 4, 2)
+            boxes[top : top + height, left : left + width] = draw.integers(0, 256, 3)
+        pair = np.concatenate([np.clip(photo, 0, 255).astype(np.uint8), boxes], axis=1)
+        Image.fromarray(pair).save(root / 'train' / f'{i}.jpg', quality=95)
 
 
-def theirs(size: int, batch: int, width: int, dtype: str):
-    """Returns a step and a translation of the peer, on as many threads as there are cores."""
-    try:
-        import torch
-    except ImportError:
-        raise SystemExit('torch is missing: pip install -r requirements-bench.txt') from None
-    from torch_pix2pix import Trainer
+def machine() -> dict[str, str | int]:
+    """Returns what the figures depend on."""
+    cpu, instructions = platform.processor() or platform.machine(), ''
+    with contextlib.suppress(OSError):
+        lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines()
+        known = dict(line.split('\t: ', 1) for line in lines if '\t: ' in line)
+        known = {key.strip(): value for key, value in known.items()}
+        cpu = known.get('model name', cpu)
+        found = known.get('flags', '').split()
+        names = {'avx512f': 'AVX-512', 'avx2': 'AVX2', 'avx': 'AVX'}
+        instructions = next((name for flag, name in names.items() if flag in found), '')
+    packages = ('jax', 'torch') if TORCH.value else ('jax',)
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    about = {'cpu': cpu, 'cores': cores(), 'instructions': instructions}
+    return about | {'python': platform.python_version()} | versions
 
-    torch.manual_seed(0)
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
-    trainer = Trainer(size.bit_length() - 1, width, getattr(torch, dtype))
-    x, target = torch.rand(2, batch, 3, size, size) * 2 - 1
-    return lambda: trainer.step(x, target), lambda: trainer.infer(x), {}
+
+def table(figures: dict) -> str:
+    """Returns the figures as a table for people."""
+    m = figures['machine']
+    versions = ', '.join(f'{k} {m[k]}' for k in ('python', 'jax', 'torch') if k in m)
+    cpu = ', '.join(filter(None, (m['cpu'], f'{m["cores"]} cores', m['instructions'])))
+    lines = [
+        f'pix2pix at {figures["size"]}x{figures["size"]}, batch {figures["batch"]}, '
+        f'width {figures["width"]}, {figures["dtype"]}, {figures["steps"]} steps',
+        f'{cpu}; {versions}',
+        f'{"":34s}{"this":>10s}{"PyTorch":>10s}{"ratio":>10s}',
+    ]
+    for name, key, quotient in ROWS:
+        keys = (key, f'torch_{key}', quotient)
+        if key in figures:
+            cells = (_cell(figures[k], k == quotient) if k in figures else '' for k in keys)
+            lines.append(f'{name:34s}' + ''.join(f'{cell:>10s}' for cell in cells))
+    if 'torch' in m:
+        lines.append('ratio: above 1, this project is faster; of memory, above 1, it takes more')
+    return '\n'.join(lines)
+
+
+def _cell(value: float, is_ratio: bool) -> str:
+    return f'{value:.2f}' if is_ratio or value < 100 else f'{value:,.0f}'
 
 
 if __name__ == '__main__':
-    run_command(main)
+    run_command(main, check_argv=accept_no_torch)

@@ -1,10 +1,16 @@
 """pix2pix in PyTorch, written from the paper: the peer of scripts/benchmark.py.
 
-The same networks and step as configs/facades.py: U-Net and 70x70 PatchGAN, one update of each in
-turn, L1 weighted by 100, Adam.
+The same networks, step and input as configs/facades.py: U-Net and 70x70 PatchGAN, one update of
+each in turn, L1 weighted by 100, Adam; pairs from JPEG files, jittered and mirrored.
 """
 
+import pathlib
+import random
+from collections.abc import Iterator
+
+import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 
@@ -31,12 +37,13 @@ class UNet(nn.Module):
         """Translates x in [-1,1] to an image in [-1,1]."""
         encoded = []
         for i, layer in enumerate(self.down):
-            x = layer(nn.functional.leaky_relu(x, 0.2) if i else x)
+            # In place, skips too: the decoder's ReLU gives the same of what it leaves.
+            x = layer(nn.functional.leaky_relu_(x, 0.2) if i else x)
             encoded.append(x)
         x = encoded.pop()
         for layer in self.up:
-            x = torch.cat([encoded.pop(), layer(torch.relu(x))], 1)
-        return torch.tanh(self.last(torch.relu(x)))
+            x = torch.cat([encoded.pop(), layer(torch.relu_(x))], 1)
+        return torch.tanh(self.last(torch.relu_(x)))
 
 
 def patchgan(width: int) -> nn.Sequential:
@@ -46,7 +53,7 @@ def patchgan(width: int) -> nn.Sequential:
     for i in range(4):
         layers.append(nn.Conv2d(filters[i], filters[i + 1], 4, 2 if i < 3 else 1, 1, bias=i == 0))
         layers += [nn.BatchNorm2d(filters[i + 1])] if i else []
-        layers.append(nn.LeakyReLU(0.2))
+        layers.append(nn.LeakyReLU(0.2, inplace=True))
     return nn.Sequential(*layers, nn.Conv2d(filters[-1], 1, 4, 1, 1))
 
 
@@ -56,9 +63,9 @@ class Trainer:
     def __init__(self, depth: int, width: int, dtype: torch.dtype = torch.float32):
         """Starts the networks as section 6.2 has it."""
         self.g, self.d, self.dtype = UNet(depth, width), patchgan(width), dtype
-        for parameter in (*self.g.parameters(), *self.d.parameters()):
-            if parameter.ndim == 4:
-                nn.init.normal_(parameter, 0, 0.02)
+        for module in (*self.g.modules(), *self.d.modules()):
+            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+                nn.init.normal_(module.weight, 0, 0.02)
         adam = dict(lr=2e-4, betas=(0.5, 0.999))
         self.g_optimizer = torch.optim.Adam(self.g.parameters(), **adam)
         self.d_optimizer = torch.optim.Adam(self.d.parameters(), **adam)
@@ -91,5 +98,47 @@ class Trainer:
     def infer(self, x: torch.Tensor) -> torch.Tensor:
         """Translates x (N,3,H,W) in [-1,1], dropout on and batch statistics, as in the paper."""
         enabled = self.dtype != torch.float32
-        with torch.no_grad(), torch.autocast('cpu', self.dtype, enabled=enabled):
+        with torch.inference_mode(), torch.autocast('cpu', self.dtype, enabled=enabled):
             return self.g(x)
+
+
+class Pairs(torch.utils.data.Dataset):
+    """Side-by-side JPEG pairs with the jitter of section 6.2, done by Pillow."""
+
+    def __init__(self, folder: str, size: int):
+        """Finds the files; images become (3,size,size)."""
+        self.files = sorted(pathlib.Path(folder).glob('*.jpg'))
+        self.size, self.load = size, round(size * 286 / 256)
+
+    def __len__(self) -> int:
+        """Returns the number of pairs."""
+        return len(self.files)
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns A and B in [-1,1], resized, cropped at one place, and flipped or not."""
+        pair = Image.open(self.files[i]).convert('RGB')
+        middle, height = pair.width // 2, pair.height
+        left, top = (random.randint(0, self.load - self.size) for _ in 'xy')
+        flip, images = random.random() < 0.5, []
+        for half in ((0, 0, middle, height), (middle, 0, pair.width, height)):
+            image = pair.crop(half).resize((self.load, self.load), Image.Resampling.BICUBIC)
+            image = image.crop((left, top, left + self.size, top + self.size))
+            if flip:
+                image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            planes = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+            images.append(planes.float().div_(127.5).sub_(1))
+        return tuple(images)
+
+
+def batches(folder: str, size: int, batch: int, workers: int) -> Iterator[list[torch.Tensor]]:
+    """Yields shuffled batches [A, B] of (N,3,size,size) without end, made by a DataLoader."""
+    loader = torch.utils.data.DataLoader(
+        Pairs(folder, size),
+        batch,
+        shuffle=True,
+        num_workers=workers,
+        drop_last=True,
+        persistent_workers=workers > 0,  # not started anew in every epoch
+    )
+    while True:
+        yield from loader
