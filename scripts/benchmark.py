@@ -16,13 +16,12 @@ import json
 import os
 import pathlib
 import platform
-import statistics
 import tempfile
 
 from absl import flags
 from benchmark_sides import OURS, THEIRS, Setting, cores
 from benchmark_start import start_figures
-from benchmark_workers import Worker, take_turns
+from benchmark_workers import Worker, median, ratio, take_turns
 
 from pix2pix_jax.errors import UserError, run_command
 
@@ -155,22 +154,9 @@ def pipeline_figures(setting: Setting) -> dict[str, float]:
     return figures
 
 
-def median(rounds: list[list[float]]) -> float:
-    """Returns the median of all rounds' times."""
-    return statistics.median(t for taken in rounds for t in taken)
-
-
 def milliseconds(task: str, times: dict[str, list[list[float]]]) -> dict[str, float]:
     """Returns the medians by their names in the file."""
     return {f'{prefix}{task}_ms': 1e3 * median(rounds) for prefix, rounds in times.items()}
-
-
-def ratio(times: dict[str, list[list[float]]]) -> float:
-    """Returns the median over rounds of the peer's time by ours; above 1: ours is faster."""
-    return statistics.median(
-        statistics.median(theirs) / statistics.median(ours)
-        for ours, theirs in zip(times[''], times['torch_'])
-    )
 
 
 # ---------------------------------------------------------------- the files, the machine, the table

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import resource
+import statistics
 import sys
 from multiprocessing.connection import Connection
 from typing import Any
@@ -70,6 +71,19 @@ def take_turns(
             worker, task = tasks[name]
             taken[name].append(worker.run(task, count))
     return taken
+
+
+def median(rounds: list[list[float]]) -> float:
+    """Returns the median of all rounds' times."""
+    return statistics.median(t for taken in rounds for t in taken)
+
+
+def ratio(times: dict[str, list[list[float]]]) -> float:
+    """Returns the median over rounds of the peer's time by ours; above 1: ours is faster."""
+    return statistics.median(
+        statistics.median(theirs) / statistics.median(ours)
+        for ours, theirs in zip(times[''], times['torch_'])
+    )
 
 
 def _serve(side: dict, setting: Setting, pipe: Connection) -> None:
