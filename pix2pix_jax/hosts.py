@@ -8,6 +8,7 @@ here does anything.
 import atexit
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -27,8 +28,10 @@ from pix2pix_jax.preemption import StopRequest
 
 JOIN_SECONDS = 300  # to wait for all to start
 LEAVE_SECONDS = 10  # to wait for all to hear of an error
+MEET_SECONDS = 24 * 3600  # to wait for what one process has to do alone
 POLL_SECONDS = 0.2
 FAILED, DONE = 'pix2pix_jax/failed', 'pix2pix_jax/done'
+_numbers = itertools.count()  # of meetings, the same on all processes
 
 
 def check_flags(coordinator: str, num_processes: int, process_id: int) -> None:
@@ -100,10 +103,11 @@ def check_same(config: Config, devices: list[jax.Device], train: Source) -> None
         return
     names = hashlib.sha256('\n'.join(train.names).encode()).hexdigest()
     mine = {'config': to_json(config), 'devices': len(devices), 'pairs': len(train), 'names': names}
+    key = f'pix2pix_jax/process_0/{next(_numbers)}'
     if is_writer():
-        _client().key_value_set('pix2pix_jax/process_0', json.dumps(mine))
+        _client().key_value_set(key, json.dumps(mine))
         return
-    text = _client().blocking_key_value_get('pix2pix_jax/process_0', JOIN_SECONDS * 1000)
+    text = _client().blocking_key_value_get(key, MEET_SECONDS * 1000)
     first = json.loads(text)
     wrong = differences(from_json(first['config']), config)
     wrong += [
@@ -125,7 +129,19 @@ def from_writer(state: Any) -> Any:
 
     So they start equal, and process 0 alone needs the run's folder.
     """
-    return state if jax.process_count() == 1 else multihost_utils.broadcast_one_to_all(state)
+    if jax.process_count() == 1:
+        return state
+    meet()
+    return multihost_utils.broadcast_one_to_all(state)
+
+
+def meet() -> None:
+    """Waits until all processes are here; before collectives that connect new groups of them.
+
+    To connect gloo takes 30 s at most, which one process may read data, restore or compile longer.
+    """
+    if jax.process_count() > 1:
+        _client().wait_at_barrier(f'pix2pix_jax/meet/{next(_numbers)}', MEET_SECONDS * 1000)
 
 
 def _initialize(coordinator: str, num_processes: int, process_id: int) -> None:

@@ -14,6 +14,7 @@ from flax import jax_utils
 from jax import lax
 from ml_collections import ConfigDict
 
+from pix2pix_jax import hosts
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.preemption import StopRequest
 
@@ -139,6 +140,9 @@ class StopVote:
         if self._hosts > 1:
             everywhere = on_all_hosts(devices)
             self._highest = jax.pmap(lambda x: lax.pmax(x, AXIS), AXIS, devices=everywhere)
+            # Connects the devices now: while one process still compiles the step, gloo gives up.
+            hosts.meet()
+            self._highest(np.zeros(self._count, np.int32))[0].block_until_ready()
 
     def cast(self) -> None:
         """Votes; once a step, after its dispatch."""

@@ -17,10 +17,11 @@ import pytest
 from runs import make_pairs, metrics, tiny_config
 from test_parallel import STEPS, relative, train
 
-from pix2pix_jax import hosts
+from pix2pix_jax import hosts, parallel
 from pix2pix_jax import train as training
 from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.preemption import StopRequest
 from pix2pix_jax.runtime import use_compile_cache
 
 NORMS = ('none', 'instance', 'batch')
@@ -46,6 +47,7 @@ def main(path, coordinator='', number=1, i=0):
     use_compile_cache()
     with hosts.joined(coordinator, int(number), int(i)):
         devices = jax.local_devices()
+        parallel.StopVote(StopRequest(), devices, 0)  # connects them
         if int(number) > 1:
             results = trained(devices, slice(int(i), None, int(number)))
         else:
