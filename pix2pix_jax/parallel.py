@@ -43,6 +43,20 @@ def choose_devices(num_devices: int, batch_size: int) -> list[jax.Device]:
     return local[:num_devices]
 
 
+def check_dtype(dtype: str, device: jax.Device) -> None:
+    """Raises UserError for bfloat16 on a GPU without units for it.
+
+    XLA would compute in float32 all the same, and as convolutions over zero-stuffed maps: it
+    converts between the flip of a kernel and the convolution, and so finds no kernel of cuDNN.
+    """
+    capability = str(getattr(device, 'compute_capability', ''))  # of an AMD GPU it is a name
+    if dtype == 'bfloat16' and capability.split('.')[0] in ('5', '6', '7'):
+        raise UserError(
+            f'config.dtype={dtype}: a {device.device_kind} (compute capability {capability}) '
+            'does not compute in it; allowed is float32'
+        )
+
+
 def is_parallel(devices: list[jax.Device]) -> bool:
     """Tells whether the step is pmapped."""
     return len(devices) > 1 or jax.process_count() > 1

@@ -130,6 +130,7 @@ def prepare(
     """
     config = validate(config)
     devices = parallel.choose_devices(config.num_devices, config.batch_size)
+    parallel.check_dtype(config.dtype, devices[0])
     if config.optimizer.scale_with_devices:  # the rate depends on it: a run keeps its devices
         config.num_devices = len(devices)
     if config.image_size != (0, 0):  # a size that does not fit is said before data is read

@@ -3,13 +3,16 @@
 pip install -r requirements-aot.txt    (in an environment of its own)
 python scripts/aot.py --target=h100 [--config=configs/facades.py --config.batch_size=16 ...]
 
-FLOPs are those of the step as it is written. Bytes are what the compiled kernels read and write.
-The roofline time is the longer of both at the device's peak rates: a bound, not a measurement.
+Where the config's batch is smaller than the devices are many, every device gets one such batch.
+
+FLOPs are those of the step as it is written. Bytes are what the compiled kernels read and write in
+the device's memory. The roofline time is the longer of both at the device's peak rates: a bound,
+not a measurement. Layout copies are kernels that only copy, transpose or reverse an array.
 """
 
 import functools
 import os
-import re
+import sys
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -19,8 +22,8 @@ import jax.numpy as jnp
 from absl import flags
 from jax.experimental import topologies
 
+from pix2pix_jax import hlo, parallel, train
 from pix2pix_jax import main as command
-from pix2pix_jax import parallel, train
 from pix2pix_jax.config import Config, validate
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.train_state import training_key
@@ -38,7 +41,7 @@ class Target(NamedTuple):
     memory: float  # GiB
 
 
-# A TPU multiplies float32 in bfloat16 by default, H100 and A100 in TF32; T4 has no bfloat16 units.
+# A TPU multiplies float32 in bfloat16 by default, H100 and A100 in TF32; T4 has no bfloat16.
 TARGETS = {
     'v5e-1': Target('tpu', 'v5e:2x2', 1, {'float32': 197, 'bfloat16': 197}, 819, 16),
     'v5e-8': Target('tpu', 'v5e:2x4', 8, {'float32': 197, 'bfloat16': 197}, 819, 16),
@@ -46,7 +49,7 @@ TARGETS = {
     'v4-8': Target('tpu', 'v4:2x2x1', 4, {'float32': 275, 'bfloat16': 275}, 1228, 32),
     'h100': Target('cuda', 'h100', 1, {'float32': 495, 'bfloat16': 989}, 3352, 80),
     'a100': Target('cuda', 'a100', 1, {'float32': 156, 'bfloat16': 312}, 1555, 40),
-    't4': Target('cuda', 't4', 1, {'float32': 8.1, 'bfloat16': 8.1}, 320, 16),
+    't4': Target('cuda', 't4', 1, {'float32': 8.1}, 320, 16),
 }
 
 # Cores, FP32 units of one, threads of one, shared memory of one (and of a block), L2 cache, GHz,
@@ -59,10 +62,13 @@ GPUS = {
 
 TARGET = flags.DEFINE_enum('target', None, sorted(TARGETS), 'The device to compile for.')
 
-BYTES = {'pred': 1, 's8': 1, 'u8': 1, 'bf16': 2, 'f16': 2, 's32': 4, 'u32': 4, 'f32': 4, 's64': 8}
-FREE = {  # what moves nothing, or is counted with the kernel that it serves
-    *('parameter', 'constant', 'tuple', 'get-tuple-element', 'bitcast', 'after-all'),
-    *('copy-start', 'copy-done'),
+QUIET = {  # there is no TPU whose metadata could be asked for, or that two processes would share
+    'TPU_SKIP_MDS_QUERY': '1',
+    'ALLOW_MULTIPLE_LIBTPU_LOAD': '1',
+    'TPU_WORKER_HOSTNAMES': 'localhost',
+    'TPU_STDERR_LOG_LEVEL': '3',
+    'TPU_MIN_LOG_LEVEL': '3',
+    'TF_CPP_MIN_LOG_LEVEL': '3',
 }
 
 
@@ -76,15 +82,11 @@ def main() -> None:
     if config.image_size == (0, 0):
         raise UserError('config.image_size=0,0: give a size, there is no data here to find it in')
     devices = open_target(target)
-    if config.batch_size % len(devices):
-        raise UserError(
-            f'config.batch_size={config.batch_size}: must be a multiple of the {len(devices)} '
-            f'devices of {TARGET.value}'
-        )
+    parallel.check_dtype(config.dtype, devices[0])
+    given = any(word.startswith('--config.batch_size') for word in sys.argv)
+    config.batch_size = batch_size(config.batch_size, len(devices), given)
     start = time.monotonic()
-    compiled = lower(config, devices).compile(
-        {'xla_gpu_autotune_level': '0'} if target.platform == 'cuda' else None
-    )
+    compiled = compile_step(config, target, devices)
     seconds = time.monotonic() - start
     cpu = jax.devices('cpu')[:1]
     flops = lower(config, cpu, form='tpu').cost_analysis()['flops'] / len(devices)
@@ -92,9 +94,35 @@ def main() -> None:
         print(line)
 
 
+def batch_size(size: int, devices: int, given: bool) -> int:
+    """Returns the batch that `devices` share; raises UserError if a `given` one does not divide."""
+    if size % devices == 0:
+        return size
+    if given:
+        raise UserError(
+            f'config.batch_size={size}: must be a multiple of the {devices} devices of '
+            f'{TARGET.value}; left out it is one batch of the config on each'
+        )
+    return size * devices
+
+
+def compile_step(config: Config, target: Target, devices: list[jax.Device]) -> jax.stages.Compiled:
+    """Returns the compiled step; raises UserError if it needs more memory than the device has."""
+    options = {'xla_gpu_autotune_level': '0'} if target.platform == 'cuda' else None
+    try:
+        return lower(config, devices).compile(options)
+    except jax.errors.JaxRuntimeError as error:
+        if 'RESOURCE_EXHAUSTED' not in str(error):
+            raise
+        raise UserError(
+            f'config.batch_size={config.batch_size}: does not fit into the {target.memory} GiB of '
+            f'a device of {TARGET.value} ({str(error).splitlines()[0]}); allowed is a smaller one'
+        ) from error
+
+
 def open_target(target: Target) -> list[jax.Device]:
     """Returns descriptions of the target's devices; raises UserError if its plugin is missing."""
-    os.environ['TPU_SKIP_MDS_QUERY'] = '1'  # there is no metadata server to ask
+    os.environ.update(QUIET)
     try:
         if target.platform == 'cuda':
             topology = topologies.get_topology_desc(
@@ -166,16 +194,14 @@ def report(
 ) -> Iterator[str]:
     """Yields the lines of the table; the last says how many convolutions are dilated."""
     target, text, memory = TARGETS[name], compiled.as_text(), compiled.memory_analysis()
+    program = hlo.parse(text)
     peak = (
         memory.argument_size_in_bytes
         + memory.output_size_in_bytes
         - memory.alias_size_in_bytes
         + memory.temp_size_in_bytes
     ) / 2**30
-    moved = bytes_moved(text)
-    costs = compiled.cost_analysis()  # None for a GPU; both counts are too high on a TPU
-    if costs:
-        moved = min(moved, costs['bytes accessed'])
+    moved = hlo.bytes_moved(program)
     arithmetic = flops / (target.teraflops[config.dtype] * 1e12)
     traffic = moved / (target.bandwidth * 1e9)
     bound = max(arithmetic, traffic)
@@ -184,81 +210,26 @@ def report(
     yield f'{name}, {target.devices} device(s), {size}; compiled in {seconds:.0f} s'
     yield f'FLOPs of a step:       {flops / 1e12:.3f} T a device'
     yield f'bytes of a step:       {moved / 1e9:.2f} GB a device'
-    yield f'peak memory:           {peak:.2f} of {target.memory:.0f} GiB'
+    fits = '' if peak < target.memory else ': does not fit'
+    yield f'peak memory:           {peak:.2f} of {target.memory} GiB a device{fits}'
     limit = 'arithmetic' if arithmetic > traffic else 'memory bandwidth'
     yield f'roofline time:         {bound * 1e3:.2f} ms ({limit}), a bound'
     yield f'images/s:              {config.batch_size / bound:,.0f}, a bound'
-    kinds = convolutions(text)
+    copied = hlo.copies(program)
+    yield f'layout copies:         {amount(copied)}'
+    state = jax.tree.leaves(compiled.args_info[0][0])
+    kernels = [array.shape[-4:] for array in state if len(array.shape) >= 4]
+    yield f'  of kernels:          {amount(hlo.of_kernels(copied, kernels))}'
+    kinds = hlo.convolutions(text, gpu=target.platform == 'cuda')
     for kind, count in sorted(kinds.items()):
         if kind != 'dilated':
             yield f'{kind + ":":22s} {count}'
     yield f'dilated convolutions: {kinds.get("dilated", 0)}'
 
 
-def convolutions(text: str) -> dict[str, int]:
-    """Counts the convolutions of a compiled program by kind.
-
-    For a GPU they are cuDNN's kernels, and one whose window is dilated, or that reads a map with
-    zeros between its pixels, is 'dilated'. A TPU's program writes the gradients of a strided
-    convolution as windows with a dilation, on one side: only one on both sides is 'dilated'.
-    """
-    kinds: dict[str, int] = {}
-    for line in text.splitlines():
-        cudnn = re.search(r'custom_call_target="__cudnn\$(conv\w+)"', line)
-        if not cudnn and ' convolution(' not in line:
-            continue
-        window = re.search(r'window=\{([^}]*)\}', line)
-        dilations = re.findall('[lr]hs_dilate', window[1]) if window else []
-        if len(dilations) == 2 or (cudnn and dilations):
-            kind = 'dilated'
-        elif cudnn:
-            kind = cudnn[1]
-        else:
-            kind = {'lhs_dilate': 'input gradients', 'rhs_dilate': 'weight gradients'}.get(
-                ''.join(dilations), 'forward'
-            )
-        kinds[kind] = kinds.get(kind, 0) + 1
-    if any('__cudnn' in line for line in text.splitlines()):
-        stuffed = re.findall(r' pad\(.*padding=\S*?\d_\d+_[1-9]', text)
-        kinds['dilated'] = kinds.get('dilated', 0) + len(stuffed)
-    return kinds
-
-
-def bytes_moved(text: str) -> int:
-    """Returns the bytes that the kernels of a compiled program read and write.
-
-    Every kernel reads its operands and writes its results once; prefetches are not counted again.
-    """
-    blocks = re.findall(r'^(ENTRY )?%?([\w.\-]+) [^\n]*\{\n(.*?)^\}', text, re.M | re.S)
-    computations = {name: body for _, name, body in blocks}
-    entry = next(name for is_entry, name, _ in blocks if is_entry)
-    sizes = {}
-    for match in re.finditer(r'^\s*(?:ROOT )?%([\w.\-]+) = (\(.*?\)|\S+) [\w\-]+\(', text, re.M):
-        sizes[match[1]] = _size(match[2])
-
-    def moved(name: str) -> int:
-        total = 0
-        pattern = r'^\s*(?:ROOT )?%([\w.\-]+) = (?:\(.*?\)|\S+) ([\w\-]+)\((.*?)\)(.*)$'
-        for result, opcode, operands, rest in re.findall(pattern, computations[name], re.M):
-            called = re.search(r'to_apply=%([\w.\-]+)', rest)
-            if opcode == 'call' and called:
-                total += moved(called[1])
-            elif opcode not in FREE:
-                names = re.findall(r'%([\w.\-]+)', operands)
-                total += sizes[result] + sum(sizes.get(n, 0) for n in names)
-        return total
-
-    return moved(entry)
-
-
-def _size(shape: str) -> int:
-    total = 0
-    for dtype, dimensions in re.findall(r'(\w+)\[([\d,]*)\]', shape):
-        count = 1
-        for dimension in filter(None, dimensions.split(',')):
-            count *= int(dimension)
-        total += count * BYTES.get(dtype, 4)
-    return total
+def amount(arrays: list[hlo.Array]) -> str:
+    """Returns how many arrays there are, and their size."""
+    return f'{len(arrays)}, {sum(array.size for array in arrays) / 1e6:.1f} MB'
 
 
 def check_argv(argv: list[str]) -> None:

@@ -1,13 +1,13 @@
-"""What scripts/aot.py reads out of compiled programs; with the CUDA plugin, a real one."""
+"""scripts/aot.py: what it refuses, and where the plugins are there, real compiles."""
 
 import importlib.util
 import pathlib
 import subprocess
 import sys
 
-import jax
-import jax.numpy as jnp
 import pytest
+
+from pix2pix_jax.errors import UserError
 
 SCRIPT = pathlib.Path(__file__).parents[1] / 'scripts' / 'aot.py'
 
@@ -18,39 +18,6 @@ def aot():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-CALL = '%c = (f32[1], u8[0]) custom-call(%x, %k), window={{{}}}, custom_call_target="__cudnn${}"'
-
-
-@pytest.mark.parametrize(
-    ('line', 'kind'),
-    [
-        (CALL.format('size=4x4 stride=2x2 pad=1_1x1_1', 'convForward'), 'convForward'),
-        (CALL.format('size=4x4 stride=2x2', 'convBackwardFilter'), 'convBackwardFilter'),
-        (CALL.format('size=4x4 pad=2_2x2_2 lhs_dilate=2x2', 'convForward'), 'dilated'),
-        (CALL.format('size=2x2 rhs_dilate=2x2', 'convForward'), 'dilated'),
-        ('%c = f32[1] convolution(%x, %k), window={size=4x4 stride=2x2}', 'forward'),
-        ('%c = f32[1] convolution(%x, %k), window={size=4x4 lhs_dilate=2x2}', 'input gradients'),
-        ('%c = f32[1] convolution(%x, %k), window={size=8x8 rhs_dilate=2x2}', 'weight gradients'),
-        ('%c = f32[1] convolution(%x, %k), window={lhs_dilate=2x2 rhs_dilate=2x2}', 'dilated'),
-    ],
-)
-def test_convolutions_are_counted_by_kind(aot, line, kind):
-    assert aot.convolutions(line).get(kind) == 1
-
-
-def test_a_map_with_zeros_between_its_pixels_is_dilated(aot):
-    pad = '%p = f32[1,7] pad(%x, %zero), padding=0_0x1_1_1\n'
-    call = CALL.format('size=4x4', 'convForward')
-    assert aot.convolutions(pad + call)['dilated'] == 1
-    assert aot.convolutions(pad.replace('1_1_1', '1_1') + call)['dilated'] == 0
-
-
-def test_the_bytes_of_a_matrix_product_are_its_operands_and_result(aot):
-    a, b = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((64, 32), (32, 16)))
-    text = jax.jit(jnp.matmul).lower(a, b).compile().as_text()
-    assert aot.bytes_moved(text) == 4 * (64 * 32 + 32 * 16 + 64 * 16)
 
 
 def run(*arguments):
@@ -65,9 +32,31 @@ def test_a_missing_or_unknown_target_is_one_line():
         assert result.stderr.count('\n') == 1
 
 
-def test_the_step_on_an_h100_has_no_dilated_convolution():
-    if importlib.util.find_spec('jax_cuda12_plugin') is None:
+def test_without_a_plugin_one_line_says_what_to_install():
+    missing = {'v5e-1': 'libtpu', 'h100': 'jax_cuda12_plugin'}
+    missing = [t for t, plugin in missing.items() if importlib.util.find_spec(plugin) is None]
+    if not missing:
+        pytest.skip('both plugins are installed')
+    result = run(f'--target={missing[0]}')
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith(f'error: --target={missing[0]}: ')
+    assert 'requirements-aot.txt' in result.stderr
+
+
+def test_every_device_gets_the_configs_batch_or_its_share_of_the_given_one(aot):
+    aot.flags.FLAGS(['aot', '--target=v5e-8', f'--config={SCRIPT.parents[1]}/configs/facades.py'])
+    assert aot.batch_size(1, 8, given=False) == 8
+    assert aot.batch_size(64, 8, given=True) == 64
+    with pytest.raises(UserError, match='batch_size=4.* multiple of the 8 devices of v5e-8'):
+        aot.batch_size(4, 8, given=True)
+
+
+@pytest.mark.parametrize(('plugin', 'target'), [('jax_cuda12_plugin', 'h100'), ('libtpu', 'v5e-8')])
+def test_a_step_compiles_without_a_dilated_convolution(plugin, target):
+    if importlib.util.find_spec(plugin) is None:
         pytest.skip('needs the packages of requirements-aot.txt')
-    result = run('--target=h100', '--config.dtype=bfloat16')
+    result = run(f'--target={target}', '--config=configs/facades.py:tiny')
     assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines()[-1] == 'dilated convolutions: 0'
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith(target) and lines[-1] == 'dilated convolutions: 0'
+    assert 'not of cuDNN' not in result.stdout

@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+import types
 
 import jax
 import numpy as np
@@ -262,3 +263,14 @@ def test_one_device_has_no_leading_axis():
 
 if __name__ == '__main__':
     main(sys.argv[1])
+
+
+def test_bfloat16_is_refused_where_a_gpu_has_no_units_for_it():
+    device = types.SimpleNamespace(device_kind='Tesla T4', compute_capability='7.5')
+    with pytest.raises(UserError, match='Tesla T4 .*allowed is float32'):
+        parallel.check_dtype('bfloat16', device)
+    parallel.check_dtype('float32', device)
+    for newer in ('8.0', '9.0', '10.0', 'gfx90a'):
+        device.compute_capability = newer
+        parallel.check_dtype('bfloat16', device)
+    parallel.check_dtype('bfloat16', jax.devices()[0])

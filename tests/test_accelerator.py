@@ -1,0 +1,47 @@
+"""On a GPU or TPU, where there is one: the step gives what it gives on the CPU."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from pix2pix_jax import train
+from pix2pix_jax.config import default_config, validate
+from pix2pix_jax.presets import apply_arg
+from pix2pix_jax.train_state import training_key
+from pix2pix_jax.train_step import train_step
+
+
+@pytest.fixture(scope='module')
+def accelerator():
+    if jax.default_backend() == 'cpu':
+        pytest.skip('needs a GPU or a TPU')
+    return jax.devices()[0]
+
+
+def losses_on(device, dtype):
+    """Returns the losses of two steps: the second's depend on the first's gradients."""
+    config = apply_arg(default_config(), 'tiny')
+    config.dtype, config.batch_size = dtype, 2
+    config = validate(config)
+    rng = np.random.default_rng(0)
+    shape = (2, *config.image_size, 3)
+    batch = {k: rng.uniform(-1, 1, shape).astype(np.float32) for k in ('input', 'target')}
+    with jax.default_device(device), jax.default_matmul_precision('highest'):
+        state, _ = train.initial_state(config, [device], total_steps=2)
+        step = jax.jit(functools.partial(train_step, config=config, axis_name=None))
+        found = []
+        for _ in range(2):
+            state, metrics = step(state, batch, training_key(config))
+            found.append({name: float(value) for name, value in metrics.items()})
+    assert all(leaf.devices() == {device} for leaf in jax.tree.leaves(state))
+    return found
+
+
+@pytest.mark.parametrize(('dtype', 'tolerance'), [('float32', 1e-3), ('bfloat16', 5e-2)])
+def test_two_steps_have_the_losses_of_the_cpu(accelerator, dtype, tolerance):
+    expected = losses_on(jax.devices('cpu')[0], 'float32')
+    for theirs, ours in zip(expected, losses_on(accelerator, dtype)):
+        for name, value in theirs.items():
+            assert ours[name] == pytest.approx(value, rel=tolerance, abs=tolerance), name
