@@ -155,7 +155,12 @@ FIELDS = {
     'batch_size': 4,
     'image_size': (32, 32),
     'generator.dropout': 0.0,
-    'sync_batch_norm': True,
+    'dataset.val_fraction': 0.0,
+    'generator.depth': 2,  # every start compiles again on all processes but one
+    'generator.norm': 'none',
+    'discriminator.layers': 1,
+    'discriminator.norm': 'none',
+    'init.scale': 0.3,
     'eval_every': 20,
     'sample_every': 20,
     'checkpoint.every_steps': 10,
@@ -256,6 +261,23 @@ def test_a_batch_that_the_hosts_do_not_divide(pairs, tmp_path):
     statuses, _, err = Command(*args, '--config.batch_size=3').end()
     assert statuses == [2, 2]
     assert all('config.batch_size=3: must be a multiple of 2 hosts' in text for text in err)
+
+
+@pytest.mark.parametrize(
+    ('name', 'rate'), [('multi_gpu_pytorch', 2e-4), ('multi_gpu_tensorflow', 8e-4)]
+)
+def test_the_multi_gpu_configs_on_four_devices(pairs, tmp_path, name, rate):
+    args = [f'--config=configs/reference/{name}.py:tiny', '--config.num_devices=4']
+    data = f'--config.dataset.path={pairs}'
+    run = start('-m', 'pix2pix_jax.main', *args, data, f'--workdir={tmp_path}', devices=4)
+    out, err = run.communicate(timeout=LIMIT)
+    assert run.returncode == 0, err
+    assert '4 x cpu, 4 steps' in out
+    rows = metrics(tmp_path)
+    assert [row['step'] for row in rows] == [1, 2, 3, 4]
+    for row in rows:
+        assert row['train/learning_rate'] == pytest.approx(rate)
+    assert Checkpoints(tmp_path).steps('last')[-1] == 4
 
 
 def test_nobody_at_the_coordinator():
