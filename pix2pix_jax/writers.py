@@ -16,13 +16,10 @@ from typing import Any
 import numpy as np
 from etils import epath
 from PIL import Image
-from tensorboardX import summary
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event
-from tensorboardX.proto.summary_pb2 import Summary
 
 from pix2pix_jax import files
 from pix2pix_jax.errors import DataError
+from pix2pix_jax.tensorboard import Event, EventsWriter, Summary, summary
 
 METRICS = 'metrics.jsonl'
 EVENTS = 'events.out.tfevents.*'

@@ -1,0 +1,21 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+import pix2pix_jax
+
+
+@pytest.mark.parametrize('before,imports', [('', 0), ('import torch', 1)])
+def test_tensorboardx_does_not_import_torch_where_it_is_installed(tmp_path, before, imports):
+    (tmp_path / 'torch.py').write_text('print("imported")\nTensor = object\n')
+    path = [str(tmp_path), os.path.dirname(os.path.dirname(pix2pix_jax.__file__))]
+    code = f'{before}\nfrom pix2pix_jax.tensorboard import Event\nprint("between")\n'
+    code += 'import torch\nprint(Event.__name__, torch.Tensor.__name__)'
+    environment = os.environ | {'PYTHONPATH': os.pathsep.join(path)}
+    command = [sys.executable, '-c', code]
+    output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    counts = [part.count('imported') for part in output.stdout.split('between')]
+    assert counts == [imports, 1 - imports]  # and the user's own import works afterwards
+    assert output.stdout.endswith('Event object\n')
