@@ -97,7 +97,8 @@ def is_writer() -> bool:
 def check_same(config: Config, devices: list[jax.Device], train: Source) -> None:
     """Raises UserError unless every process has the config, devices and pairs of process 0.
 
-    What may change when a run goes on (the folder of the data) may differ between processes.
+    Returns when all have found it so, and process 0 writes nothing before. What may change when a
+    run goes on (the folder of the data) may differ between processes.
     """
     if jax.process_count() == 1:
         return
@@ -106,6 +107,7 @@ def check_same(config: Config, devices: list[jax.Device], train: Source) -> None
     key = f'pix2pix_jax/process_0/{next(_numbers)}'
     if is_writer():
         _client().key_value_set(key, json.dumps(mine))
+        meet()
         return
     text = _client().blocking_key_value_get(key, MEET_SECONDS * 1000)
     first = json.loads(text)
@@ -122,6 +124,7 @@ def check_same(config: Config, devices: list[jax.Device], train: Source) -> None
             f'process {jax.process_index()} differs from process 0: {"; ".join(wrong)}; '
             'all need the same command but for --process_id, and the same data'
         )
+    meet()
 
 
 def from_writer(state: Any) -> Any:

@@ -214,7 +214,7 @@ class Bystander:
 
     def __getattr__(self, name: str) -> Callable[..., bool]:
         """Returns a function that does nothing, whatever the Recorder does."""
-        return lambda *args: False
+        return lambda *args, **kwargs: False
 
     def stopped(self, step: int, signal_number: int) -> Stopped:
         """Returns the error that ends this process with the others after a signal at any."""

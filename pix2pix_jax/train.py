@@ -128,6 +128,7 @@ def prepare(
 
     Raises UserError or DataError for all that can be known before the first step.
     """
+    check_reachable(workdir)
     config = validate(config)
     devices = parallel.choose_devices(config.num_devices, config.batch_size)
     parallel.check_dtype(config.dtype, devices[0])
@@ -287,13 +288,18 @@ def count_steps(config: Config, pairs: int) -> int:
     return steps
 
 
+def check_reachable(workdir: epath.Path) -> None:
+    """Raises UserError where the package for a workdir on gs:// or its like is missing."""
+    try:
+        workdir.exists()
+    except ImportError as error:
+        raise UserError(f'--workdir={workdir}: {error}') from error
+
+
 def check_run(config: Config, workdir: epath.Path) -> None:
     """Raises UserError if `workdir` holds anything but a run that this config can go on from."""
-    try:
-        if not workdir.exists():
-            return
-    except ImportError as error:  # of a package for gs:// and its like
-        raise UserError(f'--workdir={workdir}: {error}') from error
+    if not workdir.exists():
+        return
     if workdir.is_dir() and all(path.name.startswith('.') for path in workdir.iterdir()):
         return
     if not workdir.is_dir() or not (workdir / 'config.json').exists():

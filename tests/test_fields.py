@@ -181,6 +181,8 @@ def kernels(config, folder):
         patch.setattr(main, 'CONFIG', types.SimpleNamespace(value=config))
         patch.setattr(main, 'WORKDIR', types.SimpleNamespace(value='unused'))
         patch.setattr(main, 'DRY_RUN', types.SimpleNamespace(value=False))
+        for name, value in (('COORDINATOR', ''), ('NUM_PROCESSES', 1), ('PROCESS_ID', 0)):
+            patch.setattr(main, name, types.SimpleNamespace(value=value))
         patch.setattr(
             train, 'train_and_evaluate', lambda *args: flags.append(os.environ['XLA_FLAGS'])
         )
