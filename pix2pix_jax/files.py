@@ -70,7 +70,10 @@ def sync(file: IO) -> None:
 def sync_folder(folder: epath.PathLike) -> None:
     """Puts the names in a local `folder` on the disk: the data in a file alone does not."""
     if is_local(folder) and os.name == 'posix':
-        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except PermissionError:  # a folder that may be entered and not read, above the run's
+            return
         try:
             _fsync(descriptor)
         finally:

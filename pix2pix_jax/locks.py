@@ -45,6 +45,8 @@ def hold(workdir: epath.Path) -> Iterator[None]:
             ) from error
         except OSError:
             _say_unlocked(workdir)
+            yield
+            return
         with contextlib.suppress(OSError):  # a full disk does not matter here
             file.truncate(0)
             file.write(f'process {os.getpid()} on {socket.gethostname()}')

@@ -160,7 +160,7 @@ class Recorder:
             what = f'{error.filename or self._workdir}: {error.strerror or error}'
             what = f'step {step} is not all written: {what}; {self._last_good()}'
             if must or self._config.checkpoint.on_error == 'raise':
-                raise DataError(f'{what}; go on with: {self._command}') from error
+                raise UserError(f'{what}; go on with: {self._command}', status=1) from error
             print(f'warning: {what}', file=sys.stderr, flush=True)
 
     def save_once(self, step: int, state: GanState) -> None:
@@ -215,6 +215,10 @@ class Bystander:
     def __getattr__(self, name: str) -> Callable[..., bool]:
         """Returns a function that does nothing, whatever the Recorder does."""
         return lambda *args, **kwargs: False
+
+    def stopped_by(self, error: DataError) -> DataError:
+        """Returns `error`, met in the middle of a run, with the command that goes on."""
+        return DataError(f'{error}; mend the file and go on with: {self._command}')
 
     def stopped(self, step: int, signal_number: int) -> Stopped:
         """Returns the error that ends this process with the others after a signal at any."""

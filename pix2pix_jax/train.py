@@ -37,9 +37,9 @@ def train_and_evaluate(config: Config, workdir: epath.PathLike, command: str = '
     """Trains as `config` says, goes on where `workdir` stopped, and evaluates on test at the end.
 
     Returns the final state, on one device. `command` is the one that resumes the run. Raises
-    UserError for a config that does not fit the data, the devices or the run in `workdir`, or
-    where another process trains there, DataError for bad data (saying which step is saved if it is
-    met later) or a disk that refuses, and Stopped after a signal, when the state has been saved.
+    UserError for a config that does not fit the data, the devices or the run in `workdir`, where
+    another process trains there, or for a disk that refuses; DataError for bad data, saying which
+    step is saved if it is met later; and Stopped after a signal, when the state has been saved.
     """
     workdir = epath.Path(workdir).expanduser()
     if hosts.is_writer():
@@ -107,7 +107,8 @@ def dry_run(config: Config, workdir: epath.PathLike) -> None:
     if config.init_from and not (workdir / 'checkpoints').exists():
         state = start_from(state, config.init_from)
     describe(state, devices, 0, total_steps)
-    batch = next(pipeline.train_batches(splits['train'], config))
+    processes = jax.process_index(), jax.process_count()
+    batch = next(pipeline.train_batches(splits['train'], config, 0, *processes))
     step_fn = parallel.compile_step(train_step, config, devices)
     batch = parallel.shard(batch, devices, config.optimizer.d_steps)
     state = parallel.replicate(state, devices)

@@ -6,9 +6,11 @@ its last line is torn.
 """
 
 import contextlib
+import errno
 import io
 import json
 import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -97,6 +99,8 @@ class RunWriter:
                 files.sync(file)
         if self._events is None:
             self._replay()
+        if self._events is None:  # the disk took the rows, and not the sheets
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._workdir))
         with files.naming(self._workdir):
             self._events.flush()
 

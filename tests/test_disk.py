@@ -14,7 +14,7 @@ from test_writers import events
 
 from pix2pix_jax import console
 from pix2pix_jax.checkpoints import Checkpoints
-from pix2pix_jax.errors import DataError
+from pix2pix_jax.errors import UserError
 from pix2pix_jax.train import train_and_evaluate
 
 LIMIT = resource.RLIMIT_FSIZE
@@ -59,8 +59,9 @@ def checkpoints_left(workdir):
 
 
 def test_a_full_disk_stops_the_run_which_goes_on_later(pairs, whole, tmp_path, train_on_full):
-    with pytest.raises(DataError, match=f'{FULL}; the last good checkpoint is step 2; go on'):
+    with pytest.raises(UserError, match=f'{FULL}; the last good checkpoint is step 2; go on') as e:
         train_on_full(tiny_config(pairs), tmp_path, 3)
+    assert e.value.status == 1 and str(e.value).count('go on with') == 1
     assert checkpoints_left(tmp_path)['last'] == ['2']
     assert_equal_states(train_and_evaluate(tiny_config(pairs), tmp_path), whole[1])
     assert metrics(tmp_path) == metrics(whole[0]) and sheets(tmp_path) == sheets(whole[0])
@@ -94,7 +95,7 @@ def test_the_best_is_the_best_of_those_saved(pairs, tmp_path, train_on_full, who
 
 def test_a_last_save_that_fails_is_never_silent(pairs, tmp_path, train_on_full):
     config = tiny_config(pairs, checkpoint__on_error='continue')
-    with pytest.raises(DataError, match=f'step 6 .*{FULL}; the last good checkpoint is step 2'):
+    with pytest.raises(UserError, match=f'step 6 .*{FULL}; the last good checkpoint is step 2'):
         train_on_full(config, tmp_path, 3)
     assert checkpoints_left(tmp_path)['last'] == ['2']
 
@@ -107,7 +108,7 @@ def test_nor_is_that_after_a_signal(pairs, tmp_path, monkeypatch):
     config = tiny_config(pairs, checkpoint__on_error='continue', eval_every=0)
     config.checkpoint.every_steps = 0
     monkeypatch.setattr(Checkpoints, 'save', save)
-    with pytest.raises(DataError, match='step 3 .*No space left on device; .* is none; go on with'):
+    with pytest.raises(UserError, match='step 3 .*No space left on device; .* is none; go on with'):
         train_and_evaluate(config, tmp_path)
 
 

@@ -9,7 +9,7 @@ SCRIPT = pathlib.Path(__file__).parents[1] / 'scripts' / 'kill_test.py'
 
 def test_a_killed_run_ends_as_one_left_alone(tmp_path):
     command = [sys.executable, SCRIPT, '--kills=3', '--seed=2', f'--folder={tmp_path}']
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count('kill ') == 3
     assert done.stdout.endswith('3 kills survived: equal, bit for bit\n')

@@ -133,15 +133,15 @@ def test_two_processes_at_once_both_succeed(cache, monkeypatch):
 
 
 PREPARE = """
-import pathlib, sys, time
+import os, pathlib, sys, time
 from pix2pix_jax.data import openmoji
 
 some, render_all = openmoji.drawings()[:30], openmoji.render_all
 
 def render(files, folder, size):  # both have begun before one is done
-    me, count = pathlib.Path(sys.argv[1]), len(list(pathlib.Path(sys.argv[1]).iterdir()))
-    (me / str(count)).touch()
-    while len(list(me.iterdir())) < 2:
+    begun = pathlib.Path(sys.argv[1])
+    (begun / str(os.getpid())).touch()
+    while len(list(begun.iterdir())) < 2:
         time.sleep(0.01)
     render_all(files, folder, size)
 
