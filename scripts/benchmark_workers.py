@@ -93,6 +93,7 @@ def _serve(side: dict, setting: Setting, pipe: Connection) -> None:
         try:
             what, *arguments = pipe.recv()
         except EOFError:
+            ready.clear()  # ends the worker processes of its input pipelines
             return
         if what == 'prepare':
             (task,) = arguments
