@@ -8,6 +8,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterator
+from typing import IO
 
 from etils import epath
 
@@ -35,31 +36,37 @@ def hold(workdir: epath.Path) -> Iterator[None]:
         return
     workdir.mkdir(parents=True, exist_ok=True)
     with open(workdir / LOCK, 'a+') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise UserError(
-                f'--workdir={workdir}: another process trains there ({file.read().strip()}); '
-                'wait for it, stop it, or give another folder'
-            ) from error
-        except OSError:
+        if _lock(file, workdir):
+            with contextlib.suppress(OSError):  # a full disk does not matter here
+                file.truncate(0)
+                file.write(f'process {os.getpid()} on {socket.gethostname()}')
+                file.flush()
+            files.remove_temporaries(workdir)  # of a process that was killed
+        else:
             _say_unlocked(workdir)
-            yield
-            return
-        with contextlib.suppress(OSError):  # a full disk does not matter here
-            file.truncate(0)
-            file.write(f'process {os.getpid()} on {socket.gethostname()}')
-            file.flush()
-        files.remove_temporaries(workdir)  # of a process that was killed
         yield
 
 
 def refuse_if_held(workdir: epath.Path) -> None:
     """Raises UserError where another process holds the lock of `workdir`; creates nothing."""
-    if files.is_local(workdir) and (workdir / LOCK).exists():
-        with hold(workdir):
-            pass
+    if fcntl is not None and files.is_local(workdir) and (workdir / LOCK).exists():
+        with open(workdir / LOCK) as file:
+            _lock(file, workdir)
+
+
+def _lock(file: IO[str], workdir: epath.Path) -> bool:
+    """Returns whether `file` is locked now, until it is closed; UserError if another has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.seek(0)
+        raise UserError(
+            f'--workdir={workdir}: another process trains there ({file.read().strip()}); '
+            'wait for it, stop it, or give another folder'
+        ) from error
+    except OSError:  # a file system without locks
+        return False
+    return True
 
 
 def _say_unlocked(workdir: epath.Path) -> None:

@@ -84,8 +84,8 @@ def on_all_hosts(devices: list[jax.Device]) -> list[jax.Device]:
     """Returns as many devices of each process as `devices` are of this one, in one order."""
     if jax.process_count() == 1:
         return devices
-    hosts = range(jax.process_count())
-    return [d for i in hosts for d in jax.local_devices(process_index=i)[: len(devices)]]
+    processes = range(jax.process_count())
+    return [d for i in processes for d in jax.local_devices(process_index=i)[: len(devices)]]
 
 
 @functools.cache

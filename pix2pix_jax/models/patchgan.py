@@ -3,12 +3,7 @@
 import flax.linen as nn
 import jax
 
-from pix2pix_jax.models.layers import (
-    BatchNorm,
-    Conv,
-    ModuleFactory,
-    at_least_float32,
-)
+from pix2pix_jax.models.layers import BatchNorm, Conv, ModuleFactory, at_least_float32
 
 
 def receptive_field(layers: int) -> int:
