@@ -19,8 +19,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = validate(default_config())
 # Modules that execute what they load, or write where an archive says.
 UNSAFE = {'pickle', 'cloudpickle', 'dill', 'marshal', 'shelve', 'joblib', 'yaml'}
-UNSAFE |= {'tarfile', 'zipfile', 'imp', 'code'}
-CALLS = {'eval', 'exec', '__import__', 'unpack_archive', 'extractall'}
+UNSAFE |= {'tarfile', 'imp', 'code'}
+CALLS = {'eval', 'exec', '__import__', 'unpack_archive', 'extract', 'extractall'}
 # `load` of numpy or torch unpickles unless it is told not to.
 RESTORES = {'StandardRestore', 'JsonRestore', 'Composite', 'StandardSave', 'JsonSave'}
 
@@ -63,7 +63,8 @@ def test_no_module_executes_what_it_loads(folder):
 @pytest.mark.parametrize(
     'line',
     ['import pickle', 'from pickle import loads', 'eval("1")', 'np.load("x")', 'torch.load("x")',
-     'ocp.args.PyTreeRestore()', 'shutil.unpack_archive("x")', 'archive.extractall()'],
+     'ocp.args.PyTreeRestore()', 'shutil.unpack_archive("x")', 'archive.extractall()',
+     'archive.extract("x")'],
 )  # fmt: skip
 def test_the_check_finds_what_it_is_for(tmp_path, monkeypatch, line):
     monkeypatch.setitem(globals(), 'ROOT', tmp_path)
