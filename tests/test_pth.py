@@ -16,6 +16,7 @@ from pix2pix_jax.interop.pth import read_tensors
 
 DATA = pathlib.Path(__file__).parent / 'testdata'
 FORMATS = ('zip', 'legacy')
+SIX = struct.pack('<6f', *range(6))  # a storage
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec('torch') is None, reason='needs the packages of requirements-bench.txt'
 )
@@ -61,7 +62,7 @@ def mapping(value, name='a'):
     return b'\x80\x02}' + code(name) + value + b's.'
 
 
-def file_of(pickled, form, data=struct.pack('<6f', *range(6)), count=6):
+def file_of(pickled, form, data=SIX, count=6):
     if form == 'zip':
         pickled = pickled.replace(code(None) + b'tQ', b'tQ')  # there it has no view
         return zip_of({'x/data.pkl': pickled, 'x/data/0': data})

@@ -1,0 +1,144 @@
+"""LPIPS, FID and KID of an evaluation, from images that come a few at a time.
+
+    perceptual = Perceptual()
+    for outputs, targets in batches:
+        perceptual.update(outputs, targets)
+    measured = perceptual.result()
+
+What cannot be measured has a reason in place of its value, and is never replaced by anything else.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from pix2pix_jax.evaluation import distances, inception, lpips, weights
+
+NAMES = ('lpips', 'fid', 'kid')
+SETS = ('fid', 'kid')  # metrics of all images together
+
+
+class Perceptual:
+    """Collects what LPIPS, FID and KID need of pairs of images; see the module's docstring.
+
+    It holds two vectors of 2048 features a pair, and at most a batch of images.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str] = NAMES,
+        *,
+        inception_path: str | os.PathLike = '',
+        alexnet_path: str | os.PathLike = '',
+        lpips_path: str | os.PathLike = '',
+    ):
+        """Loads the weights for the metrics `names`, by download where no path is given.
+
+        Weights that are not to be had become the reasons of their metrics. Raises DataError for a
+        path without such weights, ValueError for an unknown name.
+        """
+        if set(names) - set(NAMES):
+            raise ValueError(f'metrics {names}: allowed are {NAMES}')
+        self._reasons: dict[str, str | None] = {name: None for name in NAMES if name in names}
+        self._pairs: list[tuple[np.ndarray, np.ndarray]] = []  # of one size, for LPIPS
+        self._resized: list[tuple[np.ndarray, np.ndarray]] = []  # for the features
+        self._distances: list[float] = []
+        self._features: list[tuple[np.ndarray, np.ndarray]] = []
+        # On the device, once.
+        if self._wants('lpips'):
+            try:
+                backbone = weights.load('alexnet', alexnet_path)
+                heads = weights.load('lpips', lpips_path)
+                self._lpips_weights = jax.device_put(lpips.used(backbone | heads))
+            except weights.Unavailable as error:
+                self._give_up(str(error), 'lpips')
+        if self._wants(*SETS):
+            try:
+                tensors = weights.load('inception', inception_path)
+                self._variables = jax.device_put(inception.variables(tensors))
+            except weights.Unavailable as error:
+                self._give_up(str(error), *SETS)
+
+    def update(self, outputs: np.ndarray, targets: np.ndarray) -> None:
+        """Adds pairs of images, float (N,H,W,C) on [-1, 1], as a user gets them.
+
+        One channel counts as gray; of four the last, alpha, is left out. H and W may change from
+        call to call. Raises ValueError for two arrays of different shapes.
+        """
+        if outputs.shape != targets.shape:
+            raise ValueError(f'outputs are {outputs.shape} but targets are {targets.shape}')
+        height, width, channels = outputs.shape[1:]
+        if channels not in (1, 3, 4):
+            self._give_up(f'it needs images of 1, 3 or 4 channels, not {channels}', *NAMES)
+        if min(height, width) < lpips.SMALLEST:
+            smallest = f'{lpips.SMALLEST}x{lpips.SMALLEST}'
+            self._give_up(f'it needs images of {smallest} pixels or more', 'lpips')
+        if not self._wants(*NAMES):
+            return
+        for pair in zip(_as_rgb(outputs), _as_rgb(targets)):
+            if self._wants('lpips'):
+                if self._pairs and self._pairs[0][0].shape != pair[0].shape:
+                    self._measure_pairs()
+                self._pairs.append(pair)
+                if len(self._pairs) == lpips.BATCH:
+                    self._measure_pairs()
+            if self._wants(*SETS):
+                self._resized.append(tuple(np.asarray(inception.resize(np.stack(pair)))))
+                if len(self._resized) == inception.BATCH:
+                    self._measure_features()
+
+    def result(self) -> dict[str, Any]:
+        """Returns {name: value} of the metrics asked for, after the last `update`.
+
+        'lpips': the list of values per image, in the order of the calls, for `metrics.summarize`.
+        'fid', 'kid': {'mean': value, 'ci95': [lo, hi]}, as in `distances`. Or, for each,
+        {'value': None, 'reason': str}.
+        """
+        found = {}
+        if self._wants('lpips'):
+            self._measure_pairs()
+            found['lpips'] = self._distances
+        if self._wants(*SETS):
+            self._measure_features()
+            count = len(self._features)
+            if count < 2:
+                self._give_up(f'it needs 2 images or more, not {count}', *SETS)
+        if self._wants(*SETS):
+            generated, real = (np.stack(features) for features in zip(*self._features))
+            if self._wants('fid'):
+                found['fid'] = distances.frechet_summary(real, generated)
+            if self._wants('kid'):
+                found['kid'] = distances.kernel_summary(real, generated)
+        return {
+            name: found[name] if reason is None else {'value': None, 'reason': reason}
+            for name, reason in self._reasons.items()
+        }
+
+    def _wants(self, *names: str) -> bool:
+        return any(self._reasons.get(name, '') is None for name in names)
+
+    def _give_up(self, reason: str, *names: str) -> None:
+        for name in names:
+            if self._wants(name):
+                self._reasons[name] = reason
+
+    def _measure_pairs(self) -> None:
+        if self._pairs:
+            pairs = (np.stack(images) for images in zip(*self._pairs))
+            self._distances.extend(map(float, lpips.distance(self._lpips_weights, *pairs)))
+            self._pairs = []
+
+    def _measure_features(self) -> None:
+        if self._resized:
+            pairs = (np.stack(images) for images in zip(*self._resized))
+            features = [inception.features(self._variables, images) for images in pairs]
+            self._features.extend(zip(*features))
+            self._resized = []
+
+
+def _as_rgb(images: np.ndarray) -> np.ndarray:
+    images = np.asarray(images, np.float32)
+    return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images[..., :3]
