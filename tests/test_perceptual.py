@@ -101,6 +101,9 @@ def test_what_cannot_be_measured_has_a_reason():
     result = measured(pairs(1))
     assert len(result['lpips']) == 1
     assert all('2 images or more, not 1' in result[name]['reason'] for name in ('fid', 'kid'))
+    outputs, targets = pairs(2)
+    outputs[0, 0] = np.nan
+    assert 'not finite' in measured((outputs, targets))['fid']['reason']
     result = measured()
     assert result['lpips'] == [] and 'not 0' in result['kid']['reason']
 

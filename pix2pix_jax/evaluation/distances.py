@@ -103,7 +103,8 @@ def _kernel_sums(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the sums of the kernel's matrix (N,M) over its columns (N,) and its rows (M,)."""
     rows, columns = [], np.zeros(len(y))
     for start in range(0, len(x), BLOCK):
-        kernel = (x[start : start + BLOCK] @ y.T / x.shape[1] + 1) ** 3
+        base = x[start : start + BLOCK] @ y.T / x.shape[1] + 1
+        kernel = base * base * base  # many times faster than a power
         rows.append(kernel.sum(1))
         columns += kernel.sum(0)
     return np.concatenate(rows), columns

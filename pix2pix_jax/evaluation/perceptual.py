@@ -106,8 +106,10 @@ class Perceptual:
             count = len(self._features)
             if count < 2:
                 self._give_up(f'it needs 2 images or more, not {count}', *SETS)
+            elif not np.isfinite(self._features).all():
+                self._give_up('the features of some image are not finite', *SETS)
         if self._wants(*SETS):
-            generated, real = (np.stack(features) for features in zip(*self._features))
+            generated, real = np.stack(self._features, axis=1)
             if self._wants('fid'):
                 found['fid'] = distances.frechet_summary(real, generated)
             if self._wants('kid'):
