@@ -107,6 +107,10 @@ def test_a_pairs_influence_is_the_derivative_by_its_weight(name, size, monkeypat
     real, generated = sets(size[0], *size)
     getattr(distances, f'{name}_summary')(real, generated)
     influence = seen[0] - seen[0].mean()
+    if name == 'frechet':  # all but the means' distance is of degree 1 in the covariances
+        spread = seen[0].mean() * len(real) / (len(real) - 1)
+        shift = ((real.mean(0) - generated.mean(0)) ** 2).sum()
+        assert spread + shift == pytest.approx(distances.frechet_distance(real, generated))
     # Leaving out a pair is a step of -1 / (N - 1) in its direction; for these N it is a rough one.
     f = getattr(distances, f'{name}_distance')
     left_out = [f(np.delete(real, i, 0), np.delete(generated, i, 0)) for i in range(len(real))]
