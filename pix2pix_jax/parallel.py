@@ -115,7 +115,18 @@ def replicate(state: Any, devices: list[jax.Device]) -> Any:
 
 def unreplicate(state: Any, devices: list[jax.Device]) -> Any:
     """Returns the first device's copy of the state or metrics."""
-    return jax.tree.map(lambda x: x[0], state) if is_parallel(devices) else state
+    return _without_axis(own_copy(state)) if is_parallel(devices) else state
+
+
+def own_copy(tree: Any) -> Any:
+    """Returns the copy of this process's first device, (1, ...), of what pmap gave; no work."""
+    return jax.tree.map(lambda x: x.addressable_shards[0].data, tree)
+
+
+# One program for all arrays. With one each a CPU device comes to the 32 that it takes at once; the
+# thread that gives it the next waits, and another device's part of a sum that all wait for may
+# never start. Two processes that saved every second step stood still so after 34 saves.
+_without_axis = jax.jit(lambda tree: jax.tree.map(lambda x: x[0], tree))
 
 
 def axis_of(devices: list[jax.Device]) -> str | None:
@@ -156,7 +167,7 @@ class StopVote:
             self._highest = jax.pmap(lambda x: lax.pmax(x, AXIS), AXIS, devices=everywhere)
             # Connects the devices now: while one process still compiles the step, gloo gives up.
             hosts.meet()
-            self._highest(np.zeros(self._count, np.int32))[0].block_until_ready()
+            self._highest(np.zeros(self._count, np.int32)).block_until_ready()
 
     def cast(self) -> None:
         """Votes; once a step, after its dispatch."""
@@ -165,7 +176,7 @@ class StopVote:
         vote = np.full(self._count, self._stop.signal_number, np.int32)
         self._votes.append(self._highest(vote))
         if len(self._votes) > self._delay:
-            self._outcome = int(self._votes.popleft()[0])
+            self._outcome = int(own_copy(self._votes.popleft())[0])
 
     @property
     def signal_number(self) -> int:
