@@ -3,6 +3,7 @@
 import contextlib
 import math
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 
 import jax
@@ -24,6 +25,7 @@ from pix2pix_jax.train_state import GanState
 from pix2pix_jax.writers import RunWriter
 
 SHEET_ROWS = 4
+PAGE_SHARE = 20  # the page is drawn anew at a save when so many times as it took have passed
 
 
 class Recorder:
@@ -52,6 +54,7 @@ class Recorder:
         self._translator = Translator(config, state.generator_variables())
         self._logged = int(state.step)
         self._best = self._newest = math.inf  # eval/l1 of the best checkpoint, and the last one
+        self._next_page = -math.inf
 
     @property
     def has_val(self) -> bool:
@@ -145,7 +148,8 @@ class Recorder:
             self._checkpoints.save('last', step, state, self._config)
             if improved:
                 self._save_best(step, state)
-            self._write_page()
+            if must or time.monotonic() >= self._next_page:
+                self._write_page()
 
     def _save_best(self, step: int, state: GanState) -> None:
         self._checkpoints.save('best', step, state, self._config)
@@ -194,7 +198,10 @@ class Recorder:
         )
 
     def _write_page(self) -> None:
+        begin = time.monotonic()
         pages.write_run_page(self._workdir, self._config, self._writer.rows(), self._command)
+        end = time.monotonic()
+        self._next_page = end + PAGE_SHARE * (end - begin)
 
     def close(self) -> None:
         """Ends the files and the progress bar."""
@@ -213,7 +220,9 @@ class Bystander:
         self._command = command
 
     def __getattr__(self, name: str) -> Callable[..., bool]:
-        """Returns a function that does nothing, whatever the Recorder does."""
+        """Returns a function that does nothing, in place of any of the Recorder's."""
+        if not hasattr(Recorder, name):
+            raise AttributeError(f'neither Bystander nor Recorder has {name}')
         return lambda *args, **kwargs: False
 
     def stopped_by(self, error: DataError) -> DataError:

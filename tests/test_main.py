@@ -105,10 +105,10 @@ def test_stopped_and_killed_runs_go_on_to_the_same_end(pairs, tmp_path):
         CONFIG,
         f'--config.dataset.path={pairs}',
         '--config.image_size=32',
-        '--config.num_steps=60',
-        '--config.sample_every=20',
-        '--config.eval_every=20',
-        '--config.checkpoint.every_steps=10',
+        '--config.num_steps=36',
+        '--config.sample_every=12',
+        '--config.eval_every=12',
+        '--config.checkpoint.every_steps=6',
     ]
     whole = run(*args, '--workdir=whole', cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
