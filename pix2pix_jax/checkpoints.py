@@ -110,15 +110,21 @@ class Checkpoints:
         try:
             restored = self._managers[kind].restore(step, args=args)['state']
         except Exception as error:  # Orbax raises many kinds
-            raise UserError(
-                f'{self._root}/{kind}/{step} does not load, it is damaged: {error}', status=1
-            ) from error
+            raise self._damaged(kind, step, error) from error
         return jax.tree.map_with_path(lambda path, _: restored[_name(path)], target)
 
     def config(self, kind: str, step: int) -> Config:
-        """Returns the config that was saved with the state."""
+        """Returns the config that was saved with the state; raises UserError if it is damaged."""
         args = ocp.args.Composite(config=ocp.args.JsonRestore())
-        return from_json(json.dumps(self._managers[kind].restore(step, args=args)['config']))
+        try:
+            saved = self._managers[kind].restore(step, args=args)['config']
+        except Exception as error:  # Orbax raises many kinds
+            raise self._damaged(kind, step, error) from error
+        return from_json(json.dumps(saved))
+
+    def _damaged(self, kind: str, step: int, error: Exception) -> UserError:
+        what = f'{self._root}/{kind}/{step} does not load, it is damaged'
+        return UserError(f'{what}: {error}', status=1)
 
     def find(self, name: str) -> tuple[str, int]:
         """Returns (kind, step) of a checkpoint called 'last', 'best' or by its step.

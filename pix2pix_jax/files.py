@@ -46,11 +46,28 @@ def write_bytes(path: epath.PathLike, data: bytes) -> None:
 
 
 def remove_temporaries(folder: epath.PathLike) -> None:
-    """Removes what a kill in the middle of `write_bytes` left in a local `folder`, at any depth."""
+    """Removes what a kill in the middle of `write_bytes` left in a local `folder`, at any depth.
+
+    What a process that still runs on this machine is writing stays.
+    """
     if is_local(folder):
         for path in pathlib.Path(folder).rglob('.*.tmp'):
-            if re.fullmatch(r'\..+\.\d+\.tmp', path.name):
+            name = re.fullmatch(r'\..+\.(\d+)\.tmp', path.name)
+            if name and not _runs(int(name[1])):
                 path.unlink(missing_ok=True)
+
+
+def _runs(pid: int) -> bool:
+    """Whether another process of this number runs on this machine."""
+    if pid == os.getpid() or os.name != 'posix':
+        return False
+    try:
+        os.kill(pid, 0)  # sends nothing
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
 
 
 def encode_png(image: np.ndarray) -> bytes:

@@ -68,6 +68,8 @@ def test_all_damaged_is_said(tmp_path):
             file.write_bytes(b'')
     with pytest.raises(UserError, match='none of the checkpoints loads'):
         Checkpoints(tmp_path).restore_newest(state(0.0))
+    with pytest.raises(UserError, match='last/1 does not load, it is damaged'):
+        Checkpoints(tmp_path).config('last', 1)
 
 
 def test_the_saved_copy_is_not_changed_by_donation(tmp_path):

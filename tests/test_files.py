@@ -39,11 +39,14 @@ def test_png_keeps_every_value(tmp_path, channels):
 
 
 def test_what_a_kill_left_is_removed_and_nothing_else(tmp_path):
-    for name in ('.f.txt.12.tmp', 'a/.g.png.3.tmp', 'a/mine.tmp', '.mine.tmp', 'a/.x.1.tmpl'):
+    gone, runs = 2**30, os.getppid()  # no process has so high a number
+    left = [f'.f.txt.{gone}.tmp', f'a/.g.png.{gone}.tmp', f'.h.{os.getpid()}.tmp']
+    others = ['.mine.tmp', f'a/.w.{runs}.tmp', 'a/.x.1.tmpl', 'a/mine.tmp']
+    for name in (*left, *others):
         files.write_text(tmp_path / name, '')
     files.remove_temporaries(tmp_path)
-    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob('*') if path.is_file())
-    assert left == ['.mine.tmp', 'a/.x.1.tmpl', 'a/mine.tmp']
+    found = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob('*') if p.is_file())
+    assert found == others
 
 
 def test_a_full_disk_is_said_with_the_name_of_the_file(tmp_path, monkeypatch):

@@ -20,8 +20,9 @@ from test_parallel import STEPS, relative, train
 from pix2pix_jax import hosts, parallel
 from pix2pix_jax import train as training
 from pix2pix_jax.checkpoints import Checkpoints
-from pix2pix_jax.errors import UserError
+from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.preemption import StopRequest
+from pix2pix_jax.recorder import Bystander
 from pix2pix_jax.runtime import use_compile_cache
 
 NORMS = ('none', 'instance', 'batch')
@@ -161,9 +162,9 @@ FIELDS = {
     'discriminator.layers': 1,
     'discriminator.norm': 'none',
     'init.scale': 0.3,
-    'eval_every': 20,
-    'sample_every': 20,
-    'checkpoint.every_steps': 10,
+    'eval_every': 30,
+    'sample_every': 30,
+    'checkpoint.every_steps': 20,
 }
 
 
@@ -238,6 +239,17 @@ def test_a_bad_file_on_one_host_ends_all(pairs, tmp_path):
     assert all('3.png' in text and 'Traceback' not in text for text in err)
     assert 'process 1: ' in err[0]
     assert not (tmp_path / 'run').exists()
+
+
+def test_a_bystander_records_nothing_and_says_how_to_go_on():
+    bystander = Bystander('python -m pix2pix_jax.main --process_id=1')
+    assert not bystander.has_val and not bystander.save(1, None, False)
+    with pytest.raises(AttributeError, match='savee'):
+        bystander.savee(1)
+    error = bystander.stopped_by(DataError('3.png is cut off'))
+    assert isinstance(error, DataError) and str(error) == (
+        '3.png is cut off; mend the file and go on with: python -m pix2pix_jax.main --process_id=1'
+    )
 
 
 @pytest.mark.parametrize(

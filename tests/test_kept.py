@@ -92,6 +92,8 @@ def test_a_run_goes_on_with_its_pairs_whatever_became_of_the_files(whole, tmp_pa
     (pairs / 'train' / f'{good}.png').unlink()
     with pytest.raises(DataError, match=rf'1 of the .* pairs of train .* not there \({good}\)'):
         train_and_evaluate(config, tmp_path / 'run')
+    # Test is there, and evaluated without train.
+    assert 'l1' in evaluate.evaluate_run(tmp_path / 'run', 'test', 'last', tmp_path / 'test')
 
 
 def test_on_error_does_not_change_when_a_run_goes_on(whole, tmp_path):
