@@ -2,6 +2,9 @@
 
 python -m pix2pix_jax.evaluate --workdir=runs/facades --split=test
 python -m pix2pix_jax.evaluate --real=targets --generated=outputs
+
+L1, PSNR and SSIM are always measured; --metrics chooses among the others. The FCN-score needs label
+maps whose colours are known: config.dataset.name or --classes says which.
 """
 
 import os
@@ -15,7 +18,8 @@ from pix2pix_jax.data import augment
 from pix2pix_jax.data.folders import pair_files
 from pix2pix_jax.data.images import read_image
 from pix2pix_jax.errors import DataError, UserError, run_command
-from pix2pix_jax.evaluation import report
+from pix2pix_jax.evaluation import report, selection
+from pix2pix_jax.evaluation.selection import Options
 
 SHARED = {'allow_override': True}  # other commands have flags of these names
 WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run.', **SHARED)
@@ -31,6 +35,32 @@ OUTPUT = flags.DEFINE_string(
 OVERWRITE = flags.DEFINE_bool(
     'overwrite', False, 'Write into an --output that holds files.', **SHARED
 )
+METRICS = flags.DEFINE_list(
+    'metrics', list(selection.NAMES), 'What is measured beside L1, PSNR and SSIM.', **SHARED
+)
+SCALE = flags.DEFINE_integer(
+    'scale', 1, 'Translate at this multiple of the size trained on.', lower_bound=1, **SHARED
+)
+CLASSES = flags.DEFINE_string(
+    'classes', '', 'Colours of the label maps: facades or cityscapes.', **SHARED
+)
+SEGMENTER = flags.DEFINE_string(
+    'segmenter',
+    '',
+    'MODULE:FUNCTION that maps photos (N,H,W,3) in [-1,1] to classes (N,H,W), in place of the one '
+    'that the FCN-score trains.',
+    **SHARED,
+)
+WEIGHTS = {
+    name: flags.DEFINE_string(
+        f'{name}_weights', '', f'A file of {what}, in place of the published one.', **SHARED
+    )
+    for name, what in (
+        ('inception', "FID's and KID's Inception network"),
+        ('alexnet', "LPIPS's AlexNet"),
+        ('lpips', "LPIPS's linear layers"),
+    )
+}
 
 
 def main() -> int:
@@ -44,11 +74,14 @@ def main() -> int:
     )
     if output:
         check_output(output, OVERWRITE.value)
+    paths = {f'{name}_weights': os.path.expanduser(w.value) for name, w in WEIGHTS.items()}
+    options = Options(tuple(METRICS.value), CLASSES.value, SEGMENTER.value, **paths)
+    selection.check(options)
     if workdir:
         output = output or f'{workdir}/evaluation/{SPLIT.value}'
-        summary = evaluate_run(workdir, SPLIT.value, CHECKPOINT.value, output)
+        summary = evaluate_run(workdir, SPLIT.value, CHECKPOINT.value, output, options, SCALE.value)
     else:
-        summary = evaluate_folders(real, generated, output or None)
+        summary = evaluate_folders(real, generated, output or None, options)
     print(report.table(summary))
     if output:
         print(f'{output}/index.html')
@@ -56,19 +89,35 @@ def main() -> int:
 
 
 def evaluate_run(
-    workdir: epath.PathLike, split: str, checkpoint: str, output: epath.PathLike
+    workdir: epath.PathLike,
+    split: str,
+    checkpoint: str,
+    output: epath.PathLike,
+    options: Options = selection.PAIRS_ALONE,
+    scale: int = 1,
 ) -> report.Summary:
     """Measures the run's checkpoint on `split` and writes the report to `output`.
+
+    L1, PSNR and SSIM, and what `options` name; of images `scale` times as large as the training's
+    (section 6.1.1: the networks are fully convolutional).
 
     Raises UserError for a run, checkpoint or split that is not there, DataError for bad pairs.
     """
     from pix2pix_jax import inference
     from pix2pix_jax.data import kept, sources
+    from pix2pix_jax.models import generator_depth
     from pix2pix_jax.runtime import prepare_process
 
     prepare_process()
     run = inference.load_run(workdir, checkpoint)
-    splits = sources.open_splits(run.config, kept.load_kept(workdir))
+    if scale != 1:
+        run.config.generator.depth = generator_depth(run.config)  # as trained
+        run.config.image_size = tuple(scale * side for side in run.config.image_size)
+    pairs = kept.load_kept(workdir)
+    if pairs is not None and split in pairs:  # files of the others may be gone by now
+        needed = {split, 'train'} if 'fcn' in options.names else {split}
+        pairs = {name: names for name, names in pairs.items() if name in needed}
+    splits = sources.open_splits(run.config, pairs)
     if split not in splits:
         raise UserError(f"--split={split}: the run's data has {' | '.join(splits)}")
     summary, _ = report.evaluate_source(
@@ -78,20 +127,27 @@ def evaluate_run(
         output,
         about={'split': split, 'step': run.step, 'checkpoint': run.checkpoint},
         progress=True,
+        more=selection.for_run(options, run.config, splits, split),
     )
     return summary
 
 
 def evaluate_folders(
-    real: epath.PathLike, generated: epath.PathLike, output: epath.PathLike | None
+    real: epath.PathLike,
+    generated: epath.PathLike,
+    output: epath.PathLike | None,
+    options: Options = selection.PAIRS_ALONE,
 ) -> report.Summary:
     """Measures the images in `generated` against those of the same names in `real`, as RGB.
+
+    L1, PSNR and SSIM, and what `options` name.
 
     Names are relative paths without their extensions. Raises DataError for a folder without
     images, a name that only one folder has, an unreadable image, or a pair of two sizes.
     """
     pairs = pair_files((epath.Path(real), epath.Path(generated)))
-    return report.measure(_pairs(pairs), len(pairs), output, progress=True)[0]
+    more = selection.for_folders(options)
+    return report.measure(_pairs(pairs), len(pairs), output, progress=True, more=more)[0]
 
 
 def _pairs(

@@ -4,10 +4,11 @@ import json
 import numpy as np
 import pytest
 from absl.testing import flagsaver
+from PIL import Image
 
 from pix2pix_jax import config, evaluate, files, inference
 from pix2pix_jax.errors import UserError, run_command
-from pix2pix_jax.evaluation import metrics, report
+from pix2pix_jax.evaluation import labels, metrics, report, selection, weights
 
 SIZE = 16
 
@@ -20,7 +21,8 @@ def write_image(path, value, size=SIZE):
 
 
 def run(*args):
-    """The exit status of the command with these flags."""
+    """The exit status of the command with these flags, by default with the metrics of pairs."""
+    args = args if any('--metrics' in arg for arg in args) else ('--metrics=', *args)
     with flagsaver.flagsaver(), pytest.raises(SystemExit) as stopped:
         run_command(evaluate.main, ['evaluate', *args])
     return stopped.value.code
@@ -147,9 +149,80 @@ def test_images_below_the_ssim_window_say_so(tmp_path):
         (('--workdir=run', '--split=dev'), "--split=dev: the run's data has test"),
         (('--workdir=elsewhere',), 'no run there'),
         (('--workdir=run', '--colour=1'), 'colour'),
+        (('--workdir=run', '--metrics=lab,is'), "--metrics: 'is' is unknown, allowed are lab"),
+        (('--workdir=run', '--classes=ade'), '--classes=ade: allowed are facades, cityscapes'),
+        (('--workdir=run', '--segmenter=nowhere:f'), '--segmenter=nowhere:f: No module'),
+        (('--workdir=run', '--segmenter=json:f'), '--segmenter=json:f: '),
+        (('--workdir=run', '--segmenter=json'), 'allowed is MODULE:FUNCTION'),
+        (('--workdir=run', '--scale=0'), 'scale'),
     ],
 )
 def test_mistakes_are_one_line_and_status_2(workdir, capsys, args, message):
     assert run(*args) == 2
     error = capsys.readouterr().err
     assert message in error and len(error.splitlines()) == 1
+
+
+def found(folder):
+    return json.loads((folder / 'metrics.json').read_text())['metrics']
+
+
+def test_all_metrics_of_a_run_or_the_reason_of_each(workdir, monkeypatch):
+    def no_weights(kind, path):
+        raise weights.Unavailable('there is no network')
+
+    monkeypatch.setattr(weights, 'load', no_weights)
+    args = (f'--workdir={workdir}', f'--metrics={",".join(selection.NAMES)}')
+    assert run(*args) == 0
+    result = found(workdir / 'evaluation/test')
+    assert set(selection.FIRST.values()) <= set(result)
+    assert 0 < result['lab_l']['mean'] < 1
+    for name in ('lpips', 'fid', 'kid'):
+        assert result[name] == {'value': None, 'reason': 'there is no network'}
+    assert (
+        'colours of config.dataset.name=folder are not known' in result['fcn_class_iou']['reason']
+    )
+    page = (workdir / 'evaluation/test/index.html').read_text()
+    assert 'there is no network' in page
+
+    assert run(f'--workdir={workdir}', '--metrics=fcn', '--classes=facades') == 0
+    # Photo to labels (the direction is AtoB): no segmenter, the label maps are compared.
+    result = found(workdir / 'evaluation/test')
+    assert 0 <= result['fcn_pixel_accuracy']['mean'] < 0.5 and 'lab_l' not in result
+    assert 'real_fcn_pixel_accuracy' not in result
+
+
+def oracle(photos):
+    """A segmenter that finds in a photo what its red says."""
+    return (photos[..., 0] > 0).astype(np.int32)
+
+
+def test_a_segmenter_of_the_users(workdir, monkeypatch):
+    run_of = inference.load_run(workdir)
+    run_of.config.dataset.direction = 'BtoA'
+    args = ('--metrics=fcn', '--classes=facades', f'--segmenter={__name__}:oracle')
+    assert run(f'--workdir={workdir}', *args) == 0
+    result = found(workdir / 'evaluation/test')
+    # The generator negates its input, here the label map: their reds are opposite.
+    assert result['fcn_pixel_accuracy']['mean'] != result['real_fcn_pixel_accuracy']['mean']
+    assert run(f'--workdir={workdir}', *args[:2]) == 0
+    assert 'no train split' in found(workdir / 'evaluation/test')['fcn_class_iou']['reason']
+
+
+def test_two_folders_of_label_maps(tmp_path):
+    colours = np.array(list(labels.FACADES.colours.values()), np.uint8)
+    classes = np.random.default_rng(0).integers(0, 12, (16, 16))
+    for folder, values in (('real', classes), ('fake', np.where(classes > 5, 0, classes))):
+        files.write_bytes(tmp_path / folder / 'a.png', files.encode_png(colours[values]))
+    args = (f'--real={tmp_path}/real', f'--generated={tmp_path}/fake', f'--output={tmp_path}/o')
+    assert run(*args, '--metrics=fcn,lab', '--classes=facades') == 0
+    accuracy = found(tmp_path / 'o')['fcn_pixel_accuracy']['mean']
+    assert accuracy == pytest.approx((classes <= 5).mean())
+    assert run(*args, '--metrics=fcn') == 0
+    assert '--classes must name' in found(tmp_path / 'o')['fcn_class_iou']['reason']
+
+
+def test_a_larger_size_than_trained(workdir):
+    assert run(f'--workdir={workdir}', '--scale=2') == 0
+    picture = Image.open(workdir / 'evaluation/test/images/sub/0_output.png')
+    assert picture.size == (2 * SIZE, 2 * SIZE)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pix2pix_jax.evaluation import distances, inception, lpips, perceptual, weights
+from pix2pix_jax.evaluation import distances, inception, lpips, metrics, perceptual, weights
 
 
 def features(variables, images):
@@ -39,11 +39,15 @@ def pairs(count, size=(40, 33), channels=3, seed=0):
 def measured(*batches, **arguments):
     measuring = perceptual.Perceptual(**arguments)
     for outputs, targets in batches:
-        measuring.update(outputs, targets)
-    return measuring.result()
+        for output, target in zip(outputs, targets, strict=True):
+            measuring.add({'output': output, 'target': target})
+    summary, values = measuring.result()
+    if 'mean' in summary.get('lpips', {}):
+        assert summary['lpips'] == metrics.summarize(values)['lpips']
+    return summary | values
 
 
-def test_values_are_those_of_all_images_however_they_come(stand_ins):
+def test_values_are_those_of_all_images(stand_ins):
     outputs, targets = pairs(37)
     whole = measured((outputs, targets), inception_path='i', alexnet_path='a', lpips_path='l')
     assert stand_ins == [('alexnet', 'a'), ('lpips', 'l'), ('inception', 'i')]
@@ -62,9 +66,6 @@ def test_values_are_those_of_all_images_however_they_come(stand_ins):
     assert whole['fid']['mean'] == pytest.approx(distances.frechet_distance(*both))
     assert whole['kid']['mean'] == pytest.approx(distances.kernel_distance(*both))
     assert whole['fid']['ci95'][0] < whole['fid']['mean'] < whole['fid']['ci95'][1]
-    for cuts in ([5], [1, 2, 3, 30], list(range(1, 37))):
-        parts = zip(np.split(outputs, cuts), np.split(targets, cuts))
-        assert measured(*parts) == whole
 
 
 def test_sizes_may_change():
@@ -88,8 +89,8 @@ def test_only_the_metrics_that_are_asked_for(stand_ins):
     assert list(measured(pairs(3), names=['lpips'])) == ['lpips']
     with pytest.raises(ValueError, match='allowed are'):
         measured(names=('fid', 'ssim'))
-    with pytest.raises(ValueError, match='outputs are'):
-        measured((pairs(2)[0], pairs(3)[1]))
+    with pytest.raises(ValueError, match='output is'):
+        measured((pairs(2, (40, 33))[0], pairs(2, (40, 34))[1]))
 
 
 def test_what_cannot_be_measured_has_a_reason():

@@ -1,21 +1,16 @@
-"""LPIPS, FID and KID of an evaluation, from images that come a few at a time.
-
-    perceptual = Perceptual()
-    for outputs, targets in batches:
-        perceptual.update(outputs, targets)
-    measured = perceptual.result()
+"""LPIPS, FID and KID, as one of the measures of an evaluation (see measures.py).
 
 What cannot be measured has a reason in place of its value, and is never replaced by anything else.
 """
 
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import numpy as np
 
-from pix2pix_jax.evaluation import distances, inception, lpips, weights
+from pix2pix_jax.evaluation import distances, inception, lpips, metrics, weights
+from pix2pix_jax.evaluation.measures import Images, Result
 
 NAMES = ('lpips', 'fid', 'kid')
 SETS = ('fid', 'kid')  # metrics of all images together
@@ -62,15 +57,16 @@ class Perceptual:
             except weights.Unavailable as error:
                 self._give_up(str(error), *SETS)
 
-    def update(self, outputs: np.ndarray, targets: np.ndarray) -> None:
-        """Adds pairs of images, float (N,H,W,C) on [-1, 1], as a user gets them.
+    def add(self, images: Images) -> None:
+        """Adds a pair of images as a user gets them.
 
-        One channel counts as gray; of four the last, alpha, is left out. H and W may change from
-        call to call. Raises ValueError for two arrays of different shapes.
+        One channel counts as gray; of four the last, alpha, is left out. Sizes may differ from
+        pair to pair. Raises ValueError for output and target of different shapes.
         """
-        if outputs.shape != targets.shape:
-            raise ValueError(f'outputs are {outputs.shape} but targets are {targets.shape}')
-        height, width, channels = outputs.shape[1:]
+        output, target = images['output'], images['target']
+        if output.shape != target.shape:
+            raise ValueError(f'output is {output.shape} but target is {target.shape}')
+        height, width, channels = output.shape
         if channels not in (1, 3, 4):
             self._give_up(f'it needs images of 1, 3 or 4 channels, not {channels}', *NAMES)
         if min(height, width) < lpips.SMALLEST:
@@ -78,29 +74,25 @@ class Perceptual:
             self._give_up(f'it needs images of {smallest} pixels or more', 'lpips')
         if not self._wants(*NAMES):
             return
-        for pair in zip(_as_rgb(outputs), _as_rgb(targets)):
-            if self._wants('lpips'):
-                if self._pairs and self._pairs[0][0].shape != pair[0].shape:
-                    self._measure_pairs()
-                self._pairs.append(pair)
-                if len(self._pairs) == lpips.BATCH:
-                    self._measure_pairs()
-            if self._wants(*SETS):
-                self._resized.append(tuple(np.asarray(inception.resize(np.stack(pair)))))
-                if len(self._resized) == inception.BATCH:
-                    self._measure_features()
+        pair = _as_rgb(output), _as_rgb(target)
+        if self._wants('lpips'):
+            if self._pairs and self._pairs[0][0].shape != pair[0].shape:
+                self._measure_pairs()
+            self._pairs.append(pair)
+            if len(self._pairs) == lpips.BATCH:
+                self._measure_pairs()
+        if self._wants(*SETS):
+            self._resized.append(tuple(np.asarray(inception.resize(np.stack(pair)))))
+            if len(self._resized) == inception.BATCH:
+                self._measure_features()
 
-    def result(self) -> dict[str, Any]:
-        """Returns {name: value} of the metrics asked for, after the last `update`.
-
-        'lpips': the list of values per image, in the order of the calls, for `metrics.summarize`.
-        'fid', 'kid': {'mean': value, 'ci95': [lo, hi]}, as in `distances`. Or, for each,
-        {'value': None, 'reason': str}.
-        """
-        found = {}
+    def result(self) -> Result:
+        """Returns (summary, values per image); 'fid' and 'kid' are as in `distances`."""
+        summary, values = {}, {}
         if self._wants('lpips'):
             self._measure_pairs()
-            found['lpips'] = self._distances
+            values['lpips'] = self._distances
+            summary = metrics.summarize(values)
         if self._wants(*SETS):
             self._measure_features()
             count = len(self._features)
@@ -111,13 +103,12 @@ class Perceptual:
         if self._wants(*SETS):
             generated, real = np.stack(self._features, axis=1)
             if self._wants('fid'):
-                found['fid'] = distances.frechet_summary(real, generated)
+                summary['fid'] = distances.frechet_summary(real, generated)
             if self._wants('kid'):
-                found['kid'] = distances.kernel_summary(real, generated)
-        return {
-            name: found[name] if reason is None else {'value': None, 'reason': reason}
-            for name, reason in self._reasons.items()
-        }
+                summary['kid'] = distances.kernel_summary(real, generated)
+        missing = {name: reason for name, reason in self._reasons.items() if reason is not None}
+        summary |= {name: {'value': None, 'reason': reason} for name, reason in missing.items()}
+        return {name: summary[name] for name in self._reasons}, values
 
     def _wants(self, *names: str) -> bool:
         return any(self._reasons.get(name, '') is None for name in names)
@@ -141,6 +132,6 @@ class Perceptual:
             self._resized = []
 
 
-def _as_rgb(images: np.ndarray) -> np.ndarray:
-    images = np.asarray(images, np.float32)
-    return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images[..., :3]
+def _as_rgb(image: np.ndarray) -> np.ndarray:
+    image = np.asarray(image, np.float32)
+    return np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image[..., :3]

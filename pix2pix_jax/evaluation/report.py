@@ -20,6 +20,7 @@ from pix2pix_jax.config import Config
 from pix2pix_jax.data import augment, pipeline
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.evaluation import metrics
+from pix2pix_jax.evaluation.measures import Measure, Pairs
 
 KINDS = ('input', 'output', 'target')
 Summary = dict[str, dict[str, Any]]
@@ -35,12 +36,14 @@ def evaluate_source(
     about: Mapping[str, Any] | None = None,
     batch_size: int = 1,
     progress: bool = False,
+    more: Sequence[Measure] = (),
 ) -> tuple[Summary, PerImage]:
     """Translates all of `source` and measures it; with `output_dir` also writes the report.
 
     `translator` maps float32 (N,H,W,C) on [-1, 1] to the like; its outputs are judged after
-    rounding to 8 bits. `about` is {'split', 'step', 'checkpoint'}, for the report. Returns
-    (summary, values per image in the order of `source.names`), as `metrics.summarize` says.
+    rounding to 8 bits. `about` is {'split', 'step', 'checkpoint'}, for the report. `more` measures
+    see every example after those of single pairs. Returns (summary, values per image in the order
+    of `source.names`), as `metrics.summarize` says.
     Raises DataError for a pair that cannot be read.
     """
 
@@ -50,7 +53,7 @@ def evaluate_source(
             for i, *images in zip(indices, batch['input'], outputs, batch['target']):
                 yield source.names[i], dict(zip(KINDS, images))
 
-    return measure(examples(), len(source), output_dir, about=about, progress=progress)
+    return measure(examples(), len(source), output_dir, about=about, progress=progress, more=more)
 
 
 def measure(
@@ -60,22 +63,27 @@ def measure(
     *,
     about: Mapping[str, Any] | None = None,
     progress: bool = False,
+    more: Sequence[Measure] = (),
 ) -> tuple[Summary, PerImage]:
     """Measures `count` (name, {'output', 'target'[, 'input']}) and writes the report.
 
     Images are float (H,W,C) on [-1, 1]. Returns as `evaluate_source` does.
     """
     names, kinds = [], ()
-    per_image = {name: [] for name in metrics.NAMES}
+    measures = [Pairs(), *more]
     shown = progress and sys.stderr.isatty()
     for name, images in tqdm.tqdm(examples, total=count, disable=not shown, unit='image'):
-        for key, value in metrics.evaluate_image(images['output'], images['target']).items():
-            per_image[key].append(value)
+        for one in measures:
+            one.add(images)
         names.append(name)
         kinds = tuple(images)
         if output_dir is not None:
             _write_images(epath.Path(output_dir), name, images)
-    summary = metrics.summarize(per_image)
+    summary, per_image = {}, {}
+    for one in measures:
+        part, columns = one.result()
+        summary |= part
+        per_image |= columns
     if output_dir is not None:
         about = {'split': None, 'step': None, 'checkpoint': None} | dict(about or {})
         result = about | {'images': len(names), 'metrics': summary}

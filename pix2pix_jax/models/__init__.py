@@ -41,7 +41,7 @@ def create_models(config: ConfigDict, platform: str, axis_name: str | None = Non
 
 def _generator(config: ConfigDict, platform: str, axis_name: str | None) -> nn.Module:
     g = config.generator
-    common, depth = _conv_fields(config, platform), _depth(config)
+    common, depth = _conv_fields(config, platform), generator_depth(config)
     _check_unet(config, depth)
     fields = dict(
         depth=depth,
@@ -109,7 +109,11 @@ def _norm_factory(
     )
 
 
-def _depth(config: ConfigDict) -> int:
+def generator_depth(config: ConfigDict) -> int:
+    """Returns the generator's number of downsamplings: the config's, or from the image size.
+
+    Raises UserError where it does not fit the image size.
+    """
     height, width = config.image_size
     resnet = config.generator.name == 'resnet'
     depth = config.generator.depth or (RESNET_DEPTH if resnet else default_depth(height, width))

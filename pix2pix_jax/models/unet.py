@@ -5,6 +5,8 @@ connections between layer i and n-i, the encoder-decoder is the same without the
 first layer, and by default none on the bottleneck (at 1x1 and batch 1 it would zero it).
 """
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -33,6 +35,7 @@ class UNet(nn.Module):
     `skip_relu` says how the decoder takes what comes from the encoder: through its own ReLU,
     together with what it decoded (the paper's published code), or as the encoder's leaky ReLU
     left it (the Keras U-Nets). `use_bias` is that of all convolutions but the last, which has one.
+    `activation` is that of the last.
     """
 
     depth: int
@@ -48,12 +51,13 @@ class UNet(nn.Module):
     norm: ModuleFactory = BatchNorm
     conv: ModuleFactory = Conv
     upsample: ModuleFactory = ConvTranspose
+    activation: Callable[[jax.Array], jax.Array] = jnp.tanh
 
     @nn.compact
     def __call__(
         self, x: jax.Array, train: bool, norm_statistics: str = 'image', noise: bool = True
     ) -> jax.Array:
-        """Translates images (N,H,W,C) in [-1,1] to (N,H,W,output_channels) in [-1,1], float32.
+        """Translates images (N,H,W,C) in [-1,1] to (N,H,W,output_channels), float32, in [-1,1].
 
         In training the statistics are the batch's and every image has its own dropout mask. At
         test time `norm_statistics` ('image' | 'running' | 'mixed': running in the encoder, image
@@ -85,4 +89,4 @@ class UNet(nn.Module):
             if self.skips:
                 x = jnp.concatenate([activate(encoded.pop()), x], axis=-1)
         x = self.upsample(self.output_channels, name='up0')(x)
-        return jnp.tanh(at_least_float32(x))
+        return self.activation(at_least_float32(x))

@@ -1,0 +1,180 @@
+"""The segmentation network of the FCN-score: a U-Net trained on real photos of a training split.
+
+The paper's is an FCN-8s in Caffe, trained on Cityscapes (Isola et al., 2017, section 4). This one
+is trained where it is needed and kept in the user's cache folder, one for each content of the
+split, image size and number of steps.
+"""
+
+import functools
+import hashlib
+import io
+import pathlib
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tqdm
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from pix2pix_jax import files
+from pix2pix_jax.data import augment
+from pix2pix_jax.data.sources import Source
+from pix2pix_jax.evaluation import labels
+from pix2pix_jax.evaluation.labels import Classes
+from pix2pix_jax.models import CONV_FORMS, layers, unet
+from pix2pix_jax.train_state import TrainState
+
+VERSION = 1  # of what is kept: another training gives another number
+STEPS = 4000
+WIDTH = 32
+DEPTH = 5  # at most: what the label of a pixel depends on lies within a few hundred pixels
+RATE = 1e-3
+JITTER = 286 / 256
+
+Segment = Callable[[np.ndarray], np.ndarray]  # float32 photos (N,H,W,3) to classes int32 (N,H,W)
+
+
+def photo_and_labels(source: Source) -> tuple[str, str]:
+    """Returns which of 'input' and 'target' is the photo, and which the label map.
+
+    In the published archives of facades and Cityscapes A is the photo.
+    """
+    return ('target', 'input') if source.direction == 'BtoA' else ('input', 'target')
+
+
+def label_map(source: Source, i: int, image_size: tuple[int, int], classes: Classes) -> np.ndarray:
+    """Returns the classes int32 (H,W) of pair `i`, at `image_size` by nearest neighbour."""
+    image = source[i][photo_and_labels(source)[1]]
+    geometry = augment.whole_image(*image.shape[:2])
+    image = augment.apply_geometry(image, geometry, image_size, 'nearest')
+    return labels.from_colours(image, classes)
+
+
+def load_or_train(
+    source: Source, image_size: tuple[int, int], classes: Classes, steps: int = STEPS
+) -> Segment:
+    """Returns the segmenter of `source`, a training split, at `image_size` (height, width).
+
+    Trains it where the cache folder does not hold it. Raises DataError for a bad pair.
+    """
+    module = _module(image_size, classes)
+    path = _path(source, image_size, classes, steps)
+    variables = _load(path)
+    if variables is None:
+        variables = _train(module, source, image_size, classes, steps)
+        _save(path, variables)
+
+    @jax.jit
+    def logits(variables, photos):
+        return module.apply(variables, photos, train=False, noise=False)
+
+    def segment(photos):
+        return np.asarray(logits(variables, photos).argmax(-1), np.int32)
+
+    return segment
+
+
+def _module(image_size: tuple[int, int], classes: Classes) -> nn.Module:
+    form = CONV_FORMS.get(jax.default_backend(), 'native')
+    kernel_init = layers.kernel_initializer('kaiming', 1.0)
+    fields = dict(conv_form=form, kernel_init=kernel_init)
+    return unet.UNet(
+        depth=min(DEPTH, unet.default_depth(*image_size)),
+        width=WIDTH,
+        output_channels=len(classes.colours),
+        norm=functools.partial(layers.BatchNorm, scale_init=0.0),
+        conv=functools.partial(layers.Conv, **fields),
+        upsample=functools.partial(layers.ConvTranspose, **fields),
+        activation=lambda logits: logits,
+    )
+
+
+def _train(
+    module: nn.Module, source: Source, image_size: tuple[int, int], classes: Classes, steps: int
+) -> dict[str, Any]:
+    key = jax.random.key(0)
+    photos = jnp.zeros((1, *image_size, 3))
+    init = jax.jit(functools.partial(module.init, train=False, noise=False))
+    variables = init(jax.random.fold_in(key, 0), photos)
+    state = TrainState.create(
+        apply_fn=module.apply,
+        params=variables['params'],
+        batch_stats=variables['batch_stats'],
+        tx=optax.adam(optax.cosine_decay_schedule(RATE, steps)),
+    )
+    step = jax.jit(_step, donate_argnums=0)
+    batches = _batches(source, image_size, classes)
+    shown = sys.stderr.isatty()
+    for _ in tqdm.trange(steps, desc='training the segmenter', disable=not shown):
+        state, _ = step(state, *next(batches), jax.random.fold_in(key, 1))
+    return jax.device_get(state.variables)
+
+
+def _step(
+    state: TrainState, photos: jax.Array, classes: jax.Array, key: jax.Array
+) -> tuple[TrainState, jax.Array]:
+    """One step on the cross-entropy of photos (N,H,W,3) and classes (N,H,W); VOID counts not."""
+    key = jax.random.fold_in(key, state.step)
+    known = classes != labels.VOID
+
+    def objective(params):
+        variables = {'params': params, 'batch_stats': state.batch_stats}
+        logits, mutated = state.apply_fn(
+            variables, photos, train=True, rngs={'dropout': key}, mutable=['batch_stats']
+        )
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(classes, 0))
+        return jnp.sum(losses * known) / jnp.maximum(known.sum(), 1), mutated['batch_stats']
+
+    (loss, stats), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
+    return state.apply_gradients(grads=grads, batch_stats=stats), loss
+
+
+def _batches(
+    source: Source, image_size: tuple[int, int], classes: Classes
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields photos (1,H,W,3) and classes (1,H,W) without end, jittered and mirrored."""
+    rng = np.random.default_rng(0)
+    photo, label = photo_and_labels(source)
+    while True:
+        for i in rng.permutation(len(source)):
+            pair = source[int(i)]
+            size = pair[photo].shape[:2]
+            geometry = augment.random_geometry(rng, *size, image_size, JITTER, mirror=True)
+            image = augment.to_float(augment.apply_geometry(pair[photo], geometry, image_size))
+            colours = augment.apply_geometry(pair[label], geometry, image_size, 'nearest')
+            yield image[None], labels.from_colours(colours, classes)[None]
+
+
+def _path(
+    source: Source, image_size: tuple[int, int], classes: Classes, steps: int
+) -> pathlib.Path:
+    settings = (VERSION, image_size, classes, steps, WIDTH, DEPTH, RATE, source.direction)
+    digest = hashlib.sha256(repr(settings).encode())
+    for name, pair in zip(source.names, source.files):
+        digest.update(name.encode())
+        for file in pair:
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return files.cache_folder() / 'segmenters' / f'{digest.hexdigest()[:32]}.npz'
+
+
+def _save(path: pathlib.Path, variables: dict[str, Any]) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, **flatten_dict(variables, sep='/'))
+    files.write_bytes(path, buffer.getvalue())
+
+
+def _load(path: pathlib.Path) -> dict[str, Any] | None:
+    """Returns what was kept, None where there is nothing, or nothing whole."""
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return unflatten_dict({name: arrays[name] for name in arrays.files}, sep='/')
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile):
+        return None

@@ -1,0 +1,95 @@
+"""What is measured over a set of images."""
+
+import numpy as np
+import pytest
+
+from pix2pix_jax.data import augment
+from pix2pix_jax.evaluation import color, labels, measures, metrics
+from pix2pix_jax.evaluation.labels import FACADES
+
+NAMES = list(FACADES.colours)
+PALETTE = np.array(list(FACADES.colours.values()), np.uint8)
+
+
+def pairs(count=5, seed=0, channels=3):
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (2, count, 32, 32, channels), dtype=np.uint8)
+    return [dict(zip(('output', 'target'), map(augment.to_float, pair))) for pair in zip(*images)]
+
+
+def measured(measure, examples):
+    for images in examples:
+        measure.add(images)
+    return measure.result()
+
+
+def test_pairs_are_the_metrics_of_single_pairs():
+    summary, values = measured(measures.Pairs(), pairs())
+    one = metrics.evaluate_image(**pairs()[3])
+    assert {name: found[3] for name, found in values.items()} == one
+    assert summary['l1']['mean'] == pytest.approx(np.mean(values['l1']))
+
+
+def test_lab_counts_all_images_together():
+    """Two outputs that have each other's colours: each is wrong alone, both together are right."""
+    first, second = (images['output'] / 4 + shift for images, shift in zip(pairs(2), (-0.7, 0.7)))
+    swapped = [{'output': first, 'target': second}, {'output': second, 'target': first}]
+    summary, values = measured(measures.LabHistograms(), swapped)
+    assert list(summary) == list(values) == list(color.CHANNELS)
+    assert summary['lab_l']['mean'] == pytest.approx(1)
+    assert max(values['lab_l']) < 0.1
+    low, high = summary['lab_l']['ci95']
+    assert low < 0.1 and high == pytest.approx(1)
+
+
+def test_lab_of_gray_images_says_why_there_is_none():
+    summary, values = measured(measures.LabHistograms(), pairs(channels=1))
+    assert values == {} and all(s['value'] is None for s in summary.values())
+    assert 'not of 1 channels' in summary['lab_l']['reason']
+
+
+def test_checkerboards_are_of_outputs_and_targets():
+    examples = pairs()
+    rows, columns = np.indices((32, 32))
+    for images in examples:
+        images['output'] = images['output'] / 2 + ((rows + columns) % 2)[..., None] / 2
+    summary, values = measured(measures.Checkerboards(), examples)
+    assert summary['checkerboard']['mean'] > summary['real_checkerboard']['mean'] + 0.5
+    assert len(values['checkerboard']) == 5
+    flat = {kind: np.zeros((32, 32, 3), np.float32) for kind in ('output', 'target')}
+    summary, _ = measured(measures.Checkerboards(), [flat])
+    assert '1 of 1 images are flat' in summary['checkerboard']['reason']
+
+
+def test_label_scores():
+    """A finder that sees the colours of label maps, where the outputs are a little wrong."""
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 12, (4, 8, 8))
+    wrong = true.copy()
+    wrong[:, :2] = 11 - wrong[:, :2]
+    examples = [
+        {'output': augment.to_float(PALETTE[w]), 'target': augment.to_float(PALETTE[t])}
+        for t, w in zip(true, wrong)
+    ]
+
+    def find(image):
+        return measures.from_label_map(image, FACADES)
+
+    measure = measures.LabelScores(FACADES, lambda i, images: true[i], find, ground_truth=True)
+    summary, values = measured(measure, examples)
+    assert summary['fcn_pixel_accuracy']['mean'] == pytest.approx((wrong == true).mean())
+    assert values['fcn_pixel_accuracy'] == pytest.approx((wrong == true).mean((1, 2)))
+    matrix = sum(labels.confusion(t, w, 12) for t, w in zip(true, wrong))
+    assert summary['fcn_class_iou']['mean'] == pytest.approx(labels.scores(matrix)['class_iou'])
+    assert all(summary[f'real_fcn_{name}']['mean'] == 1 for name in labels.SCORES)
+    low, high = summary['fcn_pixel_accuracy']['ci95']
+    assert low <= summary['fcn_pixel_accuracy']['mean'] <= high
+
+    measure = measures.LabelScores(FACADES, lambda i, images: true[i], find, ground_truth=False)
+    summary, _ = measured(measure, examples)
+    assert list(summary) == list(measures.FCN_NAMES)
+
+
+def test_what_is_not_computed_has_its_reason():
+    summary, values = measured(measures.NotComputed(('a', 'b'), 'it rains'), pairs())
+    assert values == {} and summary == dict.fromkeys('ab', {'value': None, 'reason': 'it rains'})
