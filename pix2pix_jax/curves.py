@@ -1,6 +1,7 @@
 """A run's metrics as curves: SVG text for its page."""
 
 import io
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +17,7 @@ PANELS = (  # (title, {metric: label})
     ('Learning rate', {'train/learning_rate': ''}),
 )
 NOISY = ('train/d_loss', 'train/d_real', 'train/d_fake', 'train/g_gan', 'train/g_l1')
-COLORS = ('#1f6feb', '#d1495b')
+COLORS = ('#1f6feb', '#d1495b', '#2a9d3f', '#8250df', '#bf8700', '#0a8a8a', '#6e7781', '#e16f24')
 POINTS = 400  # most drawn of one curve
 
 
@@ -31,7 +32,19 @@ def curve(rows: Sequence[Mapping[str, Any]], title: str, labels: Mapping[str, st
     Long noisy curves are drawn light, with their moving average on top.
     """
     series = {name: _series(rows, name) for name in labels}
-    series = {name: points for name, points in series.items() if len(points)}
+    drawn = {labels[n]: (p, n in NOISY) for n, p in series.items() if len(p)}
+    return _draw_all(drawn, title, legend=len(labels) > 1)
+
+
+def comparison(runs: Mapping[str, Sequence[Mapping[str, Any]]], metric: str, title: str) -> str:
+    """Returns an SVG of one metric of several runs, by their names; '' where none has values."""
+    series = {name: _series(rows, metric) for name, rows in runs.items()}
+    drawn = {n: (p, metric in NOISY) for n, p in series.items() if len(p)}
+    return _draw_all(drawn, title, legend=True)
+
+
+def _draw_all(series: Mapping[str, tuple[np.ndarray, bool]], title: str, legend: bool) -> str:
+    """Draws the points (N,2) of each label, which may be noisy; '' where there are none."""
     if not series:
         return ''
     import matplotlib
@@ -42,8 +55,8 @@ def curve(rows: Sequence[Mapping[str, Any]], title: str, labels: Mapping[str, st
     with matplotlib.rc_context({'svg.fonttype': 'none', 'font.family': 'sans-serif'}):
         figure = Figure(figsize=(4.6, 2.8))
         axes = figure.add_axes((0.16, 0.16, 0.82, 0.74))
-        for (name, points), color in zip(series.items(), COLORS):
-            _draw(axes, points, name in NOISY, color=color, label=labels[name])
+        for (label, (points, noisy)), color in zip(series.items(), itertools.cycle(COLORS)):
+            _draw(axes, points, noisy, color=color, label=label)
         axes.set_title(title, fontsize=11)
         axes.tick_params(labelsize=8)
         axes.locator_params(nbins=6)
@@ -51,7 +64,7 @@ def curve(rows: Sequence[Mapping[str, Any]], title: str, labels: Mapping[str, st
         axes.set_xlabel('step', fontsize=8)
         axes.grid(color='#e5e8ec', linewidth=0.6)
         axes.spines[['top', 'right']].set_visible(False)
-        if len(labels) > 1:
+        if legend:
             axes.legend(fontsize=8, frameon=False)
         text = io.StringIO()
         figure.savefig(text, format='svg', metadata={'Date': None})

@@ -57,19 +57,19 @@ def write_run_page(
     step = rows[-1]['step'] if rows else 0
     sheets = _spread(writers.sheet_paths(workdir), SHEETS)[::-1]
     body = [
-        f'<h1>{_escape(title)}</h1><p class="muted">step {step:,}</p>',
-        _section('Test', _table(_test_metrics(workdir, rows))),
-        _section('Evaluations', _evaluation_links(workdir)),
-        _section(
-            'Curves', _grid(f'<div class="card">{svg}</div>' for svg in curves.all_curves(rows))
+        f'<h1>{escape(title)}</h1><p class="muted">step {step:,}</p>',
+        section('Test', table(_test_metrics(workdir, rows))),
+        section('Evaluations', _evaluation_links(workdir)),
+        section(
+            'Curves', grid(f'<div class="card">{svg}</div>' for svg in curves.all_curves(rows))
         ),
-        _section('Samples', _grid(_sheet_card(step, path.name) for step, path in sheets)),
-        _section('Command', f'<pre>{_escape(command)}</pre>' if command else ''),
-        _details('Pairs left out', _table(_left_out(workdir))),
-        _details('Config', _table([('field', 'value'), *sorted(flatten(config).items())])),
-        _details('Run', _run_facts(workdir)),
+        section('Samples', grid(_sheet_card(step, path.name) for step, path in sheets)),
+        section('Command', f'<pre>{escape(command)}</pre>' if command else ''),
+        details('Pairs left out', table(_left_out(workdir))),
+        details('Config', table([('field', 'value'), *sorted(flatten(config).items())])),
+        details('Run', _run_facts(workdir)),
     ]
-    files.write_text(workdir / 'index.html', _document(title, body))
+    files.write_text(workdir / 'index.html', document(title, body))
 
 
 def write_evaluation_page(
@@ -87,21 +87,21 @@ def write_evaluation_page(
     order = np.argsort(per_image['l1'], kind='stable')
 
     def cards(indices: Iterable[int]) -> str:
-        return _grid((_pair_card(i, names, per_image, kinds) for i in indices), least=480)
+        return grid((_pair_card(i, names, per_image, kinds) for i in indices), least=480)
 
     title = f'Evaluation: {result["split"]}' if result['split'] else 'Evaluation'
     facts = {key: result[key] for key in ('step', 'checkpoint', 'images')}
     about = [f'{key} {value}' for key, value in facts.items() if value is not None]
     about = ', '.join(about) + ': ' + ' | '.join(kinds)
     body = [
-        f'<h1>{_escape(title)}</h1><p class="muted">{_escape(about)}</p>',
-        _section('Metrics', _table(metrics_table(result['metrics']))),
+        f'<h1>{escape(title)}</h1><p class="muted">{escape(about)}</p>',
+        section('Metrics', table(metrics_table(result['metrics']))),
     ]
     if len(names) > 2 * EXTREMES:
-        body.append(_section('Best by L1', cards(order[:EXTREMES])))
-        body.append(_section('Worst by L1', cards(order[: -EXTREMES - 1 : -1])))
-    body.append(_section('All images', cards(range(len(names)))))
-    files.write_text(epath.Path(folder) / 'index.html', _document(title, body))
+        body.append(section('Best by L1', cards(order[:EXTREMES])))
+        body.append(section('Worst by L1', cards(order[: -EXTREMES - 1 : -1])))
+    body.append(section('All images', cards(range(len(names)))))
+    files.write_text(epath.Path(folder) / 'index.html', document(title, body))
 
 
 def metrics_table(metrics: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
@@ -124,35 +124,39 @@ def format_number(value: float | None) -> str:
 # ---------------------------------------------------------------- pieces of HTML
 
 
-def _document(title: str, body: Iterable[str]) -> str:
+def document(title: str, body: Iterable[str]) -> str:
+    """Returns a whole page with the style of all; empty pieces of `body` are left out."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{_escape(title)}</title><style>{STYLE}</style></head>\n<body>\n'
+        f'<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body>\n'
         + '\n'.join(filter(None, body))
         + '\n</body></html>\n'
     )
 
 
-def _section(heading: str, content: str) -> str:
-    return f'<h2>{_escape(heading)}</h2>\n{content}' if content else ''
+def section(heading: str, content: str) -> str:
+    """Returns `content` under a heading; '' without content."""
+    return f'<h2>{escape(heading)}</h2>\n{content}' if content else ''
 
 
-def _details(heading: str, content: str) -> str:
-    heading = _escape(heading)
+def details(heading: str, content: str) -> str:
+    """Returns `content` to be unfolded; '' without content."""
+    heading = escape(heading)
     return f'<details><summary>{heading}</summary>\n{content}</details>' if content else ''
 
 
-def _grid(cards: Iterable[str], least: int = 320) -> str:
-    """As many columns as fit, each at least `least` pixels wide; '' without cards."""
+def grid(cards: Iterable[str], least: int = 320) -> str:
+    """Returns cards in as many columns as fit, each `least` pixels wide or more; '' without."""
     content = '\n'.join(cards)
     return f'<div class="grid" style="--least:{least}px">\n{content}\n</div>' if content else ''
 
 
-def _table(rows: Sequence[Sequence[Any]]) -> str:
+def table(rows: Sequence[Sequence[Any]]) -> str:
+    """Returns a table, the first of `rows` its heading; cells are escaped, '' without rows."""
     if not rows:
         return ''
-    lines = [[_escape(cell) for cell in row] for row in rows]
+    lines = [[escape(cell) for cell in row] for row in rows]
     head = ''.join(f'<th>{cell}</th>' for cell in lines[0])
     body = '\n'.join(
         '<tr>' + ''.join(f'<td>{cell}</td>' for cell in line) + '</tr>' for line in lines[1:]
@@ -161,7 +165,7 @@ def _table(rows: Sequence[Sequence[Any]]) -> str:
 
 
 def _sheet_card(step: int, name: str) -> str:
-    source = f'samples/{_escape(name)}'
+    source = f'samples/{escape(name)}'
     return (
         f'<figure class="card"><figcaption>step {step:,}</figcaption>'
         f'<a href="{source}"><img src="{source}" alt="samples at step {step}" loading="lazy"></a>'
@@ -172,15 +176,15 @@ def _sheet_card(step: int, name: str) -> str:
 def _pair_card(
     i: int, names: Sequence[str], per_image: Mapping[str, Sequence[float]], kinds: Sequence[str]
 ) -> str:
-    name = _escape(names[i])
+    name = escape(names[i])
     values = ', '.join(f'{key} {format_number(v[i])}' for key, v in per_image.items())
     images = ''.join(
-        f'<img src="images/{_escape(quote(names[i]))}_{kind}.png" title="{kind}" '
+        f'<img src="images/{escape(quote(names[i]))}_{kind}.png" title="{kind}" '
         f'alt="{name}, {kind}" loading="lazy">'
         for kind in kinds
     )
     return (
-        f'<figure class="card"><figcaption><b>{name}</b> {_escape(values)}</figcaption>'
+        f'<figure class="card"><figcaption><b>{name}</b> {escape(values)}</figcaption>'
         f'<div class="row" style="--columns:{len(kinds)}">{images}</div></figure>'
     )
 
@@ -203,7 +207,7 @@ def _test_metrics(workdir: epath.Path, rows: Sequence[Mapping[str, Any]]) -> lis
 
 def _evaluation_links(workdir: epath.Path) -> str:
     found = sorted((workdir / 'evaluation').glob('*/index.html'))
-    links = [(quote(page.parent.name), _escape(page.parent.name)) for page in found]
+    links = [(quote(page.parent.name), escape(page.parent.name)) for page in found]
     return ', '.join(f'<a href="evaluation/{url}/index.html">{name}</a>' for url, name in links)
 
 
@@ -216,7 +220,7 @@ def _left_out(workdir: epath.Path) -> list[tuple[str, ...]]:
 
 def _run_facts(workdir: epath.Path) -> str:
     path = workdir / 'run.json'
-    return f'<pre>{_escape(path.read_text())}</pre>' if path.exists() else ''
+    return f'<pre>{escape(path.read_text())}</pre>' if path.exists() else ''
 
 
 def _spread(items: Sequence[Any], count: int) -> list[Any]:
@@ -226,5 +230,6 @@ def _spread(items: Sequence[Any], count: int) -> list[Any]:
     return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
 
 
-def _escape(text: Any) -> str:
+def escape(text: Any) -> str:
+    """Returns `text` as it can stand in HTML."""
     return html.escape(str(text))

@@ -1,0 +1,175 @@
+"""What scripts/ablations.py reports: a table (Markdown, CSV), a plot, and a sheet of samples."""
+
+import csv
+import io
+import json
+import math
+import pathlib
+import statistics
+
+import matplotlib
+import numpy as np
+from ablation_tables import Table
+from matplotlib.figure import Figure
+from PIL import Image
+
+from pix2pix_jax import files, sheets
+from pix2pix_jax.data import augment
+
+SHEET_ROWS = 6
+TRUTH = 'ground truth'
+TITLES = {
+    'l1': 'L1',
+    'psnr': 'PSNR (dB)',
+    'ssim': 'SSIM',
+    'fid': 'FID',
+    'kid': 'KID',
+    'lpips': 'LPIPS',
+    'lab_l': 'L',
+    'lab_a': 'a',
+    'lab_b': 'b',
+    'fcn_pixel_accuracy': 'per-pixel acc.',
+    'fcn_class_accuracy': 'per-class acc.',
+    'fcn_class_iou': 'class IoU',
+    'checkerboard': 'checkerboard (dB)',
+}
+Values = dict[str, dict[str, list[float]]]  # by row and metric, one a seed
+
+
+def write_report(
+    output: pathlib.Path,
+    name: str,
+    table: Table,
+    results: dict[str, list[pathlib.Path]],
+    command: str,
+) -> str:
+    """Writes OUTPUT/NAME.{md,csv,png} and NAME_sheet.png; returns the table as text.
+
+    `results` are the folders of the evaluations of each row, one a seed.
+    """
+    values = read_values(results)
+    metrics = [m for m in table.metrics if any(row.get(m) for row in values.values())]
+    text = markdown(table, metrics, values)
+    seeds = max(map(len, results.values()))
+    about = f'{table.title}: mean ± standard deviation over {seeds} seeds.\n\n```\n{command}\n```\n'
+    files.write_text(output / f'{name}.md', f'{about}\n{text}')
+    files.write_text(output / f'{name}.csv', as_csv(metrics, values))
+    files.write_bytes(output / f'{name}.png', plot(table.title, metrics, values))
+    files.write_bytes(output / f'{name}_sheet.png', files.encode_png(sample_sheet(results)))
+    return f'{text}\n{output / name}.md'
+
+
+def read_values(results: dict[str, list[pathlib.Path]]) -> Values:
+    """Returns what was measured, by row, metric and seed, with a row of the real photos."""
+    values: Values = {}
+    for row, folders in results.items():
+        for folder in folders:
+            measured = json.loads((folder / 'metrics.json').read_text())['metrics']
+            for metric, summary in measured.items():
+                if 'mean' not in summary:
+                    continue
+                real = metric.startswith('real_')
+                here = values.setdefault(TRUTH if real else row, {})
+                here.setdefault(metric.removeprefix('real_'), []).append(summary['mean'])
+    if TRUTH in values:  # the same of every run: once, and last
+        truth = values.pop(TRUTH)
+        values[TRUTH] = {metric: found[:1] for metric, found in truth.items()}
+    return values
+
+
+def spread(found: list[float]) -> str:
+    """Returns 'mean ± standard deviation' of one value a seed, of which one alone has none."""
+    mean = statistics.fmean(found)
+    deviation = statistics.stdev(found) if len(found) > 1 else 0.0
+    decimals = 3 if abs(mean) < 1 else 2 if abs(mean) < 100 else 1
+    text = f'{mean:.{decimals}f}'
+    return f'{text} ± {deviation:.{decimals}f}' if len(found) > 1 else text
+
+
+def markdown(table: Table, metrics: list[str], values: Values) -> str:
+    """Returns the table, the paper's numbers in the last column."""
+    head = ['', *(TITLES.get(metric, metric) for metric in metrics)]
+    if table.paper:
+        names = ' / '.join(TITLES[metric] for metric in table.paper_metrics)
+        head.append(f"paper's {names} ({table.source})")
+    lines = [head, ['---'] * len(head)]
+    for row, found in values.items():
+        cells = [spread(found[metric]) if metric in found else '' for metric in metrics]
+        if table.paper:
+            numbers = table.paper.get(row)
+            cells.append(' / '.join(f'{n:.2f}' for n in numbers) if numbers else '')
+        lines.append([row, *cells])
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines) + '\n'
+
+
+def as_csv(metrics: list[str], values: Values) -> str:
+    """Returns a line for every row, metric and seed."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(['row', 'metric', 'seed', 'value'])
+    for row, found in values.items():
+        for metric in metrics:
+            for seed, value in enumerate(found.get(metric, [])):
+                writer.writerow([row, metric, seed, repr(value)])
+    return text.getvalue()
+
+
+def plot(title: str, metrics: list[str], values: Values) -> bytes:
+    """Returns a PNG: a panel a metric, the seeds as points, their mean with its deviation."""
+    columns = min(4, len(metrics))
+    rows = math.ceil(len(metrics) / columns)
+    with matplotlib.rc_context({'font.size': 8}):
+        figure = Figure(figsize=(2.9 * columns, 0.9 + (0.9 + 0.25 * len(values)) * rows))
+        panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
+        for axes, metric in zip(panels.flat, metrics):
+            for place, found in enumerate(values.values()):
+                points = found.get(metric, [])
+                if not points:
+                    continue
+                axes.plot(points, [place] * len(points), '.', color='#9aa5b1', markersize=5)
+                deviation = statistics.stdev(points) if len(points) > 1 else 0
+                axes.errorbar(
+                    statistics.fmean(points), place, xerr=deviation, fmt='o', color='#1f6feb',
+                    capsize=3, markersize=4,
+                )  # fmt: skip
+            axes.set_title(TITLES.get(metric, metric), fontsize=9)
+            axes.set_yticks(range(len(values)), list(values))
+            axes.grid(axis='x', color='#e5e8ec', linewidth=0.6)
+            axes.spines[['top', 'right']].set_visible(False)
+        panels[0, 0].invert_yaxis()  # shared: the first row on top
+        for axes in panels.flat[len(metrics) :]:
+            axes.set_visible(False)
+        figure.suptitle(title, fontsize=10)
+        figure.tight_layout()
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format='png', dpi=150)
+    return buffer.getvalue()
+
+
+def sample_sheet(results: dict[str, list[pathlib.Path]]) -> np.ndarray:
+    """Returns test images as the paper's figures show them: input, each row's output, target.
+
+    Those of the first seed; images of a multiple of the first row's size are shown smaller.
+    """
+    first = next(iter(results.values()))[0]
+    lines = (first / 'per_image.csv').read_text().splitlines()
+    names = [row['name'] for row in csv.DictReader(lines)]
+    picks = np.unique(np.linspace(0, len(names) - 1, SHEET_ROWS).round().astype(int))
+
+    def image(folder: pathlib.Path, name: str, kind: str) -> np.ndarray:
+        with Image.open(folder / 'images' / f'{name}_{kind}.png') as picture:
+            array = np.asarray(picture)
+        return augment.to_float(array if array.ndim == 3 else array[..., None])
+
+    rows = []
+    for name in (names[i] for i in picks):
+        outputs = [image(folders[0], name, 'output') for folders in results.values()]
+        row = [image(first, name, 'input'), *outputs, image(first, name, 'target')]
+        rows.append([_fit(picture, row[0].shape) for picture in row])
+    return sheets.sheet(rows, ('input', *results, 'target'))
+
+
+def _fit(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Thins out an image that was evaluated at a multiple of the size of `shape`."""
+    factor = image.shape[0] // shape[0]
+    return image if factor == 1 else image[::factor, ::factor]

@@ -1,0 +1,145 @@
+"""Puts runs on one page: curves, test metrics, what differs in their configs, their last sheets.
+
+python scripts/compare.py runs/a runs/b [...] [--output=comparison.html]
+
+The page is one file, pictures included, and opens from disk.
+"""
+
+import base64
+import json
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+from absl import flags
+
+from pix2pix_jax import curves, files, pages, writers
+from pix2pix_jax.config import flatten, load_config
+from pix2pix_jax.errors import UserError, run_command
+
+OUTPUT = flags.DEFINE_string('output', 'comparison.html', 'The page.')
+OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace a file that is no such page.')
+MARK = '<!-- scripts/compare.py -->'
+FOLDERS: list[str] = []  # the words of the command that are no flags
+
+
+class Run(NamedTuple):
+    """What a run's folder says."""
+
+    rows: list[dict[str, Any]]
+    config: dict[str, Any]
+    metrics: dict[str, dict[str, Any]]  # of test
+    sheet: pathlib.Path | None  # the last
+
+
+def main() -> None:
+    """Writes the page."""
+    if len(FOLDERS) < 2:
+        raise UserError('give two runs or more: python scripts/compare.py runs/a runs/b')
+    output = pathlib.Path(OUTPUT.value).expanduser()
+    if output.exists() and not OVERWRITE.value and not is_page(output):
+        raise UserError(f'--output={output} is another file: give another name or --overwrite')
+    names = names_of(FOLDERS)
+    runs = {name: read(folder) for name, folder in zip(names, FOLDERS)}
+    files.write_text(output, page(runs))
+    print(output)
+
+
+def take_folders(argv: list[str]) -> None:
+    """Takes the words that are no flags from `argv`."""
+    FOLDERS[:] = [word for word in argv[1:] if not word.startswith('--')]
+    argv[1:] = [word for word in argv[1:] if word.startswith('--')]
+
+
+def is_page(path: pathlib.Path) -> bool:
+    """Whether `path` is a page of this script's."""
+    return path.is_file() and path.read_text(errors='replace').endswith(f'{MARK}\n')
+
+
+def names_of(folders: list[str]) -> list[str]:
+    """Returns the folders without what all their paths begin with."""
+    paths = [os.path.abspath(os.path.expanduser(folder)) for folder in folders]
+    if len(set(paths)) < len(paths):
+        raise UserError('a run is given twice')
+    common = os.path.commonpath(list(map(os.path.dirname, paths)))
+    return [os.path.relpath(path, common) for path in paths]
+
+
+def read(folder: str) -> Run:
+    """Returns what is in a run's folder; raises UserError if it is none."""
+    workdir = pathlib.Path(folder).expanduser()
+    if not (workdir / 'config.json').exists():
+        raise UserError(f'{folder}: no run there (config.json is missing)')
+    result = workdir / 'evaluation' / 'test' / 'metrics.json'
+    sheets = writers.sheet_paths(workdir)
+    return Run(
+        writers.read_metrics(workdir),
+        flatten(load_config(workdir)),
+        json.loads(result.read_text())['metrics'] if result.exists() else {},
+        sheets[-1][1] if sheets else None,
+    )
+
+
+def page(runs: dict[str, Run]) -> str:
+    """Returns the page's HTML."""
+    rows = {name: run.rows for name, run in runs.items()}
+    drawn = [
+        curves.comparison(rows, metric, f'{title}: {label}' if label else title)
+        for title, labels in curves.PANELS
+        for metric, label in labels.items()
+    ]
+    body = [
+        f'<h1>{pages.escape(" | ".join(runs))}</h1>',
+        pages.section('Test', pages.table(test_table(runs))),
+        pages.section(
+            'Curves', pages.grid(f'<div class="card">{svg}</div>' for svg in drawn if svg)
+        ),
+        pages.section('What differs in the configs', pages.table(config_table(runs))),
+        pages.section('Last samples', pages.grid(sheet_cards(runs))),
+    ]
+    return pages.document('Comparison', body) + f'{MARK}\n'
+
+
+def test_table(runs: dict[str, Run]) -> list[list[str]]:
+    """Returns a row a metric, a column a run, with the intervals of resampled images."""
+    names = list(dict.fromkeys(name for run in runs.values() for name in run.metrics))
+    table = [['metric', *runs]]
+    for name in names:
+        cells = []
+        for run in runs.values():
+            value = run.metrics.get(name, {})
+            mean, interval = value.get('mean'), value.get('ci95', [])
+            text = pages.format_number(mean)
+            if interval:
+                text += f' ({" to ".join(map(pages.format_number, interval))})'
+            cells.append(text)
+        table.append([name, *cells])
+    return table if names else []
+
+
+def config_table(runs: dict[str, Run]) -> list[list[str]]:
+    """Returns a row a field that is not the same in all runs."""
+    configs = [run.config for run in runs.values()]
+    fields = sorted(set().union(*configs))
+    values = {field: [str(config.get(field, '')) for config in configs] for field in fields}
+    table = [[field, *found] for field, found in values.items() if len(set(found)) > 1]
+    return [['field', *runs], *table] if table else []
+
+
+def sheet_cards(runs: dict[str, Run]) -> list[str]:
+    """Returns the last sheet of each run that has one, the picture in the page."""
+    cards = []
+    for name, run in runs.items():
+        if run.sheet is not None:
+            data = base64.b64encode(run.sheet.read_bytes()).decode()
+            step = int(run.sheet.stem.partition('_')[2])
+            caption = f'{pages.escape(name)}, step {step:,}'
+            cards.append(
+                f'<figure class="card"><figcaption>{caption}</figcaption>'
+                f'<img src="data:image/png;base64,{data}" alt="{caption}"></figure>'
+            )
+    return cards
+
+
+if __name__ == '__main__':
+    run_command(main, check_argv=take_folders)

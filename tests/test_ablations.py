@@ -1,0 +1,159 @@
+"""scripts/ablations.py: a tiny ablation for real, and what it reports."""
+
+import csv
+import importlib
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from PIL import Image
+from runs import make_pairs
+
+SCRIPTS = pathlib.Path(__file__).parents[1] / 'scripts'
+
+
+def command(*arguments):
+    return [sys.executable, SCRIPTS / 'ablations.py', *arguments]
+
+
+def run(*arguments, cwd):
+    return subprocess.run(command(*arguments), capture_output=True, text=True, cwd=cwd)
+
+
+@pytest.fixture(scope='module')
+def pairs(tmp_path_factory):
+    return make_pairs(tmp_path_factory.mktemp('pairs'), {'train': 6, 'test': 3})
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    return importlib.import_module
+
+
+def arguments(pairs, *more):
+    data = f'--config.dataset.path={pairs}'
+    return ['--config=configs/folder.py:tiny', data, '--metrics=lab', '--output=out', *more]
+
+
+def is_measured(run):
+    path = run / 'evaluation/test/metrics.json'  # training writes one, too
+    return path.exists() and 'lab_l' in json.loads(path.read_text())['metrics']
+
+
+def test_an_ablation_is_trained_measured_and_reported_and_goes_on(pairs, tmp_path):
+    words = arguments(pairs, '--table=update_order', '--seeds=2', '--jobs=2', '--steps=2')
+    folder = tmp_path / 'out/runs'
+    process = subprocess.Popen(
+        command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    while not any(map(is_measured, folder.glob('*'))):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 143 and 'go on with: python scripts/ablations.py' in error
+    kept = {p: p.stat().st_mtime_ns for p in folder.glob('*/run.json') if is_measured(p.parent)}
+
+    done = run(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert kept == {p: p.stat().st_mtime_ns for p in kept}  # not trained again
+    assert done.stdout.startswith(f'4 runs, {len(kept)} of them done')
+    names = ['base-0', 'base-1', 'update=simultaneous-0', 'update=simultaneous-1']
+    assert sorted(p.name for p in folder.iterdir()) == names
+    for name in names:
+        rows = (folder / name / 'metrics.jsonl').read_text().splitlines()
+        assert [json.loads(row)['step'] for row in rows] == [1, 2]
+
+    with open(tmp_path / 'out/update_order.csv') as file:
+        rows = list(csv.DictReader(file))
+    l1 = [float(r['value']) for r in rows if (r['row'], r['metric']) == ('simultaneous', 'l1')]
+    assert len(l1) == 2 and l1[0] != l1[1]
+    result = json.loads((folder / names[3] / 'evaluation/test/metrics.json').read_text())
+    assert l1[1] == result['metrics']['l1']['mean']
+    text = (tmp_path / 'out/update_order.md').read_text()
+    mean, deviation = sum(l1) / 2, abs(l1[0] - l1[1]) / 2**0.5
+    assert f'| simultaneous | {mean:.3f} ± {deviation:.3f} |' in text
+    assert '--table=update_order' in text and text.split('```')[2].strip() in done.stdout
+    sheet = Image.open(tmp_path / 'out/update_order_sheet.png')
+    assert sheet.width > 4 * 128 and sheet.height > 3 * 128  # input, two rows, target
+    assert Image.open(tmp_path / 'out/update_order.png').width > 300
+
+    # Another table takes the run that it shares, and evaluates it otherwise.
+    done = run(*arguments(pairs, '--table=image_size', '--seeds=1', '--steps=2'), cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith('2 runs, 1 of them done')
+    assert is_measured(folder / 'base-0')
+    assert (folder / 'base-0/evaluation/test_x2/metrics.json').exists()
+    assert len(list(folder.iterdir())) == 4
+
+
+def test_the_paper_is_beside(scripts):
+    report, tables = scripts('ablation_report'), scripts('ablation_tables').TABLES
+    values = {'l1': {'fcn_class_iou': [0.5, 0.75]}, 'ground truth': {'fcn_class_iou': [0.9]}}
+    text = report.markdown(tables['losses'], ['fcn_class_iou'], values)
+    assert '| l1 | 0.625 ± 0.177 | 0.42 / 0.15 / 0.11 |' in text
+    assert '| ground truth | 0.900 | 0.80 / 0.26 / 0.21 |' in text
+
+
+def test_a_run_that_fails_is_named_and_the_others_are_done(pairs, tmp_path):
+    mine = tmp_path / 'out/runs/update=simultaneous-0/notes.txt'
+    mine.parent.mkdir(parents=True)
+    mine.write_text('mine')
+    words = arguments(pairs, '--table=update_order', '--seeds=1', '--steps=1', '--jobs=2')
+    done = run(*words, cwd=tmp_path)
+    assert done.returncode == 1
+    assert 'simultaneous, seed 0 failed: see ' in done.stdout
+    assert '| alternating |' in done.stdout and '| simultaneous |' not in done.stdout
+    log = tmp_path / 'out/logs/update=simultaneous-0.log'
+    assert 'not the folder of a run' in log.read_text() and mine.read_text() == 'mine'
+
+
+def test_mistakes_are_one_line(pairs, tmp_path):
+    for more, message in (
+        ((), '--table is missing'),
+        (('--table=colours',), 'table'),
+        (('--table=losses', '--config.loss.gan=lsgan'), 'varies it'),
+        (('--table=losses', '--config.seed=3'), 'varies it'),
+        (('--table=losses', '--config.loss.gun=1'), 'unknown field'),
+        (('--table=losses', '--metrics=is'), "'is' is unknown"),
+    ):
+        done = run(*arguments(pairs, *more), cwd=tmp_path)
+        assert done.returncode == 2 and message in done.stderr, done.stderr
+        assert done.stderr.count('\n') == 1
+    assert not (tmp_path / 'out').exists()
+
+
+def test_every_row_of_every_table_resolves_and_equal_settings_share_a_run(scripts, monkeypatch):
+    ablations, tables = scripts('ablations'), scripts('ablation_tables').TABLES
+    words = ['ablations.py', f'--config={SCRIPTS.parent}/configs/facades.py', '--table=losses']
+    ablations.flags.FLAGS(words)
+    monkeypatch.setattr(sys, 'argv', words)
+    names = {}
+    for name, table in tables.items():
+        for job in ablations.jobs_of(table.rows, 0, pathlib.Path('out')):
+            names[name, job.row] = job.workdir.name
+    assert len(set(names.values())) == 17
+    for shared in (('losses', 'l1+cgan'), ('receptive_field', '70x70'), ('color', 'l1+cgan'),
+                   ('generators', 'unet l1+cgan'), ('batch_size', '1'),
+                   ('upsampling', 'transposed'),
+                   ('update_order', 'alternating'), ('image_size', 'twice the size')):  # fmt: skip
+        assert names[shared] == 'base-0'
+    assert names['color', 'pixelgan'] == names['receptive_field', '1x1'] != 'base-0'
+
+
+def test_the_devices_of_jobs_that_go_on_at_once(scripts, monkeypatch):
+    ablations = scripts('ablations')
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '4,6')
+    monkeypatch.setattr(ablations.os, 'sched_getaffinity', lambda pid: {0, 1, 2, 3, 5})
+    cores = []
+    monkeypatch.setattr(ablations.os, 'sched_setaffinity', lambda pid, share: cores.append(share))
+    seen = []
+    for slot in range(2):
+        ablations.take_devices(slot, 2)
+        seen.append(ablations.LOCAL.environment['CUDA_VISIBLE_DEVICES'])
+    assert seen == ['4', '6'] and cores == [[0, 2, 5], [1, 3]]
