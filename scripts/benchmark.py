@@ -31,6 +31,7 @@ BATCH = flags.DEFINE_integer('batch', 1, 'Batch size.', lower_bound=1)
 WIDTH = flags.DEFINE_integer('width', 64, 'Filters of the first layers.', lower_bound=1)
 DTYPE = flags.DEFINE_enum('dtype', 'float32', ['float32', 'bfloat16'], 'Of the computation.')
 STEPS = flags.DEFINE_integer('steps', 20, 'Steps and translations that are timed.', lower_bound=1)
+STARTS = flags.DEFINE_integer('starts', 3, 'Starts with the compile cache.', lower_bound=1)
 PAIRS = flags.DEFINE_integer('pairs', 300, 'JPEG files that are made and read.', lower_bound=1)
 SELECTED = flags.DEFINE_list('parts', list(PARTS), 'What is timed.')
 JSON = flags.DEFINE_string('json', '', 'A file for the figures.')
@@ -69,7 +70,7 @@ def main() -> None:
                 'step': step_figures,
                 'infer': infer_figures,
                 'pipeline': pipeline_figures,
-                'start': start_figures,
+                'start': lambda setting: start_figures(setting, STARTS.value),
             }[part](setting)
     print(table(figures))
     if JSON.value:

@@ -11,20 +11,19 @@ from benchmark_sides import Setting
 
 from pix2pix_jax.errors import UserError
 
-WARM_RUNS = 3
 # What the command prints when a phase has ended.
 PHASES = {'imports': r'train: \d+ pairs', 'state': r'\d+ x .* steps', 'step': r'step 1/1 '}
 
 
-def start_figures(setting: Setting) -> dict[str, float]:
+def start_figures(setting: Setting, warm_runs: int) -> dict[str, float]:
     """Returns seconds from the command to its first logged step.
 
-    `cold` has an empty compile cache, `warm` is the median of three runs with what it left; the
+    `cold` has an empty compile cache, `warm` is the median of runs with what it left; the
     phases are the warm run's (and `_cold`), imports with jax's, state with decoding all pairs.
     """
     with tempfile.TemporaryDirectory() as cache:
-        cold, *warm = (_first_step(setting, cache) for _ in range(1 + WARM_RUNS))
-    warm = sorted(warm, key=lambda phases: phases['step'])[WARM_RUNS // 2]
+        cold, *warm = (_first_step(setting, cache) for _ in range(1 + warm_runs))
+    warm = sorted(warm, key=lambda phases: phases['step'])[warm_runs // 2]
     figures = {'first_step_cold_s': cold['step'], 'first_step_warm_s': warm['step']}
     for suffix, ends in (('', warm), ('_cold', cold)):
         begin = 0.0

@@ -23,7 +23,7 @@ def scripts(monkeypatch):
 
 
 def run(*arguments):
-    small = ['--size=32', '--width=4', '--steps=2', '--pairs=5']
+    small = ['--size=32', '--width=4', '--steps=2', '--pairs=5', '--starts=1']
     command = [sys.executable, SCRIPTS / 'benchmark.py', *small, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=600)
 

@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import filelock
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -61,14 +62,17 @@ def load_or_train(
 ) -> Segment:
     """Returns the segmenter of `source`, a training split, at `image_size` (height, width).
 
-    Trains it where the cache folder does not hold it. Raises DataError for a bad pair.
+    Trains it where the cache folder does not hold it; of several processes one does, and the
+    others wait. Raises DataError for a bad pair.
     """
     module = _module(image_size, classes)
     path = _path(source, image_size, classes, steps)
-    variables = _load(path)
-    if variables is None:
-        variables = _train(module, source, image_size, classes, steps)
-        _save(path, variables)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(f'{path}.lock'):
+        variables = _load(path)
+        if variables is None:
+            variables = _train(module, source, image_size, classes, steps)
+            _save(path, variables)
 
     @jax.jit
     def logits(variables, photos):
