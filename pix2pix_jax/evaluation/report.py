@@ -100,7 +100,8 @@ def is_report(folder: epath.PathLike) -> bool:
 def table(summary: Summary) -> str:
     """Returns `summary` as text for the console, a line a metric."""
     rows = pages.metrics_table(summary)
-    return '\n'.join(f'{name:<8}{mean:>10}   {rest}' for name, mean, rest in rows)
+    width = max(len(name) for name, _, _ in rows)
+    return '\n'.join(f'{name:<{width}}{mean:>10}   {rest}' for name, mean, rest in rows)
 
 
 def _write_images(folder: epath.Path, name: str, images: Mapping[str, np.ndarray]) -> None:
