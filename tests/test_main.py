@@ -2,9 +2,11 @@
 
 import importlib.util
 import os
+import pathlib
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from runs import make_pairs, metrics, sheets
@@ -237,3 +239,22 @@ def test_a_dry_run_refuses_what_a_run_refuses(pairs, tmp_path):
     assert (
         done.stderr.startswith('error: config.discriminator.norm=') and done.stderr.count('\n') == 1
     )
+
+
+@pytest.mark.skipif(not os.path.exists('/proc/self/task'), reason='reads /proc')
+def test_workers_end_with_a_run_that_is_killed(pairs, tmp_path):
+    process = start(
+        CONFIG, f'--config.dataset.path={pairs}', '--config.num_steps=1000000', '--workdir=run',
+        '--config.dataset.workers=2', '--config.eval_every=0', '--config.sample_every=0',
+        cwd=tmp_path,
+    )  # fmt: skip
+    wait_for_step(process, 5)
+    threads = pathlib.Path(f'/proc/{process.pid}/task').iterdir()
+    children = [c for thread in threads for c in (thread / 'children').read_text().split()]
+    assert len(children) >= 2
+    process.kill()
+    process.wait()  # not for its output: a worker that is left would hold it open
+    deadline = time.monotonic() + 60
+    while any(os.path.exists(f'/proc/{child}') for child in children):
+        assert time.monotonic() < deadline, 'a worker is still there'
+        time.sleep(0.1)

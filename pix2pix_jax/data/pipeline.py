@@ -6,8 +6,10 @@ a run that goes on may have other workers, hosts and devices.
 
 import dataclasses
 import functools
+import multiprocessing.connection
 import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 
 import grain
@@ -51,7 +53,7 @@ def train_batches(
         if not flags.FLAGS.is_parsed():  # grain's workers read a flag
             flags.FLAGS.mark_as_parsed()
         options = grain.MultiprocessingOptions(num_workers=workers)
-        data = data.mp_prefetch(options, _leave_interrupts_to_parent)
+        data = data.mp_prefetch(options, _obey_parent)
         return _copied(iter(data))
     return iter(data)
 
@@ -89,9 +91,16 @@ def _copied(batches: grain.DatasetIterator) -> Iterator[Batch]:
         batches.close()
 
 
-def _leave_interrupts_to_parent(worker_index: int, worker_count: int) -> None:
+def _obey_parent(worker_index: int, worker_count: int) -> None:
+    """Makes a worker leave interrupts to its parent, and end with it however that ends."""
     del worker_index, worker_count
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)  # it was killed: else the worker would wait for its questions for ever
 
 
 def _augment_fn(config: ConfigDict):
