@@ -8,6 +8,7 @@ split, image size and number of steps.
 import functools
 import hashlib
 import io
+import itertools
 import pathlib
 import sys
 import zipfile
@@ -31,8 +32,9 @@ from pix2pix_jax.evaluation.labels import Classes
 from pix2pix_jax.models import CONV_FORMS, layers, unet
 from pix2pix_jax.train_state import TrainState
 
-VERSION = 1  # of what is kept: another training gives another number
-STEPS = 4000
+VERSION = 2  # of what is kept: another training gives another number
+STEPS = 2000
+BATCH = 4
 WIDTH = 32
 DEPTH = 5  # at most: what the label of a pixel depends on lies within a few hundred pixels
 RATE = 1e-3
@@ -76,7 +78,9 @@ def load_or_train(
 
     @jax.jit
     def logits(variables, photos):
-        return module.apply(variables, photos, train=False, noise=False)
+        # The moving averages label real photos better than an image's own statistics: facades at
+        # 128x128, pixel accuracy 0.562 against 0.524 after 1,000 steps of batch 4.
+        return module.apply(variables, photos, train=False, norm_statistics='running', noise=False)
 
     def segment(photos):
         return np.asarray(logits(variables, photos).argmax(-1), np.int32)
@@ -142,23 +146,28 @@ def _step(
 def _batches(
     source: Source, image_size: tuple[int, int], classes: Classes
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields photos (1,H,W,3) and classes (1,H,W) without end, jittered and mirrored."""
+    """Yields photos (BATCH,H,W,3) and classes (BATCH,H,W) without end, jittered and mirrored."""
     rng = np.random.default_rng(0)
     photo, label = photo_and_labels(source)
+
+    def example(i: int) -> tuple[np.ndarray, np.ndarray]:
+        pair = source[i]
+        size = pair[photo].shape[:2]
+        geometry = augment.random_geometry(rng, *size, image_size, JITTER, mirror=True)
+        image = augment.to_float(augment.apply_geometry(pair[photo], geometry, image_size))
+        colours = augment.apply_geometry(pair[label], geometry, image_size, 'nearest')
+        return image, labels.from_colours(colours, classes)
+
+    indices = (int(i) for _ in itertools.count() for i in rng.permutation(len(source)))
     while True:
-        for i in rng.permutation(len(source)):
-            pair = source[int(i)]
-            size = pair[photo].shape[:2]
-            geometry = augment.random_geometry(rng, *size, image_size, JITTER, mirror=True)
-            image = augment.to_float(augment.apply_geometry(pair[photo], geometry, image_size))
-            colours = augment.apply_geometry(pair[label], geometry, image_size, 'nearest')
-            yield image[None], labels.from_colours(colours, classes)[None]
+        images, maps = zip(*(example(next(indices)) for _ in range(BATCH)))
+        yield np.stack(images), np.stack(maps)
 
 
 def _path(
     source: Source, image_size: tuple[int, int], classes: Classes, steps: int
 ) -> pathlib.Path:
-    settings = (VERSION, image_size, classes, steps, WIDTH, DEPTH, RATE, source.direction)
+    settings = (VERSION, image_size, classes, steps, BATCH, WIDTH, DEPTH, RATE, source.direction)
     digest = hashlib.sha256(repr(settings).encode())
     for name, pair in zip(source.names, source.files):
         digest.update(name.encode())
