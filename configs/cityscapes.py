@@ -3,10 +3,11 @@
 2,975 training pairs (photo|labels), batch 1, 200 epochs (595,000 steps), jitter and mirroring; the
 losses of Table 1 are :loss=..., the discriminators of Table 3 :discriminator=..., and the
 generators of Table 2, at batch 10, :generator=... with --config.batch_size=10. Photo -> labels
-(Table 6) with :direction=AtoB. The data must be obtained from https://www.cityscapes-dataset.com
-and put side by side, or into two folders, at 256x256.
+(Table 6) with :direction=AtoB. leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip must be
+obtained from https://www.cityscapes-dataset.com; from the folder that holds them:
 
-python -m pix2pix_jax.main --config=configs/cityscapes.py --config.dataset.path=cityscapes
+python scripts/prepare_data.py cityscapes --from=FOLDER
+python -m pix2pix_jax.main --config=configs/cityscapes.py
 
 Time and results at full length are not measured yet.
 """

@@ -1,10 +1,10 @@
 """Day -> night: the paper's setting (Isola et al., 2017, section 6.2).
 
 17,823 training pairs, batch 4, 17 epochs (75,747 steps), jitter and mirroring. Night -> day with
-:direction=BtoA. The archive, unpacked, is the data set:
-http://efrosgans.eecs.berkeley.edu/pix2pix/datasets/night2day.tar.gz
+:direction=BtoA.
 
-python -m pix2pix_jax.main --config=configs/day2night.py --config.dataset.path=night2day
+python scripts/prepare_data.py night2day
+python -m pix2pix_jax.main --config=configs/day2night.py
 
 Time and results at full length are not measured yet.
 """

@@ -1,10 +1,10 @@
 """Edges -> handbags: the paper's setting (Isola et al., 2017, section 6.2).
 
 138,567 training pairs, batch 4, 15 epochs (519,626 steps), no jitter, no mirroring. The 200 pairs
-of its val split are what is reported on. The archive, unpacked, is the data set:
-http://efrosgans.eecs.berkeley.edu/pix2pix/datasets/edges2handbags.tar.gz
+of its val split are what is reported on.
 
-python -m pix2pix_jax.main --config=configs/edges2handbags.py --config.dataset.path=edges2handbags
+python scripts/prepare_data.py edges2handbags
+python -m pix2pix_jax.main --config=configs/edges2handbags.py
 
 Time and results at full length are not measured yet.
 """

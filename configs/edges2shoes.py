@@ -1,10 +1,10 @@
 """Edges -> shoes: the paper's setting (Isola et al., 2017, section 6.2).
 
 49,825 training pairs, batch 4, 15 epochs (186,843 steps), no jitter, no mirroring. The 200 pairs of
-its val split are what is reported on. The archive, unpacked, is the data set:
-http://efrosgans.eecs.berkeley.edu/pix2pix/datasets/edges2shoes.tar.gz
+its val split are what is reported on.
 
-python -m pix2pix_jax.main --config=configs/edges2shoes.py --config.dataset.path=edges2shoes
+python scripts/prepare_data.py edges2shoes
+python -m pix2pix_jax.main --config=configs/edges2shoes.py
 
 Time and results at full length are not measured yet.
 """

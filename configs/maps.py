@@ -2,10 +2,10 @@
 
 1,096 training pairs, batch 1, 200 epochs (219,200 steps), jitter and mirroring. The pairs are
 600x600 and resized to 256; trained at 256, the generator can run at 512 (section 4). Map -> aerial
-with :direction=BtoA. The archive, unpacked, is the data set:
-http://efrosgans.eecs.berkeley.edu/pix2pix/datasets/maps.tar.gz
+with :direction=BtoA.
 
-python -m pix2pix_jax.main --config=configs/maps.py --config.dataset.path=maps
+python scripts/prepare_data.py maps
+python -m pix2pix_jax.main --config=configs/maps.py
 
 Time and results at full length are not measured yet.
 """

@@ -308,8 +308,8 @@ def test_one_line_and_no_warning_on_the_console(tmp_path):
     """Pillow's own warning of a bomb would be a second line."""
     (tmp_path / '1.png').write_bytes(FILES['large'][0])
     program = (
-        'from pix2pix_jax import errors; from pix2pix_jax.data import images; '
-        'errors.run_command(lambda: images.read_image("1.png", 3), [""])'
+        'import pathlib; from pix2pix_jax import errors; from pix2pix_jax.data import images; '
+        'errors.run_command(lambda: images.read_image(pathlib.Path("1.png"), 3), [""])'
     )
     command = [sys.executable, '-c', program]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)

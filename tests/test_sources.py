@@ -143,10 +143,11 @@ def test_report(tmp_path):
 # ---------------------------------------------------------------- errors
 
 
-def test_no_path():
+def test_no_path(tmp_path, monkeypatch):
+    monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path))
     assert '--config.dataset.path=DIR' in error('', UserError)
     message = error('', UserError, **{'dataset.name': 'maps'})
-    assert 'efrosgans.eecs.berkeley.edu/pix2pix/datasets/maps.tar.gz' in message
+    assert 'python scripts/prepare_data.py maps' in message
     assert '--config.dataset.path=DIR' in message
 
 

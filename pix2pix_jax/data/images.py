@@ -11,7 +11,7 @@ import os
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from etils import epath
@@ -34,15 +34,35 @@ MAX_SCANS = 500  # of a progressive JPEG: each costs a pass over all pixels (usu
 warnings.filterwarnings('ignore', category=Image.DecompressionBombWarning)
 
 
-def read_image(file: epath.PathLike, channels: int) -> np.ndarray:
+class LazyFile:
+    """An image whose bytes come from elsewhere than a file of its own: an archive, records."""
+
+    def __init__(self, name: str, read: Callable[[], bytes]):
+        """Takes a `name` for messages, and what gives the bytes."""
+        self._name, self.read_bytes = name, read
+
+    def __str__(self) -> str:
+        """Returns the name."""
+        return self._name
+
+    def open(self, mode: str) -> io.BytesIO:
+        """Returns the bytes as an open file."""
+        del mode
+        return io.BytesIO(self.read_bytes())
+
+
+File = epath.Path | LazyFile
+
+
+def read_image(file: File, channels: int) -> np.ndarray:
     """Returns the image of a file as uint8 (H,W,channels), channels 1, 3 or 4.
 
     Raises DataError, naming the file, if it cannot be read.
     """
-    return to_array(open_image(epath.Path(file)), channels)
+    return to_array(open_image(file), channels)
 
 
-def open_image(file: epath.Path) -> Image.Image:
+def open_image(file: File) -> Image.Image:
     """Returns the decoded image as L, RGB or RGBA, turned as its EXIF says.
 
     Of 16 bits the upper eight are kept. Raises DataError, naming the file: if it is no JPEG, PNG
@@ -61,7 +81,7 @@ def open_image(file: epath.Path) -> Image.Image:
         return _simple(ImageOps.exif_transpose(image))
 
 
-def size_of(file: epath.Path) -> tuple[int, int]:
+def size_of(file: File) -> tuple[int, int]:
     """Returns (height, width) as in the header of the file; raises DataError, naming it."""
     with _named(file):
         _check_length(file)
@@ -75,7 +95,7 @@ def size_of(file: epath.Path) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def _named(file: epath.Path) -> Iterator[None]:
+def _named(file: File) -> Iterator[None]:
     """Turns every error into a DataError that begins with the file."""
     try:
         yield
@@ -89,8 +109,10 @@ def _named(file: epath.Path) -> Iterator[None]:
         raise DataError(f'{file} cannot be read: {str(error) or type(error).__name__}') from error
 
 
-def _check_length(file: epath.Path) -> None:
+def _check_length(file: File) -> None:
     # 0 of what is no file, and would be waited for: a pipe, a device. epath's stat looks up owners.
+    if isinstance(file, LazyFile):
+        return
     length = os.path.getsize(file) if is_local(file) else file.stat().length
     if not length:
         raise DataError('is empty, or no ordinary file')
@@ -121,7 +143,7 @@ def _simple(image: Image.Image) -> Image.Image:
     return image.convert('L' if image.mode == '1' else 'RGB')
 
 
-def halves(image: Image.Image, file: epath.Path) -> tuple[Image.Image, Image.Image]:
+def halves(image: Image.Image, file: File) -> tuple[Image.Image, Image.Image]:
     """Returns the left and the right half; raises DataError, naming the file, if it is odd."""
     width, height = image.size
     if width % 2:

@@ -14,13 +14,13 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from pix2pix_jax.data import openmoji
+from pix2pix_jax.data.datasets.published import PUBLISHED
 from pix2pix_jax.data.folders import examples, pair_files, split_folders
-from pix2pix_jax.data.images import MODES, halves, open_image, size_of, to_array
+from pix2pix_jax.data.images import MODES, File, halves, open_image, size_of, to_array
 from pix2pix_jax.errors import DataError, UserError
 
 SPLITS = ('train', 'val', 'test')
-ARCHIVES = ('facades', 'maps', 'edges2shoes', 'edges2handbags', 'night2day')
-ARCHIVE_URL = 'http://efrosgans.eecs.berkeley.edu/pix2pix/datasets'
+POINT = 'point at the folder of the pairs with --config.dataset.path=DIR (train/, val/, test/)'
 DECODE_FIRST = 5000  # pairs up to which a split is decoded before training starts
 SAMPLE = 64  # pairs whose headers stand for all in reports and estimates
 
@@ -44,7 +44,7 @@ class Source:
 
     folder: str  # where it was found, for messages
     names: tuple[str, ...]  # relative path of each pair, without its extension
-    files: tuple[tuple[epath.Path, ...], ...]  # (A|B,) or (A, B) of each pair
+    files: tuple[tuple[File, ...], ...]  # (A|B,) or (A, B) of each pair
     direction: str  # 'AtoB': A is the input
     channels: tuple[int, int]  # of input and target
     decoded: tuple[Pair, ...] = ()  # all pairs, where they are kept in memory
@@ -90,18 +90,8 @@ def open_splits(config: ConfigDict, kept: dict[str, Kept] | None = None) -> dict
     for a data set that is not named well enough to find, and DataError for folders without pairs,
     with pairs that do not fit together, or without those of the list. Reads no image.
     """
-    root = _root(config)
-    splits = {}
-    for split in SPLITS:
-        folders = split_folders(root, split, config.dataset.layout)
-        if folders:
-            splits[split] = _source(folders, config)
-    if not splits:
-        raise DataError(
-            f'{root} has no pairs: needed is train/ (also val/, test/) with A|B side by side, '
-            'or A/train and B/train, trainA and trainB, or train/A and train/B '
-            f'(config.dataset.layout={config.dataset.layout})'
-        )
+    _check_channels(config)
+    splits = _prepared(config) if _is_published(config) else _in_folders(_root(config), config)
     if kept is not None:
         return {split: _pick(splits, split, *kept[split]) for split in SPLITS if split in kept}
     if config.dataset.val_fraction and 'val' not in splits and 'train' in splits:
@@ -109,20 +99,33 @@ def open_splits(config: ConfigDict, kept: dict[str, Kept] | None = None) -> dict
     return {split: splits[split] for split in SPLITS if split in splits}
 
 
+def _is_published(config: ConfigDict) -> bool:
+    return config.dataset.name in PUBLISHED and not config.dataset.path
+
+
+def _prepared(config: ConfigDict) -> dict[str, Source]:
+    """Returns the splits of a published data set, of which a path was not given."""
+    from pix2pix_jax.data.datasets import builder  # tensorflow-datasets takes 2 s to import
+
+    name = config.dataset.name
+    splits = builder.open_prepared(name)
+    if not splits:
+        raise UserError(
+            f'{name} is not in {builder.folder_of(name)}: python scripts/prepare_data.py {name} '
+            f'puts it there; or {POINT}'
+        )
+    folder = str(builder.folder_of(name))
+    return {split: _source(folder, files, config) for split, files in splits.items()}
+
+
 def _root(config: ConfigDict) -> epath.Path:
     name, path = config.dataset.name, config.dataset.path
     if name == 'openmoji' and not path:
         return epath.Path(openmoji.prepare(max(config.image_size) or 256))
-    point = '--config.dataset.path=DIR (with train/, val/, test/ in it)'
-    if not path and name in ARCHIVES:
-        raise UserError(
-            f'config.dataset.path is empty: download {ARCHIVE_URL}/{name}.tar.gz, unpack it '
-            f'(tar xzf {name}.tar.gz), and point at its folder with {point}'
-        )
     if not path:
         raise UserError(
-            'config.dataset.path is empty, and only openmoji is built in: '
-            f'point at the folder of the pairs with {point}'
+            f'config.dataset.path is empty, and {name!r} is neither built in (openmoji) nor '
+            f'published ({", ".join(PUBLISHED)}): {POINT}'
         )
     root = epath.Path(path).expanduser()
     if not root.is_dir():
@@ -131,7 +134,32 @@ def _root(config: ConfigDict) -> epath.Path:
     return root
 
 
-def _source(folders: tuple[epath.Path, ...], config: ConfigDict) -> Source:
+def _in_folders(root: epath.Path, config: ConfigDict) -> dict[str, Source]:
+    splits = {}
+    for split in SPLITS:
+        folders = split_folders(root, split, config.dataset.layout)
+        if folders:
+            splits[split] = _source(' + '.join(map(str, folders)), pair_files(folders), config)
+    if not splits:
+        raise DataError(
+            f'{root} has no pairs: needed is train/ (also val/, test/) with A|B side by side, '
+            'or A/train and B/train, trainA and trainB, or train/A and train/B '
+            f'(config.dataset.layout={config.dataset.layout})'
+        )
+    return splits
+
+
+def _source(folder: str, files: dict[str, tuple[File, ...]], config: ConfigDict) -> Source:
+    return Source(
+        folder=folder,
+        names=tuple(files),
+        files=tuple(files.values()),
+        direction=config.dataset.direction,
+        channels=(config.generator.input_channels, config.generator.output_channels),
+    )
+
+
+def _check_channels(config: ConfigDict) -> None:
     g = config.generator
     for side, channels in (('input', g.input_channels), ('output', g.output_channels)):
         if channels not in MODES:
@@ -139,14 +167,6 @@ def _source(folders: tuple[epath.Path, ...], config: ConfigDict) -> Source:
                 f'config.generator.{side}_channels={channels}: allowed for image files are '
                 '1 (gray), 3 (RGB), 4 (RGBA)'
             )
-    files = pair_files(folders)
-    return Source(
-        folder=' + '.join(map(str, folders)),
-        names=tuple(files),
-        files=tuple(files.values()),
-        direction=config.dataset.direction,
-        channels=(g.input_channels, g.output_channels),
-    )
 
 
 def _hold_out(train: Source, config: ConfigDict) -> tuple[Source, Source]:

@@ -4,31 +4,17 @@ A file that the user gives, else the one in the cache folder, else a download in
 checked against the hash that belongs to its name. Nothing in a file is executed.
 """
 
-import contextlib
-import hashlib
-import http.client
 import os
 import pathlib
-import sys
-import time
-import urllib.request
 from typing import NamedTuple
 
 import numpy as np
-import tqdm
 
-from pix2pix_jax import files
+from pix2pix_jax import downloads, files
+from pix2pix_jax.downloads import Unavailable
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.evaluation import inception, lpips
 from pix2pix_jax.interop.pth import read_tensors
-
-TIMEOUT = 30  # seconds without an answer
-CHUNK = 1 << 20  # bytes
-STALE = 24 * 3600  # seconds after which nobody downloads any more into a temporary file
-
-
-class Unavailable(Exception):
-    """Published weights are neither here nor can be downloaded; the message is one line."""
 
 
 class Published(NamedTuple):
@@ -91,59 +77,16 @@ def find(published: Published) -> pathlib.Path:
     """
     path = files.cache_folder() / 'weights' / published.name
     try:
-        with open(path, 'rb') as file:
-            if hashlib.file_digest(file, 'sha256').hexdigest() == published.sha256:
-                return path
+        if downloads.digest(path) == published.sha256:
+            return path
     except FileNotFoundError:
         pass
     except OSError as error:
         raise Unavailable(f'{path} cannot be read ({error.strerror})') from error
     try:
-        _download(published, path)
-    except (OSError, http.client.HTTPException) as error:
-        reason = ' '.join(str(getattr(error, 'reason', '') or error).split())
-        raise Unavailable(
-            f'{published.url} cannot be downloaded ({reason}); save it as {path}'
-        ) from error
+        downloads.download([published.url], path, published.sha256)
+    except downloads.Unavailable as error:
+        raise Unavailable(f'{error}; save it as {path}') from error
+    except OSError as error:
+        raise Unavailable(f'{path} cannot be written ({error.strerror})') from error
     return path
-
-
-def _download(published: Published, path: pathlib.Path) -> None:
-    """Downloads to a temporary name, checks the hash, and renames: `path` is whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(path.parent)
-    temporary = path.parent / f'.{path.name}.{os.getpid()}.tmp'
-    digest = hashlib.sha256()
-    try:
-        with (
-            urllib.request.urlopen(published.url, timeout=TIMEOUT) as response,
-            temporary.open('wb') as file,
-            tqdm.tqdm(
-                desc=f'downloading {published.name}, once',
-                total=response.length,
-                unit='B',
-                unit_scale=True,
-                disable=not sys.stderr.isatty(),
-            ) as bar,
-        ):
-            while chunk := response.read(CHUNK):
-                file.write(chunk)
-                digest.update(chunk)
-                bar.update(len(chunk))
-            files.sync(file)
-        if digest.hexdigest() != published.sha256:
-            raise Unavailable(
-                f'{published.url} gave another file: its SHA-256 is {digest.hexdigest()[:8]}…, '
-                f'not {published.sha256[:8]}…'
-            )
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    files.sync_folder(path.parent)
-
-
-def _remove_stale(folder: pathlib.Path) -> None:
-    for left in folder.glob('.*.tmp'):  # of downloads that were killed
-        with contextlib.suppress(OSError):  # another process may be removing it
-            if time.time() - left.stat().st_mtime > STALE:
-                left.unlink()

@@ -1,0 +1,1 @@
+"""The paper's data sets as tensorflow-datasets builders (which need no TensorFlow)."""

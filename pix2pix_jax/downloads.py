@@ -1,0 +1,108 @@
+"""Downloads files with a progress bar, on from where one was interrupted, whole or not at all."""
+
+import hashlib
+import http.client
+import pathlib
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+
+import filelock
+import tqdm
+
+from pix2pix_jax import files
+
+TIMEOUT = 30  # seconds without an answer
+CHUNK = 1 << 20  # bytes
+
+
+class Unavailable(Exception):
+    """None of the addresses gave the file; the message is one line."""
+
+
+def download(urls: Sequence[str], path: pathlib.Path, sha256: str = '') -> None:
+    """Downloads `path` from the first of `urls` that gives it, with that SHA-256 if one is known.
+
+    It appears whole or not at all. What came of an interrupted download stays beside it and is
+    gone on from, where the server can; of several processes one downloads. Raises Unavailable,
+    with the reason of each address.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'.{path.name}.part')
+    reasons = []
+    with filelock.FileLock(path.with_name(f'.{path.name}.lock')):
+        if path.exists() and sha256 and digest(path) == sha256:
+            return  # another process was faster
+        for url in urls:
+            try:
+                _fetch(url, part, path.name)
+                _check(part, sha256)
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                reason = ' '.join(str(getattr(error, 'reason', '') or error).split())
+                reasons.append(f'{url} cannot be downloaded ({reason or type(error).__name__})')
+                continue
+            with part.open('rb') as file:
+                files.sync(file)
+            part.replace(path)
+            files.sync_folder(path.parent)
+            return
+    raise Unavailable('; '.join(reasons))
+
+
+def digest(path: pathlib.Path) -> str:
+    """Returns the SHA-256 of a file, in hexadecimal."""
+    with path.open('rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def _check(part: pathlib.Path, sha256: str) -> None:
+    """Removes what is another file, and raises ValueError."""
+    found = digest(part)
+    if sha256 and found != sha256:
+        part.unlink()
+        raise ValueError(f'another file: its SHA-256 is {found[:8]}…, not {sha256[:8]}…')
+
+
+def _fetch(url: str, part: pathlib.Path, name: str) -> None:
+    """Completes `part` from `url`, again and again as long as something comes."""
+    while True:
+        start = part.stat().st_size if part.exists() else 0
+        try:
+            return _fetch_rest(url, part, start, name)
+        except (ConnectionError, TimeoutError, http.client.HTTPException):
+            if not part.exists() or part.stat().st_size <= start:
+                raise
+
+
+def _fetch_rest(url: str, part: pathlib.Path, start: int, name: str) -> None:
+    """Appends to `part`, which has `start` bytes, what is missing; raises OSError."""
+    request = urllib.request.Request(url, headers={'Range': f'bytes={start}-'} if start else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not start:
+            raise
+        if error.headers.get('Content-Range') == f'bytes */{start}':
+            return  # it was whole already
+        part.unlink()  # of another file
+        return _fetch_rest(url, part, 0, name)
+    with response:
+        start = start if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
+        total = None if response.length is None else start + response.length
+        with (
+            part.open('ab' if start else 'wb') as file,
+            tqdm.tqdm(
+                desc=f'downloading {name}',
+                initial=start,
+                total=total,
+                unit='B',
+                unit_scale=True,
+                disable=not sys.stderr.isatty(),
+            ) as bar,
+        ):
+            while chunk := response.read(CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+            if total is not None and file.tell() != total:
+                raise ConnectionError(f'cut off after {file.tell():,} of {total:,} bytes')

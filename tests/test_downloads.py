@@ -1,0 +1,104 @@
+"""Downloads from a server in this process that breaks off, knows no ranges, or has other files."""
+
+import hashlib
+import http.server
+import re
+import threading
+import time
+
+import pytest
+
+from pix2pix_jax import downloads
+
+CONTENT = bytes(range(256)) * 20_000  # 5 MB: several chunks
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        given = self.headers.get('Range')
+        self.server.requests.append((self.path, given))
+        if self.path == '/missing':
+            return self.send_error(404)
+        start = int(re.match(r'bytes=(\d+)-', given)[1]) if given else 0
+        start = 0 if self.path == '/no_ranges' else start
+        if start >= len(CONTENT):
+            self.send_response(416)
+            self.send_header('Content-Range', f'bytes */{len(CONTENT)}')
+            self.end_headers()
+            return
+        self.send_response(206 if start else 200)
+        self.send_header('Content-Length', str(len(CONTENT) - start))
+        self.end_headers()
+        if self.path == '/slow':
+            time.sleep(1)
+        piece = CONTENT[start:]
+        self.wfile.write(piece[: len(CONTENT) // 3] if self.path == '/breaks_off' else piece)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    for name in ('http_proxy', 'HTTP_PROXY', 'all_proxy', 'ALL_PROXY'):
+        monkeypatch.delenv(name, raising=False)
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+    server.requests = []
+    server.url = f'http://127.0.0.1:{server.server_port}'
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def seen(folder):
+    return sorted(path.name for path in folder.iterdir() if not path.name.endswith('.lock'))
+
+
+@pytest.mark.parametrize('sha256', ['', SHA256])
+@pytest.mark.parametrize('path', ['whole', 'breaks_off', 'no_ranges'])
+def test_it_comes_whole(server, tmp_path, path, sha256):
+    downloads.download([f'{server.url}/{path}'], tmp_path / 'folder/file', sha256)
+    assert (tmp_path / 'folder/file').read_bytes() == CONTENT
+    assert seen(tmp_path / 'folder') == ['file']
+    ranges = [given for _, given in server.requests]
+    third = len(CONTENT) // 3
+    expected = [None, f'bytes={third}-', f'bytes={2 * third}-', f'bytes={3 * third}-']
+    assert ranges == (expected if path == 'breaks_off' else [None])
+
+
+@pytest.mark.parametrize(
+    'path,there,answers',
+    [
+        ('whole', CONTENT[:1000], 1),
+        ('no_ranges', b'x' * 1000, 1),  # sends all of it again
+        ('whole', CONTENT, 1),  # killed before the rename
+        ('whole', CONTENT + b'x', 2),  # of another file
+    ],
+)
+def test_it_goes_on_from_what_is_there(server, tmp_path, path, there, answers):
+    (tmp_path / '.file.part').write_bytes(there)
+    downloads.download([f'{server.url}/{path}'], tmp_path / 'file', SHA256)
+    assert (tmp_path / 'file').read_bytes() == CONTENT
+    assert seen(tmp_path) == ['file'] and len(server.requests) == answers
+    assert server.requests[0] == (f'/{path}', f'bytes={len(there)}-')
+
+
+def test_the_next_mirror_is_tried(server, tmp_path):
+    urls = [f'{server.url}/missing', 'http://127.0.0.1:1/nobody', f'{server.url}/whole']
+    downloads.download(urls, tmp_path / 'file')
+    assert (tmp_path / 'file').read_bytes() == CONTENT
+
+
+def test_all_reasons_are_said(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(downloads, 'TIMEOUT', 0.2)
+    urls = [f'{server.url}/{path}' for path in ('missing', 'slow', 'whole')]
+    (tmp_path / 'file').write_bytes(b'old')
+    with pytest.raises(downloads.Unavailable) as error:
+        downloads.download(urls, tmp_path / 'file', '0' * 64)
+    message = str(error.value)
+    assert 'missing cannot be downloaded (Not Found)' in message and '\n' not in message
+    assert 'slow cannot be downloaded (timed out)' in message
+    assert f'another file: its SHA-256 is {SHA256[:8]}…, not 00000000…' in message
+    assert (tmp_path / 'file').read_bytes() == b'old' and seen(tmp_path) == ['file']
