@@ -54,6 +54,10 @@ def default_config() -> Config:
     d.jitter = 286 / 256  # resize by this factor, then crop back at random; 1: off (6.2)
     d.resize = 'bicubic'  # or 'nearest'
     d.mirror = True  # flip left-right with probability 1/2 (6.2)
+    d.vertical_flip = False  # flip top-bottom with probability 1/2
+    d.rotate = False  # by a quarter turn or more; where the image is not square by half turns
+    d.color_jitter = 0.0  # greatest change of brightness, contrast, saturation: both images' alike
+    d.input_color_jitter = 0.0  # the same of the input alone
     d.val_fraction = 0.0  # of the train split, held out where there is no val split
     d.cache = 'auto'  # decoded pairs in memory: 'auto' (where they fit), 'on', 'off'
     d.workers = 0  # processes that augment; 0: threads of this process
@@ -88,6 +92,9 @@ def default_config() -> Config:
     d.leaky_slope = 0.2  # (6.1.2)
     d.bias = 'auto'  # first, last, and all that have no batch norm after them | 'all' | 'last'
     d.conditional = True  # False: D sees the output alone (the paper's "GAN" rows)
+    # Of what D sees, for small sets: any of 'color,translation,cutout' (DiffAugment, Zhao et al.,
+    # 2020); '': none.
+    d.augment = ''
 
     c.init = ConfigDict()
     c.init.name = 'normal'  # (6.2) | 'xavier' | 'kaiming' | 'orthogonal'
@@ -154,6 +161,8 @@ CHOICES = {
     'checkpoint.on_error': ('raise', 'continue'),
 }
 
+AUGMENTATIONS = ('color', 'translation', 'cutout')  # of discriminator.augment
+
 # (least, greatest), both allowed.
 RANGES = {
     'seed': (0, 2**31 - 1),
@@ -167,6 +176,8 @@ RANGES = {
     'eval_every': (0, 2**31 - 1),
     'sample_every': (0, 2**31 - 1),
     'dataset.jitter': (1.0, 4.0),
+    'dataset.color_jitter': (0.0, 1.0),
+    'dataset.input_color_jitter': (0.0, 1.0),
     'dataset.val_fraction': (0.0, 0.9),
     'dataset.workers': (0, 1024),
     'generator.width': (1, 2**16),
@@ -244,6 +255,11 @@ def validate(config: Config) -> Config:
             "config.discriminator.norm='batch': the gradient penalty of wgan-gp is of each image "
             'alone, and batch norm mixes them; allowed are instance | none'
         )
+    if augment_policies(config) and loss.gan == 'none':
+        raise UserError(
+            f"config.discriminator.augment={config.discriminator.augment!r}: allowed is '' where "
+            "config.loss.gan='none', which has no discriminator"
+        )
     if config.optimizer.d_steps > 1 and loss.gan == 'none':
         raise UserError(
             f'config.optimizer.d_steps={config.optimizer.d_steps}: allowed is 1 where '
@@ -256,6 +272,18 @@ def validate(config: Config) -> Config:
         )
     init_overrides(config)
     return config
+
+
+def augment_policies(config: ConfigDict) -> tuple[str, ...]:
+    """Returns the words of `discriminator.augment`; raises UserError for unknown ones."""
+    words = tuple(filter(None, config.discriminator.augment.split(',')))
+    for word in words:
+        if word not in AUGMENTATIONS:
+            raise UserError(
+                f'config.discriminator.augment={config.discriminator.augment!r}: allowed are '
+                f"{', '.join(AUGMENTATIONS)}, several of them with commas between, or '' for none"
+            )
+    return words
 
 
 def init_overrides(config: ConfigDict) -> list[tuple[re.Pattern, float]]:

@@ -4,6 +4,7 @@ Pure and the same on one device and on several: with an `axis_name` (under pmap)
 metrics and moving statistics are averaged over the devices.
 """
 
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,8 @@ from jax import lax
 from ml_collections import ConfigDict
 
 from pix2pix_jax import losses
+from pix2pix_jax.config import augment_policies
+from pix2pix_jax.diff_augment import diff_augment
 from pix2pix_jax.models.layers import CONV_OUTPUT
 from pix2pix_jax.train_state import GanState, TrainState
 
@@ -51,7 +54,7 @@ def train_step(
     if d is not None:
         new_d, metrics = discriminator_step(d, last, fake, key, config, axis_name)
     critic = new_d if config.update == 'alternating' else d
-    fake_gradient, g_metrics = generator_gradient(critic, last, fake, config)
+    fake_gradient, g_metrics = generator_gradient(critic, last, fake, key, config)
     (g_grads,) = pull_back(fake_gradient)
     new_g = update(g, g_grads, g_stats, axis_name)
     ema = state.ema
@@ -97,15 +100,19 @@ def discriminator_gradients(
     """
     x, target = batch['input'], batch['target']
     name, weights = config.loss.gan, config.loss
+    keys = [augmentation_key(key, view) for view in ('fake', 'real', 'between')]
 
     def objective(params):
-        fake_logits, stats = discriminate(d, params, d.batch_stats, x, fake, config)
-        real_logits, stats = discriminate(d, params, stats, x, target, config)
+        fake_logits, stats = discriminate(d, params, d.batch_stats, x, fake, keys[0], config)
+        real_logits, stats = discriminate(d, params, stats, x, target, keys[1], config)
         real, fake_term = losses.discriminator_terms(name, real_logits, fake_logits)
         loss, metrics = real + fake_term, {'d_real': real, 'd_fake': fake_term}
         if name == 'wgan-gp':
             penalty = losses.gradient_penalty(
-                lambda image: discriminate(d, params, stats, x, image, config)[0], target, fake, key
+                lambda image: discriminate(d, params, stats, x, image, keys[2], config)[0],
+                target,
+                fake,
+                key,
             )
             loss += weights.gp_weight * penalty
             metrics['d_gp'] = penalty
@@ -116,7 +123,7 @@ def discriminator_gradients(
 
 
 def generator_gradient(
-    critic: TrainState | None, batch: Batch, fake: jax.Array, config: ConfigDict
+    critic: TrainState | None, batch: Batch, fake: jax.Array, key: jax.Array, config: ConfigDict
 ) -> tuple[jax.Array, Metrics]:
     """Returns the gradient of G's loss by the generated images, and the metrics."""
     x, target, weights = batch['input'], batch['target'], config.loss
@@ -126,7 +133,8 @@ def generator_gradient(
         loss = weights.l1_weight * l1 + weights.l2_weight * l2
         metrics = {'g_l1': l1, 'g_l2': l2}
         if critic is not None:
-            logits, _ = discriminate(critic, critic.params, critic.batch_stats, x, fake, config)
+            stats, view = critic.batch_stats, augmentation_key(key, 'generator')
+            logits, _ = discriminate(critic, critic.params, stats, x, fake, view, config)
             metrics['g_gan'] = losses.generator_term(weights.gan, logits)
             loss += weights.gan_weight * metrics['g_gan']
         return loss, metrics | {'g_loss': loss}
@@ -134,13 +142,31 @@ def generator_gradient(
     return jax.grad(objective, has_aux=True)(fake)
 
 
+def augmentation_key(key: jax.Array, view: str) -> jax.Array:
+    """Returns the key with which D's `view` of a batch is augmented, of the step's key."""
+    return jax.random.fold_in(key, zlib.crc32(view.encode()))
+
+
 def discriminate(
-    d: TrainState, params: Any, stats: Any, x: jax.Array, image: jax.Array, config: ConfigDict
+    d: TrainState,
+    params: Any,
+    stats: Any,
+    x: jax.Array,
+    image: jax.Array,
+    key: jax.Array,
+    config: ConfigDict,
 ) -> tuple[jax.Array, Any]:
-    """Returns D's logits (N,h,w,1) for `image`, seen with its input x if conditional."""
+    """Returns D's logits (N,h,w,1) for `image`, seen with its input x if conditional.
+
+    Both are augmented, with `key`, where `discriminator.augment` says how.
+    """
+    policies = augment_policies(config)
 
     def apply(params, image):
-        seen = jnp.concatenate([x, image], axis=-1) if config.discriminator.conditional else image
+        x_seen, image = diff_augment(x, image, key, policies) if policies else (x, image)
+        seen = (
+            jnp.concatenate([x_seen, image], axis=-1) if config.discriminator.conditional else image
+        )
         variables = {'params': params, 'batch_stats': stats}
         logits, mutated = d.apply_fn(variables, seen, mutable=['batch_stats'])
         return logits, mutated.get('batch_stats', {})

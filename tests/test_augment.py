@@ -110,3 +110,57 @@ def test_ranges():
     np.testing.assert_array_equal(augment.to_float(np.array([0, 65535], np.uint16)), [-1, 1])
     np.testing.assert_array_equal(augment.to_uint8([-7.0, 7.0]), [0, 255])
     np.testing.assert_array_equal(augment.to_uint8([0.4 / 127.5, 0.6 / 127.5]), [128, 128])
+
+
+# ---------------------------------------------------------------- beside the paper's jitter
+
+
+@pytest.mark.parametrize('size', [(8, 8), (8, 12)])
+def test_poses_are_the_symmetries_of_the_image(size):
+    image, rng = random_image(*size), np.random.default_rng(0)
+    whole = augment.whole_image(*size)
+    seen = set()
+    for _ in range(300):
+        pose = augment.random_pose(rng, whole, size, vertical=True, turn=True)
+        result = augment.apply_geometry(image, pose._replace(flip=rng.random() < 0.5), size)
+        assert result.shape == image.shape
+        seen.add(result.tobytes())
+    turned = (
+        [np.rot90(image, k) for k in range(4)] if size == (8, 8) else [image, image[::-1, ::-1]]
+    )
+    assert seen == {view.tobytes() for t in turned for view in (t, t[:, ::-1])}
+
+
+def test_poses_that_are_off_draw_all_the_same():
+    a, b = np.random.default_rng(0), np.random.default_rng(0)
+    whole = augment.whole_image(8, 8)
+    for _ in range(20):
+        assert augment.random_pose(a, whole, (8, 8), False, False) == whole
+        augment.random_pose(b, whole, (8, 8), True, True)
+    assert a.random() == b.random()
+
+
+def test_tints():
+    image = np.random.default_rng(0).uniform(-0.5, 0.5, (6, 6, 3)).astype(np.float32)
+    tint = augment.Tint
+    same = augment.apply_tint(image, tint(1, 1, 1))
+    np.testing.assert_allclose(same, image, atol=1e-6)
+    assert same.dtype == np.float32
+    np.testing.assert_allclose(augment.apply_tint(image, tint(0, 1, 1)), -1)  # black
+    flat = augment.apply_tint(image, tint(1, 0, 1))
+    np.testing.assert_allclose(flat, image.mean(), atol=1e-6)
+    gray = augment.apply_tint(image, tint(1, 1, 0))
+    np.testing.assert_allclose(gray, np.repeat(gray[..., :1], 3, -1), atol=1e-6)
+    np.testing.assert_allclose(gray[..., 0], image @ (0.299, 0.587, 0.114), atol=1e-6)
+    strong = augment.apply_tint(image, tint(2, 2, 2))
+    assert strong.min() >= -1 and strong.max() <= 1 and strong.std() > image.std()
+    for channels in (1, 4):  # saturation is of RGB alone
+        plane = image[..., :1].repeat(channels, -1)
+        np.testing.assert_allclose(augment.apply_tint(plane, tint(1, 1, 0)), plane, atol=1e-6)
+
+
+def test_tints_are_drawn_about_one():
+    rng = np.random.default_rng(0)
+    drawn = np.array([augment.random_tint(rng, 0.3) for _ in range(500)])
+    assert drawn.min() > 0.7 and drawn.max() < 1.3
+    np.testing.assert_allclose(drawn.mean(0), 1, atol=0.03)

@@ -9,10 +9,11 @@ import optax
 import pytest
 
 from pix2pix_jax.config import default_config, validate
+from pix2pix_jax.diff_augment import diff_augment
 from pix2pix_jax.models import create_models
 from pix2pix_jax.optimizers import Optimizers
 from pix2pix_jax.train_state import create_state, training_key
-from pix2pix_jax.train_step import discriminator_gradients, generate, train_step
+from pix2pix_jax.train_step import discriminate, discriminator_gradients, generate, train_step
 
 METRICS = {'d_loss', 'd_real', 'd_fake', 'g_loss', 'g_gan', 'g_l1', 'g_l2'}
 RATE = 0.1
@@ -351,3 +352,37 @@ def test_remat_keeps_less_for_the_backward_pass():
         leaves = jax.tree.leaves(jax.eval_shape(kept, g, x))
         sizes.append(sum(np.prod(leaf.shape) for leaf in leaves))
     assert sizes[1] < 0.8 * sizes[0]
+
+
+@pytest.mark.parametrize('conditional', [True, False])
+def test_d_sees_what_is_augmented(conditional):
+    augment = ('color', 'translation', 'cutout')
+    fields = {'discriminator.conditional': conditional, 'discriminator.norm': 'none'}
+    config, plain = (
+        config_of(**fields, **{'discriminator.augment': ','.join(augment)}),
+        config_of(**fields),
+    )
+    state, batch, key = state_of(config), batch_of(), jax.random.key(3)
+    d = state.discriminator
+    see = functools.partial(discriminate, d, d.params, d.batch_stats)
+    seen, _ = see(batch['input'], batch['target'], key, config)
+    x, y = diff_augment(batch['input'], batch['target'], key, augment)
+    expected, _ = see(x, y, key, plain)
+    np.testing.assert_allclose(seen, expected, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(seen, see(batch['input'], batch['target'], key, plain)[0])
+
+
+def test_each_view_of_d_has_draws_of_its_own():
+    """Real and generated images are augmented otherwise, and with another key otherwise again."""
+    config = config_of(**{'discriminator.augment': 'color', 'loss.gan': 'wgan-gp',
+                          'discriminator.norm': 'none'})  # fmt: skip
+    state, batch = state_of(config), batch_of()
+
+    def terms(seed):
+        step = functools.partial(discriminator_gradients, state.discriminator, batch)
+        _, (_, metrics) = step(batch['target'], jax.random.key(seed), config)
+        return metrics['d_real'], metrics['d_fake']  # -mean and mean of the logits
+
+    (real, fake), again, (other, _) = terms(0), terms(0), terms(1)
+    assert (real, fake) == again
+    assert abs(real + fake) > 1e-4 and abs(real - other) > 1e-4  # of one view they would be 0

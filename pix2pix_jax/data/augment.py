@@ -8,12 +8,19 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+LUMA = (0.299, 0.587, 0.114)  # of RGB in gray (ITU-R BT.601)
+
 
 class Geometry(NamedTuple):
-    """What is cut from an image: `box` (left, top, right, bottom) in its pixels, and a flip."""
+    """What is cut from an image: `box` (left, top, right, bottom) in its pixels, and how it lies.
+
+    It is flipped left-right, then top-bottom, then turned by `turns` quarters.
+    """
 
     box: tuple[float, float, float, float]
     flip: bool
+    vertical: bool = False
+    turns: int = 0
 
 
 def whole_image(height: int, width: int) -> Geometry:
@@ -43,6 +50,46 @@ def random_geometry(
     return Geometry((left, top, right, bottom), flip and mirror)
 
 
+def random_pose(
+    rng: np.random.Generator, geometry: Geometry, size: tuple[int, int], vertical: bool, turn: bool
+) -> Geometry:
+    """Draws with `vertical` a top-bottom flip (probability 1/2), with `turn` quarter turns.
+
+    What is not square is turned by halves. Both draws are always made.
+    """
+    flip, turns = bool(rng.random() < 0.5), int(rng.integers(4))
+    turns = turns if size[0] == size[1] else 2 * (turns % 2)
+    return geometry._replace(vertical=flip and vertical, turns=turns if turn else 0)
+
+
+class Tint(NamedTuple):
+    """Factors of brightness, contrast and saturation; 1 changes nothing."""
+
+    brightness: float
+    contrast: float
+    saturation: float
+
+
+def random_tint(rng: np.random.Generator, strength: float) -> Tint:
+    """Draws each factor from [1 - strength, 1 + strength]."""
+    return Tint(*(1 + strength * rng.uniform(-1, 1, 3)))
+
+
+def apply_tint(image: np.ndarray, tint: Tint) -> np.ndarray:
+    """Changes the colours of an image (H,W,C), float32 on [-1, 1]; the result is clipped to it.
+
+    Brightness scales from black, contrast from the image's mean, saturation (of three channels
+    alone) from the gray of each pixel, in this order.
+    """
+    image = (image + 1) * np.float32(tint.brightness)
+    mean = image.mean()
+    image = (image - mean) * np.float32(tint.contrast) + mean
+    if image.shape[-1] == 3:
+        gray = image @ np.float32(LUMA)[:, None]
+        image = (image - gray) * np.float32(tint.saturation) + gray
+    return np.clip(image - 1, -1, 1)
+
+
 def _random_span(rng: np.random.Generator, source: int, size: int, load: int) -> tuple:
     offset = int(rng.integers(0, load - size, endpoint=True))
     return offset * source / load, (offset + size) * source / load
@@ -60,7 +107,9 @@ def apply_geometry(
     if geometry.box != (0, 0, width, height) or (height, width) != tuple(image_size):
         resample = _nearest if resize == 'nearest' else _bicubic
         image = resample(image, geometry.box, image_size)
-    return _flip(image) if geometry.flip else image
+    image = _flip(image) if geometry.flip else image
+    image = image[::-1] if geometry.vertical else image
+    return np.rot90(image, geometry.turns) if geometry.turns else image
 
 
 def _flip(image: np.ndarray) -> np.ndarray:

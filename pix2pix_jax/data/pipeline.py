@@ -41,7 +41,8 @@ def train_batches(
     if workers:  # a copy of the cache in every worker would not fit where the cache just did
         source = _Reported(dataclasses.replace(source, decoded=()))
     data = grain.MapDataset.source(source).seed(config.seed).shuffle().repeat()
-    data = data.random_map(_augment_fn(config))[process_index::process_count]
+    data = data.random_map(functools.partial(_augment, config=config))
+    data = data[process_index::process_count]
     pairs = config.batch_size * config.optimizer.d_steps  # a batch for each step of D
     stack = _stack if workers else None
     data = data.batch(pairs // process_count, drop_remainder=True, batch_fn=stack)[start:]
@@ -103,34 +104,23 @@ def _end_with_parent() -> None:
     os._exit(1)  # it was killed: else the worker would wait for its questions for ever
 
 
-def _augment_fn(config: ConfigDict):
-    d = config.dataset
-    return functools.partial(
-        _augment,
-        image_size=tuple(config.image_size),
-        jitter=d.jitter,
-        mirror=d.mirror,
-        resize=d.resize,
-    )
-
-
-def _augment(
-    pair: Batch,
-    rng: np.random.Generator,
-    *,
-    image_size: tuple[int, int],
-    jitter: float,
-    mirror: bool,
-    resize: str,
-) -> Batch:
+def _augment(pair: Batch, rng: np.random.Generator, config: ConfigDict) -> Batch:
+    """Returns a pair as the network sees it in training; all draws are of `rng`, in one order."""
     if 'error' in pair:
         return pair
+    d, size = config.dataset, tuple(config.image_size)
     height, width, _ = pair['input'].shape
-    geometry = augment.random_geometry(rng, height, width, image_size, jitter, mirror)
-    return {
-        key: augment.to_float(augment.apply_geometry(image, geometry, image_size, resize))
+    geometry = augment.random_geometry(rng, height, width, size, d.jitter, d.mirror)
+    geometry = augment.random_pose(rng, geometry, size, d.vertical_flip, d.rotate)
+    images = {
+        key: augment.to_float(augment.apply_geometry(image, geometry, size, d.resize))
         for key, image in pair.items()
     }
+    for strength, keys in ((d.color_jitter, images), (d.input_color_jitter, ('input',))):
+        tint = augment.random_tint(rng, strength)
+        if strength:
+            images |= {key: augment.apply_tint(images[key], tint) for key in keys}
+    return images
 
 
 def example(source: Source, i: int, config: ConfigDict) -> Batch:

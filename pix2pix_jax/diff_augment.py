@@ -1,0 +1,62 @@
+"""Augmentation of what D sees, real and generated alike (DiffAugment, Zhao et al., 2020).
+
+It keeps D from learning a small training set by heart, and does not leak into what G makes, since
+gradients pass through it.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from pix2pix_jax.config import AUGMENTATIONS
+
+SHIFT = 1 / 8  # of a side: the greatest translation
+HOLE = 1 / 2  # of a side: the square that is cut out
+
+
+def diff_augment(
+    x: jax.Array, image: jax.Array, key: jax.Array, policies: tuple[str, ...]
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the inputs x (N,H,W,Ci) and the images (N,H,W,Co) of D, in [-1,1], augmented.
+
+    Every pair has draws of its own. 'color' changes brightness, saturation and contrast of the
+    image alone; 'translation' and 'cutout' move both, and leave 0 where nothing is.
+    """
+    keys = dict(zip(AUGMENTATIONS, jax.random.split(key, len(AUGMENTATIONS))))
+    if 'color' in policies:
+        image = jax.vmap(_color)(image, jax.random.split(keys['color'], len(image)))
+    seen = jnp.concatenate([x, image], axis=-1)
+    for name, change in (('translation', _translate), ('cutout', _cut_out)):
+        if name in policies:
+            seen = jax.vmap(change)(seen, jax.random.split(keys[name], len(seen)))
+    return seen[..., : x.shape[-1]], seen[..., x.shape[-1] :]
+
+
+def _color(image: jax.Array, key: jax.Array) -> jax.Array:
+    brightness, saturation, contrast = jax.random.uniform(key, (3,))
+    image = image + (brightness - 0.5)
+    gray = image.mean(-1, keepdims=True)
+    image = (image - gray) * (2 * saturation) + gray
+    mean = image.mean()
+    return (image - mean) * (contrast + 0.5) + mean
+
+
+def _translate(image: jax.Array, key: jax.Array) -> jax.Array:
+    height, width, channels = image.shape
+    most = [round(side * SHIFT) for side in (height, width)]
+    padded = jnp.pad(image, [(most[0],) * 2, (most[1],) * 2, (0, 0)])
+    limits = jnp.array([2 * m + 1 for m in most])
+    top, left = jax.random.randint(key, (2,), 0, limits)
+    return lax.dynamic_slice(padded, (top, left, 0), (height, width, channels))
+
+
+def _cut_out(image: jax.Array, key: jax.Array) -> jax.Array:
+    """Zeroes a square whose middle is anywhere, so that some of it may lie outside."""
+    sides = jnp.array(image.shape[:2])
+    middle = jax.random.randint(key, (2,), 0, sides + 1)
+    size = jnp.round(sides * HOLE).astype(int)
+    inside = [
+        (jnp.arange(side) >= start) & (jnp.arange(side) < start + length)
+        for side, start, length in zip(image.shape, middle - size // 2, size)
+    ]
+    return image * ~(inside[0][:, None] & inside[1][None])[..., None]
