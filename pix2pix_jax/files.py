@@ -11,7 +11,7 @@ from typing import IO
 
 import numpy as np
 from etils import epath
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 
 def cache_folder() -> pathlib.Path:
@@ -70,10 +70,13 @@ def _runs(pid: int) -> bool:
     return True
 
 
-def encode_png(image: np.ndarray) -> bytes:
-    """Returns uint8 `image` (H,W,C), C 1 (gray), 3 (RGB) or 4 (RGBA), as a PNG file."""
-    buffer = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, 'PNG')
+def encode_png(image: np.ndarray, **notes: str) -> bytes:
+    """Returns uint8 `image` (H,W,C), C 1 (gray), 3 (RGB) or 4 (RGBA), as a PNG file with notes."""
+    buffer, info = io.BytesIO(), PngImagePlugin.PngInfo()
+    for key, text in notes.items():
+        info.add_text(key, text)
+    image = image[..., 0] if image.shape[-1] == 1 else image
+    Image.fromarray(image).save(buffer, 'PNG', pnginfo=info)
     return buffer.getvalue()
 
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from clu import parameter_overview
 
 from pix2pix_jax.config import Config, validate
+from pix2pix_jax.data.datasets.published import PUBLISHED
 from pix2pix_jax.errors import run_command
 from pix2pix_jax.inference import state_shapes
 from pix2pix_jax.main import load_config
@@ -21,15 +22,6 @@ from pix2pix_jax.models.patchgan import receptive_field
 from pix2pix_jax.train_state import GanState
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-# Training pairs of the published data sets (the paper, section 6.2).
-PAIRS = {
-    'facades': 400,
-    'maps': 1_096,
-    'cityscapes': 2_975,
-    'edges2shoes': 49_825,
-    'edges2handbags': 138_567,
-    'night2day': 17_823,
-}
 HEADER = """# The configs
 
 Made by `python scripts/list_configs.py` from the files in `configs/`. Parameters are those that are
@@ -97,7 +89,8 @@ def _logits(config: Config, state: GanState) -> tuple[int, int]:
 
 
 def _steps(config: Config) -> str:
-    pairs = PAIRS.get(config.dataset.name)
+    published = PUBLISHED.get(config.dataset.name)
+    pairs = published and published.counts['train']
     if config.num_steps:
         return f'{config.num_steps:,}'
     return f'{pairs * config.num_epochs // config.batch_size:,}' if pairs else 'data'

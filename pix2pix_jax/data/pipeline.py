@@ -105,9 +105,14 @@ def _end_with_parent() -> None:
 
 
 def _augment(pair: Batch, rng: np.random.Generator, config: ConfigDict) -> Batch:
-    """Returns a pair as the network sees it in training; all draws are of `rng`, in one order."""
-    if 'error' in pair:
-        return pair
+    return pair if 'error' in pair else augmented(pair, rng, config)
+
+
+def augmented(pair: Batch, rng: np.random.Generator, config: ConfigDict) -> Batch:
+    """Returns a pair as the network sees it in training: (H, W, C) float32 in [-1, 1].
+
+    All draws are of `rng`, always as many and in one order.
+    """
     d, size = config.dataset, tuple(config.image_size)
     height, width, _ = pair['input'].shape
     geometry = augment.random_geometry(rng, height, width, size, d.jitter, d.mirror)

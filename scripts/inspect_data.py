@@ -1,0 +1,247 @@
+"""Looks at a data set before anything is trained on it: what is there, and what is suspicious.
+
+python scripts/inspect_data.py --config=configs/folder.py --config.dataset.path=my_pairs \\
+    [--output=inspection.png] [--config.a.b=v ...]
+
+Prints counts, sizes, kinds of files, value ranges, the classes of label maps, duplicates across
+splits and pairs that look wrong, and writes a sheet of pairs as the network sees them: resized as
+at test time, and augmented as in training.
+"""
+
+import collections
+import concurrent.futures
+import hashlib
+import itertools
+import os
+import pathlib
+import sys
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tqdm
+from absl import flags
+from PIL import Image
+
+from pix2pix_jax import files, sheets
+from pix2pix_jax import main as command
+from pix2pix_jax.config import Config, validate
+from pix2pix_jax.data import images, pipeline, sources
+from pix2pix_jax.errors import DataError, UserError, run_command
+from pix2pix_jax.evaluation import labels, segmenter
+
+OUTPUT = flags.DEFINE_string('output', 'inspection.png', 'The sheet.')
+OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace a file that is no such sheet.')
+MARK = 'pix2pix_jax inspect_data'  # the PNG's Software, by which it knows its own
+
+MOST = 5000  # pairs of a split that are read; of more an even selection
+ROWS = 6  # of the sheet
+AUGMENTED = 2  # times that each of its pairs is shown augmented
+SHOWN = 3  # names of suspicious pairs, sizes, kinds
+FEW = 48  # colours at most of what is taken for a label map of unknown classes
+SIDES = ('input', 'target')
+
+
+class Look(NamedTuple):
+    """What one pair looks like; `error` alone where it cannot be read."""
+
+    error: str = ''
+    size: tuple[int, int] = (0, 0)
+    kinds: tuple[str, ...] = ()  # of input and target
+    lows: tuple[int, ...] = ()
+    highs: tuple[int, ...] = ()
+    means: tuple[float, ...] = ()
+    digests: tuple[str, ...] = ()
+    classes: tuple[collections.Counter, ...] = ()  # pixels of each; empty of what is no label map
+    remarks: tuple[str, ...] = ()
+
+
+def main() -> None:
+    """Prints the report and writes the sheet."""
+    output = pathlib.Path(OUTPUT.value).expanduser()
+    if output.exists() and not OVERWRITE.value and not is_sheet(output):
+        raise UserError(f'--output={output} is another file: give another name or --overwrite')
+    config = validate(command.CONFIG.value)
+    splits = sources.open_splits(config)
+    if config.image_size == (0, 0):
+        config.image_size = sources.found_image_size(next(iter(splits.values())))
+    for line in sources.report(splits, config):
+        print(line)
+    looks = {}
+    for split, source in splits.items():
+        looks[split] = look_at_all(source, split, config.dataset.name)
+        print('\n'.join(['', *describe(split, source, looks[split])]), flush=True)
+    print('\n'.join(['', *duplicates(splits, looks)]))
+    files.write_bytes(output, as_png(contact_sheet(splits, config)))
+    print(f'\n{output}: input and target at test time, then augmented as in training')
+
+
+def is_sheet(path: pathlib.Path) -> bool:
+    """Whether `path` is a sheet of this script's."""
+    try:
+        with Image.open(path, formats=['PNG']) as image:
+            return image.info.get('Software') == MARK
+    except OSError:
+        return False
+
+
+def as_png(sheet: np.ndarray) -> bytes:
+    """Returns the sheet as a PNG that says whose it is."""
+    return files.encode_png(sheet, Software=MARK)
+
+
+# ---------------------------------------------------------------- every pair
+
+
+def look_at_all(source: sources.Source, split: str, data_set: str) -> dict[str, Look]:
+    """Returns what the pairs of a split look like, by name: of many, those of an even selection."""
+    picks = np.unique(np.linspace(0, len(source) - 1, MOST).round().astype(int))
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        looks = pool.map(lambda i: look_at(source, i, data_set), map(int, picks))
+        bar = tqdm.tqdm(looks, f'reading {split}', len(picks), disable=not sys.stderr.isatty())
+        return dict(zip((source.names[i] for i in picks), bar))
+
+
+def look_at(source: sources.Source, i: int, data_set: str) -> Look:
+    """Returns what pair `i` looks like."""
+    try:
+        pair, kinds = source[i], [kind_of(file) for file in source.files[i]]
+    except DataError as error:
+        return Look(str(error))
+    arrays = [pair[side] for side in SIDES]
+    known = labels.DATA_SETS.get(data_set)
+    is_map = [known is not None and side == segmenter.photo_and_labels(source)[1] for side in SIDES]
+    kinds = kinds[::-1] if source.direction == 'BtoA' else kinds
+    remarks = [f'{side} of one colour' for side in SIDES if np.ptp(pair[side], (0, 1)).max() == 0]
+    if np.array_equal(*arrays):
+        remarks.append('input equal to target')
+    return Look(
+        '',
+        arrays[0].shape[:2],
+        tuple(kinds * (2 // len(kinds))),
+        tuple(int(array.min()) for array in arrays),
+        tuple(int(array.max()) for array in arrays),
+        tuple(float(array.mean()) for array in arrays),
+        tuple(hashlib.sha256(array.tobytes()).hexdigest() for array in arrays),
+        tuple(classes_of(array, known if k else None) for array, k in zip(arrays, is_map)),
+        tuple(remarks),
+    )
+
+
+def kind_of(file: images.File) -> str:
+    """Returns the format and mode of an image file, as 'JPEG RGB'."""
+    with file.open('rb') as stream, Image.open(stream, formats=images.FORMATS) as image:
+        return f'{image.format} {image.mode}'
+
+
+def classes_of(image: np.ndarray, known: labels.Classes | None) -> collections.Counter:
+    """Returns the pixels of each of the `known` classes; else of each colour, if they are few."""
+    if known is not None:
+        found = labels.from_colours(image, known)
+        counts = np.bincount(found.ravel() + 1, minlength=1 + len(known.colours))
+        return +collections.Counter(dict(zip(('void', *known.colours), counts.tolist())))
+    packed = np.zeros(image.shape[:2], np.uint64)  # one number a pixel: 20 times faster than rows
+    for channel in np.moveaxis(image, -1, 0):
+        packed = packed << np.uint64(8) | channel
+    _, first, counts = np.unique(packed, return_index=True, return_counts=True)
+    if len(first) > FEW:
+        return collections.Counter()
+    names = ('/'.join(map(str, colour)) for colour in image.reshape(-1, image.shape[-1])[first])
+    return collections.Counter(dict(zip(names, counts.tolist())))
+
+
+# ---------------------------------------------------------------- the report
+
+
+def describe(split: str, source: sources.Source, looks: dict[str, Look]) -> list[str]:
+    """Returns the lines about one split."""
+    good = [look for look in looks.values() if not look.error]
+    read = '' if len(looks) == len(source) else f', of which {len(looks):,} were looked at'
+    lines = [f'{split}: {len(source):,} pairs{read}']
+    if good:
+        sizes = collections.Counter('{1}x{0}'.format(*look.size) for look in good)
+        lines.append(f'  sizes (width x height): {most_common(sizes)}')
+        lines += [line for k in range(2) for line in describe_side(k, good)]
+    errors = [look.error for look in looks.values() if look.error]
+    lines += [f'  bad: {error}' for error in errors[:SHOWN]]
+    if len(errors) > SHOWN:
+        lines.append(f'  bad: {len(errors) - SHOWN} others')
+    remarks = collections.defaultdict(list)
+    for name, look in looks.items():
+        for remark in look.remarks:
+            remarks[remark].append(name)
+    lines += [f'  suspicious: {k} in {len(v)}: {some(v)}' for k, v in remarks.items()]
+    return lines if errors or remarks else [*lines, '  nothing suspicious in single pairs']
+
+
+def describe_side(k: int, looks: Sequence[Look]) -> list[str]:
+    """Returns the lines about the inputs (k = 0) or the targets (1)."""
+    kinds = collections.Counter(look.kinds[k] for look in looks)
+    low, high = min(look.lows[k] for look in looks), max(look.highs[k] for look in looks)
+    mean = np.mean([look.means[k] for look in looks])
+    lines = [f'  {SIDES[k]}: {most_common(kinds)}; values {low} to {high}, mean {mean:.0f}']
+    maps = [look.classes[k] for look in looks if look.classes[k]]
+    if len(maps) > len(looks) / 2:
+        total = sum(maps, collections.Counter())
+        shares = (f'{name} {n / total.total():.1%}' for name, n in total.most_common(2 * FEW))
+        lines.append(f'    a label map: {", ".join(shares)}')
+    return lines
+
+
+def duplicates(splits: Iterable[str], looks: dict[str, dict[str, Look]]) -> list[str]:
+    """Returns a line for each two splits that share images, pixel by pixel, and each with twins."""
+    lines = []
+    for (a, b), (k, side) in itertools.product(
+        itertools.combinations_with_replacement(splits, 2), enumerate(SIDES)
+    ):
+        names: dict[str, list[str]] = collections.defaultdict(list)
+        for name, look in looks[a].items():
+            if not look.error:
+                names[look.digests[k]].append(name)
+        if a == b:
+            shared = [' = '.join(same) for same in names.values() if len(same) > 1]
+        else:
+            shared = [
+                f'{a}/{names[look.digests[k]][0]} = {b}/{name}'
+                for name, look in looks[b].items()
+                if not look.error and look.digests[k] in names
+            ]
+        if shared:
+            where = f'within {a}' if a == b else f'in both {a} and {b}'
+            lines.append(f'suspicious: {len(shared)} times the same {side} {where}: {some(shared)}')
+    return lines or ['no image is there twice']
+
+
+def most_common(counter: collections.Counter) -> str:
+    """Returns the commonest, how often they are there, and how many others are."""
+    text = ', '.join(f'{key} ({count:,})' for key, count in counter.most_common(SHOWN))
+    return text + (f' and {len(counter) - SHOWN} others' if len(counter) > SHOWN else '')
+
+
+def some(names: Sequence[str]) -> str:
+    """Returns the first names."""
+    return ', '.join(names[:SHOWN]) + (', …' if len(names) > SHOWN else '')
+
+
+# ---------------------------------------------------------------- the sheet
+
+
+def contact_sheet(splits: dict[str, sources.Source], config: Config) -> np.ndarray:
+    """Returns pairs of the first split as the network sees them, a row a pair."""
+    source = next(iter(splits.values()))
+    rows = []
+    for i in np.unique(np.linspace(0, len(source) - 1, ROWS).round().astype(int)):
+        try:
+            pairs = [pipeline.example(source, int(i), config)]
+        except DataError:  # it is in the report
+            continue
+        rng = np.random.default_rng((config.seed, int(i)))
+        pairs += [pipeline.augmented(source[int(i)], rng, config) for _ in range(AUGMENTED)]
+        rows.append([pair[side] for pair in pairs for side in SIDES])
+    if not rows:
+        raise DataError(f'{source.folder}: no pair of the sheet can be read')
+    return sheets.sheet(rows, (*SIDES, *(f'{side}, augmented' for side in SIDES * AUGMENTED)))
+
+
+if __name__ == '__main__':
+    run_command(main, check_argv=command.check_argv)

@@ -1,0 +1,101 @@
+"""scripts/inspect_data.py as a user runs it."""
+
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pix2pix_jax.evaluation.labels import FACADES
+
+SCRIPT = pathlib.Path(__file__).parents[1] / 'scripts' / 'inspect_data.py'
+
+
+def run(*arguments, cwd):
+    words = [sys.executable, SCRIPT, '--config=configs/folder.py', '--config.image_size=16']
+    words += ['--config.dataset.val_fraction=0.0']
+    return subprocess.run([*words, *arguments], capture_output=True, text=True, cwd=cwd)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four pairs of train, three of test: label maps (B) of two classes, and noise (A)."""
+    rng = np.random.default_rng(0)
+    colours = np.uint8([FACADES.colours['facade'], FACADES.colours['window']])
+    for split, count in (('train', 4), ('test', 3)):
+        (tmp_path / 'pairs' / split).mkdir(parents=True)
+        for n in range(count):
+            classes = rng.permutation(np.arange(16 * 16) < 64).reshape(16, 16)  # a quarter window
+            photo = rng.integers(0, 256, (16, 16, 3), np.uint8)
+            pair = np.concatenate([photo, colours[classes.astype(int)]], axis=1)
+            Image.fromarray(pair).save(tmp_path / 'pairs' / split / f'{n}.png')
+    return tmp_path
+
+
+def test_good_data(folder):
+    done = run('--config.dataset.path=pairs', '--config.dataset.direction=BtoA', cwd=folder)
+    assert (done.returncode, done.stderr) == (0, '')
+    for line in (
+        'train: 4 pairs',
+        'test: 3 pairs',
+        '  sizes (width x height): 16x16 (4)',
+        '  nothing suspicious in single pairs',
+        '    a label map: 0/48/255 75.0%, 0/128/255 25.0%',
+        'no image is there twice',
+    ):
+        assert line in done.stdout.splitlines()
+    assert '  input: PNG RGB (4); values 0 to 255, mean ' in done.stdout
+    assert done.stdout.count('a label map') == 2  # the photos are none
+    with Image.open(folder / 'inspection.png') as sheet:
+        assert sheet.width > 6 * 128 and sheet.height > 3 * 128
+    assert run('--config.dataset.path=pairs', cwd=folder).returncode == 0  # its own is replaced
+
+
+def test_known_classes_have_names(folder):
+    fields = '--config.dataset.path=pairs', '--config.dataset.direction=BtoA'
+    done = run(*fields, '--config.dataset.name=facades', cwd=folder)
+    assert '    a label map: facade 75.0%, window 25.0%' in done.stdout.splitlines()
+
+
+def test_what_is_suspicious_is_said(folder):
+    train, test = folder / 'pairs/train', folder / 'pairs/test'
+    shutil.copy(train / '0.png', test / 'same.png')
+    shutil.copy(train / '1.png', train / 'twin.png')
+    noise = np.random.default_rng(1).integers(0, 256, (16, 16, 3), np.uint8)
+    Image.fromarray(np.concatenate([noise, noise], axis=1)).save(train / 'equal.png')
+    gray = np.full((16, 16, 3), 128, np.uint8)
+    Image.fromarray(np.concatenate([noise // 2, gray], axis=1)).save(test / 'flat.png')
+    Image.fromarray(np.tile(noise[..., 0], (2, 3))[:30, :40]).save(test / 'odd.jpg')
+    (train / 'broken.png').write_bytes((train / '0.png').read_bytes()[:100])
+    done = run('--config.dataset.path=pairs', cwd=folder)
+    assert (done.returncode, done.stderr) == (0, '')
+    for words in (
+        'bad: pairs/train/broken.png is cut off',
+        'suspicious: input equal to target in 1: equal',
+        'suspicious: target of one colour in 1: flat',
+        'suspicious: 1 times the same input in both train and test: train/0 = test/same',
+        'suspicious: 1 times the same target within train: 1 = twin',
+        'sizes (width x height): 16x16 (5), 20x30 (1)',
+        'PNG RGB (5), JPEG L (1)',
+    ):
+        assert words in done.stdout.replace(f'{folder}/', ''), words
+
+
+@pytest.mark.parametrize(
+    'arguments,status,words',
+    [
+        ((), 2, 'config.dataset.path is empty'),
+        (('--config.dataset.path=nowhere',), 1, 'nowhere: does not exist'),
+        (('--config.dataset.path=pairs', '--output=mine.png'), 2, 'mine.png is another file'),
+        (('--config.dataset.path=pairs', '--config.batch_size=0'), 2, 'config.batch_size=0'),
+    ],
+)
+def test_a_users_mistake_is_one_line(folder, arguments, status, words):
+    Image.new('L', (3, 3)).save(folder / 'mine.png')
+    before = (folder / 'mine.png').read_bytes()
+    done = run(*arguments, cwd=folder)
+    assert done.returncode == status and words in done.stderr and done.stderr.count('\n') == 1
+    assert (folder / 'mine.png').read_bytes() == before
