@@ -30,7 +30,10 @@ CHECKPOINT = flags.DEFINE_string('checkpoint', 'last', 'last, best or a step.', 
 REAL = flags.DEFINE_string('real', '', 'Folder of target images; with --generated.', **SHARED)
 GENERATED = flags.DEFINE_string('generated', '', 'Folder of images of the same names.', **SHARED)
 OUTPUT = flags.DEFINE_string(
-    'output', '', 'Folder for the report; of a run by default WORKDIR/evaluation/SPLIT.', **SHARED
+    'output',
+    '',
+    'Folder for the report; of a run by default WORKDIR/evaluation/SPLIT, or SPLIT_xSCALE.',
+    **SHARED,
 )
 OVERWRITE = flags.DEFINE_bool(
     'overwrite', False, 'Write into an --output that holds files.', **SHARED
@@ -69,6 +72,9 @@ def main() -> int:
         raise UserError('--real and --generated go together: one of them is missing')
     if bool(WORKDIR.value) == bool(REAL.value):
         raise UserError('give either --workdir=DIR, or --real=DIR and --generated=DIR')
+    for name in ('split', 'checkpoint', 'scale', 'segmenter'):
+        if REAL.value and flags.FLAGS[name].present:
+            raise UserError(f'--{name} is of a run: it goes with --workdir, not with --real')
     workdir, real, generated, output = (
         os.path.expanduser(flag.value) for flag in (WORKDIR, REAL, GENERATED, OUTPUT)
     )
@@ -78,7 +84,8 @@ def main() -> int:
     options = Options(tuple(METRICS.value), CLASSES.value, SEGMENTER.value, **paths)
     selection.check(options)
     if workdir:
-        output = output or f'{workdir}/evaluation/{SPLIT.value}'
+        scaled = f'_x{SCALE.value}' if SCALE.value != 1 else ''
+        output = output or f'{workdir}/evaluation/{SPLIT.value}{scaled}'
         summary = evaluate_run(workdir, SPLIT.value, CHECKPOINT.value, output, options, SCALE.value)
     else:
         summary = evaluate_folders(real, generated, output or None, options)
@@ -115,7 +122,7 @@ def evaluate_run(
         run.config.image_size = tuple(scale * side for side in run.config.image_size)
     pairs = kept.load_kept(workdir)
     if pairs is not None and split in pairs:  # files of the others may be gone by now
-        needed = {split, 'train'} if 'fcn' in options.names else {split}
+        needed = {split, 'train'} if selection.trains(options, run.config) else {split}
         pairs = {name: names for name, names in pairs.items() if name in needed}
     splits = sources.open_splits(run.config, pairs)
     if split not in splits:
@@ -125,7 +132,13 @@ def evaluate_run(
         splits[split],
         run.config,
         output,
-        about={'split': split, 'step': run.step, 'checkpoint': run.checkpoint},
+        about={
+            'split': split,
+            'step': run.step,
+            'checkpoint': run.checkpoint,
+            'scale': scale,
+            'measured': selection.identity(options),
+        },
         progress=True,
         more=selection.for_run(options, run.config, splits, split),
     )

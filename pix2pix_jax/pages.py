@@ -1,5 +1,6 @@
 """The HTML pages of a run: one file each, opened from disk, nothing fetched, no scripts."""
 
+import contextlib
 import html
 import json
 import math
@@ -13,6 +14,7 @@ from etils import epath
 from pix2pix_jax import curves, files, writers
 from pix2pix_jax.config import Config, flatten
 from pix2pix_jax.data import kept
+from pix2pix_jax.errors import DataError
 
 SHEETS = 12  # shown on a run's page, evenly spaced over the run
 EXTREMES = 4  # best and worst images on top of an evaluation's page
@@ -197,8 +199,9 @@ def _test_metrics(workdir: epath.Path, rows: Sequence[Mapping[str, Any]]) -> lis
     row = next((r for r in reversed(rows) if any(k.startswith('test/') for k in r)), None)
     if row is None:
         return []
-    path = workdir / 'evaluation' / 'test' / 'metrics.json'
-    result = json.loads(path.read_text()) if path.exists() else {}
+    result = {}
+    with contextlib.suppress(DataError):  # a damaged report: the row has the means
+        result = writers.read_result(workdir / 'evaluation' / 'test')
     if result.get('step') == row['step']:
         return metrics_table(result['metrics'])
     values = [(k.removeprefix('test/'), format_number(row[k])) for k in row if k[:5] == 'test/']

@@ -232,3 +232,20 @@ def _lines(rows: Sequence[Mapping[str, Any]]) -> bytes:
 def _number(value: Any) -> float | None:
     value = np.asarray(value).item()
     return value if math.isfinite(value) else None
+
+
+def read_result(folder: epath.PathLike) -> dict[str, Any]:
+    """Returns what the metrics.json of an evaluation's `folder` holds, {} where there is none.
+
+    Raises DataError, naming the file, where it is not one.
+    """
+    path = epath.Path(folder) / 'metrics.json'
+    if not path.exists():
+        return {}
+    try:
+        result = json.loads(path.read_text())
+        if not all(isinstance(summary, dict) for summary in result['metrics'].values()):
+            raise TypeError
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(f'{path} is damaged: evaluate anew, or take it away') from error
+    return result

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 import pathlib
 import statistics
@@ -15,6 +14,8 @@ from PIL import Image
 
 from pix2pix_jax import files, sheets
 from pix2pix_jax.data import augment
+from pix2pix_jax.errors import UserError
+from pix2pix_jax.writers import read_result
 
 SHEET_ROWS = 6
 TRUTH = 'ground truth'
@@ -33,54 +34,70 @@ TITLES = {
     'fcn_class_iou': 'class IoU',
     'checkerboard': 'checkerboard (dB)',
 }
-Values = dict[str, dict[str, list[float]]]  # by row and metric, one a seed
+MARK = '<!-- scripts/ablations.py -->'
+Results = dict[str, dict[int, pathlib.Path]]  # folders of evaluations, by row and seed
+Values = dict[str, dict[str, dict[int, float]]]  # by row, metric and seed
+
+
+def check_report(output: pathlib.Path, name: str) -> None:
+    """Raises UserError where a report would replace files that are no earlier one."""
+    text = output / f'{name}.md'
+    mine = text.exists() and text.read_text(errors='replace').endswith(f'{MARK}\n')
+    for ending in ('.md', '.csv', '.png', '_sheet.png'):
+        if (output / f'{name}{ending}').exists() and not mine:
+            raise UserError(
+                f'--output={output} holds a file {name}{ending} that is not of this command: '
+                'give another folder or --overwrite'
+            )
 
 
 def write_report(
-    output: pathlib.Path,
-    name: str,
-    table: Table,
-    results: dict[str, list[pathlib.Path]],
-    command: str,
+    output: pathlib.Path, name: str, table: Table, results: Results, command: str
 ) -> str:
-    """Writes OUTPUT/NAME.{md,csv,png} and NAME_sheet.png; returns the table as text.
-
-    `results` are the folders of the evaluations of each row, one a seed.
-    """
-    values = read_values(results)
+    """Writes OUTPUT/NAME.{md,csv,png} and NAME_sheet.png; returns the table as text."""
+    values, reasons = read_values(results)
     metrics = [m for m in table.metrics if any(row.get(m) for row in values.values())]
     text = markdown(table, metrics, values)
-    seeds = max(map(len, results.values()))
+    for metric in table.metrics:
+        if metric in reasons:
+            text += f'\n{TITLES.get(metric, metric)}: {reasons[metric]}\n'
+    seeds = len(set().union(*results.values()))
     about = f'{table.title}: mean ± standard deviation over {seeds} seeds.\n\n```\n{command}\n```\n'
-    files.write_text(output / f'{name}.md', f'{about}\n{text}')
+    files.write_text(output / f'{name}.md', f'{about}\n{text}\n{MARK}\n')
     files.write_text(output / f'{name}.csv', as_csv(metrics, values))
-    files.write_bytes(output / f'{name}.png', plot(table.title, metrics, values))
+    if metrics:
+        files.write_bytes(output / f'{name}.png', plot(table.title, metrics, values))
     files.write_bytes(output / f'{name}_sheet.png', files.encode_png(sample_sheet(results)))
     return f'{text}\n{output / name}.md'
 
 
-def read_values(results: dict[str, list[pathlib.Path]]) -> Values:
-    """Returns what was measured, by row, metric and seed, with a row of the real photos."""
-    values: Values = {}
+def read_values(results: Results) -> tuple[Values, dict[str, str]]:
+    """Returns what was measured, with rows of the real photos last, and why other metrics were not.
+
+    The rows of one size share a ground truth.
+    """
+    values, truths, reasons = {}, {}, {}
     for row, folders in results.items():
-        for folder in folders:
-            measured = json.loads((folder / 'metrics.json').read_text())['metrics']
-            for metric, summary in measured.items():
+        for seed, folder in folders.items():
+            for metric, summary in read_result(folder)['metrics'].items():
                 if 'mean' not in summary:
+                    reasons[metric] = summary['reason']
                     continue
                 real = metric.startswith('real_')
-                here = values.setdefault(TRUTH if real else row, {})
-                here.setdefault(metric.removeprefix('real_'), []).append(summary['mean'])
-    if TRUTH in values:  # the same of every run: once, and last
-        truth = values.pop(TRUTH)
-        values[TRUTH] = {metric: found[:1] for metric, found in truth.items()}
-    return values
+                here = (truths if real else values).setdefault(row, {})
+                here.setdefault(metric.removeprefix('real_'), {})[seed] = summary['mean']
+    alike = {}
+    for row, truth in truths.items():  # the same of every seed
+        first = {metric: {0: next(iter(found.values()))} for metric, found in truth.items()}
+        if first not in alike.values():
+            alike[f'{TRUTH}, {row}' if alike else TRUTH] = first
+    return values | alike, reasons
 
 
-def spread(found: list[float]) -> str:
+def spread(found: dict[int, float]) -> str:
     """Returns 'mean ± standard deviation' of one value a seed, of which one alone has none."""
-    mean = statistics.fmean(found)
-    deviation = statistics.stdev(found) if len(found) > 1 else 0.0
+    mean = statistics.fmean(found.values())
+    deviation = statistics.stdev(found.values()) if len(found) > 1 else 0.0
     decimals = 3 if abs(mean) < 1 else 2 if abs(mean) < 100 else 1
     text = f'{mean:.{decimals}f}'
     return f'{text} ± {deviation:.{decimals}f}' if len(found) > 1 else text
@@ -93,12 +110,15 @@ def markdown(table: Table, metrics: list[str], values: Values) -> str:
         names = ' / '.join(TITLES[metric] for metric in table.paper_metrics)
         head.append(f"paper's {names} ({table.source})")
     lines = [head, ['---'] * len(head)]
+    seeds = max((len(v) for found in values.values() for v in found.values()), default=0)
     for row, found in values.items():
+        count = max(map(len, found.values()), default=0)
+        fewer = '' if count == seeds or row.startswith(TRUTH) else f' ({count} of {seeds} seeds)'
         cells = [spread(found[metric]) if metric in found else '' for metric in metrics]
         if table.paper:
             numbers = table.paper.get(row)
             cells.append(' / '.join(f'{n:.2f}' for n in numbers) if numbers else '')
-        lines.append([row, *cells])
+        lines.append([row + fewer, *cells])
     return '\n'.join(f'| {" | ".join(line)} |' for line in lines) + '\n'
 
 
@@ -109,7 +129,7 @@ def as_csv(metrics: list[str], values: Values) -> str:
     writer.writerow(['row', 'metric', 'seed', 'value'])
     for row, found in values.items():
         for metric in metrics:
-            for seed, value in enumerate(found.get(metric, [])):
+            for seed, value in found.get(metric, {}).items():
                 writer.writerow([row, metric, seed, repr(value)])
     return text.getvalue()
 
@@ -123,7 +143,7 @@ def plot(title: str, metrics: list[str], values: Values) -> bytes:
         panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
         for axes, metric in zip(panels.flat, metrics):
             for place, found in enumerate(values.values()):
-                points = found.get(metric, [])
+                points = list(found.get(metric, {}).values())
                 if not points:
                     continue
                 axes.plot(points, [place] * len(points), '.', color='#9aa5b1', markersize=5)
@@ -146,12 +166,13 @@ def plot(title: str, metrics: list[str], values: Values) -> bytes:
     return buffer.getvalue()
 
 
-def sample_sheet(results: dict[str, list[pathlib.Path]]) -> np.ndarray:
+def sample_sheet(results: Results) -> np.ndarray:
     """Returns test images as the paper's figures show them: input, each row's output, target.
 
-    Those of the first seed; images of a multiple of the first row's size are shown smaller.
+    Those of each row's first seed; images of another size than the first row's are resized.
     """
-    first = next(iter(results.values()))[0]
+    firsts = {row: next(iter(folders.values())) for row, folders in results.items()}
+    first = next(iter(firsts.values()))
     lines = (first / 'per_image.csv').read_text().splitlines()
     names = [row['name'] for row in csv.DictReader(lines)]
     picks = np.unique(np.linspace(0, len(names) - 1, SHEET_ROWS).round().astype(int))
@@ -163,13 +184,12 @@ def sample_sheet(results: dict[str, list[pathlib.Path]]) -> np.ndarray:
 
     rows = []
     for name in (names[i] for i in picks):
-        outputs = [image(folders[0], name, 'output') for folders in results.values()]
+        outputs = [image(folder, name, 'output') for folder in firsts.values()]
         row = [image(first, name, 'input'), *outputs, image(first, name, 'target')]
         rows.append([_fit(picture, row[0].shape) for picture in row])
     return sheets.sheet(rows, ('input', *results, 'target'))
 
 
 def _fit(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Thins out an image that was evaluated at a multiple of the size of `shape`."""
-    factor = image.shape[0] // shape[0]
-    return image if factor == 1 else image[::factor, ::factor]
+    whole = augment.whole_image(*image.shape[:2])
+    return augment.apply_geometry(image, whole, shape[:2], 'nearest')

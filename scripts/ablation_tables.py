@@ -14,7 +14,6 @@ class Variant(NamedTuple):
     fields: tuple[tuple[str, object], ...] = ()
     batch: int = 0  # batch size; steps are divided by it, so that as many images are seen
     scale: int = 1  # images are evaluated at this multiple of the size trained on
-    trained_as: str = ''  # the row whose runs these are, evaluated otherwise
 
 
 class Table(NamedTuple):
@@ -119,7 +118,7 @@ TABLES = {
         'Larger than trained, fully convolutional',
         {
             'as trained': Variant(),
-            'twice the size': Variant(scale=2, trained_as='as trained'),
+            'twice the size': Variant(scale=2),
         },
     ),
 }

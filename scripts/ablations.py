@@ -19,24 +19,32 @@ import subprocess
 import sys
 import threading
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ablation_report import write_report
+from ablation_report import check_report, write_report
 from ablation_tables import TABLES, Variant
 from absl import flags
 
 from pix2pix_jax import main as command
-from pix2pix_jax.config import flatten
+from pix2pix_jax.config import flatten, validate
+from pix2pix_jax.data import sources
 from pix2pix_jax.errors import Stopped, UserError, run_command
 from pix2pix_jax.evaluation import selection
-from pix2pix_jax.writers import read_metrics
+from pix2pix_jax.train import count_steps
+from pix2pix_jax.writers import read_result
 
 TABLE = flags.DEFINE_enum('table', None, sorted(TABLES), 'The ablation.')
 SEEDS = flags.DEFINE_integer('seeds', 3, 'Runs of each variant: seeds 0, 1, ...', lower_bound=1)
 STEPS = flags.DEFINE_integer('steps', 0, "Length of a run; 0: the config's.", lower_bound=0)
 OUTPUT = flags.DEFINE_string('output', 'ablations', 'Folder of the runs and the reports.')
 JOBS = flags.DEFINE_integer('jobs', 1, 'Runs that go on at once.', lower_bound=1)
+SPLIT = flags.DEFINE_string('split', '', 'What is measured: by default test, or else val.')
+OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace files that are no reports of this.')
 METRICS = flags.DEFINE_list('metrics', list(selection.NAMES), 'As those of evaluate.')
+PASSED_ON = {
+    name: flags.DEFINE_string(name, '', 'As that of evaluate.')
+    for name in ('classes', 'segmenter', 'inception_weights', 'alexnet_weights', 'lpips_weights')
+}
 
 
 class Job(NamedTuple):
@@ -44,6 +52,7 @@ class Job(NamedTuple):
 
     row: str
     seed: int
+    steps: int
     workdir: pathlib.Path
     train: list[str]  # flags of pix2pix_jax.main
     evaluate: list[str]  # of pix2pix_jax.evaluate
@@ -54,15 +63,30 @@ def main() -> int:
     """Does what is missing, then writes the report; returns the exit status."""
     if TABLE.value is None:
         raise UserError(f'--table is missing: allowed are {", ".join(sorted(TABLES))}')
-    selection.check(selection.Options(tuple(METRICS.value)))
+    for name in ('workdir', 'dry_run', 'coordinator', 'num_processes', 'process_id'):
+        if flags.FLAGS[name].present:
+            raise UserError(f'--{name} is of a single run: leave it out')
+    table, chosen = TABLES[TABLE.value], options()
+    selection.check(chosen)
     output = pathlib.Path(OUTPUT.value).expanduser().absolute()
-    table = TABLES[TABLE.value]
-    jobs = [job for seed in range(SEEDS.value) for job in jobs_of(table.rows, seed, output)]
+    if not OVERWRITE.value:
+        check_report(output, TABLE.value)
+    splits = sources.open_splits(validate(command.CONFIG.value))
+    split = SPLIT.value or ('test' if 'test' in splits else 'val')
+    if 'train' not in splits or split not in splits:
+        raise UserError(f'--split={split}: the data has {" | ".join(splits)}')
+    steps = STEPS.value or count_steps(command.CONFIG.value, len(splits['train']))
+    jobs = [
+        job
+        for seed in range(SEEDS.value)
+        for job in jobs_of(table.rows, seed, output, steps, split)
+    ]
+    check_runs(jobs)
     failed = run_all(jobs, output / 'logs')
-    done = {}
+    done: dict[str, dict[int, pathlib.Path]] = {}
     for job in jobs:
-        if is_done(job):
-            done.setdefault(job.row, []).append(job.result)
+        if is_done(job, must_be_whole=False):
+            done.setdefault(job.row, {})[job.seed] = job.result
     if done:
         words = ['python', 'scripts/ablations.py', *sys.argv[1:]]
         print(write_report(output, TABLE.value, table, done, shlex.join(words)))
@@ -71,44 +95,79 @@ def main() -> int:
     return 1 if failed else 0
 
 
+def options() -> selection.Options:
+    """Returns what is measured, as the flags say."""
+    return selection.Options(
+        tuple(METRICS.value), **{name: flag.value for name, flag in PASSED_ON.items()}
+    )
+
+
+def check_argv(argv: list[str]) -> None:
+    """As that of pix2pix_jax.main; refuses a field and its value in two words, which runs get."""
+    command.check_argv(argv)
+    for word, following in zip(argv[1:], argv[2:]):
+        if word.startswith('--config.') and '=' not in word and following[:2] != '--':
+            raise UserError(f'{word} {following}: write {word}={following}')
+
+
+def check_runs(jobs: list[Job]) -> None:
+    """Raises UserError for a run that is there and is another than this command would train."""
+    for job in jobs:
+        trained = trained_by(job)
+        if trained and trained != job.train:
+            other = sorted(set(trained) ^ set(job.train))
+            raise UserError(
+                f'{job.workdir} was trained by another command, which differs in '
+                f'{", ".join(other)}: give another --output'
+            )
+
+
+def trained_by(job: Job) -> list[str]:
+    """Returns the flags that the run in the job's folder was trained with; [] if there is none."""
+    record = job.workdir / 'run.json'
+    return shlex.split(json.loads(record.read_text())['command'])[3:] if record.exists() else []
+
+
 # ---------------------------------------------------------------- the runs
 
 
-def jobs_of(rows: dict[str, Variant], seed: int, output: pathlib.Path) -> list[Job]:
+def jobs_of(
+    rows: dict[str, Variant], seed: int, output: pathlib.Path, steps: int, split: str
+) -> list[Job]:
     """Returns a job a row. Raises UserError for a --config. flag that a row would overrule."""
     file, _, given_arg = flags.FLAGS['config'].config_filename.partition(':')
     given = [word for word in sys.argv[1:] if re.match(r'--(no)?config\.', word)]
     base = flatten(command.load_config(pathlib.Path(file), given_arg))
+    changes = {row: changes_of(variant, file, given_arg, base) for row, variant in rows.items()}
+    varied = {'seed', 'num_steps'}.union(*changes.values())
+    varied |= {'batch_size'} if any(variant.batch for variant in rows.values()) else set()
+    for word in given:
+        if re.match(r'--(?:no)?config\.([^=]*)', word)[1] in varied:
+            raise UserError(f'{word}: --table={TABLE.value} varies it; leave it out')
     jobs = []
     for row, variant in rows.items():
-        arg = ','.join(filter(None, (given_arg, variant.arg)))
-        config = flatten(command.load_config(pathlib.Path(file), arg))
-        fields = {name: value for name, value in config.items() if value != base[name]}
-        fields |= dict(variant.fields)
-        fields = {name: value for name, value in fields.items() if value != base[name]}
-        for word in given:
-            name = re.match(r'--(?:no)?config\.([^=]*)', word)[1]
-            if name in (*fields, 'seed', 'num_steps'):
-                raise UserError(f'{word}: --table={TABLE.value} varies it; leave it out')
-        steps = STEPS.value or base['num_steps']
-        if variant.batch:
-            fields |= {'batch_size': variant.batch}
-            steps //= variant.batch
-        if fields.get('batch_size') == base['batch_size']:
-            del fields['batch_size']
-        name = ','.join(f'{name}={value}' for name, value in sorted(fields.items())) or 'base'
+        fields, length = changes[row], steps // (variant.batch or 1)
+        named = fields | ({'num_steps': length} if length != steps else {})
+        name = ','.join(f'{name}={value}' for name, value in sorted(named.items())) or 'base'
         workdir = output / 'runs' / f'{name}-{seed}'
         train = [f'--config={file}' + (f':{given_arg}' if given_arg else ''), *given]
         train += [f'--config.{name}={value}' for name, value in fields.items()]
-        train += [f'--config.num_steps={steps}'] if steps else []
-        train += [f'--config.seed={seed}', f'--workdir={workdir}']
-        evaluate = [f'--workdir={workdir}', f'--metrics={",".join(METRICS.value)}']
-        result = workdir / 'evaluation' / 'test'
-        if variant.scale != 1:
-            result = result.with_name(f'test_x{variant.scale}')
-            evaluate += [f'--scale={variant.scale}', f'--output={result}']
-        jobs.append(Job(row, seed, workdir, train, evaluate, result))
+        train += [f'--config.num_steps={length}', f'--config.seed={seed}', f'--workdir={workdir}']
+        evaluate = [f'--workdir={workdir}', f'--split={split}', f'--scale={variant.scale}']
+        evaluate += [f'--metrics={",".join(METRICS.value)}']
+        evaluate += [f'--{name}={flag.value}' for name, flag in PASSED_ON.items() if flag.value]
+        scaled = f'_x{variant.scale}' if variant.scale != 1 else ''
+        result = workdir / 'evaluation' / f'{split}{scaled}'
+        jobs.append(Job(row, seed, length, workdir, train, evaluate, result))
     return jobs
+
+
+def changes_of(variant: Variant, file: str, arg: str, base: dict[str, Any]) -> dict[str, Any]:
+    """Returns the fields in which a row differs from the config that was given."""
+    words = ','.join(filter(None, (arg, variant.arg)))
+    fields = flatten(command.load_config(pathlib.Path(file), words)) | dict(variant.fields)
+    fields |= {'batch_size': variant.batch} if variant.batch else {}
+    return {name: value for name, value in fields.items() if value != base[name]}
 
 
 def run_all(jobs: list[Job], logs: pathlib.Path) -> list[Job]:
@@ -129,10 +188,11 @@ def run_all(jobs: list[Job], logs: pathlib.Path) -> list[Job]:
     with concurrent.futures.ThreadPoolExecutor(
         JOBS.value, initializer=lambda: take_devices(next(slots), JOBS.value)
     ) as pool:
-        futures = [pool.submit(run, group) for group in groups.values()]
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, stop)
         try:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+                    signal.signal(number, stop)
+            futures = [pool.submit(run, group) for group in groups.values()]
             for future in concurrent.futures.as_completed(futures):
                 for job, good in future.result():
                     failed += [] if good else [job]
@@ -167,6 +227,8 @@ def run_job(job: Job, log: pathlib.Path) -> bool:
                 words, env=environment, stdout=file, stderr=file, start_new_session=True
             )
             RUNNING.add(process)
+            if STOPPING.is_set():  # between the look above and here
+                process.terminate()
             process.wait()
             RUNNING.discard(process)
         if process.returncode:
@@ -196,18 +258,19 @@ def take_devices(slot: int, slots: int) -> None:
         os.sched_setaffinity(0, cores[slot::slots] or cores)
 
 
-def is_done(job: Job) -> bool:
-    """Whether the run was trained to its end by this command, and its evaluation measured all."""
-    record, result = job.workdir / 'run.json', job.result / 'metrics.json'
-    if not (record.exists() and result.exists()):
+def is_done(job: Job, must_be_whole: bool = True) -> bool:
+    """Whether the run was trained to its end by this command, and measured as the flags say.
+
+    What could not be computed is not yet measured, unless it need not be whole.
+    """
+    result = read_result(job.result)
+    if trained_by(job) != job.train or result.get('step') != job.steps:
         return False
-    trained = json.loads(record.read_text())['command']
-    rows = read_metrics(job.workdir)
-    if shlex.split(trained)[3:] != job.train or not rows or 'test/l1' not in rows[-1]:
+    wanted, measured = selection.identity(options()), result.get('measured', {})
+    if any(measured.get(name) != what for name, what in wanted.items()):
         return False
-    result = json.loads(result.read_text())
-    measured = all(selection.FIRST[name] in result['metrics'] for name in METRICS.value)
-    return measured and result['step'] == rows[-1]['step']
+    values = [result['metrics'].get(selection.FIRST[name], {}) for name in METRICS.value]
+    return not must_be_whole or all('mean' in value for value in values)
 
 
 def log_of(job: Job, logs: pathlib.Path) -> pathlib.Path:
@@ -216,4 +279,4 @@ def log_of(job: Job, logs: pathlib.Path) -> pathlib.Path:
 
 
 if __name__ == '__main__':
-    run_command(main, check_argv=command.check_argv)
+    run_command(main, check_argv=check_argv)

@@ -6,7 +6,6 @@ The page is one file, pictures included, and opens from disk.
 """
 
 import base64
-import json
 import os
 import pathlib
 from typing import Any, NamedTuple
@@ -70,12 +69,11 @@ def read(folder: str) -> Run:
     workdir = pathlib.Path(folder).expanduser()
     if not (workdir / 'config.json').exists():
         raise UserError(f'{folder}: no run there (config.json is missing)')
-    result = workdir / 'evaluation' / 'test' / 'metrics.json'
     sheets = writers.sheet_paths(workdir)
     return Run(
         writers.read_metrics(workdir),
         flatten(load_config(workdir)),
-        json.loads(result.read_text())['metrics'] if result.exists() else {},
+        writers.read_result(workdir / 'evaluation' / 'test').get('metrics', {}),
         sheets[-1][1] if sheets else None,
     )
 
@@ -108,10 +106,11 @@ def test_table(runs: dict[str, Run]) -> list[list[str]]:
         cells = []
         for run in runs.values():
             value = run.metrics.get(name, {})
-            mean, interval = value.get('mean'), value.get('ci95', [])
-            text = pages.format_number(mean)
-            if interval:
-                text += f' ({" to ".join(map(pages.format_number, interval))})'
+            text = pages.format_number(value.get('mean'))
+            if 'ci95' in value:
+                text += f' ({" to ".join(map(pages.format_number, value["ci95"]))})'
+            elif 'reason' in value:
+                text += f': {value["reason"]}'
             cells.append(text)
         table.append([name, *cells])
     return table if names else []

@@ -110,7 +110,10 @@ def look_at(source: sources.Source, i: int, data_set: str) -> Look:
         return Look(str(error))
     arrays = [pair[side] for side in SIDES]
     known = labels.DATA_SETS.get(data_set)
-    is_map = [known is not None and side == segmenter.photo_and_labels(source)[1] for side in SIDES]
+    is_map = [
+        known is not None and side == segmenter.photo_and_labels(source.direction)[1]
+        for side in SIDES
+    ]
     kinds = kinds[::-1] if source.direction == 'BtoA' else kinds
     remarks = [f'{side} of one colour' for side in SIDES if np.ptp(pair[side], (0, 1)).max() == 0]
     if np.array_equal(*arrays):

@@ -9,9 +9,12 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from PIL import Image
 from runs import make_pairs
+
+from pix2pix_jax import files
 
 SCRIPTS = pathlib.Path(__file__).parents[1] / 'scripts'
 
@@ -78,7 +81,8 @@ def test_an_ablation_is_trained_measured_and_reported_and_goes_on(pairs, tmp_pat
     text = (tmp_path / 'out/update_order.md').read_text()
     mean, deviation = sum(l1) / 2, abs(l1[0] - l1[1]) / 2**0.5
     assert f'| simultaneous | {mean:.3f} ± {deviation:.3f} |' in text
-    assert '--table=update_order' in text and text.split('```')[2].strip() in done.stdout
+    table = text.split('```')[2].partition('<!--')[0].strip()
+    assert '--table=update_order' in text and table in done.stdout
     sheet = Image.open(tmp_path / 'out/update_order_sheet.png')
     assert sheet.width > 4 * 128 and sheet.height > 3 * 128  # input, two rows, target
     assert Image.open(tmp_path / 'out/update_order.png').width > 300
@@ -94,9 +98,14 @@ def test_an_ablation_is_trained_measured_and_reported_and_goes_on(pairs, tmp_pat
 
 def test_the_paper_is_beside(scripts):
     report, tables = scripts('ablation_report'), scripts('ablation_tables').TABLES
-    values = {'l1': {'fcn_class_iou': [0.5, 0.75]}, 'ground truth': {'fcn_class_iou': [0.9]}}
+    values = {
+        'l1': {'fcn_class_iou': {0: 0.5, 1: 0.75}},
+        'gan': {'fcn_class_iou': {1: 0.25}},
+        'ground truth': {'fcn_class_iou': {0: 0.9}},
+    }
     text = report.markdown(tables['losses'], ['fcn_class_iou'], values)
     assert '| l1 | 0.625 ± 0.177 | 0.42 / 0.15 / 0.11 |' in text
+    assert '| gan (1 of 2 seeds) | 0.250 | 0.22 / 0.05 / 0.01 |' in text
     assert '| ground truth | 0.900 | 0.80 / 0.26 / 0.21 |' in text
 
 
@@ -121,11 +130,76 @@ def test_mistakes_are_one_line(pairs, tmp_path):
         (('--table=losses', '--config.seed=3'), 'varies it'),
         (('--table=losses', '--config.loss.gun=1'), 'unknown field'),
         (('--table=losses', '--metrics=is'), "'is' is unknown"),
+        (('--table=batch_size', '--config.batch_size=4'), 'varies it'),
+        (('--table=losses', '--split=dev'), '--split=dev: the data has train | val | test'),
+        (('--table=losses', '--dry_run'), '--dry_run is of a single run'),
+        (('--table=losses', '--config.num_devices', '1'), 'write --config.num_devices=1'),
+        (('--table=losses', '--segmenter=nowhere:f'), '--segmenter=nowhere:f: ModuleNotFound'),
     ):
         done = run(*arguments(pairs, *more), cwd=tmp_path)
         assert done.returncode == 2 and message in done.stderr, done.stderr
         assert done.stderr.count('\n') == 1
     assert not (tmp_path / 'out').exists()
+
+
+def test_other_runs_and_files_are_left_alone(pairs, tmp_path):
+    words = arguments(pairs, '--table=update_order', '--seeds=1', '--steps=1')
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out/update_order.md').write_text('mine\n')
+    done = run(*words, cwd=tmp_path)
+    assert done.returncode == 2 and 'a file update_order.md that is not of this' in done.stderr
+    record = tmp_path / 'out/runs/base-0/run.json'
+    record.parent.mkdir(parents=True)
+    words.append('--overwrite')
+    other = f'python -m pix2pix_jax.main --config=other.py --workdir={record.parent}'
+    record.write_text(json.dumps({'command': other}))
+    done = run(*words, cwd=tmp_path)
+    assert done.returncode == 2 and 'base-0 was trained by another command' in done.stderr
+    assert '--config=other.py' in done.stderr and done.stderr.count('\n') == 1
+    assert (tmp_path / 'out/update_order.md').read_text() == 'mine\n'
+
+
+def write_result(folder, size=16, **metrics):
+    """An evaluation of one image, as evaluate writes it."""
+    for kind in ('input', 'output', 'target'):
+        files.write_bytes(
+            folder / f'images/1_{kind}.png', files.encode_png(np.zeros((size, size, 3), np.uint8))
+        )
+    files.write_text(folder / 'per_image.csv', 'name,l1\n1,0.5\n')
+    summaries = {
+        name: {'value': None, 'reason': value} if isinstance(value, str) else {'mean': value}
+        for name, value in metrics.items()
+    }
+    files.write_text(folder / 'metrics.json', json.dumps({'metrics': summaries}))
+    return folder
+
+
+def test_a_report_of_what_is_there(scripts, tmp_path):
+    """A seed and a metric are missing, one could not be computed, sizes and truths differ."""
+    report, table = scripts('ablation_report'), scripts('ablation_tables').TABLES['image_size']
+    results = {
+        'as trained': {
+            0: write_result(tmp_path / 'a0', l1=0.5, real_fcn_class_iou=0.4, fid='no network'),
+            2: write_result(tmp_path / 'a2', l1=0.7, real_fcn_class_iou=0.4, ssim=0.9),
+        },
+        'twice the size': {2: write_result(tmp_path / 'b', 24, l1=0.6, real_fcn_class_iou=0.3)},
+    }
+    text = report.write_report(tmp_path, 'image_size', table, results, 'the command')
+    assert '| as trained |  | 0.600 ± 0.141 | 0.900 |' in text
+    assert '| twice the size (1 of 2 seeds) |  | 0.600 |  |' in text
+    assert '| ground truth | 0.400 |' in text and '| ground truth, twice the size | 0.300 |' in text
+    assert 'FID: no network' in text and 'over 2 seeds' in (tmp_path / 'image_size.md').read_text()
+    rows = (tmp_path / 'image_size.csv').read_text().splitlines()
+    assert 'as trained,ssim,2,0.9' in rows and 'as trained,l1,2,0.7' in rows
+    assert Image.open(tmp_path / 'image_size_sheet.png').width > 4 * 128
+    report.check_report(tmp_path, 'image_size')  # its own is replaced
+
+
+def test_nothing_of_a_table_was_measured(scripts, tmp_path):
+    report, table = scripts('ablation_report'), scripts('ablation_tables').TABLES['color']
+    results = {'l1': {0: write_result(tmp_path / 'a', l1=0.5, lab_l='gray images')}}
+    assert 'L: gray images' in report.write_report(tmp_path, 'color', table, results, 'command')
+    assert not (tmp_path / 'color.png').exists()
 
 
 def test_every_row_of_every_table_resolves_and_equal_settings_share_a_run(scripts, monkeypatch):
@@ -135,7 +209,7 @@ def test_every_row_of_every_table_resolves_and_equal_settings_share_a_run(script
     monkeypatch.setattr(sys, 'argv', words)
     names = {}
     for name, table in tables.items():
-        for job in ablations.jobs_of(table.rows, 0, pathlib.Path('out')):
+        for job in ablations.jobs_of(table.rows, 0, pathlib.Path('out'), 80_000, 'test'):
             names[name, job.row] = job.workdir.name
     assert len(set(names.values())) == 17
     for shared in (('losses', 'l1+cgan'), ('receptive_field', '70x70'), ('color', 'l1+cgan'),

@@ -52,3 +52,18 @@ def test_the_number_of_pixels_does_not_matter():
 def test_gray_images_have_no_lab():
     with pytest.raises(ValueError, match='not 1 channels'):
         color.histograms(np.zeros((4, 4, 1)))
+
+
+def test_influences_are_derivatives_by_an_images_weight():
+    counts = np.random.default_rng(0).random((4, 2, sum(color.BINS)))  # no two shares are equal
+    counts *= np.arange(1, 9).reshape(4, 2, 1)  # images of other sizes
+    influences, n = color.influences(counts), len(counts)
+    for i in range(n):
+        weights = np.ones(n)
+        values = []
+        for step in (1e-6, -1e-6):
+            weights[i] = 1 + step
+            values.append(color.intersections(np.tensordot(weights, counts, 1)))
+        for name in color.CHANNELS:
+            slope = n * (values[0][name] - values[1][name]) / 2e-6
+            assert influences[name][i] == pytest.approx(slope, abs=1e-4)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from pix2pix_jax.evaluation import distances
+from pix2pix_jax.evaluation import distances, metrics
 
 NEEDED = 'needs the packages of requirements-bench.txt'
 # (N, M, D): fewer images than features, more, as many, and one feature
@@ -103,7 +103,9 @@ def test_kid_of_many_images_is_of_subsets(monkeypatch):
 @pytest.mark.parametrize('size', [(20, 6), (8, 30)])
 def test_a_pairs_influence_is_the_derivative_by_its_weight(name, size, monkeypatch):
     seen = []
-    monkeypatch.setattr(distances, '_summary', lambda value, influence: seen.append(influence))
+    monkeypatch.setattr(
+        metrics, 'summarize_influence', lambda value, influence: seen.append(influence)
+    )
     real, generated = sets(size[0], *size)
     getattr(distances, f'{name}_summary')(real, generated)
     influence = seen[0] - seen[0].mean()

@@ -6,9 +6,9 @@ import pytest
 from absl.testing import flagsaver
 from PIL import Image
 
-from pix2pix_jax import config, evaluate, files, inference
-from pix2pix_jax.errors import UserError, run_command
-from pix2pix_jax.evaluation import labels, metrics, report, selection, weights
+from pix2pix_jax import config, evaluate, files, inference, writers
+from pix2pix_jax.errors import DataError, UserError, run_command
+from pix2pix_jax.evaluation import labels, metrics, report, segmenter, selection, weights
 
 SIZE = 16
 
@@ -151,7 +151,11 @@ def test_images_below_the_ssim_window_say_so(tmp_path):
         (('--workdir=run', '--colour=1'), 'colour'),
         (('--workdir=run', '--metrics=lab,is'), "--metrics: 'is' is unknown, allowed are lab"),
         (('--workdir=run', '--classes=ade'), '--classes=ade: allowed are facades, cityscapes'),
-        (('--workdir=run', '--segmenter=nowhere:f'), '--segmenter=nowhere:f: No module'),
+        (('--workdir=run', '--segmenter=nowhere:f'), '--segmenter=nowhere:f: ModuleNotFoundE'),
+        (('--workdir=run', '--segmenter=.x:f'), '--segmenter=.x:f: TypeError'),
+        (('--real=a', '--generated=b', '--scale=2'), '--scale is of a run'),
+        (('--real=a', '--generated=b', '--segmenter=json:loads'), '--segmenter is of a run'),
+        (('--real=a', '--generated=b', '--split=val'), '--split is of a run'),
         (('--workdir=run', '--segmenter=json:f'), '--segmenter=json:f: '),
         (('--workdir=run', '--segmenter=json'), 'allowed is MODULE:FUNCTION'),
         (('--workdir=run', '--scale=0'), 'scale'),
@@ -209,6 +213,95 @@ def test_a_segmenter_of_the_users(workdir, monkeypatch):
     assert 'no train split' in found(workdir / 'evaluation/test')['fcn_class_iou']['reason']
 
 
+def void_ids(photos):
+    return np.where(photos[..., 0] > 0, 255, oracle(photos))
+
+
+def floats(photos):
+    return photos[..., 0]
+
+
+def small(photos):
+    return oracle(photos)[:, 1:]
+
+
+def test_what_a_segmenter_gives_is_looked_at(workdir, capsys):
+    run_of = inference.load_run(workdir)
+    run_of.config.dataset.direction = 'BtoA'
+    words = [f'--workdir={workdir}', '--metrics=fcn', '--classes=facades']
+    for name in ('floats', 'small'):
+        assert run(*words, f'--segmenter={__name__}:{name}') == 2
+        error = capsys.readouterr().err
+        assert 'needed are whole numbers (1, 16, 16)' in error and len(error.splitlines()) == 1
+    assert run(*words, f'--segmenter={__name__}:void_ids') == 0  # wrong, in no class's row
+    scores = found(workdir / 'evaluation/test')
+    assert run(*words, f'--segmenter={__name__}:oracle') == 0
+    assert (
+        scores['fcn_pixel_accuracy']['mean']
+        < found(workdir / 'evaluation/test')['fcn_pixel_accuracy']['mean']
+    )
+
+
+def test_the_own_segmenter_labels_photos(workdir, tmp_path, monkeypatch):
+    """Trained on the pairs of train; the generator gives the photos themselves."""
+    palette = np.uint8([labels.FACADES.colours[name] for name in ('facade', 'window')])
+    for split in ('train', 'test'):
+        for i in range(3):
+            classes = (np.random.default_rng(i).random((4, 4)) > 0.5).repeat(4, 0).repeat(4, 1)
+            photo = np.where(classes[..., None], np.uint8(40), np.uint8(210)).repeat(3, -1)
+            for side, image in (('A', photo), ('B', palette[classes.astype(int)])):
+                path = tmp_path / 'data' / side / split / 'sub' / f'{i}.png'
+                files.write_bytes(path, files.encode_png(image))
+    for i in (3, 4):
+        for side in 'AB':
+            (tmp_path / 'data' / side / 'test/sub' / f'{i}.png').unlink()
+    inference.load_run(workdir).config.dataset.direction = 'BtoA'
+    for name, value in (('WIDTH', 8), ('DEPTH', 2)):
+        monkeypatch.setattr(segmenter, name, value)
+    monkeypatch.setattr(segmenter.files, 'cache_folder', lambda: tmp_path / 'cache')
+    train = segmenter.load_or_train
+    monkeypatch.setattr(segmenter, 'load_or_train', lambda *args: train(*args, steps=150))
+    is_facade = palette[0] / 127.5 - 1
+    monkeypatch.setattr(
+        inference,
+        'Translator',
+        lambda *_: (
+            lambda x: (
+                np.where((abs(x - is_facade) < 0.1).all(-1, keepdims=True), 0.65, -0.7)
+                .repeat(3, -1)
+                .astype(np.float32)
+            )
+        ),
+    )
+    assert run(f'--workdir={workdir}', '--metrics=fcn', '--classes=facades') == 0
+    result = found(workdir / 'evaluation/test')
+    for name in ('fcn_pixel_accuracy', 'real_fcn_pixel_accuracy'):
+        assert result[name]['mean'] > 0.9
+
+
+def test_a_report_that_was_interrupted_is_written_anew(tmp_path):
+    for folder in ('real', 'fake'):
+        write_image(tmp_path / folder / 'sub' / 'a.png', 1)
+    args = (f'--real={tmp_path}/real', f'--generated={tmp_path}/fake', f'--output={tmp_path}/o')
+    assert run(*args) == 0
+    for name in ('metrics.json', 'index.html', 'per_image.csv'):
+        (tmp_path / 'o' / name).unlink()
+        (tmp_path / 'o' / f'.{name}.1.tmp').write_text('')
+        assert report.is_report(tmp_path / 'o')
+    assert run(*args) == 0
+    (tmp_path / 'o/metrics.json').unlink()
+    (tmp_path / 'o/images/sub/mine.png').write_text('')
+    assert not report.is_report(tmp_path / 'o') and run(*args) == 2
+
+
+@pytest.mark.parametrize('text', ['', '[]', '{"metrics": {"l1": 1}}', '{"metrics": []}'])
+def test_a_damaged_result_is_named(tmp_path, text):
+    assert writers.read_result(tmp_path) == {}
+    (tmp_path / 'metrics.json').write_text(text)
+    with pytest.raises(DataError, match='metrics.json is damaged: evaluate anew'):
+        writers.read_result(tmp_path)
+
+
 def test_two_folders_of_label_maps(tmp_path):
     colours = np.array(list(labels.FACADES.colours.values()), np.uint8)
     classes = np.random.default_rng(0).integers(0, 12, (16, 16))
@@ -224,5 +317,6 @@ def test_two_folders_of_label_maps(tmp_path):
 
 def test_a_larger_size_than_trained(workdir):
     assert run(f'--workdir={workdir}', '--scale=2') == 0
-    picture = Image.open(workdir / 'evaluation/test/images/sub/0_output.png')
+    picture = Image.open(workdir / 'evaluation/test_x2/images/sub/0_output.png')
     assert picture.size == (2 * SIZE, 2 * SIZE)
+    assert not (workdir / 'evaluation/test').exists()  # whose page is the run's

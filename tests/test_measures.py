@@ -38,8 +38,18 @@ def test_lab_counts_all_images_together():
     assert list(summary) == list(values) == list(color.CHANNELS)
     assert summary['lab_l']['mean'] == pytest.approx(1)
     assert max(values['lab_l']) < 0.1
-    low, high = summary['lab_l']['ci95']
-    assert low < 0.1 and high == pytest.approx(1)
+
+
+def test_the_interval_of_lab_holds_its_value():
+    """Twice the same image in a resampled set would make outputs and targets less alike."""
+    examples = [
+        {'output': a['target'] / 2 + shift, 'target': b['target'] / 2 + shift}
+        for a, b, shift in zip(pairs(8), pairs(8)[::-1], np.linspace(-0.4, 0.4, 8))
+    ]
+    summary, _ = measured(measures.LabHistograms(), examples)
+    for found in summary.values():
+        low, high = found['ci95']
+        assert low < found['mean'] < high and high - low < 0.5
 
 
 def test_lab_of_gray_images_says_why_there_is_none():

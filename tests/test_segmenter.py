@@ -85,14 +85,11 @@ def test_a_damaged_file_is_made_anew(source, cache):
 
 
 def test_the_photo_is_a_of_the_pair(source):
-    assert segmenter.photo_and_labels(source) == ('target', 'input')
+    assert segmenter.photo_and_labels(source.direction) == ('target', 'input')
     turned = dataclasses.replace(source, direction='AtoB')
-    assert segmenter.photo_and_labels(turned) == ('input', 'target')
-    for either in (source, turned):
-        np.testing.assert_array_equal(
-            segmenter.label_map(either, 0, SIZE, FACADES),
-            segmenter.label_map(source, 0, SIZE, FACADES),
-        )
+    assert segmenter.photo_and_labels(turned.direction) == ('input', 'target')
+    maps = [segmenter.label_map(either, 0, SIZE, FACADES) for either in (source, turned)]
+    np.testing.assert_array_equal(*maps)
 
 
 def test_label_maps_keep_their_classes_at_another_size(source):
@@ -113,4 +110,5 @@ def test_real_facades():
         true = segmenter.label_map(splits['test'], i, SIZE, FACADES)
         total += labels.confusion(true, true, count)
     assert (total.sum(1) > 0).sum() >= 10  # nearly all classes occur
-    assert labels.scores(total)['class_iou'] == 1
+    share = dict(zip(FACADES.colours, total.sum(1) / total.sum()))
+    assert 0.25 < share['facade'] < 0.45 and 0.05 < share['window'] < 0.25 > share['shop']

@@ -37,6 +37,24 @@ def histograms(image: np.ndarray) -> np.ndarray:
 
 def intersections(counts: np.ndarray) -> Mapping[str, np.ndarray]:
     """Returns the intersections by channel of counts (..., 2, sum(BINS)): output's and target's."""
-    parts = np.split(np.asarray(counts, np.float64), np.cumsum(BINS)[:-1], axis=-1)
-    shares = [part / part.sum(-1, keepdims=True) for part in parts]
+    shares = [part / part.sum(-1, keepdims=True) for part in _by_channel(counts)]
     return {name: share.min(-2).sum(-1) for name, share in zip(CHANNELS, shares)}
+
+
+def influences(counts: np.ndarray) -> Mapping[str, np.ndarray]:
+    """Returns each image's influence (N,) on the intersections of all counts (N, 2, sum(BINS)).
+
+    It is the derivative by the image's weight, times N: that of the smaller share in each bin.
+    """
+    found = {}
+    for name, part in zip(CHANNELS, _by_channel(counts)):
+        pixels = part.sum(-1, keepdims=True)  # (N,2,1)
+        share = part.sum(0) / pixels.sum(0)  # (2,bins)
+        excess = (part - pixels * share) / pixels.mean(0)  # (N,2,bins)
+        output_is_less = share[0] < share[1]
+        found[name] = np.where(output_is_less, excess[:, 0], excess[:, 1]).sum(-1)
+    return found
+
+
+def _by_channel(counts: np.ndarray) -> list[np.ndarray]:
+    return np.split(np.asarray(counts, np.float64), np.cumsum(BINS)[:-1], axis=-1)

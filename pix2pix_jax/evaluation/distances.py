@@ -44,7 +44,7 @@ def frechet_summary(real: np.ndarray, generated: np.ndarray) -> dict[str, Any]:
     shift = np.mean(real, 0, np.float64) - np.mean(generated, 0, np.float64)
     influence = 2 * (x - y) @ shift + (x**2).sum(1) + (y**2).sum(1)
     influence -= (n - 1) * ((q1 @ u) ** 2 @ values + (q2 @ v) ** 2 @ values)
-    return _summary(value, influence)
+    return metrics.summarize_influence(value, influence)
 
 
 def kernel_distance(real: np.ndarray, generated: np.ndarray) -> float:
@@ -75,7 +75,7 @@ def kernel_summary(real: np.ndarray, generated: np.ndarray) -> dict[str, Any]:
         influence += 2 * (_kernel_sums(x, x)[0] - _kernel_diagonal(x)) / (n - 1)
     by_real, by_generated = _kernel_sums(real, generated)
     influence -= 2 * (by_real + by_generated) / n
-    return _summary(kernel_distance(real, generated), influence)
+    return metrics.summarize_influence(kernel_distance(real, generated), influence)
 
 
 def _frechet(real: np.ndarray, generated: np.ndarray) -> tuple[float, tuple[np.ndarray, ...]]:
@@ -112,11 +112,6 @@ def _kernel_sums(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _kernel_diagonal(x: np.ndarray) -> np.ndarray:
     return ((x**2).sum(1) / x.shape[1] + 1) ** 3
-
-
-def _summary(value: float, influence: np.ndarray) -> dict[str, Any]:
-    values = value + influence - influence.mean()
-    return metrics.summarize({'value': values})['value'] | {'mean': value}
 
 
 def _centred(features: np.ndarray) -> np.ndarray:

@@ -81,7 +81,9 @@ class LabHistograms:
             return NotComputed(color.CHANNELS, reason).result()
         counts = np.array(self._counts)
         values = {k: v.tolist() for k, v in color.intersections(counts).items()}
-        return metrics.summarize_counts(counts, color.intersections), values
+        whole, influences = color.intersections(counts.sum(0)), color.influences(counts)
+        summary = {k: metrics.summarize_influence(whole[k], influences[k]) for k in whole}
+        return summary, values
 
 
 class Checkerboards:

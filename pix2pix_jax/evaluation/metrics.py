@@ -104,6 +104,17 @@ def summarize_counts(
     return summary
 
 
+def summarize_influence(value: float, influence: np.ndarray) -> dict[str, Any]:
+    """Returns {'mean': value, 'ci95': [lo, hi]} of a `value` of the whole set.
+
+    `influence` (N,) are its derivatives by the weight of each image: their bootstrap stands for
+    that of the value, where resampling whole images would shift it (twice the same image makes two
+    sets less alike).
+    """
+    values = value + influence - influence.mean()
+    return summarize({'value': values})['value'] | {'mean': float(value)}
+
+
 def _summary(values: np.ndarray, undefined: str) -> dict[str, Any]:
     count = int(np.isnan(values).sum())
     if count or not len(values):

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -23,6 +24,8 @@ from pix2pix_jax.evaluation import metrics
 from pix2pix_jax.evaluation.measures import Measure, Pairs
 
 KINDS = ('input', 'output', 'target')
+IMAGE = re.compile(r'.*_(input|output|target)\.png')
+TEMPORARY = re.compile(r'\..*\.tmp')  # of a kill
 Summary = dict[str, dict[str, Any]]
 PerImage = dict[str, list[float]]
 
@@ -92,9 +95,22 @@ def measure(
 
 
 def is_report(folder: epath.PathLike) -> bool:
-    """Whether `folder` holds a report and nothing else, and may be replaced by a new one."""
-    entries = {path.name for path in epath.Path(folder).iterdir()}
-    return entries == {'metrics.json', 'per_image.csv', 'index.html', 'images'}
+    """Whether `folder` holds a report, whole or interrupted, and nothing else."""
+    folder = epath.Path(folder)
+    entries = {path.name for path in folder.iterdir() if not TEMPORARY.fullmatch(path.name)}
+    ours = {'metrics.json', 'per_image.csv', 'index.html', 'images'}
+    if 'images' not in entries or entries - ours:
+        return False
+    return entries == ours or _are_images(folder / 'images')
+
+
+def _are_images(folder: epath.Path) -> bool:
+    """Whether `folder` holds nothing but NAME_{input,output,target}.png, in folders or not."""
+    for path in folder.iterdir():
+        good = _are_images(path) if path.is_dir() else IMAGE.fullmatch(path.name)
+        if not good and not TEMPORARY.fullmatch(path.name):
+            return False
+    return True
 
 
 def table(summary: Summary) -> str:

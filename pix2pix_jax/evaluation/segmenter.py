@@ -43,17 +43,17 @@ JITTER = 286 / 256
 Segment = Callable[[np.ndarray], np.ndarray]  # float32 photos (N,H,W,3) to classes int32 (N,H,W)
 
 
-def photo_and_labels(source: Source) -> tuple[str, str]:
+def photo_and_labels(direction: str) -> tuple[str, str]:
     """Returns which of 'input' and 'target' is the photo, and which the label map.
 
     In the published archives of facades and Cityscapes A is the photo.
     """
-    return ('target', 'input') if source.direction == 'BtoA' else ('input', 'target')
+    return ('target', 'input') if direction == 'BtoA' else ('input', 'target')
 
 
 def label_map(source: Source, i: int, image_size: tuple[int, int], classes: Classes) -> np.ndarray:
     """Returns the classes int32 (H,W) of pair `i`, at `image_size` by nearest neighbour."""
-    image = source[i][photo_and_labels(source)[1]]
+    image = source[i][photo_and_labels(source.direction)[1]]
     geometry = augment.whole_image(*image.shape[:2])
     image = augment.apply_geometry(image, geometry, image_size, 'nearest')
     return labels.from_colours(image, classes)
@@ -148,7 +148,7 @@ def _batches(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields photos (BATCH,H,W,3) and classes (BATCH,H,W) without end, jittered and mirrored."""
     rng = np.random.default_rng(0)
-    photo, label = photo_and_labels(source)
+    photo, label = photo_and_labels(source.direction)
 
     def example(i: int) -> tuple[np.ndarray, np.ndarray]:
         pair = source[i]

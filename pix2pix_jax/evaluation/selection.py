@@ -10,7 +10,7 @@ import numpy as np
 from pix2pix_jax.config import Config
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.evaluation.labels import DATA_SETS, Classes
+from pix2pix_jax.evaluation.labels import DATA_SETS, VOID
 from pix2pix_jax.evaluation.measures import (
     FCN_NAMES,
     Checkerboards,
@@ -52,6 +52,32 @@ def check(options: Options) -> None:
         import_segmenter(options.segmenter)
 
 
+def identity(options: Options) -> dict[str, str]:
+    """Returns what the metrics of `options` are measured with: others are not comparable."""
+    from pix2pix_jax.evaluation import segmenter
+
+    own = f'the own segmenter, version {segmenter.VERSION}'
+    measured = dict.fromkeys(options.names, '')
+    for name, what in (
+        ('fcn', ' '.join(filter(None, (options.segmenter or own, options.classes)))),
+        ('lpips', ' '.join(filter(None, (options.alexnet_weights, options.lpips_weights)))),
+        ('fid', options.inception_weights),
+        ('kid', options.inception_weights),
+    ):
+        if name in measured:
+            measured[name] = what
+    return measured
+
+
+def trains(options: Options, config: Config) -> bool:
+    """Whether the FCN-score of a run needs the training split, to train a segmenter on."""
+    from pix2pix_jax.evaluation import segmenter
+
+    _, label = segmenter.photo_and_labels(config.dataset.direction)
+    own = 'fcn' in options.names and not options.segmenter and label == 'input'
+    return own and not _uncountable(options, config)
+
+
 def for_run(
     options: Options, config: Config, splits: Mapping[str, Source], split: str
 ) -> list[Measure]:
@@ -59,8 +85,7 @@ def for_run(
 
     Raises DataError for a bad training pair of it.
     """
-    classes = DATA_SETS.get(options.classes or config.dataset.name)
-    return _measures(options, lambda: _fcn(options, classes, config, splits, split))
+    return _measures(options, lambda: _fcn(options, config, splits, split))
 
 
 def for_folders(options: Options) -> list[Measure]:
@@ -70,9 +95,8 @@ def for_folders(options: Options) -> list[Measure]:
 
 def _measures(options: Options, fcn: Callable[[], Measure]) -> list[Measure]:
     measures = {'lab': LabHistograms, 'checkerboard': Checkerboards, 'fcn': fcn}
-    found = [measures[name]() for name in measures if name in options.names]
-    networks = [name for name in ('lpips', 'fid', 'kid') if name in options.names]
-    if networks:
+    networks, perceptual = [name for name in ('lpips', 'fid', 'kid') if name in options.names], []
+    if networks:  # first: a file of other weights is said before a segmenter is trained
         from pix2pix_jax.evaluation.perceptual import Perceptual
 
         paths = dict(
@@ -80,38 +104,40 @@ def _measures(options: Options, fcn: Callable[[], Measure]) -> list[Measure]:
             alexnet_path=options.alexnet_weights,
             lpips_path=options.lpips_weights,
         )
-        found.append(Perceptual(networks, **paths))
-    return found
+        perceptual = [Perceptual(networks, **paths)]
+    return [measures[name]() for name in measures if name in options.names] + perceptual
 
 
-def _fcn(
-    options: Options,
-    classes: Classes | None,
-    config: Config,
-    splits: Mapping[str, Source],
-    split: str,
-) -> Measure:
-    from pix2pix_jax.evaluation import segmenter
-
-    if classes is None:
+def _uncountable(options: Options, config: Config) -> str:
+    """Returns why a run can have no FCN-score; '' where it can."""
+    if (options.classes or config.dataset.name) not in DATA_SETS:
         known = ' | '.join(DATA_SETS)
-        return NotComputed(
-            FCN_NAMES,
+        return (
             f'the label colours of config.dataset.name={config.dataset.name} are not known; '
-            f'--classes gives those of {known}',
+            f'--classes gives those of {known}'
         )
     if config.generator.input_channels != 3 or config.generator.output_channels != 3:
-        return NotComputed(FCN_NAMES, 'label maps and photos are RGB images, 3 channels each')
+        return 'label maps and photos are RGB images, 3 channels each'
+    return ''
+
+
+def _fcn(options: Options, config: Config, splits: Mapping[str, Source], split: str) -> Measure:
+    from pix2pix_jax.evaluation import segmenter
+
+    reason = _uncountable(options, config)
+    if reason:
+        return NotComputed(FCN_NAMES, reason)
+    classes = DATA_SETS[options.classes or config.dataset.name]
     size, source = tuple(config.image_size), splits[split]
 
     def true(i: int, images: Mapping[str, np.ndarray]) -> np.ndarray:
         return segmenter.label_map(source, i, size, classes)
 
-    _, label = segmenter.photo_and_labels(source)
+    _, label = segmenter.photo_and_labels(source.direction)
     if label == 'target':  # Table 6
         return LabelScores(classes, true, functools.partial(from_label_map, classes=classes), False)
     if options.segmenter:
-        segment = import_segmenter(options.segmenter)
+        segment = checked_segmenter(options.segmenter, len(classes.colours))
     elif 'train' in splits:
         segment = segmenter.load_or_train(splits['train'], size, classes)
     else:
@@ -134,8 +160,28 @@ def import_segmenter(name: str) -> Callable[[np.ndarray], np.ndarray]:
     module, _, function = name.partition(':')
     try:
         found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f'--segmenter={name}: {error}; allowed is MODULE:FUNCTION') from error
+    except Exception as error:  # whatever the user's module does
+        reason = f'{type(error).__name__}: {error}'
+        raise UserError(f'--segmenter={name}: {reason}; allowed is MODULE:FUNCTION') from error
     if not callable(found):
         raise UserError(f'--segmenter={name}: it is not a function')
     return found
+
+
+def checked_segmenter(name: str, count: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns the function MODULE:FUNCTION, which is to give a whole number for every pixel.
+
+    Any but 0 to count - 1 is VOID, which is wrong for any class. Raises UserError.
+    """
+    segment = import_segmenter(name)
+
+    def checked(photos: np.ndarray) -> np.ndarray:
+        found = np.asarray(segment(photos))
+        if found.shape != photos.shape[:3] or not np.issubdtype(found.dtype, np.integer):
+            raise UserError(
+                f'--segmenter={name} gave {found.dtype} {found.shape} for photos {photos.shape}: '
+                f'needed are whole numbers {photos.shape[:3]}'
+            )
+        return np.where((found >= 0) & (found < count), found, VOID)
+
+    return checked
