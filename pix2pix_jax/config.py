@@ -50,6 +50,13 @@ def default_config() -> Config:
     d.name = 'folder'  # 'openmoji' is built in; any other name is read from `path`
     d.path = ''  # a folder with train/, val/, test/
     d.layout = 'auto'  # 'side_by_side': A|B in one file; 'two_folders': A and B by equal names
+    # 'none': pairs. Of plain photos, whose inputs are made: 'colorize' (L to ab of CIE Lab, 1
+    # channel to 2), 'gray_to_color' (1 to 3), 'inpaint', 'inpaint_anywhere', 'edges' (1 to 3),
+    # 'super_resolution', 'denoise'.
+    d.task = 'none'
+    # Side of the hole (0.5), sigma of the edges (2 pixels), factor of the size (4), noise on
+    # [-1, 1] (0.2); 0: these.
+    d.task_amount = 0.0
     d.direction = 'AtoB'  # which half is the input: 'AtoB' or 'BtoA'
     d.jitter = 286 / 256  # resize by this factor, then crop back at random; 1: off (6.2)
     d.resize = 'bicubic'  # or 'nearest'
@@ -144,6 +151,16 @@ CHOICES = {
     'update': ('alternating', 'simultaneous'),
     'dataset.layout': ('auto', 'side_by_side', 'two_folders'),
     'dataset.direction': ('AtoB', 'BtoA'),
+    'dataset.task': (
+        'none',
+        'colorize',
+        'gray_to_color',
+        'inpaint',
+        'inpaint_anywhere',
+        'edges',
+        'super_resolution',
+        'denoise',
+    ),
     'dataset.resize': ('bicubic', 'nearest'),
     'dataset.cache': ('auto', 'on', 'off'),
     'dataset.on_error': ('raise', 'skip'),
@@ -176,6 +193,7 @@ RANGES = {
     'eval_every': (0, 2**31 - 1),
     'sample_every': (0, 2**31 - 1),
     'dataset.jitter': (1.0, 4.0),
+    'dataset.task_amount': (0.0, 64.0),
     'dataset.color_jitter': (0.0, 1.0),
     'dataset.input_color_jitter': (0.0, 1.0),
     'dataset.val_fraction': (0.0, 0.9),
@@ -271,7 +289,33 @@ def validate(config: Config) -> Config:
             "config.update='simultaneous', which takes G's gradient before D's step"
         )
     init_overrides(config)
+    _check_task(config)
     return config
+
+
+def _check_task(config: ConfigDict) -> None:
+    from pix2pix_jax.data.tasks import TASKS
+
+    d, g = config.dataset, config.generator
+    if d.task == 'none':
+        if d.task_amount:
+            raise UserError(f'config.dataset.task_amount={d.task_amount}: there is no dataset.task')
+        return
+    task, channels = TASKS[d.task], (g.input_channels, g.output_channels)
+    if channels != task.channels:
+        raise UserError(
+            f'config.generator.input_channels, output_channels={channels}: '
+            f"config.dataset.task='{d.task}' has {task.channels}"
+        )
+    if d.name == 'openmoji' and not d.path:
+        raise UserError(f"config.dataset.task='{d.task}' needs a folder of photos: dataset.path")
+    if d.direction != 'AtoB' or d.layout == 'two_folders':
+        raise UserError(
+            f"config.dataset.task='{d.task}' is of single photos: allowed are direction='AtoB' and "
+            "layout='auto'"
+        )
+    if d.task.startswith('inpaint') and d.task_amount >= 1:
+        raise UserError(f'config.dataset.task_amount={d.task_amount}: a hole is smaller than 1')
 
 
 def augment_policies(config: ConfigDict) -> tuple[str, ...]:

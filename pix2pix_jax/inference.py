@@ -14,6 +14,7 @@ from flax.traverse_util import flatten_dict
 
 from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.config import Config, load_config
+from pix2pix_jax.data import tasks
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.models import create_models
 from pix2pix_jax.optimizers import create_optimizers
@@ -117,6 +118,7 @@ class Translator:
         """
         self._variables = variables
         self._batch = batch
+        self._task = config.dataset.task
         seed = config.test.seed if seed is None else seed
         self._key = jax.random.key(seed)
         generator = create_models(config, jax.default_backend()).generator
@@ -133,7 +135,8 @@ class Translator:
         self._variables = variables
 
     def __call__(self, inputs: np.ndarray, sample: int = 0) -> np.ndarray:
-        """Translates float32 (N,H,W,Ci) in [-1,1] to (N,H,W,Co) in [-1,1], any N.
+        """Translates float32 (N,H,W,Ci) in [-1,1] to (N,H,W,Co) in [-1,1], any N; of colorization
+        to RGB.
 
         Images of one `sample` share a dropout mask, so a result depends on nothing but its input,
         the seed and the sample's number.
@@ -145,4 +148,4 @@ class Translator:
             missing = self._batch - len(x)
             padded = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x
             outputs.append(np.asarray(self._apply(self._variables, padded, key))[: len(x)])
-        return np.concatenate(outputs)
+        return tasks.as_shown(self._task, inputs, np.concatenate(outputs))

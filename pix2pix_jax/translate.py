@@ -14,7 +14,7 @@ from etils import epath
 
 from pix2pix_jax import files
 from pix2pix_jax.config import CHOICES, Config
-from pix2pix_jax.data import augment, pipeline
+from pix2pix_jax.data import augment, pipeline, tasks
 from pix2pix_jax.data.folders import image_files
 from pix2pix_jax.data.images import read_image
 from pix2pix_jax.errors import DATA_ERROR, DataError, UserError, run_command
@@ -106,7 +106,9 @@ def translate(
 
 def read_input(path: epath.Path, config: Config) -> np.ndarray:
     """Returns the image as the generator takes it: float32 (H,W,C) on [-1, 1]; or DataError."""
-    return pipeline.whole(read_image(path, config.generator.input_channels), config)
+    task, channels = config.dataset.task, config.generator.input_channels
+    image = read_image(path, 3 if task in tasks.FROM_COLOUR else channels)
+    return tasks.as_input(task, pipeline.whole(image, config))
 
 
 def find_images(pattern: str) -> list[Named]:

@@ -26,7 +26,7 @@ from PIL import Image
 from pix2pix_jax import files, sheets
 from pix2pix_jax import main as command
 from pix2pix_jax.config import Config, validate
-from pix2pix_jax.data import images, pipeline, sources
+from pix2pix_jax.data import images, pipeline, sources, tasks
 from pix2pix_jax.errors import DataError, UserError, run_command
 from pix2pix_jax.evaluation import labels, segmenter
 
@@ -39,7 +39,7 @@ ROWS = 6  # of the sheet
 AUGMENTED = 2  # times that each of its pairs is shown augmented
 SHOWN = 3  # names of suspicious pairs, sizes, kinds
 FEW = 48  # colours at most of what is taken for a label map of unknown classes
-SIDES = ('input', 'target')
+SIDES = ('input', 'target')  # of plain photos the target alone
 
 
 class Look(NamedTuple):
@@ -47,7 +47,8 @@ class Look(NamedTuple):
 
     error: str = ''
     size: tuple[int, int] = (0, 0)
-    kinds: tuple[str, ...] = ()  # of input and target
+    sides: tuple[str, ...] = ()  # to which all that follows belongs
+    kinds: tuple[str, ...] = ()
     lows: tuple[int, ...] = ()
     highs: tuple[int, ...] = ()
     means: tuple[float, ...] = ()
@@ -108,20 +109,22 @@ def look_at(source: sources.Source, i: int, data_set: str) -> Look:
         pair, kinds = source[i], [kind_of(file) for file in source.files[i]]
     except DataError as error:
         return Look(str(error))
-    arrays = [pair[side] for side in SIDES]
+    sides = tuple(pair)
+    arrays = list(pair.values())
     known = labels.DATA_SETS.get(data_set)
     is_map = [
         known is not None and side == segmenter.photo_and_labels(source.direction)[1]
-        for side in SIDES
+        for side in sides
     ]
     kinds = kinds[::-1] if source.direction == 'BtoA' else kinds
-    remarks = [f'{side} of one colour' for side in SIDES if np.ptp(pair[side], (0, 1)).max() == 0]
-    if np.array_equal(*arrays):
+    remarks = [f'{side} of one colour' for side in sides if np.ptp(pair[side], (0, 1)).max() == 0]
+    if len(arrays) == 2 and np.array_equal(*arrays):
         remarks.append('input equal to target')
     return Look(
         '',
         arrays[0].shape[:2],
-        tuple(kinds * (2 // len(kinds))),
+        sides,
+        tuple(kinds * (len(sides) // len(kinds))),
         tuple(int(array.min()) for array in arrays),
         tuple(int(array.max()) for array in arrays),
         tuple(float(array.mean()) for array in arrays),
@@ -164,7 +167,7 @@ def describe(split: str, source: sources.Source, looks: dict[str, Look]) -> list
     if good:
         sizes = collections.Counter('{1}x{0}'.format(*look.size) for look in good)
         lines.append(f'  sizes (width x height): {most_common(sizes)}')
-        lines += [line for k in range(2) for line in describe_side(k, good)]
+        lines += [line for k in range(len(good[0].sides)) for line in describe_side(k, good)]
     errors = [look.error for look in looks.values() if look.error]
     lines += [f'  bad: {error}' for error in errors[:SHOWN]]
     if len(errors) > SHOWN:
@@ -178,11 +181,13 @@ def describe(split: str, source: sources.Source, looks: dict[str, Look]) -> list
 
 
 def describe_side(k: int, looks: Sequence[Look]) -> list[str]:
-    """Returns the lines about the inputs (k = 0) or the targets (1)."""
+    """Returns the lines about side number `k`."""
     kinds = collections.Counter(look.kinds[k] for look in looks)
     low, high = min(look.lows[k] for look in looks), max(look.highs[k] for look in looks)
     mean = np.mean([look.means[k] for look in looks])
-    lines = [f'  {SIDES[k]}: {most_common(kinds)}; values {low} to {high}, mean {mean:.0f}']
+    lines = [
+        f'  {looks[0].sides[k]}: {most_common(kinds)}; values {low} to {high}, mean {mean:.0f}'
+    ]
     maps = [look.classes[k] for look in looks if look.classes[k]]
     if len(maps) > len(looks) / 2:
         total = sum(maps, collections.Counter())
@@ -194,8 +199,9 @@ def describe_side(k: int, looks: Sequence[Look]) -> list[str]:
 def duplicates(splits: Iterable[str], looks: dict[str, dict[str, Look]]) -> list[str]:
     """Returns a line for each two splits that share images, pixel by pixel, and each with twins."""
     lines = []
+    sides = next((k.sides for found in looks.values() for k in found.values() if k.sides), ())
     for (a, b), (k, side) in itertools.product(
-        itertools.combinations_with_replacement(splits, 2), enumerate(SIDES)
+        itertools.combinations_with_replacement(splits, 2), enumerate(sides)
     ):
         names: dict[str, list[str]] = collections.defaultdict(list)
         for name, look in looks[a].items():
@@ -239,7 +245,10 @@ def contact_sheet(splits: dict[str, sources.Source], config: Config) -> np.ndarr
         except DataError:  # it is in the report
             continue
         rng = np.random.default_rng((config.seed, int(i)))
-        pairs += [pipeline.augmented(source[int(i)], rng, config) for _ in range(AUGMENTED)]
+        for _ in range(AUGMENTED):
+            pair = pipeline.augmented(source[int(i)], rng, config)
+            x, y = (pair[side][None] for side in SIDES)
+            pairs.append(pair | {'target': tasks.as_shown(config.dataset.task, x, y)[0]})
         rows.append([pair[side] for pair in pairs for side in SIDES])
     if not rows:
         raise DataError(f'{source.folder}: no pair of the sheet can be read')

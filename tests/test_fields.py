@@ -221,6 +221,8 @@ FIELDS = {
     'dataset.path': ('other', training_data),
     'dataset.layout': ('two_folders', training_data),
     'dataset.direction': ('BtoA', training_data),
+    'dataset.task': ('denoise', training_data),
+    'dataset.task_amount': (0.5, training_data, {'dataset.task': 'denoise'}),
     'dataset.jitter': (1.5, training_data),
     'dataset.resize': ('nearest', training_data),
     'dataset.mirror': (False, training_data),

@@ -14,8 +14,8 @@ from pix2pix_jax.evaluation.labels import FACADES
 SCRIPT = pathlib.Path(__file__).parents[1] / 'scripts' / 'inspect_data.py'
 
 
-def run(*arguments, cwd):
-    words = [sys.executable, SCRIPT, '--config=configs/folder.py', '--config.image_size=16']
+def run(*arguments, cwd, config='folder'):
+    words = [sys.executable, SCRIPT, f'--config=configs/{config}.py', '--config.image_size=16']
     words += ['--config.dataset.val_fraction=0.0']
     return subprocess.run([*words, *arguments], capture_output=True, text=True, cwd=cwd)
 
@@ -99,3 +99,13 @@ def test_a_users_mistake_is_one_line(folder, arguments, status, words):
     done = run(*arguments, cwd=folder)
     assert done.returncode == status and words in done.stderr and done.stderr.count('\n') == 1
     assert (folder / 'mine.png').read_bytes() == before
+
+
+def test_plain_photos(folder):
+    done = run('--config.dataset.path=pairs', cwd=folder, config='bw2color')
+    assert (done.returncode, done.stderr) == (0, '')
+    assert 'input = its lightness' in done.stdout and '  target: PNG RGB (4)' in done.stdout
+    assert '  sizes (width x height): 32x16 (4)' in done.stdout.splitlines()
+    with Image.open(folder / 'inspection.png') as sheet:
+        colours = np.asarray(sheet)[22:, 132:260].reshape(-1, 3)
+    assert np.ptp(colours, axis=1).max() > 50  # the target is shown in RGB

@@ -17,7 +17,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
-from pix2pix_jax.data import augment
+from pix2pix_jax.data import augment, tasks
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError
 
@@ -114,23 +114,33 @@ def augmented(pair: Batch, rng: np.random.Generator, config: ConfigDict) -> Batc
     All draws are of `rng`, always as many and in one order.
     """
     d, size = config.dataset, tuple(config.image_size)
-    height, width, _ = pair['input'].shape
+    height, width, _ = pair['target'].shape
     geometry = augment.random_geometry(rng, height, width, size, d.jitter, d.mirror)
     geometry = augment.random_pose(rng, geometry, size, d.vertical_flip, d.rotate)
     images = {
         key: augment.to_float(augment.apply_geometry(image, geometry, size, d.resize))
         for key, image in pair.items()
     }
-    for strength, keys in ((d.color_jitter, images), (d.input_color_jitter, ('input',))):
-        tint = augment.random_tint(rng, strength)
-        if strength:
-            images |= {key: augment.apply_tint(images[key], tint) for key in keys}
+    tints = [augment.random_tint(rng, s) for s in (d.color_jitter, d.input_color_jitter)]
+    if d.color_jitter:
+        images = {key: augment.apply_tint(image, tints[0]) for key, image in images.items()}
+    if d.task != 'none':
+        images = tasks.derive(d.task, images['target'], rng, d.task_amount)
+    if d.input_color_jitter:
+        images['input'] = augment.apply_tint(images['input'], tints[1])
     return images
 
 
 def example(source: Source, i: int, config: ConfigDict) -> Batch:
-    """Returns pair `i` as at test time: (H, W, C) float32 in [-1, 1], resized, no jitter."""
-    return {key: whole(image, config) for key, image in source[i].items()}
+    """Returns pair `i` as at test time: (H, W, C) float32 in [-1, 1], resized, no jitter.
+
+    Of a task's pairs, which are always the same ones, the target is the photo.
+    """
+    images, d = {key: whole(image, config) for key, image in source[i].items()}, config.dataset
+    if d.task != 'none':
+        rng = np.random.default_rng(i)
+        images |= {'input': tasks.derive(d.task, images['target'], rng, d.task_amount)['input']}
+    return images
 
 
 def whole(image: np.ndarray, config: ConfigDict) -> np.ndarray:

@@ -17,6 +17,7 @@ from pix2pix_jax.data import openmoji
 from pix2pix_jax.data.datasets.published import PUBLISHED
 from pix2pix_jax.data.folders import examples, pair_files, split_folders
 from pix2pix_jax.data.images import MODES, File, halves, open_image, size_of, to_array
+from pix2pix_jax.data.tasks import TASKS
 from pix2pix_jax.errors import DataError, UserError
 
 SPLITS = ('train', 'val', 'test')
@@ -47,6 +48,7 @@ class Source:
     files: tuple[tuple[File, ...], ...]  # (A|B,) or (A, B) of each pair
     direction: str  # 'AtoB': A is the input
     channels: tuple[int, int]  # of input and target
+    photos: bool = False  # plain photos: a pair is {'target'} alone, the input is derived from it
     decoded: tuple[Pair, ...] = ()  # all pairs, where they are kept in memory
     skipped: dict[str, str] | None = None  # why pairs are left out, by name; None: none may be
 
@@ -64,6 +66,8 @@ class Source:
 
     def _decode(self, i: int) -> Pair:
         files = self.files[i]
+        if self.photos:
+            return {'target': to_array(open_image(files[0]), self.channels[1])}
         if len(files) == 1:
             images = halves(open_image(files[0]), files[0])
         else:
@@ -79,7 +83,8 @@ class Source:
     def size(self, i: int) -> tuple[int, int]:
         """Returns (height, width) of each image of pair `i`, from the header of its file."""
         height, width = size_of(self.files[i][0])
-        return height, width // 2 if len(self.files[i]) == 1 else width
+        halves = len(self.files[i]) == 1 and not self.photos
+        return height, width // 2 if halves else width
 
 
 def open_splits(config: ConfigDict, kept: dict[str, Kept] | None = None) -> dict[str, Source]:
@@ -150,19 +155,22 @@ def _in_folders(root: epath.Path, config: ConfigDict) -> dict[str, Source]:
 
 
 def _source(folder: str, files: dict[str, tuple[File, ...]], config: ConfigDict) -> Source:
+    photos = config.dataset.task != 'none'
+    channels = (config.generator.input_channels, config.generator.output_channels)
     return Source(
         folder=folder,
         names=tuple(files),
         files=tuple(files.values()),
         direction=config.dataset.direction,
-        channels=(config.generator.input_channels, config.generator.output_channels),
+        channels=(0, 3) if photos else channels,
+        photos=photos,
     )
 
 
 def _check_channels(config: ConfigDict) -> None:
     g = config.generator
     for side, channels in (('input', g.input_channels), ('output', g.output_channels)):
-        if channels not in MODES:
+        if channels not in MODES and config.dataset.task == 'none':
             raise UserError(
                 f'config.generator.{side}_channels={channels}: allowed for image files are '
                 '1 (gray), 3 (RGB), 4 (RGBA)'
@@ -324,11 +332,7 @@ def report(splits: dict[str, Source], config: ConfigDict) -> list[str]:
             f'{split}: {len(source)} pairs of {size} pixels (width x height), {source.folder}'
         )
     first = next(iter(splits.values()))
-    side_by_side = len(first.files[0]) == 1
-    a, b = ('A (left half)', 'B (right half)') if side_by_side else ('A', 'B')
-    source, target = (a, b) if first.direction == 'AtoB' else (b, a)
-    layout = 'side by side' if side_by_side else 'in two folders'
-    lines.append(f'pairs {layout}: input = {source}, target = {target}')
+    lines.append(_pairing(first, config))
     size = _bytes(first) / 2**20
     where = 'kept in memory' if _keeps(first, config) else 'read from disk at every use'
     for split, source in splits.items():
@@ -336,3 +340,14 @@ def report(splits: dict[str, Source], config: ConfigDict) -> list[str]:
             lines.append(f'{split}: all pairs are read once to find the bad ones')
     lines.append(f'{next(iter(splits))} takes about {size:,.0f} MiB decoded: {where}')
     return lines
+
+
+def _pairing(first: Source, config: ConfigDict) -> str:
+    """Returns a line that says what is input and what is target."""
+    if first.photos:
+        return f'plain photos: target = the photo, input = {TASKS[config.dataset.task].about}'
+    side_by_side = len(first.files[0]) == 1
+    a, b = ('A (left half)', 'B (right half)') if side_by_side else ('A', 'B')
+    source, target = (a, b) if first.direction == 'AtoB' else (b, a)
+    layout = 'side by side' if side_by_side else 'in two folders'
+    return f'pairs {layout}: input = {source}, target = {target}'

@@ -110,6 +110,8 @@ def _measures(options: Options, fcn: Callable[[], Measure]) -> list[Measure]:
 
 def _uncountable(options: Options, config: Config) -> str:
     """Returns why a run can have no FCN-score; '' where it can."""
+    if config.dataset.task != 'none':
+        return 'the pairs are made from photos: there are no label maps'
     if (options.classes or config.dataset.name) not in DATA_SETS:
         known = ' | '.join(DATA_SETS)
         return (

@@ -1,0 +1,23 @@
+"""Edges -> photo: photos from their edges, which are found by Canny's detector.
+
+PHOTOS is any folder of plain photos, with train/ and, if there are any, val/ and test/; a tenth of
+train is held out where there is no val.
+A translation takes drawings: dark lines on white. --config.dataset.task_amount is the sigma of the
+detector, 2 pixels.
+
+python -m pix2pix_jax.main --config=configs/edges2photo.py --config.dataset.path=PHOTOS
+
+Time and results at full length are not measured yet.
+"""
+
+from pix2pix_jax.config import Config, default_config
+from pix2pix_jax.presets import apply_arg
+
+
+def get_config(arg: str = '') -> Config:
+    """Returns the config; `arg` as in pix2pix_jax.presets.apply_arg."""
+    config = default_config()
+    config.dataset.task = 'edges'
+    config.dataset.val_fraction = 0.1
+    config.generator.input_channels = 1
+    return apply_arg(config, arg)
