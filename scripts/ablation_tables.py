@@ -114,6 +114,13 @@ TABLES = {
         'Order of the updates',
         {order: Variant(fields=(('update', order),)) for order in ('alternating', 'simultaneous')},
     ),
+    'augmentation': Table(
+        'Augmentation of what D sees',
+        {
+            'none': Variant(),
+            'DiffAugment': Variant(fields=(('discriminator.augment', 'color,translation,cutout'),)),
+        },
+    ),
     'image_size': Table(
         'Larger than trained, fully convolutional',
         {

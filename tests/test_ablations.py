@@ -211,11 +211,12 @@ def test_every_row_of_every_table_resolves_and_equal_settings_share_a_run(script
     for name, table in tables.items():
         for job in ablations.jobs_of(table.rows, 0, pathlib.Path('out'), 80_000, 'test'):
             names[name, job.row] = job.workdir.name
-    assert len(set(names.values())) == 17
+    assert len(set(names.values())) == 18
     for shared in (('losses', 'l1+cgan'), ('receptive_field', '70x70'), ('color', 'l1+cgan'),
                    ('generators', 'unet l1+cgan'), ('batch_size', '1'),
                    ('upsampling', 'transposed'),
-                   ('update_order', 'alternating'), ('image_size', 'twice the size')):  # fmt: skip
+                   ('update_order', 'alternating'), ('augmentation', 'none'),
+                   ('image_size', 'twice the size')):  # fmt: skip
         assert names[shared] == 'base-0'
     assert names['color', 'pixelgan'] == names['receptive_field', '1x1'] != 'base-0'
 
