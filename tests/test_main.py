@@ -56,7 +56,7 @@ def wait_for_step(process, step):
     ('args', 'message'),
     [
         ([], '--config is missing'),
-        (['--config=configs/nope.py'], r'no such file; allowed are configs/cityscapes.py, '),
+        (['--config=configs/nope.py'], r'no such file; allowed are configs/bw2color.py, '),
         ([CONFIG + ',nope'], "config argument 'nope': allowed are loss=, "),
         ([CONFIG, '--config.loss.gam=lsgan'], 'unknown field config.loss.gam: did you mean '),
         ([CONFIG, '--config.zzz.y=1'], 'unknown field config.zzz.y: allowed are batch_size, '),
@@ -66,11 +66,12 @@ def wait_for_step(process, step):
         ([CONFIG, '--nope'], "Unknown command line flag 'nope'"),
         ([CONFIG, 'nope'], "unexpected argument 'nope'"),
         ([CONFIG], 'config.dataset.path is empty'),
-        (['--config=configs/facades.py'], 'pix2pix/datasets/facades.tar.gz'),
+        (['--config=configs/facades.py'], 'python scripts/prepare_data.py facades'),
         ([CONFIG, '--config.image_size=50'], 'the nearest is 48,48'),
     ],
 )
 def test_a_wrong_command_is_one_line_and_status_2(args, message, monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path))
     monkeypatch.chdir(tmp_path)
     done = run(*args, cwd=tmp_path)
     assert done.returncode == 2

@@ -79,7 +79,7 @@ def first_step(state, batch, key, config):
     outputs = {'fake': fake, 'd_fake': logits(fake), 'd_real': logits(target)}
     d_grads, (d_stats, _) = discriminator_gradients(d, batch, fake, key, config)
     critic = d.apply_gradients(grads=d_grads, batch_stats=d_stats)
-    (g_grads,) = pull_back(generator_gradient(critic, batch, fake, config)[0])
+    (g_grads,) = pull_back(generator_gradient(critic, batch, fake, key, config)[0])
     return outputs, {'gradD': d_grads, 'gradG': g_grads}
 
 
