@@ -273,10 +273,11 @@ def validate(config: Config) -> Config:
             "config.discriminator.norm='batch': the gradient penalty of wgan-gp is of each image "
             'alone, and batch norm mixes them; allowed are instance | none'
         )
-    if augment_policies(config) and loss.gan == 'none':
+    if augment_policies(config) and loss.gan in ('none', 'wgan-gp'):
+        why = 'has no discriminator' if loss.gan == 'none' else 'is of D at the images as they are'
         raise UserError(
             f"config.discriminator.augment={config.discriminator.augment!r}: allowed is '' where "
-            "config.loss.gan='none', which has no discriminator"
+            f"config.loss.gan='{loss.gan}', which {why}"
         )
     if config.optimizer.d_steps > 1 and loss.gan == 'none':
         raise UserError(
@@ -294,6 +295,7 @@ def validate(config: Config) -> Config:
 
 
 def _check_task(config: ConfigDict) -> None:
+    from pix2pix_jax.data.datasets.published import PUBLISHED
     from pix2pix_jax.data.tasks import TASKS
 
     d, g = config.dataset, config.generator
@@ -307,7 +309,7 @@ def _check_task(config: ConfigDict) -> None:
             f'config.generator.input_channels, output_channels={channels}: '
             f"config.dataset.task='{d.task}' has {task.channels}"
         )
-    if d.name == 'openmoji' and not d.path:
+    if not d.path and d.name in ('openmoji', *PUBLISHED):
         raise UserError(f"config.dataset.task='{d.task}' needs a folder of photos: dataset.path")
     if d.direction != 'AtoB' or d.layout == 'two_folders':
         raise UserError(
@@ -316,6 +318,20 @@ def _check_task(config: ConfigDict) -> None:
         )
     if d.task.startswith('inpaint') and d.task_amount >= 1:
         raise UserError(f'config.dataset.task_amount={d.task_amount}: a hole is smaller than 1')
+    if d.task_amount and not task.amount:
+        raise UserError(f"config.dataset.task_amount={d.task_amount}: '{d.task}' has none")
+    if d.task == 'super_resolution' and 0 < d.task_amount < 1:
+        raise UserError(f'config.dataset.task_amount={d.task_amount}: a factor is 1 or more')
+    if d.input_color_jitter and d.task in ('inpaint', 'inpaint_anywhere', 'edges'):
+        raise UserError(
+            f'config.dataset.input_color_jitter={d.input_color_jitter}: allowed is 0 where '
+            f"config.dataset.task='{d.task}', whose holes and edges have their own value"
+        )
+    if d.task == 'colorize' and 'color' in augment_policies(config):
+        raise UserError(
+            f'config.discriminator.augment={config.discriminator.augment!r}: no color where '
+            "config.dataset.task='colorize', whose outputs are a and b of CIE Lab"
+        )
 
 
 def augment_policies(config: ConfigDict) -> tuple[str, ...]:

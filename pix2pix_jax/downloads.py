@@ -6,6 +6,7 @@ import pathlib
 import sys
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Sequence
 
 import filelock
@@ -29,18 +30,20 @@ def download(urls: Sequence[str], path: pathlib.Path, sha256: str = '') -> None:
     with the reason of each address.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}.part')
     reasons = []
     with filelock.FileLock(path.with_name(f'.{path.name}.lock')):
         if path.exists() and sha256 and digest(path) == sha256:
             return  # another process was faster
         for url in urls:
+            part = part_of(path, url)
             try:
                 _fetch(url, part, path.name)
                 _check(part, sha256)
             except (OSError, http.client.HTTPException, ValueError) as error:
                 reason = ' '.join(str(getattr(error, 'reason', '') or error).split())
                 reasons.append(f'{url} cannot be downloaded ({reason or type(error).__name__})')
+                if part.exists() and not part.stat().st_size:
+                    part.unlink()
                 continue
             with part.open('rb') as file:
                 files.sync(file)
@@ -48,6 +51,11 @@ def download(urls: Sequence[str], path: pathlib.Path, sha256: str = '') -> None:
             files.sync_folder(path.parent)
             return
     raise Unavailable('; '.join(reasons))
+
+
+def part_of(path: pathlib.Path, url: str) -> pathlib.Path:
+    """Returns where a download of `path` lies while it is not whole: each address has its own."""
+    return path.with_name(f'.{path.name}.{zlib.crc32(url.encode()):08x}.part')
 
 
 def digest(path: pathlib.Path) -> str:
@@ -88,7 +96,8 @@ def _fetch_rest(url: str, part: pathlib.Path, start: int, name: str) -> None:
         part.unlink()  # of another file
         return _fetch_rest(url, part, 0, name)
     with response:
-        start = start if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
+        given = response.headers.get('Content-Range', '').startswith(f'bytes {start}-')
+        start = start if response.status == http.HTTPStatus.PARTIAL_CONTENT and given else 0
         total = None if response.length is None else start + response.length
         with (
             part.open('ab' if start else 'wb') as file,

@@ -54,6 +54,13 @@ def default_workdir(config_file: str) -> str:
     return f'runs/{pathlib.Path(path).stem}' + (f'-{arg}' if arg else '')
 
 
+def refuse_flags_of_a_run() -> None:
+    """Raises UserError for flags of training that a script which trains nothing itself is given."""
+    for flag in (WORKDIR, DRY_RUN, COORDINATOR, NUM_PROCESSES, PROCESS_ID):
+        if flag.present:
+            raise UserError(f'--{flag.name} is of a single run: leave it out')
+
+
 def check_argv(argv: list[str]) -> None:
     """Finds the config file and checks the names of the fields, before absl parses the flags.
 

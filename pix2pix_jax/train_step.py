@@ -100,7 +100,7 @@ def discriminator_gradients(
     """
     x, target = batch['input'], batch['target']
     name, weights = config.loss.gan, config.loss
-    keys = [augmentation_key(key, view) for view in ('fake', 'real', 'between')]
+    keys = [augmentation_key(key, view) for view in ('fake', 'real')]
 
     def objective(params):
         fake_logits, stats = discriminate(d, params, d.batch_stats, x, fake, keys[0], config)
@@ -109,7 +109,7 @@ def discriminator_gradients(
         loss, metrics = real + fake_term, {'d_real': real, 'd_fake': fake_term}
         if name == 'wgan-gp':
             penalty = losses.gradient_penalty(
-                lambda image: discriminate(d, params, stats, x, image, keys[2], config)[0],
+                lambda image: discriminate(d, params, stats, x, image, key, config)[0],
                 target,
                 fake,
                 key,

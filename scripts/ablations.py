@@ -63,9 +63,7 @@ def main() -> int:
     """Does what is missing, then writes the report; returns the exit status."""
     if TABLE.value is None:
         raise UserError(f'--table is missing: allowed are {", ".join(sorted(TABLES))}')
-    for name in ('workdir', 'dry_run', 'coordinator', 'num_processes', 'process_id'):
-        if flags.FLAGS[name].present:
-            raise UserError(f'--{name} is of a single run: leave it out')
+    command.refuse_flags_of_a_run()
     table, chosen = TABLES[TABLE.value], options()
     selection.check(chosen)
     output = pathlib.Path(OUTPUT.value).expanduser().absolute()

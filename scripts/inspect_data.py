@@ -15,7 +15,7 @@ import itertools
 import os
 import pathlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -59,6 +59,7 @@ class Look(NamedTuple):
 
 def main() -> None:
     """Prints the report and writes the sheet."""
+    command.refuse_flags_of_a_run()
     output = pathlib.Path(OUTPUT.value).expanduser()
     if output.exists() and not OVERWRITE.value and not is_sheet(output):
         raise UserError(f'--output={output} is another file: give another name or --overwrite')
@@ -111,9 +112,11 @@ def look_at(source: sources.Source, i: int, data_set: str) -> Look:
         return Look(str(error))
     sides = tuple(pair)
     arrays = list(pair.values())
-    known = labels.DATA_SETS.get(data_set)
+    known = None if source.photos else labels.DATA_SETS.get(data_set)
     is_map = [
-        known is not None and side == segmenter.photo_and_labels(source.direction)[1]
+        known is not None
+        and pair[side].shape[-1] == 3
+        and side == segmenter.photo_and_labels(source.direction)[1]
         for side in sides
     ]
     kinds = kinds[::-1] if source.direction == 'BtoA' else kinds
@@ -196,7 +199,7 @@ def describe_side(k: int, looks: Sequence[Look]) -> list[str]:
     return lines
 
 
-def duplicates(splits: Iterable[str], looks: dict[str, dict[str, Look]]) -> list[str]:
+def duplicates(splits: dict[str, sources.Source], looks: dict[str, dict[str, Look]]) -> list[str]:
     """Returns a line for each two splits that share images, pixel by pixel, and each with twins."""
     lines = []
     sides = next((k.sides for found in looks.values() for k in found.values() if k.sides), ())
@@ -208,7 +211,7 @@ def duplicates(splits: Iterable[str], looks: dict[str, dict[str, Look]]) -> list
             if not look.error:
                 names[look.digests[k]].append(name)
         if a == b:
-            shared = [' = '.join(same) for same in names.values() if len(same) > 1]
+            shared = [some(same, ' = ') for same in names.values() if len(same) > 1]
         else:
             shared = [
                 f'{a}/{names[look.digests[k]][0]} = {b}/{name}'
@@ -218,7 +221,10 @@ def duplicates(splits: Iterable[str], looks: dict[str, dict[str, Look]]) -> list
         if shared:
             where = f'within {a}' if a == b else f'in both {a} and {b}'
             lines.append(f'suspicious: {len(shared)} times the same {side} {where}: {some(shared)}')
-    return lines or ['no image is there twice']
+    seen = sum(map(len, looks.values()))
+    all_of = sum(map(len, splits.values()))
+    among = '' if seen == all_of else f' among the {seen:,} of {all_of:,} pairs that were looked at'
+    return lines or [f'no image is there twice{among}']
 
 
 def most_common(counter: collections.Counter) -> str:
@@ -227,9 +233,9 @@ def most_common(counter: collections.Counter) -> str:
     return text + (f' and {len(counter) - SHOWN} others' if len(counter) > SHOWN else '')
 
 
-def some(names: Sequence[str]) -> str:
+def some(names: Sequence[str], between: str = ', ') -> str:
     """Returns the first names."""
-    return ', '.join(names[:SHOWN]) + (', …' if len(names) > SHOWN else '')
+    return between.join(names[:SHOWN]) + (f'{between}…' if len(names) > SHOWN else '')
 
 
 # ---------------------------------------------------------------- the sheet

@@ -154,9 +154,13 @@ def test_tints():
     np.testing.assert_allclose(gray[..., 0], image @ (0.299, 0.587, 0.114), atol=1e-6)
     strong = augment.apply_tint(image, tint(2, 2, 2))
     assert strong.min() >= -1 and strong.max() <= 1 and strong.std() > image.std()
-    for channels in (1, 4):  # saturation is of RGB alone
+    for channels in (1, 2):  # saturation is of RGB alone
         plane = image[..., :1].repeat(channels, -1)
         np.testing.assert_allclose(augment.apply_tint(plane, tint(1, 1, 0)), plane, atol=1e-6)
+    rgba = np.concatenate([image, image[..., :1]], axis=-1)
+    tinted = augment.apply_tint(rgba, tint(0.5, 1.2, 0.7))
+    np.testing.assert_array_equal(tinted[..., 3], rgba[..., 3])
+    np.testing.assert_array_equal(tinted[..., :3], augment.apply_tint(image, tint(0.5, 1.2, 0.7)))
 
 
 def test_tints_are_drawn_about_one():

@@ -84,11 +84,50 @@ def test_what_is_prepared_stays(folder, data_dir):
     (left,) = data_dir.glob('downloads/pix2pix/.facades.lock')
     (left.parent / '.facades-killed').mkdir()
     before = {path: path.stat().st_mtime_ns for path in builder.folder_of('facades').iterdir()}
-    prepare.prepare('facades', '/nowhere')  # not looked at
+    prepare.prepare('facades')
+    with pytest.raises(UserError, match='is there already: remove it to prepare facades anew'):
+        prepare.prepare('facades', str(folder))
     assert before == {p: p.stat().st_mtime_ns for p in builder.folder_of('facades').iterdir()}
-    shutil.rmtree(builder.folder_of('facades'))
+    incomplete = builder.folder_of('facades').parent / 'incomplete.ABCDEF_1.0.0'
+    incomplete.mkdir()
+    (builder.folder_of('facades') / 'dataset_info.json').unlink()
     prepare.prepare('facades', str(folder))
-    assert not (left.parent / '.facades-killed').exists()
+    assert not (left.parent / '.facades-killed').exists() and not incomplete.exists()
+    assert builder.open_prepared('facades')
+
+
+def test_a_damaged_data_set_is_one_line(folder):
+    prepare.prepare('facades', str(folder))
+    (builder.folder_of('facades') / 'dataset_info.json').write_text('{')
+    with pytest.raises(DataError, match='is damaged: remove it and prepare it anew'):
+        sources.open_splits(config())
+
+
+def test_two_at_once_both_succeed(folder):
+    code = (
+        'import sys, pathlib; from pix2pix_jax.data.datasets import prepare; '
+        "prepare._download = lambda *_: pathlib.Path(sys.argv[1]); prepare.prepare('facades')"
+    )
+    command = [sys.executable, '-c', code, str(archive(folder, 'gztar'))]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [one.communicate()[1] for one in both] == ['', '']
+    assert len(sources.open_splits(config())['train']) == COUNTS['train']
+
+
+def test_a_folder_of_several_data_sets(folder, tmp_path):
+    (tmp_path / 'maps/train').mkdir(parents=True)
+    shutil.copy(folder / 'train/1.jpg', tmp_path / 'maps/train/only.jpg')
+    prepare.prepare('maps', str(tmp_path))
+    assert list(builder.open_prepared('maps')['train']) == ['only']
+    for name in ('edges2shoes', 'cityscapes'):
+        with pytest.raises(DataError, match=f'holds no folder train .* no {name}/train'):
+            prepare.prepare(name, str(tmp_path))
+
+
+def test_what_is_no_file_is_named(folder):
+    (folder / 'train/folder.jpg').mkdir()
+    with pytest.raises(DataError, match='folder.jpg is no file: take it away'):
+        prepare.prepare('facades', str(folder))
 
 
 def test_a_data_set_that_is_not_prepared_is_one_line():
@@ -136,10 +175,16 @@ def test_a_zip_cannot_leave_its_folder_either(tmp_path):
     assert not list(tmp_path.parent.rglob('evil'))
 
 
-@pytest.mark.parametrize('content', [b'', b'no archive', None])
-def test_a_damaged_archive_is_one_line(folder, content):
-    path = archive(folder, 'gztar')
-    path.write_bytes(path.read_bytes()[:3000] if content is None else content)
+@pytest.mark.parametrize('kind', ['gztar', 'xztar', 'zip'])
+@pytest.mark.parametrize('damage', ['empty', 'text', 'cut', 'flipped'])
+def test_a_damaged_archive_is_one_line(folder, kind, damage):
+    """A byte in the middle of a member shows in a checksum alone, at the end of the archive."""
+    path = archive(folder, kind)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(
+        {'empty': b'', 'text': b'text', 'cut': data[:3000], 'flipped': bytes(data)}[damage]
+    )
     with pytest.raises(DataError, match='is no archive, or damaged'):
         prepare.prepare('facades', str(path))
     assert not builder.folder_of('facades').exists()
@@ -221,11 +266,27 @@ def test_the_published_archive_is_downloaded_once(folder, data_dir, monkeypatch)
     prepare.prepare('facades')
     assert len(asked) == 1
     kept = data_dir / 'downloads/pix2pix/facades.tar.gz'
+    assert kept.with_name('facades.tar.gz.sha256').read_text().split()[1] == kept.name
     digest = prepare.downloads.digest(path)
     kept.write_bytes(b'damaged')
     shutil.rmtree(data_dir / 'pix2pix')
     prepare.prepare('facades')  # again, and it must be the same
     assert len(asked) == 2 and asked[1][1] == digest
+
+
+def test_a_page_in_place_of_the_archive_is_not_kept(folder, data_dir, monkeypatch):
+    kept = data_dir / 'downloads/pix2pix/facades.tar.gz'
+    answers = [b'<html>log in</html>', archive(folder, 'gztar').read_bytes()]
+    monkeypatch.setattr(
+        prepare.downloads, 'download', lambda urls, path, known: path.write_bytes(answers.pop(0))
+    )
+    with pytest.raises(DataError, match='is no archive, or damaged'):
+        prepare.prepare('facades')
+    assert not kept.exists() and not kept.with_name('facades.tar.gz.sha256').exists()
+    prepare.prepare('facades')
+    shutil.rmtree(data_dir / 'pix2pix')
+    prepare.prepare('facades')  # nothing is asked for again
+    assert not answers
 
 
 def run(*words):

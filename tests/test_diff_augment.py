@@ -101,6 +101,8 @@ def test_words(value):
             validate(config)
     else:
         validate(config)
-        config.loss.gan = 'none'
-        with pytest.raises(UserError, match="allowed is '' where config.loss.gan='none'"):
-            validate(config)
+        config.discriminator.norm = 'none'
+        for gan in ('none', 'wgan-gp'):
+            config.loss.gan = gan
+            with pytest.raises(UserError, match=f"allowed is '' where config.loss.gan='{gan}'"):
+                validate(config)

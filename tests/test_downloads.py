@@ -28,6 +28,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             return
         self.send_response(206 if start else 200)
+        if start:
+            self.send_header('Content-Range', f'bytes {start}-/{len(CONTENT)}')
         self.send_header('Content-Length', str(len(CONTENT) - start))
         self.end_headers()
         if self.path == '/slow':
@@ -78,8 +80,9 @@ def test_it_comes_whole(server, tmp_path, path, sha256):
     ],
 )
 def test_it_goes_on_from_what_is_there(server, tmp_path, path, there, answers):
-    (tmp_path / '.file.part').write_bytes(there)
-    downloads.download([f'{server.url}/{path}'], tmp_path / 'file', SHA256)
+    url = f'{server.url}/{path}'
+    downloads.part_of(tmp_path / 'file', url).write_bytes(there)
+    downloads.download([url], tmp_path / 'file', SHA256)
     assert (tmp_path / 'file').read_bytes() == CONTENT
     assert seen(tmp_path) == ['file'] and len(server.requests) == answers
     assert server.requests[0] == (f'/{path}', f'bytes={len(there)}-')
@@ -87,8 +90,9 @@ def test_it_goes_on_from_what_is_there(server, tmp_path, path, there, answers):
 
 def test_the_next_mirror_is_tried(server, tmp_path):
     urls = [f'{server.url}/missing', 'http://127.0.0.1:1/nobody', f'{server.url}/whole']
+    downloads.part_of(tmp_path / 'file', urls[0]).write_bytes(b'half of another file')
     downloads.download(urls, tmp_path / 'file')
-    assert (tmp_path / 'file').read_bytes() == CONTENT
+    assert (tmp_path / 'file').read_bytes() == CONTENT  # one mirror's, not a piece of each
 
 
 def test_all_reasons_are_said(server, tmp_path, monkeypatch):

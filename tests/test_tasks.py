@@ -90,6 +90,12 @@ def test_holes(name, amount):
     assert seen == {((SIZE - side) // 2,) * 2} if name == 'inpaint' else len(seen) > 20
 
 
+def test_colours_that_srgb_has_not_are_clipped_without_a_word(recwarn):
+    lab = np.random.default_rng(0).uniform(-1, 1, (1, 16, 16, 3))
+    shown = tasks.as_shown('colorize', lab[..., :1], lab[..., 1:])
+    assert not recwarn.list and shown.min() >= -1 and shown.max() <= 1
+
+
 def test_edges_are_those_of_the_square():
     image = np.full((SIZE, SIZE, 3), -1, np.float32)
     image[8:24, 8:24] = 1
@@ -149,6 +155,10 @@ def test_a_run_is_rgb_for_whoever_looks_at_it(folder, tmp_path):
         np.testing.assert_array_equal(found, np.asarray(expected))
 
 
+PHOTOS = {'generator.input_channels': 3}
+COLORIZE = {'dataset.task': 'colorize', 'generator.output_channels': 2}
+
+
 @pytest.mark.parametrize(
     'fields,message',
     [
@@ -156,9 +166,17 @@ def test_a_run_is_rgb_for_whoever_looks_at_it(folder, tmp_path):
         ({'dataset.direction': 'BtoA'}, 'is of single photos'),
         ({'dataset.layout': 'two_folders'}, 'is of single photos'),
         ({'dataset.name': 'openmoji', 'dataset.path': ''}, 'needs a folder of photos'),
+        ({'dataset.name': 'maps', 'dataset.path': ''}, 'needs a folder of photos'),
+        ({'dataset.input_color_jitter': 0.1}, 'whose holes and edges have their own value'),
+        ({**COLORIZE, 'dataset.task_amount': 5.0}, "'colorize' has none"),
+        ({**COLORIZE, 'discriminator.augment': 'cutout,color'}, 'a and b of CIE Lab'),
+        (
+            {**PHOTOS, 'dataset.task': 'super_resolution', 'dataset.task_amount': 0.25},
+            'a factor is 1 or more',
+        ),
         ({'dataset.task': 'none', 'dataset.task_amount': 1.0}, 'there is no dataset.task'),
         (
-            {'dataset.task': 'inpaint', 'dataset.task_amount': 1.0, 'generator.input_channels': 3},
+            {**PHOTOS, 'dataset.task': 'inpaint', 'dataset.task_amount': 1.0},
             'a hole is smaller than 1',
         ),
     ],

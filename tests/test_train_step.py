@@ -374,15 +374,17 @@ def test_d_sees_what_is_augmented(conditional):
 
 def test_each_view_of_d_has_draws_of_its_own():
     """Real and generated images are augmented otherwise, and with another key otherwise again."""
-    config = config_of(**{'discriminator.augment': 'color', 'loss.gan': 'wgan-gp',
-                          'discriminator.norm': 'none'})  # fmt: skip
+    fields = {'loss.gan': 'hinge', 'discriminator.norm': 'none', 'init.scale': 0.02}
+    plain = config_of(**fields)
+    config = config_of(**fields, **{'discriminator.augment': 'color'})
     state, batch = state_of(config), batch_of()
 
-    def terms(seed):
+    def terms(seed, config=config):
         step = functools.partial(discriminator_gradients, state.discriminator, batch)
         _, (_, metrics) = step(batch['target'], jax.random.key(seed), config)
-        return metrics['d_real'], metrics['d_fake']  # -mean and mean of the logits
+        return metrics['d_real'], metrics['d_fake']  # 1 - and 1 + the mean of the small logits
 
+    assert sum(terms(0, plain)) == pytest.approx(2, abs=1e-6)  # of one view
     (real, fake), again, (other, _) = terms(0), terms(0), terms(1)
     assert (real, fake) == again
-    assert abs(real + fake) > 1e-4 and abs(real - other) > 1e-4  # of one view they would be 0
+    assert abs(real + fake - 2) > 1e-5 and abs(real - other) > 1e-5

@@ -78,9 +78,11 @@ def random_tint(rng: np.random.Generator, strength: float) -> Tint:
 def apply_tint(image: np.ndarray, tint: Tint) -> np.ndarray:
     """Changes the colours of an image (H,W,C), float32 on [-1, 1]; the result is clipped to it.
 
-    Brightness scales from black, contrast from the image's mean, saturation (of three channels
-    alone) from the gray of each pixel, in this order.
+    Brightness scales from black, contrast from the image's mean, saturation (of RGB alone) from
+    the gray of each pixel, in this order. The alpha of RGBA stays.
     """
+    if image.shape[-1] == 4:
+        return np.concatenate([apply_tint(image[..., :3], tint), image[..., 3:]], axis=-1)
     image = (image + 1) * np.float32(tint.brightness)
     mean = image.mean()
     image = (image - mean) * np.float32(tint.contrast) + mean

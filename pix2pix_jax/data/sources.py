@@ -113,6 +113,11 @@ def _prepared(config: ConfigDict) -> dict[str, Source]:
     from pix2pix_jax.data.datasets import builder  # tensorflow-datasets takes 2 s to import
 
     name = config.dataset.name
+    if config.dataset.layout == 'two_folders':
+        raise UserError(
+            f"config.dataset.layout='two_folders': {name} is prepared side by side; "
+            'allowed are auto | side_by_side'
+        )
     splits = builder.open_prepared(name)
     if not splits:
         raise UserError(
@@ -140,9 +145,11 @@ def _root(config: ConfigDict) -> epath.Path:
 
 
 def _in_folders(root: epath.Path, config: ConfigDict) -> dict[str, Source]:
-    splits = {}
+    splits, layout = {}, config.dataset.layout
+    if config.dataset.task != 'none':
+        layout = 'side_by_side'  # a folder a split, whatever folders are in it
     for split in SPLITS:
-        folders = split_folders(root, split, config.dataset.layout)
+        folders = split_folders(root, split, layout)
         if folders:
             splits[split] = _source(' + '.join(map(str, folders)), pair_files(folders), config)
     if not splits:

@@ -4,6 +4,7 @@ A task's functions take and give float32 images (H,W,C) on [-1, 1]; `amount` is
 `dataset.task_amount`, 0 for the task's own.
 """
 
+import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -68,8 +69,8 @@ def noisy(photo: np.ndarray, rng: np.random.Generator, amount: float) -> np.ndar
 
 
 TASKS = {
-    'colorize': Task(lightness, (1, 2), 1.0, 'its lightness (L of CIE Lab); a and b are generated'),
-    'gray_to_color': Task(gray, (1, 3), 1.0, 'it in gray'),
+    'colorize': Task(lightness, (1, 2), 0.0, 'its lightness (L of CIE Lab); a and b are generated'),
+    'gray_to_color': Task(gray, (1, 3), 0.0, 'it in gray'),
     'inpaint': Task(hole_in_the_middle, (3, 3), 0.5, 'it with a hole in the middle'),
     'inpaint_anywhere': Task(hole_anywhere, (3, 3), 0.5, 'it with a hole anywhere'),
     'edges': Task(edges, (1, 3), 2.0, "its edges (Canny's)"),
@@ -105,7 +106,9 @@ def as_shown(name: str, inputs: np.ndarray, outputs: np.ndarray) -> np.ndarray:
     from skimage.color import lab2rgb
 
     lab = np.concatenate([inputs, outputs], axis=-1) * LAB_RANGE + LAB_MIDDLE
-    return (lab2rgb(lab) * 2 - 1).astype(np.float32)
+    with warnings.catch_warnings():  # of colours that sRGB has not, which are clipped
+        warnings.simplefilter('ignore')
+        return (lab2rgb(lab) * 2 - 1).astype(np.float32)
 
 
 def _to_lab(photo: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ import tensorflow_datasets as tfds
 
 from pix2pix_jax.data.datasets.published import PUBLISHED
 from pix2pix_jax.data.images import LazyFile
+from pix2pix_jax.errors import DataError
 
 VERSION = '1.0.0'
 
@@ -28,6 +29,11 @@ def data_dir() -> pathlib.Path:
 def folder_of(name: str) -> pathlib.Path:
     """Returns the folder of a prepared data set, which may not be there."""
     return data_dir() / 'pix2pix' / name / VERSION
+
+
+def is_prepared(name: str) -> bool:
+    """Whether the data set is there, whole."""
+    return (folder_of(name) / 'dataset_info.json').exists()
 
 
 class Pix2pix(tfds.core.GeneratorBasedBuilder):
@@ -81,12 +87,19 @@ def build(name: str, splits: Mapping[str, Mapping[str, pathlib.Path]]) -> pathli
 
 
 def open_prepared(name: str) -> dict[str, dict[str, tuple[LazyFile]]]:
-    """Returns the pairs of each split by name, in order; nothing where it is not prepared."""
-    if not (folder_of(name) / 'dataset_info.json').exists():
+    """Returns the pairs of each split by name, in order; nothing where it is not prepared.
+
+    Raises DataError where it is damaged.
+    """
+    if not is_prepared(name):
         return {}
-    builder = tfds.builder_from_directory(folder_of(name))
+    try:
+        builder = tfds.builder_from_directory(folder_of(name))
+        found = builder.info.metadata['names']
+    except Exception as error:  # tensorflow-datasets raises many kinds
+        raise DataError(f'{folder_of(name)} is damaged: remove it and prepare it anew') from error
     splits = {}
-    for split, names in builder.info.metadata['names'].items():
+    for split, names in found.items():
         records = builder.as_data_source(split, decoders={'pair': tfds.decode.SkipDecoding()})
         splits[split] = {
             pair: (LazyFile(f'{name}: {split}/{pair}', functools.partial(_read, records, i)),)

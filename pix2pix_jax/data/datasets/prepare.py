@@ -1,6 +1,8 @@
 """Makes the paper's data sets from their archives, or from folders that hold the same."""
 
 import contextlib
+import gzip
+import lzma
 import pathlib
 import shutil
 import tarfile
@@ -19,6 +21,10 @@ from pix2pix_jax.data.folders import pair_files
 from pix2pix_jax.errors import DataError, UserError
 
 SPLITS = ('train', 'val', 'test')
+DAMAGED = (  # what archives raise: BadGzipFile is an OSError, an encrypted zip a RuntimeError
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(gzip.BadGzipFile, EOFError, RuntimeError),
+)
 
 Splits = dict[str, dict[str, epath.Path]]
 
@@ -27,24 +33,30 @@ def prepare(name: str, source: str = '') -> pathlib.Path:
     """Makes the data set `name` from `source`, an archive or a folder; returns its folder.
 
     Without a `source` the published archive is downloaded. What is prepared already stays.
-    Raises UserError for what is not there to be prepared, DataError for what is damaged.
+    Raises UserError for what is not there to be prepared, or is prepared already from elsewhere,
+    DataError for what is damaged.
     """
     folder = builder.folder_of(name)
     downloaded = builder.data_dir() / 'downloads' / 'pix2pix'
     downloaded.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(downloaded / f'.{name}.lock'):
-        if folder.exists():
+        if builder.is_prepared(name):
+            if source:
+                raise UserError(f'{folder} is there already: remove it to prepare {name} anew')
             return folder
-        for left in downloaded.glob(f'.{name}-*'):  # of a kill: this process holds the lock
+        # What a kill left: this process holds the lock.
+        for left in (*downloaded.glob(f'.{name}-*'), *folder.parent.glob('incomplete.*'), folder):
             shutil.rmtree(left, ignore_errors=True)
         path = pathlib.Path(source).expanduser() if source else _download(name, downloaded)
         if not path.exists():
             raise DataError(f'--from={source} does not exist: needed is an archive or a folder')
         prefix = downloaded / f'.{name}-'
         with _unpacked(path, prefix) as root, _scratch(prefix) as scratch:
+            if not source:
+                files.write_text(_note(path), f'{downloads.digest(path)}  {path.name}\n')
             if name == 'cityscapes' and cityscapes.join_pairs(root, scratch):
                 root = scratch
-            return builder.build(name, _side_by_side(root, path))
+            return builder.build(name, _side_by_side(root, path, name))
 
 
 def counts_differ(name: str, found: dict[str, int]) -> list[str]:
@@ -57,7 +69,7 @@ def counts_differ(name: str, found: dict[str, int]) -> list[str]:
 
 
 def _download(name: str, folder: pathlib.Path) -> pathlib.Path:
-    """Returns the published archive, and notes its SHA-256 beside it to compare with later."""
+    """Returns the published archive, the one that was unpacked before if its SHA-256 is known."""
     published = PUBLISHED[name]
     if published.archives:
         raise UserError(
@@ -66,19 +78,23 @@ def _download(name: str, folder: pathlib.Path) -> pathlib.Path:
             'folder that holds them with --from=FOLDER'
         )
     path = folder / f'{name}.tar.gz'
-    note = path.with_name(f'{path.name}.sha256')
-    known = note.read_text().split()[0] if note.exists() else ''
-    if path.exists() and known and downloads.digest(path) == known:
+    known = _note(path).read_text().split()[0] if _note(path).exists() else ''
+    if path.exists() and (not known or downloads.digest(path) == known):
         return path
     try:
         downloads.download([mirror.format(name) for mirror in MIRRORS], path, known)
     except downloads.Unavailable as error:
+        other = f' (if the archive has changed, remove {_note(path)})' if known else ''
         raise DataError(
-            f'{error}; where you have it: python scripts/prepare_data.py {name} '
+            f'{error}{other}; where you have it: python scripts/prepare_data.py {name} '
             f'--from={name}.tar.gz (or the folder that was unpacked from it)'
         ) from error
-    files.write_text(note, f'{downloads.digest(path)}  {path.name}\n')
     return path
+
+
+def _note(archive: pathlib.Path) -> pathlib.Path:
+    """Returns the file that keeps the SHA-256 of a downloaded archive that could be unpacked."""
+    return archive.with_name(f'{archive.name}.sha256')
 
 
 # ---------------------------------------------------------------- archives
@@ -97,7 +113,12 @@ def _unpacked(path: pathlib.Path, prefix: pathlib.Path) -> Iterator[pathlib.Path
         yield path
         return
     with _scratch(prefix) as folder:
-        _unpack(path, folder)
+        try:
+            _unpack(path, folder)
+        except DataError:
+            if path.parent == prefix.parent and not _note(path).exists():  # downloaded just now
+                path.unlink()
+            raise
         yield folder
 
 
@@ -111,23 +132,34 @@ def _unpack(archive: pathlib.Path, folder: pathlib.Path) -> None:
         else:
             with tarfile.open(archive) as opened:
                 opened.extractall(folder, filter='data')
+                while opened.fileobj.read(1 << 20):  # to the end, where the checksum is
+                    pass
     except tarfile.FilterError as error:
         raise DataError(f'{archive} is refused: {error}') from error
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except DAMAGED as error:
         raise DataError(
             f'{archive} is no archive, or damaged ({error or type(error).__name__}): '
             'allowed are .tar.gz, .tar and .zip'
         ) from error
 
 
-def _side_by_side(root: pathlib.Path, given: pathlib.Path) -> Splits:
-    """Returns the files A|B of each split, from `root` or a folder in it."""
-    inside = sorted(path.parent for path in root.glob('*/train') if path.is_dir())
-    root = root if (root / 'train').is_dir() or not inside else inside[0]
-    splits = {split: root / split for split in SPLITS if (root / split).is_dir()}
-    if 'train' not in splits:
-        raise DataError(f'{given} holds no folder train with pairs A|B side by side')
-    return {
-        split: {name: pair[0] for name, pair in pair_files((epath.Path(folder),)).items()}
-        for split, folder in splits.items()
-    }
+def _side_by_side(root: pathlib.Path, given: pathlib.Path, name: str) -> Splits:
+    """Returns the files A|B of each split: of `root`, `root`/`name`, or the one folder in it."""
+    places = [root, root / name]
+    inside = [place.parent for place in root.glob('*/train') if place.is_dir()]
+    if len(inside) == 1 and given != root:  # of an archive, whatever its folder is called
+        places += inside
+    place = next((place for place in places if (place / 'train').is_dir()), None)
+    if place is None:
+        raise DataError(
+            f'{given} holds no folder train with pairs A|B side by side, and no {name}/train'
+        )
+    splits = {}
+    for split in SPLITS:
+        if (place / split).is_dir():
+            pairs = pair_files((epath.Path(place / split),))
+            splits[split] = {key: files[0] for key, files in pairs.items()}
+    bad = next((f for files in splits.values() for f in files.values() if not f.is_file()), None)
+    if bad is not None:
+        raise DataError(f'{bad} is no file: take it away')
+    return splits
