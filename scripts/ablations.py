@@ -213,9 +213,13 @@ def stop(number: int, frame: object) -> None:
 
 
 def run_job(job: Job, log: pathlib.Path) -> bool:
-    """Trains and evaluates one run, in processes of their own; returns whether both did well."""
+    """Trains, where it is not, and evaluates one run, in processes of their own.
+
+    Returns whether both did well.
+    """
     environment = os.environ | getattr(LOCAL, 'environment', {})
-    for module, arguments in (('main', job.train), ('evaluate', job.evaluate)):
+    commands = [('main', job.train), ('evaluate', job.evaluate)]
+    for module, arguments in commands[is_trained(job) :]:
         if STOPPING.is_set():
             return False
         words = [sys.executable, '-m', f'pix2pix_jax.{module}', *arguments]
@@ -254,6 +258,12 @@ def take_devices(slot: int, slots: int) -> None:
     if hasattr(os, 'sched_setaffinity'):  # of this thread, and so of the processes it starts
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, cores[slot::slots] or cores)
+
+
+def is_trained(job: Job) -> bool:
+    """Whether this command trained the run to its end: the last thing that it does is a save."""
+    last = job.workdir / 'checkpoints' / 'last' / str(job.steps)
+    return trained_by(job) == job.train and last.is_dir()
 
 
 def is_done(job: Job, must_be_whole: bool = True) -> bool:

@@ -88,10 +88,14 @@ def test_an_ablation_is_trained_measured_and_reported_and_goes_on(pairs, tmp_pat
     assert Image.open(tmp_path / 'out/update_order.png').width > 300
 
     # Another table takes the run that it shares, and evaluates it otherwise.
+    log = tmp_path / 'out/logs/base-0.log'
+    trained = log.read_text().count('discriminator: ')
+    assert trained
     done = run(*arguments(pairs, '--table=image_size', '--seeds=1', '--steps=2'), cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith('2 runs, 1 of them done')
     assert is_measured(folder / 'base-0')
+    assert log.read_text().count('discriminator: ') == trained  # not once more
     assert (folder / 'base-0/evaluation/test_x2/metrics.json').exists()
     assert len(list(folder.iterdir())) == 4
 

@@ -130,7 +130,7 @@ TASKS = {  # direction, batch, pairs, steps, jitter and mirroring (the paper, se
     'cityscapes': ('BtoA', 1, 2_975, 595_000, True),
     'edges2shoes': ('AtoB', 4, 49_825, 186_843, False),
     'edges2handbags': ('AtoB', 4, 138_567, 519_626, False),
-    'day2night': ('AtoB', 4, 17_823, 75_747, True),
+    'day2night': ('BtoA', 4, 17_823, 75_747, True),
 }
 
 
