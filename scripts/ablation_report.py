@@ -57,6 +57,9 @@ def write_report(
     """Writes OUTPUT/NAME.{md,csv,png} and NAME_sheet.png; returns the table as text."""
     values, reasons = read_values(results)
     metrics = [m for m in table.metrics if any(row.get(m) for row in values.values())]
+    values = {
+        row: found for row, found in values.items() if row in results or found.keys() & set(metrics)
+    }
     text = markdown(table, metrics, values)
     for metric in table.metrics:
         if metric in reasons:
