@@ -17,6 +17,7 @@ from pix2pix_jax.config import (
     to_json,
     validate,
 )
+from pix2pix_jax.data.tasks import TASKS
 
 # Fields that take any value of their type, but for image_size, which has its own check.
 FREE = {
@@ -40,7 +41,12 @@ FREE = {
     'test.dropout': bool,
 }
 # What a value asks of other fields.
+# What else must hold for a value, and for any value of a field but the default.
 NEEDS = {'wgan-gp': {'discriminator.norm': 'instance'}}
+for name, task in TASKS.items():
+    sides = ('generator.input_channels', 'generator.output_channels')
+    NEEDS[name] = dict(zip(sides, task.channels))
+CONTEXT = {'dataset.task_amount': {'dataset.task': 'super_resolution'}}
 
 
 def changed(**fields):
@@ -109,8 +115,9 @@ def test_values_outside_the_range_are_refused(field):
     least, greatest = RANGES[field]
     # The other length field is set, since one of the two must be.
     other = {'num_steps': 'num_epochs', 'num_epochs': 'num_steps'}.get(field)
+    context = CONTEXT.get(field, {}) | ({other: 1} if other else {})
     for value in (least, greatest):
-        validate(changed(**{field: value} | ({other: 1} if other else {})))
+        validate(changed(**{field: value} | context))
     kind = type(flatten(default_config())[field])
     for value in (kind(least - 1), kind(greatest + 1)):
         message = error_of(validate, changed(**{field: value}))
@@ -215,8 +222,8 @@ def other_values():
 
 @pytest.mark.parametrize('field, value', other_values().items())
 def test_a_run_goes_on_only_where_the_contract_says(field, value):
-    old = changed(num_steps=1)
-    new = changed(**{'num_steps': 1, field: value})
+    old = changed(**{'num_steps': 1} | CONTEXT.get(field, {}))
+    new = changed(**{'num_steps': 1} | CONTEXT.get(field, {}) | {field: value})
     free = {'log_every', 'eval_every', 'sample_every', 'num_devices', 'num_steps', 'num_epochs'}
     free |= {'dataset.path', 'dataset.cache', 'dataset.workers'}
     if field in free or field.startswith('checkpoint.'):
