@@ -15,6 +15,7 @@ from typing import Any
 from etils import epath
 from ml_collections import ConfigDict
 
+from pix2pix_jax.data import tasks
 from pix2pix_jax.errors import UserError
 
 
@@ -151,16 +152,7 @@ CHOICES = {
     'update': ('alternating', 'simultaneous'),
     'dataset.layout': ('auto', 'side_by_side', 'two_folders'),
     'dataset.direction': ('AtoB', 'BtoA'),
-    'dataset.task': (
-        'none',
-        'colorize',
-        'gray_to_color',
-        'inpaint',
-        'inpaint_anywhere',
-        'edges',
-        'super_resolution',
-        'denoise',
-    ),
+    'dataset.task': ('none', *tasks.TASKS),
     'dataset.resize': ('bicubic', 'nearest'),
     'dataset.cache': ('auto', 'on', 'off'),
     'dataset.on_error': ('raise', 'skip'),
@@ -290,48 +282,8 @@ def validate(config: Config) -> Config:
             "config.update='simultaneous', which takes G's gradient before D's step"
         )
     init_overrides(config)
-    _check_task(config)
+    tasks.check(config)
     return config
-
-
-def _check_task(config: ConfigDict) -> None:
-    from pix2pix_jax.data.datasets.published import PUBLISHED
-    from pix2pix_jax.data.tasks import TASKS
-
-    d, g = config.dataset, config.generator
-    if d.task == 'none':
-        if d.task_amount:
-            raise UserError(f'config.dataset.task_amount={d.task_amount}: there is no dataset.task')
-        return
-    task, channels = TASKS[d.task], (g.input_channels, g.output_channels)
-    if channels != task.channels:
-        raise UserError(
-            f'config.generator.input_channels, output_channels={channels}: '
-            f"config.dataset.task='{d.task}' has {task.channels}"
-        )
-    if not d.path and d.name in ('openmoji', *PUBLISHED):
-        raise UserError(f"config.dataset.task='{d.task}' needs a folder of photos: dataset.path")
-    if d.direction != 'AtoB' or d.layout == 'two_folders':
-        raise UserError(
-            f"config.dataset.task='{d.task}' is of single photos: allowed are direction='AtoB' and "
-            "layout='auto'"
-        )
-    if d.task.startswith('inpaint') and d.task_amount >= 1:
-        raise UserError(f'config.dataset.task_amount={d.task_amount}: a hole is smaller than 1')
-    if d.task_amount and not task.amount:
-        raise UserError(f"config.dataset.task_amount={d.task_amount}: '{d.task}' has none")
-    if d.task == 'super_resolution' and 0 < d.task_amount < 1:
-        raise UserError(f'config.dataset.task_amount={d.task_amount}: a factor is 1 or more')
-    if d.input_color_jitter and d.task in ('inpaint', 'inpaint_anywhere', 'edges'):
-        raise UserError(
-            f'config.dataset.input_color_jitter={d.input_color_jitter}: allowed is 0 where '
-            f"config.dataset.task='{d.task}', whose holes and edges have their own value"
-        )
-    if d.task == 'colorize' and 'color' in augment_policies(config):
-        raise UserError(
-            f'config.discriminator.augment={config.discriminator.augment!r}: no color where '
-            "config.dataset.task='colorize', whose outputs are a and b of CIE Lab"
-        )
 
 
 def augment_policies(config: ConfigDict) -> tuple[str, ...]:

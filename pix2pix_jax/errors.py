@@ -71,6 +71,13 @@ def run_command(
         fail('stopped', 128 + signal.SIGINT)
 
 
+def take_words(argv: list[str]) -> list[str]:
+    """Takes the words of a command that are no flags from `argv`, which keeps its first."""
+    words = [word for word in argv[1:] if not word.startswith('--')]
+    argv[1:] = [word for word in argv[1:] if word.startswith('--')]
+    return words
+
+
 def fail(message: str, status: int) -> NoReturn:
     """Prints `message` as one line on stderr and exits with `status`."""
     line = ' '.join(message.split())

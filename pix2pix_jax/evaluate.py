@@ -14,6 +14,7 @@ import numpy as np
 from absl import flags
 from etils import epath
 
+from pix2pix_jax import writers
 from pix2pix_jax.data import augment
 from pix2pix_jax.data.folders import pair_files
 from pix2pix_jax.data.images import read_image
@@ -84,8 +85,7 @@ def main() -> int:
     options = Options(tuple(METRICS.value), CLASSES.value, SEGMENTER.value, **paths)
     selection.check(options)
     if workdir:
-        scaled = f'_x{SCALE.value}' if SCALE.value != 1 else ''
-        output = output or f'{workdir}/evaluation/{SPLIT.value}{scaled}'
+        output = output or writers.result_folder(workdir, SPLIT.value, SCALE.value)
         summary = evaluate_run(workdir, SPLIT.value, CHECKPOINT.value, output, options, SCALE.value)
     else:
         summary = evaluate_folders(real, generated, output or None, options)

@@ -201,7 +201,7 @@ def _test_metrics(workdir: epath.Path, rows: Sequence[Mapping[str, Any]]) -> lis
         return []
     result = {}
     with contextlib.suppress(DataError):  # a damaged report: the row has the means
-        result = writers.read_result(workdir / 'evaluation' / 'test')
+        result = writers.read_result(writers.result_folder(workdir, 'test'))
     if result.get('step') == row['step']:
         return metrics_table(result['metrics'])
     values = [(k.removeprefix('test/'), format_number(row[k])) for k in row if k[:5] == 'test/']

@@ -22,7 +22,7 @@ from pix2pix_jax.errors import DataError, Stopped, UserError
 from pix2pix_jax.evaluation import report
 from pix2pix_jax.inference import Translator
 from pix2pix_jax.train_state import GanState
-from pix2pix_jax.writers import RunWriter
+from pix2pix_jax.writers import RunWriter, result_folder
 
 SHEET_ROWS = 4
 PAGE_SHARE = 20  # the page is drawn anew at a save when so many times as it took have passed
@@ -105,7 +105,7 @@ class Recorder:
         """Measures the test split, if there is one, and writes evaluation/test."""
         if 'test' in self._splits:
             with self._disk(step):
-                means = self._measure('test', step, state, self._workdir / 'evaluation' / 'test')
+                means = self._measure('test', step, state, result_folder(self._workdir, 'test'))
                 self._write_means('test', step, means)
 
     def _measure(self, split, step, state, folder) -> dict[str, float]:

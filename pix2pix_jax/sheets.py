@@ -10,6 +10,11 @@ HEADER = 22  # pixels of the band with the titles
 LEAST_SIDE = 128  # pixels; smaller images are shown enlarged
 
 
+def even_selection(count: int, most: int) -> np.ndarray:
+    """Returns the indices of `most` of `count` examples, the first and the last among them."""
+    return np.unique(np.linspace(0, count - 1, most).round().astype(int))
+
+
 def to_rgb(image: np.ndarray) -> np.ndarray:
     """Returns float `image` (H,W,C) on [-1, 1] as uint8 (H,W,3), as a screen shows it.
 

@@ -234,6 +234,11 @@ def _number(value: Any) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def result_folder(workdir: epath.PathLike, split: str, scale: int = 1) -> epath.Path:
+    """Returns where a run keeps the evaluation of a split, at `scale` times the trained size."""
+    return epath.Path(workdir) / 'evaluation' / (split if scale == 1 else f'{split}_x{scale}')
+
+
 def read_result(folder: epath.PathLike) -> dict[str, Any]:
     """Returns what the metrics.json of an evaluation's `folder` holds, {} where there is none.
 

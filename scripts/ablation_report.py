@@ -178,7 +178,7 @@ def sample_sheet(results: Results) -> np.ndarray:
     first = next(iter(firsts.values()))
     lines = (first / 'per_image.csv').read_text().splitlines()
     names = [row['name'] for row in csv.DictReader(lines)]
-    picks = np.unique(np.linspace(0, len(names) - 1, SHEET_ROWS).round().astype(int))
+    picks = sheets.even_selection(len(names), SHEET_ROWS)
 
     def image(folder: pathlib.Path, name: str, kind: str) -> np.ndarray:
         with Image.open(folder / 'images' / f'{name}_{kind}.png') as picture:

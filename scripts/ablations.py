@@ -31,7 +31,7 @@ from pix2pix_jax.data import sources
 from pix2pix_jax.errors import Stopped, UserError, run_command
 from pix2pix_jax.evaluation import selection
 from pix2pix_jax.train import count_steps
-from pix2pix_jax.writers import read_result
+from pix2pix_jax.writers import read_result, result_folder
 
 TABLE = flags.DEFINE_enum('table', None, sorted(TABLES), 'The ablation.')
 SEEDS = flags.DEFINE_integer('seeds', 3, 'Runs of each variant: seeds 0, 1, ...', lower_bound=1)
@@ -154,8 +154,7 @@ def jobs_of(
         evaluate = [f'--workdir={workdir}', f'--split={split}', f'--scale={variant.scale}']
         evaluate += [f'--metrics={",".join(METRICS.value)}']
         evaluate += [f'--{name}={flag.value}' for name, flag in PASSED_ON.items() if flag.value]
-        scaled = f'_x{variant.scale}' if variant.scale != 1 else ''
-        result = workdir / 'evaluation' / f'{split}{scaled}'
+        result = pathlib.Path(result_folder(workdir, split, variant.scale))
         jobs.append(Job(row, seed, length, workdir, train, evaluate, result))
     return jobs
 

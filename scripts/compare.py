@@ -14,7 +14,7 @@ from absl import flags
 
 from pix2pix_jax import curves, files, pages, writers
 from pix2pix_jax.config import flatten, load_config
-from pix2pix_jax.errors import UserError, run_command
+from pix2pix_jax.errors import UserError, run_command, take_words
 
 OUTPUT = flags.DEFINE_string('output', 'comparison.html', 'The page.')
 OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace a file that is no such page.')
@@ -46,8 +46,7 @@ def main() -> None:
 
 def take_folders(argv: list[str]) -> None:
     """Takes the words that are no flags from `argv`."""
-    FOLDERS[:] = [word for word in argv[1:] if not word.startswith('--')]
-    argv[1:] = [word for word in argv[1:] if word.startswith('--')]
+    FOLDERS[:] = take_words(argv)
 
 
 def is_page(path: pathlib.Path) -> bool:
@@ -73,7 +72,7 @@ def read(folder: str) -> Run:
     return Run(
         writers.read_metrics(workdir),
         flatten(load_config(workdir)),
-        writers.read_result(workdir / 'evaluation' / 'test').get('metrics', {}),
+        writers.read_result(writers.result_folder(workdir, 'test')).get('metrics', {}),
         sheets[-1][1] if sheets else None,
     )
 

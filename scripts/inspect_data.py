@@ -42,18 +42,24 @@ FEW = 48  # colours at most of what is taken for a label map of unknown classes
 SIDES = ('input', 'target')  # of plain photos the target alone
 
 
+class Side(NamedTuple):
+    """What the input or the target of one pair looks like."""
+
+    name: str
+    kind: str  # format and mode of its file
+    low: int
+    high: int
+    mean: float
+    digest: str
+    classes: collections.Counter  # pixels of each; empty of what is no label map
+
+
 class Look(NamedTuple):
     """What one pair looks like; `error` alone where it cannot be read."""
 
     error: str = ''
     size: tuple[int, int] = (0, 0)
-    sides: tuple[str, ...] = ()  # to which all that follows belongs
-    kinds: tuple[str, ...] = ()
-    lows: tuple[int, ...] = ()
-    highs: tuple[int, ...] = ()
-    means: tuple[float, ...] = ()
-    digests: tuple[str, ...] = ()
-    classes: tuple[collections.Counter, ...] = ()  # pixels of each; empty of what is no label map
+    sides: tuple[Side, ...] = ()
     remarks: tuple[str, ...] = ()
 
 
@@ -74,7 +80,7 @@ def main() -> None:
         looks[split] = look_at_all(source, split, config.dataset.name)
         print('\n'.join(['', *describe(split, source, looks[split])]), flush=True)
     print('\n'.join(['', *duplicates(splits, looks)]))
-    files.write_bytes(output, as_png(contact_sheet(splits, config)))
+    files.write_bytes(output, files.encode_png(contact_sheet(splits, config), Software=MARK))
     print(f'\n{output}: input and target at test time, then augmented as in training')
 
 
@@ -87,17 +93,12 @@ def is_sheet(path: pathlib.Path) -> bool:
         return False
 
 
-def as_png(sheet: np.ndarray) -> bytes:
-    """Returns the sheet as a PNG that says whose it is."""
-    return files.encode_png(sheet, Software=MARK)
-
-
 # ---------------------------------------------------------------- every pair
 
 
 def look_at_all(source: sources.Source, split: str, data_set: str) -> dict[str, Look]:
     """Returns what the pairs of a split look like, by name: of many, those of an even selection."""
-    picks = np.unique(np.linspace(0, len(source) - 1, MOST).round().astype(int))
+    picks = sheets.even_selection(len(source), MOST)
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         looks = pool.map(lambda i: look_at(source, i, data_set), map(int, picks))
         bar = tqdm.tqdm(looks, f'reading {split}', len(picks), disable=not sys.stderr.isatty())
@@ -110,31 +111,20 @@ def look_at(source: sources.Source, i: int, data_set: str) -> Look:
         pair, kinds = source[i], [kind_of(file) for file in source.files[i]]
     except DataError as error:
         return Look(str(error))
-    sides = tuple(pair)
-    arrays = list(pair.values())
-    known = None if source.photos else labels.DATA_SETS.get(data_set)
-    is_map = [
-        known is not None
-        and pair[side].shape[-1] == 3
-        and side == segmenter.photo_and_labels(source.direction)[1]
-        for side in sides
-    ]
     kinds = kinds[::-1] if source.direction == 'BtoA' else kinds
-    remarks = [f'{side} of one colour' for side in sides if np.ptp(pair[side], (0, 1)).max() == 0]
-    if len(arrays) == 2 and np.array_equal(*arrays):
+    known = None if source.photos else labels.DATA_SETS.get(data_set)
+    _, label = segmenter.photo_and_labels(source.direction)
+    sides, remarks = [], []
+    for (name, image), kind in zip(pair.items(), itertools.cycle(kinds)):
+        of_known = known if name == label and image.shape[-1] == 3 else None
+        digest = hashlib.sha256(image.tobytes()).hexdigest()
+        numbers = int(image.min()), int(image.max()), float(image.mean())
+        sides.append(Side(name, kind, *numbers, digest, classes_of(image, of_known)))
+        if np.ptp(image, (0, 1)).max() == 0:
+            remarks.append(f'{name} of one colour')
+    if len(sides) == 2 and np.array_equal(*pair.values()):
         remarks.append('input equal to target')
-    return Look(
-        '',
-        arrays[0].shape[:2],
-        sides,
-        tuple(kinds * (len(sides) // len(kinds))),
-        tuple(int(array.min()) for array in arrays),
-        tuple(int(array.max()) for array in arrays),
-        tuple(float(array.mean()) for array in arrays),
-        tuple(hashlib.sha256(array.tobytes()).hexdigest() for array in arrays),
-        tuple(classes_of(array, known if k else None) for array, k in zip(arrays, is_map)),
-        tuple(remarks),
-    )
+    return Look('', image.shape[:2], tuple(sides), tuple(remarks))
 
 
 def kind_of(file: images.File) -> str:
@@ -170,7 +160,8 @@ def describe(split: str, source: sources.Source, looks: dict[str, Look]) -> list
     if good:
         sizes = collections.Counter('{1}x{0}'.format(*look.size) for look in good)
         lines.append(f'  sizes (width x height): {most_common(sizes)}')
-        lines += [line for k in range(len(good[0].sides)) for line in describe_side(k, good)]
+        for sides in zip(*(look.sides for look in good)):
+            lines += describe_side(sides)
     errors = [look.error for look in looks.values() if look.error]
     lines += [f'  bad: {error}' for error in errors[:SHOWN]]
     if len(errors) > SHOWN:
@@ -183,16 +174,14 @@ def describe(split: str, source: sources.Source, looks: dict[str, Look]) -> list
     return lines if errors or remarks else [*lines, '  nothing suspicious in single pairs']
 
 
-def describe_side(k: int, looks: Sequence[Look]) -> list[str]:
-    """Returns the lines about side number `k`."""
-    kinds = collections.Counter(look.kinds[k] for look in looks)
-    low, high = min(look.lows[k] for look in looks), max(look.highs[k] for look in looks)
-    mean = np.mean([look.means[k] for look in looks])
-    lines = [
-        f'  {looks[0].sides[k]}: {most_common(kinds)}; values {low} to {high}, mean {mean:.0f}'
-    ]
-    maps = [look.classes[k] for look in looks if look.classes[k]]
-    if len(maps) > len(looks) / 2:
+def describe_side(sides: Sequence[Side]) -> list[str]:
+    """Returns the lines about the inputs, or the targets, of all pairs."""
+    kinds = most_common(collections.Counter(side.kind for side in sides))
+    low, high = min(side.low for side in sides), max(side.high for side in sides)
+    mean = np.mean([side.mean for side in sides])
+    lines = [f'  {sides[0].name}: {kinds}; values {low} to {high}, mean {mean:.0f}']
+    maps = [side.classes for side in sides if side.classes]
+    if len(maps) > len(sides) / 2:
         total = sum(maps, collections.Counter())
         shares = (f'{name} {n / total.total():.1%}' for name, n in total.most_common(2 * FEW))
         lines.append(f'    a label map: {", ".join(shares)}')
@@ -202,23 +191,26 @@ def describe_side(k: int, looks: Sequence[Look]) -> list[str]:
 def duplicates(splits: dict[str, sources.Source], looks: dict[str, dict[str, Look]]) -> list[str]:
     """Returns a line for each two splits that share images, pixel by pixel, and each with twins."""
     lines = []
-    sides = next((k.sides for found in looks.values() for k in found.values() if k.sides), ())
-    for (a, b), (k, side) in itertools.product(
-        itertools.combinations_with_replacement(splits, 2), enumerate(sides)
+    for (a, b), k in itertools.product(
+        itertools.combinations_with_replacement(splits, 2), range(len(SIDES))
     ):
+        here, there = (
+            {name: look.sides[k] for name, look in looks[split].items() if k < len(look.sides)}
+            for split in (a, b)
+        )
         names: dict[str, list[str]] = collections.defaultdict(list)
-        for name, look in looks[a].items():
-            if not look.error:
-                names[look.digests[k]].append(name)
+        for name, side in here.items():
+            names[side.digest].append(name)
         if a == b:
             shared = [some(same, ' = ') for same in names.values() if len(same) > 1]
         else:
             shared = [
-                f'{a}/{names[look.digests[k]][0]} = {b}/{name}'
-                for name, look in looks[b].items()
-                if not look.error and look.digests[k] in names
+                f'{a}/{names[side.digest][0]} = {b}/{name}'
+                for name, side in there.items()
+                if side.digest in names
             ]
         if shared:
+            side = next(iter(here.values())).name
             where = f'within {a}' if a == b else f'in both {a} and {b}'
             lines.append(f'suspicious: {len(shared)} times the same {side} {where}: {some(shared)}')
     seen = sum(map(len, looks.values()))
@@ -245,7 +237,7 @@ def contact_sheet(splits: dict[str, sources.Source], config: Config) -> np.ndarr
     """Returns pairs of the first split as the network sees them, a row a pair."""
     source = next(iter(splits.values()))
     rows = []
-    for i in np.unique(np.linspace(0, len(source) - 1, ROWS).round().astype(int)):
+    for i in sheets.even_selection(len(source), ROWS):
         try:
             pairs = [pipeline.example(source, int(i), config)]
         except DataError:  # it is in the report

@@ -11,7 +11,7 @@ The data set is kept as array_record files in ~/tensorflow_datasets, or in TFDS_
 from absl import flags
 
 from pix2pix_jax.data.datasets.published import PUBLISHED
-from pix2pix_jax.errors import UserError, run_command
+from pix2pix_jax.errors import UserError, run_command, take_words
 
 FROM = flags.DEFINE_string('from', '', 'An archive or a folder that is there already.')
 NAMES: list[str] = []  # the words of the command that are no flags
@@ -38,8 +38,7 @@ def main() -> None:
 
 def take_names(argv: list[str]) -> None:
     """Takes the words that are no flags from `argv`."""
-    NAMES[:] = [word for word in argv[1:] if not word.startswith('--')]
-    argv[1:] = [word for word in argv[1:] if word.startswith('--')]
+    NAMES[:] = take_words(argv)
 
 
 if __name__ == '__main__':

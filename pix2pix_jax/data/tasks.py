@@ -9,8 +9,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from pix2pix_jax.data import augment
+from pix2pix_jax.data.datasets.published import PUBLISHED
+from pix2pix_jax.errors import UserError
 
 Derive = Callable[[np.ndarray, np.random.Generator, float], np.ndarray]
 LAB_MIDDLE, LAB_RANGE = (50, 0, 0), (50, 110, 110)  # CIE Lab onto [-1, 1]
@@ -78,6 +81,44 @@ TASKS = {
     'denoise': Task(noisy, (3, 3), 0.2, 'it with noise'),
 }
 FROM_COLOUR = ('colorize', 'gray_to_color')  # whose inputs a photo in colours can stand for
+
+
+def check(config: ConfigDict) -> None:
+    """Raises UserError where `dataset.task` and other fields do not go together."""
+    d, g = config.dataset, config.generator
+    if d.task == 'none':
+        if d.task_amount:
+            raise UserError(f'config.dataset.task_amount={d.task_amount}: there is no dataset.task')
+        return
+    task, channels = TASKS[d.task], (g.input_channels, g.output_channels)
+    if channels != task.channels:
+        raise UserError(
+            f'config.generator.input_channels, output_channels={channels}: '
+            f"config.dataset.task='{d.task}' has {task.channels}"
+        )
+    if not d.path and d.name in ('openmoji', *PUBLISHED):
+        raise UserError(f"config.dataset.task='{d.task}' needs a folder of photos: dataset.path")
+    if d.direction != 'AtoB' or d.layout == 'two_folders':
+        raise UserError(
+            f"config.dataset.task='{d.task}' is of single photos: allowed are direction='AtoB' and "
+            "layout='auto'"
+        )
+    if d.task.startswith('inpaint') and d.task_amount >= 1:
+        raise UserError(f'config.dataset.task_amount={d.task_amount}: a hole is smaller than 1')
+    if d.task_amount and not task.amount:
+        raise UserError(f"config.dataset.task_amount={d.task_amount}: '{d.task}' has none")
+    if d.task == 'super_resolution' and 0 < d.task_amount < 1:
+        raise UserError(f'config.dataset.task_amount={d.task_amount}: a factor is 1 or more')
+    if d.input_color_jitter and d.task in ('inpaint', 'inpaint_anywhere', 'edges'):
+        raise UserError(
+            f'config.dataset.input_color_jitter={d.input_color_jitter}: allowed is 0 where '
+            f"config.dataset.task='{d.task}', whose holes and edges have their own value"
+        )
+    if d.task == 'colorize' and 'color' in config.discriminator.augment.split(','):
+        raise UserError(
+            f'config.discriminator.augment={config.discriminator.augment!r}: no color where '
+            "config.dataset.task='colorize', whose outputs are a and b of CIE Lab"
+        )
 
 
 def derive(

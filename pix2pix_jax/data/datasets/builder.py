@@ -72,8 +72,8 @@ class Pix2pix(tfds.core.GeneratorBasedBuilder):
             yield i, {'pair': file}  # of a path the bytes are kept as they are
 
 
-def build(name: str, splits: Mapping[str, Mapping[str, pathlib.Path]]) -> pathlib.Path:
-    """Writes the files of each split, by name, as the data set `name`; returns its folder.
+def build(name: str, splits: Mapping[str, Mapping[str, pathlib.Path]]) -> None:
+    """Writes the files of each split, by name, as the data set `name`, into `folder_of` it.
 
     It appears there complete or not at all.
     """
@@ -83,7 +83,6 @@ def build(name: str, splits: Mapping[str, Mapping[str, pathlib.Path]]) -> pathli
         tfds.disable_progress_bar()
     with contextlib.redirect_stdout(None):  # it speaks of downloads of unknown size
         builder.download_and_prepare()
-    return pathlib.Path(builder.data_path)
 
 
 def open_prepared(name: str) -> dict[str, dict[str, tuple[LazyFile]]]:

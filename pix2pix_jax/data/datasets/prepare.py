@@ -17,10 +17,10 @@ from etils import epath
 from pix2pix_jax import downloads, files
 from pix2pix_jax.data.datasets import builder, cityscapes
 from pix2pix_jax.data.datasets.published import MIRRORS, PUBLISHED
-from pix2pix_jax.data.folders import pair_files
+from pix2pix_jax.data.folders import pair_files, split_folders
+from pix2pix_jax.data.sources import SPLITS
 from pix2pix_jax.errors import DataError, UserError
 
-SPLITS = ('train', 'val', 'test')
 DAMAGED = (  # what archives raise: BadGzipFile is an OSError, an encrypted zip a RuntimeError
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
     *(gzip.BadGzipFile, EOFError, RuntimeError),
@@ -51,12 +51,19 @@ def prepare(name: str, source: str = '') -> pathlib.Path:
         if not path.exists():
             raise DataError(f'--from={source} does not exist: needed is an archive or a folder')
         prefix = downloaded / f'.{name}-'
-        with _unpacked(path, prefix) as root, _scratch(prefix) as scratch:
-            if not source:
-                files.write_text(_note(path), f'{downloads.digest(path)}  {path.name}\n')
-            if name == 'cityscapes' and cityscapes.join_pairs(root, scratch):
-                root = scratch
-            return builder.build(name, _side_by_side(root, path, name))
+        is_new = not source and not _note(path).exists()
+        try:
+            with _unpacked(path, prefix) as root, _scratch(prefix) as scratch:
+                if name == 'cityscapes' and cityscapes.join_pairs(root, scratch):
+                    root = scratch
+                builder.build(name, _side_by_side(root, path, name))
+        except DataError:
+            if is_new:  # whatever came is not the archive: next time it is asked for again
+                path.unlink()
+            raise
+        if is_new:
+            files.write_text(_note(path), f'{downloads.digest(path)}  {path.name}\n')
+        return folder
 
 
 def counts_differ(name: str, found: dict[str, int]) -> list[str]:
@@ -69,7 +76,7 @@ def counts_differ(name: str, found: dict[str, int]) -> list[str]:
 
 
 def _download(name: str, folder: pathlib.Path) -> pathlib.Path:
-    """Returns the published archive, the one that was unpacked before if its SHA-256 is known."""
+    """Returns the published archive, the one that was prepared before if its SHA-256 is known."""
     published = PUBLISHED[name]
     if published.archives:
         raise UserError(
@@ -93,7 +100,7 @@ def _download(name: str, folder: pathlib.Path) -> pathlib.Path:
 
 
 def _note(archive: pathlib.Path) -> pathlib.Path:
-    """Returns the file that keeps the SHA-256 of a downloaded archive that could be unpacked."""
+    """Returns the file that keeps the SHA-256 of a downloaded archive that was prepared."""
     return archive.with_name(f'{archive.name}.sha256')
 
 
@@ -113,12 +120,7 @@ def _unpacked(path: pathlib.Path, prefix: pathlib.Path) -> Iterator[pathlib.Path
         yield path
         return
     with _scratch(prefix) as folder:
-        try:
-            _unpack(path, folder)
-        except DataError:
-            if path.parent == prefix.parent and not _note(path).exists():  # downloaded just now
-                path.unlink()
-            raise
+        _unpack(path, folder)
         yield folder
 
 
@@ -156,9 +158,9 @@ def _side_by_side(root: pathlib.Path, given: pathlib.Path, name: str) -> Splits:
         )
     splits = {}
     for split in SPLITS:
-        if (place / split).is_dir():
-            pairs = pair_files((epath.Path(place / split),))
-            splits[split] = {key: files[0] for key, files in pairs.items()}
+        folders = split_folders(epath.Path(place), split, 'side_by_side')
+        if folders:
+            splits[split] = {key: file for key, (file,) in pair_files(folders).items()}
     bad = next((f for files in splits.values() for f in files.values() if not f.is_file()), None)
     if bad is not None:
         raise DataError(f'{bad} is no file: take it away')
