@@ -5,14 +5,15 @@ import gzip
 import lzma
 import pathlib
 import shutil
-import tarfile
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
+from typing import IO
 
 import filelock
 from etils import epath
+from tensorflow_datasets.core.download.extractor import iter_archive
+from tensorflow_datasets.core.download.resource import ExtractMethod
 
 from pix2pix_jax import downloads, files
 from pix2pix_jax.data.datasets import builder, cityscapes
@@ -20,11 +21,6 @@ from pix2pix_jax.data.datasets.published import MIRRORS, PUBLISHED
 from pix2pix_jax.data.folders import pair_files, split_folders
 from pix2pix_jax.data.sources import SPLITS
 from pix2pix_jax.errors import DataError, UserError
-
-DAMAGED = (  # what archives raise: BadGzipFile is an OSError, an encrypted zip a RuntimeError
-    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
-    *(gzip.BadGzipFile, EOFError, RuntimeError),
-)
 
 Splits = dict[str, dict[str, epath.Path]]
 
@@ -125,24 +121,36 @@ def _unpacked(path: pathlib.Path, prefix: pathlib.Path) -> Iterator[pathlib.Path
 
 
 def _unpack(archive: pathlib.Path, folder: pathlib.Path) -> None:
-    """Unpacks into `folder`; no member leaves it, nothing is executed. Raises DataError."""
+    """Writes the files of an archive into `folder`. Raises DataError.
+
+    What an archive says is nothing but names and bytes: links are not made, and names that lead
+    out of it are left out (by the iterator).
+    """
     print(f'unpacking {archive}', flush=True)
+    method = ExtractMethod.ZIP if zipfile.is_zipfile(archive) else ExtractMethod.TAR
     try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as opened:
-                opened.extractall(folder)  # zipfile cuts '..' and roots off the names
-        else:
-            with tarfile.open(archive) as opened:
-                opened.extractall(folder, filter='data')
-                while opened.fileobj.read(1 << 20):  # to the end, where the checksum is
-                    pass
-    except tarfile.FilterError as error:
-        raise DataError(f'{archive} is refused: {error}') from error
-    except DAMAGED as error:
+        with _decompressed(archive) as file:
+            for name, member in iter_archive(file, method):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                with (folder / name).open('wb') as target:
+                    shutil.copyfileobj(member, target)
+            while method is ExtractMethod.TAR and file.read(1 << 20):
+                pass  # to the end, where the checksum is
+    except Exception as error:  # tarfile, zipfile, gzip and lzma raise many kinds
+        if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
+            raise  # of the disk
         raise DataError(
             f'{archive} is no archive, or damaged ({error or type(error).__name__}): '
             'allowed are .tar.gz, .tar and .zip'
         ) from error
+
+
+def _decompressed(archive: pathlib.Path) -> IO[bytes]:
+    with archive.open('rb') as file:
+        magic = file.read(6)
+    if magic.startswith(b'\x1f\x8b'):
+        return gzip.open(archive)
+    return lzma.open(archive) if magic.startswith(b'\xfd7zXZ') else archive.open('rb')
 
 
 def _side_by_side(root: pathlib.Path, given: pathlib.Path, name: str) -> Splits:
