@@ -12,6 +12,10 @@ QUICK = (
     '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true '
     '--xla_cpu_use_fusion_emitters=false'
 )
+worker = os.environ.get('PYTEST_XDIST_WORKER', '').removeprefix('gw')
+if worker and hasattr(os, 'sched_setaffinity'):  # a core each: 213 s become 181 on two cores
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(worker) % len(cores)]})
 if 'XLA_FLAGS' not in os.environ:
     code, environment = 'import jax; jax.devices()', os.environ | {'XLA_FLAGS': QUICK}
     known = subprocess.run([sys.executable, '-c', code], env=environment, capture_output=True)
@@ -20,6 +24,7 @@ if 'XLA_FLAGS' not in os.environ:
 
 import jax
 import pytest
+from absl import flags
 
 from pix2pix_jax import curves
 from pix2pix_jax.runtime import use_compile_cache
@@ -39,3 +44,14 @@ def no_curves(request):
         if request.module.__name__ != 'test_pages':
             patch.setattr(curves, 'all_curves', lambda rows: [])
         yield
+
+
+@pytest.fixture(autouse=True, scope='module')
+def same_flags():
+    """Takes back what a script that a test imports makes of the flags of other commands."""
+    before = {name: flags.FLAGS[name] for name in flags.FLAGS}
+    yield
+    for name, flag in before.items():
+        if flags.FLAGS[name] is not flag:
+            delattr(flags.FLAGS, name)
+            flags.FLAGS[name] = flag
