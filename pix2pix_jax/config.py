@@ -15,7 +15,7 @@ from typing import Any
 from etils import epath
 from ml_collections import ConfigDict
 
-from pix2pix_jax.data import tasks
+from pix2pix_jax.data import sides, tasks
 from pix2pix_jax.errors import UserError
 
 
@@ -50,7 +50,9 @@ def default_config() -> Config:
     d = c.dataset = ConfigDict()
     d.name = 'folder'  # 'openmoji' is built in; any other name is read from `path`
     d.path = ''  # a folder with train/, val/, test/
-    d.layout = 'auto'  # 'side_by_side': A|B in one file; 'two_folders': A and B by equal names
+    # 'side_by_side': A|B in one file; 'two_folders': A and B (also A2, ...: more inputs) by equal
+    # names; 'list': train.csv or train.json.
+    d.layout = 'auto'
     # 'none': pairs. Of plain photos, whose inputs are made: 'colorize' (L to ab of CIE Lab, 1
     # channel to 2), 'gray_to_color' (1 to 3), 'inpaint', 'inpaint_anywhere', 'edges' (1 to 3),
     # 'super_resolution', 'denoise'.
@@ -59,7 +61,17 @@ def default_config() -> Config:
     # [-1, 1] (0.2); 0: these.
     d.task_amount = 0.0
     d.direction = 'AtoB'  # which half is the input: 'AtoB' or 'BtoA'
+    # Values that become [-1, 1], as '0:4095', those beyond it clipped; of several inputs
+    # '0:255,0:10000'; '': those of the files' type: 0:255, 0:65535, of floats 0:1.
+    d.input_range = ''
+    d.target_range = ''
+    # Inputs are maps of class indices 0, 1, ... (gray or palette; 255 is none): one-hot; 0: images.
+    d.input_classes = 0
     d.jitter = 286 / 256  # resize by this factor, then crop back at random; 1: off (6.2)
+    # How images become image_size: 'resize_and_crop' (6.2); 'scale_width_and_crop', 'scale_width'
+    # (no jitter): the proportions kept, then cropped; 'crop': at their own scale; 'none': they have
+    # that size. What is cropped is random in training, the middle at test time.
+    d.preprocess = 'resize_and_crop'
     d.resize = 'bicubic'  # or 'nearest'
     d.mirror = True  # flip left-right with probability 1/2 (6.2)
     d.vertical_flip = False  # flip top-bottom with probability 1/2
@@ -87,7 +99,8 @@ def default_config() -> Config:
     g.leaky_slope = 0.2  # of the encoder (6.1.1)
     g.skip_relu = True  # the decoder's ReLU covers the skips too; False: leaky, as they were
     g.bias = 'auto'  # in all convolutions but those before batch norm | 'all'
-    g.input_channels = 3  # image files give 1 gray, 3 RGB, 4 RGBA
+    # 1 gray, 3 RGB, 4 RGBA; of TIFF and NumPy files any number; a channel for each of the classes.
+    g.input_channels = 3
     g.output_channels = 3
 
     d = c.discriminator = ConfigDict()
@@ -150,7 +163,14 @@ def default_config() -> Config:
 CHOICES = {
     'dtype': ('float32', 'bfloat16'),
     'update': ('alternating', 'simultaneous'),
-    'dataset.layout': ('auto', 'side_by_side', 'two_folders'),
+    'dataset.layout': ('auto', 'side_by_side', 'two_folders', 'list'),
+    'dataset.preprocess': (
+        'resize_and_crop',
+        'scale_width_and_crop',
+        'scale_width',
+        'crop',
+        'none',
+    ),
     'dataset.direction': ('AtoB', 'BtoA'),
     'dataset.task': ('none', *tasks.TASKS),
     'dataset.resize': ('bicubic', 'nearest'),
@@ -186,6 +206,7 @@ RANGES = {
     'sample_every': (0, 2**31 - 1),
     'dataset.jitter': (1.0, 4.0),
     'dataset.task_amount': (0.0, 64.0),
+    'dataset.input_classes': (0, 255),
     'dataset.color_jitter': (0.0, 1.0),
     'dataset.input_color_jitter': (0.0, 1.0),
     'dataset.val_fraction': (0.0, 0.9),
@@ -283,6 +304,7 @@ def validate(config: Config) -> Config:
         )
     init_overrides(config)
     tasks.check(config)
+    sides.check(config)
     return config
 
 

@@ -15,9 +15,9 @@ from absl import flags
 from etils import epath
 
 from pix2pix_jax import writers
-from pix2pix_jax.data import augment
+from pix2pix_jax.data import augment, sides
 from pix2pix_jax.data.folders import pair_files
-from pix2pix_jax.data.images import read_image
+from pix2pix_jax.data.images import read_pixels
 from pix2pix_jax.errors import DataError, UserError, run_command
 from pix2pix_jax.evaluation import report, selection
 from pix2pix_jax.evaluation.selection import Options
@@ -151,9 +151,9 @@ def evaluate_folders(
     output: epath.PathLike | None,
     options: Options = selection.PAIRS_ALONE,
 ) -> report.Summary:
-    """Measures the images in `generated` against those of the same names in `real`, as RGB.
+    """Measures the images in `generated` against those of the same names in `real`.
 
-    L1, PSNR and SSIM, and what `options` name.
+    L1, PSNR and SSIM, and what `options` name; as RGB, or those of other channels as they are.
 
     Names are relative paths without their extensions. Raises DataError for a folder without
     images, a name that only one folder has, an unreadable image, or a pair of two sizes.
@@ -167,11 +167,17 @@ def _pairs(
     pairs: dict[str, tuple[epath.Path, ...]],
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     for name, files in pairs.items():
-        target, output = (read_image(file, 3) for file in files)
-        if output.shape != target.shape:
-            a, b = (f'{image.shape[1]}x{image.shape[0]}' for image in (output, target))
+        target, output = map(read_pixels, files)
+        if output.values.shape[:2] != target.values.shape[:2]:
+            a, b = ('{1}x{0}'.format(*image.values.shape) for image in (output, target))
             raise DataError(f'{files[1]} is {a} but {files[0]} is {b}: sizes must agree')
-        yield name, {'output': augment.to_float(output), 'target': augment.to_float(target)}
+        channels = target.values.shape[-1]
+        photo = target.opacity or output.opacity or channels in (1, 3)
+        side = sides.Side('target', 3 if photo else channels)
+        images = (
+            sides.combine(side, [one], [file]) for one, file in zip((output, target), files[::-1])
+        )
+        yield name, dict(zip(('output', 'target'), map(augment.to_float, images)))
 
 
 def check_output(folder: epath.PathLike, overwrite: bool) -> None:

@@ -128,8 +128,9 @@ class Recorder:
         source = next(self._splits[s] for s in ('val', 'test', 'train') if s in self._splits)
         indices = np.linspace(0, len(source) - 1, min(SHEET_ROWS, len(source))).astype(int)
         pairs = [pipeline.example(source, int(i), self._config) for i in indices]
-        outputs = self._translator(np.stack([pair['input'] for pair in pairs]))
-        rows = [[pair['input'], out, pair['target']] for pair, out in zip(pairs, outputs)]
+        inputs = np.stack([pair['input'] for pair in pairs])
+        targets = [pair['target'] for pair in pairs]
+        rows = list(zip(source.shown(inputs), self._translator(inputs), targets))
         with self._disk(step):
             self._writer.write_images(step, sheets.sheet(rows))
 

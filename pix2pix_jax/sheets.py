@@ -18,17 +18,24 @@ def even_selection(count: int, most: int) -> np.ndarray:
 def to_rgb(image: np.ndarray) -> np.ndarray:
     """Returns float `image` (H,W,C) on [-1, 1] as uint8 (H,W,3), as a screen shows it.
 
-    C is 1 (gray), 3 (RGB) or 4 (RGBA, shown over white). Raises ValueError for any other C.
+    C as `some_channels` says; what is transparent lies over white.
     """
-    unit = (np.clip(np.nan_to_num(image), -1, 1) + 1) / 2
-    channels = image.shape[-1]
+    unit = (np.clip(np.nan_to_num(some_channels(image)), -1, 1) + 1) / 2
+    channels = unit.shape[-1]
     if channels == 1:
         unit = np.repeat(unit, 3, axis=-1)
     elif channels == 4:
         unit = unit[..., :3] * unit[..., 3:] + 1 - unit[..., 3:]
-    elif channels != 3:
-        raise ValueError(f'an image of {channels} channels cannot be shown: 1, 3 or 4 can')
     return np.rint(unit * 255).astype(np.uint8)
+
+
+def some_channels(image: np.ndarray) -> np.ndarray:
+    """Returns what of an image (H,W,C) can be shown: 1 (gray), 3 (RGB) or 4 (RGBA) channels.
+
+    Of two channels it is the first, of more than four the first three.
+    """
+    channels = image.shape[-1]
+    return image if channels in (1, 3, 4) else image[..., : 1 if channels == 2 else 3]
 
 
 def sheet(
@@ -37,7 +44,7 @@ def sheet(
 ) -> np.ndarray:
     """Returns `rows` of images as one picture (H,W,3), uint8, with `titles` over the columns.
 
-    The images are float (H,W,C) on [-1, 1], C 1, 3 or 4, all of one height and width. Those
+    The images are float (H,W,C) on [-1, 1], all of one height and width. Those
     smaller than `LEAST_SIDE` are enlarged by a whole factor, pixel by pixel.
     """
     height, width = rows[0][0].shape[:2]

@@ -18,7 +18,7 @@ from etils import epath
 from pix2pix_jax import files, hosts, locks, parallel
 from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.config import Config, differences, load_config, to_json, validate
-from pix2pix_jax.data import kept, pipeline, sources
+from pix2pix_jax.data import kept, pipeline, sources, survey
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.inference import start_from
 from pix2pix_jax.models import create_models
@@ -141,7 +141,7 @@ def prepare(
         config.init_from = os.path.abspath(os.path.expanduser(config.init_from))
     config, splits = open_data(config, workdir)
     check_run(config, workdir)
-    splits = {name: sources.decode_all(source, config) for name, source in splits.items()}
+    splits = {name: survey.decode_all(source, config) for name, source in splits.items()}
     for line in kept.left_out(splits):
         print(line, flush=True)
     hosts.check_same(config, devices, splits['train'])
@@ -272,8 +272,8 @@ def open_data(config: Config, workdir: epath.Path) -> tuple[Config, dict[str, so
     if 'train' not in splits:
         raise DataError(f'config.dataset.path={config.dataset.path}: there is no folder train')
     if config.image_size == (0, 0):
-        config.image_size = sources.found_image_size(splits['train'])
-    for line in sources.report(splits, config):
+        config.image_size = survey.found_image_size(splits['train'])
+    for line in survey.report(splits, config):
         print(line, flush=True)
     return config, splits
 

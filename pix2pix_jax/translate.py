@@ -14,9 +14,8 @@ from etils import epath
 
 from pix2pix_jax import files
 from pix2pix_jax.config import CHOICES, Config
-from pix2pix_jax.data import augment, pipeline, tasks
+from pix2pix_jax.data import augment, pipeline, sides, tasks
 from pix2pix_jax.data.folders import image_files
-from pix2pix_jax.data.images import read_image
 from pix2pix_jax.errors import DATA_ERROR, DataError, UserError, run_command
 
 Named = tuple[str, epath.Path]  # path relative to what was given, without its extension, and file
@@ -98,7 +97,7 @@ def translate(
             for sample in range(samples) if images else ():
                 suffix = f'_s{sample}' if samples > 1 else ''
                 for name, image in zip(names, translator(np.stack(images), sample=sample)):
-                    png = files.encode_png(augment.to_uint8(image))
+                    png = files.encode_png(augment.from_float(image))
                     files.write_bytes(output / f'{name}{suffix}.png', png)
             bar.update(len(group))
     return failed
@@ -106,9 +105,11 @@ def translate(
 
 def read_input(path: epath.Path, config: Config) -> np.ndarray:
     """Returns the image as the generator takes it: float32 (H,W,C) on [-1, 1]; or DataError."""
-    task, channels = config.dataset.task, config.generator.input_channels
-    image = read_image(path, 3 if task in tasks.FROM_COLOUR else channels)
-    return tasks.as_input(task, pipeline.whole(image, config))
+    side, _ = sides.of_config(config)
+    if config.dataset.task in tasks.FROM_COLOUR:
+        side = side._replace(channels=3)
+    image = sides.combine(side, [sides.read(side, path)], [path])
+    return tasks.as_input(config.dataset.task, pipeline.whole(image, config))
 
 
 def find_images(pattern: str) -> list[Named]:

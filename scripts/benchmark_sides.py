@@ -129,12 +129,12 @@ def our_infer(setting: Setting) -> Prepared:
 
 def _our_pairs(setting: Setting, **dataset: Any) -> Prepared:
     _ours()
-    from pix2pix_jax.data import pipeline, sources
+    from pix2pix_jax.data import pipeline, sources, survey
 
     config = config_of(setting, **dataset)
     source = sources.open_splits(config)['train']
     if dataset['cache'] == 'on':
-        source = sources.decode_all(source, config)
+        source = survey.decode_all(source, config)
     return pairs_of(pipeline.train_batches(source, config), setting)
 
 

@@ -26,7 +26,7 @@ from PIL import Image
 from pix2pix_jax import files, sheets
 from pix2pix_jax import main as command
 from pix2pix_jax.config import Config, validate
-from pix2pix_jax.data import images, pipeline, sources, tasks
+from pix2pix_jax.data import images, pipeline, sources, survey, tasks
 from pix2pix_jax.errors import DataError, UserError, run_command
 from pix2pix_jax.evaluation import labels, segmenter
 
@@ -47,8 +47,8 @@ class Side(NamedTuple):
 
     name: str
     kind: str  # format and mode of its file
-    low: int
-    high: int
+    low: float
+    high: float
     mean: float
     digest: str
     classes: collections.Counter  # pixels of each; empty of what is no label map
@@ -72,8 +72,8 @@ def main() -> None:
     config = validate(command.CONFIG.value)
     splits = sources.open_splits(config)
     if config.image_size == (0, 0):
-        config.image_size = sources.found_image_size(next(iter(splits.values())))
-    for line in sources.report(splits, config):
+        config.image_size = survey.found_image_size(next(iter(splits.values())))
+    for line in survey.report(splits, config):
         print(line)
     looks = {}
     for split, source in splits.items():
@@ -108,17 +108,19 @@ def look_at_all(source: sources.Source, split: str, data_set: str) -> dict[str, 
 def look_at(source: sources.Source, i: int, data_set: str) -> Look:
     """Returns what pair `i` looks like."""
     try:
-        pair, kinds = source[i], [kind_of(file) for file in source.files[i]]
+        pair, kinds = source[i], [images.kind_of(file) for file in source.files[i]]
     except DataError as error:
         return Look(str(error))
     kinds = kinds[::-1] if source.direction == 'BtoA' else kinds
+    if len(kinds) > 2:  # several inputs, a file each
+        kinds = [' + '.join(kinds[:-1]), kinds[-1]]
     known = None if source.photos else labels.DATA_SETS.get(data_set)
     _, label = segmenter.photo_and_labels(source.direction)
     sides, remarks = [], []
     for (name, image), kind in zip(pair.items(), itertools.cycle(kinds)):
         of_known = known if name == label and image.shape[-1] == 3 else None
         digest = hashlib.sha256(image.tobytes()).hexdigest()
-        numbers = int(image.min()), int(image.max()), float(image.mean())
+        numbers = float(image.min()), float(image.max()), float(image.mean())
         sides.append(Side(name, kind, *numbers, digest, classes_of(image, of_known)))
         if np.ptp(image, (0, 1)).max() == 0:
             remarks.append(f'{name} of one colour')
@@ -127,18 +129,14 @@ def look_at(source: sources.Source, i: int, data_set: str) -> Look:
     return Look('', image.shape[:2], tuple(sides), tuple(remarks))
 
 
-def kind_of(file: images.File) -> str:
-    """Returns the format and mode of an image file, as 'JPEG RGB'."""
-    with file.open('rb') as stream, Image.open(stream, formats=images.FORMATS) as image:
-        return f'{image.format} {image.mode}'
-
-
 def classes_of(image: np.ndarray, known: labels.Classes | None) -> collections.Counter:
     """Returns the pixels of each of the `known` classes; else of each colour, if they are few."""
     if known is not None:
         found = labels.from_colours(image, known)
         counts = np.bincount(found.ravel() + 1, minlength=1 + len(known.colours))
         return +collections.Counter(dict(zip(('void', *known.colours), counts.tolist())))
+    if image.dtype != np.uint8 or image.shape[-1] > 4:
+        return collections.Counter()
     packed = np.zeros(image.shape[:2], np.uint64)  # one number a pixel: 20 times faster than rows
     for channel in np.moveaxis(image, -1, 0):
         packed = packed << np.uint64(8) | channel
@@ -179,7 +177,7 @@ def describe_side(sides: Sequence[Side]) -> list[str]:
     kinds = most_common(collections.Counter(side.kind for side in sides))
     low, high = min(side.low for side in sides), max(side.high for side in sides)
     mean = np.mean([side.mean for side in sides])
-    lines = [f'  {sides[0].name}: {kinds}; values {low} to {high}, mean {mean:.0f}']
+    lines = [f'  {sides[0].name}: {kinds}; values {low:g} to {high:g}, mean {mean:.3g}']
     maps = [side.classes for side in sides if side.classes]
     if len(maps) > len(sides) / 2:
         total = sum(maps, collections.Counter())
@@ -247,7 +245,8 @@ def contact_sheet(splits: dict[str, sources.Source], config: Config) -> np.ndarr
             pair = pipeline.augmented(source[int(i)], rng, config)
             x, y = (pair[side][None] for side in SIDES)
             pairs.append(pair | {'target': tasks.as_shown(config.dataset.task, x, y)[0]})
-        rows.append([pair[side] for pair in pairs for side in SIDES])
+        inputs = source.shown(np.stack([pair['input'] for pair in pairs]))
+        rows.append([x for shown, pair in zip(inputs, pairs) for x in (shown, pair['target'])])
     if not rows:
         raise DataError(f'{source.folder}: no pair of the sheet can be read')
     return sheets.sheet(rows, (*SIDES, *(f'{side}, augmented' for side in SIDES * AUGMENTED)))

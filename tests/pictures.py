@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from pix2pix_jax import config as config_lib
-from pix2pix_jax.data import sources
+from pix2pix_jax.data import sources, survey
 from pix2pix_jax.errors import DataError
 
 
@@ -49,7 +49,7 @@ def error(path, kind=DataError, **fields):
     with pytest.raises(kind) as info:
         c = config(path, **fields)
         for source in sources.open_splits(c).values():
-            sources.decode_all(source, c)
+            survey.decode_all(source, c)
     assert type(info.value) is kind
     message = str(info.value)
     assert '\n' not in message

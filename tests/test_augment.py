@@ -106,10 +106,10 @@ def test_ranges():
     assert scaled.dtype == np.float32
     assert (scaled[0], scaled[255]) == (-1, 1)
     np.testing.assert_allclose(scaled, values / 127.5 - 1, atol=1e-6)
-    np.testing.assert_array_equal(augment.to_uint8(scaled), values)
+    np.testing.assert_array_equal(augment.from_float(scaled), values)
     np.testing.assert_array_equal(augment.to_float(np.array([0, 65535], np.uint16)), [-1, 1])
-    np.testing.assert_array_equal(augment.to_uint8([-7.0, 7.0]), [0, 255])
-    np.testing.assert_array_equal(augment.to_uint8([0.4 / 127.5, 0.6 / 127.5]), [128, 128])
+    np.testing.assert_array_equal(augment.from_float([-7.0, 7.0]), [0, 255])
+    np.testing.assert_array_equal(augment.from_float([0.4 / 127.5, 0.6 / 127.5]), [128, 128])
 
 
 # ---------------------------------------------------------------- beside the paper's jitter

@@ -50,7 +50,7 @@ def test_a_pair_that_breaks_in_the_middle(tmp_path, monkeypatch):
         with pytest.raises(DataError) as error:
             train_and_evaluate(config, tmp_path / 'run', 'the command')
     found = re.fullmatch(
-        rf'{pairs}/train/\d\.png is no JPEG, PNG or WebP image; saved is step (\d+): '
+        rf'{pairs}/train/\d\.png is no JPEG, PNG, WebP, TIFF or NumPy image; saved is step (\d+): '
         'mend the file and go on with: the command',
         str(error.value),
     )
@@ -91,7 +91,8 @@ def test_the_command_with_worker_processes_ends_with_one_line_and_status_1(tmp_p
     _, stderr = process.communicate(timeout=200)
     assert process.returncode == 1
     assert re.fullmatch(
-        rf'error: {pairs}/train/\d\.png is no JPEG, PNG or WebP image; saved is step \d+: mend the '
-        r'file and go on with: python -m pix2pix_jax\.main --config=.*--workdir=run .*\n',
+        rf'error: {pairs}/train/\d\.png is no JPEG, PNG, WebP, TIFF or NumPy image; saved is '
+        r'step \d+: mend the file and go on with: python -m pix2pix_jax\.main --config=.*'
+        r'--workdir=run .*\n',
         stderr,
     ), stderr

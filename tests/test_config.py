@@ -24,6 +24,8 @@ FREE = {
     'image_size': tuple,
     'dataset.name': str,
     'dataset.path': str,
+    'dataset.input_range': str,
+    'dataset.target_range': str,
     'dataset.mirror': bool,
     'dataset.vertical_flip': bool,
     'dataset.rotate': bool,
@@ -46,7 +48,10 @@ NEEDS = {'wgan-gp': {'discriminator.norm': 'instance'}}
 for name, task in TASKS.items():
     sides = ('generator.input_channels', 'generator.output_channels')
     NEEDS[name] = dict(zip(sides, task.channels))
-CONTEXT = {'dataset.task_amount': {'dataset.task': 'super_resolution'}}
+CONTEXT = {
+    'dataset.task_amount': {'dataset.task': 'super_resolution'},
+    'dataset.input_classes': {'generator.input_channels': 255},
+}
 
 
 def changed(**fields):

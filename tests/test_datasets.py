@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from pix2pix_jax.config import default_config
-from pix2pix_jax.data import pipeline, sources
+from pix2pix_jax.data import pipeline, sources, survey
 from pix2pix_jax.data.datasets import builder, cityscapes, prepare
 from pix2pix_jax.data.datasets.published import PUBLISHED
 from pix2pix_jax.errors import DataError, UserError
@@ -60,7 +60,7 @@ def test_the_pairs_are_those_of_the_folder(folder, kind):
     assert list(here) == list(COUNTS)
     for split, count in COUNTS.items():
         assert here[split].names == there[split].names == tuple(str(n + 1) for n in range(count))
-        assert here[split].size(0) == (16, 16)
+        assert here[split].shape(0) == (16, 16)
         for i in range(count):
             for key in ('input', 'target'):
                 np.testing.assert_array_equal(here[split][i][key], there[split][i][key])
@@ -138,8 +138,10 @@ def test_a_data_set_that_is_not_prepared_is_one_line():
 def test_a_bad_record_is_named(folder):
     (folder / 'train' / '3.jpg').write_bytes(b'no image')
     prepare.prepare('facades', str(folder))
-    with pytest.raises(DataError, match='facades: train/3 is no JPEG, PNG or WebP image'):
-        sources.decode_all(sources.open_splits(config())['train'], config())
+    with pytest.raises(
+        DataError, match='facades: train/3 is no JPEG, PNG, WebP, TIFF or NumPy image'
+    ):
+        survey.decode_all(sources.open_splits(config())['train'], config())
 
 
 def test_other_counts_than_published_are_noted():

@@ -16,12 +16,13 @@ import types
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 from runs import make_pairs, metrics
 
 from pix2pix_jax import main, parallel, train
 from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.config import Config, default_config, flatten, validate
-from pix2pix_jax.data import pipeline, sources
+from pix2pix_jax.data import pipeline, sources, survey
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.inference import Translator
 from pix2pix_jax.models import create_models
@@ -103,12 +104,12 @@ def devices(config, folder):
 
 def in_memory(config, folder):
     split = sources.open_splits(config)['train']
-    return bool(sources.decode_all(split, config).decoded)
+    return bool(survey.decode_all(split, config).decoded)
 
 
 def good_pairs(config, folder):
     split = sources.open_splits(config)['train']
-    return sources.decode_all(split, config).names
+    return survey.decode_all(split, config).names
 
 
 def processes(config, folder):
@@ -223,7 +224,11 @@ FIELDS = {
     'dataset.direction': ('BtoA', training_data),
     'dataset.task': ('denoise', training_data),
     'dataset.task_amount': (0.5, training_data, {'dataset.task': 'denoise'}),
+    'dataset.input_range': ('0:200', training_data),
+    'dataset.target_range': ('0:200', training_data),
+    'dataset.input_classes': (3, training_data, {'dataset.path': 'classes'}),
     'dataset.jitter': (1.5, training_data),
+    'dataset.preprocess': ('crop', training_data),
     'dataset.resize': ('nearest', training_data),
     'dataset.mirror': (False, training_data),
     'dataset.vertical_flip': (True, training_data),
@@ -292,12 +297,16 @@ FIELDS = {
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """Three sets of pairs, one with a bad one, and a run to start from."""
+    """Four sets of pairs, one with a bad one and one of class maps, and a run to start from."""
     folder = tmp_path_factory.mktemp('fields')
     make_pairs(folder / 'pairs', {'train': 6, 'val': 2}, size=40)
     make_pairs(folder / 'other', {'test': 1, 'train': 8}, size=40)
     make_pairs(folder / 'bad', {'train': 2}, size=40)
     (folder / 'bad' / 'train' / '1.png').write_text('not an image')
+    indices = np.arange(40 * 40, dtype=np.uint8).reshape(40, 40) % 3
+    for side, image in (('A', indices), ('B', indices * 50)):
+        (folder / 'classes' / 'train' / side).mkdir(parents=True)
+        Image.fromarray(image).save(folder / 'classes' / 'train' / side / '1.png')
     config = base(folder)
     config.seed = 5
     train_and_evaluate(config, folder / 'trained')
@@ -312,7 +321,10 @@ def observe(folder):
     def observe(observer, fields):
         config = base(folder)
         config.update_from_flattened_dict(
-            {k: str(folder / v) if v in ('trained', 'other', 'bad') else v for k, v in fields}
+            {
+                k: str(folder / v) if v in ('trained', 'other', 'bad', 'classes') else v
+                for k, v in fields
+            }
         )
         try:
             return observer(validate(config), folder)

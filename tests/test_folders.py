@@ -51,10 +51,13 @@ def test_layout_that_is_not_there(tmp_path):
     assert 'layout=two_folders' in error(tmp_path, **{'dataset.layout': 'two_folders'})
 
 
+ALLOWED = '.jpg .jpeg .png .webp .tif .tiff .npy'
+
+
 def test_empty_split(tmp_path):
     (tmp_path / 'train').mkdir()
     (tmp_path / 'train' / 'notes.txt').write_text('')
-    assert error(tmp_path) == f'{tmp_path}/train holds no images: allowed are .jpg .jpeg .png .webp'
+    assert error(tmp_path) == f'{tmp_path}/train holds no images: allowed are {ALLOWED}'
 
 
 def test_unpaired_names(tmp_path):

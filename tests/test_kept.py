@@ -8,7 +8,7 @@ from PIL import Image
 from runs import make_pairs, metrics, tiny_config
 
 from pix2pix_jax import evaluate
-from pix2pix_jax.data import sources
+from pix2pix_jax.data import sources, survey
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.train import train_and_evaluate
 
@@ -122,10 +122,10 @@ def test_a_list_that_no_run_wrote_is_named(whole, tmp_path, text):
 def test_sets_of_any_size_are_read(tmp_path, monkeypatch):
     pairs = bad_pairs(tmp_path / 'pairs')
     config = tiny_config(pairs, dataset__on_error='skip')
-    monkeypatch.setattr(sources, 'DECODE_FIRST', 5)
+    monkeypatch.setattr(survey, 'DECODE_FIRST', 5)
     splits = sources.open_splits(config)
-    assert 'train: all pairs are read once to find the bad ones' in sources.report(splits, config)
-    found = sources.decode_all(splits['train'], config)
+    assert 'train: all pairs are read once to find the bad ones' in survey.report(splits, config)
+    found = survey.decode_all(splits['train'], config)
     assert set(found.skipped) == {'4', '7'} and len(found) == 9 and not found.decoded
 
 

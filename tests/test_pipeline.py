@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from pix2pix_jax import config as config_lib
-from pix2pix_jax.data import augment, pipeline, sources
+from pix2pix_jax.data import augment, pipeline, sources, survey
 from pix2pix_jax.errors import DataError
 
 PAIRS = 7
@@ -46,9 +46,9 @@ def assert_equal(a, b):
 
 
 def test_shapes_and_ranges(folder):
-    source = train(folder)
-    source = dataclasses.replace(source, channels=(1, 4))
-    (batch,) = take(1, source, config(folder, image_size=(16, 32)))
+    c = config(folder, **{'generator.input_channels': 1, 'generator.output_channels': 4})
+    c.image_size = (16, 32)
+    (batch,) = take(1, sources.open_splits(c)['train'], c)
     assert batch['input'].shape == (4, 16, 32, 1) and batch['target'].shape == (4, 16, 32, 4)
     for image in batch.values():
         assert image.dtype == np.float32 and image.min() >= -1 and image.max() <= 1
@@ -67,7 +67,7 @@ def test_a_batch_depends_on_seed_and_step_alone(folder):
     for start in (0, 1, 5, 8):
         for batch, expected in zip(take(9 - start, source, c, start=start), whole[start:]):
             assert_equal(batch, expected)
-    for batch, expected in zip(take(9, sources.decode_all(source, c), c), whole):
+    for batch, expected in zip(take(9, survey.decode_all(source, c), c), whole):
         assert_equal(batch, expected)
     (other,) = take(1, source, config(folder, seed=1))
     assert not np.array_equal(other['input'], whole[0]['input'])
@@ -134,7 +134,7 @@ def test_example_is_the_whole_image_resized(folder):
     pair = pipeline.example(source, 3, config(folder))
     for key, image in source[3].items():
         expected = Image.fromarray(image).resize((16, 16), Image.Resampling.BICUBIC)
-        np.testing.assert_array_equal(augment.to_uint8(pair[key]), np.asarray(expected))
+        np.testing.assert_array_equal(augment.from_float(pair[key]), np.asarray(expected))
     same_size = pipeline.example(source, 3, config(folder, image_size=(20, 18)))
     np.testing.assert_array_equal(same_size['input'], augment.to_float(source[3]['input']))
 
@@ -142,8 +142,9 @@ def test_example_is_the_whole_image_resized(folder):
 def test_eval_batches_are_in_order_and_complete(folder):
     source, c = train(folder), config(folder)
     batches = list(pipeline.eval_batches(source, c, 3))
-    assert [indices for indices, _ in batches] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert [indices for indices, _, _ in batches] == [[0, 1, 2], [3, 4, 5], [6]]
     assert batches[2][1]['input'].shape == (1, 16, 16, 3)
-    for indices, batch in batches:
+    for indices, batch, types in batches:
+        assert types == [np.uint8] * len(indices)
         for k, i in enumerate(indices):
             assert_equal({key: batch[key][k] for key in batch}, pipeline.example(source, i, c))

@@ -21,9 +21,10 @@ def test_to_rgb(image, rgb):
     np.testing.assert_array_equal(shown, np.full((2, 3, 3), rgb))
 
 
-def test_two_channels_are_refused():
-    with pytest.raises(ValueError, match='2 channels'):
-        sheets.to_rgb(np.zeros((2, 2, 2)))
+@pytest.mark.parametrize('channels,shown', [(2, [0, 0, 0]), (5, [0, 1, 2]), (12, [0, 1, 2])])
+def test_of_many_channels_some_are_shown(channels, shown):
+    image = np.broadcast_to(np.linspace(-1, 1, channels), (2, 3, channels))
+    np.testing.assert_array_equal(sheets.to_rgb(image), sheets.to_rgb(image[..., shown]))
 
 
 @pytest.mark.parametrize('size, factor', [((256, 256), 1), ((128, 64), 1), ((32, 48), 3)])

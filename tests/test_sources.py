@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pictures import config, error, numbers, picture, save, side_by_side
 
-from pix2pix_jax.data import sources
+from pix2pix_jax.data import sources, survey
 from pix2pix_jax.errors import DataError, UserError
 
 # ---------------------------------------------------------------- what is read
@@ -80,12 +80,12 @@ def test_decode_all_keeps_pairs_in_memory(tmp_path, monkeypatch):
     source = sources.open_splits(c)['train']
     expected = numbers(source)
     kept = {
-        cache: sources.decode_all(source, config(tmp_path, **{'dataset.cache': cache}))
+        cache: survey.decode_all(source, config(tmp_path, **{'dataset.cache': cache}))
         for cache in ('auto', 'on', 'off')
     }
-    monkeypatch.setattr(sources, 'DECODE_FIRST', 6)
-    large = sources.decode_all(source, c)
-    large_on = sources.decode_all(source, config(tmp_path, **{'dataset.cache': 'on'}))
+    monkeypatch.setattr(survey, 'DECODE_FIRST', 6)
+    large = survey.decode_all(source, c)
+    large_on = survey.decode_all(source, config(tmp_path, **{'dataset.cache': 'on'}))
     for path in tmp_path.glob('*/*'):
         path.unlink()
     for source in (kept['auto'], kept['on'], large_on):
@@ -102,9 +102,9 @@ def test_auto_cache_needs_a_quarter_of_memory(tmp_path, monkeypatch):
     needed = 2 * 16 * 16 * 6
     for pages, kept in ((4 * needed, True), (4 * needed - 4, False)):
         monkeypatch.setattr(os, 'sysconf', lambda name: pages if 'PHYS' in name else 1)  # noqa: B023
-        assert bool(sources.decode_all(source, c).decoded) == kept
+        assert bool(survey.decode_all(source, c).decoded) == kept
         where = 'kept in memory' if kept else 'read from disk'
-        assert where in sources.report({'train': source}, c)[-1]
+        assert where in survey.report({'train': source}, c)[-1]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_found_image_size(tmp_path, found, expected):
     side_by_side(tmp_path / 'train', ['1.jpg', '2.jpg'], height=height, width=width)
     side_by_side(tmp_path / 'train', ['3.jpg'], height=24, width=40)
     source = sources.open_splits(config(tmp_path))['train']
-    assert sources.found_image_size(source) == expected
+    assert survey.found_image_size(source) == expected
 
 
 def test_report(tmp_path):
@@ -132,7 +132,7 @@ def test_report(tmp_path):
     side_by_side(tmp_path / 'train', ['3.png'], width=30)
     side_by_side(tmp_path / 'test', ['1.png'])
     c = config(tmp_path, **{'dataset.direction': 'BtoA'})
-    lines = sources.report(sources.open_splits(c), c)
+    lines = survey.report(sources.open_splits(c), c)
     assert lines[:3] == [
         f'train: 3 pairs of 20x16 to 30x16 pixels (width x height), {tmp_path}/train',
         f'test: 1 pairs of 16x16 pixels (width x height), {tmp_path}/test',
@@ -193,7 +193,7 @@ def test_bad_files_are_all_named(tmp_path, cache):
     message = error(tmp_path, **fields)
     assert message.startswith(f'3 of 6 pairs in {train} are bad: {train}/1.png is cut off')
     assert f'{train}/3.png is empty' in message
-    assert f'{train}/4.png is no JPEG, PNG or WebP image' in message
+    assert f'{train}/4.png is no JPEG, PNG, WebP, TIFF or NumPy image' in message
     (train / '5.png').write_text('not an image')
     message = error(tmp_path, **fields)
     assert message.startswith('4 of 6 pairs') and message.endswith('; …')
@@ -210,8 +210,8 @@ def test_facades():
     splits = sources.open_splits(c)
     assert {split: len(source) for split, source in splits.items()} == {'train': 400, 'test': 106}
     assert splits['train'].names == tuple(str(i) for i in range(1, 401))
-    assert sources.found_image_size(splits['train']) == (256, 256)
-    test = sources.decode_all(splits['test'], c)
+    assert survey.found_image_size(splits['train']) == (256, 256)
+    test = survey.decode_all(splits['test'], c)
     saturation = {
         key: np.mean([np.ptp(pair[key].astype(int), axis=-1).mean() for pair in test.decoded])
         for key in ('input', 'target')

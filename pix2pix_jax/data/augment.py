@@ -28,6 +28,25 @@ def whole_image(height: int, width: int) -> Geometry:
     return Geometry((0.0, 0.0, float(width), float(height)), False)
 
 
+def loaded_size(
+    height: int, width: int, image_size: tuple[int, int], jitter: float, preprocess: str
+) -> tuple[int, int]:
+    """Returns the (height, width) to which an image is resized before image_size is cropped.
+
+    `preprocess` is 'resize_and_crop': image_size times `jitter`; 'scale_width_and_crop': that
+    width, the proportions kept; 'scale_width': the same without jitter; 'crop' or 'none': its
+    own. Where the crop would not fit, it is enlarged until it does, proportions kept.
+    """
+    if preprocess == 'resize_and_crop':
+        return tuple(round(size * jitter) for size in image_size)
+    scale = 1.0
+    if preprocess.startswith('scale_width'):
+        factor = jitter if preprocess == 'scale_width_and_crop' else 1.0
+        scale = round(image_size[1] * factor) / width
+    scale = max(scale, image_size[0] / height, image_size[1] / width)
+    return tuple(max(n, round(side * scale)) for n, side in zip(image_size, (height, width)))
+
+
 def random_geometry(
     rng: np.random.Generator,
     height: int,
@@ -35,19 +54,33 @@ def random_geometry(
     image_size: tuple[int, int],
     jitter: float,
     mirror: bool,
+    preprocess: str = 'resize_and_crop',
 ) -> Geometry:
     """Draws the paper's jitter for an image of (height, width) pixels (6.2).
 
-    It equals a resize to round(image_size * jitter), a crop of image_size at an integer offset,
-    and with `mirror` a left-right flip with probability 1/2. The three draws are always made, so
-    that switching one off leaves the others as they were.
+    It equals a resize to `loaded_size`, a crop of image_size at an integer offset, and with
+    `mirror` a left-right flip with probability 1/2. The three draws are always made, so that
+    switching one off leaves the others as they were.
     """
+    loaded = loaded_size(height, width, image_size, jitter, preprocess)
     (top, bottom), (left, right) = (
-        _random_span(rng, source, size, round(size * jitter))
-        for source, size in zip((height, width), image_size)
+        _random_span(rng, source, size, load)
+        for source, size, load in zip((height, width), image_size, loaded)
     )
     flip = bool(rng.random() < 0.5)
     return Geometry((left, top, right, bottom), flip and mirror)
+
+
+def middle_geometry(
+    height: int, width: int, image_size: tuple[int, int], preprocess: str = 'resize_and_crop'
+) -> Geometry:
+    """Returns the geometry of testing: without jitter, the crop in the middle, not flipped."""
+    loaded = loaded_size(height, width, image_size, 1.0, preprocess)
+    (top, bottom), (left, right) = (
+        _span((load - size) // 2, source, size, load)
+        for source, size, load in zip((height, width), image_size, loaded)
+    )
+    return Geometry((left, top, right, bottom), False)
 
 
 def random_pose(
@@ -92,8 +125,13 @@ def apply_tint(image: np.ndarray, tint: Tint) -> np.ndarray:
     return np.clip(image - 1, -1, 1)
 
 
-def _random_span(rng: np.random.Generator, source: int, size: int, load: int) -> tuple:
-    offset = int(rng.integers(0, load - size, endpoint=True))
+def _random_span(
+    rng: np.random.Generator, source: int, size: int, load: int
+) -> tuple[float, float]:
+    return _span(int(rng.integers(0, load - size, endpoint=True)), source, size, load)
+
+
+def _span(offset: int, source: int, size: int, load: int) -> tuple[float, float]:
     return offset * source / load, (offset + size) * source / load
 
 
@@ -143,7 +181,9 @@ def _bicubic(image: np.ndarray, box: tuple, image_size: tuple[int, int]) -> np.n
         for plane in np.moveaxis(image, -1, 0)
     ]
     resized = np.stack(planes, axis=-1)
-    if np.issubdtype(image.dtype, np.integer) and mode != np.uint8:
+    if image.dtype.kind == 'f':
+        resized = np.clip(resized, -1, 1)  # bicubic swings beyond
+    elif mode != np.uint8:
         limits = np.iinfo(image.dtype)
         resized = np.clip(np.rint(resized), limits.min, limits.max)
     return resized.astype(image.dtype)
@@ -160,7 +200,8 @@ def to_float(image: np.ndarray) -> np.ndarray:
     return image.astype(np.float32)
 
 
-def to_uint8(image: np.ndarray) -> np.ndarray:
-    """Scales float [-1, 1] to uint8: the inverse of `to_float`, clipped and rounded."""
+def from_float(image: np.ndarray, dtype: np.dtype = np.uint8) -> np.ndarray:
+    """Scales float [-1, 1] to uint8 or uint16: the inverse of `to_float`, clipped and rounded."""
     image = np.asarray(image, np.float32)
-    return np.rint((np.clip(image, -1, 1) + 1) * np.float32(127.5)).astype(np.uint8)
+    top = np.float32(np.iinfo(dtype).max / 2)
+    return np.rint((np.clip(image, -1, 1) + 1) * top).astype(dtype)

@@ -1,9 +1,10 @@
 """Folders of image pairs: where the splits are, and what lies in them.
 
 A pair is one file with A on the left half and B on the right, as the published archives have
-them, or two files of the same name in two folders.
+them, or two files of the same name in two folders; or more where there are A2, A3, ... beside A.
 """
 
+import itertools
 import os
 import re
 import unicodedata
@@ -17,18 +18,16 @@ from pix2pix_jax.files import is_local
 
 
 def split_folders(root: epath.Path, split: str, layout: str) -> tuple[epath.Path, ...]:
-    """Returns the folder of A|B, or those of A and B, or () where the split is not there.
+    """Returns the folder of A|B, or those of A, A2, ... and B, or () where the split is not there.
 
     Raises DataError if one of A and B is missing.
     """
     if layout != 'side_by_side':
-        for a, b in (
-            (root / 'A' / split, root / 'B' / split),
-            (root / f'{split}A', root / f'{split}B'),
-            (root / split / 'A', root / split / 'B'),
-        ):
+        for place in ('{side}/{split}', '{split}{side}', '{split}/{side}'):
+            a, b = (root / place.format(side=side, split=split) for side in 'AB')
             if a.is_dir() and b.is_dir():
-                return a, b
+                more = (root / place.format(side=f'A{n}', split=split) for n in itertools.count(2))
+                return a, *itertools.takewhile(lambda folder: folder.is_dir(), more), b
             if a.is_dir() != b.is_dir():
                 there, missing = (a, b) if a.is_dir() else (b, a)
                 raise DataError(
@@ -41,18 +40,19 @@ def split_folders(root: epath.Path, split: str, layout: str) -> tuple[epath.Path
 
 
 def pair_files(folders: tuple[epath.Path, ...]) -> dict[str, tuple[epath.Path, ...]]:
-    """Returns the files of each pair, (A|B,) or (A, B), by name, in natural order.
+    """Returns the files of each pair, (A|B,) or (A, ..., B), by name, in natural order.
 
-    Raises DataError if there are none, or if a name is in only one of the folders.
+    Raises DataError if there are none, or if a name is not in all of the folders.
     """
     files = [image_files(folder) for folder in folders]
-    first, last = files[0].keys(), files[-1].keys()
-    if first != last:
-        only_a, only_b = examples(first - last), examples(last - first)
-        raise DataError(
-            f'unpaired names: {len(first - last)} only in {folders[0]} ({only_a}), '
-            f'{len(last - first)} only in {folders[1]} ({only_b})'
-        )
+    first = files[0].keys()
+    for folder, others in zip(folders[1:], files[1:]):
+        if first != others.keys():
+            only_a, only_b = examples(first - others.keys()), examples(others.keys() - first)
+            raise DataError(
+                f'unpaired names: {len(first - others.keys())} only in {folders[0]} ({only_a}), '
+                f'{len(others.keys() - first)} only in {folder} ({only_b})'
+            )
     return {name: tuple(found[name] for found in files) for name in sorted(first, key=_natural)}
 
 

@@ -1,28 +1,29 @@
-"""Image files as arrays.
+"""Image files as arrays, in the files' own type and with their own channels.
 
 A file is read rightly or named in a DataError, never guessed at: what is cut off is not padded, a
-PNG's checksums are looked at, and nothing but JPEG, PNG and WebP is given to a decoder. Altered
-bytes inside a JPEG or WebP, which have no checksums, can show as other pixels.
+PNG's checksums are looked at, and what a file is, is read in it, not in its name. Altered bytes
+inside a JPEG or WebP, which have no checksums, can show as other pixels.
 """
 
 import contextlib
 import io
 import os
-import struct
 import warnings
-import zlib
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
+import imagecodecs
 import numpy as np
 from etils import epath
 from PIL import Image, ImageOps
 
+from pix2pix_jax.data import png, rasters
+from pix2pix_jax.data.augment import LUMA
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.files import is_local
 
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.webp')
-FORMATS = ('JPEG', 'PNG', 'WEBP')  # by what is in the file; other decoders are not let near it
-MODES = {1: 'L', 3: 'RGB', 4: 'RGBA'}
+EXTENSIONS = ('.jpg', '.jpeg', '.png', '.webp', '.tif', '.tiff', '.npy')
+FORMATS = ('JPEG', 'PNG', 'WEBP')  # Pillow's other decoders are not let near a file
 ORIENTATION = 0x0112  # the EXIF tag
 ROTATED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
@@ -32,6 +33,13 @@ MAX_SCANS = 500  # of a progressive JPEG: each costs a pass over all pixels (usu
 
 # Pillow warns above MAX_PIXELS and refuses only twice that: here it is refused, in one line.
 warnings.filterwarnings('ignore', category=Image.DecompressionBombWarning)
+
+
+class Pixels(NamedTuple):
+    """An image as it is in its file."""
+
+    values: np.ndarray  # (H,W,C): uint8, uint16, or another type of a TIFF or a NumPy file
+    opacity: bool = False  # the last of four channels is it: RGBA
 
 
 class LazyFile:
@@ -55,58 +63,151 @@ File = epath.Path | LazyFile
 
 
 def read_image(file: File, channels: int) -> np.ndarray:
-    """Returns the image of a file as uint8 (H,W,channels), channels 1, 3 or 4.
+    """Returns the image of a file as (H,W,channels) in its own type, as `as_channels` says.
 
     Raises DataError, naming the file, if it cannot be read.
     """
-    return to_array(open_image(file), channels)
+    pixels = read_pixels(file)
+    with naming(file):
+        return as_channels(pixels, channels)
 
 
-def open_image(file: File) -> Image.Image:
-    """Returns the decoded image as L, RGB or RGBA, turned as its EXIF says.
+def read_pixels(file: File, indices: bool = False) -> Pixels:
+    """Returns the decoded image, turned as its EXIF says; of a palette the colours, or `indices`.
 
-    Of 16 bits the upper eight are kept. Raises DataError, naming the file: if it is no JPEG, PNG
-    or WebP (whatever its extension), is cut off or damaged, animated, or too large.
+    Raises DataError, naming the file: if it is no JPEG, PNG, WebP, TIFF or NumPy file (whatever
+    its extension), is cut off or damaged, animated, or too large.
     """
-    with _named(file):
+    with naming(file):
         _check_length(file)
         data = file.read_bytes()
-        image = _open(io.BytesIO(data))
-        if image.format != 'MPO' and getattr(image, 'n_frames', 1) > 1:  # MPO: a phone's JPEG
-            raise DataError(f'is animated ({image.n_frames} frames): allowed are still images')
-        if image.format in ('JPEG', 'MPO') and data.count(b'\xff\xda') > MAX_SCANS:
-            raise DataError(f'has more than {MAX_SCANS} scans: a JPEG of a few is allowed')
-        if image.format == 'PNG':
-            _check_png(data, image)
-        return _simple(ImageOps.exif_transpose(image))
+        if rasters.is_tiff(data[:4]):
+            return Pixels(*rasters.read_tiff(io.BytesIO(data)))
+        if rasters.is_npy(data[:4]):
+            return Pixels(rasters.read_npy(io.BytesIO(data)))
+        return _read_picture(data, indices)
+
+
+def _read_picture(data: bytes, indices: bool) -> Pixels:
+    image = _open(io.BytesIO(data))
+    if image.format != 'MPO' and getattr(image, 'n_frames', 1) > 1:  # MPO: a phone's JPEG
+        raise DataError(f'is animated ({image.n_frames} frames): allowed are still images')
+    if image.format in ('JPEG', 'MPO') and data.count(b'\xff\xda') > MAX_SCANS:
+        raise DataError(f'has more than {MAX_SCANS} scans: a JPEG of a few is allowed')
+    if image.format == 'PNG':
+        png.check(data, image)
+        if png.has_16_bits(data):  # of which Pillow would keep eight
+            return _with_16_bits(data, image)
+    image = ImageOps.exif_transpose(image)
+    if indices and image.mode in ('P', 'L', '1'):
+        return Pixels(np.asarray(image).astype(np.uint8)[..., None])
+    if image.has_transparency_data:
+        return Pixels(np.asarray(image.convert('RGBA')), opacity=True)
+    if image.mode not in ('L', 'RGB'):
+        image = image.convert('L' if image.mode == '1' else 'RGB')
+    values = np.asarray(image)
+    return Pixels(values.reshape(*values.shape[:2], -1))
+
+
+def _with_16_bits(data: bytes, image: Image.Image) -> Pixels:
+    if image.getexif().get(ORIENTATION, 1) != 1:
+        raise DataError('has 16 bits and is turned by its EXIF: allowed is an upright one')
+    values = imagecodecs.png_decode(data)
+    values = values.reshape(*values.shape[:2], -1)
+    if values.shape[-1] == 2:  # gray and opacity
+        values = values[..., [0, 0, 0, 1]]
+    return Pixels(values, opacity=values.shape[-1] == 4)
+
+
+def as_channels(pixels: Pixels, channels: int) -> np.ndarray:
+    """Returns (H,W,channels) in the image's own type.
+
+    Gray becomes RGB and RGB gray; transparent parts lie over white where there is no channel for
+    them. Raises DataError for any other difference.
+    """
+    values, opacity = pixels
+    top = 1 if values.dtype.kind == 'f' else np.iinfo(values.dtype).max
+    if opacity and channels != 4:
+        alpha = values[..., 3:] / np.float32(top)
+        values = _like(values[..., :3] * alpha + top * (1 - alpha), values.dtype)
+    count = values.shape[-1]
+    if count == 1 and channels in (3, 4):
+        values, count = np.repeat(values, 3, axis=-1), 3
+    if count == 3 and channels == 1:
+        return _like(values @ np.float32(LUMA)[:, None], values.dtype)
+    if count == 3 and channels == 4:
+        return np.concatenate([values, np.full_like(values[..., :1], top)], axis=-1)
+    if count != channels:
+        raise DataError(f'has {count} channels: needed are {channels}')
+    return values
+
+
+def _like(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    return values.astype(dtype) if dtype.kind == 'f' else np.rint(values).astype(dtype)
 
 
 def size_of(file: File) -> tuple[int, int]:
     """Returns (height, width) as in the header of the file; raises DataError, naming it."""
-    with _named(file):
+    with naming(file):
         _check_length(file)
-        with file.open('rb') as stream, _open(stream) as image:
-            width, height = image.size
-            # Pillow reads the whole of a PNG to look for EXIF that is not in front of the pixels.
-            has_exif = image.format != 'PNG' or 'exif' in image.info
-            if has_exif and image.getexif().get(ORIENTATION) in ROTATED:
-                width, height = height, width
-            return height, width
+        with file.open('rb') as stream:
+            head = stream.read(4)
+            stream.seek(0)
+            if rasters.is_tiff(head):
+                return rasters.size_of_tiff(stream)
+            if rasters.is_npy(head):
+                return rasters.size_of_npy(stream)
+            with _open(stream) as image:
+                width, height = image.size
+                # Pillow reads the whole of a PNG to look for EXIF that is not in front of it.
+                has_exif = image.format != 'PNG' or 'exif' in image.info
+                if has_exif and image.getexif().get(ORIENTATION) in ROTATED:
+                    width, height = height, width
+                return height, width
+
+
+def kind_of(file: File) -> str:
+    """Returns format, mode and depth of an image file, as 'JPEG RGB'; or DataError, naming it."""
+    with naming(file), file.open('rb') as stream:
+        head = stream.read(32)
+        stream.seek(0)
+        if not (rasters.is_tiff(head[:4]) or rasters.is_npy(head[:4])):
+            with _open(stream) as image:
+                deep = image.format == 'PNG' and png.has_16_bits(head)
+                return f'{image.format} {image.mode}{", 16 bits" if deep else ""}'
+    values, _ = read_pixels(file)
+    name = 'TIFF' if rasters.is_tiff(head[:4]) else 'NumPy'
+    return f'{name} {values.shape[-1]} x {values.dtype}'
+
+
+def palette_of(file: File) -> np.ndarray | None:
+    """Returns a palette file's colours, uint8 (K,3), or None; raises DataError, naming it."""
+    with naming(file), file.open('rb') as stream:
+        head = stream.read(4)
+        stream.seek(0)
+        if rasters.is_tiff(head) or rasters.is_npy(head):
+            return None
+        with _open(stream) as image:
+            if image.mode != 'P':
+                return None
+            image.load()
+            return np.array(image.getpalette('RGB'), np.uint8).reshape(-1, 3)
 
 
 @contextlib.contextmanager
-def _named(file: File) -> Iterator[None]:
+def naming(file: File) -> Iterator[None]:
     """Turns every error into a DataError that begins with the file."""
     try:
         yield
     except Image.UnidentifiedImageError as error:
-        raise DataError(f'{file} is no JPEG, PNG or WebP image') from error
+        raise DataError(f'{file} is no JPEG, PNG, WebP, TIFF or NumPy image') from error
     except DataError as error:
         raise DataError(f'{file} {error}') from error
     except OSError as error:  # the system's, or Pillow's without a number
         raise DataError(f'{file} cannot be read: {error.strerror or error}') from error
-    except Exception as error:  # Pillow raises many kinds
-        raise DataError(f'{file} cannot be read: {str(error) or type(error).__name__}') from error
+    except Exception as error:  # Pillow, tifffile and imagecodecs raise many kinds
+        what = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(f'{file} cannot be read: {what}') from error
 
 
 def _check_length(file: File) -> None:
@@ -132,89 +233,13 @@ def _open(stream: io.IOBase) -> Image.Image:
     return image
 
 
-def _simple(image: Image.Image) -> Image.Image:
-    """Returns a decoded image as L, RGB or RGBA, the last where anything may be transparent."""
-    if image.mode.startswith('I'):  # 16 bits of gray: convert() would clip
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.has_transparency_data:
-        return image.convert('RGBA')
-    if image.mode in MODES.values():
-        return image
-    return image.convert('L' if image.mode == '1' else 'RGB')
-
-
-def halves(image: Image.Image, file: File) -> tuple[Image.Image, Image.Image]:
+def halves(pixels: Pixels, file: File) -> tuple[Pixels, Pixels]:
     """Returns the left and the right half; raises DataError, naming the file, if it is odd."""
-    width, height = image.size
+    width = pixels.values.shape[1]
     if width % 2:
         raise DataError(
             f'{file} is {width} pixels wide: side by side, A|B, the width must be even '
             '(for A and B in two folders: --config.dataset.layout=two_folders)'
         )
-    middle = width // 2
-    return image.crop((0, 0, middle, height)), image.crop((middle, 0, width, height))
-
-
-def to_array(image: Image.Image, channels: int) -> np.ndarray:
-    """Returns an L, RGB or RGBA `image` as uint8 (H,W,channels): 1 gray, 3 RGB, 4 RGBA.
-
-    Transparent parts lie over white where there is no channel for them.
-    """
-    if channels != 4 and image.mode == 'RGBA':
-        image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
-    array = np.asarray(image.convert(MODES[channels]))
-    return array.reshape(*array.shape[:2], channels)
-
-
-# ---------------------------------------------------------------- PNG
-
-
-def _check_png(data: bytes, image: Image.Image) -> None:
-    """Raises DataError for what Pillow lets pass: a wrong checksum of the pixels, missing rows."""
-    pixels = b''.join(body for kind, body in _chunks(data) if kind == b'IDAT')
-    width, height, depth, color, _, _, interlaced = struct.unpack_from('>IIBBBBB', data, 16)
-    if depth == 16 and 'transparency' in image.info:
-        raise DataError('has 16 bits and a transparent colour: allowed is an alpha channel')
-    image.load()
-    last_row = np.asarray(image.crop((0, height - 1, width, height)))
-    if interlaced or not last_row.any():  # what is missing is left 0: only then look closer
-        bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[color]
-        expected = sum(h * (1 + (w * bits + 7) // 8) for w, h in _passes(width, height, interlaced))
-        if not _inflates_to(pixels, expected):
-            raise DataError('is cut off: rows of pixels are missing')
-
-
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yields the (kind, body) of a PNG's chunks, their checksums compared."""
-    at, kind = 8, b''
-    while kind != b'IEND':
-        try:
-            length, kind = struct.unpack_from('>I4s', data, at)
-            (checksum,) = struct.unpack_from('>I', data, at + 8 + length)
-        except struct.error as error:
-            raise DataError('is cut off: its end is missing') from error
-        body = data[at + 8 : at + 8 + length]
-        if checksum != zlib.crc32(kind + body):
-            raise DataError('is damaged: a checksum is wrong')
-        yield kind, body
-        at += length + 12
-
-
-def _passes(width: int, height: int, interlaced: int) -> list[tuple[int, int]]:
-    """Returns the (width, height) of the images that a PNG is stored as: one, or Adam7's."""
-    if not interlaced:
-        return [(width, height)]
-    starts = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2))
-    sizes = [
-        (-(-(width - x) // dx), -(-(height - y) // dy)) for x, y, dx, dy in (*starts, (0, 1, 1, 2))
-    ]
-    return [(w, h) for w, h in sizes if w > 0 and h > 0]
-
-
-def _inflates_to(data: bytes, expected: int) -> bool:
-    """Whether zlib data holds `expected` bytes or more, found in little memory."""
-    stream, length = zlib.decompressobj(), 0
-    while data and length < expected:
-        length += len(stream.decompress(data, 2**20))
-        data = stream.unconsumed_tail
-    return length >= expected
+    parts = np.split(pixels.values, 2, axis=1)
+    return tuple(Pixels(np.ascontiguousarray(part), pixels.opacity) for part in parts)

@@ -17,7 +17,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
-from pix2pix_jax.data import augment, tasks
+from pix2pix_jax.data import augment, sides, tasks
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError
 
@@ -115,12 +115,9 @@ def augmented(pair: Batch, rng: np.random.Generator, config: ConfigDict) -> Batc
     """
     d, size = config.dataset, tuple(config.image_size)
     height, width, _ = pair['target'].shape
-    geometry = augment.random_geometry(rng, height, width, size, d.jitter, d.mirror)
+    geometry = augment.random_geometry(rng, height, width, size, d.jitter, d.mirror, d.preprocess)
     geometry = augment.random_pose(rng, geometry, size, d.vertical_flip, d.rotate)
-    images = {
-        key: augment.to_float(augment.apply_geometry(image, geometry, size, d.resize))
-        for key, image in pair.items()
-    }
+    images = {key: _placed(key, image, geometry, config) for key, image in pair.items()}
     tints = [augment.random_tint(rng, s) for s in (d.color_jitter, d.input_color_jitter)]
     if d.color_jitter:
         images = {key: augment.apply_tint(image, tints[0]) for key, image in images.items()}
@@ -131,12 +128,27 @@ def augmented(pair: Batch, rng: np.random.Generator, config: ConfigDict) -> Batc
     return images
 
 
+def _placed(key: str, image: np.ndarray, geometry: augment.Geometry, config: ConfigDict):
+    """Returns one image of a pair as the network takes it: (H, W, C) float32 in [-1, 1]."""
+    d, size = config.dataset, tuple(config.image_size)
+    if key == 'input' and d.input_classes:
+        indices = augment.apply_geometry(image, geometry, size, 'nearest')
+        return sides.one_hot(indices, d.input_classes)
+    return augment.to_float(augment.apply_geometry(image, geometry, size, d.resize))
+
+
 def example(source: Source, i: int, config: ConfigDict) -> Batch:
     """Returns pair `i` as at test time: (H, W, C) float32 in [-1, 1], resized, no jitter.
 
     Of a task's pairs, which are always the same ones, the target is the photo.
     """
-    images, d = {key: whole(image, config) for key, image in source[i].items()}, config.dataset
+    return _example(source[i], i, config)
+
+
+def _example(pair: Batch, i: int, config: ConfigDict) -> Batch:
+    d, (height, width, _) = config.dataset, pair['target'].shape
+    geometry = augment.middle_geometry(height, width, tuple(config.image_size), d.preprocess)
+    images = {key: _placed(key, image, geometry, config) for key, image in pair.items()}
     if d.task != 'none':
         rng = np.random.default_rng(i)
         images |= {'input': tasks.derive(d.task, images['target'], rng, d.task_amount)['input']}
@@ -144,17 +156,20 @@ def example(source: Source, i: int, config: ConfigDict) -> Batch:
 
 
 def whole(image: np.ndarray, config: ConfigDict) -> np.ndarray:
-    """Returns an image (h, w, C) as at test time: (H, W, C) float32 in [-1, 1], resized."""
-    geometry, size = augment.whole_image(*image.shape[:2]), tuple(config.image_size)
-    resized = augment.apply_geometry(image, geometry, size, config.dataset.resize)
-    return augment.to_float(resized)
+    """Returns an input (h, w, C) without a target as at test time, all of it: `example`'s."""
+    return _placed('input', image, augment.whole_image(*image.shape[:2]), config)
 
 
 def eval_batches(
     source: Source, config: ConfigDict, batch_size: int
-) -> Iterator[tuple[list[int], Batch]]:
-    """Yields (indices, batch) over all pairs in order; the last batch may be short."""
+) -> Iterator[tuple[list[int], Batch, list[np.dtype]]]:
+    """Yields (indices, batch, types of the targets' files) over all pairs in order.
+
+    The last batch may be short.
+    """
     for first in range(0, len(source), batch_size):
         indices = list(range(first, min(first + batch_size, len(source))))
-        pairs = [example(source, i, config) for i in indices]
-        yield indices, {key: np.stack([pair[key] for pair in pairs]) for key in pairs[0]}
+        pairs = [source[i] for i in indices]
+        types = [pair['target'].dtype for pair in pairs]
+        pairs = [_example(pair, i, config) for i, pair in zip(indices, pairs)]
+        yield indices, {key: np.stack([pair[key] for pair in pairs]) for key in pairs[0]}, types

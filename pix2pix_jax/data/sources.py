@@ -1,29 +1,23 @@
 """The splits of a data set, as sequences of `{'input', 'target'}` arrays."""
 
 import collections
-import concurrent.futures
 import dataclasses
-import math
-import os
-import sys
 from typing import NamedTuple
 
 import numpy as np
-import tqdm
 from etils import epath
 from ml_collections import ConfigDict
 
-from pix2pix_jax.data import openmoji
+from pix2pix_jax.data import openmoji, sides
 from pix2pix_jax.data.datasets.published import PUBLISHED
 from pix2pix_jax.data.folders import examples, pair_files, split_folders
-from pix2pix_jax.data.images import MODES, File, halves, open_image, size_of, to_array
-from pix2pix_jax.data.tasks import TASKS
+from pix2pix_jax.data.images import File, halves, palette_of, size_of
+from pix2pix_jax.data.lists import list_of, read_list
+from pix2pix_jax.data.sides import Side
 from pix2pix_jax.errors import DataError, UserError
 
 SPLITS = ('train', 'val', 'test')
 POINT = 'point at the folder of the pairs with --config.dataset.path=DIR (train/, val/, test/)'
-DECODE_FIRST = 5000  # pairs up to which a split is decoded before training starts
-SAMPLE = 64  # pairs whose headers stand for all in reports and estimates
 
 Pair = dict[str, np.ndarray]
 
@@ -39,16 +33,18 @@ class Kept(NamedTuple):
 class Source:
     """The pairs of one split, in natural order of their names.
 
-    `source[i]` is {'input': (H, W, Ci), 'target': (H, W, Co)} in the files' own dtype (uint8);
-    it raises DataError where the pair cannot be read or does not fit together.
+    `source[i]` is {'input': (H, W, Ci), 'target': (H, W, Co)}: uint8 or uint16 as in the files, or
+    float32 on [-1, 1]; of class maps the input is their indices, uint8 (H,W,1). It raises
+    DataError where the pair cannot be read or does not fit together.
     """
 
     folder: str  # where it was found, for messages
     names: tuple[str, ...]  # relative path of each pair, without its extension
-    files: tuple[tuple[File, ...], ...]  # (A|B,) or (A, B) of each pair
+    files: tuple[tuple[File, ...], ...]  # (A|B,), or (A, B), or (A, A2, ..., B) of each pair
     direction: str  # 'AtoB': A is the input
-    channels: tuple[int, int]  # of input and target
+    sides: tuple[Side, Side]  # of input and target
     photos: bool = False  # plain photos: a pair is {'target'} alone, the input is derived from it
+    size: tuple[int, int] = (0, 0)  # (height, width) that all images must have; 0: any
     decoded: tuple[Pair, ...] = ()  # all pairs, where they are kept in memory
     skipped: dict[str, str] | None = None  # why pairs are left out, by name; None: none may be
 
@@ -67,24 +63,58 @@ class Source:
     def _decode(self, i: int) -> Pair:
         files = self.files[i]
         if self.photos:
-            return {'target': to_array(open_image(files[0]), self.channels[1])}
+            (file,) = files
+            target = sides.combine(self.sides[1], [sides.read(self.sides[1], file)], files)
+            return self._fitting({'target': target}, files)
+        input_side, target_side = self.sides
+        turned = self.direction == 'BtoA'
         if len(files) == 1:
-            images = halves(open_image(files[0]), files[0])
+            # One file: its palette, if it has one, is of both halves.
+            pictures, files = halves(sides.read(input_side, files[0]), files[0]), files * 2
         else:
-            images = tuple(open_image(file) for file in files)
-            if images[0].size != images[1].size:
-                a, b = ('{}x{}'.format(*image.size) for image in images)
-                raise DataError(f'{files[0]} is {a} and {files[1]} is {b}: a pair has one size')
-        if self.direction == 'BtoA':
-            images = images[::-1]
-        arrays = (to_array(image, n) for image, n in zip(images, self.channels))
-        return dict(zip(('input', 'target'), arrays))
+            read_as = (*[input_side] * (len(files) - 1), target_side)
+            read_as = read_as[::-1] if turned else read_as
+            pictures = tuple(map(sides.read, read_as, files))
+        shapes = {picture.values.shape[:2] for picture in pictures}
+        if len(shapes) > 1:
+            found = ' and '.join(
+                f'{file} is {picture.values.shape[1]}x{picture.values.shape[0]}'
+                for file, picture in zip(files, pictures)
+            )
+            raise DataError(f'{found}: a pair has one size')
+        if turned:
+            pictures, files = pictures[::-1], files[::-1]
+        input_image = sides.combine(input_side, pictures[:-1], files[:-1])
+        target_image = sides.combine(target_side, pictures[-1:], files[-1:])
+        return self._fitting({'input': input_image, 'target': target_image}, files)
 
-    def size(self, i: int) -> tuple[int, int]:
+    def _fitting(self, pair: Pair, files: tuple[File, ...]) -> Pair:
+        height, width = pair['target'].shape[:2]
+        if self.size not in ((0, 0), (height, width)):
+            raise DataError(
+                f"{files[0]} is {width}x{height}: config.dataset.preprocess='none' takes images "
+                'of config.image_size alone, {1}x{0}'.format(*self.size)
+            )
+        return pair
+
+    def shape(self, i: int) -> tuple[int, int]:
         """Returns (height, width) of each image of pair `i`, from the header of its file."""
         height, width = size_of(self.files[i][0])
         halves = len(self.files[i]) == 1 and not self.photos
         return height, width // 2 if halves else width
+
+    def shown(self, inputs: np.ndarray) -> np.ndarray:
+        """Returns inputs (N,H,W,Ci) on [-1, 1] as pictures of them (N,H,W,C) to look at.
+
+        Classes have the colours of the first file's palette, or some; of several images in one
+        input it is the first.
+        """
+        side, files = self.sides[0], self.files[0]
+        if side.classes:
+            return sides.coloured(inputs, palette_of(files[-1 if self.direction == 'BtoA' else 0]))
+        if len(files) > 2:
+            return inputs[..., : sides.read(side, files[0]).values.shape[-1]]
+        return inputs
 
 
 def open_splits(config: ConfigDict, kept: dict[str, Kept] | None = None) -> dict[str, Source]:
@@ -95,7 +125,6 @@ def open_splits(config: ConfigDict, kept: dict[str, Kept] | None = None) -> dict
     for a data set that is not named well enough to find, and DataError for folders without pairs,
     with pairs that do not fit together, or without those of the list. Reads no image.
     """
-    _check_channels(config)
     splits = _prepared(config) if _is_published(config) else _in_folders(_root(config), config)
     if kept is not None:
         return {split: _pick(splits, split, *kept[split]) for split in SPLITS if split in kept}
@@ -149,39 +178,43 @@ def _in_folders(root: epath.Path, config: ConfigDict) -> dict[str, Source]:
     if config.dataset.task != 'none':
         layout = 'side_by_side'  # a folder a split, whatever folders are in it
     for split in SPLITS:
-        folders = split_folders(root, split, layout)
+        folders = split_folders(root, split, layout) if layout != 'list' else ()
+        listed = list_of(root, split) if layout in ('auto', 'list') and not folders else None
         if folders:
             splits[split] = _source(' + '.join(map(str, folders)), pair_files(folders), config)
+        elif listed:
+            splits[split] = _source(str(listed), read_list(listed), config)
     if not splits:
         raise DataError(
             f'{root} has no pairs: needed is train/ (also val/, test/) with A|B side by side, '
-            'or A/train and B/train, trainA and trainB, or train/A and train/B '
-            f'(config.dataset.layout={config.dataset.layout})'
+            'or A/train and B/train, trainA and trainB, or train/A and train/B, or train.csv or '
+            f'train.json (config.dataset.layout={config.dataset.layout})'
         )
     return splits
 
 
 def _source(folder: str, files: dict[str, tuple[File, ...]], config: ConfigDict) -> Source:
-    photos = config.dataset.task != 'none'
-    channels = (config.generator.input_channels, config.generator.output_channels)
+    d = config.dataset
+    count = len(next(iter(files.values())))
+    if d.input_classes and count == 1:
+        raise UserError(
+            f'config.dataset.input_classes={d.input_classes}: {folder} has A and B in one file, '
+            'and class indices are not of the kind of a photo; allowed are two folders or a list'
+        )
+    if d.direction == 'BtoA' and count > 2:
+        raise UserError(
+            f"config.dataset.direction='BtoA': {folder} has {count - 1} inputs a pair; allowed is "
+            'AtoB'
+        )
     return Source(
         folder=folder,
         names=tuple(files),
         files=tuple(files.values()),
-        direction=config.dataset.direction,
-        channels=(0, 3) if photos else channels,
-        photos=photos,
+        direction=d.direction,
+        sides=sides.of_config(config),
+        photos=d.task != 'none',
+        size=tuple(config.image_size) if d.preprocess == 'none' else (0, 0),
     )
-
-
-def _check_channels(config: ConfigDict) -> None:
-    g = config.generator
-    for side, channels in (('input', g.input_channels), ('output', g.output_channels)):
-        if channels not in MODES and config.dataset.task == 'none':
-            raise UserError(
-                f'config.generator.{side}_channels={channels}: allowed for image files are '
-                '1 (gray), 3 (RGB), 4 (RGBA)'
-            )
 
 
 def _hold_out(train: Source, config: ConfigDict) -> tuple[Source, Source]:
@@ -200,7 +233,7 @@ def _hold_out(train: Source, config: ConfigDict) -> tuple[Source, Source]:
     order = np.random.default_rng(config.seed).permutation(len(groups))
     held = sorted(i for g in order[:count] for i in groups[g])
     stays = sorted(i for g in order[count:] for i in groups[g])
-    return _subset(train, stays), _held_out(_subset(train, held))
+    return subset(train, stays), _held_out(subset(train, held))
 
 
 def _held_out(val: Source) -> Source:
@@ -220,141 +253,14 @@ def _pick(
             f'{len(missing)} of the {len(used)} pairs of {split} that the run uses are not there '
             f'({examples(missing)}): put them back, or start anew with another --workdir'
         )
-    source = dataclasses.replace(_subset(source, [index[name] for name in used]), skipped=skipped)
+    source = dataclasses.replace(subset(source, [index[name] for name in used]), skipped=skipped)
     return _held_out(source) if held_out else source
 
 
-def _subset(source: Source, indices: list[int]) -> Source:
+def subset(source: Source, indices: list[int]) -> Source:
+    """Returns the pairs of these numbers."""
     return dataclasses.replace(
         source,
         names=tuple(source.names[i] for i in indices),
         files=tuple(source.files[i] for i in indices),
     )
-
-
-# ---------------------------------------------------------------- before step 0
-
-
-def decode_all(source: Source, config: ConfigDict) -> Source:
-    """Decodes every pair, so that a bad file is named now and not hours into a run.
-
-    Returns the source with its pairs in memory where `dataset.cache` lets them ('auto': where
-    they take at most a quarter of it). More than 5,000 pairs are read lazily, unchecked, unless
-    the cache is 'on'. Raises one DataError for all bad files. Where `dataset.on_error` is 'skip'
-    and they are not known yet, all pairs are read, however many, and the bad ones `skipped`.
-    """
-    keep = _keeps(source, config)
-    skip = _finds_bad(source, config)
-    if len(source) > DECODE_FIRST and not (keep or skip):
-        return source
-    good, decoded, errors = [], [], {}
-
-    def decode(i):
-        try:
-            pair = source[i]
-            return pair if keep else None
-        except DataError as error:
-            return error
-
-    pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
-    try:
-        results = pool.map(decode, range(len(source)))
-        quiet = not sys.stderr.isatty()
-        for i, result in enumerate(
-            tqdm.tqdm(results, 'reading pairs', len(source), False, disable=quiet)
-        ):
-            if isinstance(result, DataError):
-                errors[source.names[i]] = str(result)
-            else:
-                good.append(i)
-                decoded.append(result)
-    finally:
-        pool.shutdown(cancel_futures=True)  # at once after Ctrl-C
-    if errors and not (skip and good):
-        raise _bad_pairs(source, list(errors.values()))
-    if skip:
-        source = dataclasses.replace(_subset(source, good), skipped=errors)
-    return dataclasses.replace(source, decoded=tuple(decoded)) if keep else source
-
-
-def _finds_bad(source: Source, config: ConfigDict) -> bool:
-    return config.dataset.on_error == 'skip' and source.skipped is None
-
-
-def _bad_pairs(source: Source, errors: list[str]) -> DataError:
-    first = '; '.join(errors[:3]) + ('; …' if len(errors) > 3 else '')
-    if len(errors) > 1:
-        first = f'{len(errors)} of {len(source)} pairs in {source.folder} are bad: {first}'
-    if source.skipped is not None:
-        first += ' (good when the run started: mend them, or start anew with another --workdir)'
-    return DataError(first)
-
-
-def _keeps(source: Source, config: ConfigDict) -> bool:
-    if config.dataset.cache == 'auto':
-        memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
-        return len(source) <= DECODE_FIRST and _bytes(source) <= memory / 4
-    return config.dataset.cache == 'on'
-
-
-def _bytes(source: Source) -> int:
-    """Estimates what all pairs take in memory."""
-    sizes = _sizes(source)
-    pixels = sum(height * width for height, width in sizes) / len(sizes)
-    return int(len(source) * pixels * sum(source.channels))
-
-
-def _sizes(source: Source) -> list[tuple[int, int]]:
-    """Returns the sizes of a sample; bad files are left to `decode_all`, which names them all."""
-    sizes, error = [], None
-    for i in range(0, len(source), math.ceil(len(source) / SAMPLE)):
-        try:
-            sizes.append(source.size(i))
-        except DataError as bad:
-            error = bad
-    if not sizes:
-        raise error
-    return sizes
-
-
-def found_image_size(source: Source) -> tuple[int, int]:
-    """Returns the most common (height, width), rounded to what a U-Net can take.
-
-    Each side is a multiple, at least 1, of a unit: half the largest power of two in the shorter
-    side, from 16 to 128, so that a pair of 256 stays 256 and one of 600 becomes 640.
-    """
-    ((size, _),) = collections.Counter(_sizes(source)).most_common(1)
-    unit = min(128, max(16, 2 ** int(math.log2(min(size))) // 2))
-    return tuple(unit * max(1, round(side / unit)) for side in size)
-
-
-def report(splits: dict[str, Source], config: ConfigDict) -> list[str]:
-    """Returns lines for a person: pairs and sizes of each split, direction, cache."""
-    lines = []
-    for split, source in splits.items():
-        sizes = _sizes(source)
-        low, high = ('{1}x{0}'.format(*f(sizes, key=math.prod)) for f in (min, max))
-        size = low if low == high else f'{low} to {high}'
-        lines.append(
-            f'{split}: {len(source)} pairs of {size} pixels (width x height), {source.folder}'
-        )
-    first = next(iter(splits.values()))
-    lines.append(_pairing(first, config))
-    size = _bytes(first) / 2**20
-    where = 'kept in memory' if _keeps(first, config) else 'read from disk at every use'
-    for split, source in splits.items():
-        if len(source) > DECODE_FIRST and _finds_bad(source, config):
-            lines.append(f'{split}: all pairs are read once to find the bad ones')
-    lines.append(f'{next(iter(splits))} takes about {size:,.0f} MiB decoded: {where}')
-    return lines
-
-
-def _pairing(first: Source, config: ConfigDict) -> str:
-    """Returns a line that says what is input and what is target."""
-    if first.photos:
-        return f'plain photos: target = the photo, input = {TASKS[config.dataset.task].about}'
-    side_by_side = len(first.files[0]) == 1
-    a, b = ('A (left half)', 'B (right half)') if side_by_side else ('A', 'B')
-    source, target = (a, b) if first.direction == 'AtoB' else (b, a)
-    layout = 'side by side' if side_by_side else 'in two folders'
-    return f'pairs {layout}: input = {source}, target = {target}'

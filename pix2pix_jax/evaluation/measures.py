@@ -149,4 +149,4 @@ FCN_NAMES = tuple(f'fcn_{name}' for name in labels.SCORES)
 
 def from_label_map(image: np.ndarray, classes: Classes) -> np.ndarray:
     """Returns the classes int32 (H,W) of a label map in colours, float (H,W,3) on [-1, 1]."""
-    return labels.from_colours(augment.to_uint8(image), classes)
+    return labels.from_colours(augment.from_float(image), classes)

@@ -17,9 +17,14 @@ SSIM_WINDOW = 11  # pixels, of the Gaussian window with sigma 1.5
 RESAMPLES = 1000  # of the bootstrap
 
 
-def as_user_gets(image: np.ndarray) -> np.ndarray:
-    """Returns float32 `image` (H,W,C) rounded to the 256 levels of an 8-bit file, in [-1, 1]."""
-    return augment.to_float(augment.to_uint8(image))
+def as_user_gets(image: np.ndarray, dtype: np.dtype = np.uint8) -> np.ndarray:
+    """Returns float32 `image` (H,W,C) rounded to the levels of a file of `dtype`, in [-1, 1].
+
+    They are 256 of uint8, 65,536 of uint16; a file of floats has no levels.
+    """
+    if np.dtype(dtype).kind == 'f':
+        return np.clip(image, -1, 1)
+    return augment.to_float(augment.from_float(image, dtype))
 
 
 def l1(output: np.ndarray, target: np.ndarray) -> float:

@@ -16,7 +16,7 @@ import numpy as np
 import tqdm
 from etils import epath
 
-from pix2pix_jax import files, pages
+from pix2pix_jax import files, pages, sheets
 from pix2pix_jax.config import Config
 from pix2pix_jax.data import augment, pipeline
 from pix2pix_jax.data.sources import Source
@@ -44,16 +44,17 @@ def evaluate_source(
     """Translates all of `source` and measures it; with `output_dir` also writes the report.
 
     `translator` maps float32 (N,H,W,C) on [-1, 1] to the like; its outputs are judged after
-    rounding to 8 bits. `about` is {'split', 'step', 'checkpoint'}, for the report. `more` measures
-    see every example after those of single pairs. Returns (summary, values per image in the order
-    of `source.names`), as `metrics.summarize` says.
+    rounding to the 8 or 16 bits of the targets' files. `about` is {'split', 'step',
+    'checkpoint'}, for the report. `more` measures see every example after those of single pairs.
+    Returns (summary, values per image in the order of `source.names`), as `metrics.summarize` says.
     Raises DataError for a pair that cannot be read.
     """
 
     def examples() -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-        for indices, batch in pipeline.eval_batches(source, config, batch_size):
-            outputs = metrics.as_user_gets(translator(batch['input']))
-            for i, *images in zip(indices, batch['input'], outputs, batch['target']):
+        for indices, batch, types in pipeline.eval_batches(source, config, batch_size):
+            outputs = map(metrics.as_user_gets, translator(batch['input']), types)
+            inputs = source.shown(batch['input'])
+            for i, *images in zip(indices, inputs, outputs, batch['target']):
                 yield source.names[i], dict(zip(KINDS, images))
 
     return measure(examples(), len(source), output_dir, about=about, progress=progress, more=more)
@@ -122,7 +123,7 @@ def table(summary: Summary) -> str:
 
 def _write_images(folder: epath.Path, name: str, images: Mapping[str, np.ndarray]) -> None:
     for kind, image in images.items():
-        png = files.encode_png(augment.to_uint8(image))
+        png = files.encode_png(augment.from_float(sheets.some_channels(image)))
         files.write_bytes(_image_path(folder, name, kind), png)
 
 

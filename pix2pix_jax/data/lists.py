@@ -1,0 +1,93 @@
+"""Lists of pairs: train.csv or train.json (also val, test), which name the files.
+
+A CSV file has a header with the columns target and input; more inputs of one target are in more
+columns whose names begin with input. A JSON file is a list of {"input": FILE or [FILE, ...],
+"target": FILE}. Paths are relative to the list.
+"""
+
+import csv
+import io
+import json
+import pathlib
+
+from etils import epath
+
+from pix2pix_jax.errors import DataError
+
+Row = tuple[list[str], str]  # the inputs, and the target
+
+
+def list_of(root: epath.Path, split: str) -> epath.Path | None:
+    """Returns the list of a split, if there is one; raises DataError if there are two."""
+    found = [root / f'{split}{ext}' for ext in ('.csv', '.json')]
+    found = [path for path in found if path.exists()]
+    if len(found) == 2:
+        raise DataError(f'there are {found[0]} and {found[1]}: allowed is one of them')
+    return found[0] if found else None
+
+
+def read_list(path: epath.Path) -> dict[str, tuple[epath.Path, ...]]:
+    """Returns the files of each pair, (input, ..., target), by name: the target's path.
+
+    Raises DataError, naming the file and the row, for what is no such list, for two pairs with
+    one target, and for pairs with different numbers of inputs.
+    """
+    try:
+        text = path.read_bytes().decode('utf-8-sig')
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f'{path} cannot be read: {error}') from error
+    rows = _from_csv(path, text) if path.suffix == '.csv' else _from_json(path, text)
+    if not rows:
+        raise DataError(f'{path} lists no pairs')
+    pairs = {}
+    for where, (inputs, target) in rows.items():
+        if not target or not inputs or not all(inputs):
+            raise DataError(f'{path}, {where}: input or target is empty')
+        if len(inputs) != len(next(iter(rows.values()))[0]):
+            raise DataError(f'{path}, {where}: has {len(inputs)} inputs, others have not so many')
+        name = _name(target)
+        if name in pairs:
+            raise DataError(f'{path}, {where}: the target {target} is there already')
+        pairs[name] = tuple(path.parent / file for file in (*inputs, target))
+    return pairs
+
+
+def _name(target: str) -> str:
+    """The target's path without what would lead out of a folder, and without its extension."""
+    parts = pathlib.PurePath(target).with_suffix('').parts
+    return '/'.join(part for part in parts if part not in ('..', '.', '/'))
+
+
+def _from_csv(path: epath.Path, text: str) -> dict[str, Row]:
+    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
+    columns = [name for name in reader.fieldnames or () if name and name.startswith('input')]
+    if not columns or 'target' not in reader.fieldnames:
+        raise DataError(
+            f'{path}: the first line is {reader.fieldnames}: needed are the columns input (also '
+            'input2, ...) and target'
+        )
+    try:
+        return {
+            f'line {reader.line_num}': ([row[name] or '' for name in columns], row['target'] or '')
+            for row in reader
+        }
+    except csv.Error as error:
+        raise DataError(f'{path}, line {reader.line_num}: {error}') from error
+
+
+def _from_json(path: epath.Path, text: str) -> dict[str, Row]:
+    try:
+        items = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f'{path} is no JSON: {error}') from error
+    rows = {}
+    for i, item in enumerate(items if isinstance(items, list) else [items]):
+        inputs = item.get('input') if isinstance(item, dict) else None
+        inputs = [inputs] if isinstance(inputs, str) else inputs
+        files = [*inputs, item.get('target')] if isinstance(inputs, list) else [None]
+        if not all(isinstance(file, str) for file in files):
+            raise DataError(
+                f'{path}, item {i}: needed is {{"input": FILE or [FILE, ...], "target": FILE}}'
+            )
+        rows[f'item {i}'] = inputs, item['target']
+    return rows

@@ -1,0 +1,111 @@
+"""TIFF and NumPy files as arrays: any number of channels, and the types that science uses.
+
+Neither has checksums; what is cut off is refused.
+"""
+
+import io
+import logging
+import math
+
+import imagecodecs  # noqa: F401  tifffile decompresses with it
+import numpy as np
+import tifffile
+
+from pix2pix_jax.errors import DataError
+
+# The channels of a TIFF: samples, or pages (of any kind but those of a film).
+CHANNEL_AXES = ('S', 'C', 'I', 'Q', 'Z')
+PHOTOMETRIC = {'MINISBLACK', 'MINISWHITE', 'RGB', 'YCBCR'}
+MAX_VALUES = 2**28  # of an image: 256 MiB of uint8, 1 GiB of float32
+
+logging.getLogger('tifffile').setLevel(logging.CRITICAL)  # its remarks on what is refused here
+
+
+def is_tiff(head: bytes) -> bool:
+    """Whether a file that begins with `head` (4 bytes) is a TIFF."""
+    return head in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
+
+
+def is_npy(head: bytes) -> bool:
+    """Whether a file that begins with `head` (4 bytes) holds a NumPy array."""
+    return head == b'\x93NUM'
+
+
+def read_tiff(stream: io.IOBase) -> tuple[np.ndarray, bool]:
+    """Returns a TIFF's (H,W,C) in its own dtype, and whether the last channel is opacity.
+
+    Pages of one size are channels. Raises DataError, or what tifffile raises of a damaged file.
+    """
+    with tifffile.TiffFile(stream) as tiff:
+        shape, axes = _described(tiff)
+        page = tiff.series[0].keyframe
+        kind = page.photometric.name
+        if kind not in PHOTOMETRIC:
+            raise DataError(f'has colours of the kind {kind}: allowed are gray and RGB')
+        if page.tags.valueof('Orientation', default=1) != 1:
+            raise DataError('is stored turned (its Orientation): allowed is an upright one')
+        for one in tiff.series[0].pages:
+            _check_whole(one, tiff.filehandle.size)
+        image = tiff.series[0].asarray()
+        if image.shape != shape:
+            raise DataError('is damaged: it has other pixels than its header says')
+        if kind == 'MINISWHITE':
+            image = np.invert(image) if image.dtype.kind in 'ub' else image
+        opacity = page.extrasamples[-1:] in ((1,), (2,)) and 'S' in axes
+    image = image if len(shape) == 3 else image[..., None]
+    channel = next((i for i, axis in enumerate(axes) if axis in CHANNEL_AXES), 2)
+    return np.ascontiguousarray(np.moveaxis(image, channel, -1)), opacity
+
+
+def size_of_tiff(stream: io.IOBase) -> tuple[int, int]:
+    """Returns (height, width) from the header."""
+    with tifffile.TiffFile(stream) as tiff:
+        shape, axes = _described(tiff)
+        return shape[axes.index('Y')], shape[axes.index('X')]
+
+
+def _described(tiff: tifffile.TiffFile) -> tuple[tuple[int, ...], str]:
+    """Returns the shape and the axes of what the file holds; raises DataError if it is no image."""
+    if len(tiff.series) != 1:
+        raise DataError(f'holds {len(tiff.series)} images of several sizes: allowed is one')
+    series = tiff.series[0]
+    _check_size(series.shape)
+    others = series.axes.replace('Y', '').replace('X', '')
+    if len(series.axes) - len(others) != 2 or len(others) > 1 or others not in ('', *CHANNEL_AXES):
+        raise DataError(f'has the axes {series.axes}: allowed are height, width and channels')
+    return series.shape, series.axes
+
+
+def _check_whole(page: tifffile.TiffPage, size: int) -> None:
+    # tifffile fills up with zeros what is not there.
+    segments = list(zip(page.dataoffsets, page.databytecounts))
+    if not segments or any(not count or start + count > size for start, count in segments):
+        raise DataError('is cut off: pixels are missing')
+
+
+def read_npy(stream: io.IOBase) -> np.ndarray:
+    """Returns the (H,W,C) of a .npy file of (H,W) or (H,W,C), in its own dtype."""
+    shape = size_of_npy(stream)
+    stream.seek(0)
+    image = np.load(stream, allow_pickle=False)
+    return np.ascontiguousarray(image.reshape(*shape, -1))
+
+
+def size_of_npy(stream: io.IOBase) -> tuple[int, int]:
+    """Returns (height, width) from the header; raises DataError for other shapes and types."""
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0
+    if version != (1, 0):
+        read = np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    if dtype.kind not in 'uifb':
+        raise DataError(f'holds values of type {dtype}: allowed are numbers')
+    if len(shape) not in (2, 3) or 0 in shape:
+        raise DataError(f'has the shape {shape}: allowed are (height, width[, channels])')
+    _check_size(shape)
+    return shape[:2]
+
+
+def _check_size(shape: tuple[int, ...]) -> None:
+    if math.prod(shape) > MAX_VALUES:
+        raise DataError(f'has {math.prod(shape):,} values: allowed are at most {MAX_VALUES:,}')

@@ -1,0 +1,197 @@
+"""What the files of one side of a pair, input or target, become: channels, value range, classes.
+
+An image keeps its type up to `augment.to_float` where that says its range (uint8, uint16); any
+other becomes float32 on [-1, 1] when it is read.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from pix2pix_jax.data import augment, images
+from pix2pix_jax.data.images import File, Pixels
+from pix2pix_jax.errors import DataError, UserError
+
+VOID = 255  # in a class-index map: no class
+Range = tuple[float, float]
+
+
+class Side(NamedTuple):
+    """How the network takes one side of the pairs."""
+
+    name: str  # 'input' or 'target'
+    channels: int
+    ranges: tuple[Range, ...] = ()  # (low, high) for each file, or for all; (): as the type says
+    classes: int = 0  # files are maps of class indices 0 to classes - 1; 0: they are images
+
+
+def of_config(config: ConfigDict) -> tuple[Side, Side]:
+    """Returns the sides of input and target; of plain photos (dataset.task) the target is RGB."""
+    d, g = config.dataset, config.generator
+    ranges = [parse_ranges(f'{side}_range', d[f'{side}_range']) for side in ('input', 'target')]
+    channels = g.output_channels if d.task == 'none' else 3
+    return (
+        Side('input', g.input_channels, ranges[0], d.input_classes),
+        Side('target', channels, ranges[1]),
+    )
+
+
+def check(config: ConfigDict) -> None:
+    """Raises UserError for fields about the sides of a pair that do not go together."""
+    d, g = config.dataset, config.generator
+    _, target = of_config(config)
+    if len(target.ranges) > 1:
+        raise UserError(f'config.dataset.target_range={d.target_range!r}: allowed is one range')
+    if d.task != 'none' and (d.input_classes or d.input_range):
+        raise UserError(
+            f'config.dataset.input_classes={d.input_classes}, input_range={d.input_range!r}: '
+            f"config.dataset.task='{d.task}' makes its inputs; allowed are 0 and ''"
+        )
+    if d.input_classes and g.input_channels != d.input_classes:
+        raise UserError(
+            f'config.generator.input_channels={g.input_channels}: allowed is '
+            f'{d.input_classes}, a channel for each of config.dataset.input_classes'
+        )
+    if d.input_classes and (d.input_range or d.input_color_jitter or d.color_jitter):
+        raise UserError(
+            f'config.dataset.input_classes={d.input_classes}: classes have no input_range, '
+            'color_jitter or input_color_jitter'
+        )
+    if d.preprocess == 'none' and 0 in tuple(config.image_size):
+        raise UserError(
+            "config.dataset.preprocess='none': config.image_size must say the size of the images"
+        )
+
+
+def parse_ranges(field: str, text: str) -> tuple[Range, ...]:
+    """Returns the (low, high) of 'LOW:HIGH[,LOW:HIGH...]'; raises UserError, naming the field."""
+    found = []
+    for part in filter(None, text.split(',')):
+        try:
+            low, high = map(float, part.split(':'))
+            right = np.isfinite([low, high]).all() and low < high
+        except ValueError:
+            right = False
+        if not right:
+            raise UserError(
+                f'config.dataset.{field}={text!r}: allowed is LOW:HIGH, as 0:4095; of several '
+                "inputs one for each, with commas between; or '' for that of the files' type"
+            )
+        found.append((low, high))
+    return tuple(found)
+
+
+def read(side: Side, file: File) -> Pixels:
+    """Returns the image of a file, or its class indices; raises DataError, naming it."""
+    return images.read_pixels(file, indices=side.classes > 0)
+
+
+def combine(side: Side, pictures: Sequence[Pixels], files: Sequence[File]) -> np.ndarray:
+    """Returns what the network takes, (H,W,C), of the `pictures` of `files`: one, or several.
+
+    uint8, uint16, or float32 on [-1, 1]; of class maps uint8 (H,W,1). The channels of several
+    follow each other, each file with its own number. Raises DataError, naming a file, for another
+    number of channels, values outside the range of a type, and classes that there are not.
+    """
+    if side.classes:
+        with images.naming(files[0]):
+            return _indices(pictures[0].values, side.classes)
+    if len(side.ranges) not in (0, 1, len(files)):
+        raise DataError(
+            f'config.dataset.{side.name}_range has {len(side.ranges)} ranges: allowed are one, or '
+            f'one for each of the {len(files)} files of an input ({", ".join(map(str, files))})'
+        )
+    ranges = side.ranges * len(files) if len(side.ranges) == 1 else side.ranges
+    parts = []
+    for i, (picture, file) in enumerate(zip(pictures, files)):
+        with images.naming(file):
+            channels = side.channels
+            if len(files) > 1:  # as many as it has
+                channels = 3 if picture.opacity else picture.values.shape[-1]
+            values = images.as_channels(picture, channels)
+            parts.append(_in_range(values, ranges[i] if ranges else None, side.name))
+    if len(parts) == 1:
+        return parts[0]
+    if sum(part.shape[-1] for part in parts) != side.channels:
+        found = ', '.join(f'{part.shape[-1]} ({file})' for part, file in zip(parts, files))
+        raise DataError(
+            f'the inputs have {sum(part.shape[-1] for part in parts)} channels in all, {found}: '
+            f'needed are config.generator.input_channels={side.channels}'
+        )
+    return np.concatenate([augment.to_float(part) for part in parts], axis=-1)
+
+
+def _indices(values: np.ndarray, classes: int) -> np.ndarray:
+    if values.shape[-1] != 1 or values.dtype.kind not in 'ui':
+        raise DataError(
+            f'has {values.shape[-1]} channels of {values.dtype}: needed is a map of class indices '
+            '(gray or a palette; config.dataset.input_classes)'
+        )
+    wrong = values[((values < 0) | (values >= classes)) & (values != VOID)]
+    if wrong.size:
+        raise DataError(
+            f'has the class {wrong[0]}: allowed are 0 to {classes - 1} '
+            f'(config.dataset.input_classes={classes}) and {VOID}, no class'
+        )
+    return values.astype(np.uint8)
+
+
+def one_hot(indices: np.ndarray, classes: int) -> np.ndarray:
+    """Returns class indices (H,W,1) as float32 (H,W,classes): 1 for the class, -1 for others."""
+    return np.where(indices == np.arange(classes), np.float32(1), np.float32(-1))
+
+
+def coloured(one_hots: np.ndarray, palette: np.ndarray | None = None) -> np.ndarray:
+    """Returns one-hot classes (...,C) as colours (...,3) on [-1, 1], white where there is none.
+
+    `palette` is uint8 (K,3), of which K - 1 is the last class that has a colour; by default and
+    beyond it they are those of PASCAL VOC.
+    """
+    count = one_hots.shape[-1]
+    colours = voc_palette(count)
+    known = np.zeros((0, 3), np.uint8) if palette is None else palette[:count]
+    colours[: len(known)] = known
+    indices = np.where(one_hots.max(-1) > 0, one_hots.argmax(-1), count)
+    return augment.to_float(np.concatenate([colours, np.full((1, 3), 255, np.uint8)])[indices])
+
+
+def voc_palette(count: int) -> np.ndarray:
+    """Returns uint8 (count,3), the colours of PASCAL VOC's classes: the bits of their numbers."""
+    index = np.arange(count)
+    colours = np.zeros((count, 3), np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= (((index >> (3 * bit + channel)) & 1) << (7 - bit)).astype('u1')
+    return colours
+
+
+def _in_range(values: np.ndarray, limits: Range | None, side: str) -> np.ndarray:
+    """Returns values as uint8 or uint16, whose range is their type's, or as float32 on [-1, 1]."""
+    if values.dtype.kind == 'f' and not np.isfinite(values).all():
+        raise DataError('has values that are no finite numbers')
+    if limits is None:
+        if values.dtype in (np.uint8, np.uint16):
+            return values
+        if values.dtype == bool:
+            return values * np.uint8(255)
+        limits = (0, 1)
+        low, high = values.min(), values.max()
+        if low < 0 or high > 1:
+            raise DataError(
+                f'has values from {low:g} to {high:g}: of {values.dtype} allowed is 0 to 1; '
+                f'or say what they are with --config.dataset.{side}_range=LOW:HIGH'
+            )
+    low, high = limits
+    unit = (values.astype(np.float64) - low) * (2 / (high - low)) - 1
+    return np.clip(unit, -1, 1).astype(np.float32)
+
+
+def to_type(image: np.ndarray, dtype: np.dtype, limits: Range | None = None) -> np.ndarray:
+    """Returns float [-1, 1] as values of a file: the inverse of what reading does, rounded."""
+    unit = (np.clip(np.asarray(image, np.float64), -1, 1) + 1) / 2
+    kind = np.dtype(dtype)
+    low, high = limits or ((0, 1) if kind.kind in 'fb' else (0, np.iinfo(kind).max))
+    values = low + unit * (high - low)
+    return values.astype(kind) if kind.kind == 'f' else np.rint(values).astype(kind)

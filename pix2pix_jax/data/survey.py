@@ -1,0 +1,152 @@
+"""What is found out about a data set before the first step: bad pairs, sizes, memory."""
+
+import collections
+import concurrent.futures
+import contextlib
+import dataclasses
+import math
+import os
+import sys
+
+import tqdm
+from ml_collections import ConfigDict
+
+from pix2pix_jax.data.sources import Source, subset
+from pix2pix_jax.data.tasks import TASKS
+from pix2pix_jax.errors import DataError
+
+DECODE_FIRST = 5000  # pairs up to which a split is decoded before training starts
+SAMPLE = 64  # pairs whose headers stand for all in reports and estimates
+
+
+def decode_all(source: Source, config: ConfigDict) -> Source:
+    """Decodes every pair, so that a bad file is named now and not hours into a run.
+
+    Returns the source with its pairs in memory where `dataset.cache` lets them ('auto': where
+    they take at most a quarter of it). More than 5,000 pairs are read lazily, unchecked, unless
+    the cache is 'on'. Raises one DataError for all bad files. Where `dataset.on_error` is 'skip'
+    and they are not known yet, all pairs are read, however many, and the bad ones `skipped`.
+    """
+    keep = _keeps(source, config)
+    skip = _finds_bad(source, config)
+    if len(source) > DECODE_FIRST and not (keep or skip):
+        return source
+    good, decoded, errors = [], [], {}
+
+    def decode(i):
+        try:
+            pair = source[i]
+            return pair if keep else None
+        except DataError as error:
+            return error
+
+    pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+    try:
+        results = pool.map(decode, range(len(source)))
+        quiet = not sys.stderr.isatty()
+        for i, result in enumerate(
+            tqdm.tqdm(results, 'reading pairs', len(source), False, disable=quiet)
+        ):
+            if isinstance(result, DataError):
+                errors[source.names[i]] = str(result)
+            else:
+                good.append(i)
+                decoded.append(result)
+    finally:
+        pool.shutdown(cancel_futures=True)  # at once after Ctrl-C
+    if errors and not (skip and good):
+        raise _bad_pairs(source, list(errors.values()))
+    if skip:
+        source = dataclasses.replace(subset(source, good), skipped=errors)
+    return dataclasses.replace(source, decoded=tuple(decoded)) if keep else source
+
+
+def _finds_bad(source: Source, config: ConfigDict) -> bool:
+    return config.dataset.on_error == 'skip' and source.skipped is None
+
+
+def _bad_pairs(source: Source, errors: list[str]) -> DataError:
+    first = '; '.join(errors[:3]) + ('; …' if len(errors) > 3 else '')
+    if len(errors) > 1:
+        first = f'{len(errors)} of {len(source)} pairs in {source.folder} are bad: {first}'
+    if source.skipped is not None:
+        first += ' (good when the run started: mend them, or start anew with another --workdir)'
+    return DataError(first)
+
+
+def _keeps(source: Source, config: ConfigDict) -> bool:
+    if config.dataset.cache == 'auto':
+        memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+        return len(source) <= DECODE_FIRST and _bytes(source) <= memory / 4
+    return config.dataset.cache == 'on'
+
+
+def _bytes(source: Source) -> int:
+    """Estimates what all pairs take in memory."""
+    sizes = _sizes(source)
+    pixels = sum(height * width for height, width in sizes) / len(sizes)
+    return int(len(source) * pixels * _bytes_of_a_pixel(source))
+
+
+def _bytes_of_a_pixel(source: Source) -> int:
+    """Returns what one pixel of a pair takes, from the first that can be read."""
+    for i in range(min(SAMPLE, len(source))):
+        with contextlib.suppress(DataError):
+            return sum(image[0, 0].nbytes for image in source[i].values())
+    return sum(side.channels for side in source.sides)
+
+
+def _sizes(source: Source) -> list[tuple[int, int]]:
+    """Returns the sizes of a sample; bad files are left to `decode_all`, which names them all."""
+    sizes, error = [], None
+    for i in range(0, len(source), math.ceil(len(source) / SAMPLE)):
+        try:
+            sizes.append(source.shape(i))
+        except DataError as bad:
+            error = bad
+    if not sizes:
+        raise error
+    return sizes
+
+
+def found_image_size(source: Source) -> tuple[int, int]:
+    """Returns the most common (height, width), rounded to what a U-Net can take.
+
+    Each side is a multiple, at least 1, of a unit: half the largest power of two in the shorter
+    side, from 16 to 128, so that a pair of 256 stays 256 and one of 600 becomes 640.
+    """
+    ((size, _),) = collections.Counter(_sizes(source)).most_common(1)
+    unit = min(128, max(16, 2 ** int(math.log2(min(size))) // 2))
+    return tuple(unit * max(1, round(side / unit)) for side in size)
+
+
+def report(splits: dict[str, Source], config: ConfigDict) -> list[str]:
+    """Returns lines for a person: pairs and sizes of each split, direction, cache."""
+    lines = []
+    for split, source in splits.items():
+        sizes = _sizes(source)
+        low, high = ('{1}x{0}'.format(*f(sizes, key=math.prod)) for f in (min, max))
+        size = low if low == high else f'{low} to {high}'
+        lines.append(
+            f'{split}: {len(source)} pairs of {size} pixels (width x height), {source.folder}'
+        )
+    first = next(iter(splits.values()))
+    lines.append(_pairing(first, config))
+    size = _bytes(first) / 2**20
+    where = 'kept in memory' if _keeps(first, config) else 'read from disk at every use'
+    for split, source in splits.items():
+        if len(source) > DECODE_FIRST and _finds_bad(source, config):
+            lines.append(f'{split}: all pairs are read once to find the bad ones')
+    lines.append(f'{next(iter(splits))} takes about {size:,.0f} MiB decoded: {where}')
+    return lines
+
+
+def _pairing(first: Source, config: ConfigDict) -> str:
+    """Returns a line that says what is input and what is target."""
+    if first.photos:
+        return f'plain photos: target = the photo, input = {TASKS[config.dataset.task].about}'
+    side_by_side = len(first.files[0]) == 1
+    a, b = ('A (left half)', 'B (right half)') if side_by_side else ('A', 'B')
+    source, target = (a, b) if first.direction == 'AtoB' else (b, a)
+    layout = 'side by side' if side_by_side else 'in two folders'
+    return f'pairs {layout}: input = {source}, target = {target}'

@@ -1,0 +1,66 @@
+"""train.csv and train.json: what they say, and what is refused, in one line that names the row."""
+
+import json
+
+import pytest
+from etils import epath
+
+from pix2pix_jax.data import lists
+from pix2pix_jax.errors import DataError
+
+
+def read(folder, text, kind='csv'):
+    path = epath.Path(folder) / f'train.{kind}'
+    path.write_text(text)
+    try:
+        return lists.read_list(path)
+    except DataError as error:
+        assert str(error).startswith(str(path)) and '\n' not in str(error)
+        return str(error).removeprefix(str(path))
+
+
+def test_paths_are_relative_to_the_list(tmp_path):
+    found = read(tmp_path, 'id,input,target\n7,"a b/é.png",b/1.png\n8,../c.png,/d/2.tif\n')
+    assert found == {
+        'b/1': (tmp_path / 'a b/é.png', tmp_path / 'b/1.png'),
+        'd/2': (tmp_path / '../c.png', epath.Path('/d/2.tif')),
+    }
+
+
+def test_names_never_leave_a_folder(tmp_path):
+    assert list(read(tmp_path, 'input,target\na.png,../../etc/x.png\n')) == ['etc/x']
+
+
+@pytest.mark.parametrize(
+    'kind,text,message',
+    [
+        ('csv', '', ': the first line is None: needed are the columns input'),
+        ('csv', 'a.png,b.png\n', ": the first line is ['a.png', 'b.png']: needed are the columns"),
+        ('csv', 'input,target\n', ' lists no pairs'),
+        ('csv', 'input,target\na.png,b.png\na.png\n', ', line 3: input or target is empty'),
+        ('csv', 'input,target\na,b.png\nc,b.jpg\n', ', line 3: the target b.jpg is there already'),
+        ('json', '{', ' is no JSON'),
+        ('json', '[]', ' lists no pairs'),
+        ('json', '{"input": "a"}', ', item 0: needed is {"input"'),
+        ('json', '["a"]', ', item 0: needed is'),
+        ('json', '[{"input": 3, "target": "b"}]', ', item 0: needed is'),
+        ('json', '[{"input": [], "target": "b"}]', ', item 0: input or target is empty'),
+    ],
+)
+def test_what_is_no_list(tmp_path, kind, text, message):
+    assert read(tmp_path, text, kind).startswith(message)
+
+
+def test_pairs_of_different_numbers_of_inputs(tmp_path):
+    items = [{'input': ['a', 'b'], 'target': 'c'}, {'input': 'a', 'target': 'd'}]
+    assert read(tmp_path, json.dumps(items), 'json').startswith(', item 1: has 1 inputs')
+
+
+def test_two_lists_of_one_split(tmp_path):
+    root = epath.Path(tmp_path)
+    assert lists.list_of(root, 'train') is None
+    (root / 'train.csv').write_text('')
+    assert lists.list_of(root, 'train') == root / 'train.csv'
+    (root / 'train.json').write_text('')
+    with pytest.raises(DataError, match='allowed is one of them'):
+        lists.list_of(root, 'train')

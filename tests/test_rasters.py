@@ -1,0 +1,159 @@
+"""TIFF and NumPy files: every number of channels and type, and what is refused."""
+
+import io
+
+import numpy as np
+import pytest
+import tifffile
+from etils import epath
+
+from pix2pix_jax.data import images
+from pix2pix_jax.errors import DataError
+
+TYPES = ['bool', 'uint8', 'uint16', 'int16', 'float32', 'float64']
+
+
+def values(dtype='uint8', channels=3, height=9, width=14):
+    rng = np.random.default_rng(channels)
+    image = rng.random((height, width, channels)) * (1 if dtype[0] == 'f' else 250)
+    return image > 99 if dtype == 'bool' else image.astype(dtype)
+
+
+def tiff(image, **options):
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, image, **options)
+    return stream.getvalue()
+
+
+def npy(image):
+    stream = io.BytesIO()
+    np.save(stream, image, allow_pickle=True)
+    return stream.getvalue()
+
+
+def pixels(folder, data, name='1.png'):
+    """What is in the file: its name says nothing. Or the message, without the file's name."""
+    file = epath.Path(folder) / name
+    file.write_bytes(data)
+    try:
+        found = images.read_pixels(file)
+    except DataError as error:
+        assert str(error).startswith(f'{file} ') and '\n' not in str(error)
+        return str(error).removeprefix(f'{file} ')
+    assert images.size_of(file) == found.values.shape[:2]
+    return found
+
+
+@pytest.mark.parametrize('channels', [1, 2, 3, 4, 7])
+@pytest.mark.parametrize('dtype', TYPES)
+def test_numpy_files(tmp_path, dtype, channels):
+    image = values(dtype, channels)
+    for order in 'CF':
+        found = pixels(tmp_path, npy(np.asarray(image, order=order)))
+        np.testing.assert_array_equal(found.values, image, strict=True)
+        assert not found.opacity
+
+
+def test_numpy_file_of_two_axes(tmp_path):
+    np.testing.assert_array_equal(pixels(tmp_path, npy(np.eye(5))).values, np.eye(5)[..., None])
+
+
+@pytest.mark.parametrize('planar', ['contig', 'separate'])
+@pytest.mark.parametrize('compression', [None, 'zlib', 'lzw'])
+@pytest.mark.parametrize('channels', [1, 2, 3, 4, 7])
+@pytest.mark.parametrize('dtype', ['uint8', 'uint16', 'float32'])
+def test_tiff_files(tmp_path, dtype, channels, compression, planar):
+    image = values(dtype, channels)
+    options = {'photometric': 'rgb' if channels in (3, 4) else 'minisblack'}
+    options |= {'compression': compression, 'predictor': compression is not None}
+    if channels == 1:
+        stored = image[..., 0]
+    else:
+        stored = np.moveaxis(image, -1, 0) if planar == 'separate' else image
+        options['planarconfig'] = planar
+    found = pixels(tmp_path, tiff(stored, **options))
+    np.testing.assert_array_equal(found.values, image, strict=True)
+    assert found.opacity == (channels == 4)
+
+
+def test_pages_and_tiles_of_a_tiff(tmp_path):
+    image = values('uint16', 5, 40, 50)
+    pages = np.moveaxis(image, -1, 0)
+    for options in ({}, {'tile': (16, 16)}, {'bigtiff': True}, {'byteorder': '>'}):
+        found = pixels(tmp_path, tiff(pages, photometric='minisblack', **options))
+        np.testing.assert_array_equal(found.values, image)
+
+
+def test_white_is_zero(tmp_path):
+    image = values('uint8', 1)[..., 0]
+    found = pixels(tmp_path, tiff(image, photometric='miniswhite'))
+    np.testing.assert_array_equal(found.values[..., 0], 255 - image)
+
+
+@pytest.mark.parametrize('part', [0.05, 0.3, 0.9, 0.999])
+@pytest.mark.parametrize('compression', [None, 'zlib', 'lzw'])
+def test_what_is_cut_off_is_never_filled_up(tmp_path, part, compression):
+    image = values('uint16', 3, 60, 70)
+    for data in (tiff(image, compression=compression, rowsperstrip=8), npy(image)):
+        assert isinstance(pixels(tmp_path, data[: int(part * len(data))]), str)
+
+
+def film(image):
+    return tiff(np.stack([image] * 3), photometric='rgb')
+
+
+def two_sizes(image):
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream) as writer:
+        writer.write(image, photometric='rgb')
+        writer.write(image[:5], photometric='rgb')
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    'data,message',
+    [
+        (film(values()), 'has the axes QYXS: allowed are height, width and channels'),
+        (two_sizes(values()), 'holds 2 images of several sizes: allowed is one'),
+        (
+            tiff(values(channels=4), photometric='separated'),
+            'has colours of the kind SEPARATED: allowed are gray and RGB',
+        ),
+        (
+            tiff(values(), photometric='rgb', extratags=[(274, 3, 1, 6, True)]),
+            'is stored turned',
+        ),
+        (npy(np.zeros((3, 4), complex)), 'holds values of type complex128: allowed are numbers'),
+        (npy(np.array([['a']])), 'holds values of type <U1'),
+        (npy(np.array([{}], object)), 'holds values of type object'),
+        (npy(np.zeros((2, 3, 4, 3))), r'has the shape \(2, 3, 4, 3\)'),
+        (npy(np.zeros(7)), r'has the shape \(7,\)'),
+        (npy(np.zeros((0, 3))), r'has the shape \(0, 3\)'),
+    ],
+)
+def test_what_is_refused(tmp_path, data, message):
+    import re
+
+    assert re.match(message, pixels(tmp_path, data))
+
+
+def test_a_header_that_promises_too_much(tmp_path):
+    header = io.BytesIO()
+    description = {'descr': '<f4', 'fortran_order': False, 'shape': (2**20, 2**20)}
+    np.lib.format.write_array_header_1_0(header, description)
+    assert 'allowed are at most' in pixels(tmp_path, header.getvalue())
+
+
+def test_damaged_files_raise_data_errors_alone(tmp_path):
+    """Mutated bytes give an image or a DataError that names the file."""
+    rng = np.random.default_rng(0)
+    image = values('uint16', 3, 20, 20)
+    whole = [tiff(image), tiff(image, compression='zlib'), tiff(image, compression='lzw')]
+    refused = 0
+    for data in [*whole, npy(image)]:
+        for _ in range(60):
+            bad = bytearray(data)
+            for at in rng.integers(0, min(len(bad), 400), 3):
+                bad[at] = rng.integers(256)
+            refused += isinstance(pixels(tmp_path, bytes(bad)), str)
+    assert refused > 40
