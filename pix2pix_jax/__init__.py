@@ -1,1 +1,12 @@
 """pix2pix in JAX and Flax. Importing the package starts nothing."""
+
+__all__ = ['Translator']
+
+
+def __getattr__(name: str) -> type:
+    """Imports `Translator` when it is asked for: jax takes seconds."""
+    if name in __all__:
+        from pix2pix_jax.translator import Translator
+
+        return Translator
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -128,7 +128,7 @@ def evaluate_run(
     if split not in splits:
         raise UserError(f"--split={split}: the run's data has {' | '.join(splits)}")
     summary, _ = report.evaluate_source(
-        inference.Translator(run.config, run.variables),
+        inference.Generator(run.config, run.variables),
         splits[split],
         run.config,
         output,

@@ -99,7 +99,7 @@ def _take(new: TrainState, old: TrainState, workdir: epath.PathLike) -> TrainSta
     return new.replace(params=old.params, batch_stats=old.batch_stats)
 
 
-class Translator:
+class Generator:
     """A generator as a function of images, with its test-time switches set."""
 
     def __init__(

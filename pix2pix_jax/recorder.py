@@ -20,7 +20,7 @@ from pix2pix_jax.data import pipeline
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, Stopped, UserError
 from pix2pix_jax.evaluation import report
-from pix2pix_jax.inference import Translator
+from pix2pix_jax.inference import Generator
 from pix2pix_jax.train_state import GanState
 from pix2pix_jax.writers import RunWriter, result_folder
 
@@ -51,7 +51,7 @@ class Recorder:
         self._console = Console(int(state.step), total_steps)
         self._writer = RunWriter(workdir, int(state.step))
         self._writer.write_hparams(config.to_dict())
-        self._translator = Translator(config, state.generator_variables())
+        self._translator = Generator(config, state.generator_variables())
         self._logged = int(state.step)
         self._best = self._newest = math.inf  # eval/l1 of the best checkpoint, and the last one
         self._next_page = -math.inf

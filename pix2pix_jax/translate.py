@@ -1,30 +1,54 @@
-"""Translates images without targets, at the size that the run was trained at.
+"""Translates images without targets, of any size, with a trained run.
 
-python -m pix2pix_jax.translate --workdir=runs/facades --input=labels/ --output=translated/
+python -m pix2pix_jax.translate --workdir=runs/facades --input=labels/ --output=photos/
+
+Names, sizes, formats and bit depths stay; OUTPUT/index.html shows what went in and came out.
 """
 
+import functools
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tqdm
 from absl import flags
 from etils import epath
 
-from pix2pix_jax import files
-from pix2pix_jax.config import CHOICES, Config
-from pix2pix_jax.data import augment, pipeline, sides, tasks
-from pix2pix_jax.data.folders import image_files
+from pix2pix_jax import files, gallery
+from pix2pix_jax.config import CHOICES
+from pix2pix_jax.data import augment, encoding, sides
+from pix2pix_jax.data.folders import examples, image_files
+from pix2pix_jax.data.images import palette_of
 from pix2pix_jax.errors import DATA_ERROR, DataError, UserError, run_command
 
-Named = tuple[str, epath.Path]  # path relative to what was given, without its extension, and file
+Named = tuple[str, tuple[epath.Path, ...]]  # path relative to what was given, no extension; files
 
 SHARED = {'allow_override': True}  # other commands have flags of these names
 WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run.', **SHARED)
-INPUT = flags.DEFINE_string('input', '', 'An image, a folder of images, or a pattern.', **SHARED)
-OUTPUT = flags.DEFINE_string('output', '', 'Folder for the translations (PNG).', **SHARED)
+INPUT = flags.DEFINE_string(
+    'input',
+    '',
+    'An image, a folder of images, or a pattern; several of them with commas between for a run '
+    'with several inputs for one output.',
+    **SHARED,
+)
+OUTPUT = flags.DEFINE_string('output', '', 'Folder for the translations.', **SHARED)
 CHECKPOINT = flags.DEFINE_string('checkpoint', 'last', 'last, best or a step.', **SHARED)
+FIT = flags.DEFINE_enum(
+    'fit',
+    'pad',
+    ['pad', 'resize'],
+    "Other sizes than the network's: reflect the borders and cut them off again, or resize to the "
+    "training's size and back.",
+    **SHARED,
+)
+TILE = flags.DEFINE_integer(
+    'tile', 0, 'Side of overlapping tiles, for large images; 0: whole images.', **SHARED
+)
+OVERLAP = flags.DEFINE_integer('overlap', 64, 'Pixels by which tiles overlap, at least.', **SHARED)
 NORMS = ['', *CHOICES['test.norm']]
 NORM = flags.DEFINE_enum(
     'norm', '', NORMS, 'Statistics of the norms; by default config.test.norm.', **SHARED
@@ -37,10 +61,18 @@ SEED = flags.DEFINE_integer(
 SAMPLES = flags.DEFINE_integer(
     'samples', 1, 'Translations of each image, with different dropout.', lower_bound=1, **SHARED
 )
-BATCH = flags.DEFINE_integer('batch', 1, 'Images at a time.', lower_bound=1, **SHARED)
+BATCH = flags.DEFINE_integer('batch', 1, 'Images, or tiles, at a time.', lower_bound=1, **SHARED)
 OVERWRITE = flags.DEFINE_bool(
     'overwrite', False, 'Write into an --output that holds files.', **SHARED
 )
+
+
+class Written(NamedTuple):
+    """What was done: the rows of the gallery, how many images failed, and the time of the rest."""
+
+    rows: list[tuple[str, list[gallery.Item]]]
+    failed: int
+    images_per_s: float  # but for the first batch, which compiles
 
 
 def main() -> int:
@@ -48,71 +80,176 @@ def main() -> int:
     for flag in (WORKDIR, INPUT, OUTPUT):
         if not flag.value:
             raise UserError(f'--{flag.name} is missing: --workdir, --input and --output are needed')
-    workdir, source, output = (os.path.expanduser(flag.value) for flag in (WORKDIR, INPUT, OUTPUT))
-    inputs = find_images(source)
-    check_output(output, OVERWRITE.value, source, inputs)
-    from pix2pix_jax import inference
+    workdir, output = (os.path.expanduser(flag.value) for flag in (WORKDIR, OUTPUT))
+    places = split_inputs(INPUT.value)
+    inputs = find_inputs(places)
+    check_output(output, OVERWRITE.value, places, inputs)
     from pix2pix_jax.runtime import prepare_process
+    from pix2pix_jax.translator import Translator
 
     prepare_process()
-    run = inference.load_run(workdir, CHECKPOINT.value, EMA.value)
-    translator = inference.Translator(
-        run.config,
-        run.variables,
+    translator = Translator(
+        workdir,
+        CHECKPOINT.value,
+        fit=FIT.value,
+        tile=TILE.value,
+        overlap=OVERLAP.value,
         norm=NORM.value,
         dropout=DROPOUT.value,
         seed=SEED.value,
+        ema=EMA.value,
         batch=BATCH.value,
     )
-    failed = translate(translator, run.config, inputs, output, SAMPLES.value, BATCH.value)
-    print(f'{len(inputs) - failed} of {len(inputs)} images translated into {output}')
-    return DATA_ERROR if failed else 0
+    config = translator.config
+    norm = NORM.value or config.test.norm
+    if TILE.value and norm == 'image' and config.generator.norm != 'none':
+        print('each tile is normalised by its own statistics; --norm=running has one for all')
+    written = translate(translator, inputs, output, SAMPLES.value, BATCH.value)
+    title = f'{os.path.basename(os.path.abspath(workdir))}, step {translator.step:,}'
+    if written.rows:
+        gallery.write_page(output, title, written.rows)
+    rate = f', {written.images_per_s:.3g} images/s' if written.images_per_s else ''
+    print(f'{len(written.rows)} of {len(inputs)} images translated into {output}{rate}')
+    if written.rows:
+        print(f'{output}/index.html')
+    return DATA_ERROR if written.failed else 0
 
 
 def translate(
-    translator: Callable[..., np.ndarray],
-    config: Config,
+    translator,
     inputs: Sequence[Named],
     output: epath.PathLike,
     samples: int = 1,
     batch: int = 1,
-) -> int:
-    """Writes `output`/NAME.png for every input, NAME_sK.png with more `samples`, K from 0.
+) -> Written:
+    """Writes `output`/NAME.EXT for every input, of its size, and as far as can be of its format.
 
-    `translator(images, sample=K)` maps float32 (N,H,W,C) on [-1, 1] to the like. Images are
-    resized to `config.image_size`. Returns how many could not be read; each is named on
-    stderr.
+    With more `samples` they are NAME_sK.EXT, K from 0, and NAME_std.png is their standard
+    deviation, the root of its mean square over channels: 0 is black, the whole range's half white.
+    `translator` is a translator.Translator. Images that cannot be read are named on stderr.
     """
-    output, failed = epath.Path(output), 0
+    output, rows, failed = epath.Path(output), [], 0
+    write = functools.partial(_write, translator, output)
+    done, seconds = 0, 0.0
     with tqdm.tqdm(total=len(inputs), disable=not sys.stderr.isatty(), unit='image') as bar:
         for group in _groups(inputs, batch):
-            names, images = [], []
-            for name, path in group:
+            begin, named = time.monotonic(), []
+            for name, paths in group:
                 try:
-                    images.append(read_input(path, config))
-                    names.append(name)
+                    named.append((name, paths, translator.load(*paths)))
                 except DataError as error:
                     tqdm.tqdm.write(f'error: {error}', file=sys.stderr)
                     failed += 1
-            for sample in range(samples) if images else ():
-                suffix = f'_s{sample}' if samples > 1 else ''
-                for name, image in zip(names, translator(np.stack(images), sample=sample)):
-                    png = files.encode_png(augment.from_float(image))
-                    files.write_bytes(output / f'{name}{suffix}.png', png)
+            names, paths, loaded = zip(*named) if named else ((), (), ())
+            outputs = [_Spread() for _ in names]
+            cards = [[_shown_input(translator, output, *one)] for one in named]
+            for sample in range(samples) if named else ():
+                for i, image in enumerate(translator.translate(loaded, sample)):
+                    suffix = f'_s{sample}' if samples > 1 else ''
+                    cards[i].append(write(names[i], suffix, loaded[i], image))
+                    if samples > 1:
+                        outputs[i].add(image)
+            for name, spread, card in zip(names, outputs, cards):
+                if samples > 1:
+                    card.append(_write_spread(output, name, spread))
+                rows.append((name, card))
+            if done or not rows:
+                seconds += time.monotonic() - begin
+            done += len(named)
             bar.update(len(group))
-    return failed
+    first = min(batch, done)
+    return Written(rows, failed, (done - first) / seconds if seconds else 0.0)
 
 
-def read_input(path: epath.Path, config: Config) -> np.ndarray:
-    """Returns the image as the generator takes it: float32 (H,W,C) on [-1, 1]; or DataError."""
-    side, _ = sides.of_config(config)
-    if config.dataset.task in tasks.FROM_COLOUR:
-        side = side._replace(channels=3)
-    image = sides.combine(side, [sides.read(side, path)], [path])
-    return tasks.as_input(config.dataset.task, pipeline.whole(image, config))
+class _Spread:
+    """The standard deviation of images that come one after the other, in memory for three."""
+
+    def __init__(self):
+        self._count, self._mean, self._squares = 0, 0.0, 0.0
+
+    def add(self, image: np.ndarray) -> None:
+        self._count += 1
+        change = image - self._mean
+        self._mean = self._mean + change / self._count
+        self._squares = self._squares + change * (image - self._mean)
+
+    def deviation(self) -> np.ndarray:
+        """Returns (H,W,1), the root of the mean square over channels; at most 1 on [-1, 1]."""
+        return np.sqrt((self._squares / self._count).mean(-1, keepdims=True))
 
 
-def find_images(pattern: str) -> list[Named]:
+def _write(translator, output, name, suffix, loaded, image) -> gallery.Item:
+    """Writes one translation; returns what the gallery shows of it."""
+    _, side = sides.of_config(translator.config)
+    limits = side.ranges[0] if side.ranges else None
+    kind = encoding.file_type(loaded.extension, loaded.dtype, image.shape[-1], limits)
+    extension, dtype = kind
+    file = f'{name}{suffix}{extension}'
+    data = encoding.encode(sides.to_type(image, dtype, limits), extension)
+    files.write_bytes(output / file, data)
+    thumbnail = gallery.write_thumbnail(output, f'{name}{suffix}_output', image)
+    return gallery.Item(suffix[1:] or 'output', file, thumbnail)
+
+
+def _write_spread(output: epath.Path, name: str, spread: _Spread) -> gallery.Item:
+    shown = spread.deviation() * 2 - 1
+    files.write_bytes(output / f'{name}_std.png', files.encode_png(augment.from_float(shown)))
+    thumbnail = gallery.write_thumbnail(output, f'{name}_std', shown)
+    return gallery.Item('standard deviation', f'{name}_std.png', thumbnail)
+
+
+def _shown_input(translator, output, name, paths, loaded) -> gallery.Item:
+    values = augment.apply_geometry(loaded.values, *_thumbnail_of(loaded.values), 'nearest')
+    image = translator.floats(values)
+    if translator.config.dataset.input_classes:
+        image = sides.coloured(image, palette_of(paths[0]))
+    thumbnail = gallery.write_thumbnail(output, f'{name}_input', image)
+    return gallery.Item('input', _link(paths[0], output), thumbnail)
+
+
+def _thumbnail_of(values: np.ndarray):
+    """The geometry and the size of a thumbnail, so that a large input is not scaled whole."""
+    height, width = values.shape[:2]
+    factor = min(1, gallery.SIDE / max(height, width))
+    size = tuple(max(1, round(side * factor)) for side in (height, width))
+    return augment.whole_image(height, width), size
+
+
+def _link(path: epath.Path, output: epath.Path) -> str:
+    """The way from the page to an input file; on another drive or in a bucket its address."""
+    if not (files.is_local(path) and files.is_local(output)):
+        return os.fspath(path)
+    return os.path.relpath(path, output)
+
+
+def split_inputs(text: str) -> list[str]:
+    """Returns the parts of --input: one where it exists as it is, else what is between commas."""
+    whole = os.path.expanduser(text)
+    if epath.Path(whole).exists():
+        return [whole]
+    return [os.path.expanduser(part) for part in text.split(',')]
+
+
+def find_inputs(places: Sequence[str]) -> list[Named]:
+    """Returns the images of each place by name, those of one name from all places together.
+
+    Raises as `find_images`, and DataError where a name is not in all of the places.
+    """
+    found = [dict(find_images(place)) for place in places]
+    if len(found) > 1 and all(epath.Path(place).is_file() for place in places):  # of any names
+        ((name, _),) = found[0].items()
+        return [(name, tuple(file for one in found for file in one.values()))]
+    for place, one in zip(places, found):
+        unpaired = one.keys() ^ found[0].keys()
+        if unpaired:
+            raise DataError(
+                f'--input={",".join(places)}: {len(unpaired)} names are not in both {places[0]} '
+                f'and {place} ({examples(unpaired)})'
+            )
+    return [(name, tuple(one[name] for one in found)) for name in found[0]]
+
+
+def find_images(pattern: str) -> list[tuple[str, epath.Path]]:
     """Returns the images of a file, a folder (those in its folders too) or a pattern, by name.
 
     Raises UserError where there are none, DataError where two would get one name.
@@ -140,16 +277,17 @@ def find_images(pattern: str) -> list[Named]:
 
 
 def check_output(
-    output: str, overwrite: bool, source: str = '', inputs: Iterable[Named] = ()
+    output: str, overwrite: bool, places: Sequence[str] = (), inputs: Iterable[Named] = ()
 ) -> None:
     """Raises UserError where writing to `output` would touch what is already there."""
-    folder, source = epath.Path(output).resolve(), epath.Path(source).resolve()
+    folder = epath.Path(output).resolve()
     if folder.exists() and not folder.is_dir():
         raise UserError(f'--output={output} is a file: allowed is a folder')
     if folder.exists() and any(folder.iterdir()) and not overwrite:
         raise UserError(f'--output={output} holds files: give an empty folder or --overwrite')
-    inside = source.is_dir() and source in (folder, *folder.parents)
-    if inside or any(file.resolve().parent == folder for _, file in inputs):
+    sources = [epath.Path(place).resolve() for place in places]
+    inside = any(source.is_dir() and source in (folder, *folder.parents) for source in sources)
+    if inside or any(file.resolve().parent == folder for _, paths in inputs for file in paths):
         raise UserError(f'--output={output} holds the inputs: give another folder')
 
 

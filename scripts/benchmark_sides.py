@@ -119,11 +119,11 @@ def our_infer(setting: Setting) -> Prepared:
     """Prepares the translation of a batch, with freshly drawn weights."""
     jax = _ours()
     from pix2pix_jax import train
-    from pix2pix_jax.inference import Translator
+    from pix2pix_jax.inference import Generator
 
     config, images = config_of(setting), draw_images(setting)['input']
     state, _ = train.initial_state(config, jax.local_devices()[:1], total_steps=1000)
-    translate = Translator(config, state.generator_variables(), batch=setting.batch)
+    translate = Generator(config, state.generator_variables(), batch=setting.batch)
     return timed(lambda: translate(images)), {}
 
 

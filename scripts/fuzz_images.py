@@ -27,6 +27,7 @@ import numpy as np
 from etils import epath
 from PIL import Image
 
+from pix2pix_jax.data.sides import Side
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError
 
@@ -103,7 +104,8 @@ def _edit_chunk(data: bytes, rng: np.random.Generator) -> bytes:
 
 def read(file: pathlib.Path) -> dict[str, np.ndarray] | str:
     """Returns the pair, or the error of one line that names the file; raises for anything else."""
-    source = Source(str(file.parent), (file.stem,), ((epath.Path(file),),), 'AtoB', (3, 3))
+    sides = Side('input', 3), Side('target', 3)
+    source = Source(str(file.parent), (file.stem,), ((epath.Path(file),),), 'AtoB', sides)
     try:
         pair = source[0]
     except DataError as error:

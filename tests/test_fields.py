@@ -24,7 +24,7 @@ from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.config import Config, default_config, flatten, validate
 from pix2pix_jax.data import pipeline, sources, survey
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.inference import Translator
+from pix2pix_jax.inference import Generator
 from pix2pix_jax.models import create_models
 from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.train import count_steps, train_and_evaluate
@@ -60,7 +60,7 @@ def program(config, folder):
         for key, channels in (('input', g.input_channels), ('target', g.output_channels))
     }
     step = functools.partial(train_step, config=config, axis_name=parallel.AXIS)
-    translator = Translator(config, state.generator_variables())
+    translator = Generator(config, state.generator_variables())
     key = training_key(config)
     programs = (
         jax.make_jaxpr(create)(),
@@ -95,7 +95,7 @@ def noise(config, folder):
     """A translation with dropout."""
     models = create_models(config, 'gpu')
     state = create_state(config, models, create_optimizers(config.optimizer, 4, 1))
-    return Translator(config, state.generator_variables())(np.ones((1, 32, 32, 3))).tobytes()
+    return Generator(config, state.generator_variables())(np.ones((1, 32, 32, 3))).tobytes()
 
 
 def devices(config, folder):

@@ -7,7 +7,7 @@ from runs import make_pairs, tiny_config
 
 from pix2pix_jax.config import load_config, to_json
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.inference import Translator, load_run, load_state, start_from
+from pix2pix_jax.inference import Generator, load_run, load_state, start_from
 from pix2pix_jax.train import train_and_evaluate
 
 
@@ -72,35 +72,35 @@ def test_a_damaged_checkpoint_is_one_line(trained, tmp_path):
 
 
 def test_an_image_does_not_depend_on_its_neighbours(run, images):
-    alone = [Translator(run.config, run.variables)(image[None])[0] for image in images]
-    together = Translator(run.config, run.variables, batch=3)(images)
+    alone = [Generator(run.config, run.variables)(image[None])[0] for image in images]
+    together = Generator(run.config, run.variables, batch=3)(images)
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
 def test_the_output_is_on_the_range(run, images):
-    output = Translator(run.config, run.variables)(images)
+    output = Generator(run.config, run.variables)(images)
     assert output.shape == images.shape and output.dtype == np.float32
     assert np.abs(output).max() <= 1
 
 
 def test_seed_and_sample_choose_the_dropout_mask(run, images):
     image = images[:1]
-    translate = Translator(run.config, run.variables)
+    translate = Generator(run.config, run.variables)
     first = translate(image, sample=0)
     np.testing.assert_array_equal(first, translate(image, sample=0))
     assert not np.array_equal(first, translate(image, sample=1))
-    other = Translator(run.config, run.variables, seed=1)
+    other = Generator(run.config, run.variables, seed=1)
     assert not np.array_equal(first, other(image, sample=0))
 
 
 def test_without_dropout_samples_are_equal(run, images):
-    translate = Translator(run.config, run.variables, dropout=False)
+    translate = Generator(run.config, run.variables, dropout=False)
     np.testing.assert_array_equal(translate(images[:1], sample=0), translate(images[:1], sample=1))
 
 
 def test_norm_switch(run, images):
     image, running = (
-        Translator(run.config, run.variables, norm=norm, dropout=False)(images[:1])
+        Generator(run.config, run.variables, norm=norm, dropout=False)(images[:1])
         for norm in ('image', 'running')
     )
     assert not np.allclose(image, running, atol=1e-3)
@@ -110,16 +110,16 @@ def test_config_test_gives_the_defaults(run, images):
     config = run.config.copy_and_resolve_references()
     config.unlock()
     config.test.dropout, config.test.norm, config.test.seed = False, 'running', 3
-    given = Translator(run.config, run.variables, norm='running', dropout=False)
-    np.testing.assert_array_equal(Translator(config, run.variables)(images[:1]), given(images[:1]))
+    given = Generator(run.config, run.variables, norm='running', dropout=False)
+    np.testing.assert_array_equal(Generator(config, run.variables)(images[:1]), given(images[:1]))
 
 
 def test_update_takes_newer_variables(run, images):
-    translate = Translator(run.config, jax.tree.map(np.zeros_like, run.variables))
+    translate = Generator(run.config, jax.tree.map(np.zeros_like, run.variables))
     assert not translate(images[:1]).any()
     translate.update(run.variables)
     np.testing.assert_array_equal(
-        translate(images[:1]), Translator(run.config, run.variables)(images[:1])
+        translate(images[:1]), Generator(run.config, run.variables)(images[:1])
     )
 
 

@@ -1,9 +1,14 @@
+import html
+import re
+from urllib.parse import unquote
+
 import numpy as np
 import pytest
 from absl.testing import flagsaver
 from PIL import Image
 
-from pix2pix_jax import config, files, inference, translate
+from pix2pix_jax import config, files, gallery, inference, translate
+from pix2pix_jax.data import encoding, images
 from pix2pix_jax.errors import run_command
 
 SIZE = 16
@@ -21,7 +26,9 @@ def read(path):
 
 
 def names(folder):
-    return sorted(str(p.relative_to(folder)) for p in folder.rglob('*') if p.is_file())
+    """The translations in a folder, without the page and its thumbnails."""
+    found = (str(p.relative_to(folder)) for p in folder.rglob('*') if p.is_file())
+    return sorted(n for n in found if n != 'index.html' and not n.startswith('gallery/'))
 
 
 def run(*args):
@@ -42,14 +49,15 @@ def translators(monkeypatch):
         made.append(switches)
 
         def negate(images, sample=0):
-            assert images.dtype == np.float32 and images.shape[1:] == (SIZE, SIZE, 3)
+            assert images.dtype == np.float32 and images.shape[3] == 3
+            assert images.shape[1] % SIZE == images.shape[2] % SIZE == 0
             assert len(images) <= switches['batch'] and np.abs(images).max() <= 1
             return -images * (1 if sample == 0 else 0)
 
         return negate
 
     monkeypatch.setattr(inference, 'load_run', lambda *args: inference.Run(c, 1, args[1], {}))
-    monkeypatch.setattr(inference, 'Translator', create)
+    monkeypatch.setattr(inference, 'Generator', create)
     return made
 
 
@@ -64,14 +72,48 @@ def test_a_folder_keeps_its_names(tmp_path, batch):
         np.testing.assert_array_equal(read(tmp_path / 'out' / name), 255 - image)
 
 
-def test_any_size_and_mode_is_resized_to_the_trained_one(tmp_path):
+@pytest.mark.parametrize('flags', [['--fit=pad'], ['--tile=16', '--overlap=5']])
+@pytest.mark.parametrize('size', [(1, 1), (7, 40), (16, 16), (33, 100)])
+def test_any_size_comes_out_as_it_went_in(tmp_path, size, flags):
+    image = write_image(tmp_path / 'a.png', 0, size)
+    assert run(f'--input={tmp_path}/a.png', f'--output={tmp_path}/out', *flags) == 0
+    np.testing.assert_array_equal(read(tmp_path / 'out' / 'a.png'), 255 - image)
+
+
+def test_resize_there_and_back(tmp_path):
+    y, x = np.mgrid[:40, :60]
+    image = np.stack([6 * y, 4 * x, 2 * (x + y)], -1).astype(np.uint8)
+    files.write_bytes(tmp_path / 'a.png', files.encode_png(image))
+    assert run(f'--input={tmp_path}/a.png', f'--output={tmp_path}/out', '--fit=resize') == 0
+    np.testing.assert_allclose(read(tmp_path / 'out' / 'a.png'), 255.0 - image, atol=12)
+
+
+def test_every_mode_is_taken(tmp_path):
     for i, mode in enumerate(('L', 'RGBA', 'P', '1', 'I;16')):
         path = tmp_path / 'in' / f'{i}.png'
         path.parent.mkdir(exist_ok=True)
         Image.new(mode, (30 + i, 9)).save(path)
     assert run(f'--input={tmp_path}/in', f'--output={tmp_path}/out') == 0
-    for name in names(tmp_path / 'out'):
-        assert read(tmp_path / 'out' / name).shape == (SIZE, SIZE, 3)
+    for i, name in enumerate(names(tmp_path / 'out')):
+        assert images.read_pixels(tmp_path / 'out' / name).values.shape == (9, 30 + i, 3)
+
+
+@pytest.mark.parametrize(
+    'name,dtype', [('a.tif', 'u1'), ('a.tif', 'u2'), ('a.tif', 'f4'), ('a.npy', 'u1'),
+                   ('a.npy', 'f4'), ('a.png', 'u1'), ('a.png', 'u2'), ('a.jpg', 'u1'),
+                   ('a.jpeg', 'u1'), ('a.webp', 'u1')],
+)  # fmt: skip
+def test_format_and_depth_stay(tmp_path, name, dtype):
+    top = 1 if dtype == 'f4' else np.iinfo(dtype).max
+    y, x = np.mgrid[0:1:20j, 0:1:30j]
+    image = (np.stack([x, y, (x + y) / 2], -1) * top).astype(dtype)
+    files.write_bytes(tmp_path / name, encoding.encode(image, f'.{name.split(".")[1]}'))
+    assert run(f'--input={tmp_path}/{name}', f'--output={tmp_path}/out') == 0
+    assert names(tmp_path / 'out') == [name]
+    found = images.read_pixels(tmp_path / 'out' / name).values
+    assert found.dtype == dtype
+    lossy = name.endswith(('.jpg', '.jpeg', '.webp'))
+    np.testing.assert_allclose(found, top - image.astype('f4'), atol=top * (0.1 if lossy else 1e-6))
 
 
 def test_files_and_patterns(tmp_path):
@@ -91,9 +133,11 @@ def test_files_and_patterns(tmp_path):
 def test_samples(tmp_path):
     image = write_image(tmp_path / 'a.png', 0)
     assert run(f'--input={tmp_path}/a.png', f'--output={tmp_path}/out', '--samples=2') == 0
-    assert names(tmp_path / 'out') == ['a_s0.png', 'a_s1.png']
+    assert names(tmp_path / 'out') == ['a_s0.png', 'a_s1.png', 'a_std.png']
     np.testing.assert_array_equal(read(tmp_path / 'out' / 'a_s0.png'), 255 - image)
     assert (read(tmp_path / 'out' / 'a_s1.png') == 128).all()
+    half = np.sqrt(np.mean((image / 255.0 - 0.5) ** 2, axis=-1))  # of two: half the difference
+    np.testing.assert_allclose(read(tmp_path / 'out' / 'a_std.png') / 255, half, atol=0.003)
 
 
 def test_switches_reach_the_translator(tmp_path, translators):
@@ -141,6 +185,20 @@ def test_nothing_of_the_user_is_overwritten(tmp_path, capsys):
     assert names(tmp_path / 'out') == ['a.png', 'notes.txt']
 
 
+def test_the_page_shows_all_and_leads_to_the_files(tmp_path):
+    for name in ('a b.png', 'sub/é&".png'):
+        write_image(tmp_path / 'in' / name, 0, (400, 900))
+    assert run(f'--input={tmp_path}/in', f'--output={tmp_path}/out', '--samples=2') == 0
+    page = tmp_path / 'out' / 'index.html'
+    links = re.findall(r'(?:href|src)="([^"]*)"', page.read_text())
+    assert len(links) == 2 * 2 * 4
+    for link in links:
+        file = page.parent / unquote(html.unescape(link))
+        assert file.is_file(), file
+        if 'gallery' in link:
+            assert max(images.size_of(file)) == gallery.SIDE
+
+
 @pytest.mark.parametrize(
     'args, status, message',
     [
@@ -152,12 +210,19 @@ def test_nothing_of_the_user_is_overwritten(tmp_path, capsys):
         (('--input={0}/empty', '--output={0}/o'), 1, 'no images'),
         (('--input={0}/same/a.png', '--output={0}/o', '--samples=0'), 2, 'samples'),
         (('--input={0}/same/a.png', '--output={0}/o', '--norm=none'), 2, 'norm'),
+        (('--input={0}/same/a.png', '--output={0}/o', '--tile=24'), 2, 'multiples of 16'),
+        (('--input={0}/same/a.png', '--output={0}/o', '--tile=16'), 2, '--overlap=64: allowed is'),
+        (('--input={0}/same/a.png', '--output={0}/o', '--fit=crop'), 2, 'fit'),
+        (('--input={0}/empty,{0}/same/a.png', '--output={0}/o'), 1, 'no images'),
+        (('--input={0}/one,{0}/other', '--output={0}/o'), 1, '2 names are not in both'),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, capsys, args, status, message):
     for name in ('a.png', 'a.jpg'):
         write_image(tmp_path / 'same' / name, 0)
     (tmp_path / 'empty').mkdir()
+    write_image(tmp_path / 'one' / '1.png', 0)
+    write_image(tmp_path / 'other' / '2.png', 0)
     assert run(*(arg.format(tmp_path) for arg in args)) == status
     error = capsys.readouterr().err
     assert message in error and len(error.splitlines()) == 1

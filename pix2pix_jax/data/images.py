@@ -9,7 +9,7 @@ import contextlib
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import imagecodecs
@@ -243,3 +243,13 @@ def halves(pixels: Pixels, file: File) -> tuple[Pixels, Pixels]:
         )
     parts = np.split(pixels.values, 2, axis=1)
     return tuple(Pixels(np.ascontiguousarray(part), pixels.opacity) for part in parts)
+
+
+def check_one_size(pictures: Sequence[Pixels], files: Sequence[File]) -> None:
+    """Raises DataError, naming the files, where pictures that belong together differ in size."""
+    if len({picture.values.shape[:2] for picture in pictures}) > 1:
+        found = ' and '.join(
+            f'{file} is {picture.values.shape[1]}x{picture.values.shape[0]}'
+            for file, picture in zip(files, pictures)
+        )
+        raise DataError(f'{found}: a pair has one size')

@@ -155,11 +155,6 @@ def _example(pair: Batch, i: int, config: ConfigDict) -> Batch:
     return images
 
 
-def whole(image: np.ndarray, config: ConfigDict) -> np.ndarray:
-    """Returns an input (h, w, C) without a target as at test time, all of it: `example`'s."""
-    return _placed('input', image, augment.whole_image(*image.shape[:2]), config)
-
-
 def eval_batches(
     source: Source, config: ConfigDict, batch_size: int
 ) -> Iterator[tuple[list[int], Batch, list[np.dtype]]]:

@@ -190,7 +190,7 @@ def _in_range(values: np.ndarray, limits: Range | None, side: str) -> np.ndarray
 
 def to_type(image: np.ndarray, dtype: np.dtype, limits: Range | None = None) -> np.ndarray:
     """Returns float [-1, 1] as values of a file: the inverse of what reading does, rounded."""
-    unit = (np.clip(np.asarray(image, np.float64), -1, 1) + 1) / 2
+    unit = (np.clip(np.asarray(image, np.float32), -1, 1) + 1) / 2
     kind = np.dtype(dtype)
     low, high = limits or ((0, 1) if kind.kind in 'fb' else (0, np.iinfo(kind).max))
     values = low + unit * (high - low)

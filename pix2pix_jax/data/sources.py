@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from pix2pix_jax.data import openmoji, sides
 from pix2pix_jax.data.datasets.published import PUBLISHED
 from pix2pix_jax.data.folders import examples, pair_files, split_folders
-from pix2pix_jax.data.images import File, halves, palette_of, size_of
+from pix2pix_jax.data.images import File, check_one_size, halves, palette_of, size_of
 from pix2pix_jax.data.lists import list_of, read_list
 from pix2pix_jax.data.sides import Side
 from pix2pix_jax.errors import DataError, UserError
@@ -43,6 +43,7 @@ class Source:
     files: tuple[tuple[File, ...], ...]  # (A|B,), or (A, B), or (A, A2, ..., B) of each pair
     direction: str  # 'AtoB': A is the input
     sides: tuple[Side, Side]  # of input and target
+    listed: bool = False  # the files are those of a list
     photos: bool = False  # plain photos: a pair is {'target'} alone, the input is derived from it
     size: tuple[int, int] = (0, 0)  # (height, width) that all images must have; 0: any
     decoded: tuple[Pair, ...] = ()  # all pairs, where they are kept in memory
@@ -75,13 +76,7 @@ class Source:
             read_as = (*[input_side] * (len(files) - 1), target_side)
             read_as = read_as[::-1] if turned else read_as
             pictures = tuple(map(sides.read, read_as, files))
-        shapes = {picture.values.shape[:2] for picture in pictures}
-        if len(shapes) > 1:
-            found = ' and '.join(
-                f'{file} is {picture.values.shape[1]}x{picture.values.shape[0]}'
-                for file, picture in zip(files, pictures)
-            )
-            raise DataError(f'{found}: a pair has one size')
+        check_one_size(pictures, files)
         if turned:
             pictures, files = pictures[::-1], files[::-1]
         input_image = sides.combine(input_side, pictures[:-1], files[:-1])
@@ -183,7 +178,8 @@ def _in_folders(root: epath.Path, config: ConfigDict) -> dict[str, Source]:
         if folders:
             splits[split] = _source(' + '.join(map(str, folders)), pair_files(folders), config)
         elif listed:
-            splits[split] = _source(str(listed), read_list(listed), config)
+            source = _source(str(listed), read_list(listed), config)
+            splits[split] = dataclasses.replace(source, listed=True)
     if not splits:
         raise DataError(
             f'{root} has no pairs: needed is train/ (also val/, test/) with A|B side by side, '
@@ -203,8 +199,8 @@ def _source(folder: str, files: dict[str, tuple[File, ...]], config: ConfigDict)
         )
     if d.direction == 'BtoA' and count > 2:
         raise UserError(
-            f"config.dataset.direction='BtoA': {folder} has {count - 1} inputs a pair; allowed is "
-            'AtoB'
+            f"config.dataset.direction='BtoA': {folder} has {count - 1} inputs a pair, and the "
+            "generator one output; allowed is 'AtoB'"
         )
     return Source(
         folder=folder,

@@ -145,8 +145,13 @@ def _pairing(first: Source, config: ConfigDict) -> str:
     """Returns a line that says what is input and what is target."""
     if first.photos:
         return f'plain photos: target = the photo, input = {TASKS[config.dataset.task].about}'
-    side_by_side = len(first.files[0]) == 1
-    a, b = ('A (left half)', 'B (right half)') if side_by_side else ('A', 'B')
+    count = len(first.files[0])
+    a, b = ('A (left half)', 'B (right half)') if count == 1 else ('A', 'B')
+    if first.listed:
+        a, b = 'the columns input', 'target'
+    elif count > 2:
+        a = ' + '.join(['A', *(f'A{i}' for i in range(2, count))])
     source, target = (a, b) if first.direction == 'AtoB' else (b, a)
-    layout = 'side by side' if side_by_side else 'in two folders'
+    place = 'side by side' if count == 1 else f'in {"two" if count == 2 else count} folders'
+    layout = 'of a list' if first.listed else place
     return f'pairs {layout}: input = {source}, target = {target}'

@@ -1,0 +1,166 @@
+"""`Translator`: a trained run as a function of images of any size, without targets."""
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from etils import epath
+
+from pix2pix_jax import inference, tiling
+from pix2pix_jax.data import augment, encoding, images, sides, tasks
+from pix2pix_jax.data.images import Pixels
+from pix2pix_jax.errors import DataError, UserError
+from pix2pix_jax.models import generator_depth
+
+Image = np.ndarray | epath.PathLike
+RESNET_UNIT = 32  # a multiple of what it needs, 4: fewer sizes to compile
+
+
+class Loaded(NamedTuple):
+    """What a generator takes of a user's image: as it was read, before scaling to [-1, 1]."""
+
+    values: np.ndarray  # (H,W,Ci); of class maps their indices (H,W,1)
+    extension: str  # of its file; '' of an array
+    dtype: np.dtype  # of its file, or of the array
+
+
+class Translator:
+    """Translates images with a trained run: `Translator('runs/facades')(image)`.
+
+    Everything about the network is read from the run's folder.
+    """
+
+    def __init__(
+        self,
+        workdir: epath.PathLike,
+        checkpoint: str = 'last',
+        *,
+        fit: str = 'pad',
+        tile: int = 0,
+        overlap: int = 64,
+        norm: str = '',
+        dropout: bool | None = None,
+        seed: int | None = None,
+        ema: bool = True,
+        batch: int = 1,
+    ):
+        """Loads `checkpoint` of the run in `workdir`: 'last', 'best' or a step.
+
+        Args:
+          fit: 'pad': at its own scale, borders reflected up to a size that the network takes, and
+            cut off again; 'resize': resized to the training's size and back.
+          tile: side in pixels of overlapping tiles, blended, for large images; 0: whole images.
+          overlap: pixels by which tiles lie over their neighbours, at least.
+          norm, dropout, seed: replace config.test's; see `inference.Generator`.
+          ema: the averaged weights, where the run has any.
+          batch: images, or tiles, that go through the network together.
+
+        Raises UserError where there is no such run, or a value is not allowed.
+        """
+        run = inference.load_run(workdir, checkpoint, ema)
+        self.config, self.step = run.config, run.step
+        self._unit = self._least = 2 ** generator_depth(run.config)  # sizes that the network takes
+        if run.config.generator.name == 'resnet':  # whose borders are reflected
+            self._unit, self._least = max(RESNET_UNIT, self._unit), 4 * self._unit
+        _check(fit, tile, overlap, self._unit, self._least)
+        self._fit, self._tile, self._overlap, self._batch = fit, tile, overlap, batch
+        self._generator = inference.Generator(
+            run.config, run.variables, norm=norm, dropout=dropout, seed=seed, batch=batch
+        )
+
+    def __call__(self, *inputs: Image, sample: int = 0) -> np.ndarray:
+        """Returns the translation of an image: (H,W) or (H,W,Co) of its size and type.
+
+        An input is a file, or an array (H,W) or (H,W,C): uint8, uint16, or float on [0, 1], or in
+        the range that the run's config says; several `inputs` are those of a run that has several
+        for one output. With dropout other `sample` numbers give other translations. A
+        super-resolution run enlarges. Raises DataError for what is no such image.
+        """
+        loaded = self.load(*inputs)
+        (output,) = self.translate([loaded], sample)
+        _, target = sides.of_config(self.config)
+        limits = target.ranges[0] if target.ranges else None
+        _, dtype = encoding.file_type('.npy', loaded.dtype, output.shape[-1], limits)
+        result = sides.to_type(output, dtype, limits)
+        return result[..., 0] if result.shape[-1] == 1 else result
+
+    def load(self, *inputs: Image) -> Loaded:
+        """Returns what the generator takes of one image, or of the inputs that belong together."""
+        side, _ = sides.of_config(self.config)
+        task = self.config.dataset.task
+        if task in tasks.FROM_COLOUR:
+            side = side._replace(channels=3)
+        names = [str(x) if isinstance(x, str | os.PathLike) else 'the array' for x in inputs]
+        pictures = [
+            sides.read(side, epath.Path(x).expanduser())
+            if isinstance(x, str | os.PathLike)
+            else _pixels(np.asarray(x), side)
+            for x in inputs
+        ]
+        images.check_one_size(pictures, names)
+        values = sides.combine(side, pictures, names)
+        if task == 'super_resolution':
+            factor = self.config.dataset.task_amount or tasks.TASKS[task].amount
+            values = _resized(values, [round(side * factor) for side in values.shape[:2]])
+        extension = '' if names[0] == 'the array' else epath.Path(names[0]).suffix
+        return Loaded(values, extension, pictures[0].values.dtype)
+
+    def floats(self, values: np.ndarray) -> np.ndarray:
+        """Returns what was loaded (...,H,W,C) as the network takes it: float32 on [-1, 1]."""
+        d = self.config.dataset
+        if d.input_classes:
+            return sides.one_hot(values, d.input_classes)
+        return tasks.as_input(d.task, augment.to_float(values))
+
+    def translate(self, loaded: Sequence[Loaded], sample: int = 0) -> Iterator[np.ndarray]:
+        """Yields the translation of each, float32 (H,W,Co) on [-1, 1], of its own size."""
+        # Images of one size go through the network together.
+        for _, group in itertools.groupby((one.values for one in loaded), lambda x: x.shape):
+            yield from self._translate(list(group), sample)
+
+    def _translate(self, group: list[np.ndarray], sample: int) -> Iterator[np.ndarray]:
+        def generate(x: np.ndarray) -> np.ndarray:
+            return self._generator(np.stack(list(map(self.floats, x))), sample=sample)
+
+        size = group[0].shape[:2]
+        if self._tile:
+            for image in group:
+                yield tiling.translate_in_tiles(
+                    generate, image, self._tile, self._overlap, self._batch
+                )
+        elif self._fit == 'resize':
+            resample = 'nearest' if self.config.dataset.input_classes else 'bicubic'
+            small = [_resized(x, self.config.image_size, resample) for x in group]
+            yield from (_resized(y, size) for y in generate(small))
+        else:
+            large = tiling.padded_size([max(side, self._least) for side in size], self._unit)
+            outputs = generate([tiling.pad(image, large) for image in group])
+            yield from (tiling.crop(output, size) for output in outputs)
+
+
+def _check(fit: str, tile: int, overlap: int, unit: int, least: int) -> None:
+    if fit not in ('pad', 'resize'):
+        raise UserError(f'--fit={fit}: allowed are pad | resize')
+    if tile and (tile % unit or tile < least):
+        raise UserError(
+            f'--tile={tile}: allowed are 0 (whole images) and multiples of {unit}, at least '
+            f"{least}: the run's generator halves an image so often"
+        )
+    if tile and not 0 <= overlap < tile:
+        raise UserError(f'--overlap={overlap}: allowed is 0 to {tile - 1}, below --tile={tile}')
+
+
+def _pixels(array: np.ndarray, side: sides.Side) -> Pixels:
+    """Returns an array (H,W) or (H,W,C) as if it had been read; RGBA where RGB is wanted, too."""
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        raise DataError(f'the array has the shape {array.shape}: allowed are (H,W) and (H,W,C)')
+    values = array.reshape(*array.shape[:2], -1)
+    return Pixels(values, opacity=values.shape[-1] == 4 and side.channels in (1, 3))
+
+
+def _resized(image: np.ndarray, size: Sequence[int], resample: str = 'bicubic') -> np.ndarray:
+    return augment.apply_geometry(
+        image, augment.whole_image(*image.shape[:2]), tuple(size), resample
+    )

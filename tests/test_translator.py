@@ -1,0 +1,143 @@
+"""The public Translator on tiny runs: arrays and files of any size, type and number."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from runs import make_pairs, tiny_config
+
+import pix2pix_jax
+from pix2pix_jax import inference
+from pix2pix_jax.data import augment, encoding, images
+from pix2pix_jax.errors import DataError, UserError
+from pix2pix_jax.train import train_and_evaluate
+
+
+def train(folder, **fields):
+    pairs = folder / 'pairs'
+    if not pairs.exists():
+        make_pairs(pairs, {'train': 3})
+    train_and_evaluate(tiny_config(pairs, num_steps=1, **fields), folder / 'run')
+    return folder / 'run'
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+    return train(tmp_path_factory.mktemp('plain'))
+
+
+def picture(height=32, width=32, channels=3, dtype=np.uint8):
+    unit = np.random.default_rng(0).random((height, width, channels))
+    return (unit * (1 if dtype == np.float32 else np.iinfo(dtype).max)).astype(dtype)
+
+
+def test_it_is_the_generator(run):
+    """At the training's size it is what the run's evaluation has."""
+    image = picture()
+    loaded = inference.load_run(run)
+    expected = inference.Generator(loaded.config, loaded.variables)(augment.to_float(image)[None])
+    found = pix2pix_jax.Translator(run)(image)
+    np.testing.assert_array_equal(found, augment.from_float(expected[0]))
+
+
+def test_a_file_and_an_array_are_one(run, tmp_path):
+    image = picture(20, 45)
+    Image.fromarray(image).save(tmp_path / 'a.png')
+    translate = pix2pix_jax.Translator(run)
+    found = translate(image)
+    assert found.shape == (20, 45, 3) and found.dtype == np.uint8
+    for path in (tmp_path / 'a.png', str(tmp_path / 'a.png')):
+        np.testing.assert_array_equal(translate(path), found)
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.float32])
+def test_the_type_stays(run, dtype):
+    translate = pix2pix_jax.Translator(run)
+    found = translate(picture(dtype=dtype))
+    assert found.dtype == dtype
+    top = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    eight = translate(picture())
+    np.testing.assert_allclose(found / top, eight / 255, atol=0.02)  # inputs differ in their depth
+
+
+def test_switches(run):
+    image = picture()
+    one = pix2pix_jax.Translator(run)
+    assert not np.array_equal(one(image), one(image, sample=1))
+    np.testing.assert_array_equal(one(image, sample=1), one(image, sample=1))
+    assert not np.array_equal(one(image), pix2pix_jax.Translator(run, seed=1)(image))
+    still = pix2pix_jax.Translator(run, dropout=False)
+    np.testing.assert_array_equal(still(image), still(image, sample=1))
+    resized = pix2pix_jax.Translator(run, fit='resize')
+    assert resized(picture(50, 20)).shape == (50, 20, 3)
+    np.testing.assert_array_equal(resized(image), one(image))
+
+
+def test_a_tile_alone_is_the_whole(run):
+    image = picture(40, 70)
+    tiled = pix2pix_jax.Translator(run, tile=96, dropout=False, batch=2)(image)
+    whole = pix2pix_jax.Translator(run, dropout=False)(image)
+    assert tiled.shape == whole.shape
+    # One tile of 96 holds what 64 x 96 does, with a larger border.
+    assert np.abs(tiled.astype(int) - whole).mean() < 20
+
+
+def test_a_resnet_takes_every_size(tmp_path):
+    run = train(tmp_path, generator__name='resnet', generator__blocks=1)
+    for size in ((1, 1), (33, 17)):
+        assert pix2pix_jax.Translator(run)(picture(*size)).shape == (*size, 3)
+
+
+def test_super_resolution_enlarges(tmp_path):
+    run = train(tmp_path, dataset__task='super_resolution', dataset__task_amount=2.0)
+    assert pix2pix_jax.Translator(run)(picture(10, 20)).shape == (20, 40, 3)
+
+
+def test_colorization_takes_and_gives_rgb(tmp_path):
+    fields = {'generator__input_channels': 1, 'generator__output_channels': 2}
+    run = train(tmp_path, dataset__task='colorize', **fields)
+    assert pix2pix_jax.Translator(run)(picture(33, 40)).shape == (33, 40, 3)
+    assert pix2pix_jax.Translator(run)(picture(33, 40, 1)[..., 0]).shape == (33, 40, 3)
+
+
+def test_several_inputs_classes_and_ranges(tmp_path):
+    """16-bit depth and RGB to 12 bits in 16, and class maps to photos."""
+    write = {'A': picture(), 'A2': picture(channels=1, dtype=np.uint16), 'B': picture(channels=1)}
+    for side, image in write.items():
+        file = tmp_path / 'pairs' / 'train' / side / '1.png'
+        file.parent.mkdir(parents=True)
+        file.write_bytes(encoding.encode(image, '.png'))
+    fields = {'generator__input_channels': 4, 'generator__output_channels': 1}
+    run = train(tmp_path, dataset__target_range='0:4095', **fields)
+    found = pix2pix_jax.Translator(run)(write['A'], write['A2'])
+    assert found.shape == (32, 32) and found.dtype == np.uint16 and 255 < found.max() <= 4095
+    with pytest.raises(DataError, match='the array has 2 channels: needed are 4'):
+        pix2pix_jax.Translator(run)(write['A2'][..., :1].repeat(2, -1))
+    with pytest.raises(DataError, match='a pair has one size'):
+        pix2pix_jax.Translator(run)(write['A'], write['A2'][:5])
+
+
+def test_class_maps(tmp_path):
+    indices = (np.arange(32 * 32).reshape(32, 32) % 3).astype(np.uint8)
+    for side, image in (('A', indices), ('B', picture())):
+        (tmp_path / 'pairs' / 'train' / side).mkdir(parents=True)
+        Image.fromarray(image).save(tmp_path / 'pairs' / 'train' / side / '1.png')
+    run = train(tmp_path, dataset__input_classes=3)
+    translate = pix2pix_jax.Translator(run)
+    assert translate(indices[:20]).shape == (20, 32, 3)
+    assert pix2pix_jax.Translator(run, fit='resize')(indices[:20]).shape == (20, 32, 3)
+    with pytest.raises(DataError, match='the array has the class 9'):
+        translate(np.full((8, 8), 9, np.uint8))
+
+
+def test_what_is_no_image(run, tmp_path):
+    translate = pix2pix_jax.Translator(run)
+    for array in (np.zeros(3, np.uint8), np.zeros((2, 3, 4, 3), np.uint8)):
+        with pytest.raises(DataError, match='the array has the shape'):
+            translate(array)
+    with pytest.raises(DataError, match='the array has values from 0 to 9'):
+        translate(np.linspace(0, 9, 12).reshape(2, 2, 3))
+    with pytest.raises(DataError, match=r'x\.png cannot be read: No such file'):
+        translate(tmp_path / 'x.png')
+    with pytest.raises(UserError, match='no run there'):
+        pix2pix_jax.Translator(tmp_path)
+    assert images.EXTENSIONS
