@@ -1,10 +1,11 @@
-"""Reads mutated JPEG, PNG and WebP pairs: no crash, no hang, no silent wrong pair.
+"""Reads mutated JPEG, PNG, WebP, TIFF and NumPy pairs: no crash, no hang, no silent wrong pair.
 
 python scripts/fuzz_images.py --files=20000
 
 Each file is a pair that was cut, or had bytes flipped, inserted, deleted, copied or its header
 edited. Reading it must end within --seconds, in a DataError of one line that names the file, or
-in a pair of two images of one size, uint8, three channels, the same when it is read again. Where
+in a pair of two images of one size, three channels and a type that is allowed, the same when it is
+read again. Where
 what was done can be noticed, the pair must be the original one to the last bit: any cut, and
 anything done to a PNG without making its checksums anew.
 
@@ -27,6 +28,7 @@ import numpy as np
 from etils import epath
 from PIL import Image
 
+from pix2pix_jax.data import encoding
 from pix2pix_jax.data.sides import Side
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError
@@ -40,6 +42,7 @@ FORMATS = {  # name: Pillow's format and options
     'webp': ('WEBP', {}),
     'webp-lossless': ('WEBP', {'lossless': True}),
 }
+DEEP = {'png-16': '.png', 'tiff': '.tif', 'numpy': '.npy'}  # 16 bits; TIFF's are compressed
 EXTREMES = (0, 1, 2, 0x7F, 0x80, 0xFE, 0xFF)
 MAX_MEMORY = 3 * 2**30  # of the whole process: a file of MAX_PIXELS is decoded, turned and blended
 
@@ -58,6 +61,8 @@ def originals() -> dict[str, bytes]:
         stream = io.BytesIO()
         picture.save(stream, kind, exif=exif, **options)
         files[name] = stream.getvalue()
+    for name, extension in DEEP.items():
+        files[name] = encoding.encode(image.astype(np.uint16) * 200, extension)
     return files
 
 
@@ -112,7 +117,8 @@ def read(file: pathlib.Path) -> dict[str, np.ndarray] | str:
         assert str(file) in str(error) and '\n' not in str(error), error
         return str(error)
     for image in pair.values():
-        assert image.dtype == np.uint8 and image.shape == pair['input'].shape, image.shape
+        assert image.dtype in (np.uint8, np.uint16, np.float32), image.dtype
+        assert image.shape == pair['input'].shape, image.shape
         assert image.ndim == 3 and image.shape[2] == 3 and image.size, image.shape
     return pair
 
@@ -197,8 +203,8 @@ def main() -> int:
             outcomes['all', outcome] += int(n)
     kinds = ('refused', 'read, the same', 'read, other pixels')
     print(f'{"":<16}' + ''.join(f'{kind:>20}' for kind in kinds))
-    rows = sorted({row for row, _ in outcomes} - {'all', *FORMATS})
-    for row in (*FORMATS, *rows, 'all'):
+    rows = sorted({row for row, _ in outcomes} - {'all', *FORMATS, *DEEP})
+    for row in (*FORMATS, *DEEP, *rows, 'all'):
         print(f'{row:<16}' + ''.join(f'{outcomes[row, kind]:>20,}' for kind in kinds))
     print(f'{args.files:,} files, no crash, no hang, no silent wrong pair; {peak / 2**20:,.0f} MiB')
     return int(peak > MAX_MEMORY)

@@ -44,7 +44,7 @@ def workdir(tmp_path, monkeypatch):
         return inference.Run(c, 40, checkpoint, {})
 
     monkeypatch.setattr(inference, 'load_run', load_run)
-    monkeypatch.setattr(inference, 'Translator', lambda *_: lambda images: 0.4 / 127.5 - images)
+    monkeypatch.setattr(inference, 'Generator', lambda *_: lambda images: 0.4 / 127.5 - images)
     return tmp_path / 'run'
 
 
@@ -264,7 +264,7 @@ def test_the_own_segmenter_labels_photos(workdir, tmp_path, monkeypatch):
     is_facade = palette[0] / 127.5 - 1
     monkeypatch.setattr(
         inference,
-        'Translator',
+        'Generator',
         lambda *_: (
             lambda x: (
                 np.where((abs(x - is_facade) < 0.1).all(-1, keepdims=True), 0.65, -0.7)

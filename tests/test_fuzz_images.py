@@ -16,7 +16,7 @@ spec.loader.exec_module(fuzz_images)
 def test_no_mutated_file_is_a_silent_wrong_pair(tmp_path):
     outcomes = fuzz_images.fuzz(tmp_path, first=10**6, count=600, seed=0, seconds=60)
     assert sum(outcomes.values()) == 600
-    for name in fuzz_images.FORMATS:
+    for name in (*fuzz_images.FORMATS, *fuzz_images.DEEP):
         found = {outcome for kind, _, outcome in outcomes if kind == name}
         assert {'refused', 'read, the same'} & found and len(found) > 1, (name, found)
 

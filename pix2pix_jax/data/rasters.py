@@ -97,15 +97,20 @@ def size_of_npy(stream: io.IOBase) -> tuple[int, int]:
     read = np.lib.format.read_array_header_1_0
     if version != (1, 0):
         read = np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
+    try:
+        shape, _, dtype = read(stream)
+    except (ValueError, SyntaxError, TypeError) as error:
+        raise DataError('is damaged: its header does not say type and shape') from error
     if dtype.kind not in 'uifb':
         raise DataError(f'holds values of type {dtype}: allowed are numbers')
-    if len(shape) not in (2, 3) or 0 in shape:
+    if len(shape) not in (2, 3):
         raise DataError(f'has the shape {shape}: allowed are (height, width[, channels])')
     _check_size(shape)
     return shape[:2]
 
 
 def _check_size(shape: tuple[int, ...]) -> None:
+    if 0 in shape:
+        raise DataError(f'has the shape {shape}: allowed is at least one pixel')
     if math.prod(shape) > MAX_VALUES:
         raise DataError(f'has {math.prod(shape):,} values: allowed are at most {MAX_VALUES:,}')
