@@ -48,7 +48,7 @@ def _generator(config: ConfigDict, platform: str, axis_name: str | None) -> nn.M
         width=g.width,
         output_channels=g.output_channels,
         dropout=g.dropout,
-        use_bias=g.bias == 'all' or g.norm != 'batch',  # before batch norm it has no effect
+        use_bias={'auto': g.norm != 'batch', 'all': True, 'last': False}[g.bias],
         norm=_norm_factory(config, g, axis_name),
         conv=functools.partial(layers.Conv, **common),
         upsample=functools.partial(layers.ConvTranspose, **common),
@@ -65,6 +65,7 @@ def _generator(config: ConfigDict, platform: str, axis_name: str | None) -> nn.M
         bottleneck_norm=g.bottleneck_norm,
         leaky_slope=g.leaky_slope,
         dropout_from=g.dropout_from,
+        dropout_blocks=g.dropout_blocks,
         **fields,
     )
 
