@@ -155,6 +155,8 @@ def _kernel(tensors: Mapping[str, np.ndarray], name: str) -> tuple[int, int]:
 
 def _foreign(tensors: Mapping[str, np.ndarray], kind: str, other: str) -> DataError:
     """The error for a network that is no `kind`, but may be of the `other`."""
+    if not tensors:
+        return DataError(f'no {kind}: it has no parameters')
     known = {'generator': 'a U-Net or a ResNet', 'discriminator': 'a PatchGAN or a PixelGAN'}
     hint = f'; it looks like a {other}: give it as --{other}' if other else ''
     return DataError(f'no {kind}: {next(iter(tensors))!r} is no tensor of {known[kind]}{hint}')
