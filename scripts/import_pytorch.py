@@ -12,11 +12,19 @@ import os
 import shlex
 import sys
 
+import jax
 from absl import flags
+from clu import parameter_overview
 from etils import epath
 
-from pix2pix_jax.config import CHOICES, Config, default_config, flatten
+from pix2pix_jax import files, locks
+from pix2pix_jax.checkpoints import Checkpoints
+from pix2pix_jax.config import CHOICES, Config, default_config, flatten, to_json
 from pix2pix_jax.errors import UserError, run_command
+from pix2pix_jax.interop import pytorch
+from pix2pix_jax.interop.pytorch import Network
+from pix2pix_jax.provenance import record_start
+from pix2pix_jax.train_state import GanState
 
 SHARED = {'allow_override': True}  # other commands have flags of these names
 GENERATOR = flags.DEFINE_string('generator', '', 'File of the generator.', **SHARED)
@@ -52,9 +60,6 @@ def main() -> None:
         raise UserError('--gan is the loss of a discriminator: give --discriminator, too')
     workdir = epath.Path(WORKDIR.value).expanduser()
     check_new(workdir)
-    from pix2pix_jax import locks
-    from pix2pix_jax.interop import pytorch
-
     generator = pytorch.read_generator(os.path.expanduser(GENERATOR.value))
     discriminator = None
     if DISCRIMINATOR.value:
@@ -91,15 +96,8 @@ def image_size(words: list[str]) -> tuple[int, ...]:
     return tuple(map(int, words))
 
 
-def write_run(workdir: epath.Path, config: Config, state) -> None:
+def write_run(workdir: epath.Path, config: Config, state: GanState) -> None:
     """Writes the folder of a run, its config last: without one it is no run yet."""
-    import jax
-
-    from pix2pix_jax import files
-    from pix2pix_jax.checkpoints import Checkpoints
-    from pix2pix_jax.config import to_json
-    from pix2pix_jax.provenance import record_start
-
     step = int(state.step)
     checkpoints = Checkpoints(workdir, writer=True)
     checkpoints.save('last', step, state, config)
@@ -109,40 +107,44 @@ def write_run(workdir: epath.Path, config: Config, state) -> None:
     files.write_text(workdir / 'config.json', to_json(config))
 
 
-def describe(workdir, config: Config, state, generator, discriminator) -> list[str]:
-    """Returns lines that say what was found, what was assumed, and how it goes on."""
-    from clu import parameter_overview
-
-    from pix2pix_jax.interop import pytorch
-
+def describe(
+    workdir: epath.Path,
+    config: Config,
+    state: GanState,
+    generator: Network,
+    discriminator: Network | None,
+) -> list[str]:
+    """Returns lines that say what was found, what was assumed, and how a new run starts from it."""
     lines = []
-    for network, of_it in ((generator, state.generator), (discriminator, state.discriminator)):
+    for network, part in ((generator, state.generator), (discriminator, state.discriminator)):
         if network is not None:
-            count = parameter_overview.count_parameters(of_it.params)
-            lines.append(
-                f'{network.path}: {pytorch.describe(network.fields)}; {count:,} parameters'
-            )
+            about = pytorch.describe(network.fields)
+            count = parameter_overview.count_parameters(part.params)
+            lines.append(f'{network.path}: {about}; {count:,} parameters')
     g = config.generator
     dropout = f'dropout {g.dropout}' if g.dropout else 'no dropout'
     if g.dropout and g.name == 'unet':
         dropout += f' in decoder blocks {g.dropout_from + 1} to {g.dropout_from + g.dropout_blocks}'
     size = '{1}x{0}'.format(*config.image_size)
-    lines.append(f'images of {size} pixels, {dropout}, loss.gan {config.loss.gan}')
-    if config.dataset.task != 'none':
-        lines.append(f'from 1 channel to 2: dataset.task {config.dataset.task}')
-    lines.append(f'{workdir}: a run at step {int(state.step):,}')
+    task = '' if config.dataset.task == 'none' else f', dataset.task {config.dataset.task}'
+    lines.append(f'images of {size} pixels, {dropout}, loss.gan {config.loss.gan}{task}')
+    lines.append(f'{workdir}: a run at step {int(state.step):,}; a new run starts from it with')
+    return [*lines, command_of_a_new_run(workdir, config)]
+
+
+def command_of_a_new_run(workdir: epath.Path, config: Config) -> str:
+    """Returns the command that trains networks like these, from these weights."""
+    words = ['--config=configs/folder.py', f'--config.init_from={workdir}']
+    parts = ('image_size', 'dataset.', 'generator.', 'discriminator.', 'loss.gan')
     default = flatten(default_config())
-    fields = ('image_size', 'generator.', 'discriminator.', 'loss.gan', 'dataset.task')
-    flags_of_it = [
-        f'--config.{k}={",".join(map(str, v)) if isinstance(v, tuple) else v}'
-        for k, v in flatten(config).items()
-        if k.startswith(fields) and v != default[k]
-    ]
-    flags_of_it = [flag for flag in flags_of_it if flag != '--config.loss.gan=none']
-    lines.append(
-        ' '.join(['a new run starts from it with', f'--config.init_from={workdir}', *flags_of_it])
-    )
-    return lines
+    for field, value in flatten(config).items():
+        if not field.startswith(parts) or value == default[field]:
+            continue
+        if (field, value) == ('loss.gan', 'none'):  # the new run has a discriminator of its own
+            continue
+        value = ','.join(map(str, value)) if isinstance(value, tuple) else value
+        words.append(f'--config.{field}={value}')
+    return shlex.join(['python', '-m', 'pix2pix_jax.main', *words])
 
 
 if __name__ == '__main__':
