@@ -348,6 +348,10 @@ def test_the_lines_say_how_it_is_loaded(tmp_path):
     assert '--netG=unet_128 --ngf=2 --norm=batch --input_nc=3 --output_nc=3;' in line(**big)
     assert 'UnetGenerator(num_downs=5)' in line(generator__depth=5)
     assert '3 levels of UnetSkipConnectionBlock' in line()
+    for blocks, others in ((2, False), (3, True)):  # the placement there, and the paper's
+        fields = {'generator__dropout_from': 1, 'generator__dropout_blocks': blocks}
+        lines = pytorch.write_generator(new_run(**big, **fields), tmp_path / 'net.safetensors')
+        assert any('dropout is another there' in line for line in lines) == others
     resnet = {'generator__name': 'resnet', 'generator__depth': 0, 'generator__norm': 'instance'}
     words = '--netG=resnet_9blocks --ngf=2 --norm=instance --input_nc=3 --output_nc=3 --no_dropout'
     assert words in line(**resnet, generator__dropout=0.0)

@@ -104,6 +104,20 @@ def test_a_damaged_or_missing_file_is_named(tmp_path, ending):
     assert refused(read_state_dict, path, words='directory').status == 1
 
 
+def test_a_compressed_npz_is_read_and_a_damaged_one_is_named(tmp_path):
+    path = tmp_path / 'net.npz'
+    np.savez_compressed(path, a=np.arange(1000.0))
+    equal(read_state_dict(path), {'a': np.arange(1000.0)})
+    whole, reasons = path.read_bytes(), set()
+    for i in range(0, len(whole), 17):
+        path.write_bytes(whole[:i] + bytes([whole[i] ^ 0xFF]) + whole[i + 1 :])
+        try:
+            read_state_dict(path)
+        except DataError as error:
+            reasons.add(str(error))
+    assert any('decompressing' in reason for reason in reasons)
+
+
 def test_a_file_without_tensors_is_refused(tmp_path):
     (tmp_path / 'net.safetensors').write_bytes(safetensors.numpy.save({}))
     np.savez(tmp_path / 'net.npz')

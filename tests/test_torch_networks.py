@@ -102,6 +102,10 @@ def test_the_statistics_of_an_old_instance_norm_are_left_out(leaves):
     more = {f'model.model.1.model.2.{names[leaf]}': old[leaf] for leaf in leaves}
     kept, batches = cleaned(tensors | more)
     assert kept.keys() == tensors.keys() and batches == 0
+    # Those of a batch norm without weights stay, and make it another network.
+    tensors, _ = state_dicts(generator__norm='none', generator__bias='last')
+    kept, _ = cleaned(tensors | more)
+    assert kept.keys() > tensors.keys()
 
 
 def test_values_become_float32():

@@ -19,7 +19,7 @@ from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.inference import Run, state_shapes
 from pix2pix_jax.interop import torch_files, torch_names, torch_networks
 from pix2pix_jax.interop.torch_names import Layers, Tensors
-from pix2pix_jax.models import generator_depth
+from pix2pix_jax.models import generator_bias, generator_depth
 from pix2pix_jax.train_state import GanState, TrainState
 
 RESNET_SIZE = 256  # pixels that it was trained at, as it seems: it takes any
@@ -187,6 +187,9 @@ def write_generator(run: Run, file: epath.PathLike) -> list[str]:
             'in eval() it translates as --norm=running --nodropout; with the norms in train(), '
             'dropout off and one image at a time as --norm=image --nodropout'
         )
+    where = (g.dropout_from, g.dropout_blocks) == (1, depth - LEAST_DEPTH) or g.name == 'resnet'
+    if g.dropout and not (where and g.dropout == torch_networks.DROPOUT):
+        lines.append('its dropout is another there: of rate 0.5, and of a U-Net in other blocks')
     return lines
 
 
@@ -209,12 +212,11 @@ def _network_there(g: ConfigDict, depth: int) -> str:
 
 def _check_expressible(g: ConfigDict, depth: int) -> None:
     """Raises UserError, naming the field, for a generator that the networks there cannot be."""
-    biased = {'auto': g.norm != 'batch', 'all': True, 'last': False}[g.bias]
     bias = 'auto' if g.norm != 'none' else 'last'
     rules = [
         ('name', g.name in ('unet', 'resnet'), 'unet | resnet'),
         ('upsample', g.upsample == 'transpose', 'transpose'),
-        ('bias', biased == (g.norm == 'instance'), f'{bias} with norm={g.norm}'),
+        ('bias', generator_bias(g) == (g.norm == 'instance'), f'{bias} with norm={g.norm}'),
         ('norm_epsilon', g.norm == 'none' or g.norm_epsilon == 1e-5, '1e-5'),
     ]
     if g.name == 'resnet':

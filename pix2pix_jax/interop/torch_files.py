@@ -3,6 +3,8 @@
 import io
 import os
 import pathlib
+import tokenize
+import zlib
 from collections.abc import Mapping
 
 import ml_dtypes  # noqa: F401 - with it numpy knows bfloat16
@@ -18,6 +20,10 @@ from pix2pix_jax.interop import pth
 PTH = ('.pth', '.pt')
 SAFETENSORS = '.safetensors'
 NPZ = '.npz'
+# The last three are what numpy lets through of a damaged .npz.
+DAMAGED = (
+    *pth.DAMAGED, safetensors.SafetensorError, zlib.error, tokenize.TokenError, SyntaxError,
+)  # fmt: skip
 
 
 def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -36,7 +42,7 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
             tensors = _read_safetensors(path) if ending == SAFETENSORS else _read_npz(path)
     except OSError as error:
         raise DataError(f'{path}: {error.strerror or error}') from error
-    except (*pth.DAMAGED, safetensors.SafetensorError) as error:
+    except DAMAGED as error:
         reason = str(error) or type(error).__name__
         raise DataError(f'{path}: damaged, or no {ending} file ({reason[:200]})') from error
     if not tensors:

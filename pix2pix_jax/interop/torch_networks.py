@@ -22,9 +22,9 @@ DROPOUT = 0.5  # its rate there
 def cleaned(tensors: Mapping[str, np.ndarray]) -> tuple[Tensors, int]:
     """Returns the parameters and statistics as float32, and how many batches the norms have seen.
 
-    Leaves out DataParallel's prefix, and the statistics of norms without weights: an instance norm
-    of PyTorch before 0.4 kept some, and that implementation leaves them out when it loads. Raises
-    DataError for tensors that are not of floating point, or not finite.
+    Leaves out DataParallel's prefix, and the statistics of instance norms: some versions of PyTorch
+    and of that implementation kept some, and it leaves them out when it loads. Raises DataError for
+    tensors that are not of floating point, or not finite.
     """
     if all(name.startswith(PARALLEL) for name in tensors):
         tensors = {name.removeprefix(PARALLEL): value for name, value in tensors.items()}
@@ -32,7 +32,7 @@ def cleaned(tensors: Mapping[str, np.ndarray]) -> tuple[Tensors, int]:
     for name, value in tensors.items():
         prefix, _, leaf = name.rpartition('.')
         buffer = leaf in (BATCHES, 'running_mean', 'running_var')
-        if buffer and f'{prefix}.weight' not in tensors:
+        if buffer and _is_instance_norm(prefix, tensors):
             continue
         if leaf == BATCHES:
             batches = max(batches, _count(name, value))
@@ -44,6 +44,13 @@ def cleaned(tensors: Mapping[str, np.ndarray]) -> tuple[Tensors, int]:
         if not np.isfinite(kept[name]).all():
             raise DataError(f'{name} has values that are not finite')
     return kept, batches
+
+
+def _is_instance_norm(prefix: str, tensors: Mapping[str, np.ndarray]) -> bool:
+    """Whether the norm at `prefix` has no weights, and the convolution before it a bias."""
+    parent, _, number = prefix.rpartition('.')
+    before = f'{parent}.{int(number) - 1}.bias' if number.isdecimal() else ''
+    return f'{prefix}.weight' not in tensors and before in tensors
 
 
 def _count(name: str, value: np.ndarray) -> int:
