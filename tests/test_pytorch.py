@@ -176,6 +176,20 @@ def test_a_discriminator_gives_the_same_logits(port, tmp_path, layers, norm):
     np.testing.assert_allclose(there.permute(0, 2, 3, 1), logits, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize('kind, fields', [('unet', {'depth': 5}), ('resnet', {'blocks': 2})])
+def test_what_instance_norms_once_kept_is_left_out(port, tmp_path, monkeypatch, kind, fields):
+    import torch
+
+    norm = functools.partial(torch.nn.InstanceNorm2d, track_running_stats=True)
+    monkeypatch.setitem(port.NORMS, 'instance', norm)
+    tensors = port.trained(getattr(port, kind)(width=2, norm='instance', **fields)).state_dict()
+    parameters = {k: v.numpy() for k, v in tensors.items() if k.endswith(('weight', 'bias'))}
+    torch.save(tensors, tmp_path / 'net.pth')
+    pytorch.write_generator(run_of(tmp_path / 'net.pth'), tmp_path / 'back.safetensors')
+    assert len(parameters) < len(tensors)
+    same(read_state_dict(tmp_path / 'back.safetensors'), parameters)
+
+
 def new_run(**fields):
     """A run of random weights, at step 3."""
     config = default_config()
