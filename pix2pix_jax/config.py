@@ -91,14 +91,15 @@ def default_config() -> Config:
     g.norm = 'batch'  # | 'instance' | 'none'
     g.norm_epsilon = 1e-5  # added to the variance; PyTorch's (Keras: 1e-3)
     g.norm_momentum = 0.9  # of the moving averages; 0.1 in PyTorch's sense (Keras: 0.99)
-    # A resnet has no bottleneck_norm, dropout_from, leaky_slope and skip_relu.
+    # A resnet has no bottleneck_norm, dropout_from, dropout_blocks, leaky_slope and skip_relu.
     g.bottleneck_norm = False  # a norm on the innermost layer too: at 1x1, batch 1 it zeroes it
     g.upsample = 'transpose'  # | 'resize': nearest neighbour and a convolution
-    g.dropout = 0.5  # rate in three decoder blocks (6.1.1), in every block of a resnet; 0: off
-    g.dropout_from = 0  # the first of the three (PyTorch's widely used port: 1)
+    g.dropout = 0.5  # rate in some decoder blocks (6.1.1), in every block of a resnet; 0: off
+    g.dropout_from = 0  # the first of these (PyTorch's widely used port: 1)
+    g.dropout_blocks = 3  # their number (6.1.1; that port: depth - 5)
     g.leaky_slope = 0.2  # of the encoder (6.1.1)
     g.skip_relu = True  # the decoder's ReLU covers the skips too; False: leaky, as they were
-    g.bias = 'auto'  # in all convolutions but those before batch norm | 'all'
+    g.bias = 'auto'  # in all convolutions but those before batch norm | 'all' | 'last'
     # 1 gray, 3 RGB, 4 RGBA; of TIFF and NumPy files any number; a channel for each of the classes.
     g.input_channels = 3
     g.output_channels = 3
@@ -111,7 +112,9 @@ def default_config() -> Config:
     d.norm_momentum = 0.9
     d.padding = 'one'  # pixel around every convolution: 30x30 logits at 256 | 'same': 32x32
     d.leaky_slope = 0.2  # (6.1.2)
-    d.bias = 'auto'  # first, last, and all that have no batch norm after them | 'all' | 'last'
+    # 'auto': first, last, and all that have no batch norm after them | 'all' | 'last' | 'ends':
+    # first and last, of layers=0 the first.
+    d.bias = 'auto'
     d.conditional = True  # False: D sees the output alone (the paper's "GAN" rows)
     # Of what D sees, for small sets: any of 'color,translation,cutout' (DiffAugment, Zhao et al.,
     # 2020); '': none.
@@ -179,10 +182,10 @@ CHOICES = {
     'generator.name': ('unet', 'encoder_decoder', 'resnet'),
     'generator.norm': ('batch', 'instance', 'none'),
     'generator.upsample': ('transpose', 'resize'),
-    'generator.bias': ('auto', 'all'),
+    'generator.bias': ('auto', 'all', 'last'),
     'discriminator.norm': ('batch', 'instance', 'none'),
     'discriminator.padding': ('one', 'same'),
-    'discriminator.bias': ('auto', 'all', 'last'),
+    'discriminator.bias': ('auto', 'all', 'last', 'ends'),
     'init.name': ('normal', 'xavier', 'kaiming', 'orthogonal'),
     'loss.gan': ('vanilla', 'lsgan', 'hinge', 'wgan-gp', 'none'),
     'optimizer.schedule': ('constant', 'linear', 'cosine'),
@@ -218,6 +221,7 @@ RANGES = {
     'generator.norm_momentum': (0.0, 1.0),
     'generator.dropout': (0.0, 0.99),
     'generator.dropout_from': (0, 12),
+    'generator.dropout_blocks': (1, 12),
     'generator.leaky_slope': (0.0, 1.0),
     'generator.input_channels': (1, 2**10),
     'generator.output_channels': (1, 2**10),

@@ -28,6 +28,9 @@ SPLIT = flags.DEFINE_string(
     'split', 'test', "Split of the run's data: train, val or test.", **SHARED
 )
 CHECKPOINT = flags.DEFINE_string('checkpoint', 'last', 'last, best or a step.', **SHARED)
+DATASET = flags.DEFINE_string(
+    'dataset', '', "Folder of pairs, in place of the run's config.dataset.path.", **SHARED
+)
 REAL = flags.DEFINE_string('real', '', 'Folder of target images; with --generated.', **SHARED)
 GENERATED = flags.DEFINE_string('generated', '', 'Folder of images of the same names.', **SHARED)
 OUTPUT = flags.DEFINE_string(
@@ -73,7 +76,7 @@ def main() -> int:
         raise UserError('--real and --generated go together: one of them is missing')
     if bool(WORKDIR.value) == bool(REAL.value):
         raise UserError('give either --workdir=DIR, or --real=DIR and --generated=DIR')
-    for name in ('split', 'checkpoint', 'scale', 'segmenter'):
+    for name in ('split', 'checkpoint', 'dataset', 'scale', 'segmenter'):
         if REAL.value and flags.FLAGS[name].present:
             raise UserError(f'--{name} is of a run: it goes with --workdir, not with --real')
     workdir, real, generated, output = (
@@ -86,7 +89,10 @@ def main() -> int:
     selection.check(options)
     if workdir:
         output = output or writers.result_folder(workdir, SPLIT.value, SCALE.value)
-        summary = evaluate_run(workdir, SPLIT.value, CHECKPOINT.value, output, options, SCALE.value)
+        dataset = os.path.expanduser(DATASET.value)
+        summary = evaluate_run(
+            workdir, SPLIT.value, CHECKPOINT.value, output, options, SCALE.value, dataset
+        )
     else:
         summary = evaluate_folders(real, generated, output or None, options)
     print(report.table(summary))
@@ -102,11 +108,13 @@ def evaluate_run(
     output: epath.PathLike,
     options: Options = selection.PAIRS_ALONE,
     scale: int = 1,
+    dataset: str = '',
 ) -> report.Summary:
     """Measures the run's checkpoint on `split` and writes the report to `output`.
 
     L1, PSNR and SSIM, and what `options` name; of images `scale` times as large as the training's
-    (section 6.1.1: the networks are fully convolutional).
+    (section 6.1.1: the networks are fully convolutional); on the pairs in the folder `dataset`
+    where it is given, which a run of imported weights may not name.
 
     Raises UserError for a run, checkpoint or split that is not there, DataError for bad pairs.
     """
@@ -117,6 +125,9 @@ def evaluate_run(
 
     prepare_process()
     run = inference.load_run(workdir, checkpoint)
+    run.config.dataset.path = dataset or run.config.dataset.path
+    if run.config.dataset.name == 'folder' and not run.config.dataset.path:
+        raise UserError(f'{workdir} names no pairs: give their folder, --dataset=DIR')
     if scale != 1:
         run.config.generator.depth = generator_depth(run.config)  # as trained
         run.config.image_size = tuple(scale * side for side in run.config.image_size)

@@ -90,6 +90,14 @@ def test_a_new_evaluation_replaces_the_old_one_and_nothing_else(workdir):
     assert json.loads((folder / 'metrics.json').read_text())['images'] == 4
 
 
+def test_pairs_of_another_folder(workdir, capsys):
+    (workdir.parent / 'data').rename(workdir.parent / 'moved')
+    assert run(f'--workdir={workdir}') == 1
+    assert 'data: does not exist' in capsys.readouterr().err
+    assert run(f'--workdir={workdir}', f'--dataset={workdir.parent}/moved') == 0
+    assert json.loads((workdir / 'evaluation/test/metrics.json').read_text())['images'] == 5
+
+
 def test_output_is_not_written_over_what_is_there(workdir, tmp_path, capsys):
     output = tmp_path / 'mine'
     files.write_text(output / 'notes.txt', 'mine')
@@ -156,6 +164,7 @@ def test_images_below_the_ssim_window_say_so(tmp_path):
         (('--real=a', '--generated=b', '--scale=2'), '--scale is of a run'),
         (('--real=a', '--generated=b', '--segmenter=json:loads'), '--segmenter is of a run'),
         (('--real=a', '--generated=b', '--split=val'), '--split is of a run'),
+        (('--real=a', '--generated=b', '--dataset=c'), '--dataset is of a run'),
         (('--workdir=run', '--segmenter=json:f'), '--segmenter=json:f: '),
         (('--workdir=run', '--segmenter=json'), 'allowed is MODULE:FUNCTION'),
         (('--workdir=run', '--scale=0'), 'scale'),

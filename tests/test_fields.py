@@ -250,6 +250,7 @@ FIELDS = {
     'generator.upsample': ('resize', program),
     'generator.dropout': (0.25, program),
     'generator.dropout_from': (1, program),
+    'generator.dropout_blocks': (2, program),
     'generator.leaky_slope': (0.3, program),
     'generator.skip_relu': (False, program),
     'generator.bias': ('all', program),

@@ -340,6 +340,15 @@ def test_dropout_may_start_at_a_later_block():
     assert sides == [4, 8, 16]
 
 
+@pytest.mark.parametrize('first, blocks, sides', [(0, 1, [2]), (1, 2, [4, 8]), (3, 9, [16, 32])])
+def test_dropout_is_in_as_many_blocks_as_asked_for(first, blocks, sides):
+    fields = {'generator.dropout_from': first, 'generator.dropout_blocks': blocks}
+    model = model_of(**fields, **{'image_size': (64, 64)})
+    x = images(1, 64, 64)
+    found = intermediates(model, initial(model, x), x, train=True)
+    assert [v.shape[1] for k, v in sorted(found.items()) if k.startswith('Dropout')] == sides
+
+
 @pytest.mark.parametrize('fields, message', [
     ({'generator.dropout_from': 6, 'image_size': (128, 128)}, 'dropout_from=6.*0 to 5'),
     ({'generator.bottleneck_norm': True, 'generator.norm': 'instance'}, 'bottleneck_norm=False'),
@@ -381,7 +390,7 @@ def test_resize_upsampling_has_3x3_kernels_and_any_channels(name):
 
 @pytest.mark.parametrize('norm, bias, biased', [
     ('batch', 'auto', {'up0'}), ('batch', 'all', 'every'), ('none', 'auto', 'every'),
-    ('instance', 'auto', 'every'),
+    ('instance', 'auto', 'every'), ('none', 'last', {'up0'}), ('instance', 'last', {'up0'}),
 ])  # fmt: skip
 def test_biases_are_where_no_batch_norm_undoes_them(norm, bias, biased):
     fields = {'generator.norm': norm, 'generator.bias': bias, 'image_size': (8, 8)}

@@ -48,7 +48,7 @@ def _generator(config: ConfigDict, platform: str, axis_name: str | None) -> nn.M
         width=g.width,
         output_channels=g.output_channels,
         dropout=g.dropout,
-        use_bias=g.bias == 'all' or g.norm != 'batch',  # before batch norm it has no effect
+        use_bias=generator_bias(g),
         norm=_norm_factory(config, g, axis_name),
         conv=functools.partial(layers.Conv, **common),
         upsample=functools.partial(layers.ConvTranspose, **common),
@@ -65,6 +65,7 @@ def _generator(config: ConfigDict, platform: str, axis_name: str | None) -> nn.M
         bottleneck_norm=g.bottleneck_norm,
         leaky_slope=g.leaky_slope,
         dropout_from=g.dropout_from,
+        dropout_blocks=g.dropout_blocks,
         **fields,
     )
 
@@ -134,6 +135,12 @@ def generator_depth(config: ConfigDict) -> int:
             f'times; allowed are at least {4 * unit} pixels'
         )
     return depth
+
+
+def generator_bias(generator: ConfigDict) -> bool:
+    """Whether all convolutions of a `config.generator` have a bias; else the last alone has."""
+    # Before batch norm it would have no effect.
+    return {'auto': generator.norm != 'batch', 'all': True, 'last': False}[generator.bias]
 
 
 def _check_unet(config: ConfigDict, depth: int) -> None:

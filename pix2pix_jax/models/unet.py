@@ -21,7 +21,6 @@ from pix2pix_jax.models.layers import (
 )
 
 MAX_DEPTH = 8  # the paper's, at 256x256
-DROPOUT_BLOCKS = 3
 
 
 def default_depth(height: int, width: int) -> int:
@@ -46,7 +45,8 @@ class UNet(nn.Module):
     bottleneck_norm: bool = False
     leaky_slope: float = 0.2
     dropout: float = 0.5
-    dropout_from: int = 0  # the first decoder block of the three with dropout
+    dropout_from: int = 0  # the first decoder block with dropout
+    dropout_blocks: int = 3
     use_bias: bool = False
     norm: ModuleFactory = BatchNorm
     conv: ModuleFactory = Conv
@@ -66,7 +66,7 @@ class UNet(nn.Module):
         """
         mixed = ('running', 'image') if norm_statistics == 'mixed' else (norm_statistics,) * 2
         encoding, decoding = ('batch', 'batch') if train else mixed
-        dropout_blocks = range(self.dropout_from, self.dropout_from + DROPOUT_BLOCKS)
+        dropout_blocks = range(self.dropout_from, self.dropout_from + self.dropout_blocks)
 
         filters = [self.width * min(2**i, 8) for i in range(self.depth)]
         encoded = []

@@ -1,0 +1,151 @@
+"""Makes a run of weights that the widely used PyTorch implementation of pix2pix has trained.
+
+python scripts/import_pytorch.py --generator=latest_net_G.pth --workdir=runs/imported \\
+    [--discriminator=latest_net_D.pth] [--dataset=facades --direction=BtoA]
+
+Reads .pth (both formats; neither needs PyTorch, and nothing in them is executed), .safetensors and
+.npz. What the networks are is found in the files; other flags say what files do not. The run
+translates, evaluates, exports, and starts new runs (--config.init_from=DIR) as any other.
+"""
+
+import os
+import shlex
+import sys
+
+import jax
+from absl import flags
+from clu import parameter_overview
+from etils import epath
+
+from pix2pix_jax import files, locks
+from pix2pix_jax.checkpoints import Checkpoints
+from pix2pix_jax.config import CHOICES, Config, default_config, flatten, to_json
+from pix2pix_jax.errors import UserError, run_command
+from pix2pix_jax.interop import pytorch
+from pix2pix_jax.interop.pytorch import Network
+from pix2pix_jax.provenance import record_start
+from pix2pix_jax.train_state import GanState
+
+SHARED = {'allow_override': True}  # other commands have flags of these names
+GENERATOR = flags.DEFINE_string('generator', '', 'File of the generator.', **SHARED)
+DISCRIMINATOR = flags.DEFINE_string(
+    'discriminator', '', 'File of its discriminator, for a run that trains on.', **SHARED
+)
+WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run, new or empty.', **SHARED)
+IMAGE_SIZE = flags.DEFINE_list(
+    'image_size', [], 'SIZE or HEIGHT,WIDTH; by default from the depth, of a ResNet 256.', **SHARED
+)
+DROPOUT = flags.DEFINE_bool(
+    'dropout', None, 'Of a U-Net, by default on (a ResNet shows it).', **SHARED
+)
+GAN = flags.DEFINE_enum(
+    'gan',
+    'vanilla',
+    [name for name in CHOICES['loss.gan'] if name != 'none'],
+    'The loss of the discriminator.',
+    **SHARED,
+)
+DATASET = flags.DEFINE_string('dataset', '', 'Folder of pairs to evaluate on.', **SHARED)
+DIRECTION = flags.DEFINE_enum(
+    'direction', 'AtoB', CHOICES['dataset.direction'], 'Which half is the input.', **SHARED
+)
+
+
+def main() -> None:
+    """Writes the run and says what it is."""
+    for flag in (GENERATOR, WORKDIR):
+        if not flag.value:
+            raise UserError(f'--{flag.name} is missing: --generator and --workdir are needed')
+    if GAN.present and not DISCRIMINATOR.value:
+        raise UserError('--gan is the loss of a discriminator: give --discriminator, too')
+    workdir = epath.Path(WORKDIR.value).expanduser()
+    check_new(workdir)
+    generator = pytorch.read_generator(os.path.expanduser(GENERATOR.value))
+    discriminator = None
+    if DISCRIMINATOR.value:
+        path = os.path.expanduser(DISCRIMINATOR.value)
+        discriminator = pytorch.read_discriminator(path, generator)
+    config = pytorch.imported_config(
+        generator, discriminator, image_size(IMAGE_SIZE.value), DROPOUT.value, GAN.value
+    )
+    path = os.path.expanduser(DATASET.value)
+    config.dataset.path = os.path.abspath(path) if path and '://' not in path else path
+    config.dataset.direction = DIRECTION.value
+    state = pytorch.imported_state(config, generator, discriminator)
+    with locks.hold(workdir):
+        check_new(workdir)  # again: another process may have been there meanwhile
+        write_run(workdir, config, state)
+    for line in describe(workdir, config, state, generator, discriminator):
+        print(line)
+
+
+def check_new(workdir: epath.Path) -> None:
+    """Raises UserError where `workdir` holds anything."""
+    if workdir.exists() and not workdir.is_dir():
+        raise UserError(f'--workdir={workdir} is a file: allowed is a new or empty folder')
+    if workdir.exists() and not all(path.name.startswith('.') for path in workdir.iterdir()):
+        raise UserError(f'--workdir={workdir} holds files: allowed is a new or empty folder')
+
+
+def image_size(words: list[str]) -> tuple[int, ...]:
+    """Returns the sides that --image_size gives, () where it is not given; or UserError."""
+    if not (len(words) <= 2 and all(word.isdecimal() and int(word) for word in words)):
+        raise UserError(
+            f'--image_size={",".join(words)}: allowed is SIZE or HEIGHT,WIDTH in pixels'
+        )
+    return tuple(map(int, words))
+
+
+def write_run(workdir: epath.Path, config: Config, state: GanState) -> None:
+    """Writes the folder of a run, its config last: without one it is no run yet."""
+    step = int(state.step)
+    checkpoints = Checkpoints(workdir, writer=True)
+    checkpoints.save('last', step, state, config)
+    checkpoints.close()
+    command = shlex.join(['python', 'scripts/import_pytorch.py', *sys.argv[1:]])
+    record_start(workdir, command, jax.local_devices()[:1], step)
+    files.write_text(workdir / 'config.json', to_json(config))
+
+
+def describe(
+    workdir: epath.Path,
+    config: Config,
+    state: GanState,
+    generator: Network,
+    discriminator: Network | None,
+) -> list[str]:
+    """Returns lines that say what was found, what was assumed, and how a new run starts from it."""
+    lines = []
+    for network, part in ((generator, state.generator), (discriminator, state.discriminator)):
+        if network is not None:
+            about = pytorch.describe(network.fields)
+            count = parameter_overview.count_parameters(part.params)
+            lines.append(f'{network.path}: {about}; {count:,} parameters')
+    g = config.generator
+    dropout = f'dropout {g.dropout}' if g.dropout else 'no dropout'
+    if g.dropout and g.name == 'unet':
+        dropout += f' in decoder blocks {g.dropout_from + 1} to {g.dropout_from + g.dropout_blocks}'
+    size = '{1}x{0}'.format(*config.image_size)
+    task = '' if config.dataset.task == 'none' else f', dataset.task {config.dataset.task}'
+    lines.append(f'images of {size} pixels, {dropout}, loss.gan {config.loss.gan}{task}')
+    lines.append(f'{workdir}: a run at step {int(state.step):,}; a new run starts from it with')
+    return [*lines, command_of_a_new_run(workdir, config)]
+
+
+def command_of_a_new_run(workdir: epath.Path, config: Config) -> str:
+    """Returns the command that trains networks like these, from these weights."""
+    words = ['--config=configs/folder.py', f'--config.init_from={workdir}']
+    parts = ('image_size', 'dataset.', 'generator.', 'discriminator.', 'loss.gan')
+    default = flatten(default_config())
+    for field, value in flatten(config).items():
+        if not field.startswith(parts) or value == default[field]:
+            continue
+        if (field, value) == ('loss.gan', 'none'):  # the new run has a discriminator of its own
+            continue
+        value = ','.join(map(str, value)) if isinstance(value, tuple) else value
+        words.append(f'--config.{field}={value}')
+    return shlex.join(['python', '-m', 'pix2pix_jax.main', *words])
+
+
+if __name__ == '__main__':
+    run_command(main)
