@@ -17,7 +17,8 @@ near its peak rate where maps are small and channels many. The weight gradient h
 'taps' takes a product for each position in the kernel, without patches in memory, where maps are
 large; 'small_patches' takes the patches of the small map, where its channels are few.
 'auto' takes the fastest on a CPU by `_fastest_on_cpu`, 'cudnn' is native but where cuDNN has no
-kernel. Results do not depend on the form, up to rounding.
+kernel; 'hwio' is native, with kernels as jax2onnx takes them, and has no weight gradient. Results
+do not depend on the form, up to rounding.
 """
 
 import functools
@@ -84,8 +85,11 @@ def _without_blind_taps(kernel, stride, pads, big):
     """Returns the kernel without the outer taps that only ever see padding, and its own padding.
 
     Where a 2x2 map becomes one pixel 4 of 16 taps are left. Given all of them, a TPU's XLA first
-    reverses the whole kernel: 8 MB in each of the innermost two layers of a U-Net.
+    reverses the whole kernel: 8 MB in each of the innermost two layers of a U-Net. Where the size
+    is symbolic (jax.export) any tap may see something: all are kept.
     """
+    if not all(isinstance(side, int) for side in big):
+        return kernel, pads
     kept, padding = [], []
     for taps, (low, high), side in zip(kernel.shape[:2], pads, big):
         starts = range(-low, side + high - taps + 1, stride)
@@ -134,14 +138,22 @@ weight_gradient.defvjp(
 # ---------------------------------------------------------------- native form
 
 
-def _native_forward(x, kernel, g):
+def _native_forward(x, kernel, g, dimensions=DIMENSIONS):
     strides = (g.stride, g.stride)
-    return lax.conv_general_dilated(x, kernel, strides, g.padding, dimension_numbers=DIMENSIONS)
+    return lax.conv_general_dilated(x, kernel, strides, g.padding, dimension_numbers=dimensions)
 
 
 def _native_input_gradient(y, kernel, g):
     x = jax.ShapeDtypeStruct((y.shape[0], *g.big, kernel.shape[2]), y.dtype)
     return jax.linear_transpose(lambda x: _native_forward(x, kernel, g), x)(y)[0]
+
+
+def _hwio_input_gradient(y, kernel, g):
+    """The native one, with a kernel whose axes are in the order that jax2onnx takes."""
+    x = jax.ShapeDtypeStruct((y.shape[0], *g.big, kernel.shape[2]), y.dtype)
+    kernel, dimensions = kernel.swapaxes(2, 3), ('NHWC', 'HWOI', 'NHWC')
+    forward = functools.partial(_native_forward, kernel=kernel, g=g, dimensions=dimensions)
+    return jax.linear_transpose(forward, x)(y)[0]
 
 
 def _native_weight_gradient(x, y, g):
@@ -237,6 +249,8 @@ OPERATORS = {
     ('weight_gradient', 'patches'): _patches_weight_gradient,
     ('weight_gradient', 'taps'): _taps_weight_gradient,
     ('weight_gradient', 'small_patches'): _small_patches_weight_gradient,
+    ('forward', 'hwio'): _native_forward,
+    ('input_gradient', 'hwio'): _hwio_input_gradient,
 }
 
 
