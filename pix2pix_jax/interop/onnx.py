@@ -1,10 +1,9 @@
 """ONNX through jax2onnx, tidied up by onnxruntime: both must be installed.
 
-jax2onnx takes what the networks are made of but for two things. Transposed convolutions need
-kernels in another order (`conv_form` 'hwio'), and reflected borders would become dozens of dynamic
-slices each: they go through it as borders of NaN, whose nodes are then made to reflect.
-onnxruntime's basic optimisations, which keep to the standard's operators, put the kernels in their
-final order and take the transposition of images out of the middle.
+jax2onnx makes dozens of dynamic slices of a reflected border: they go through it as borders of NaN,
+whose nodes are then made to reflect. onnxruntime's basic optimisations, which keep to the standard's
+operators, put the kernels in their final order and take the transposition of images out of the
+middle.
 """
 
 import json
@@ -29,7 +28,7 @@ ERRORS = 3  # of onnxruntime's levels: no warnings
 
 def to_bytes(model: Portable) -> bytes:
     """Returns the file: input `input`, output `output`, and the metadata as its properties."""
-    function = portable.function(model, 'onnx')
+    function = portable.function(model)
 
     def convertible(x):
         with nn.intercept_methods(_nan_borders):

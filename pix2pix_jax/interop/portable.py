@@ -5,11 +5,11 @@ with the weights as constants. What comes out is the network's own output: of co
 a and b of CIE Lab, as `input` and `output` of the metadata say.
 """
 
-import functools
 import importlib.metadata
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.export
 import jax.numpy as jnp
@@ -19,6 +19,8 @@ from pix2pix_jax.config import Config
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.inference import Run, generator_function
 from pix2pix_jax.models import generator_depth
+from pix2pix_jax.models.conv import DIMENSIONS
+from pix2pix_jax.models.layers import ConvTranspose
 
 TOLERANCES = {'float32': 1e-3, 'float16': 1e-2}  # of outputs in [-1, 1], by the weights' dtype
 RESNET_LEAST = 4  # multiples of 2**depth, as in create_models: reflected borders
@@ -100,13 +102,39 @@ def create(
     return Portable(config, run.variables, norm, size, weights, metadata)
 
 
-def function(model: Portable, platform: str) -> Function:
+def function(model: Portable) -> Function:
     """Returns float32 (N,H,W,Ci) in [-1,1] -> float32 (N,H,W,Co) in [-1,1], without dropout.
 
-    The weights are its constants, in float32; `platform` is as in `create_models`.
+    The weights are its constants. Convolutions are XLA's own, in the form that converters know:
+    kernels of transposed ones are turned here, once, and not by whoever compiles the result.
     """
-    apply = generator_function(model.config, platform, model.norm, dropout=False)
-    return functools.partial(apply, model.variables)
+    apply = generator_function(model.config, 'any', model.norm, dropout=False)
+    variables = jax.tree.map(np.asarray, model.variables)
+    if model.weights == 'float16':  # kernels, which are most of it: the layers compute in float32
+        variables = jax.tree.map(lambda a: a.astype(np.float16) if a.ndim == 4 else a, variables)
+
+    def translate(x):
+        with nn.intercept_methods(_with_turned_kernels):
+            return apply(variables, x)
+
+    return translate
+
+
+def _with_turned_kernels(apply, args, kwargs, context):
+    layer = context.module
+    if not isinstance(layer, ConvTranspose) or context.method_name != '__call__':
+        return apply(*args, **kwargs)
+    kernel = np.flip(np.asarray(layer.get_variable('params', 'kernel')), (0, 1)).swapaxes(2, 3)
+    low = layer.kernel_size - 1 - layer.padding
+    y = jax.lax.conv_general_dilated(
+        args[0],
+        jnp.asarray(kernel).astype(layer.dtype),
+        window_strides=(1, 1),
+        padding=((low, low + layer.output_padding),) * 2,
+        lhs_dilation=(layer.stride,) * 2,
+        dimension_numbers=DIMENSIONS,
+    )
+    return y + layer.get_variable('params', 'bias').reshape(1, 1, 1, -1) if layer.use_bias else y
 
 
 def input_shape(model: Portable) -> jax.ShapeDtypeStruct:

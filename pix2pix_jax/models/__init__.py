@@ -16,7 +16,7 @@ from pix2pix_jax.models.unet import UNet, default_depth
 
 LEAST_DEPTH = 5  # of a U-Net whose depth comes from the image size
 RESNET_DEPTH = 2
-CONV_FORMS = {'cpu': 'auto', 'gpu': 'cudnn', 'tpu': 'native', 'any': 'native', 'onnx': 'hwio'}
+CONV_FORMS = {'cpu': 'auto', 'gpu': 'cudnn', 'tpu': 'native', 'any': 'native'}
 
 
 class Models(NamedTuple):
@@ -30,9 +30,9 @@ def create_models(config: ConfigDict, platform: str, axis_name: str | None = Non
     """Returns the networks of `config`, their convolutions in the form that suits `platform`.
 
     `platform` is 'cpu', 'gpu' or 'tpu': that of the devices that will run them; or 'any', XLA's own
-    convolutions, or 'onnx', those that convert to it. Parameters and results do not depend on it.
-    With an `axis_name` batch norm takes its statistics over the devices of that axis. Raises
-    UserError where the networks cannot take `image_size`.
+    convolutions. Parameters and results do not depend on it. With an `axis_name` batch norm takes
+    its statistics over the devices of that axis. Raises UserError where the networks cannot take
+    `image_size`.
     """
     discriminator = None
     if config.loss.gan != 'none':

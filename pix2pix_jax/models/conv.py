@@ -17,8 +17,7 @@ near its peak rate where maps are small and channels many. The weight gradient h
 'taps' takes a product for each position in the kernel, without patches in memory, where maps are
 large; 'small_patches' takes the patches of the small map, where its channels are few.
 'auto' takes the fastest on a CPU by `_fastest_on_cpu`, 'cudnn' is native but where cuDNN has no
-kernel; 'hwio' is native, with kernels as jax2onnx takes them, and has no weight gradient. Results
-do not depend on the form, up to rounding.
+kernel. Results do not depend on the form, up to rounding.
 """
 
 import functools
@@ -138,22 +137,14 @@ weight_gradient.defvjp(
 # ---------------------------------------------------------------- native form
 
 
-def _native_forward(x, kernel, g, dimensions=DIMENSIONS):
+def _native_forward(x, kernel, g):
     strides = (g.stride, g.stride)
-    return lax.conv_general_dilated(x, kernel, strides, g.padding, dimension_numbers=dimensions)
+    return lax.conv_general_dilated(x, kernel, strides, g.padding, dimension_numbers=DIMENSIONS)
 
 
 def _native_input_gradient(y, kernel, g):
     x = jax.ShapeDtypeStruct((y.shape[0], *g.big, kernel.shape[2]), y.dtype)
     return jax.linear_transpose(lambda x: _native_forward(x, kernel, g), x)(y)[0]
-
-
-def _hwio_input_gradient(y, kernel, g):
-    """The native one, with a kernel whose axes are in the order that jax2onnx takes."""
-    x = jax.ShapeDtypeStruct((y.shape[0], *g.big, kernel.shape[2]), y.dtype)
-    kernel, dimensions = kernel.swapaxes(2, 3), ('NHWC', 'HWOI', 'NHWC')
-    forward = functools.partial(_native_forward, kernel=kernel, g=g, dimensions=dimensions)
-    return jax.linear_transpose(forward, x)(y)[0]
 
 
 def _native_weight_gradient(x, y, g):
@@ -249,8 +240,6 @@ OPERATORS = {
     ('weight_gradient', 'patches'): _patches_weight_gradient,
     ('weight_gradient', 'taps'): _taps_weight_gradient,
     ('weight_gradient', 'small_patches'): _small_patches_weight_gradient,
-    ('forward', 'hwio'): _native_forward,
-    ('input_gradient', 'hwio'): _hwio_input_gradient,
 }
 
 
