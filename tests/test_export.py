@@ -1,6 +1,7 @@
-"""Exported models against the translator: every kind of network, open sizes, float16, the command."""
+"""Exported models against the translator: every kind of network, open sizes, the command."""
 
 import json
+import pathlib
 import zipfile
 
 import jax
@@ -78,12 +79,11 @@ RESNET = {'generator__name': 'resnet', 'generator__blocks': 6}
     {'generator__name': 'encoder_decoder', 'generator__norm': 'instance'},
     {'generator__norm': 'none', 'generator__upsample': 'resize'},
     {'generator__bottleneck_norm': True, 'generator__skip_relu': False, 'generator__bias': 'all'},
-    {'test__norm': 'running', 'generator__input_channels': 1},
+    {'test__norm': 'running', 'generator__input_channels': 1, 'generator__output_channels': 4},
     {'test__norm': 'mixed', 'generator__input_channels': 4, 'generator__output_channels': 1},
     {'image_size': (8, 32), 'generator__depth': 3},
     RESNET,
-    RESNET | {'generator__norm': 'instance', 'test__norm': 'mixed'},
-    RESNET | {'generator__upsample': 'resize', 'generator__output_channels': 4},
+    RESNET | {'generator__norm': 'instance', 'generator__upsample': 'resize'},
 ], ids=lambda f: ' '.join(f'{k.split("__")[-1]}={v}' for k, v in f.items()) or 'unet')  # fmt: skip
 def test_open_batch_and_size_give_the_translators_output(interop, fields):
     run = random_run(**fields)
@@ -195,9 +195,11 @@ def test_kernels_are_stored_as_they_are_used():
     assert 'stablehlo.reverse' not in program.mlir_module()
 
 
-def test_the_same_run_gives_the_same_file():
+def test_the_same_run_gives_the_same_file_without_paths_of_this_machine(interop):
     model = portable.create(random_run())
-    assert stablehlo.to_bytes(model) == stablehlo.to_bytes(model)
+    data = interop.to_bytes(model)
+    assert data == interop.to_bytes(model)
+    assert str(pathlib.Path(export.__file__).parent).encode() not in data
 
 
 @pytest.mark.parametrize('fields, size, message', [

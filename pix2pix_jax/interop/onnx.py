@@ -1,9 +1,9 @@
 """ONNX through jax2onnx, tidied up by onnxruntime: both must be installed.
 
 jax2onnx makes dozens of dynamic slices of a reflected border: they go through it as borders of NaN,
-whose nodes are then made to reflect. onnxruntime's basic optimisations, which keep to the standard's
-operators, put the kernels in their final order and take the transposition of images out of the
-middle.
+whose nodes are then made to reflect. onnxruntime's basic optimisations, which keep to the
+standard's operators, put the kernels in their final order and take the transposition of images out
+of the middle.
 """
 
 import json

@@ -109,9 +109,9 @@ def function(model: Portable) -> Function:
     kernels of transposed ones are turned here, once, and not by whoever compiles the result.
     """
     apply = generator_function(model.config, 'any', model.norm, dropout=False)
-    variables = jax.tree.map(np.asarray, model.variables)
+    variables = jax.tree.map(jnp.asarray, model.variables)
     if model.weights == 'float16':  # kernels, which are most of it: the layers compute in float32
-        variables = jax.tree.map(lambda a: a.astype(np.float16) if a.ndim == 4 else a, variables)
+        variables = jax.tree.map(lambda a: a.astype(jnp.float16) if a.ndim == 4 else a, variables)
 
     def translate(x):
         with nn.intercept_methods(_with_turned_kernels):

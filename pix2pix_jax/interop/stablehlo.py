@@ -9,9 +9,11 @@ What jax.export serializes has no place for metadata, and a second file beside i
 a zip archive follows it in the same file: neither reader minds the other's part.
 """
 
+import contextlib
 import io
 import json
 import zipfile
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -27,9 +29,9 @@ METADATA = 'metadata.json'
 def to_bytes(model: Portable) -> bytes:
     """Returns the file."""
     function = portable.function(model)
-    exported = jax.export.export(jax.jit(function), platforms=PLATFORMS)(
-        portable.input_shape(model)
-    )
+    with _without_locations():
+        export = jax.export.export(jax.jit(function), platforms=PLATFORMS)
+        exported = export(portable.input_shape(model))
     file = io.BytesIO(exported.serialize())
     with zipfile.ZipFile(file, 'a') as archive:  # ZipInfo: the same bytes at any time
         archive.writestr(zipfile.ZipInfo(METADATA), json.dumps(model.metadata, indent=2) + '\n')
@@ -41,3 +43,15 @@ def load(data: bytes) -> tuple[Function, dict[str, Any]]:
     exported = jax.export.deserialize(bytearray(data))
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         return jax.jit(exported.call), json.loads(archive.read(METADATA))
+
+
+@contextlib.contextmanager
+def _without_locations() -> Iterator[None]:
+    """Leaves out of the program which lines it came from, in files of this machine."""
+    name = 'jax_traceback_in_locations_limit'
+    limit = getattr(jax.config, name)
+    jax.config.update(name, 0)
+    try:
+        yield
+    finally:
+        jax.config.update(name, limit)
