@@ -9,6 +9,7 @@ PyTorch takes them. Height and width stay open, any multiples that the network c
 
 import importlib.util
 import os
+from typing import TYPE_CHECKING
 
 from absl import flags
 from etils import epath
@@ -16,6 +17,9 @@ from etils import epath
 from pix2pix_jax import files
 from pix2pix_jax.config import CHOICES
 from pix2pix_jax.errors import DATA_ERROR, UserError, run_command
+
+if TYPE_CHECKING:  # starts jax, which a mistake in the flags need not wait for
+    from pix2pix_jax.inference import Run
 
 EXTENSIONS = {
     'onnx': ('.onnx',), 'stablehlo': ('.stablehlo',), 'pytorch': ('.safetensors', '.pth')
@@ -77,7 +81,7 @@ def main() -> int:
 
 
 def export(
-    run,
+    run: 'Run',
     format: str,
     output: epath.PathLike,
     norm: str = '',
@@ -118,7 +122,7 @@ def export(
         for name in ('input', 'output')
     }
     return [
-        f'{output}: {len(data) / 1e6:.1f} MB, {format}, weights {weights}, step {run.step}',
+        f'{output}: {len(data) / 1e6:.3g} MB, {format}, weights {weights}, step {run.step}',
         f'{shapes["input"]}; any N, {taken}',
         f'{shapes["output"]}; norms {about["norm"]}, no dropout',
         f'checked: on an image of {sides} within {difference:.2g} of the run ({allowed:g} allowed)',

@@ -18,12 +18,11 @@ import numpy as np
 from pix2pix_jax.config import Config
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.inference import Run, generator_function
-from pix2pix_jax.models import generator_depth
+from pix2pix_jax.models import RESNET_LEAST, generator_depth
 from pix2pix_jax.models.conv import DIMENSIONS
 from pix2pix_jax.models.layers import ConvTranspose
 
 TOLERANCES = {'float32': 1e-3, 'float16': 1e-2}  # of outputs in [-1, 1], by the weights' dtype
-RESNET_LEAST = 4  # multiples of 2**depth, as in create_models: reflected borders
 COLORIZED = {'input': 'L of CIE Lab as L / 50 - 1', 'output': 'a and b of CIE Lab, over 110'}
 CHANNELS = {1: 'gray', 3: 'RGB', 4: 'RGBA'}
 
