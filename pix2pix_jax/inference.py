@@ -5,6 +5,7 @@ dropout on or off, and the number of the sample, which with the seed fixes the d
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -99,6 +100,23 @@ def _take(new: TrainState, old: TrainState, workdir: epath.PathLike) -> TrainSta
     return new.replace(params=old.params, batch_stats=old.batch_stats)
 
 
+def generator_function(
+    config: Config, platform: str, norm: str = '', dropout: bool | None = None
+) -> Callable[..., jax.Array]:
+    """Returns the generator as a pure function of (variables, images), its test-time switches set.
+
+    Images are float32 (N,H,W,Ci) in [-1,1], the result is (N,H,W,Co) in [-1,1]; with dropout it
+    takes `rngs={'dropout': key}`. `norm` and `dropout` replace config.test where given; `platform`
+    is as in `create_models`.
+    """
+    return functools.partial(
+        create_models(config, platform).generator.apply,
+        train=False,
+        norm_statistics=norm or config.test.norm,
+        noise=config.test.dropout if dropout is None else dropout,
+    )
+
+
 class Generator:
     """A generator as a function of images, with its test-time switches set."""
 
@@ -121,13 +139,7 @@ class Generator:
         self._task = config.dataset.task
         seed = config.test.seed if seed is None else seed
         self._key = jax.random.key(seed)
-        generator = create_models(config, jax.default_backend()).generator
-        apply = functools.partial(
-            generator.apply,
-            train=False,
-            norm_statistics=norm or config.test.norm,
-            noise=config.test.dropout if dropout is None else dropout,
-        )
+        apply = generator_function(config, jax.default_backend(), norm, dropout)
         self._apply = jax.jit(lambda variables, x, key: apply(variables, x, rngs={'dropout': key}))
 
     def update(self, variables: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from pix2pix_jax import inference, tiling
 from pix2pix_jax.data import augment, encoding, images, sides, tasks
 from pix2pix_jax.data.images import Pixels
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.models import generator_depth
+from pix2pix_jax.models import RESNET_LEAST, generator_depth
 
 Image = np.ndarray | epath.PathLike
 RESNET_UNIT = 32  # a multiple of what it needs, 4: fewer sizes to compile
@@ -63,7 +63,7 @@ class Translator:
         self.config, self.step = run.config, run.step
         self._unit = self._least = 2 ** generator_depth(run.config)  # sizes that the network takes
         if run.config.generator.name == 'resnet':  # whose borders are reflected
-            self._unit, self._least = max(RESNET_UNIT, self._unit), 4 * self._unit
+            self._unit, self._least = max(RESNET_UNIT, self._unit), RESNET_LEAST * self._unit
         _check(fit, tile, overlap, self._unit, self._least)
         self._fit, self._tile, self._overlap, self._batch = fit, tile, overlap, batch
         self._generator = inference.Generator(

@@ -81,7 +81,7 @@ def test_imported_networks_translate_evaluate_and_start_a_run(folder, tmp_path):
     with Image.open(folder / 'pairs/test/0.png') as file:  # 128x64: to the network's 64x64
         image = np.asarray(file.resize((64, 64), Image.Resampling.BICUBIC))
     x = image[None].astype(np.float32) / 127.5 - 1
-    wanted = inference.Translator(loaded.config, loaded.variables)(x)[0]
+    wanted = inference.Generator(loaded.config, loaded.variables)(x)[0]
     with Image.open(tmp_path / 'out/0.png') as file:
         assert np.abs(np.asarray(file) / 127.5 - 1 - wanted).max() < 0.03
 

@@ -12,9 +12,9 @@ from pix2pix_jax.models.layers import (
     Dropout,
     InstanceNorm,
     NoNorm,
+    Reflect,
     ResizeConv,
     kernel_initializer,
-    reflect,
 )
 
 EPSILON = 1e-5
@@ -236,4 +236,4 @@ def test_resize_conv_doubles_by_nearest_neighbour_and_convolves():
 
 def test_reflect_mirrors_about_the_border_pixels():
     x = jnp.arange(4.0).reshape(1, 1, 4, 1).repeat(4, axis=1)
-    np.testing.assert_array_equal(reflect(x, 2)[0, 0, :, 0], [2, 1, 0, 1, 2, 3, 2, 1])
+    np.testing.assert_array_equal(Reflect(2).apply({}, x)[0, 0, :, 0], [2, 1, 0, 1, 2, 3, 2, 1])

@@ -13,7 +13,7 @@ from runs import error_of
 
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.inference import Run, Translator, state_shapes
+from pix2pix_jax.inference import Generator, Run, state_shapes
 from pix2pix_jax.interop import pytorch
 from pix2pix_jax.interop.torch_files import read_state_dict, write_state_dict
 from pix2pix_jax.interop.torch_names import generator_layers, to_state_dict
@@ -78,7 +78,7 @@ def test_a_recorded_generator_translates_as_it_did_and_comes_back_exactly(tmp_pa
     run = run_of(saved(tensors, tmp_path), (size,))
     x = recording.batch(0)['input']
     if recording.meta['batch'] == 1:
-        fake = Translator(run.config, run.variables, dropout=False)(x)
+        fake = Generator(run.config, run.variables, dropout=False)(x)
     else:  # its norms had the statistics of the batch
         run.config.generator.dropout = 0.0
         net = create_models(run.config, 'cpu').generator
@@ -144,7 +144,7 @@ def test_a_generator_gives_the_same_image_in_both(port, tmp_path, kind, fields, 
     for norm in ('running', 'image'):
         if norm == 'image':
             port.with_own_statistics(again)
-        images.append(Translator(run.config, run.variables, norm=norm, dropout=False)(x))
+        images.append(Generator(run.config, run.variables, norm=norm, dropout=False)(x))
         for image, ours in zip(x, images[-1]):
             with torch.no_grad():
                 there = again(torch.from_numpy(image.transpose(2, 0, 1)[None].copy()))
@@ -215,7 +215,7 @@ def test_a_run_of_ours_loads_strictly_there(port, tmp_path):
     net = port.unet(3, 2).eval()
     net.load_state_dict(tensors, strict=True)
     x = inputs((32, 32), 3, number=1)
-    ours = Translator(run.config, run.variables, dropout=False)(x)
+    ours = Generator(run.config, run.variables, dropout=False)(x)
     with torch.no_grad():
         there = port.with_own_statistics(net)(torch.from_numpy(x.transpose(0, 3, 1, 2).copy()))
     np.testing.assert_allclose(there.permute(0, 2, 3, 1), ours, atol=1e-4)

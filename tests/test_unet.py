@@ -268,7 +268,7 @@ def test_bfloat16_computes_near_float32_with_float32_parameters():
 
 def test_form_of_the_convolutions_by_platform():
     config = validate(default_config())
-    for platform, form in (('cpu', 'auto'), ('gpu', 'cudnn'), ('tpu', 'native')):
+    for platform, form in (('cpu', 'auto'), ('gpu', 'cudnn'), ('tpu', 'native'), ('any', 'native')):
         generator, discriminator = create_models(config, platform)
         for factory in (generator.conv, generator.upsample, discriminator.conv):
             assert factory(1).conv_form == form

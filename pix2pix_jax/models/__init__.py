@@ -16,7 +16,8 @@ from pix2pix_jax.models.unet import UNet, default_depth
 
 LEAST_DEPTH = 5  # of a U-Net whose depth comes from the image size
 RESNET_DEPTH = 2
-CONV_FORMS = {'cpu': 'auto', 'gpu': 'cudnn', 'tpu': 'native'}
+RESNET_LEAST = 4  # pixels of its smallest map: borders are reflected, by 3 pixels or by 1 there
+CONV_FORMS = {'cpu': 'auto', 'gpu': 'cudnn', 'tpu': 'native', 'any': 'native'}
 
 
 class Models(NamedTuple):
@@ -29,9 +30,10 @@ class Models(NamedTuple):
 def create_models(config: ConfigDict, platform: str, axis_name: str | None = None) -> Models:
     """Returns the networks of `config`, their convolutions in the form that suits `platform`.
 
-    `platform` is 'cpu', 'gpu' or 'tpu': that of the devices that will run them; parameters and
-    results do not depend on it. With an `axis_name` batch norm takes its statistics over the
-    devices of that axis. Raises UserError where the networks cannot take `image_size`.
+    `platform` is 'cpu', 'gpu' or 'tpu': that of the devices that will run them; or 'any', XLA's own
+    convolutions. Parameters and results do not depend on it. With an `axis_name` batch norm takes
+    its statistics over the devices of that axis. Raises UserError where the networks cannot take
+    `image_size`.
     """
     discriminator = None
     if config.loss.gan != 'none':
@@ -128,11 +130,10 @@ def generator_depth(config: ConfigDict) -> int:
             f'sides must be multiples of {unit}; the nearest is {near} '
             '(or set config.generator.depth)'
         )
-    if resnet and min(height, width) < 4 * unit:
-        # The borders are reflected by 3 pixels, at full size, and by 1 between the blocks.
+    if resnet and min(height, width) < RESNET_LEAST * unit:
         raise UserError(
             f'config.image_size={height},{width}: too small for a resnet that halves it {depth} '
-            f'times; allowed are at least {4 * unit} pixels'
+            f'times; allowed are at least {RESNET_LEAST * unit} pixels'
         )
     return depth
 

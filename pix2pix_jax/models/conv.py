@@ -84,8 +84,11 @@ def _without_blind_taps(kernel, stride, pads, big):
     """Returns the kernel without the outer taps that only ever see padding, and its own padding.
 
     Where a 2x2 map becomes one pixel 4 of 16 taps are left. Given all of them, a TPU's XLA first
-    reverses the whole kernel: 8 MB in each of the innermost two layers of a U-Net.
+    reverses the whole kernel: 8 MB in each of the innermost two layers of a U-Net. Where the size
+    is symbolic (jax.export) any tap may see something: all are kept.
     """
+    if not all(isinstance(side, int) for side in big):
+        return kernel, pads
     kept, padding = [], []
     for taps, (low, high), side in zip(kernel.shape[:2], pads, big):
         starts = range(-low, side + high - taps + 1, stride)

@@ -105,15 +105,26 @@ class ResizeConv(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps (N,H,W,C) to (N,2H,2W,features)."""
-        x = reflect(x.repeat(2, axis=1).repeat(2, axis=2), 1)
+        x = Reflect(1)(x.repeat(2, axis=1).repeat(2, axis=2))
         kernel = self.param('kernel', self.kernel_init, (3, 3, x.shape[-1], self.features))
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
         return _finish(self, conv.conv(x, kernel, 1, 0, self.conv_form))
 
 
-def reflect(x: jax.Array, pixels: int) -> jax.Array:
-    """Pads (N,H,W,C) by `pixels` on each side, mirrored about the border pixels."""
-    return jnp.pad(x, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)), mode='reflect')
+class Reflect(nn.Module):
+    """Pads an image by `pixels` on each side, mirrored about the border pixels."""
+
+    pixels: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps (N,H,W,C) to (N,H+2*pixels,W+2*pixels,C)."""
+        return jnp.pad(x, self.padding, mode='reflect')
+
+    @property
+    def padding(self) -> tuple[tuple[int, int], ...]:
+        """The pixels before and after each axis."""
+        return (0, 0), (self.pixels,) * 2, (self.pixels,) * 2, (0, 0)
 
 
 def at_least_float32(x: jax.Array) -> jax.Array:
@@ -156,8 +167,8 @@ class BatchNorm(nn.Module):
             mean, var = _row(moving_mean.value), _row(moving_var.value)
         else:
             axes = {'batch': (0, 1, 2), 'image': (1, 2)}[statistics]
-            mean = self._over_devices(x.mean(axes, keepdims=True), statistics)
-            var = jnp.square(x - mean).mean(axes, keepdims=True)
+            mean = self._over_devices(jnp.mean(x, axes, keepdims=True), statistics)
+            var = jnp.mean(jnp.square(x - mean), axes, keepdims=True)
             var = self._over_devices(var, statistics)
         if statistics == 'batch' and not self.is_initializing():
             for moving, value in ((moving_mean, mean), (moving_var, var)):
@@ -182,8 +193,8 @@ class InstanceNorm(nn.Module):
         """Normalises x (N,H,W,C); `statistics` are the image's own, whatever it says."""
         del statistics
         x = at_least_float32(x)
-        centred = x - x.mean((1, 2), keepdims=True)
-        var = jnp.square(centred).mean((1, 2), keepdims=True)
+        centred = x - jnp.mean(x, (1, 2), keepdims=True)
+        var = jnp.mean(jnp.square(centred), (1, 2), keepdims=True)
         return (centred * lax.rsqrt(var + self.epsilon)).astype(self.dtype)
 
 

@@ -10,8 +10,8 @@ from pix2pix_jax.models.layers import (
     ConvTranspose,
     Dropout,
     ModuleFactory,
+    Reflect,
     at_least_float32,
-    reflect,
 )
 
 
@@ -57,7 +57,7 @@ class ResNet(nn.Module):
         def norm(x, name, statistics):
             return self.norm(name=f'{name}_norm')(x, statistics)
 
-        x = nn.relu(norm(conv(reflect(x, 3), self.width, 7, 'stem'), 'stem', encoding))
+        x = nn.relu(norm(conv(Reflect(3)(x), self.width, 7, 'stem'), 'stem', encoding))
         for i in range(self.depth):
             name, features = f'down{i}', self.width * 2 ** (i + 1)
             x = conv(x, features, 3, name, stride=2, padding=1)
@@ -65,13 +65,13 @@ class ResNet(nn.Module):
         features = self.width * 2**self.depth
         for i in range(self.blocks):
             a, b = f'block{i}_conv0', f'block{i}_conv1'
-            y = nn.relu(norm(conv(reflect(x, 1), features, 3, a), a, encoding))
+            y = nn.relu(norm(conv(Reflect(1)(x), features, 3, a), a, encoding))
             if self.dropout and (train or noise):
                 y = Dropout(self.dropout)(y, shared=not train)
-            x += norm(conv(reflect(y, 1), features, 3, b), b, encoding)
+            x += norm(conv(Reflect(1)(y), features, 3, b), b, encoding)
         for i in reversed(range(self.depth)):
             name = f'up{i}'
             x = self.upsample(self.width * 2**i, use_bias=self.use_bias, name=name)(x)
             x = nn.relu(norm(x, name, decoding))
-        x = conv(reflect(x, 3), self.output_channels, 7, 'output', use_bias=True)
+        x = conv(Reflect(3)(x), self.output_channels, 7, 'output', use_bias=True)
         return jnp.tanh(at_least_float32(x))

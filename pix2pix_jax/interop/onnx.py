@@ -1,0 +1,117 @@
+"""ONNX through jax2onnx, tidied up by onnxruntime: both must be installed.
+
+jax2onnx makes dozens of dynamic slices of a reflected border: they go through it as borders of NaN,
+whose nodes are then made to reflect. onnxruntime's basic optimisations, which keep to the
+standard's operators, put the kernels in their final order and take the transposition of images out
+of the middle.
+"""
+
+import json
+import os
+import tempfile
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+import onnx
+import onnxruntime
+from jax2onnx import to_onnx
+
+from pix2pix_jax.interop import portable
+from pix2pix_jax.interop.portable import Function, Portable
+from pix2pix_jax.models.layers import Reflect
+
+OPSET = 18  # the first in which all that is used has its present form
+ERRORS = 3  # of onnxruntime's levels: no warnings
+
+
+def to_bytes(model: Portable) -> bytes:
+    """Returns the file: input `input`, output `output`, and the metadata as its properties."""
+    function = portable.function(model)
+
+    def convertible(x):
+        with nn.intercept_methods(_nan_borders):
+            return function(x)
+
+    converted = to_onnx(
+        convertible,
+        [portable.input_shape(model)],
+        model_name='generator',
+        opset=OPSET,
+        input_names=['input'],
+        output_names=['output'],
+    )
+    _reflect_borders(converted)
+    file = _tidied(converted)
+    if model.weights == 'float16':
+        _halve_kernels(file)
+    file.producer_name, file.producer_version = model.metadata['producer'].split()
+    onnx.helper.set_model_props(file, {k: _as_text(v) for k, v in model.metadata.items()})
+    onnx.checker.check_model(file)
+    return file.SerializeToString()
+
+
+def load(data: bytes) -> tuple[Function, dict[str, str]]:
+    """Returns the function, float32 (N,H,W,Ci) -> (N,H,W,Co) in [-1,1] on the CPU, and metadata."""
+    session = _session(data)
+    return (
+        lambda images: session.run(None, {'input': np.asarray(images)})[0],
+        session.get_modelmeta().custom_metadata_map,
+    )
+
+
+def _session(data: bytes, **options: Any) -> onnxruntime.InferenceSession:
+    settings = onnxruntime.SessionOptions()
+    for name, value in {'log_severity_level': ERRORS, **options}.items():
+        setattr(settings, name, value)
+    return onnxruntime.InferenceSession(data, settings, providers=['CPUExecutionProvider'])
+
+
+def _nan_borders(apply, args, kwargs, context):
+    if not isinstance(context.module, Reflect) or context.method_name != '__call__':
+        return apply(*args, **kwargs)
+    return jnp.pad(args[0], context.module.padding, constant_values=np.nan)
+
+
+def _reflect_borders(model: onnx.ModelProto) -> None:
+    """Makes every padding reflect; convolutions have their zeros in themselves."""
+    for node in model.graph.node:
+        if node.op_type == 'Pad':
+            del node.input[2:]  # the value
+            del node.attribute[:]
+            node.attribute.append(onnx.helper.make_attribute('mode', 'reflect'))
+
+
+def _tidied(model: onnx.ModelProto) -> onnx.ModelProto:
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, 'model.onnx')
+        _session(
+            model.SerializeToString(),
+            graph_optimization_level=onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+            optimized_model_filepath=path,
+        )
+        model = onnx.load(path)
+    standard = [opset for opset in model.opset_import if not opset.domain]
+    del model.opset_import[:]  # onnxruntime names all that it knows
+    model.opset_import.extend(standard)
+    return model
+
+
+def _halve_kernels(model: onnx.ModelProto) -> None:
+    """Stores the kernels in half as many bytes; what is computed stays float32."""
+    casts = []
+    for tensor in model.graph.initializer:
+        if len(tensor.dims) == 4 and sum(side > 1 for side in tensor.dims) > 1:
+            name, half = tensor.name, onnx.numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(half, f'{name}_half'))
+            casts.append(
+                onnx.helper.make_node('Cast', [tensor.name], [name], to=onnx.TensorProto.FLOAT)
+            )
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,303 @@
+"""Exported models against the translator: every kind of network, open sizes, the command."""
+
+import json
+import pathlib
+import zipfile
+
+import jax
+import jax.export
+import numpy as np
+import pytest
+from absl.testing import flagsaver
+from runs import make_pairs, tiny_config
+
+from pix2pix_jax import export, inference
+from pix2pix_jax.config import default_config, validate
+from pix2pix_jax.data import tasks
+from pix2pix_jax.errors import UserError, run_command
+from pix2pix_jax.interop import portable, stablehlo
+from pix2pix_jax.models import create_models
+from pix2pix_jax.train import train_and_evaluate
+
+NEEDED = 'needs requirements-export.txt'
+
+
+def onnx():
+    for package in ('jax2onnx', 'onnxruntime'):
+        pytest.importorskip(package, reason=NEEDED)
+    from pix2pix_jax.interop import onnx as interop
+
+    return interop
+
+
+@pytest.fixture(params=['stablehlo', 'onnx'])
+def interop(request):
+    """The module of each format."""
+    return stablehlo if request.param == 'stablehlo' else onnx()
+
+
+def random_run(**fields):
+    """A run whose every variable shows in the output."""
+    config = default_config()
+    fields = {k.replace('__', '.'): v for k, v in fields.items()}
+    small = {'image_size': (16, 16), 'generator.width': 4, 'generator.depth': 2, 'loss.gan': 'none'}
+    config.update_from_flattened_dict(small | fields)
+    config = validate(config)
+    x = np.zeros((1, *config.image_size, config.generator.input_channels), np.float32)
+    init = create_models(config, 'any').generator.init
+    shapes = jax.eval_shape(lambda: init(jax.random.key(0), x, train=False, noise=False))
+    rng = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        noise = rng.normal(size=leaf.shape).astype(np.float32)
+        fan_in = np.sqrt(np.prod(leaf.shape[:2]) * max(leaf.shape[-2:])) if leaf.ndim == 4 else 1
+        scaled = {'kernel': noise / fan_in, 'scale': 1 + 0.1 * noise, 'var': 1 + np.abs(noise)}
+        return scaled.get(path[-1].key, 0.1 * noise)
+
+    variables = jax.tree_util.tree_map_with_path(draw, shapes)
+    return inference.Run(config, 7, 'last', variables)
+
+
+def images(run, count=1, size=None):
+    shape = (count, *(size or run.config.image_size), run.config.generator.input_channels)
+    return np.random.default_rng(1).uniform(-1, 1, shape).astype(np.float32)
+
+
+def check(run, exported, x, tolerance=1e-5, **switches):
+    """What is exported gives what `translate --nodropout` does."""
+    expected = inference.Generator(run.config, run.variables, dropout=False, **switches)(x)
+    actual = np.asarray(exported(x))
+    assert actual.dtype == np.float32 and np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance)
+
+
+RESNET = {'generator__name': 'resnet', 'generator__blocks': 6}
+
+
+@pytest.mark.parametrize('fields', [
+    {},
+    {'generator__name': 'encoder_decoder', 'generator__norm': 'instance'},
+    {'generator__norm': 'none', 'generator__upsample': 'resize'},
+    {'generator__bottleneck_norm': True, 'generator__skip_relu': False, 'generator__bias': 'all'},
+    {'test__norm': 'running', 'generator__input_channels': 1, 'generator__output_channels': 4},
+    {'test__norm': 'mixed', 'generator__input_channels': 4, 'generator__output_channels': 1},
+    {'image_size': (8, 32), 'generator__depth': 3},
+    RESNET,
+    RESNET | {'generator__norm': 'instance', 'generator__upsample': 'resize'},
+], ids=lambda f: ' '.join(f'{k.split("__")[-1]}={v}' for k, v in f.items()) or 'unet')  # fmt: skip
+def test_open_batch_and_size_give_the_translators_output(interop, fields):
+    run = random_run(**fields)
+    exported, _ = interop.load(interop.to_bytes(portable.create(run)))
+    height, width = run.config.image_size
+    check(run, exported, images(run))
+    check(run, exported, images(run, 2, (2 * height, height + width)))
+
+
+def test_a_size_may_be_fixed(interop):
+    run = random_run()
+    exported, _ = interop.load(interop.to_bytes(portable.create(run, size=(8, 4))))
+    check(run, exported, images(run, 3, (8, 4)))
+    with pytest.raises(Exception, match='(?i)shape|dimension'):
+        exported(images(run, 1, (16, 16)))
+
+
+def test_the_norm_switch(interop):
+    run = random_run()
+    exported, metadata = interop.load(interop.to_bytes(portable.create(run, norm='running')))
+    check(run, exported, images(run), norm='running')
+    assert metadata['norm'] == 'running'
+
+
+def test_float16_is_half_the_size_and_close(interop):
+    run = random_run(generator__width=32, generator__depth=3)
+    full, half = (
+        interop.to_bytes(portable.create(run, weights=dtype)) for dtype in ('float32', 'float16')
+    )
+    assert len(half) < 0.55 * len(full)
+    exported, metadata = interop.load(half)
+    check(run, exported, images(run), tolerance=1e-2)
+    check(run, exported, images(run, 2, (32, 8)), tolerance=1e-2)
+    difference = portable.difference(portable.create(run), exported)
+    assert 1e-5 < difference < 1e-2 and metadata['weights'] == 'float16'
+
+
+def test_a_run_in_bfloat16_is_exported_in_float32(interop):
+    run = random_run(dtype='bfloat16')
+    exported, _ = interop.load(interop.to_bytes(portable.create(run)))
+    run.config.dtype = 'float32'
+    check(run, exported, images(run))
+
+
+def test_colorization_gives_the_networks_own_output(interop):
+    run = random_run(
+        dataset__task='colorize', generator__input_channels=1, generator__output_channels=2,
+        dataset__path='photos',
+    )  # fmt: skip
+    exported, metadata = interop.load(interop.to_bytes(portable.create(run)))
+    x = images(run)
+    shown = inference.Generator(run.config, run.variables, dropout=False)(x)
+    np.testing.assert_allclose(tasks.as_shown('colorize', x, exported(x)), shown, atol=1e-3)
+    assert 'L / 50 - 1' in metadata['input'] and 'a and b' in metadata['output']
+
+
+def test_metadata():
+    run = random_run(dataset__direction='BtoA', ema_decay=0.5, image_size=(16, 32))
+    expected = {
+        'layout': 'NHWC', 'value_range': [-1, 1], 'input': 'RGB', 'output': 'RGB',
+        'input_channels': 3, 'output_channels': 3, 'trained_size': [16, 32], 'size': 'any',
+        'multiple_of': 4, 'least_size': 4, 'direction': 'BtoA', 'task': 'none',
+        'generator': 'unet', 'norm': 'image', 'weights': 'float32', 'averaged_weights': True,
+        'step': 7, 'checkpoint': 'last',
+    }  # fmt: skip
+    model = portable.create(run)
+    _, metadata = stablehlo.load(stablehlo.to_bytes(model))
+    assert metadata == expected | {'producer': metadata['producer']}
+    assert metadata['producer'].startswith('pix2pix_jax ')
+    interop = onnx()
+    _, texts = interop.load(interop.to_bytes(model))
+    assert {k: v if v == metadata[k] else json.loads(v) for k, v in texts.items()} == metadata
+
+
+def test_onnx_keeps_to_the_standards_operators_and_its_names():
+    import onnx as standard
+
+    model = standard.load_from_string(onnx().to_bytes(portable.create(random_run(**RESNET))))
+    standard.checker.check_model(model, full_check=True)
+    assert [o.domain for o in model.opset_import] == ['']
+    assert [value.name for value in (*model.graph.input, *model.graph.output)] == [
+        'input',
+        'output',
+    ]
+    dimensions = [
+        d.dim_param or d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim
+    ]
+    assert dimensions == ['batch', '4*h', '4*w', 3]
+    operators = [node.op_type for node in model.graph.node]
+    assert operators.count('Pad') == 2 + 2 * 6 and operators.count('ConvTranspose') == 2
+    assert operators.count('Transpose') == 2 and not {'Slice', 'Gather'} & set(operators)
+
+
+def test_stablehlo_is_loaded_with_jax_alone_and_for_three_platforms(tmp_path):
+    run, path = random_run(), tmp_path / 'a.stablehlo'
+    path.write_bytes(stablehlo.to_bytes(portable.create(run)))
+    model = jax.export.deserialize(bytearray(path.read_bytes()))
+    assert model.platforms == ('cpu', 'cuda', 'tpu')
+    assert str(model.in_avals[0]) == 'float32[batch,4*h,4*w,3]'
+    check(run, model.call, images(run, 2))
+    assert json.loads(zipfile.ZipFile(path).read('metadata.json'))['step'] == 7
+
+
+def test_kernels_are_stored_as_they_are_used():
+    """Whoever compiles the program has no kernel to turn: that takes seconds a layer."""
+    model = portable.create(random_run(), weights='float32')
+    program = jax.export.export(jax.jit(portable.function(model)))(portable.input_shape(model))
+    assert 'stablehlo.convolution' in program.mlir_module()
+    assert 'stablehlo.reverse' not in program.mlir_module()
+
+
+def test_the_same_run_gives_the_same_file_without_paths_of_this_machine(interop):
+    model = portable.create(random_run())
+    data = interop.to_bytes(model)
+    assert data == interop.to_bytes(model)
+    assert str(pathlib.Path(export.__file__).parent).encode() not in data
+
+
+@pytest.mark.parametrize('fields, size, message', [
+    ({}, (6, 8), r'--image_size=6,8: .*multiples of 4 from 4 on'),
+    (RESNET, (8, 16), r'--image_size=8,16: .*multiples of 4 from 16 on'),
+])  # fmt: skip
+def test_a_size_that_the_network_cannot_take(fields, size, message):
+    with pytest.raises(UserError, match=message):
+        portable.create(random_run(**fields), size=size)
+
+
+# ---------------------------------------------------------------- the command
+
+
+@pytest.fixture(scope='module')
+def workdir(tmp_path_factory):
+    """A run of four steps with averaged weights."""
+    folder = tmp_path_factory.mktemp('run')
+    pairs = make_pairs(folder / 'pairs', {'train': 4, 'test': 1})
+    fields = dict(num_steps=4, checkpoint__every_steps=2, checkpoint__keep=2, ema_decay=0.9)
+    train_and_evaluate(tiny_config(pairs, sample_every=0, **fields), folder / 'run')
+    return folder / 'run'
+
+
+def command(*args):
+    """The exit status of the command with these flags."""
+    with flagsaver.flagsaver(), pytest.raises(SystemExit) as stopped:
+        run_command(export.main, ['export', *args])
+    return stopped.value.code
+
+
+@pytest.mark.parametrize('format', ['stablehlo', 'onnx'])
+@pytest.mark.parametrize('ema', [True, False])
+def test_the_command(workdir, tmp_path, capsys, format, ema):
+    interop = stablehlo if format == 'stablehlo' else onnx()
+    path = tmp_path / f'model.{format}'
+    args = (f'--workdir={workdir}', f'--format={format}', f'--output={path}', '--checkpoint=2')
+    assert command(*args, f'--ema={ema}') == 0
+    printed = capsys.readouterr().out
+    for word in (str(path), 'MB', 'step 2', '(N, H, W, 3) on [-1, 1]', 'multiples of', 'within'):
+        assert word in printed
+    exported, metadata = interop.load(path.read_bytes())
+    check(inference.load_run(workdir, '2', ema), exported, images(inference.load_run(workdir)))
+    assert str(metadata['averaged_weights']).lower() == str(ema).lower()
+
+    whole = path.read_bytes()
+    assert command(*args) == 2 and 'exists' in capsys.readouterr().err
+    assert path.read_bytes() == whole
+    size = '--image_size=32,64'
+    assert command(*args, '--overwrite', size, '--dtype=float16', '--norm=running') == 0
+    assert 'H, W = 32, 64' in capsys.readouterr().out
+    assert path.read_bytes() != whole
+
+
+@pytest.mark.parametrize('args, message', [
+    (('--format=onnx', '--output={0}/a.onnx'), '--workdir is missing'),
+    (('--workdir={1}', '--output={0}/a.onnx'), '--format is missing'),
+    (('--workdir={1}', '--format=onnx'), '--output is missing'),
+    (('--workdir={1}', '--format=tflite', '--output={0}/a'), 'onnx'),
+    (('--workdir={1}', '--format=onnx', '--output={0}/a.pb'), '--format=onnx writes .onnx'),
+    (('--workdir={1}', '--format=pytorch', '--output={0}/a.pt'), '.safetensors or .pth'),
+    (('--workdir={1}', '--format=stablehlo', '--output={0}'), 'writes .stablehlo'),
+    (('--workdir={1}', '--format=stablehlo', '--output={0}/b.stablehlo'), 'is a folder'),
+    (('--workdir={0}', '--format=stablehlo', '--output={0}/a.stablehlo'), 'no run there'),
+    (('--workdir={1}', '--format=stablehlo', '--output={0}/a.stablehlo', '--checkpoint=3'),
+     "no checkpoint '3'"),
+    (('--workdir={1}', '--format=stablehlo', '--output={0}/a.stablehlo', '--image_size=9'),
+     'multiples of 8'),
+    (('--workdir={1}', '--format=stablehlo', '--output={0}/a.stablehlo', '--image_size=8,x'),
+     'HEIGHT,WIDTH'),
+    (('--workdir={1}', '--format=stablehlo', '--output={0}/a.stablehlo', '--norm=batch'), 'norm'),
+    (('--workdir={1}', '--format=stablehlo', '--output={0}/a.stablehlo', '--dtype=int8'), 'dtype'),
+    (('--workdir={1}', '--format=pytorch', '--output={0}/a.pth', '--dtype=float16'),
+     '--dtype is of a program'),
+])  # fmt: skip
+def test_mistakes_are_one_line(workdir, tmp_path, capsys, monkeypatch, args, message):
+    monkeypatch.setattr(export, 'check_packages', lambda format: None)
+    (tmp_path / 'b.stablehlo').mkdir()
+    assert command(*(arg.format(tmp_path, workdir) for arg in args)) == 2
+    error = capsys.readouterr().err
+    assert message in error and len(error.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ['b.stablehlo']
+
+
+def test_missing_packages_are_named(workdir, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(export.importlib.util, 'find_spec', lambda name: None)
+    assert command(f'--workdir={workdir}', '--format=onnx', f'--output={tmp_path}/a.onnx') == 2
+    error = capsys.readouterr().err
+    assert 'needs jax2onnx and onnxruntime: pip install -r requirements-export.txt' in error
+
+
+@pytest.mark.parametrize('wrong', [lambda x: x * 0 + 0.5, lambda x: x * np.nan])
+def test_a_model_that_differs_is_not_written(workdir, tmp_path, capsys, monkeypatch, wrong):
+    path = tmp_path / 'a.stablehlo'
+    path.write_bytes(b'an older one')
+    monkeypatch.setattr(stablehlo, 'load', lambda data: (wrong, {}))
+    args = (f'--workdir={workdir}', '--format=stablehlo', f'--output={path}', '--overwrite')
+    assert command(*args) == 1
+    error = capsys.readouterr().err
+    assert 'differs from the run' in error and len(error.splitlines()) == 1
+    assert path.read_bytes() == b'an older one'
