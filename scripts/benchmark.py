@@ -2,7 +2,7 @@
 
 pip install -r requirements-bench.txt
 python scripts/benchmark.py [--size=256 --batch=1 --width=64 --dtype=float32 --steps=20]
-    [--parts=step,infer,pipeline,start] [--json=FILE] [--no-torch]
+    [--parts=step,infer,pipeline,start,export] [--json=FILE] [--no-torch]
 
 Each side has a process of its own, and they take turns in rounds, the other one asleep. Figures
 are medians of all that was timed, ratios medians of the rounds' ratios. The JPEG files of the
@@ -19,6 +19,7 @@ import platform
 import tempfile
 
 from absl import flags
+from benchmark_exports import RUNTIMES, WRITER
 from benchmark_sides import OURS, THEIRS, Setting, cores
 from benchmark_start import start_figures
 from benchmark_workers import Worker, median, ratio, take_turns
@@ -26,6 +27,7 @@ from benchmark_workers import Worker, median, ratio, take_turns
 from pix2pix_jax.errors import UserError, run_command
 
 PARTS = ('step', 'infer', 'pipeline', 'start')
+MORE = ('export',)  # it needs requirements-export.txt
 SIZE = flags.DEFINE_integer('size', 256, 'Side of the images: 32, 64, 128 or 256.')
 BATCH = flags.DEFINE_integer('batch', 1, 'Batch size.', lower_bound=1)
 WIDTH = flags.DEFINE_integer('width', 64, 'Filters of the first layers.', lower_bound=1)
@@ -54,6 +56,8 @@ ROWS = (
     ('    data and initial state, s', 'start_state_s', ''),
     ('    loading and first step, s', 'start_step_s', ''),
 )
+EXPORTED = (('MB', 'mb'), ('export, s', 'export_s'), ('ms', 'ms'), ('ratio', 'ratio'),
+            ('peak MB', 'peak_mb'))  # fmt: skip
 
 
 def main() -> None:
@@ -71,6 +75,7 @@ def main() -> None:
                 'infer': infer_figures,
                 'pipeline': pipeline_figures,
                 'start': lambda setting: start_figures(setting, STARTS.value),
+                'export': export_figures,
             }[part](setting)
     print(table(figures))
     if JSON.value:
@@ -82,8 +87,10 @@ def check_flags() -> None:
     if SIZE.value not in (32, 64, 128, 256):
         raise UserError(f'--size={SIZE.value}: allowed are 32, 64, 128, 256')
     for part in SELECTED.value:
-        if part not in PARTS:
-            raise UserError(f'--parts: {part!r} is unknown, allowed are {", ".join(PARTS)}')
+        if part not in PARTS + MORE:
+            raise UserError(f'--parts: {part!r} is unknown, allowed are {", ".join(PARTS + MORE)}')
+    if 'export' in SELECTED.value and importlib.util.find_spec('jax2onnx') is None:
+        raise UserError('jax2onnx is missing: pip install -r requirements-export.txt')
     if TORCH.value and importlib.util.find_spec('torch') is None:
         raise UserError('torch is missing: pip install -r requirements-bench.txt, or --no-torch')
 
@@ -155,6 +162,22 @@ def pipeline_figures(setting: Setting) -> dict[str, float]:
     return figures
 
 
+def export_figures(setting: Setting) -> dict[str, float]:
+    """Returns the figures of exported models, each run in a process of its own."""
+    with Worker(WRITER, setting) as writer:
+        figures = writer.prepare('write_all')
+    with contextlib.ExitStack() as stack:
+        workers = {task: stack.enter_context(Worker(RUNTIMES, setting)) for task in RUNTIMES}
+        for task, worker in workers.items():
+            worker.prepare(task)
+        times = take_turns({t: (w, t) for t, w in workers.items()}, ROUNDS, STEPS.value)
+        figures |= {f'{task}_peak_mb': worker.peak_mb() for task, worker in workers.items()}
+    for task, taken in times.items():
+        figures[f'{task}_ms'] = 1e3 * median(taken)
+        figures[f'{task}_ratio'] = ratio({'': taken, 'torch_': times['translate']})
+    return figures
+
+
 def milliseconds(task: str, times: dict[str, list[list[float]]]) -> dict[str, float]:
     """Returns the medians by their names in the file."""
     return {f'{prefix}{task}_ms': 1e3 * median(rounds) for prefix, rounds in times.items()}
@@ -222,6 +245,12 @@ def table(figures: dict) -> str:
         if key in figures:
             cells = (_cell(figures[k], k == quotient) if k in figures else '' for k in keys)
             lines.append(f'{name:34s}' + ''.join(f'{cell:>10s}' for cell in cells))
+    if 'translate_ms' in figures:
+        lines.append(f'{"exported":20s}' + ''.join(f'{title:>12s}' for title, _ in EXPORTED))
+    for task in RUNTIMES if 'translate_ms' in figures else ():
+        cells = ((figures.get(f'{task}_{key}'), key == 'ratio') for _, key in EXPORTED)
+        texts = ('' if value is None else _cell(value, quotient) for value, quotient in cells)
+        lines.append(f'{task:20s}' + ''.join(f'{text:>12s}' for text in texts))
     if 'torch' in m:
         lines.append('ratio: above 1, this project is faster; of memory, above 1, it takes more')
     return '\n'.join(lines)

@@ -115,15 +115,21 @@ def our_step(setting: Setting) -> Prepared:
     return timed(step), {'compile_s': seconds}
 
 
+def our_state(config, jax):
+    """Returns freshly drawn weights."""
+    from pix2pix_jax import train
+
+    return train.initial_state(config, jax.local_devices()[:1], total_steps=1000)[0]
+
+
 def our_infer(setting: Setting) -> Prepared:
     """Prepares the translation of a batch, with freshly drawn weights."""
     jax = _ours()
-    from pix2pix_jax import train
     from pix2pix_jax.inference import Generator
 
     config, images = config_of(setting), draw_images(setting)['input']
-    state, _ = train.initial_state(config, jax.local_devices()[:1], total_steps=1000)
-    translate = Generator(config, state.generator_variables(), batch=setting.batch)
+    variables = our_state(config, jax).generator_variables()
+    translate = Generator(config, variables, batch=setting.batch)
     return timed(lambda: translate(images)), {}
 
 

@@ -59,7 +59,9 @@ def test_a_pair_that_breaks_in_the_middle(tmp_path, monkeypatch):
     assert Checkpoints(tmp_path / 'run').steps('last') == [step]
 
     # Still bad: nothing is trained, nothing lost.
-    with pytest.raises(DataError, match='8 of 8 pairs in .* are bad|no JPEG, PNG, WebP, TIFF or NumPy image'):
+    with pytest.raises(
+        DataError, match='8 of 8 pairs in .* are bad|no JPEG, PNG, WebP, TIFF or NumPy image'
+    ):
         train_and_evaluate(config, tmp_path / 'run', 'the command')
     assert Checkpoints(tmp_path / 'run').steps('last') == [step]
 
