@@ -66,9 +66,14 @@ def _with_titles(canvas: np.ndarray, titles: Sequence[str], width: int) -> np.nd
     draw = ImageDraw.Draw(picture)
     for c, title in enumerate(titles):
         center = GUTTER + c * (width + GUTTER) + width // 2
-        draw.text((center, HEADER // 2), title, fill=(70, 70, 70), anchor='mm', font=_font())
+        font = _font(draw, title, width + GUTTER)
+        draw.text((center, HEADER // 2), title, fill=(70, 70, 70), anchor='mm', font=font)
     return np.asarray(picture)
 
 
-def _font() -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    return ImageFont.load_default(size=14)
+def _font(
+    draw: ImageDraw.ImageDraw, title: str, width: int
+) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    """Returns the largest font, of 14 pixels or less, in which a title stays over its column."""
+    fonts = (ImageFont.load_default(size=size) for size in range(14, 7, -1))
+    return next((f for f in fonts if draw.textlength(title, f) <= width), ImageFont.load_default(7))

@@ -41,3 +41,14 @@ def test_images_lie_in_their_rows_and_columns(size, factor):
             tile = picture[top : top + height, left : left + width]
             np.testing.assert_array_equal(tile[::factor, ::factor], sheets.to_rgb(image))
     assert (picture[sheets.HEADER + height, :] == 255).all()
+
+
+def test_a_long_title_stays_over_its_column():
+    """Titles of neighbours do not touch: the gutter between them is white in the header."""
+    image = np.ones((128, 128, 3))
+    picture = sheets.sheet([[image, image]], ['encoder_decoder l1+cgan'] * 2)
+    header = picture[: sheets.HEADER]
+    dark = (header < 200).any(axis=(0, 2))
+    middle = 128 + sheets.GUTTER
+    assert dark[:middle].any() and dark[middle:].any()
+    assert not dark[middle : middle + sheets.GUTTER].any()
