@@ -30,7 +30,7 @@ class Checkpoints:
         A `writer` removes what a kill in the middle of a save left; a reader must not, since the
         save may be under way.
         """
-        root = epath.Path(workdir).expanduser().resolve() / 'checkpoints'
+        root = files.resolved(workdir) / 'checkpoints'
         self._root, self._keep = root, {'last': keep, 'best': 1}
         # Not Orbax's option: it cleans up in a thread that may outlive the process's main one.
         if writer:

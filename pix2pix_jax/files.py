@@ -131,6 +131,12 @@ def naming(path: epath.PathLike) -> Iterator[None]:
         raise
 
 
+def resolved(path: epath.PathLike) -> epath.Path:
+    """Returns the whole path, links followed; an address (gs://) stays as it is."""
+    path = epath.Path(path)
+    return path.expanduser().resolve() if is_local(path) else path
+
+
 def is_local(path: epath.PathLike) -> bool:
     """Whether `path` lies in the local file system, where files can be appended to."""
     return '://' not in os.fspath(path)

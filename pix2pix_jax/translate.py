@@ -280,14 +280,14 @@ def check_output(
     output: str, overwrite: bool, places: Sequence[str] = (), inputs: Iterable[Named] = ()
 ) -> None:
     """Raises UserError where writing to `output` would touch what is already there."""
-    folder = epath.Path(output).resolve()
+    folder = files.resolved(output)
     if folder.exists() and not folder.is_dir():
         raise UserError(f'--output={output} is a file: allowed is a folder')
     if folder.exists() and any(folder.iterdir()) and not overwrite:
         raise UserError(f'--output={output} holds files: give an empty folder or --overwrite')
-    sources = [epath.Path(place).resolve() for place in places]
+    sources = [files.resolved(place) for place in places]
     inside = any(source.is_dir() and source in (folder, *folder.parents) for source in sources)
-    if inside or any(file.resolve().parent == folder for _, paths in inputs for file in paths):
+    if inside or any(files.resolved(file).parent == folder for _, paths in inputs for file in paths):
         raise UserError(f'--output={output} holds the inputs: give another folder')
 
 

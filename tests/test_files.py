@@ -66,3 +66,10 @@ def test_a_drive_that_cannot_sync_is_no_error(tmp_path, monkeypatch):
     monkeypatch.setattr(files.os, 'fsync', unknown)
     files.write_bytes(tmp_path / 'f', b'new')
     assert (tmp_path / 'f').read_bytes() == b'new'
+
+
+def test_an_address_is_no_path_of_this_machine(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'link').symlink_to(tmp_path / 'there')
+    assert os.fspath(files.resolved('link/x')) == f'{tmp_path.resolve()}/there/x'
+    assert os.fspath(files.resolved('gs://bucket/run')) == 'gs://bucket/run'
