@@ -133,8 +133,9 @@ def naming(path: epath.PathLike) -> Iterator[None]:
 
 def resolved(path: epath.PathLike) -> epath.Path:
     """Returns the whole path, links followed; an address (gs://) stays as it is."""
-    path = epath.Path(path)
-    return path.expanduser().resolve() if is_local(path) else path
+    if not is_local(path):
+        return epath.Path(path)
+    return epath.Path(os.path.realpath(os.path.expanduser(path)))  # epath's keeps the links
 
 
 def is_local(path: epath.PathLike) -> bool:
