@@ -287,7 +287,9 @@ def check_output(
         raise UserError(f'--output={output} holds files: give an empty folder or --overwrite')
     sources = [files.resolved(place) for place in places]
     inside = any(source.is_dir() and source in (folder, *folder.parents) for source in sources)
-    if inside or any(files.resolved(file).parent == folder for _, paths in inputs for file in paths):
+    if inside or any(
+        files.resolved(file).parent == folder for _, paths in inputs for file in paths
+    ):
         raise UserError(f'--output={output} holds the inputs: give another folder')
 
 

@@ -168,3 +168,60 @@ def test_tints_are_drawn_about_one():
     drawn = np.array([augment.random_tint(rng, 0.3) for _ in range(500)])
     assert drawn.min() > 0.7 and drawn.max() < 1.3
     np.testing.assert_allclose(drawn.mean(0), 1, atol=0.03)
+
+
+# ---------------------------------------------------------------- other sizes than the network's
+
+MODES = ('resize_and_crop', 'scale_width_and_crop', 'scale_width', 'crop')
+
+
+def scales(geometry, size):
+    """Pixels of the result for one of the image, down and across."""
+    left, top, right, bottom = geometry.box
+    return size[0] / (bottom - top), size[1] / (right - left)
+
+
+@pytest.mark.parametrize('shape', [(100, 200), (200, 100), (64, 96), (10, 11), (300, 90)])
+@pytest.mark.parametrize('preprocess', MODES)
+def test_what_is_cut_lies_in_the_image_at_the_modes_scale(preprocess, shape):
+    size, jitter = (64, 96), 1.25
+    geometries = [
+        augment.random_geometry(np.random.default_rng(i), *shape, size, jitter, True, preprocess)
+        for i in range(20)
+    ]
+    for geometry in geometries:
+        left, top, right, bottom = geometry.box
+        assert 0 <= left < right <= shape[1] + 1e-9 and 0 <= top < bottom <= shape[0] + 1e-9
+        down, across = scales(geometry, size)
+        if preprocess == 'resize_and_crop':
+            assert down == pytest.approx(size[0] * jitter / shape[0])
+            assert across == pytest.approx(size[1] * jitter / shape[1], abs=0.01)
+            continue
+        assert down == pytest.approx(across, rel=0.1)  # proportions stay, but for rounding
+        fits = max(size[0] / shape[0], size[1] / shape[1])  # the least at which the crop fits
+        wanted = {'crop': 1, 'scale_width': size[1] / shape[1]}
+        wanted = wanted.get(preprocess, size[1] * jitter / shape[1])
+        assert across == pytest.approx(max(wanted, fits), rel=0.1)
+    room = preprocess == 'crop' and (shape[0] > size[0] or shape[1] > size[1])
+    if room:
+        assert len({geometry.box for geometry in geometries}) > 5
+
+
+@pytest.mark.parametrize('shape', [(100, 200), (200, 100), (64, 96), (10, 11)])
+@pytest.mark.parametrize('preprocess', MODES)
+def test_testing_takes_the_middle(preprocess, shape):
+    left, top, right, bottom = augment.middle_geometry(*shape, (64, 96), preprocess).box
+    assert abs(left - (shape[1] - right)) <= shape[1] / 64
+    assert abs(top - (shape[0] - bottom)) <= shape[0] / 64
+    if preprocess == 'resize_and_crop':
+        assert (left, top, right, bottom) == (0, 0, shape[1], shape[0])
+
+
+def test_a_crop_is_the_images_own_pixels():
+    image = np.random.default_rng(0).integers(0, 256, (100, 130, 3), dtype=np.uint8)
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        geometry = augment.random_geometry(rng, 100, 130, (64, 96), 1.25, False, 'crop')
+        left, top, right, bottom = map(int, geometry.box)
+        found = augment.apply_geometry(image, geometry, (64, 96))
+        np.testing.assert_array_equal(found, image[top:bottom, left:right])

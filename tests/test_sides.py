@@ -246,3 +246,16 @@ def _pixels(channels):
     from pix2pix_jax.data.images import Pixels
 
     return Pixels(np.zeros((4, 4, channels), np.uint8))
+
+
+def test_images_as_they_are(tmp_path):
+    write(tmp_path / 'train' / '1.png', np.tile(smooth('uint8', 3), (1, 2, 1)))
+    some = fields(preprocess='none', jitter=1.5)
+    pair, seen, _ = first_pair(tmp_path, **some)
+    np.testing.assert_array_equal(augment.to_float(pair['target']), seen['target'])
+    c = config(tmp_path, **some)
+    augmented = pipeline.augmented(pair, np.random.default_rng(0), c)
+    np.testing.assert_array_equal(augmented['target'], seen['target'])
+    message = error(tmp_path, **some, image_size=(32, 16))
+    assert message.startswith(f'{tmp_path}/train/1.png is 16x16: config.dataset.preprocess=')
+    assert message.endswith('16x32')
