@@ -141,13 +141,19 @@ def test_colorization_gives_the_networks_own_output(interop):
 
 
 def test_metadata():
-    run = random_run(dataset__direction='BtoA', ema_decay=0.5, image_size=(16, 32))
+    run = random_run(
+        dataset__direction='BtoA',
+        ema_decay=0.5,
+        image_size=(16, 32),
+        dataset__target_range='0:4095',
+    )
     expected = {
         'layout': 'NHWC', 'value_range': [-1, 1], 'input': 'RGB', 'output': 'RGB',
         'input_channels': 3, 'output_channels': 3, 'trained_size': [16, 32], 'size': 'any',
         'multiple_of': 4, 'least_size': 4, 'direction': 'BtoA', 'task': 'none',
         'generator': 'unet', 'norm': 'image', 'weights': 'float32', 'averaged_weights': True,
-        'step': 7, 'checkpoint': 'last',
+        'step': 7, 'checkpoint': 'last', 'input_range': 'of the type',
+        'target_range': '0:4095',
     }  # fmt: skip
     model = portable.create(run)
     _, metadata = stablehlo.load(stablehlo.to_bytes(model))
