@@ -54,14 +54,15 @@ function pixelAt(event) {
   };
 }
 
+// A disc with hard edges, a row at a time.
 function dab({ x, y }) {
   const diameter = Number(size.value);
-  const first = -Math.floor(diameter / 2);
+  const corner = Math.floor(diameter / 2);
   for (let row = 0; row < diameter; row++) {
     const rise = row + 0.5 - diameter / 2;
-    const half = Math.round(Math.sqrt(diameter ** 2 / 4 - rise ** 2) * 2);
-    const width = Math.max(1, half + ((diameter - half) % 2));
-    context.fillRect(x + first + (diameter - width) / 2, y + first + row, width, 1);
+    const chord = 2 * Math.sqrt(diameter ** 2 / 4 - rise ** 2);
+    const inset = Math.round((diameter - chord) / 2);
+    context.fillRect(x - corner + inset, y - corner + row, diameter - 2 * inset, 1);
   }
 }
 

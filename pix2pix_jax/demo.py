@@ -200,8 +200,9 @@ def serve(page: 'gradio.Blocks', host: str, port: int) -> None:
     import gradio as gr
 
     fonts = dict(font=['system-ui', 'sans-serif'], font_mono=['monospace'])
+    name = f'[{host}]' if ':' in host else host  # IPv6 in an address
     page.launch(
-        server_name=host,
+        server_name=name,
         server_port=port,
         share=False,
         quiet=True,
@@ -216,7 +217,7 @@ def serve(page: 'gradio.Blocks', host: str, port: int) -> None:
         theme=gr.themes.Default(**fonts),
         css=CSS,
     )
-    print(f'http://[{host}]:{port}' if ':' in host else f'http://{host}:{port}', flush=True)
+    print(f'http://{name}:{port}', flush=True)
     if not is_loopback(host):
         print('others who reach this machine can use the page; stop it with Ctrl-C', flush=True)
     try:

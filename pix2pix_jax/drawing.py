@@ -271,6 +271,8 @@ def as_input(picture: np.ndarray, config: ConfigDict) -> np.ndarray:
     ranges = sides.parse_ranges('input_range', config.dataset.input_range)
     if not ranges:
         return picture
+    if config.generator.input_channels == 4:  # opaque: that, too, is on the range
+        picture = np.concatenate([picture, np.full_like(picture[..., :1], 255)], axis=-1)
     return sides.to_type(augment.to_float(picture), np.dtype(np.float32), ranges[0])
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from runs import make_pairs, tiny_config
 
 import pix2pix_jax
-from pix2pix_jax import demo, drawing
+from pix2pix_jax import demo, drawing, inference
 from pix2pix_jax.config import default_config
 from pix2pix_jax.data import augment, encoding, pipeline, sides, sources
 from pix2pix_jax.data.images import LazyFile, Pixels
@@ -311,6 +311,39 @@ def test_a_wrong_command_is_one_line_and_status_2(args, gradio, message, monkeyp
     assert message in error and error.startswith('error: ')
 
 
+def stand_in(monkeypatch, config):
+    """A Translator of a run that is not there, whose generator negates."""
+    config.image_size = (32, 32)
+    run = inference.Run(config, 1, 'last', {})
+    monkeypatch.setattr(inference, 'load_run', lambda *args: run)
+    monkeypatch.setattr(inference, 'Generator', lambda *args, **kwargs: lambda x, sample: -x)
+    return pix2pix_jax.Translator('run')
+
+
+@pytest.mark.parametrize('limits', ['', '0:4095'])
+@pytest.mark.parametrize('channels', [1, 3, 4])
+def test_a_translation_is_shown_as_rgb(monkeypatch, channels, limits):
+    fields = {'input_channels': channels, 'output_channels': channels}
+    config = config_of(**{f'generator__{k}': v for k, v in fields.items()})
+    config.dataset.input_range = config.dataset.target_range = limits
+    picture = noise() if channels == 3 else noise(channels=1).repeat(3, -1)
+    found = demo.translated(stand_in(monkeypatch, config), picture, 0)
+    # Of RGBA the opacity is negated, too: all is transparent, and lies over white.
+    np.testing.assert_array_equal(found, 255 if channels == 4 else 255 - picture)
+
+
+def test_the_page_without_samples_and_dropout(monkeypatch):
+    pytest.importorskip('gradio', reason='needs gradio')
+    translator = stand_in(monkeypatch, config_of(generator__dropout=0.0))
+    components = demo.create_page(translator, 'run', '', []).get_config_file()['components']
+    assert not [c for c in components if c['type'] == 'gallery']
+    (slider,) = (c['props'] for c in components if c['type'] == 'slider')
+    assert not slider['interactive'] and 'generator.dropout=0' in slider['info']
+    (canvas,) = (c['props'] for c in components if c['props'].get('elem_id') == 'canvas')
+    drawn = drawing.from_url(canvas['value'], 32 * 32)
+    np.testing.assert_array_equal(drawn, drawing.blank((32, 32), drawing.WHITE[1]))
+
+
 # ---------------------------------------------------------------- the page
 
 CHROMIUM = shutil.which('chromium') or shutil.which('google-chrome')
@@ -429,6 +462,12 @@ def test_the_page_in_a_browser(run, server, tmp_path):
         drawn[10, 4:21] = red
         wait_for(canvas, page, drawn)
         wait_for(translation, page, translate(drawn))
+
+        # A dot is a disc.
+        page.locator('#canvas input[type=range]').fill('4')
+        drag(page, (26, 6), (26, 6))
+        drawn[4:8, 25:27] = drawn[5:7, 24:28] = red
+        wait_for(canvas, page, drawn)
 
         # A box of the other colour.
         page.locator(f'[data-colour="{drawing.hexadecimal(red)}"]').click()
