@@ -130,7 +130,7 @@ def create_page(
         title=f'{name} - pix2pix',
         analytics_enabled=False,
         fill_width=True,
-        delete_cache=(600, 600),  # seconds: the files of the pictures that were shown
+        delete_cache=(3600, 86400),  # seconds: files of the pictures that were shown
     ) as page:
         gr.Markdown(
             f'## {pages.escape(name)}\nstep {translator.step:,} · {size[1]}x{size[0]}. '
