@@ -259,3 +259,10 @@ def test_images_as_they_are(tmp_path):
     message = error(tmp_path, **some, image_size=(32, 16))
     assert message.startswith(f'{tmp_path}/train/1.png is 16x16: config.dataset.preprocess=')
     assert message.endswith('16x32')
+
+
+def test_opacity_that_floats_have_not_is_full(tmp_path):
+    write(tmp_path / 'train' / 'A' / '1.npy', smooth('float32', 3) * 100)
+    write(tmp_path / 'train' / 'B' / '1.npy', smooth('float32', 3))
+    _, pair, _ = first_pair(tmp_path, **fields(4, 3, input_range='0:100'))
+    assert (pair['input'][..., 3] == 1).all()

@@ -119,14 +119,15 @@ def _with_16_bits(data: bytes, image: Image.Image) -> Pixels:
     return Pixels(values, opacity=values.shape[-1] == 4)
 
 
-def as_channels(pixels: Pixels, channels: int) -> np.ndarray:
+def as_channels(pixels: Pixels, channels: int, white: float = 1.0) -> np.ndarray:
     """Returns (H,W,channels) in the image's own type.
 
     Gray becomes RGB and RGB gray; transparent parts lie over white where there is no channel for
-    them. Raises DataError for any other difference.
+    them. Of floats `white`, and what is opaque, have that value. Raises DataError for any other
+    difference.
     """
     values, opacity = pixels
-    top = 1 if values.dtype.kind == 'f' else np.iinfo(values.dtype).max
+    top = white if values.dtype.kind == 'f' else np.iinfo(values.dtype).max
     if opacity and channels != 4:
         alpha = values[..., 3:] / np.float32(top)
         values = _like(values[..., :3] * alpha + top * (1 - alpha), values.dtype)

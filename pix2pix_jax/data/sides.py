@@ -110,8 +110,9 @@ def combine(side: Side, pictures: Sequence[Pixels], files: Sequence[File]) -> np
             channels = side.channels
             if len(files) > 1:  # as many as it has
                 channels = 3 if picture.opacity else picture.values.shape[-1]
-            values = images.as_channels(picture, channels)
-            parts.append(_in_range(values, ranges[i] if ranges else None, side.name))
+            limits = ranges[i] if ranges else None
+            values = images.as_channels(picture, channels, limits[1] if limits else 1.0)
+            parts.append(_in_range(values, limits, side.name))
     if len(parts) == 1:
         return parts[0]
     if sum(part.shape[-1] for part in parts) != side.channels:

@@ -1,21 +1,15 @@
 """Makes the paper's data sets from their archives, or from folders that hold the same."""
 
 import contextlib
-import gzip
-import lzma
 import pathlib
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Iterator
-from typing import IO
 
 import filelock
 from etils import epath
-from tensorflow_datasets.core.download.extractor import iter_archive
-from tensorflow_datasets.core.download.resource import ExtractMethod
 
-from pix2pix_jax import downloads, files
+from pix2pix_jax import archives, downloads, files
 from pix2pix_jax.data.datasets import builder, cityscapes
 from pix2pix_jax.data.datasets.published import MIRRORS, PUBLISHED
 from pix2pix_jax.data.folders import pair_files, split_folders
@@ -116,41 +110,8 @@ def _unpacked(path: pathlib.Path, prefix: pathlib.Path) -> Iterator[pathlib.Path
         yield path
         return
     with _scratch(prefix) as folder:
-        _unpack(path, folder)
+        archives.unpack(path, folder)
         yield folder
-
-
-def _unpack(archive: pathlib.Path, folder: pathlib.Path) -> None:
-    """Writes the files of an archive into `folder`. Raises DataError.
-
-    What an archive says is nothing but names and bytes: links are not made, and names that lead
-    out of it are left out (by the iterator).
-    """
-    print(f'unpacking {archive}', flush=True)
-    method = ExtractMethod.ZIP if zipfile.is_zipfile(archive) else ExtractMethod.TAR
-    try:
-        with _decompressed(archive) as file:
-            for name, member in iter_archive(file, method):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                with (folder / name).open('wb') as target:
-                    shutil.copyfileobj(member, target)
-            while method is ExtractMethod.TAR and file.read(1 << 20):
-                pass  # to the end, where the checksum is
-    except Exception as error:  # tarfile, zipfile, gzip and lzma raise many kinds
-        if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
-            raise  # of the disk
-        raise DataError(
-            f'{archive} is no archive, or damaged ({error or type(error).__name__}): '
-            'allowed are .tar.gz, .tar and .zip'
-        ) from error
-
-
-def _decompressed(archive: pathlib.Path) -> IO[bytes]:
-    with archive.open('rb') as file:
-        magic = file.read(6)
-    if magic.startswith(b'\x1f\x8b'):
-        return gzip.open(archive)
-    return lzma.open(archive) if magic.startswith(b'\xfd7zXZ') else archive.open('rb')
 
 
 def _side_by_side(root: pathlib.Path, given: pathlib.Path, name: str) -> Splits:

@@ -1,0 +1,284 @@
+"""The demo: what the command refuses, and the page itself in a browser."""
+
+import contextlib
+import importlib.util
+import io
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from absl.testing import flagsaver
+from PIL import Image
+from runs import make_pairs, tiny_config
+from test_drawing import config_of, noise
+
+import pix2pix_jax
+from pix2pix_jax import demo, drawing, inference
+from pix2pix_jax.data import sources
+from pix2pix_jax.errors import UserError, run_command
+from pix2pix_jax.train import train_and_evaluate
+
+# ---------------------------------------------------------------- the command
+
+
+def test_the_seed_is_of_no_use_without_dropout():
+    assert demo.no_seed(config_of()) == ''
+    assert 'generator.dropout=0' in demo.no_seed(config_of(generator__dropout=0.0))
+    assert 'test.dropout=False' in demo.no_seed(config_of(test__dropout=False))
+
+
+def test_ports():
+    assert demo.free_port('127.0.0.1', 0) > 0
+    with socket.socket() as taken:
+        taken.bind(('127.0.0.1', 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f'--port={port}: Address already in use; give another'):
+            demo.free_port('127.0.0.1', port)
+    assert demo.free_port('127.0.0.1', port) == port
+    with pytest.raises(UserError, match=r'--host=no\.such\.host\.invalid'):
+        demo.free_port('no.such.host.invalid', 0)
+
+
+@pytest.mark.parametrize(
+    ('host', 'expected'),
+    [('127.0.0.1', True), ('::1', True), ('localhost', True), ('0.0.0.0', False), ('me', False)],
+)
+def test_who_reaches_a_host(host, expected):
+    assert demo.is_loopback(host) == expected
+
+
+@pytest.mark.parametrize(
+    ('args', 'gradio', 'message'),
+    [
+        ([], True, '--workdir is missing'),
+        (['--workdir=none'], False, 'the demo needs gradio: pip install -r requirements-demo.txt'),
+        (['--workdir=none', '--port=0'], True, '--workdir=none: no run there'),
+        (['--workdir=none', '--port=65536'], True, '--port=65536'),
+    ],
+)
+def test_a_wrong_command_is_one_line_and_status_2(args, gradio, message, monkeypatch, capsys):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        'find_spec',
+        lambda name: (gradio or None) if name == 'gradio' else find(name),
+    )
+    monkeypatch.setattr('pix2pix_jax.runtime.prepare_process', lambda: None)
+    with flagsaver.flagsaver(), pytest.raises(SystemExit) as stopped:
+        run_command(demo.main, ['demo', *args])
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and error.count('\n') == 1
+    assert message in error and error.startswith('error: ')
+
+
+def stand_in(monkeypatch, config):
+    """A Translator of a run that is not there, whose generator negates."""
+    config.image_size = (32, 32)
+    run = inference.Run(config, 1, 'last', {})
+    monkeypatch.setattr(inference, 'load_run', lambda *args: run)
+    monkeypatch.setattr(inference, 'Generator', lambda *args, **kwargs: lambda x, sample: -x)
+    return pix2pix_jax.Translator('run')
+
+
+@pytest.mark.parametrize('limits', ['', '0:4095'])
+@pytest.mark.parametrize('channels', [1, 3, 4])
+def test_a_translation_is_shown_as_rgb(monkeypatch, channels, limits):
+    fields = {'input_channels': channels, 'output_channels': channels}
+    config = config_of(**{f'generator__{k}': v for k, v in fields.items()})
+    config.dataset.input_range = config.dataset.target_range = limits
+    picture = noise() if channels == 3 else noise(channels=1).repeat(3, -1)
+    found = demo.translated(stand_in(monkeypatch, config), picture, 0)
+    # Of RGBA the opacity is negated, too: all is transparent, and lies over white.
+    np.testing.assert_array_equal(found, 255 if channels == 4 else 255 - picture)
+
+
+def test_the_page_without_samples_and_dropout(monkeypatch):
+    pytest.importorskip('gradio', reason='needs gradio')
+    translator = stand_in(monkeypatch, config_of(generator__dropout=0.0))
+    components = demo.create_page(translator, 'run', '', []).get_config_file()['components']
+    assert not [c for c in components if c['type'] == 'gallery']
+    (slider,) = (c['props'] for c in components if c['type'] == 'slider')
+    assert not slider['interactive'] and 'generator.dropout=0' in slider['info']
+    (canvas,) = (c['props'] for c in components if c['props'].get('elem_id') == 'canvas')
+    drawn = drawing.from_url(canvas['value'], 32 * 32)
+    np.testing.assert_array_equal(drawn, drawing.blank((32, 32), drawing.WHITE[1]))
+
+
+# ---------------------------------------------------------------- the page
+
+CHROMIUM = shutil.which('chromium') or shutil.which('google-chrome')
+MISSING = [name for name in ('gradio', 'playwright') if importlib.util.find_spec(name) is None]
+MISSING += [] if CHROMIUM else ['chromium']
+WAIT = 60  # seconds: the cores may be busy
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('demo')
+    pairs = make_pairs(folder / 'pairs', {'train': 2, 'test': 3})
+    train_and_evaluate(tiny_config(pairs, num_steps=1), folder / 'run')
+    return folder / 'run'
+
+
+@pytest.fixture(scope='module')
+def server(run):
+    """The command in a process of its own; yields (process, address)."""
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'pix2pix_jax.demo', f'--workdir={run}', '--port=0'],
+        env=os.environ | {'JAX_PLATFORMS': 'cpu'},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        line = process.stdout.readline()
+        assert line.startswith('http://127.0.0.1:'), process.stderr.read()
+        yield process, line.strip()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def canvas(page):
+    """The pixels of the canvas, (H,W,3)."""
+    height, width, values = page.evaluate(
+        """() => {
+            const canvas = document.querySelector('#canvas canvas');
+            const all = [0, 0, canvas.width, canvas.height];
+            const image = canvas.getContext('2d').getImageData(...all);
+            return [canvas.height, canvas.width, Array.from(image.data)];
+        }"""
+    )
+    rgba = np.array(values, np.uint8).reshape(height, width, 4)
+    assert (rgba[..., 3] == 255).all()
+    return rgba[..., :3]
+
+
+def translation(page):
+    """The picture that is shown on the right."""
+    address = page.locator('#translation img').get_attribute('src')
+    with Image.open(io.BytesIO(page.request.get(address).body())) as image:
+        return np.asarray(image)
+
+
+def wait_for(read, page, expected):
+    """Waits until `read` of the page is this picture; else shows where it differs."""
+    end = time.monotonic() + WAIT
+    while time.monotonic() < end:
+        with contextlib.suppress(Exception):  # a picture that goes as it is read
+            if np.array_equal(read(page), expected):
+                return
+        time.sleep(0.1)
+    np.testing.assert_array_equal(read(page), expected)
+
+
+def drag(page, start, stop):
+    """Moves the pressed mouse between two pixels (x, y) of the canvas."""
+    box, pixels = page.locator('#canvas canvas').bounding_box(), canvas(page)
+    height, width = pixels.shape[:2]
+    (x0, y0), (x1, y1) = (
+        (box['x'] + (x + 0.5) * box['width'] / width, box['y'] + (y + 0.5) * box['height'] / height)
+        for x, y in (start, stop)
+    )
+    page.mouse.move(x0, y0)
+    page.mouse.down()
+    page.mouse.move(x1, y1, steps=5)
+    page.mouse.up()
+
+
+@pytest.mark.skipif(
+    bool(MISSING),
+    reason=f'needs {" ".join(MISSING)}: pip install -r requirements-demo.txt playwright, and '
+    'apt-get install chromium',
+)
+def test_the_page_in_a_browser(run, server, tmp_path):
+    from playwright.sync_api import sync_playwright
+
+    process, address = server
+    translate = pix2pix_jax.Translator(run)
+    config = translate.config
+    _, samples = drawing.samples(config, sources.open_splits(config))
+    blue, red = (np.array(rgb) for rgb in ((0, 0, 255), (255, 0, 0)))
+    asked = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox'])
+        page = browser.new_page(viewport={'width': 1100, 'height': 1000})
+        page.set_default_timeout(1000 * WAIT)
+        page.on('request', lambda request: asked.append(request.url))
+        page.goto(address)
+
+        # The first sample is there, and translated.
+        wait_for(canvas, page, samples[0])
+        page.locator('#translation img').wait_for()
+        wait_for(translation, page, translate(samples[0]))
+
+        # A line: one pixel wide it is what was drawn over, in one colour, with hard edges.
+        page.get_by_role('button', name='Clear').click()
+        blank = drawing.blank((32, 32), tuple(blue))
+        wait_for(canvas, page, blank)
+        page.locator('#canvas input[type=range]').fill('1')
+        drag(page, (4, 10), (20, 10))
+        drawn = blank.copy()
+        drawn[10, 4:21] = red
+        wait_for(canvas, page, drawn)
+        wait_for(translation, page, translate(drawn))
+
+        # A dot is a disc.
+        page.locator('#canvas input[type=range]').fill('4')
+        drag(page, (26, 6), (26, 6))
+        drawn[4:8, 25:27] = drawn[5:7, 24:28] = red
+        wait_for(canvas, page, drawn)
+
+        # A box of the other colour.
+        page.locator(f'[data-colour="{drawing.hexadecimal(red)}"]').click()
+        page.get_by_role('button', name='Box').click()
+        drag(page, (12, 25), (6, 15))
+        boxed = drawn.copy()
+        boxed[15:26, 6:13] = red
+        wait_for(canvas, page, boxed)
+        wait_for(translation, page, translate(boxed))
+
+        # The seed.
+        other = translate(boxed, sample=7)
+        assert not np.array_equal(other, translate(boxed))
+        page.locator('#seed input[type=number]').fill('7')
+        page.locator('#seed input[type=number]').press('Enter')
+        wait_for(translation, page, other)
+
+        # A sample, and back.
+        page.locator('#samples button').nth(2).click()
+        wait_for(canvas, page, samples[2])
+        wait_for(translation, page, translate(samples[2], sample=7))
+        page.get_by_role('button', name='Undo').click()
+        wait_for(canvas, page, boxed)
+
+        # Uploads: of another size, and what is no image.
+        image = noise()
+        Image.fromarray(image).save(tmp_path / 'mine.png')
+        with page.expect_file_chooser() as chooser:
+            page.locator('#upload').click()
+        chooser.value.set_files(tmp_path / 'mine.png')
+        wait_for(canvas, page, image)
+        wait_for(translation, page, translate(image, sample=7))
+        (tmp_path / 'bad.png').write_text('no image')
+        with page.expect_file_chooser() as chooser:
+            page.locator('#upload').click()
+        chooser.value.set_files(tmp_path / 'bad.png')
+        page.get_by_text('bad.png is no JPEG, PNG, WebP, TIFF or NumPy image').wait_for()
+        np.testing.assert_array_equal(canvas(page), image)
+        large = {'name': 'a.png', 'mimeType': 'image/png', 'buffer': bytes(demo.MOST_BYTES + 1)}
+        answer = page.request.post(f'{address}/gradio_api/upload', multipart={'files': large})
+        assert answer.status == 413
+        browser.close()
+
+    elsewhere = [url for url in asked if not url.startswith((address, 'data:', 'blob:'))]
+    assert asked and not elsewhere
+    process.send_signal(signal.SIGINT)
+    assert process.wait(WAIT) == 130
