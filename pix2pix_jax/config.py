@@ -61,6 +61,7 @@ def default_config() -> Config:
     # [-1, 1] (0.2); 0: these.
     d.task_amount = 0.0
     d.direction = 'AtoB'  # which half is the input: 'AtoB' or 'BtoA'
+    d.inputs = 0  # images that make one input (A, A2, ...); 0: as many as are found
     # Values that become [-1, 1], as '0:4095', those beyond it clipped; of several inputs
     # '0:255,0:10000'; '': those of the files' type: 0:255, 0:65535, of floats 0:1.
     d.input_range = ''
@@ -209,6 +210,7 @@ RANGES = {
     'sample_every': (0, 2**31 - 1),
     'dataset.jitter': (1.0, 4.0),
     'dataset.task_amount': (0.0, 64.0),
+    'dataset.inputs': (0, 1024),
     'dataset.input_classes': (0, 255),
     'dataset.color_jitter': (0.0, 1.0),
     'dataset.input_color_jitter': (0.0, 1.0),

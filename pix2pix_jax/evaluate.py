@@ -33,6 +33,12 @@ DATASET = flags.DEFINE_string(
 )
 REAL = flags.DEFINE_string('real', '', 'Folder of target images; with --generated.', **SHARED)
 GENERATED = flags.DEFINE_string('generated', '', 'Folder of images of the same names.', **SHARED)
+RANGE = flags.DEFINE_string(
+    'range',
+    '',
+    'LOW:HIGH of the values of --real and --generated; by default their type, of floats 0:1.',
+    **SHARED,
+)
 OUTPUT = flags.DEFINE_string(
     'output',
     '',
@@ -76,6 +82,8 @@ def main() -> int:
         raise UserError('--real and --generated go together: one of them is missing')
     if bool(WORKDIR.value) == bool(REAL.value):
         raise UserError('give either --workdir=DIR, or --real=DIR and --generated=DIR')
+    if RANGE.value and not REAL.value:
+        raise UserError("--range is of folders: a run's is its config.dataset.target_range")
     for name in ('split', 'checkpoint', 'dataset', 'scale', 'segmenter'):
         if REAL.value and flags.FLAGS[name].present:
             raise UserError(f'--{name} is of a run: it goes with --workdir, not with --real')
@@ -87,14 +95,16 @@ def main() -> int:
     paths = {f'{name}_weights': os.path.expanduser(w.value) for name, w in WEIGHTS.items()}
     options = Options(tuple(METRICS.value), CLASSES.value, SEGMENTER.value, **paths)
     selection.check(options)
+    dataset = os.path.expanduser(DATASET.value)
     if workdir:
-        output = output or writers.result_folder(workdir, SPLIT.value, SCALE.value)
-        dataset = os.path.expanduser(DATASET.value)
+        name = os.path.basename(os.path.abspath(dataset)) if dataset else ''
+        output = output or writers.result_folder(workdir, SPLIT.value, SCALE.value, name)
         summary = evaluate_run(
             workdir, SPLIT.value, CHECKPOINT.value, output, options, SCALE.value, dataset
         )
     else:
-        summary = evaluate_folders(real, generated, output or None, options)
+        limits = sides.parse_ranges('range', RANGE.value, '--range')
+        summary = evaluate_folders(real, generated, output or None, options, limits)
     print(report.table(summary))
     if output:
         print(f'{output}/index.html')
@@ -125,13 +135,21 @@ def evaluate_run(
 
     prepare_process()
     run = inference.load_run(workdir, checkpoint)
-    run.config.dataset.path = dataset or run.config.dataset.path
+    if dataset:
+        run.config.dataset.path = dataset
+        if not epath.Path(dataset).is_dir():
+            raise UserError(f'--dataset={dataset} is not a folder')
     if run.config.dataset.name == 'folder' and not run.config.dataset.path:
         raise UserError(f'{workdir} names no pairs: give their folder, --dataset=DIR')
+    if scale != 1 and run.config.dataset.preprocess == 'none':
+        raise UserError(
+            f"--scale={scale}: allowed is 1 where config.dataset.preprocess='none', whose images "
+            'have the size of the training'
+        )
     if scale != 1:
         run.config.generator.depth = generator_depth(run.config)  # as trained
         run.config.image_size = tuple(scale * side for side in run.config.image_size)
-    pairs = kept.load_kept(workdir)
+    pairs = None if dataset else kept.load_kept(workdir)
     if pairs is not None and split in pairs:  # files of the others may be gone by now
         needed = {split, 'train'} if selection.trains(options, run.config) else {split}
         pairs = {name: names for name, names in pairs.items() if name in needed}
@@ -148,6 +166,7 @@ def evaluate_run(
             'step': run.step,
             'checkpoint': run.checkpoint,
             'scale': scale,
+            **({'dataset': dataset} if dataset else {}),
             'measured': selection.identity(options),
         },
         progress=True,
@@ -161,21 +180,23 @@ def evaluate_folders(
     generated: epath.PathLike,
     output: epath.PathLike | None,
     options: Options = selection.PAIRS_ALONE,
+    limits: tuple[sides.Range, ...] = (),
 ) -> report.Summary:
     """Measures the images in `generated` against those of the same names in `real`.
 
     L1, PSNR and SSIM, and what `options` name; as RGB, or those of other channels as they are.
+    `limits` is the range of their values, (): that of their type.
 
     Names are relative paths without their extensions. Raises DataError for a folder without
     images, a name that only one folder has, an unreadable image, or a pair of two sizes.
     """
     pairs = pair_files((epath.Path(real), epath.Path(generated)))
     more = selection.for_folders(options)
-    return report.measure(_pairs(pairs), len(pairs), output, progress=True, more=more)[0]
+    return report.measure(_pairs(pairs, limits), len(pairs), output, progress=True, more=more)[0]
 
 
 def _pairs(
-    pairs: dict[str, tuple[epath.Path, ...]],
+    pairs: dict[str, tuple[epath.Path, ...]], limits: tuple[sides.Range, ...]
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     for name, files in pairs.items():
         target, output = map(read_pixels, files)
@@ -183,8 +204,10 @@ def _pairs(
             a, b = ('{1}x{0}'.format(*image.values.shape) for image in (output, target))
             raise DataError(f'{files[1]} is {a} but {files[0]} is {b}: sizes must agree')
         channels = target.values.shape[-1]
-        photo = target.opacity or output.opacity or channels in (1, 3)
-        side = sides.Side('target', 3 if photo else channels)
+        side = sides.Side('target', 3 if target.opacity or channels == 1 else channels, limits)
+        if channels == 4 and not (target.opacity and output.opacity):  # four bands: no RGBA
+            target, output = (one._replace(opacity=False) for one in (target, output))
+            side = side._replace(channels=channels if output.values.shape[-1] == 4 else 3)
         images = (
             sides.combine(side, [one], [file]) for one, file in zip((output, target), files[::-1])
         )

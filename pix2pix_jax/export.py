@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # starts jax, which a mistake in the flags need not wait for
     from pix2pix_jax.inference import Run
 
 EXTENSIONS = {
-    'onnx': ('.onnx',), 'stablehlo': ('.stablehlo',), 'pytorch': ('.safetensors', '.pth')
+    'onnx': ('.onnx',), 'stablehlo': ('.stablehlo',), 'pytorch': ('.safetensors', '.pth', '.pt')
 }  # fmt: skip
 NEEDED = {'onnx': ('jax2onnx', 'onnxruntime')}  # beside what the package itself needs
 
@@ -30,7 +30,7 @@ SHARED = {'allow_override': True}  # other commands have flags of these names
 WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run.', **SHARED)
 FORMAT = flags.DEFINE_enum('format', '', ['', *EXTENSIONS], 'What to write.', **SHARED)
 OUTPUT = flags.DEFINE_string(
-    'output', '', 'The file: .onnx, .stablehlo; .safetensors or .pth for pytorch.', **SHARED
+    'output', '', 'The file: .onnx, .stablehlo; .safetensors, .pth or .pt for pytorch.', **SHARED
 )
 CHECKPOINT = flags.DEFINE_string('checkpoint', 'last', 'last, best or a step.', **SHARED)
 EMA = flags.DEFINE_bool('ema', True, 'Averaged weights, where the run has any.', **SHARED)

@@ -271,6 +271,7 @@ def open_data(config: Config, workdir: epath.Path) -> tuple[Config, dict[str, so
     splits = sources.open_splits(config, pairs)
     if 'train' not in splits:
         raise DataError(f'config.dataset.path={config.dataset.path}: there is no folder train')
+    config.dataset.inputs = splits['train'].inputs
     if config.image_size == (0, 0):
         config.image_size = survey.found_image_size(splits['train'])
     for line in survey.report(splits, config):

@@ -6,6 +6,7 @@ Names, sizes, formats and bit depths stay; OUTPUT/index.html shows what went in 
 """
 
 import functools
+import glob
 import os
 import sys
 import time
@@ -21,7 +22,7 @@ from pix2pix_jax import files, gallery
 from pix2pix_jax.config import CHOICES
 from pix2pix_jax.data import augment, encoding, sides
 from pix2pix_jax.data.folders import examples, image_files
-from pix2pix_jax.data.images import palette_of
+from pix2pix_jax.data.images import EXTENSIONS, palette_of
 from pix2pix_jax.errors import DATA_ERROR, DataError, UserError, run_command
 
 Named = tuple[str, tuple[epath.Path, ...]]  # path relative to what was given, no extension; files
@@ -93,7 +94,7 @@ def main() -> int:
         CHECKPOINT.value,
         fit=FIT.value,
         tile=TILE.value,
-        overlap=OVERLAP.value,
+        overlap=OVERLAP.value if OVERLAP.present else min(OVERLAP.value, TILE.value // 4),
         norm=NORM.value,
         dropout=DROPOUT.value,
         seed=SEED.value,
@@ -101,6 +102,13 @@ def main() -> int:
         batch=BATCH.value,
     )
     config = translator.config
+    dropout = config.test.dropout if DROPOUT.value is None else DROPOUT.value
+    if not (dropout and config.generator.dropout) and SAMPLES.value > 1:
+        raise UserError(
+            f'--samples={SAMPLES.value}: allowed is 1 without dropout, which makes samples differ'
+        )
+    if OVERLAP.present and not TILE.value:
+        raise UserError('--overlap is of tiles: it goes with --tile')
     norm = NORM.value or config.test.norm
     if TILE.value and norm == 'image' and config.generator.norm != 'none':
         print('each tile is normalised by its own statistics; --norm=running has one for all')
@@ -182,10 +190,14 @@ def _write(translator, output, name, suffix, loaded, image) -> gallery.Item:
     """Writes one translation; returns what the gallery shows of it."""
     _, side = sides.of_config(translator.config)
     limits = side.ranges[0] if side.ranges else None
-    kind = encoding.file_type(loaded.extension, loaded.dtype, image.shape[-1], limits)
-    extension, dtype = kind
+    height, width, channels = image.shape
+    extension, dtype = encoding.file_type(
+        loaded.extension, loaded.dtype, channels, limits, max(height, width)
+    )
+    if extension == loaded.extension.lower():
+        extension = loaded.extension  # .PNG stays .PNG
     file = f'{name}{suffix}{extension}'
-    data = encoding.encode(sides.to_type(image, dtype, limits), extension)
+    data = encoding.encode(sides.to_type(image, dtype, limits), extension.lower())
     files.write_bytes(output / file, data)
     thumbnail = gallery.write_thumbnail(output, f'{name}{suffix}_output', image)
     return gallery.Item(suffix[1:] or 'output', file, thumbnail)
@@ -203,6 +215,8 @@ def _shown_input(translator, output, name, paths, loaded) -> gallery.Item:
     image = translator.floats(values)
     if translator.config.dataset.input_classes:
         image = sides.coloured(image, palette_of(paths[0]))
+    elif len(paths) > 1:  # the first of them
+        image = image[..., : loaded.shown]
     thumbnail = gallery.write_thumbnail(output, f'{name}_input', image)
     return gallery.Item('input', _link(paths[0], output), thumbnail)
 
@@ -264,16 +278,23 @@ def find_images(pattern: str) -> list[tuple[str, epath.Path]]:
         raise UserError(f'--input={pattern} does not exist: give an image, a folder or a pattern')
     root = epath.Path(*path.parts[:fixed])
     found = {}
-    for file in sorted(root.glob('/'.join(path.parts[fixed:]))):
+    for file in sorted(_matching(root, path, fixed)):
         name = str(file.relative_to(root).with_suffix(''))
-        if file.is_dir() or file.name.startswith('.'):
+        if file.is_dir() or file.name.startswith('.') or file.suffix.lower() not in EXTENSIONS:
             continue
         if name in found:
             raise DataError(f'{found[name]} and {file} have the same name: allowed is one file')
         found[name] = file
     if not found:
-        raise UserError(f'--input={pattern} matches no file')
+        raise UserError(f'--input={pattern} matches no image: allowed are {" ".join(EXTENSIONS)}')
     return list(found.items())
+
+
+def _matching(root: epath.Path, pattern: epath.Path, fixed: int) -> Iterator[epath.Path]:
+    """The files of a pattern, of which so many parts are `fixed`; ** is any folders."""
+    if not files.is_local(pattern):
+        return root.glob('/'.join(pattern.parts[fixed:]))
+    return map(epath.Path, glob.glob(os.fspath(pattern), recursive=True))
 
 
 def check_output(
@@ -287,9 +308,15 @@ def check_output(
         raise UserError(f'--output={output} holds files: give an empty folder or --overwrite')
     sources = [files.resolved(place) for place in places]
     inside = any(source.is_dir() and source in (folder, *folder.parents) for source in sources)
-    if inside or any(
-        files.resolved(file).parent == folder for _, paths in inputs for file in paths
-    ):
+    # The files in folders where translations will lie, links followed or not.
+    written = {(folder / name).parent for name, _ in inputs}
+    there = {
+        place.parent
+        for _, paths in inputs
+        for file in paths
+        for place in (files.resolved(file), files.resolved(file.parent) / file.name)
+    }
+    if inside or written & there:
         raise UserError(f'--output={output} holds the inputs: give another folder')
 
 

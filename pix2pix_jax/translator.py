@@ -9,6 +9,7 @@ import numpy as np
 from etils import epath
 
 from pix2pix_jax import inference, tiling
+from pix2pix_jax.config import CHOICES
 from pix2pix_jax.data import augment, encoding, images, sides, tasks
 from pix2pix_jax.data.images import Pixels
 from pix2pix_jax.errors import DataError, UserError
@@ -24,6 +25,7 @@ class Loaded(NamedTuple):
     values: np.ndarray  # (H,W,Ci); of class maps their indices (H,W,1)
     extension: str  # of its file; '' of an array
     dtype: np.dtype  # of its file, or of the array
+    shown: int  # channels of the first of several inputs
 
 
 class Translator:
@@ -64,7 +66,7 @@ class Translator:
         self._unit = self._least = 2 ** generator_depth(run.config)  # sizes that the network takes
         if run.config.generator.name == 'resnet':  # whose borders are reflected
             self._unit, self._least = max(RESNET_UNIT, self._unit), RESNET_LEAST * self._unit
-        _check(fit, tile, overlap, self._unit, self._least)
+        _check(fit, tile, overlap, norm, batch, self._unit, self._least)
         self._fit, self._tile, self._overlap, self._batch = fit, tile, overlap, batch
         self._generator = inference.Generator(
             run.config, run.variables, norm=norm, dropout=dropout, seed=seed, batch=batch
@@ -88,8 +90,15 @@ class Translator:
 
     def load(self, *inputs: Image) -> Loaded:
         """Returns what the generator takes of one image, or of the inputs that belong together."""
-        side, _ = sides.of_config(self.config)
-        task = self.config.dataset.task
+        side, target = sides.of_config(self.config)
+        task, expected = self.config.dataset.task, self.config.dataset.inputs
+        if len(inputs) != expected > 0 or not inputs:
+            raise DataError(
+                f'{len(inputs)} images for one translation: the run takes {expected or 1}, as '
+                'config.dataset.inputs says'
+            )
+        if task != 'none':  # of the photo that was the target
+            side = side._replace(ranges=target.ranges)
         if task in tasks.FROM_COLOUR:
             side = side._replace(channels=3)
         names = [str(x) if isinstance(x, str | os.PathLike) else 'the array' for x in inputs]
@@ -105,7 +114,8 @@ class Translator:
             factor = self.config.dataset.task_amount or tasks.TASKS[task].amount
             values = _resized(values, [round(side * factor) for side in values.shape[:2]])
         extension = '' if names[0] == 'the array' else epath.Path(names[0]).suffix
-        return Loaded(values, extension, pictures[0].values.dtype)
+        shown = sides.channels_of(pictures[0])
+        return Loaded(values, extension, pictures[0].values.dtype, shown)
 
     def floats(self, values: np.ndarray) -> np.ndarray:
         """Returns what was loaded (...,H,W,C) as the network takes it: float32 on [-1, 1]."""
@@ -131,7 +141,8 @@ class Translator:
                     generate, image, self._tile, self._overlap, self._batch
                 )
         elif self._fit == 'resize':
-            resample = 'nearest' if self.config.dataset.input_classes else 'bicubic'
+            d = self.config.dataset
+            resample = 'nearest' if d.input_classes else d.resize
             small = [_resized(x, self.config.image_size, resample) for x in group]
             yield from (_resized(y, size) for y in generate(small))
         else:
@@ -140,7 +151,14 @@ class Translator:
             yield from (tiling.crop(output, size) for output in outputs)
 
 
-def _check(fit: str, tile: int, overlap: int, unit: int, least: int) -> None:
+def _check(fit: str, tile: int, overlap: int, norm: str, batch: int, unit: int, least: int) -> None:
+    """Raises UserError for a value of the command's flags that is not allowed."""
+    if norm not in ('', *CHOICES['test.norm']):
+        raise UserError(f'--norm={norm}: allowed are {" | ".join(CHOICES["test.norm"])}')
+    if batch < 1:
+        raise UserError(f'--batch={batch}: allowed is 1 or more')
+    if tile and fit == 'resize':
+        raise UserError('--fit=resize: allowed is --fit=pad with --tile, whose images keep theirs')
     if fit not in ('pad', 'resize'):
         raise UserError(f'--fit={fit}: allowed are pad | resize')
     if tile and (tile % unit or tile < least):

@@ -234,9 +234,15 @@ def _number(value: Any) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def result_folder(workdir: epath.PathLike, split: str, scale: int = 1) -> epath.Path:
-    """Returns where a run keeps the evaluation of a split, at `scale` times the trained size."""
-    return epath.Path(workdir) / 'evaluation' / (split if scale == 1 else f'{split}_x{scale}')
+def result_folder(
+    workdir: epath.PathLike, split: str, scale: int = 1, dataset: str = ''
+) -> epath.Path:
+    """Returns where a run keeps the evaluation of a split, at `scale` times the trained size.
+
+    `dataset` is the name of the pairs where they are not the run's own.
+    """
+    name = '_of_'.join(filter(None, (split, dataset)))
+    return epath.Path(workdir) / 'evaluation' / (name if scale == 1 else f'{name}_x{scale}')
 
 
 def read_result(folder: epath.PathLike) -> dict[str, Any]:

@@ -65,12 +65,18 @@ def main() -> None:
     if DISCRIMINATOR.value:
         path = os.path.expanduser(DISCRIMINATOR.value)
         discriminator = pytorch.read_discriminator(path, generator)
-    config = pytorch.imported_config(
-        generator, discriminator, image_size(IMAGE_SIZE.value), DROPOUT.value, GAN.value
-    )
     path = os.path.expanduser(DATASET.value)
-    config.dataset.path = os.path.abspath(path) if path and '://' not in path else path
-    config.dataset.direction = DIRECTION.value
+    if path and not epath.Path(path).is_dir():
+        raise UserError(f'--dataset={DATASET.value} is not a folder')
+    config = pytorch.imported_config(
+        generator,
+        discriminator,
+        image_size(IMAGE_SIZE.value),
+        DROPOUT.value,
+        GAN.value,
+        os.path.abspath(path) if path and '://' not in path else path,
+        DIRECTION.value,
+    )
     state = pytorch.imported_state(config, generator, discriminator)
     with locks.hold(workdir):
         check_new(workdir)  # again: another process may have been there meanwhile

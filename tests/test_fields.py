@@ -197,7 +197,7 @@ LINEAR = {'optimizer.schedule': 'linear'}
 WGAN = {'loss.gan': 'wgan-gp', 'discriminator.norm': 'instance'}
 RESNET = {'generator.name': 'resnet'}
 # Of these another value is refused here, or the base's: seen in what the error says.
-REFUSED = {'dataset.name', 'dataset.path', 'dataset.layout', 'num_devices'}
+REFUSED = {'dataset.name', 'dataset.path', 'dataset.layout', 'dataset.inputs', 'num_devices'}
 # Of each field: another value, where it can be seen, and what else must hold there.
 FIELDS = {
     'seed': (1, initial_weights),
@@ -224,6 +224,7 @@ FIELDS = {
     'dataset.direction': ('BtoA', training_data),
     'dataset.task': ('denoise', training_data),
     'dataset.task_amount': (0.5, training_data, {'dataset.task': 'denoise'}),
+    'dataset.inputs': (2, training_data),
     'dataset.input_range': ('0:200', training_data),
     'dataset.target_range': ('0:200', training_data),
     'dataset.input_classes': (3, training_data, {'dataset.path': 'classes'}),

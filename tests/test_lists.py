@@ -34,11 +34,15 @@ def test_names_never_leave_a_folder(tmp_path):
 @pytest.mark.parametrize(
     'kind,text,message',
     [
-        ('csv', '', ': the first line is None: needed are the columns input'),
+        ('csv', '', ': the first line is []: needed are the columns input'),
+        ('csv', 'input,input,target\na,b,c\n', ": the first line is ['input', 'input', 'target']"),
+        ('csv', 'input_note,target\na,b\n', ": the first line is ['input_note', 'target']"),
+        ('csv', 'input,target\na,b,c.png\n', ', line 2: has more values than columns'),
+        ('csv', 'input,target\na,/\n', ", line 2: the target '/' is no file"),
         ('csv', 'a.png,b.png\n', ": the first line is ['a.png', 'b.png']: needed are the columns"),
         ('csv', 'input,target\n', ' lists no pairs'),
         ('csv', 'input,target\na.png,b.png\na.png\n', ', line 3: input or target is empty'),
-        ('csv', 'input,target\na,b.png\nc,b.jpg\n', ', line 3: the target b.jpg is there already'),
+        ('csv', 'input,target\na,b.png\nc,b.png\n', ', line 3: the target b.png is there already'),
         ('json', '{', ' is no JSON'),
         ('json', '[]', ' lists no pairs'),
         ('json', '{"input": "a"}', ', item 0: needed is {"input"'),
@@ -64,3 +68,15 @@ def test_two_lists_of_one_split(tmp_path):
     (root / 'train.json').write_text('')
     with pytest.raises(DataError, match='allowed is one of them'):
         lists.list_of(root, 'train')
+
+
+@pytest.mark.parametrize('end', ['\n', '\r\n', '\r'])
+def test_line_ends_of_all_systems(tmp_path, end):
+    path = epath.Path(tmp_path) / 'train.csv'
+    path.write_bytes(end.join(['input,target', 'a.png,b.png', '']).encode())
+    assert lists.read_list(path) == {'b': (tmp_path / 'a.png', tmp_path / 'b.png')}
+
+
+def test_names_of_targets_that_differ_in_their_folder_or_kind(tmp_path):
+    found = read(tmp_path, 'input,target\na.png,x/b.png\na.png,../x/b.png\na.png,x/b.jpg\n')
+    assert len(found) == 3 and len(set(found.values())) == 3

@@ -1,6 +1,8 @@
 """TIFF and NumPy files: every number of channels and type, and what is refused."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -50,7 +52,8 @@ def test_numpy_files(tmp_path, dtype, channels):
     image = values(dtype, channels)
     for order in 'CF':
         found = pixels(tmp_path, npy(np.asarray(image, order=order)))
-        np.testing.assert_array_equal(found.values, image, strict=True)
+        expected = image * np.uint8(255) if dtype == 'bool' else image
+        np.testing.assert_array_equal(found.values, expected, strict=True)
         assert not found.opacity
 
 
@@ -90,6 +93,42 @@ def test_white_is_zero(tmp_path):
     np.testing.assert_array_equal(found.values[..., 0], 255 - image)
 
 
+@pytest.mark.parametrize('kind', ['tiff', 'npy', 'png'])
+@pytest.mark.parametrize('bits', [1, 2, 4, 8])
+def test_class_indices_are_those_of_the_file(tmp_path, kind, bits):
+    """Not what a picture of them would show: 0 may be white, 2 and 4 bits stay as they are."""
+    classes = (np.arange(64).reshape(8, 8) % min(2**bits, 12)).astype(np.uint8)
+    stored = classes.astype(bool) if bits == 1 and kind != 'png' else classes
+    if kind == 'png':
+        data = gray_png(classes, bits)
+    else:
+        data = tiff(stored, photometric='miniswhite') if kind == 'tiff' else npy(stored)
+    file = epath.Path(tmp_path) / '1'
+    file.write_bytes(data)
+    np.testing.assert_array_equal(images.read_pixels(file, indices=True).values[..., 0], classes)
+
+
+def gray_png(image, bits):
+    rows = np.unpackbits(image[..., None], axis=-1)[..., 8 - bits :].reshape(len(image), -1)
+    raw = b''.join(b'\0' + np.packbits(row).tobytes() for row in rows)
+
+    def chunk(kind, body):
+        body = kind + body
+        return struct.pack('>I', len(body) - 4) + body + struct.pack('>I', zlib.crc32(body))
+
+    header = struct.pack('>IIBBBBB', image.shape[1], image.shape[0], bits, 0, 0, 0, 0)
+    parts = [chunk(b'IHDR', header), chunk(b'IDAT', zlib.compress(raw)), chunk(b'IEND', b'')]
+    return b'\x89PNG\r\n\x1a\n' + b''.join(parts)
+
+
+def test_gray_with_opacity(tmp_path):
+    image = values('uint8', 2)
+    data = tiff(image, photometric='minisblack', planarconfig='contig', extrasamples=['unassalpha'])
+    found = pixels(tmp_path, data)
+    assert found.opacity
+    np.testing.assert_array_equal(found.values, image[..., [0, 0, 0, 1]])
+
+
 @pytest.mark.parametrize('part', [0.05, 0.3, 0.9, 0.999])
 @pytest.mark.parametrize('compression', [None, 'zlib', 'lzw'])
 def test_what_is_cut_off_is_never_filled_up(tmp_path, part, compression):
@@ -122,6 +161,15 @@ def two_sizes(image):
         (
             tiff(values(), photometric='rgb', extratags=[(274, 3, 1, 6, True)]),
             'is stored turned',
+        ),
+        (
+            tiff(values(channels=4), photometric='rgb', extrasamples=['assocalpha']),
+            'has colours times opacity',
+        ),
+        (tiff(values(), photometric='ycbcr'), 'has the colours YCbCr'),
+        (
+            tiff(values('int16', 1)[..., 0], photometric='miniswhite'),
+            'has int16 values of which 0 is white',
         ),
         (npy(np.zeros((3, 4), complex)), 'holds values of type complex128: allowed are numbers'),
         (npy(np.array([['a']])), 'holds values of type <U1'),

@@ -130,10 +130,23 @@ def test_several_inputs(tmp_path):
     np.testing.assert_array_equal(shown, pair['input'][..., :3])
     message = error(tmp_path, **fields(4, 3))
     assert message.startswith(f'the inputs have 5 channels in all, 3 ({tmp_path}/train/A/1.png), 1')
-    assert 'one for each of the 3 files' in error(
-        tmp_path, **fields(5, 3, input_range='0:255,0:10000')
+    assert 'allowed are one range, or one for each' in error(
+        tmp_path, UserError, **fields(5, 3, input_range='0:255,0:10000')
     )
     assert 'has 3 inputs a pair' in error(tmp_path, UserError, **fields(3, 5, direction='BtoA'))
+    assert 'needed are config.dataset.inputs=1' in error(tmp_path, **fields(5, 3, inputs=1))
+    assert 'allowed is one map of classes' in error(
+        tmp_path, UserError, **fields(3, input_classes=3)
+    )
+    write(tmp_path / 'test' / 'A' / '1.png', rgb)
+    write(tmp_path / 'test' / 'B' / '1.png', rgb)
+    assert 'the splits have different numbers of inputs for one target: 3 in' in error(
+        tmp_path, **fields(5, 3)
+    )
+    (tmp_path / 'train' / 'A2').rename(tmp_path / 'train' / 'A4')
+    assert error(tmp_path, **fields(5, 3)).endswith(
+        f'A3 is there, and {tmp_path}/train/A2 is missing'
+    )
 
 
 def test_lists(tmp_path):

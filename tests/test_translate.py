@@ -124,6 +124,7 @@ def test_files_and_patterns(tmp_path):
         ('y/[1].png', ['[1].png']),
         ('x/*.png', ['a.png', 'b.png']),
         ('*/a.png', ['x/a.png', 'y/a.png']),
+        ('[x]/**/[ab].png', ['x/a.png', 'x/b.png']),
     ):
         output = tmp_path / 'out' / str(abs(hash(given)))
         assert run(f'--input={tmp_path}/{given}', f'--output={output}') == 0
@@ -177,6 +178,8 @@ def test_nothing_of_the_user_is_overwritten(tmp_path, capsys):
         ('in', 'in/out --overwrite'),
         ('in/a.png', 'in --overwrite'),
         ('in/*.png', 'in --overwrite'),
+        ('*/a.png', '. --overwrite'),
+        ('**/a.png', '. --overwrite'),
     ):
         assert run(f'--input={tmp_path}/{given}', *f'--output={tmp_path}/{output}'.split()) == 2
         assert len(capsys.readouterr().err.splitlines()) == 1
@@ -204,14 +207,29 @@ def test_the_page_shows_all_and_leads_to_the_files(tmp_path):
     [
         ((), 2, '--input is missing'),
         (('--input={0}/no.png', '--output={0}/o'), 2, 'does not exist'),
-        (('--input={0}/*.no', '--output={0}/o'), 2, 'matches no file'),
+        (('--input={0}/*.no', '--output={0}/o'), 2, 'matches no image'),
         (('--input={0}/same', '--output={0}/o'), 1, 'same name'),
         (('--input={0}/same/*', '--output={0}/o'), 1, 'same name'),
         (('--input={0}/empty', '--output={0}/o'), 1, 'no images'),
         (('--input={0}/same/a.png', '--output={0}/o', '--samples=0'), 2, 'samples'),
         (('--input={0}/same/a.png', '--output={0}/o', '--norm=none'), 2, 'norm'),
         (('--input={0}/same/a.png', '--output={0}/o', '--tile=24'), 2, 'multiples of 16'),
-        (('--input={0}/same/a.png', '--output={0}/o', '--tile=16'), 2, '--overlap=64: allowed is'),
+        (
+            ('--input={0}/same/a.png', '--output={0}/o', '--tile=16', '--overlap=64'),
+            2,
+            '--overlap=64: allowed is',
+        ),
+        (('--input={0}/same/a.png', '--output={0}/o', '--overlap=6'), 2, 'goes with --tile'),
+        (
+            ('--input={0}/same/a.png', '--output={0}/o', '--samples=2', '--nodropout'),
+            2,
+            '--samples=2: allowed is 1 without dropout',
+        ),
+        (
+            ('--input={0}/same/a.png', '--output={0}/o', '--tile=16', '--fit=resize'),
+            2,
+            '--fit=resize: allowed is --fit=pad with --tile',
+        ),
         (('--input={0}/same/a.png', '--output={0}/o', '--fit=crop'), 2, 'fit'),
         (('--input={0}/empty,{0}/same/a.png', '--output={0}/o'), 1, 'no images'),
         (('--input={0}/one,{0}/other', '--output={0}/o'), 1, '2 names are not in both'),

@@ -8,19 +8,24 @@ import tifffile
 from PIL import Image
 
 from pix2pix_jax.data import sides
+from pix2pix_jax.data.images import EXTENSIONS
 
 JPEG, WEBP = ('.jpg', '.jpeg'), ('.webp',)
 QUALITY = 95  # of JPEG and WebP
 
 
 def file_type(
-    extension: str, dtype: np.dtype, channels: int, limits: sides.Range | None = None
+    extension: str,
+    dtype: np.dtype,
+    channels: int,
+    limits: sides.Range | None = None,
+    side: int = 0,
 ) -> tuple[str, np.dtype]:
     """Returns the extension and the type for an output, as near to the input's as can be.
 
-    `extension` and `dtype` are the input file's; `channels` and `limits` (config's target_range)
-    the output's. A type that does not hold the limits, and a format that does not hold type and
-    channels, give way: to uint16 or float32, to .png or .tif.
+    `extension` and `dtype` are the input file's; `channels`, `limits` (config's target_range) and
+    the longer `side` the output's. A type that does not hold the limits, and a format that does
+    not hold the rest, give way: to uint16 or float32, to .png or .tif.
     """
     extension, dtype = extension.lower(), np.dtype(dtype)
     if dtype.kind == 'f':
@@ -33,9 +38,10 @@ def file_type(
     raster = extension in ('.tif', '.tiff', '.npy')
     if not raster and (dtype.kind == 'f' or channels not in (1, 3, 4)):
         return '.tif', dtype
-    if extension in JPEG and (dtype != np.uint8 or channels == 4):
+    lossy = {**dict.fromkeys(JPEG, 65_500), '.webp': 16_383}  # and the longest that they take
+    if extension in lossy and (dtype != np.uint8 or side > lossy[extension]):
         extension = '.png'
-    if extension in WEBP and dtype != np.uint8:
+    if extension not in EXTENSIONS or (extension in JPEG and channels == 4):
         extension = '.png'
     return extension, dtype
 

@@ -26,8 +26,12 @@ def split_folders(root: epath.Path, split: str, layout: str) -> tuple[epath.Path
         for place in ('{side}/{split}', '{split}{side}', '{split}/{side}'):
             a, b = (root / place.format(side=side, split=split) for side in 'AB')
             if a.is_dir() and b.is_dir():
-                more = (root / place.format(side=f'A{n}', split=split) for n in itertools.count(2))
-                return a, *itertools.takewhile(lambda folder: folder.is_dir(), more), b
+                more = [root / place.format(side=f'A{n}', split=split) for n in range(2, 10)]
+                there = list(itertools.takewhile(lambda folder: folder.is_dir(), more))
+                late = next((f for f in more[len(there) :] if f.is_dir()), None)
+                if late:
+                    raise DataError(f'{late} is there, and {more[len(there)]} is missing')
+                return a, *there, b
             if a.is_dir() != b.is_dir():
                 there, missing = (a, b) if a.is_dir() else (b, a)
                 raise DataError(

@@ -82,10 +82,14 @@ def read_pixels(file: File, indices: bool = False) -> Pixels:
         _check_length(file)
         data = file.read_bytes()
         if rasters.is_tiff(data[:4]):
-            return Pixels(*rasters.read_tiff(io.BytesIO(data)))
-        if rasters.is_npy(data[:4]):
-            return Pixels(rasters.read_npy(io.BytesIO(data)))
-        return _read_picture(data, indices)
+            pixels = Pixels(*rasters.read_tiff(io.BytesIO(data), indices))
+        elif rasters.is_npy(data[:4]):
+            pixels = Pixels(rasters.read_npy(io.BytesIO(data)))
+        else:
+            return _read_picture(data, indices)
+        if pixels.values.dtype == bool:
+            pixels = pixels._replace(values=pixels.values * np.uint8(1 if indices else 255))
+        return _with_gray_opacity(pixels)
 
 
 def _read_picture(data: bytes, indices: bool) -> Pixels:
@@ -94,13 +98,17 @@ def _read_picture(data: bytes, indices: bool) -> Pixels:
         raise DataError(f'is animated ({image.n_frames} frames): allowed are still images')
     if image.format in ('JPEG', 'MPO') and data.count(b'\xff\xda') > MAX_SCANS:
         raise DataError(f'has more than {MAX_SCANS} scans: a JPEG of a few is allowed')
+    bits = 8
     if image.format == 'PNG':
         png.check(data, image)
-        if png.has_16_bits(data):  # of which Pillow would keep eight
+        bits = png.depth(data)
+        if bits == 16:  # of which Pillow would keep eight
             return _with_16_bits(data, image)
     image = ImageOps.exif_transpose(image)
     if indices and image.mode in ('P', 'L', '1'):
-        return Pixels(np.asarray(image).astype(np.uint8)[..., None])
+        values = np.asarray(image).astype(np.uint8)[..., None]
+        expanded = image.mode == 'L' and bits < 8  # by Pillow, to all of 0 to 255
+        return Pixels(values // (255 // (2**bits - 1)) if expanded else values)
     if image.has_transparency_data:
         return Pixels(np.asarray(image.convert('RGBA')), opacity=True)
     if image.mode not in ('L', 'RGB'):
@@ -114,9 +122,15 @@ def _with_16_bits(data: bytes, image: Image.Image) -> Pixels:
         raise DataError('has 16 bits and is turned by its EXIF: allowed is an upright one')
     values = imagecodecs.png_decode(data)
     values = values.reshape(*values.shape[:2], -1)
-    if values.shape[-1] == 2:  # gray and opacity
+    return _with_gray_opacity(Pixels(values, opacity=values.shape[-1] in (2, 4)))
+
+
+def _with_gray_opacity(pixels: Pixels) -> Pixels:
+    """Returns gray and opacity as RGBA."""
+    values, opacity = pixels
+    if opacity and values.shape[-1] == 2:
         values = values[..., [0, 0, 0, 1]]
-    return Pixels(values, opacity=values.shape[-1] == 4)
+    return Pixels(values, opacity)
 
 
 def as_channels(pixels: Pixels, channels: int, white: float = 1.0) -> np.ndarray:
@@ -174,7 +188,7 @@ def kind_of(file: File) -> str:
         stream.seek(0)
         if not (rasters.is_tiff(head[:4]) or rasters.is_npy(head[:4])):
             with _open(stream) as image:
-                deep = image.format == 'PNG' and png.has_16_bits(head)
+                deep = image.format == 'PNG' and png.depth(head) == 16
                 return f'{image.format} {image.mode}{", 16 bits" if deep else ""}'
     values, _ = read_pixels(file)
     name = 'TIFF' if rasters.is_tiff(head[:4]) else 'NumPy'

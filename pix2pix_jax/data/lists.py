@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import pathlib
+import re
 
 from etils import epath
 
@@ -39,40 +40,51 @@ def read_list(path: epath.Path) -> dict[str, tuple[epath.Path, ...]]:
     rows = _from_csv(path, text) if path.suffix == '.csv' else _from_json(path, text)
     if not rows:
         raise DataError(f'{path} lists no pairs')
-    pairs = {}
+    pairs, targets = {}, set()
     for where, (inputs, target) in rows.items():
         if not target or not inputs or not all(inputs):
             raise DataError(f'{path}, {where}: input or target is empty')
         if len(inputs) != len(next(iter(rows.values()))[0]):
             raise DataError(f'{path}, {where}: has {len(inputs)} inputs, others have not so many')
         name = _name(target)
-        if name in pairs:
+        if not name:
+            raise DataError(f'{path}, {where}: the target {target!r} is no file')
+        if target in targets:
             raise DataError(f'{path}, {where}: the target {target} is there already')
+        targets.add(target)
+        name = name if name not in pairs else f'{name}_{len(pairs)}'
         pairs[name] = tuple(path.parent / file for file in (*inputs, target))
     return pairs
 
 
 def _name(target: str) -> str:
     """The target's path without what would lead out of a folder, and without its extension."""
-    parts = pathlib.PurePath(target).with_suffix('').parts
+    *folders, file = pathlib.PurePath(target).parts or ('',)
+    parts = [*folders, pathlib.PurePath(file).stem]
     return '/'.join(part for part in parts if part not in ('..', '.', '/'))
 
 
 def _from_csv(path: epath.Path, text: str) -> dict[str, Row]:
-    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
-    columns = [name for name in reader.fieldnames or () if name and name.startswith('input')]
-    if not columns or 'target' not in reader.fieldnames:
-        raise DataError(
-            f'{path}: the first line is {reader.fieldnames}: needed are the columns input (also '
-            'input2, ...) and target'
-        )
+    lines = text.replace('\r\n', '\n').replace('\r', '\n')
+    reader, rows = csv.DictReader(io.StringIO(lines), skipinitialspace=True), {}
     try:
-        return {
-            f'line {reader.line_num}': ([row[name] or '' for name in columns], row['target'] or '')
-            for row in reader
-        }
+        names = reader.fieldnames or []
+        columns = [name for name in names if re.fullmatch(r'input\d*', name or '')]
+        if not columns or 'target' not in names or len(set(names)) < len(names):
+            raise DataError(
+                f'{path}: the first line is {names}: needed are the columns input (also input2, '
+                '...) and target, each once'
+            )
+        for row in reader:
+            where = f'line {reader.line_num}'
+            if None in row:
+                raise DataError(
+                    f'{path}, {where}: has more values than columns; quote a name with a comma'
+                )
+            rows[where] = [row[name] or '' for name in columns], row['target'] or ''
     except csv.Error as error:
         raise DataError(f'{path}, line {reader.line_num}: {error}') from error
+    return rows
 
 
 def _from_json(path: epath.Path, text: str) -> dict[str, Row]:

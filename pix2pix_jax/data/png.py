@@ -25,9 +25,9 @@ def check(data: bytes, image: Image.Image) -> None:
             raise DataError('is cut off: rows of pixels are missing')
 
 
-def has_16_bits(data: bytes) -> bool:
-    """Whether a PNG stores two bytes a value."""
-    return _header(data)[2] == 16
+def depth(data: bytes) -> int:
+    """Returns how many bits a value has in a PNG: 1, 2, 4, 8 or 16."""
+    return _header(data)[2]
 
 
 def _header(data: bytes) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from pix2pix_jax.errors import DataError
 # The channels of a TIFF: samples, or pages (of any kind but those of a film).
 CHANNEL_AXES = ('S', 'C', 'I', 'Q', 'Z')
 PHOTOMETRIC = {'MINISBLACK', 'MINISWHITE', 'RGB', 'YCBCR'}
+JPEGS = {'JPEG', 'JPEG_LOSSY', 'OJPEG'}  # whose decoder gives RGB
 MAX_VALUES = 2**28  # of an image: 256 MiB of uint8, 1 GiB of float32
 
 logging.getLogger('tifffile').setLevel(logging.CRITICAL)  # its remarks on what is refused here
@@ -31,10 +32,11 @@ def is_npy(head: bytes) -> bool:
     return head == b'\x93NUM'
 
 
-def read_tiff(stream: io.IOBase) -> tuple[np.ndarray, bool]:
+def read_tiff(stream: io.IOBase, indices: bool = False) -> tuple[np.ndarray, bool]:
     """Returns a TIFF's (H,W,C) in its own dtype, and whether the last channel is opacity.
 
-    Pages of one size are channels. Raises DataError, or what tifffile raises of a damaged file.
+    Pages of one size are channels. Where 0 is white it is turned round, but for `indices`. Raises
+    DataError, or what tifffile raises of a damaged file.
     """
     with tifffile.TiffFile(stream) as tiff:
         shape, axes = _described(tiff)
@@ -42,6 +44,10 @@ def read_tiff(stream: io.IOBase) -> tuple[np.ndarray, bool]:
         kind = page.photometric.name
         if kind not in PHOTOMETRIC:
             raise DataError(f'has colours of the kind {kind}: allowed are gray and RGB')
+        if kind == 'YCBCR' and page.compression.name not in JPEGS:
+            raise DataError('has the colours YCbCr: allowed are gray and RGB')
+        if page.bitspersample not in (1, 8 * page.dtype.itemsize):
+            raise DataError(f'has {page.bitspersample} bits a value: allowed are 1, 8, 16, 32, 64')
         if page.tags.valueof('Orientation', default=1) != 1:
             raise DataError('is stored turned (its Orientation): allowed is an upright one')
         for one in tiff.series[0].pages:
@@ -49,9 +55,13 @@ def read_tiff(stream: io.IOBase) -> tuple[np.ndarray, bool]:
         image = tiff.series[0].asarray()
         if image.shape != shape:
             raise DataError('is damaged: it has other pixels than its header says')
-        if kind == 'MINISWHITE':
-            image = np.invert(image) if image.dtype.kind in 'ub' else image
-        opacity = page.extrasamples[-1:] in ((1,), (2,)) and 'S' in axes
+        if kind == 'MINISWHITE' and not indices:
+            if image.dtype.kind not in 'ub':
+                raise DataError(f'has {image.dtype} values of which 0 is white: allowed is black')
+            image = np.invert(image)
+        if page.extrasamples[-1:] == (1,):
+            raise DataError('has colours times opacity: allowed is opacity beside the colours')
+        opacity = page.extrasamples == (2,) and 'S' in axes
     image = image if len(shape) == 3 else image[..., None]
     channel = next((i for i, axis in enumerate(axes) if axis in CHANNEL_AXES), 2)
     return np.ascontiguousarray(np.moveaxis(image, channel, -1)), opacity

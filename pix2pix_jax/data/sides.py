@@ -65,8 +65,12 @@ def check(config: ConfigDict) -> None:
         )
 
 
-def parse_ranges(field: str, text: str) -> tuple[Range, ...]:
-    """Returns the (low, high) of 'LOW:HIGH[,LOW:HIGH...]'; raises UserError, naming the field."""
+def parse_ranges(field: str, text: str, name: str = '') -> tuple[Range, ...]:
+    """Returns the (low, high) of 'LOW:HIGH[,LOW:HIGH...]'; raises UserError.
+
+    It names config.dataset.`field`, or the `name` that is given.
+    """
+    name = name or f'config.dataset.{field}'
     found = []
     for part in filter(None, text.split(',')):
         try:
@@ -76,10 +80,12 @@ def parse_ranges(field: str, text: str) -> tuple[Range, ...]:
             right = False
         if not right:
             raise UserError(
-                f'config.dataset.{field}={text!r}: allowed is LOW:HIGH, as 0:4095; of several '
+                f'{name}={text!r}: allowed is LOW:HIGH, as 0:4095; of several '
                 "inputs one for each, with commas between; or '' for that of the files' type"
             )
         found.append((low, high))
+    if text and not found:
+        raise UserError(f'{name}={text!r}: there is no range in it')
     return tuple(found)
 
 
@@ -98,18 +104,13 @@ def combine(side: Side, pictures: Sequence[Pixels], files: Sequence[File]) -> np
     if side.classes:
         with images.naming(files[0]):
             return _indices(pictures[0].values, side.classes)
-    if len(side.ranges) not in (0, 1, len(files)):
-        raise DataError(
-            f'config.dataset.{side.name}_range has {len(side.ranges)} ranges: allowed are one, or '
-            f'one for each of the {len(files)} files of an input ({", ".join(map(str, files))})'
-        )
     ranges = side.ranges * len(files) if len(side.ranges) == 1 else side.ranges
     parts = []
     for i, (picture, file) in enumerate(zip(pictures, files)):
         with images.naming(file):
             channels = side.channels
-            if len(files) > 1:  # as many as it has
-                channels = 3 if picture.opacity else picture.values.shape[-1]
+            if len(files) > 1:
+                channels = channels_of(picture)
             limits = ranges[i] if ranges else None
             values = images.as_channels(picture, channels, limits[1] if limits else 1.0)
             parts.append(_in_range(values, limits, side.name))
@@ -122,6 +123,11 @@ def combine(side: Side, pictures: Sequence[Pixels], files: Sequence[File]) -> np
             f'needed are config.generator.input_channels={side.channels}'
         )
     return np.concatenate([augment.to_float(part) for part in parts], axis=-1)
+
+
+def channels_of(picture: Pixels) -> int:
+    """Returns how many channels a picture gives to an input of several: all but opacity."""
+    return 3 if picture.opacity else picture.values.shape[-1]
 
 
 def _indices(values: np.ndarray, classes: int) -> np.ndarray:
@@ -175,8 +181,6 @@ def _in_range(values: np.ndarray, limits: Range | None, side: str) -> np.ndarray
     if limits is None:
         if values.dtype in (np.uint8, np.uint16):
             return values
-        if values.dtype == bool:
-            return values * np.uint8(255)
         limits = (0, 1)
         low, high = values.min(), values.max()
         if low < 0 or high > 1:
@@ -185,14 +189,24 @@ def _in_range(values: np.ndarray, limits: Range | None, side: str) -> np.ndarray
                 f'or say what they are with --config.dataset.{side}_range=LOW:HIGH'
             )
     low, high = limits
-    unit = (values.astype(np.float64) - low) * (2 / (high - low)) - 1
-    return np.clip(unit, -1, 1).astype(np.float32)
+    unit = values.astype(np.float32)  # then in place: a large image is there once more, not ten
+    unit -= np.float32(low)
+    unit *= np.float32(2 / (high - low))
+    unit -= np.float32(1)
+    return np.clip(unit, -1, 1, out=unit)
 
 
 def to_type(image: np.ndarray, dtype: np.dtype, limits: Range | None = None) -> np.ndarray:
     """Returns float [-1, 1] as values of a file: the inverse of what reading does, rounded."""
     unit = (np.clip(np.asarray(image, np.float32), -1, 1) + 1) / 2
     kind = np.dtype(dtype)
-    low, high = limits or ((0, 1) if kind.kind in 'fb' else (0, np.iinfo(kind).max))
+    low, high = limits or ((0, 1) if kind.kind == 'f' else (0, np.iinfo(kind).max))
     values = low + unit * (high - low)
     return values.astype(kind) if kind.kind == 'f' else np.rint(values).astype(kind)
+
+
+def rounded(image: np.ndarray, dtype: np.dtype, limits: Range | None = None) -> np.ndarray:
+    """Returns float [-1, 1] as it is read again from a file of `dtype` and that range."""
+    if np.dtype(dtype).kind not in 'ui':
+        return np.clip(image, -1, 1)
+    return augment.to_float(_in_range(to_type(image, dtype, limits), limits, 'target'))

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ class Kept(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class Source:
-    """The pairs of one split, in natural order of their names.
+    """The pairs of one split: of folders in natural order of their names, of a list in its own.
 
     `source[i]` is {'input': (H, W, Ci), 'target': (H, W, Co)}: uint8 or uint16 as in the files, or
     float32 on [-1, 1]; of class maps the input is their indices, uint8 (H,W,1). It raises
@@ -52,6 +53,11 @@ class Source:
     def __len__(self) -> int:
         """Returns the number of pairs."""
         return len(self.names)
+
+    @property
+    def inputs(self) -> int:
+        """The number of images that make one input."""
+        return max(1, len(self.files[0]) - 1)
 
     def __repr__(self) -> str:
         """Names the folder and the number of pairs."""
@@ -104,12 +110,23 @@ class Source:
         Classes have the colours of the first file's palette, or some; of several images in one
         input it is the first.
         """
-        side, files = self.sides[0], self.files[0]
-        if side.classes:
-            return sides.coloured(inputs, palette_of(files[-1 if self.direction == 'BtoA' else 0]))
-        if len(files) > 2:
-            return inputs[..., : sides.read(side, files[0]).values.shape[-1]]
-        return inputs
+        if self.sides[0].classes:
+            return sides.coloured(inputs, self._palette)
+        return inputs[..., : self._first_channels] if self.inputs > 1 else inputs
+
+    @functools.cached_property
+    def _palette(self) -> np.ndarray | None:
+        return palette_of(self.files[0][-1 if self.direction == 'BtoA' else 0])
+
+    @functools.cached_property
+    def _first_channels(self) -> int:
+        return sides.channels_of(sides.read(self.sides[0], self.files[0][0]))
+
+    @functools.cached_property
+    def target_type(self) -> np.dtype:
+        """The type of the first target's file."""
+        file = self.files[0][0 if self.direction == 'BtoA' else -1]
+        return sides.read(self.sides[1], file).values.dtype
 
 
 def open_splits(config: ConfigDict, kept: dict[str, Kept] | None = None) -> dict[str, Source]:
@@ -121,11 +138,20 @@ def open_splits(config: ConfigDict, kept: dict[str, Kept] | None = None) -> dict
     with pairs that do not fit together, or without those of the list. Reads no image.
     """
     splits = _prepared(config) if _is_published(config) else _in_folders(_root(config), config)
+    _check_one_kind(splits)
     if kept is not None:
         return {split: _pick(splits, split, *kept[split]) for split in SPLITS if split in kept}
     if config.dataset.val_fraction and 'val' not in splits and 'train' in splits:
         splits['train'], splits['val'] = _hold_out(splits['train'], config)
     return {split: splits[split] for split in SPLITS if split in splits}
+
+
+def _check_one_kind(splits: dict[str, Source]) -> None:
+    """Raises DataError where splits have different numbers of inputs."""
+    counts = {source.folder: source.inputs for source in splits.values()}
+    if len(set(counts.values())) > 1:
+        found = ', '.join(f'{count} in {folder}' for folder, count in counts.items())
+        raise DataError(f'the splits have different numbers of inputs for one target: {found}')
 
 
 def _is_published(config: ConfigDict) -> bool:
@@ -137,9 +163,9 @@ def _prepared(config: ConfigDict) -> dict[str, Source]:
     from pix2pix_jax.data.datasets import builder  # tensorflow-datasets takes 2 s to import
 
     name = config.dataset.name
-    if config.dataset.layout == 'two_folders':
+    if config.dataset.layout in ('two_folders', 'list'):
         raise UserError(
-            f"config.dataset.layout='two_folders': {name} is prepared side by side; "
+            f"config.dataset.layout='{config.dataset.layout}': {name} is prepared side by side; "
             'allowed are auto | side_by_side'
         )
     splits = builder.open_prepared(name)
@@ -174,7 +200,12 @@ def _in_folders(root: epath.Path, config: ConfigDict) -> dict[str, Source]:
         layout = 'side_by_side'  # a folder a split, whatever folders are in it
     for split in SPLITS:
         folders = split_folders(root, split, layout) if layout != 'list' else ()
-        listed = list_of(root, split) if layout in ('auto', 'list') and not folders else None
+        listed = list_of(root, split) if layout in ('auto', 'list') else None
+        if folders and listed:
+            raise DataError(
+                f'there are {listed} and {folders[0]}: say which has the pairs with '
+                '--config.dataset.layout=list | side_by_side | two_folders'
+            )
         if folders:
             splits[split] = _source(' + '.join(map(str, folders)), pair_files(folders), config)
         elif listed:
@@ -196,6 +227,22 @@ def _source(folder: str, files: dict[str, tuple[File, ...]], config: ConfigDict)
         raise UserError(
             f'config.dataset.input_classes={d.input_classes}: {folder} has A and B in one file, '
             'and class indices are not of the kind of a photo; allowed are two folders or a list'
+        )
+    inputs = max(1, count - 1)
+    if d.inputs not in (0, inputs):
+        raise DataError(
+            f'{folder} has {inputs} images in an input: needed are config.dataset.inputs={d.inputs}'
+        )
+    if d.input_classes and inputs > 1:
+        raise UserError(
+            f'config.dataset.input_classes={d.input_classes}: {folder} has {inputs} images in an '
+            'input; allowed is one map of classes'
+        )
+    ranges = sides.of_config(config)[0].ranges
+    if len(ranges) > 1 and len(ranges) != inputs:
+        raise UserError(
+            f'config.dataset.input_range={d.input_range!r}: {folder} has {inputs} images in an '
+            'input; allowed are one range, or one for each'
         )
     if d.direction == 'BtoA' and count > 2:
         raise UserError(

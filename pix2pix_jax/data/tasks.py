@@ -98,7 +98,7 @@ def check(config: ConfigDict) -> None:
         )
     if not d.path and d.name in ('openmoji', *PUBLISHED):
         raise UserError(f"config.dataset.task='{d.task}' needs a folder of photos: dataset.path")
-    if d.direction != 'AtoB' or d.layout == 'two_folders':
+    if d.direction != 'AtoB' or d.layout in ('two_folders', 'list'):
         raise UserError(
             f"config.dataset.task='{d.task}' is of single photos: allowed are direction='AtoB' and "
             "layout='auto'"

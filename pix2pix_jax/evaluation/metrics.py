@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pix2pix_jax.data import augment
+from pix2pix_jax.data import sides
 
 NAMES = ('l1', 'psnr', 'ssim')
 PSNR_MAX = 100.0  # dB; the formula is infinite for identical images, and a mean must not be
@@ -17,14 +17,15 @@ SSIM_WINDOW = 11  # pixels, of the Gaussian window with sigma 1.5
 RESAMPLES = 1000  # of the bootstrap
 
 
-def as_user_gets(image: np.ndarray, dtype: np.dtype = np.uint8) -> np.ndarray:
+def as_user_gets(
+    image: np.ndarray, dtype: np.dtype = np.uint8, limits: sides.Range | None = None
+) -> np.ndarray:
     """Returns float32 `image` (H,W,C) rounded to the levels of a file of `dtype`, in [-1, 1].
 
-    They are 256 of uint8, 65,536 of uint16; a file of floats has no levels.
+    They are 256 of uint8, 65,536 of uint16, fewer where `limits` are the range of its values that
+    [-1, 1] stands for; a file of floats has no levels.
     """
-    if np.dtype(dtype).kind == 'f':
-        return np.clip(image, -1, 1)
-    return augment.to_float(augment.from_float(image, dtype))
+    return sides.rounded(image, dtype, limits)
 
 
 def l1(output: np.ndarray, target: np.ndarray) -> float:

@@ -5,6 +5,7 @@
 
 import csv
 import io
+import itertools
 import json
 import math
 import re
@@ -51,8 +52,12 @@ def evaluate_source(
     """
 
     def examples() -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+        ranges = source.sides[1].ranges
         for indices, batch, types in pipeline.eval_batches(source, config, batch_size):
-            outputs = map(metrics.as_user_gets, translator(batch['input']), types)
+            if ranges:  # they were scaled when they were read
+                types = [source.target_type] * len(types)
+            limits = itertools.repeat(ranges[0] if ranges else None)
+            outputs = map(metrics.as_user_gets, translator(batch['input']), types, limits)
             inputs = source.shown(batch['input'])
             for i, *images in zip(indices, inputs, outputs, batch['target']):
                 yield source.names[i], dict(zip(KINDS, images))

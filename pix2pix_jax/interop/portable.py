@@ -24,7 +24,7 @@ from pix2pix_jax.models.layers import ConvTranspose
 
 TOLERANCES = {'float32': 1e-3, 'float16': 1e-2}  # of outputs in [-1, 1], by the weights' dtype
 COLORIZED = {'input': 'L of CIE Lab as L / 50 - 1', 'output': 'a and b of CIE Lab, over 110'}
-CHANNELS = {1: 'gray', 3: 'RGB', 4: 'RGBA'}
+CHANNELS = {1: 'gray', 3: 'RGB'}
 
 Function = Callable[[jax.Array], jax.Array]
 
