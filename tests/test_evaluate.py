@@ -95,7 +95,8 @@ def test_pairs_of_another_folder(workdir, capsys):
     assert run(f'--workdir={workdir}') == 1
     assert 'data: does not exist' in capsys.readouterr().err
     assert run(f'--workdir={workdir}', f'--dataset={workdir.parent}/moved') == 0
-    assert json.loads((workdir / 'evaluation/test/metrics.json').read_text())['images'] == 5
+    report = json.loads((workdir / 'evaluation/test_of_moved/metrics.json').read_text())
+    assert (report['images'], report['dataset']) == (5, f'{workdir.parent}/moved')
 
 
 def test_output_is_not_written_over_what_is_there(workdir, tmp_path, capsys):

@@ -131,7 +131,7 @@ def test_a_generator_alone_is_a_run_without_a_discriminator(folder, tmp_path, sc
             run_command(evaluate.main, command)
         assert stopped.value.code == status
     assert 'names no pairs: give their folder, --dataset=DIR' in capsys.readouterr().err
-    assert (workdir / 'evaluation/test/metrics.json').exists()
+    assert (workdir / 'evaluation/test_of_pairs/metrics.json').exists()
 
     # A run is never written over.
     before = {path: path.read_bytes() for path in workdir.rglob('*') if path.is_file()}

@@ -110,8 +110,9 @@ def test_several_inputs_classes_and_ranges(tmp_path):
     run = train(tmp_path, dataset__target_range='0:4095', **fields)
     found = pix2pix_jax.Translator(run)(write['A'], write['A2'])
     assert found.shape == (32, 32) and found.dtype == np.uint16 and 255 < found.max() <= 4095
-    with pytest.raises(DataError, match='the array has 2 channels: needed are 4'):
-        pix2pix_jax.Translator(run)(write['A2'][..., :1].repeat(2, -1))
+    for given in ((), (write['A'],), (write['A'],) * 3):
+        with pytest.raises(DataError, match=f'{len(given)} images for one .* the run takes 2'):
+            pix2pix_jax.Translator(run)(*given)
     with pytest.raises(DataError, match='a pair has one size'):
         pix2pix_jax.Translator(run)(write['A'], write['A2'][:5])
 
