@@ -165,9 +165,10 @@ def test_metadata():
 
 
 def test_onnx_keeps_to_the_standards_operators_and_its_names():
+    interop = onnx()
     import onnx as standard
 
-    model = standard.load_from_string(onnx().to_bytes(portable.create(random_run(**RESNET))))
+    model = standard.load_from_string(interop.to_bytes(portable.create(random_run(**RESNET))))
     standard.checker.check_model(model, full_check=True)
     assert [o.domain for o in model.opset_import] == ['']
     assert [value.name for value in (*model.graph.input, *model.graph.output)] == [
@@ -266,7 +267,7 @@ def test_the_command(workdir, tmp_path, capsys, format, ema):
     (('--workdir={1}', '--format=onnx'), '--output is missing'),
     (('--workdir={1}', '--format=tflite', '--output={0}/a'), 'onnx'),
     (('--workdir={1}', '--format=onnx', '--output={0}/a.pb'), '--format=onnx writes .onnx'),
-    (('--workdir={1}', '--format=pytorch', '--output={0}/a.pt'), '.safetensors or .pth'),
+    (('--workdir={1}', '--format=pytorch', '--output={0}/a.bin'), '.safetensors or .pth or .pt'),
     (('--workdir={1}', '--format=stablehlo', '--output={0}'), 'writes .stablehlo'),
     (('--workdir={1}', '--format=stablehlo', '--output={0}/b.stablehlo'), 'is a folder'),
     (('--workdir={0}', '--format=stablehlo', '--output={0}/a.stablehlo'), 'no run there'),
