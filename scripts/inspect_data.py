@@ -26,7 +26,7 @@ from PIL import Image
 from pix2pix_jax import files, sheets
 from pix2pix_jax import main as command
 from pix2pix_jax.config import Config, validate
-from pix2pix_jax.data import images, pipeline, sources, survey, tasks
+from pix2pix_jax.data import images, pipeline, sides, sources, survey, tasks
 from pix2pix_jax.errors import DataError, UserError, run_command
 from pix2pix_jax.evaluation import labels, segmenter
 
@@ -116,17 +116,30 @@ def look_at(source: sources.Source, i: int, data_set: str) -> Look:
         kinds = [' + '.join(kinds[:-1]), kinds[-1]]
     known = None if source.photos else labels.DATA_SETS.get(data_set)
     _, label = segmenter.photo_and_labels(source.direction)
-    sides, remarks = [], []
+    looks, remarks = [], []
     for (name, image), kind in zip(pair.items(), itertools.cycle(kinds)):
         of_known = known if name == label and image.shape[-1] == 3 else None
         digest = hashlib.sha256(image.tobytes()).hexdigest()
-        numbers = float(image.min()), float(image.max()), float(image.mean())
-        sides.append(Side(name, kind, *numbers, digest, classes_of(image, of_known)))
+        values = stored(source, i, name) if image.dtype == np.float32 else [image]
+        low, high = min(float(v.min()) for v in values), max(float(v.max()) for v in values)
+        numbers = low, high, float(np.mean([v.mean() for v in values]))
+        ranges = source.sides[SIDES.index(name)].ranges
+        if ranges and (low < min(r[0] for r in ranges) or high > max(r[1] for r in ranges)):
+            remarks.append(f'{name} with values beyond config.dataset.{name}_range')
+        looks.append(Side(name, kind, *numbers, digest, classes_of(image, of_known)))
         if np.ptp(image, (0, 1)).max() == 0:
             remarks.append(f'{name} of one colour')
-    if len(sides) == 2 and np.array_equal(*pair.values()):
+    if len(looks) == 2 and np.array_equal(*pair.values()):
         remarks.append('input equal to target')
-    return Look('', image.shape[:2], tuple(sides), tuple(remarks))
+    return Look('', image.shape[:2], tuple(looks), tuple(remarks))
+
+
+def stored(source: sources.Source, i: int, name: str) -> list[np.ndarray]:
+    """Returns one side of pair `i` as it is in its files, before its range becomes [-1, 1]."""
+    found = source.files[i][::-1] if source.direction == 'BtoA' else source.files[i]
+    found = found[-1:] if name == 'target' else found[: source.inputs]
+    side = source.sides[SIDES.index(name)]
+    return [sides.read(side, file).values for file in found]
 
 
 def classes_of(image: np.ndarray, known: labels.Classes | None) -> collections.Counter:

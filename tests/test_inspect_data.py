@@ -110,3 +110,19 @@ def test_plain_photos(folder):
     with Image.open(folder / 'inspection.png') as sheet:
         colours = np.asarray(sheet)[22:, 132:260].reshape(-1, 3)
     assert np.ptp(colours, axis=1).max() > 50  # the target is shown in RGB
+
+
+def test_values_are_those_of_the_files(tmp_path):
+    """Not what a range makes of them: a wrong one is seen, and said."""
+    for side, values in (('A', [0, 5000]), ('A2', [7, 9]), ('B', [100, 300])):
+        (tmp_path / 'pairs' / 'train' / side).mkdir(parents=True)
+        image = np.resize(np.array(values, np.uint16), (16, 16))
+        np.save(tmp_path / 'pairs' / 'train' / side / '1.npy', image)
+    words = ['--config.generator.input_channels=2', '--config.generator.output_channels=1']
+    words += ['--config.dataset.input_range=0:4095', '--config.dataset.target_range=0:4095']
+    done = run('--config.dataset.path=pairs', *words, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, '')
+    assert 'input: NumPy 1 x uint16 + NumPy 1 x uint16 (1); values 0 to 5000,' in done.stdout
+    assert 'target: NumPy 1 x uint16 (1); values 100 to 300, mean 200' in done.stdout
+    beyond = [line for line in done.stdout.splitlines() if 'beyond' in line]
+    assert beyond == ['  suspicious: input with values beyond config.dataset.input_range in 1: 1']
