@@ -245,3 +245,12 @@ def test_mistakes_are_one_line(tmp_path, capsys, args, status, message):
     error = capsys.readouterr().err
     assert message in error and len(error.splitlines()) == 1
     assert not (tmp_path / 'o').exists()
+
+
+def test_checkpoint_and_weights_are_those_that_are_asked_for(tmp_path, monkeypatch):
+    asked, load = [], inference.load_run
+    monkeypatch.setattr(inference, 'load_run', lambda *args: asked.append(args) or load(*args))
+    write_image(tmp_path / 'a.png', 0)
+    args = (f'--input={tmp_path}/a.png', f'--output={tmp_path}/out', '--overwrite')
+    assert run(*args) == run(*args, '--checkpoint=best', '--noema') == 0
+    assert asked == [('run', 'last', True), ('run', 'best', False)]
