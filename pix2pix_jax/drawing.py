@@ -34,7 +34,7 @@ MOST_URL = 2**26  # characters of a picture as text: more than a canvas can have
 def check(config: Config, splits: dict[str, Source]) -> None:
     """Raises UserError for a run whose inputs cannot be drawn in colours."""
     d, channels = config.dataset, config.generator.input_channels
-    several = any(len(source.files[0]) > 2 for source in splits.values())
+    several = any(source.inputs > 1 for source in splits.values())
     if several or len(sides.parse_ranges('input_range', d.input_range)) > 1:
         what = 'several inputs for one output'
     elif d.input_classes:
@@ -61,7 +61,7 @@ def canvas_size(config: Config) -> tuple[int, int]:
     """Returns (height, width) of a drawing: the training's, of super-resolution before it."""
     if config.dataset.task != 'super_resolution':
         return tuple(config.image_size)
-    factor = config.dataset.task_amount or tasks.TASKS['super_resolution'].amount
+    factor = tasks.amount_of('super_resolution', config.dataset.task_amount)
     return tuple(max(1, round(side / factor)) for side in config.image_size)
 
 
@@ -91,7 +91,7 @@ def _sample(source: Source, i: int, config: Config) -> np.ndarray:
     if task in tasks.FROM_COLOUR:  # the translator takes the photo itself
         return sheets.to_rgb(pair['target'])
     if task == 'super_resolution':
-        return sheets.to_rgb(_resized(pair['target'], canvas_size(config)))
+        return sheets.to_rgb(augment.resized(pair['target'], canvas_size(config)))
     return sheets.to_rgb(pair['input'])
 
 
@@ -257,7 +257,7 @@ def fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if factor == 1:
         return picture
     target = (round(height * factor), round(width * factor))
-    return sheets.to_rgb(_resized(augment.to_float(picture), target))
+    return sheets.to_rgb(augment.resized(augment.to_float(picture), target))
 
 
 def uploaded(file: File, config: ConfigDict) -> np.ndarray:
@@ -271,10 +271,4 @@ def as_input(picture: np.ndarray, config: ConfigDict) -> np.ndarray:
     ranges = sides.parse_ranges('input_range', config.dataset.input_range)
     if not ranges:
         return picture
-    if config.generator.input_channels == 4:  # opaque: that, too, is on the range
-        picture = np.concatenate([picture, np.full_like(picture[..., :1], 255)], axis=-1)
     return sides.to_type(augment.to_float(picture), np.dtype(np.float32), ranges[0])
-
-
-def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return augment.apply_geometry(image, augment.whole_image(*image.shape[:2]), size)

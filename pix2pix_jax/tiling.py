@@ -1,7 +1,7 @@
 """Images of any size for networks of fixed sizes: reflected borders, overlapping tiles."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def translate_in_tiles(
     ramp = weights(tile, overlap)
     ramp = ramp[:, None, None] * ramp[None, :, None]
     total, summed = np.zeros((*large.shape[:2], 1), np.float32), None
-    for places in _groups(itertools.product(*starts), batch):
+    for places in groups(itertools.product(*starts), batch):
         tiles = np.stack([large[top : top + tile, left : left + tile] for top, left in places])
         for (top, left), output in zip(places, function(tiles)):
             if summed is None:
@@ -69,6 +69,8 @@ def translate_in_tiles(
     return crop(summed, (height, width))
 
 
-def _groups(items: Iterator, size: int) -> Iterator[list]:
+def groups(items: Iterable, size: int) -> Iterator[list]:
+    """Yields lists of `size` items, the last one perhaps shorter."""
+    items = iter(items)
     while group := list(itertools.islice(items, size)):
         yield group

@@ -18,7 +18,7 @@ import tqdm
 from absl import flags
 from etils import epath
 
-from pix2pix_jax import files, gallery
+from pix2pix_jax import files, gallery, tiling
 from pix2pix_jax.config import CHOICES
 from pix2pix_jax.data import augment, encoding, sides
 from pix2pix_jax.data.folders import examples, image_files
@@ -140,7 +140,7 @@ def translate(
     write = functools.partial(_write, translator, output)
     done, seconds = 0, 0.0
     with tqdm.tqdm(total=len(inputs), disable=not sys.stderr.isatty(), unit='image') as bar:
-        for group in _groups(inputs, batch):
+        for group in tiling.groups(inputs, batch):
             begin, named = time.monotonic(), []
             for name, paths in group:
                 try:
@@ -211,7 +211,7 @@ def _write_spread(output: epath.Path, name: str, spread: _Spread) -> gallery.Ite
 
 
 def _shown_input(translator, output, name, paths, loaded) -> gallery.Item:
-    values = augment.apply_geometry(loaded.values, *_thumbnail_of(loaded.values), 'nearest')
+    values = augment.resized(loaded.values, _thumbnail_size(loaded.values), 'nearest')
     image = translator.floats(values)
     if translator.config.dataset.input_classes:
         image = sides.coloured(image, palette_of(paths[0]))
@@ -221,12 +221,11 @@ def _shown_input(translator, output, name, paths, loaded) -> gallery.Item:
     return gallery.Item('input', _link(paths[0], output), thumbnail)
 
 
-def _thumbnail_of(values: np.ndarray):
-    """The geometry and the size of a thumbnail, so that a large input is not scaled whole."""
+def _thumbnail_size(values: np.ndarray) -> tuple[int, int]:
+    """The size of a thumbnail, so that a large input is not scaled whole."""
     height, width = values.shape[:2]
     factor = min(1, gallery.SIDE / max(height, width))
-    size = tuple(max(1, round(side * factor)) for side in (height, width))
-    return augment.whole_image(height, width), size
+    return tuple(max(1, round(side * factor)) for side in (height, width))
 
 
 def _link(path: epath.Path, output: epath.Path) -> str:
@@ -318,11 +317,6 @@ def check_output(
     }
     if inside or written & there:
         raise UserError(f'--output={output} holds the inputs: give another folder')
-
-
-def _groups(items: Sequence[Named], size: int) -> Iterator[Sequence[Named]]:
-    for first in range(0, len(items), size):
-        yield items[first : first + size]
 
 
 if __name__ == '__main__':

@@ -111,8 +111,8 @@ class Translator:
         images.check_one_size(pictures, names)
         values = sides.combine(side, pictures, names)
         if task == 'super_resolution':
-            factor = self.config.dataset.task_amount or tasks.TASKS[task].amount
-            values = _resized(values, [round(side * factor) for side in values.shape[:2]])
+            factor = tasks.amount_of(task, self.config.dataset.task_amount)
+            values = augment.resized(values, [round(side * factor) for side in values.shape[:2]])
         extension = '' if names[0] == 'the array' else epath.Path(names[0]).suffix
         shown = sides.channels_of(pictures[0])
         return Loaded(values, extension, pictures[0].values.dtype, shown)
@@ -143,8 +143,8 @@ class Translator:
         elif self._fit == 'resize':
             d = self.config.dataset
             resample = 'nearest' if d.input_classes else d.resize
-            small = [_resized(x, self.config.image_size, resample) for x in group]
-            yield from (_resized(y, size) for y in generate(small))
+            small = [augment.resized(x, self.config.image_size, resample) for x in group]
+            yield from (augment.resized(y, size) for y in generate(small))
         else:
             large = tiling.padded_size([max(side, self._least) for side in size], self._unit)
             outputs = generate([tiling.pad(image, large) for image in group])
@@ -176,9 +176,3 @@ def _pixels(array: np.ndarray, side: sides.Side) -> Pixels:
         raise DataError(f'the array has the shape {array.shape}: allowed are (H,W) and (H,W,C)')
     values = array.reshape(*array.shape[:2], -1)
     return Pixels(values, opacity=values.shape[-1] == 4 and side.channels in (1, 3))
-
-
-def _resized(image: np.ndarray, size: Sequence[int], resample: str = 'bicubic') -> np.ndarray:
-    return augment.apply_geometry(
-        image, augment.whole_image(*image.shape[:2]), tuple(size), resample
-    )

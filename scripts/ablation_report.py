@@ -194,5 +194,4 @@ def sample_sheet(results: Results) -> np.ndarray:
 
 
 def _fit(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    whole = augment.whole_image(*image.shape[:2])
-    return augment.apply_geometry(image, whole, shape[:2], 'nearest')
+    return augment.resized(image, shape[:2], 'nearest')

@@ -152,6 +152,11 @@ def apply_geometry(
     return np.rot90(image, geometry.turns) if geometry.turns else image
 
 
+def resized(image: np.ndarray, size: tuple[int, int], resize: str = 'bicubic') -> np.ndarray:
+    """Returns all of an (H, W, C) image at (height, width) `size`, as `apply_geometry` does."""
+    return apply_geometry(image, whole_image(*image.shape[:2]), tuple(size), resize)
+
+
 def _flip(image: np.ndarray) -> np.ndarray:
     if image.dtype == np.uint8 and image.shape[-1] == 3:  # Pillow's takes 0.12 ms, not 0.42
         flipped = Image.fromarray(image).transpose(Image.Transpose.FLIP_LEFT_RIGHT)

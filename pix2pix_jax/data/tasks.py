@@ -60,9 +60,7 @@ def coarse(photo: np.ndarray, rng: np.random.Generator, amount: float) -> np.nda
     """Returns the photo as a bicubic enlargement of one `amount` times smaller."""
     size = photo.shape[:2]
     small = tuple(max(1, round(side / amount)) for side in size)
-    shrunk = augment.apply_geometry(photo, augment.whole_image(*size), small)
-    enlarged = augment.apply_geometry(shrunk, augment.whole_image(*small), size)
-    return np.clip(enlarged, -1, 1)
+    return np.clip(augment.resized(augment.resized(photo, small), size), -1, 1)
 
 
 def noisy(photo: np.ndarray, rng: np.random.Generator, amount: float) -> np.ndarray:
@@ -121,12 +119,17 @@ def check(config: ConfigDict) -> None:
         )
 
 
+def amount_of(name: str, amount: float) -> float:
+    """Returns `amount`, dataset.task_amount, or for 0 the task's own."""
+    return amount or TASKS[name].amount
+
+
 def derive(
     name: str, photo: np.ndarray, rng: np.random.Generator, amount: float
 ) -> dict[str, np.ndarray]:
     """Returns {'input', 'target'} of an RGB photo (H,W,3), as the networks train on them."""
     task = TASKS[name]
-    made = task.derive(photo, rng, amount or task.amount).astype(np.float32)
+    made = task.derive(photo, rng, amount_of(name, amount)).astype(np.float32)
     return {'input': made, 'target': _to_lab(photo)[..., 1:] if name == 'colorize' else photo}
 
 

@@ -54,9 +54,7 @@ def photo_and_labels(direction: str) -> tuple[str, str]:
 def label_map(source: Source, i: int, image_size: tuple[int, int], classes: Classes) -> np.ndarray:
     """Returns the classes int32 (H,W) of pair `i`, at `image_size` by nearest neighbour."""
     image = source[i][photo_and_labels(source.direction)[1]]
-    geometry = augment.whole_image(*image.shape[:2])
-    image = augment.apply_geometry(image, geometry, image_size, 'nearest')
-    return labels.from_colours(image, classes)
+    return labels.from_colours(augment.resized(image, image_size, 'nearest'), classes)
 
 
 def load_or_train(

@@ -78,6 +78,4 @@ def _members(stack: contextlib.ExitStack, archive: pathlib.Path) -> dict[str, La
 
 
 def _resized(file: pathlib.Path | LazyFile, resize: str) -> np.ndarray:
-    image = read_image(file, 3)
-    geometry = augment.whole_image(*image.shape[:2])
-    return augment.apply_geometry(image, geometry, SIZE, resize)
+    return augment.resized(read_image(file, 3), SIZE, resize)
