@@ -265,6 +265,8 @@ MAY_CHANGE = (
     'checkpoint.',
 )
 LENGTH = ('num_steps', 'num_epochs')
+# What a run finds in its data; 0 in one of an older version, which did not write it down.
+FOUND = ('dataset.inputs',)
 
 
 def validate(config: Config) -> Config:
@@ -433,5 +435,5 @@ def differences(old: Config, new: Config) -> list[str]:
     return [
         f'config.{k}: {old[k]!r} -> {new[k]!r}'
         for k in sorted(new)
-        if old[k] != new[k] and not k.startswith(free)
+        if old[k] != new[k] and not k.startswith(free) and not (k in FOUND and not old[k])
     ]

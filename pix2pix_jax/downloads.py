@@ -58,10 +58,10 @@ def part_of(path: pathlib.Path, url: str) -> pathlib.Path:
     return path.with_name(f'.{path.name}.{zlib.crc32(url.encode()):08x}.part')
 
 
-def digest(path: pathlib.Path) -> str:
-    """Returns the SHA-256 of a file, in hexadecimal."""
+def digest(path: pathlib.Path, algorithm: str = 'sha256') -> str:
+    """Returns the SHA-256 of a file, or another of hashlib's digests, in hexadecimal."""
     with path.open('rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def _check(part: pathlib.Path, sha256: str) -> None:

@@ -227,14 +227,20 @@ def other_values():
 
 @pytest.mark.parametrize('field, value', other_values().items())
 def test_a_run_goes_on_only_where_the_contract_says(field, value):
-    old = changed(**{'num_steps': 1} | CONTEXT.get(field, {}))
-    new = changed(**{'num_steps': 1} | CONTEXT.get(field, {}) | {field: value})
+    context = {'num_steps': 1, 'dataset.inputs': 1} | CONTEXT.get(field, {})
+    old, new = changed(**context), changed(**context | {field: value})
     free = {'log_every', 'eval_every', 'sample_every', 'num_devices', 'num_steps', 'num_epochs'}
     free |= {'dataset.path', 'dataset.cache', 'dataset.workers'}
     if field in free or field.startswith('checkpoint.'):
         assert differences(old, new) == []
     else:
         assert differences(old, new) == [f'config.{field}: {flatten(old)[field]!r} -> {value!r}']
+
+
+def test_what_an_older_version_did_not_write_down_may_be_found():
+    field = 'dataset.inputs'
+    assert differences(changed(), changed(**{field: 2})) == []
+    assert differences(changed(**{field: 1}), changed(**{field: 2})) == [f'config.{field}: 1 -> 2']
 
 
 def test_the_length_is_fixed_where_the_rate_depends_on_it():

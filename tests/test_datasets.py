@@ -1,5 +1,6 @@
 """The paper's data sets through tensorflow-datasets, from archives of the published layout."""
 
+import hashlib
 import io
 import os
 import pathlib
@@ -274,6 +275,24 @@ def test_the_published_archive_is_downloaded_once(folder, data_dir, monkeypatch)
     shutil.rmtree(data_dir / 'pix2pix')
     prepare.prepare('facades')  # again, and it must be the same
     assert len(asked) == 2 and asked[1][1] == digest
+
+
+def test_another_archive_than_the_recorded_is_noted(folder, monkeypatch, capsys):
+    path = archive(folder, 'gztar')
+    monkeypatch.setattr(prepare.downloads, 'download', lambda _, to, known: shutil.copy(path, to))
+    md5, published = hashlib.md5(path.read_bytes()).hexdigest(), PUBLISHED['facades']
+    prepare.prepare('facades')
+    note = f'note: facades.tar.gz has the MD5 {md5}; recorded is {published.md5}\n'
+    assert note in capsys.readouterr().out
+    shutil.rmtree(builder.data_dir())
+    monkeypatch.setitem(prepare.PUBLISHED, 'facades', published._replace(md5=md5))
+    prepare.prepare('facades')
+    assert 'note:' not in capsys.readouterr().out
+
+
+def test_every_archive_that_is_downloaded_has_a_record():
+    for data in PUBLISHED.values():
+        assert len(data.md5) == (0 if data.archives else 32)
 
 
 def test_a_page_in_place_of_the_archive_is_not_kept(folder, data_dir, monkeypatch):

@@ -86,6 +86,9 @@ def _download(name: str, folder: pathlib.Path) -> pathlib.Path:
             f'{error}{other}; where you have it: python scripts/prepare_data.py {name} '
             f'--from={name}.tar.gz (or the folder that was unpacked from it)'
         ) from error
+    md5 = '' if known else downloads.digest(path, 'md5')
+    if md5 not in ('', published.md5):  # others' record: they may have published it anew
+        print(f'note: {path.name} has the MD5 {md5}; recorded is {published.md5}', flush=True)
     return path
 
 
