@@ -1,12 +1,14 @@
 """Tiny data sets and configs for tests of whole runs, and what they leave or refuse."""
 
 import json
+import os
 import pathlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from pix2pix_jax import console
 from pix2pix_jax.config import Config, default_config
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.presets import apply_arg
@@ -56,3 +58,13 @@ def metrics(workdir: pathlib.Path) -> list[dict]:
 def sheets(workdir: pathlib.Path) -> dict[str, bytes]:
     """Returns the sample sheets by name."""
     return {path.name: path.read_bytes() for path in (workdir / 'samples').iterdir()}
+
+
+def stop_at(step: int, signal_number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sends this process a signal when the loop comes to `step`."""
+
+    def send(self, current):
+        if current == step:
+            os.kill(os.getpid(), signal_number)
+
+    monkeypatch.setattr(console.Console, 'step', send)

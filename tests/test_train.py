@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from runs import make_pairs, metrics, sheets, tiny_config
+from runs import make_pairs, metrics, sheets, stop_at, tiny_config
 
 from pix2pix_jax import console, locks, recorder, train
 from pix2pix_jax.checkpoints import Checkpoints
@@ -38,16 +38,6 @@ def assert_equal_states(a, b):
 def starts(workdir):
     """The steps from which the run was started and gone on."""
     return [start['step'] for start in json.loads((workdir / 'run.json').read_text())['starts']]
-
-
-def stop_at(step, signal_number, monkeypatch):
-    """Sends this process a signal when the loop comes to `step`."""
-
-    def send(self, current):
-        if current == step:
-            os.kill(os.getpid(), signal_number)
-
-    monkeypatch.setattr(console.Console, 'step', send)
 
 
 def nan_at(step, monkeypatch):
