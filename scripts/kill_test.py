@@ -35,6 +35,8 @@ FOLDER = flags.DEFINE_string('folder', '', 'Where the runs are kept; by default 
 
 STEPS_A_KILL = 16  # steps of the run for each kill: so many are seldom done between two
 SETTINGS = {
+    'generator.depth': 2,  # every start traces the networks again
+    'discriminator.layers': 1,
     'ema_decay': 0.9,
     'optimizer.schedule': 'linear',
     'log_every': 1,

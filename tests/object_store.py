@@ -97,7 +97,9 @@ class Store:
         if 'upload_id' in query:
             name, data = self._uploads[query['upload_id']]
             data += body
-            total = (headers.get('Content-Range') or '').rpartition('/')[2]  # bytes 0-99/100, 0-99/*
+            total = (headers.get('Content-Range') or '').rpartition('/')[
+                2
+            ]  # bytes 0-99/100, 0-99/*
             if total == '*' or int(total or 0) > len(data):
                 self._uploads[query['upload_id']] = name, data
                 return 308, b'', {'Range': f'bytes=0-{len(data) - 1}'}

@@ -32,8 +32,12 @@ def make_pairs(folder: pathlib.Path, counts: dict[str, int], size: int = 32) -> 
 
 
 def tiny_config(path: pathlib.Path, **fields) -> Config:
-    """Returns a config of six steps in which everything happens at least twice."""
+    """Returns a config of six steps in which everything happens at least twice.
+
+    Its networks are smaller than those of `tiny`: tracing them takes most of such a run.
+    """
     config = apply_arg(default_config(), 'tiny')
+    config.generator.depth, config.discriminator.layers = 2, 1
     config.dataset.path = str(path)
     config.num_steps = 6
     config.update_from_flattened_dict({k.replace('__', '.'): v for k, v in fields.items()})

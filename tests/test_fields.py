@@ -38,7 +38,8 @@ def base(folder) -> Config:
     config = default_config()
     config.update_from_flattened_dict({
         'image_size': (32, 32), 'num_steps': 4, 'batch_size': 2, 'generator.width': 2,
-        'discriminator.width': 2, 'generator.blocks': 1, 'dataset.path': str(folder / 'pairs'),
+        'generator.depth': 4, 'discriminator.width': 2, 'discriminator.layers': 1,
+        'generator.blocks': 1, 'dataset.path': str(folder / 'pairs'),
         'log_every': 1, 'eval_every': 2, 'sample_every': 2, 'checkpoint.every_steps': 2,
     })  # fmt: skip
     return config
@@ -128,12 +129,17 @@ def processes(config, folder):
     return set(map(int, pids.read_text().split())) == {os.getpid()}
 
 
+def run_small(config, folder, name):
+    """Trains the config with a small generator in a new folder; returns that and the state."""
+    config = copy.deepcopy(config)
+    config.generator.depth = 2
+    workdir = folder / f'{name}{len(list(folder.glob(f"{name}*")))}'
+    return workdir, train_and_evaluate(config, workdir)
+
+
 def run_folder(config, folder):
     """What a run leaves: the steps in the metrics, the sheets, the checkpoints, a profile."""
-    workdir = folder / 'run'
-    number = len(list(folder.glob('run*')))
-    workdir = folder / f'run{number}'
-    train_and_evaluate(config, workdir)
+    workdir, _ = run_small(config, folder, 'run')
     return (
         [sorted(row) + [row['step']] for row in metrics(workdir)],
         sorted(path.name for path in (workdir / 'samples').glob('*')),
@@ -147,7 +153,7 @@ def start(config, folder):
     config = copy.deepcopy(config)
     config.update_from_flattened_dict({'optimizer.learning_rate': 0.0, 'num_steps': 1})
     config.update_from_flattened_dict({'eval_every': 0, 'sample_every': 0})
-    state = train_and_evaluate(config, folder / f'start{len(list(folder.glob("start*")))}')
+    _, state = run_small(config, folder, 'start')
     return [leaf.tobytes() for leaf in map(np.asarray, jax.tree.leaves(state.generator.params))]
 
 
@@ -163,7 +169,7 @@ def failed_saves(config, folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoints, 'save', save)
         with contextlib.suppress(UserError):
-            train_and_evaluate(config, folder / f'full{len(list(folder.glob("full*")))}')
+            run_small(config, folder, 'full')
     return steps
 
 
@@ -171,7 +177,7 @@ def looks_for_nans(config, folder):
     """Whether jax looks at every result of the steps."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, 'run_steps', lambda *args: jax.config.jax_debug_nans)
-        return train_and_evaluate(config, folder / f'nan{len(list(folder.glob("nan*")))}')
+        return run_small(config, folder, 'nan')[1]
 
 
 def kernels(config, folder):
@@ -195,7 +201,7 @@ def kernels(config, folder):
 
 LINEAR = {'optimizer.schedule': 'linear'}
 WGAN = {'loss.gan': 'wgan-gp', 'discriminator.norm': 'instance'}
-RESNET = {'generator.name': 'resnet'}
+RESNET = {'generator.name': 'resnet', 'generator.depth': 0}
 # Of these another value is refused here, or the base's: seen in what the error says.
 REFUSED = {'dataset.name', 'dataset.path', 'dataset.layout', 'dataset.inputs', 'num_devices'}
 # Of each field: another value, where it can be seen, and what else must hold there.
@@ -209,7 +215,7 @@ FIELDS = {
     'update': ('simultaneous', program),
     'sync_batch_norm': (True, program),
     'ema_decay': (0.5, program),
-    'init_from': ('trained', start),
+    'init_from': ('trained0', start),
     'remat': (True, program),
     'num_devices': (2, devices),
     'deterministic': (True, kernels),
@@ -242,7 +248,7 @@ FIELDS = {
     'dataset.on_error': ('skip', good_pairs, {'dataset.path': 'bad'}),
     'generator.name': ('encoder_decoder', program),
     'generator.width': (3, program),
-    'generator.depth': (2, program),
+    'generator.depth': (3, program),
     'generator.blocks': (2, program, RESNET),
     'generator.norm': ('instance', program),
     'generator.norm_epsilon': (1e-3, program),
@@ -311,7 +317,7 @@ def folder(tmp_path_factory):
         Image.fromarray(image).save(folder / 'classes' / 'train' / side / '1.png')
     config = base(folder)
     config.seed = 5
-    train_and_evaluate(config, folder / 'trained')
+    run_small(config, folder, 'trained')
     return folder
 
 
@@ -324,7 +330,7 @@ def observe(folder):
         config = base(folder)
         config.update_from_flattened_dict(
             {
-                k: str(folder / v) if v in ('trained', 'other', 'bad', 'classes') else v
+                k: str(folder / v) if v in ('trained0', 'other', 'bad', 'classes') else v
                 for k, v in fields
             }
         )

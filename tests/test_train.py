@@ -84,8 +84,7 @@ def test_best_is_the_lowest_l1_on_val(whole):
     assert checkpoints.find('last') == ('last', 6)
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize('step', [1, 4])
+@pytest.mark.parametrize(('step', 'number'), [(1, signal.SIGINT), (4, signal.SIGTERM)])
 def test_stopped_and_gone_on_equals_uninterrupted(
     pairs, whole, tmp_path, monkeypatch, step, number
 ):
