@@ -1,4 +1,4 @@
-"""A Google Cloud Storage in memory: as much of its JSON protocol as gcsfs, tensorstore and orbax use.
+"""A Google Cloud Storage in memory: what gcsfs, tensorstore and orbax use of its JSON protocol.
 
 `python tests/object_store.py` serves gs://bucket until it is ended, and prints the environment in
 which it is found.
