@@ -15,8 +15,9 @@ from absl import logging
 from etils import epath
 
 from pix2pix_jax import files
-from pix2pix_jax.config import Config, from_json, to_json
+from pix2pix_jax.config import Config
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.saved_config import from_json, to_json
 
 KINDS = ('last', 'best')
 

@@ -21,10 +21,11 @@ from typing import Any, NoReturn
 import jax
 from jax.experimental import multihost_utils
 
-from pix2pix_jax.config import Config, differences, from_json, to_json
+from pix2pix_jax.config import Config
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import Stopped, UserError
 from pix2pix_jax.preemption import StopRequest
+from pix2pix_jax.saved_config import differences, from_json, to_json
 
 JOIN_SECONDS = 300  # to wait for all to start
 LEAVE_SECONDS = 10  # to wait for all to hear of an error

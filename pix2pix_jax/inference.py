@@ -14,11 +14,12 @@ from etils import epath
 from flax.traverse_util import flatten_dict
 
 from pix2pix_jax.checkpoints import Checkpoints
-from pix2pix_jax.config import Config, load_config
+from pix2pix_jax.config import Config
 from pix2pix_jax.data import tasks
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.models import create_models
 from pix2pix_jax.optimizers import create_optimizers
+from pix2pix_jax.saved_config import load_config
 from pix2pix_jax.train_state import GanState, TrainState, create_state
 
 

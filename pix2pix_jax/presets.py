@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pix2pix_jax.config import CHOICES, Config
+from pix2pix_jax.config import Config
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.validation import CHOICES
 
 # The Keras tutorials' U-Net and padded discriminator, with Keras's own constants, and their joint
 # step. Skips are what the encoder's leaky ReLU left; norm scales start at 1. Keras adds Adam's eps

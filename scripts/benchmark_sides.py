@@ -33,7 +33,8 @@ def cores() -> int:
 
 def config_of(setting: Setting, **dataset: Any):
     """Returns the config of configs/default.py at the setting's size."""
-    from pix2pix_jax.config import default_config, validate
+    from pix2pix_jax.config import default_config
+    from pix2pix_jax.validation import validate
 
     config = default_config()
     config.image_size = (setting.size, setting.size)

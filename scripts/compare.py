@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from pix2pix_jax import curves, files, pages, writers
-from pix2pix_jax.config import flatten, load_config
+from pix2pix_jax.config import flatten
 from pix2pix_jax.errors import UserError, run_command, take_words
+from pix2pix_jax.saved_config import load_config
 
 OUTPUT = flags.DEFINE_string('output', 'comparison.html', 'The page.')
 OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace a file that is no such page.')

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pix2pix_jax import config as config_lib
+from pix2pix_jax import validation
+from pix2pix_jax.config import default_config
 from pix2pix_jax.data import sources, survey
 from pix2pix_jax.errors import DataError
 
@@ -29,11 +30,11 @@ def side_by_side(folder, names, **size):
 
 
 def config(path, **fields):
-    c = config_lib.default_config()
+    c = default_config()
     c.image_size = (16, 16)
     c.dataset.path = str(path)
     c.update_from_flattened_dict(fields)
-    return config_lib.validate(c)
+    return validation.validate(c)
 
 
 def numbers(source):

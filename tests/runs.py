@@ -13,6 +13,19 @@ from pix2pix_jax.config import Config, default_config
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.presets import apply_arg
 
+# What else must hold for any value of a field but the default.
+CONTEXT = {
+    'dataset.task_amount': {'dataset.task': 'super_resolution'},
+    'dataset.input_classes': {'generator.input_channels': 255},
+}
+
+
+def changed(**fields: object) -> Config:
+    """Returns the default config with these fields, by their whole names."""
+    config = default_config()
+    config.update_from_flattened_dict(fields)
+    return config
+
 
 def make_pairs(folder: pathlib.Path, counts: dict[str, int], size: int = 32) -> pathlib.Path:
     """Writes side-by-side pairs: coloured boxes, and the same boxes in other colours."""

@@ -8,7 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from pix2pix_jax import config, files
+from pix2pix_jax import files
+from pix2pix_jax.config import default_config
+from pix2pix_jax.saved_config import to_json
 
 SCRIPT = pathlib.Path(__file__).parents[1] / 'scripts' / 'compare.py'
 
@@ -22,9 +24,9 @@ def run(*arguments, cwd):
 def runs(tmp_path):
     """Two runs of different losses; the second has no test metrics yet."""
     for name, loss in (('a', 'vanilla'), ('b<c', 'lsgan')):
-        folder, c = tmp_path / 'runs' / name, config.default_config()
+        folder, c = tmp_path / 'runs' / name, default_config()
         c.loss.gan = loss
-        files.write_text(folder / 'config.json', config.to_json(c))
+        files.write_text(folder / 'config.json', to_json(c))
         rows = [{'step': i, 'train/g_l1': 1 / i, 'train/d_loss': 0.5} for i in range(1, 90)]
         files.write_text(folder / 'metrics.jsonl', ''.join(f'{json.dumps(r)}\n' for r in rows))
         picture = np.full((8, 24, 3), len(name), np.uint8)

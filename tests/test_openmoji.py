@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pix2pix_jax import config as config_lib
+from pix2pix_jax import validation
+from pix2pix_jax.config import default_config
 from pix2pix_jax.data import openmoji, sources
 from pix2pix_jax.errors import UserError
 
@@ -110,9 +111,9 @@ def test_prepare_renders_once(cache, monkeypatch):
     monkeypatch.setattr(openmoji, 'render_all', None)
     assert openmoji.prepare(32) == folder
 
-    c = config_lib.default_config()
+    c = default_config()
     c.dataset.name, c.image_size = 'openmoji', (32, 16)
-    splits = sources.open_splits(config_lib.validate(c))
+    splits = sources.open_splits(validation.validate(c))
     assert {split: source.names for split, source in splits.items()} == {
         'train': ('1F439', '1F600'),
         'test': ('1F33E',),

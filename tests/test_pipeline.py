@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pix2pix_jax import config as config_lib
+from pix2pix_jax import validation
+from pix2pix_jax.config import default_config
 from pix2pix_jax.data import augment, pipeline, sources, survey
 from pix2pix_jax.errors import DataError
 
@@ -25,10 +26,10 @@ def folder(tmp_path_factory):
 
 
 def config(folder, **fields):
-    c = config_lib.default_config()
+    c = default_config()
     c.image_size, c.batch_size, c.dataset.path = (16, 16), 4, str(folder)
     c.update_from_flattened_dict(fields)
-    return config_lib.validate(c)
+    return validation.validate(c)
 
 
 def train(folder):

@@ -9,9 +9,9 @@ import json
 from etils import epath
 
 from pix2pix_jax import files
-from pix2pix_jax.config import load_config
 from pix2pix_jax.data.sources import Kept, Source
 from pix2pix_jax.errors import DataError
+from pix2pix_jax.saved_config import load_config
 
 FILE = 'pairs.json'
 

@@ -1,0 +1,88 @@
+"""The config of a run as it is kept, read and compared: config.json."""
+
+import json
+from importlib.metadata import version
+from typing import Any
+
+from etils import epath
+from ml_collections import ConfigDict
+
+from pix2pix_jax.config import Config, default_config, flatten
+from pix2pix_jax.errors import UserError
+from pix2pix_jax.validation import validate
+
+# What may differ when a run goes on; its length too, where the schedule is constant.
+MAY_CHANGE = (
+    'log_every',
+    'eval_every',
+    'sample_every',
+    'num_devices',
+    'dataset.path',
+    'dataset.cache',
+    'dataset.workers',
+    'checkpoint.',
+)
+LENGTH = ('num_steps', 'num_epochs')
+# What a run finds in its data; 0 in one of an older version, which did not write it down.
+FOUND = ('dataset.inputs',)
+
+
+def to_json(config: Config) -> str:
+    """Returns the config as indented JSON, the form in which configs are kept and compared."""
+    return json.dumps(config.to_dict(), indent=2, sort_keys=True) + '\n'
+
+
+def from_json(text: str) -> Config:
+    """Returns the config that `to_json` wrote, validated; raises UserError for anything else."""
+    config = default_config()
+    try:
+        data = json.loads(text)
+        if not isinstance(data, dict):
+            raise TypeError('no JSON object')
+        fields = flatten(ConfigDict(data))
+        unknown = sorted(set(fields) - set(flatten(config)))
+        if unknown:
+            raise UserError(f'the run has the field config.{unknown[0]}, unknown to this version')
+        config.update_from_flattened_dict({k: _as_tuple(v) for k, v in fields.items()})
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(f'not the config of a run: {error}') from error
+    return validate(config)
+
+
+def load_config(workdir: epath.PathLike) -> Config:
+    """Returns the config of the run in `workdir`; fields that it lacks have their defaults.
+
+    Raises UserError, naming the file and the versions, where it is not a config of this version.
+    """
+    path = epath.Path(workdir) / 'config.json'
+    try:
+        return from_json(path.read_text())
+    except UserError as error:
+        raise UserError(f'{path}: {error}{_versions(path.parent)}', status=1) from error
+
+
+def _versions(workdir: epath.Path) -> str:
+    """' (the run is of pix2pix_jax X, this is Y)' where the run's run.json tells."""
+    try:
+        text = (workdir / 'run.json').read_text()
+        theirs = json.loads(text)['versions']['pix2pix_jax']
+    except (OSError, ValueError, TypeError, KeyError):
+        return ''
+    return f' (the run is of pix2pix_jax {theirs}, this is {version("pix2pix_jax")})'
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """Returns a line 'field: old -> new' for each difference that a run may not go on with."""
+    free = MAY_CHANGE + (LENGTH if new.optimizer.schedule == 'constant' else ())
+    if new.optimizer.scale_with_devices:
+        free = tuple(field for field in free if field != 'num_devices')
+    old, new = flatten(old), flatten(from_json(to_json(new)))
+    return [
+        f'config.{k}: {old[k]!r} -> {new[k]!r}'
+        for k in sorted(new)
+        if old[k] != new[k] and not k.startswith(free) and not (k in FOUND and not old[k])
+    ]
