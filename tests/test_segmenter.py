@@ -45,7 +45,7 @@ def source(tmp_path):
     return sources.open_splits(config)['train']
 
 
-def test_it_learns_and_is_kept(source, cache, monkeypatch):
+def test_it_learns_and_is_kept(source, cache, monkeypatch, capsys):
     segment = segmenter.load_or_train(source, SIZE, FACADES, STEPS)
     photos = np.stack([source[i]['target'] for i in range(6)]) / 127.5 - 1
     true = np.stack([segmenter.label_map(source, i, SIZE, FACADES) for i in range(6)])
@@ -54,9 +54,11 @@ def test_it_learns_and_is_kept(source, cache, monkeypatch):
     assert (found == true).mean() > 0.9
     (path,) = (cache / 'segmenters').glob('*.npz')
 
+    assert f'training the segmenter of {source.folder}, once: ' in capsys.readouterr().out
     monkeypatch.setattr(segmenter, '_train', None)  # not needed any more
     again = segmenter.load_or_train(source, SIZE, FACADES, STEPS)
     np.testing.assert_array_equal(again(photos.astype(np.float32)), found)
+    assert not capsys.readouterr().out
     monkeypatch.undo()
 
 

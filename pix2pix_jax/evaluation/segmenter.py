@@ -71,6 +71,8 @@ def load_or_train(
     with filelock.FileLock(f'{path}.lock'):
         variables = _load(path)
         if variables is None:
+            # Where there is no progress bar, too: at 256x256 it takes half an hour of a core.
+            print(f'training the segmenter of {source.folder}, once: {steps:,} steps', flush=True)
             variables = _train(module, source, image_size, classes, steps)
             _save(path, variables)
 
