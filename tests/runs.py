@@ -27,6 +27,10 @@ def changed(**fields: object) -> Config:
     return config
 
 
+# Of a command on the networks of `tiny_config`.
+SMALL = ('--config.generator.depth=2', '--config.discriminator.layers=1')
+
+
 def make_pairs(folder: pathlib.Path, counts: dict[str, int], size: int = 32) -> pathlib.Path:
     """Writes side-by-side pairs: coloured boxes, and the same boxes in other colours."""
     for number, (split, count) in enumerate(counts.items()):

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
-from runs import make_pairs
+from runs import SMALL, make_pairs
 
 from pix2pix_jax import files
 
@@ -40,7 +40,7 @@ def scripts(monkeypatch):
 
 def arguments(pairs, *more):
     data = f'--config.dataset.path={pairs}'
-    return ['--config=configs/folder.py:tiny', data, '--metrics=lab', '--output=out', *more]
+    return ['--config=configs/folder.py:tiny', *SMALL, data, '--metrics=lab', '--output=out', *more]
 
 
 def is_measured(run):

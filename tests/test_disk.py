@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from runs import make_pairs, metrics, sheets, tiny_config
+from runs import SMALL, make_pairs, metrics, sheets, tiny_config
 from test_train import assert_equal_states, stop_at
 from test_writers import events
 
@@ -141,7 +141,7 @@ def run_on_a_mount(pairs, tmp_path, options):
     if not shutil.which('unshare') or subprocess.run([*inside, mount], cwd=tmp_path).returncode:
         pytest.skip('no file systems can be mounted here')
     script = f'{mount}; "$@"; status=$?; cp -r mount copy; exit $status'
-    command = [sys.executable, '-c', FILL_AT_3, '--config=configs/folder.py:tiny']
+    command = [sys.executable, '-c', FILL_AT_3, '--config=configs/folder.py:tiny', *SMALL]
     command += [f'--config.dataset.path={pairs}', '--workdir=mount/run']
     return subprocess.run(
         [*inside, script, 'sh', *command], cwd=tmp_path, capture_output=True, text=True

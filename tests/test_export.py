@@ -228,7 +228,8 @@ def workdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp('run')
     pairs = make_pairs(folder / 'pairs', {'train': 4, 'test': 1})
     fields = dict(num_steps=4, checkpoint__every_steps=2, checkpoint__keep=2, ema_decay=0.9)
-    train_and_evaluate(tiny_config(pairs, sample_every=0, **fields), folder / 'run')
+    fields |= dict(sample_every=0, generator__depth=3)
+    train_and_evaluate(tiny_config(pairs, **fields), folder / 'run')
     return folder / 'run'
 
 

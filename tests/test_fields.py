@@ -1,7 +1,7 @@
 """Every field of the config does something: another value changes what can be observed of it.
 
-What is observed is, for most fields, the program: the initial state, a training step and a
-translation as jaxprs, in which every constant shows. Others show in the data, or in what a run
+What is observed is, for most fields, a program: how the state is made, a training step or a
+translation as a jaxpr, in which every constant shows. Others show in the data, or in what a run
 leaves in its folder.
 """
 
@@ -49,27 +49,47 @@ def base(folder) -> Config:
 # ---------------------------------------------------------------- what is observed
 
 
-def program(config, folder):
-    """The state, a step with its axis of devices, and a translation, as text."""
+def networks(config):
+    """The function that makes the state, and the state's shapes."""
     models = create_models(config, 'gpu', parallel.AXIS if config.sync_batch_norm else None)
     optimizers = create_optimizers(config.optimizer, 4, DEVICES)
     create = functools.partial(create_state, config, models, optimizers)
-    state = jax.eval_shape(create)
-    pairs = config.batch_size * config.optimizer.d_steps
-    g = config.generator
+    return create, jax.eval_shape(create)
+
+
+def shape(config, channels, pairs=1):
+    return jax.ShapeDtypeStruct((pairs, *config.image_size, channels), np.float32)
+
+
+def text(program):
+    return re.sub(r'0x[0-9a-f]+', '', str(program))
+
+
+def creation(config, folder):
+    """How the state is made, as text."""
+    create, _ = networks(config)
+    return text(jax.make_jaxpr(create)())
+
+
+def step(config, folder):
+    """A step with its axis of devices, as text."""
+    _, state = networks(config)
+    g, pairs = config.generator, config.batch_size * config.optimizer.d_steps
     batch = {
-        key: jax.ShapeDtypeStruct((pairs, *config.image_size, channels), np.float32)
-        for key, channels in (('input', g.input_channels), ('target', g.output_channels))
+        'input': shape(config, g.input_channels, pairs),
+        'target': shape(config, g.output_channels, pairs),
     }
     step = functools.partial(train_step, config=config, axis_name=parallel.AXIS)
-    translator = Generator(config, state.generator_variables())
-    key = training_key(config)
-    programs = (
-        jax.make_jaxpr(create)(),
-        jax.make_jaxpr(step, axis_env=[(parallel.AXIS, DEVICES)])(state, batch, key),
-        jax.make_jaxpr(translator._apply)(state.generator_variables(), batch['input'], key),
-    )
-    return re.sub(r'0x[0-9a-f]+', '', '\n'.join(map(str, programs)))
+    trace = jax.make_jaxpr(step, axis_env=[(parallel.AXIS, DEVICES)])
+    return text(trace(state, batch, training_key(config)))
+
+
+def translation(config, folder):
+    """The translation of an image, as text."""
+    _, state = networks(config)
+    variables, x = state.generator_variables(), shape(config, config.generator.input_channels)
+    program = jax.make_jaxpr(Generator(config, variables)._apply)
+    return text(program(variables, x, training_key(config)))
 
 
 def training_data(config, folder):
@@ -208,16 +228,16 @@ REFUSED = {'dataset.name', 'dataset.path', 'dataset.layout', 'dataset.inputs', '
 # Of each field: another value, where it can be seen, and what else must hold there.
 FIELDS = {
     'seed': (1, initial_weights),
-    'image_size': ((64, 32), program),
+    'image_size': ((64, 32), training_data),
     'batch_size': (4, length, {'num_steps': 0}),
     'num_steps': (3, length),
     'num_epochs': (7, length, {'num_steps': 0}),
-    'dtype': ('bfloat16', program),
-    'update': ('simultaneous', program),
-    'sync_batch_norm': (True, program),
-    'ema_decay': (0.5, program),
+    'dtype': ('bfloat16', translation),
+    'update': ('simultaneous', step),
+    'sync_batch_norm': (True, step),
+    'ema_decay': (0.5, creation),
     'init_from': ('trained0', start),
-    'remat': (True, program),
+    'remat': (True, step),
     'num_devices': (2, devices),
     'deterministic': (True, kernels),
     'debug_nans': (True, looks_for_nans),
@@ -247,55 +267,55 @@ FIELDS = {
     'dataset.cache': ('off', in_memory),
     'dataset.workers': (1, processes),
     'dataset.on_error': ('skip', good_pairs, {'dataset.path': 'bad'}),
-    'generator.name': ('encoder_decoder', program),
-    'generator.width': (3, program),
-    'generator.depth': (3, program),
-    'generator.blocks': (2, program, RESNET),
-    'generator.norm': ('instance', program),
-    'generator.norm_epsilon': (1e-3, program),
-    'generator.norm_momentum': (0.99, program),
-    'generator.bottleneck_norm': (True, program),
-    'generator.upsample': ('resize', program),
-    'generator.dropout': (0.25, program),
-    'generator.dropout_from': (1, program),
-    'generator.dropout_blocks': (2, program),
-    'generator.leaky_slope': (0.3, program),
-    'generator.skip_relu': (False, program),
-    'generator.bias': ('all', program),
-    'generator.input_channels': (5, program),
-    'generator.output_channels': (2, program),
-    'discriminator.layers': (2, program),
-    'discriminator.width': (3, program),
-    'discriminator.norm': ('none', program),
-    'discriminator.norm_epsilon': (1e-3, program),
-    'discriminator.norm_momentum': (0.99, program),
-    'discriminator.padding': ('same', program),
-    'discriminator.leaky_slope': (0.3, program),
-    'discriminator.bias': ('last', program),
-    'discriminator.conditional': (False, program),
-    'discriminator.augment': ('color', program),
-    'init.name': ('xavier', program),
-    'init.scale': (0.03, program),
-    'init.norm_scale': (0.03, program),
-    'init.overrides': ('up1=0.3', program),
-    'loss.gan': ('hinge', program),
-    'loss.gan_weight': (2.0, program),
-    'loss.l1_weight': (2.0, program),
-    'loss.l2_weight': (2.0, program),
-    'loss.d_weight': (2.0, program),
-    'loss.gp_weight': (2.0, program, WGAN),
-    'optimizer.learning_rate': (0.3, program),
-    'optimizer.d_learning_rate': (0.3, program),
-    'optimizer.d_steps': (2, program),
-    'optimizer.b1': (0.3, program),
-    'optimizer.b2': (0.3, program),
-    'optimizer.eps': (0.3, program),
-    'optimizer.schedule': ('cosine', program),
-    'optimizer.decay_start': (0.0, program, LINEAR),
-    'optimizer.clip_norm': (0.3, program),
-    'optimizer.scale_with_devices': (True, program),
-    'test.norm': ('mixed', program),
-    'test.dropout': (False, program),
+    'generator.name': ('encoder_decoder', translation),
+    'generator.width': (3, translation),
+    'generator.depth': (3, translation),
+    'generator.blocks': (2, translation, RESNET),
+    'generator.norm': ('instance', translation),
+    'generator.norm_epsilon': (1e-3, translation),
+    'generator.norm_momentum': (0.99, step),
+    'generator.bottleneck_norm': (True, translation),
+    'generator.upsample': ('resize', translation),
+    'generator.dropout': (0.25, translation),
+    'generator.dropout_from': (1, translation),
+    'generator.dropout_blocks': (2, translation),
+    'generator.leaky_slope': (0.3, translation),
+    'generator.skip_relu': (False, translation),
+    'generator.bias': ('all', translation),
+    'generator.input_channels': (5, creation),
+    'generator.output_channels': (2, creation),
+    'discriminator.layers': (2, creation),
+    'discriminator.width': (3, creation),
+    'discriminator.norm': ('none', step),
+    'discriminator.norm_epsilon': (1e-3, step),
+    'discriminator.norm_momentum': (0.99, step),
+    'discriminator.padding': ('same', step),
+    'discriminator.leaky_slope': (0.3, step),
+    'discriminator.bias': ('last', step),
+    'discriminator.conditional': (False, creation),
+    'discriminator.augment': ('color', step),
+    'init.name': ('xavier', creation),
+    'init.scale': (0.03, creation),
+    'init.norm_scale': (0.03, creation),
+    'init.overrides': ('up1=0.3', creation),
+    'loss.gan': ('hinge', step),
+    'loss.gan_weight': (2.0, step),
+    'loss.l1_weight': (2.0, step),
+    'loss.l2_weight': (2.0, step),
+    'loss.d_weight': (2.0, step),
+    'loss.gp_weight': (2.0, step, WGAN),
+    'optimizer.learning_rate': (0.3, step),
+    'optimizer.d_learning_rate': (0.3, step),
+    'optimizer.d_steps': (2, step),
+    'optimizer.b1': (0.3, step),
+    'optimizer.b2': (0.3, step),
+    'optimizer.eps': (0.3, step),
+    'optimizer.schedule': ('cosine', step),
+    'optimizer.decay_start': (0.0, step, LINEAR),
+    'optimizer.clip_norm': (0.3, step),
+    'optimizer.scale_with_devices': (True, step),
+    'test.norm': ('mixed', translation),
+    'test.dropout': (False, translation),
     'test.seed': (1, noise),
     'checkpoint.every_steps': (1, run_folder, {'checkpoint.keep': 9}),
     'checkpoint.every_minutes': (1e-6, run_folder, {'checkpoint.keep': 9}),
@@ -357,7 +377,10 @@ def test_another_value_of_a_field_shows(field, observe):
     assert observe(observer, a) != observe(observer, b)
 
 
-@pytest.mark.parametrize('observer', [program, training_data, run_folder, start])
+OBSERVERS = [creation, step, translation, training_data, run_folder, start]
+
+
+@pytest.mark.parametrize('observer', OBSERVERS)
 def test_what_is_observed_is_the_same_for_the_same_config(observer, folder):
     """Else everything would seem to change it."""
     first, second = (observer(validate(base(folder)), folder) for _ in range(2))

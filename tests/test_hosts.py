@@ -14,7 +14,7 @@ import sys
 import jax
 import numpy as np
 import pytest
-from runs import make_pairs, metrics, tiny_config
+from runs import SMALL, make_pairs, metrics, tiny_config
 from test_parallel import STEPS, relative, train
 
 from pix2pix_jax import hosts, parallel
@@ -279,7 +279,7 @@ def test_a_batch_that_the_hosts_do_not_divide(pairs, tmp_path):
     ('name', 'rate'), [('multi_gpu_pytorch', 2e-4), ('multi_gpu_tensorflow', 8e-4)]
 )
 def test_the_multi_gpu_configs_on_four_devices(pairs, tmp_path, name, rate):
-    args = [f'--config=configs/reference/{name}.py:tiny', '--config.num_devices=4']
+    args = [f'--config=configs/reference/{name}.py:tiny', *SMALL, '--config.num_devices=4']
     data = f'--config.dataset.path={pairs}'
     run = start('-m', 'pix2pix_jax.main', *args, data, f'--workdir={tmp_path}', devices=4)
     out, err = run.communicate(timeout=LIMIT)

@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from runs import make_pairs, metrics
+from runs import SMALL, make_pairs, metrics
 
 from pix2pix_jax import main
 from pix2pix_jax.errors import UserError
@@ -105,7 +105,8 @@ def test_default_workdir(config, workdir):
 
 def test_a_stopped_run_says_how_it_goes_on_and_does(pairs, tmp_path):
     """That it ends as an uninterrupted one: test_train.py, and for SIGKILL test_kill.py."""
-    args = [CONFIG, f'--config.dataset.path={pairs}', '--config.num_steps=36', '--workdir=parts']
+    data, length = f'--config.dataset.path={pairs}', '--config.num_steps=36'
+    args = [CONFIG, *SMALL, data, length, '--workdir=parts']
     for number, at in ((signal.SIGINT, 5), (signal.SIGTERM, 15)):
         process = start(*args, cwd=tmp_path)
         wait_for_step(process, at)
@@ -124,8 +125,8 @@ def test_a_stopped_run_says_how_it_goes_on_and_does(pairs, tmp_path):
 def test_bad_numbers_end_the_run_with_status_1(pairs, tmp_path):
     """Adam without eps divides by zero where a gradient is zero: a real NaN in the first step."""
     done = run(
-        CONFIG, f'--config.dataset.path={pairs}', '--config.optimizer.eps=0', '--workdir=run',
-        '--config.init.scale=0', cwd=tmp_path,
+        CONFIG, *SMALL, f'--config.dataset.path={pairs}', '--config.optimizer.eps=0',
+        '--config.init.scale=0', '--workdir=run', cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 1
     assert 'became NaN or infinite in steps 1 to' in done.stderr and done.stderr.count('\n') == 1
@@ -135,7 +136,7 @@ def test_bad_numbers_end_the_run_with_status_1(pairs, tmp_path):
 
 def test_a_second_signal_ends_at_once(pairs, tmp_path):
     process = start(
-        CONFIG, f'--config.dataset.path={pairs}', '--config.num_steps=1000000',
+        CONFIG, *SMALL, f'--config.dataset.path={pairs}', '--config.num_steps=1000000',
         '--config.checkpoint.every_steps=0', '--config.eval_every=0', '--workdir=run',
         cwd=tmp_path,
     )  # fmt: skip
@@ -228,8 +229,8 @@ def test_a_dry_run_refuses_what_a_run_refuses(pairs, tmp_path):
 @pytest.mark.skipif(not os.path.exists('/proc/self/task'), reason='reads /proc')
 def test_workers_end_with_a_run_that_is_killed(pairs, tmp_path):
     process = start(
-        CONFIG, f'--config.dataset.path={pairs}', '--config.num_steps=1000000', '--workdir=run',
-        '--config.dataset.workers=2', '--config.eval_every=0', '--config.sample_every=0',
+        CONFIG, *SMALL, f'--config.dataset.path={pairs}', '--config.num_steps=1000000',
+        '--workdir=run', '--config.dataset.workers=2', '--config.eval_every=0', '--config.sample_every=0',
         cwd=tmp_path,
     )  # fmt: skip
     wait_for_step(process, 5)
