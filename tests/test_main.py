@@ -230,8 +230,8 @@ def test_a_dry_run_refuses_what_a_run_refuses(pairs, tmp_path):
 def test_workers_end_with_a_run_that_is_killed(pairs, tmp_path):
     process = start(
         CONFIG, *SMALL, f'--config.dataset.path={pairs}', '--config.num_steps=1000000',
-        '--workdir=run', '--config.dataset.workers=2', '--config.eval_every=0', '--config.sample_every=0',
-        cwd=tmp_path,
+        '--workdir=run', '--config.dataset.workers=2', '--config.eval_every=0',
+        '--config.sample_every=0', cwd=tmp_path,
     )  # fmt: skip
     wait_for_step(process, 5)
     threads = pathlib.Path(f'/proc/{process.pid}/task').iterdir()
