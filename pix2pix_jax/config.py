@@ -2,13 +2,20 @@
 
 `default_config()` is the paper's setting (Isola et al., 2017, sections 3 and 6.2); a file in
 `configs/` changes what its experiment changes, presets.apply_arg what its `:ARG` names, and flags
-`--config.a.b=v` come last. What values are allowed is in validation.py, how a run keeps its config
-in saved_config.py.
+`--config.a.b=v` come last. `validate` gives one clear error for the first value that limits.py does
+not allow; saved_config.py is how a run keeps its config.
 """
 
+import copy
+import math
+import re
 from typing import Any
 
 from ml_collections import ConfigDict
+
+from pix2pix_jax.data import sides, tasks
+from pix2pix_jax.errors import UserError
+from pix2pix_jax.limits import AUGMENTATIONS, CHOICES, RANGES
 
 
 class Config(ConfigDict):
@@ -154,6 +161,101 @@ def default_config() -> Config:
     # again at the next save. A last save that fails is an error always.
     c.checkpoint.on_error = 'raise'
     return c
+
+
+def validate(config: Config) -> Config:
+    """Returns `config` with `image_size` as a (height, width) tuple; raises UserError if wrong."""
+    config = copy.deepcopy(config)
+    with config.unlocked():
+        config.image_size = _image_size(config.image_size)
+    fields = flatten(config)
+    for field, allowed in CHOICES.items():
+        if fields[field] not in allowed:
+            names = ' | '.join(map(str, allowed))
+            raise UserError(f'config.{field}={fields[field]!r}: allowed are {names}')
+    for field, (least, greatest) in RANGES.items():
+        value = fields[field]
+        if not (math.isfinite(value) and least <= value <= greatest):
+            raise UserError(f'config.{field}={value}: allowed is {least} to {greatest}')
+    if config.num_steps == 0 and config.num_epochs == 0:
+        raise UserError('config.num_steps and config.num_epochs are both 0: one must be positive')
+    loss = config.loss
+    adversarial = loss.gan != 'none' and loss.gan_weight
+    if not (loss.l1_weight or loss.l2_weight or adversarial):
+        raise UserError('config.loss: with no GAN, l1_weight and l2_weight there is no objective')
+    if loss.gan == 'wgan-gp' and config.discriminator.norm == 'batch':
+        raise UserError(
+            "config.discriminator.norm='batch': the gradient penalty of wgan-gp is of each image "
+            'alone, and batch norm mixes them; allowed are instance | none'
+        )
+    if augment_policies(config) and loss.gan in ('none', 'wgan-gp'):
+        why = 'has no discriminator' if loss.gan == 'none' else 'is of D at the images as they are'
+        raise UserError(
+            f"config.discriminator.augment={config.discriminator.augment!r}: allowed is '' where "
+            f"config.loss.gan='{loss.gan}', which {why}"
+        )
+    if config.optimizer.d_steps > 1 and loss.gan == 'none':
+        raise UserError(
+            f'config.optimizer.d_steps={config.optimizer.d_steps}: allowed is 1 where '
+            "config.loss.gan='none', which has no discriminator"
+        )
+    if config.optimizer.d_steps > 1 and config.update == 'simultaneous':
+        raise UserError(
+            f'config.optimizer.d_steps={config.optimizer.d_steps}: allowed is 1 where '
+            "config.update='simultaneous', which takes G's gradient before D's step"
+        )
+    init_overrides(config)
+    tasks.check(config)
+    sides.check(config)
+    return config
+
+
+def augment_policies(config: ConfigDict) -> tuple[str, ...]:
+    """Returns the words of `discriminator.augment`; raises UserError for unknown ones."""
+    words = tuple(filter(None, config.discriminator.augment.split(',')))
+    for word in words:
+        if word not in AUGMENTATIONS:
+            raise UserError(
+                f'config.discriminator.augment={config.discriminator.augment!r}: allowed are '
+                f"{', '.join(AUGMENTATIONS)}, several of them with commas between, or '' for none"
+            )
+    return words
+
+
+def init_overrides(config: ConfigDict) -> list[tuple[re.Pattern, float]]:
+    """Returns `init.overrides` as (pattern of layer names, standard deviation) pairs.
+
+    Raises UserError for anything but 'PATTERN=SCALE,...', a regular expression and a number.
+    """
+    overrides = []
+    for item in filter(None, config.init.overrides.split(',')):
+        pattern, _, scale = item.rpartition('=')
+        try:
+            overrides.append((re.compile(pattern), float(scale)))
+            right = 0 < float(scale) < math.inf and pattern
+        except (ValueError, re.error):
+            right = False
+        if not right:
+            raise UserError(
+                f'config.init.overrides: {item!r} is not PATTERN=SCALE, as up[1-7]=0.05: a regular '
+                'expression of layer names and a positive number'
+            )
+    if overrides and (config.init.name != 'normal' or not config.init.scale):
+        raise UserError(
+            'config.init.overrides: they are standard deviations; allowed is config.init.name='
+            'normal with a positive config.init.scale'
+        )
+    return overrides
+
+
+def _image_size(value: Any) -> tuple[int, int]:
+    size = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    size = size * 2 if len(size) == 1 else size
+    if len(size) != 2 or not all(type(s) is int and 0 <= s <= 2**15 for s in size):
+        raise UserError(f'config.image_size={value!r}: allowed are SIZE or HEIGHT,WIDTH in pixels')
+    if 0 in size and size != (0, 0):
+        raise UserError(f'config.image_size={value!r}: 0 (from the data) goes for both sides')
+    return size
 
 
 def flatten(config: ConfigDict) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from pix2pix_jax.validation import AUGMENTATIONS
+from pix2pix_jax.limits import AUGMENTATIONS
 
 SHIFT = 1 / 8  # of a side: the greatest translation
 HOLE = 1 / 2  # of a side: the square that is cut out

@@ -16,7 +16,7 @@ from etils import epath
 
 from pix2pix_jax import files
 from pix2pix_jax.errors import DATA_ERROR, UserError, run_command
-from pix2pix_jax.validation import CHOICES
+from pix2pix_jax.limits import CHOICES
 
 if TYPE_CHECKING:  # starts jax, which a mistake in the flags need not wait for
     from pix2pix_jax.inference import Run

@@ -5,7 +5,7 @@ from typing import Any
 
 from pix2pix_jax.config import Config
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.validation import CHOICES
+from pix2pix_jax.limits import CHOICES
 
 # The Keras tutorials' U-Net and padded discriminator, with Keras's own constants, and their joint
 # step. Skips are what the encoder's leaky ReLU left; norm scales start at 1. Keras adds Adam's eps

@@ -7,9 +7,8 @@ from typing import Any
 from etils import epath
 from ml_collections import ConfigDict
 
-from pix2pix_jax.config import Config, default_config, flatten
+from pix2pix_jax.config import Config, default_config, flatten, validate
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.validation import validate
 
 # What may differ when a run goes on; its length too, where the schedule is constant.
 MAY_CHANGE = (

@@ -17,7 +17,7 @@ from etils import epath
 
 from pix2pix_jax import files, hosts, locks, parallel
 from pix2pix_jax.checkpoints import Checkpoints
-from pix2pix_jax.config import Config
+from pix2pix_jax.config import Config, validate
 from pix2pix_jax.data import kept, pipeline, sources, survey
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.inference import start_from
@@ -30,7 +30,6 @@ from pix2pix_jax.recorder import Bystander, Recorder
 from pix2pix_jax.saved_config import differences, load_config, to_json
 from pix2pix_jax.train_state import GanState, create_state, training_key
 from pix2pix_jax.train_step import train_step
-from pix2pix_jax.validation import validate
 
 STEPS_IN_FLIGHT = 2  # dispatched, not finished: enough to keep a device busy, few to wait for
 

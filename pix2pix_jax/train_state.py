@@ -13,10 +13,10 @@ from flax.training import train_state
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
+from pix2pix_jax.config import init_overrides
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.models import Models
 from pix2pix_jax.optimizers import Optimizers
-from pix2pix_jax.validation import init_overrides
 
 
 class TrainState(train_state.TrainState):

@@ -15,10 +15,10 @@ from jax import lax
 from ml_collections import ConfigDict
 
 from pix2pix_jax import losses
+from pix2pix_jax.config import augment_policies
 from pix2pix_jax.diff_augment import diff_augment
 from pix2pix_jax.models.layers import CONV_OUTPUT
 from pix2pix_jax.train_state import GanState, TrainState
-from pix2pix_jax.validation import augment_policies
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]

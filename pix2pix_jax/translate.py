@@ -23,7 +23,7 @@ from pix2pix_jax.data import augment, encoding, sides
 from pix2pix_jax.data.folders import examples, image_files
 from pix2pix_jax.data.images import EXTENSIONS, palette_of
 from pix2pix_jax.errors import DATA_ERROR, DataError, UserError, run_command
-from pix2pix_jax.validation import CHOICES
+from pix2pix_jax.limits import CHOICES
 
 Named = tuple[str, tuple[epath.Path, ...]]  # path relative to what was given, no extension; files
 

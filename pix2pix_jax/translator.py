@@ -12,8 +12,8 @@ from pix2pix_jax import inference, tiling
 from pix2pix_jax.data import augment, encoding, images, sides, tasks
 from pix2pix_jax.data.images import Pixels
 from pix2pix_jax.errors import DataError, UserError
+from pix2pix_jax.limits import CHOICES
 from pix2pix_jax.models import RESNET_LEAST, generator_depth
-from pix2pix_jax.validation import CHOICES
 
 Image = np.ndarray | epath.PathLike
 RESNET_UNIT = 32  # a multiple of what it needs, 4: fewer sizes to compile

@@ -26,12 +26,11 @@ from ablation_tables import TABLES, Variant
 from absl import flags
 
 from pix2pix_jax import main as command
-from pix2pix_jax.config import flatten
+from pix2pix_jax.config import flatten, validate
 from pix2pix_jax.data import sources
 from pix2pix_jax.errors import Stopped, UserError, run_command
 from pix2pix_jax.evaluation import selection
 from pix2pix_jax.train import count_steps
-from pix2pix_jax.validation import validate
 from pix2pix_jax.writers import read_result, result_folder
 
 TABLE = flags.DEFINE_enum('table', None, sorted(TABLES), 'The ablation.')

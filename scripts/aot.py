@@ -24,11 +24,10 @@ from jax.experimental import topologies
 
 from pix2pix_jax import hlo, parallel, train
 from pix2pix_jax import main as command
-from pix2pix_jax.config import Config
+from pix2pix_jax.config import Config, validate
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.train_state import training_key
 from pix2pix_jax.train_step import train_step
-from pix2pix_jax.validation import validate
 
 
 class Target(NamedTuple):

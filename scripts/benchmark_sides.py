@@ -33,8 +33,7 @@ def cores() -> int:
 
 def config_of(setting: Setting, **dataset: Any):
     """Returns the config of configs/default.py at the setting's size."""
-    from pix2pix_jax.config import default_config
-    from pix2pix_jax.validation import validate
+    from pix2pix_jax.config import default_config, validate
 
     config = default_config()
     config.image_size = (setting.size, setting.size)

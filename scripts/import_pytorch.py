@@ -23,10 +23,10 @@ from pix2pix_jax.config import Config, default_config, flatten
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.interop import pytorch
 from pix2pix_jax.interop.pytorch import Network
+from pix2pix_jax.limits import CHOICES
 from pix2pix_jax.provenance import record_start
 from pix2pix_jax.saved_config import to_json
 from pix2pix_jax.train_state import GanState
-from pix2pix_jax.validation import CHOICES
 
 SHARED = {'allow_override': True}  # other commands have flags of these names
 GENERATOR = flags.DEFINE_string('generator', '', 'File of the generator.', **SHARED)

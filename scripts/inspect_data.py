@@ -25,11 +25,10 @@ from PIL import Image
 
 from pix2pix_jax import files, sheets
 from pix2pix_jax import main as command
-from pix2pix_jax.config import Config
+from pix2pix_jax.config import Config, validate
 from pix2pix_jax.data import images, pipeline, sides, sources, survey, tasks
 from pix2pix_jax.errors import DataError, UserError, run_command
 from pix2pix_jax.evaluation import labels, segmenter
-from pix2pix_jax.validation import validate
 
 OUTPUT = flags.DEFINE_string('output', 'inspection.png', 'The sheet.')
 OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace a file that is no such sheet.')

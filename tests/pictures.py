@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pix2pix_jax import validation
-from pix2pix_jax.config import default_config
+from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.data import sources, survey
 from pix2pix_jax.errors import DataError
 
@@ -34,7 +33,7 @@ def config(path, **fields):
     c.image_size = (16, 16)
     c.dataset.path = str(path)
     c.update_from_flattened_dict(fields)
-    return validation.validate(c)
+    return validate(c)
 
 
 def numbers(source):

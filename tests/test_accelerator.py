@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from pix2pix_jax import train
-from pix2pix_jax.config import default_config
+from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.presets import apply_arg
 from pix2pix_jax.train_state import training_key
 from pix2pix_jax.train_step import train_step
-from pix2pix_jax.validation import validate
 
 
 @pytest.fixture(scope='module')

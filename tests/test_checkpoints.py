@@ -7,9 +7,8 @@ import pytest
 
 from pix2pix_jax import files
 from pix2pix_jax.checkpoints import Checkpoints
-from pix2pix_jax.config import default_config
+from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.validation import validate
 
 CONFIG = validate(default_config())
 

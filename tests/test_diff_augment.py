@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pix2pix_jax.config import default_config
+from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.diff_augment import diff_augment
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.validation import AUGMENTATIONS, validate
+from pix2pix_jax.limits import AUGMENTATIONS
 
 N, SIDE = 64, 16
 

@@ -12,13 +12,12 @@ from absl.testing import flagsaver
 from runs import make_pairs, tiny_config
 
 from pix2pix_jax import export, inference
-from pix2pix_jax.config import default_config
+from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.data import tasks
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.interop import portable, stablehlo
 from pix2pix_jax.models import create_models
 from pix2pix_jax.train import train_and_evaluate
-from pix2pix_jax.validation import validate
 
 NEEDED = 'needs requirements-export.txt'
 

@@ -21,7 +21,7 @@ from runs import make_pairs, metrics
 
 from pix2pix_jax import main, parallel, train
 from pix2pix_jax.checkpoints import Checkpoints
-from pix2pix_jax.config import Config, default_config, flatten
+from pix2pix_jax.config import Config, default_config, flatten, validate
 from pix2pix_jax.data import pipeline, sources, survey
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.inference import Generator
@@ -30,7 +30,6 @@ from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.train import count_steps, train_and_evaluate
 from pix2pix_jax.train_state import create_state, training_key
 from pix2pix_jax.train_step import train_step
-from pix2pix_jax.validation import validate
 
 DEVICES = 2
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pix2pix_jax import validation
-from pix2pix_jax.config import default_config
+from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.data import openmoji, sources
 from pix2pix_jax.errors import UserError
 
@@ -113,7 +112,7 @@ def test_prepare_renders_once(cache, monkeypatch):
 
     c = default_config()
     c.dataset.name, c.image_size = 'openmoji', (32, 16)
-    splits = sources.open_splits(validation.validate(c))
+    splits = sources.open_splits(validate(c))
     assert {split: source.names for split, source in splits.items()} == {
         'train': ('1F439', '1F600'),
         'test': ('1F33E',),

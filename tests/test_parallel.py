@@ -16,14 +16,13 @@ import optax
 import pytest
 
 from pix2pix_jax import parallel
-from pix2pix_jax.config import default_config
+from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.models import create_models
 from pix2pix_jax.optimizers import Optimizers, create_optimizers
 from pix2pix_jax.runtime import use_compile_cache
 from pix2pix_jax.train_state import create_state, training_key
 from pix2pix_jax.train_step import train_step
-from pix2pix_jax.validation import validate
 
 STEPS = 20
 SGD = Optimizers(optax.sgd(0.1), optax.sgd(0.1), optax.constant_schedule(0.1))

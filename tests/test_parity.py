@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from reference import Recording
 
-from pix2pix_jax.config import default_config
+from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.models import create_models
 from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.train_state import create_state, training_key
 from pix2pix_jax.train_step import discriminator_gradients, generator_gradient, train_step
-from pix2pix_jax.validation import validate
 
 RECORDINGS = (
     'pytorch_unet256_patch70',

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pix2pix_jax import validation
-from pix2pix_jax.config import default_config
+from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.data import augment, pipeline, sources, survey
 from pix2pix_jax.errors import DataError
 
@@ -29,7 +28,7 @@ def config(folder, **fields):
     c = default_config()
     c.image_size, c.batch_size, c.dataset.path = (16, 16), 4, str(folder)
     c.update_from_flattened_dict(fields)
-    return validation.validate(c)
+    return validate(c)
 
 
 def train(folder):

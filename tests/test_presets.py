@@ -3,11 +3,10 @@
 import pytest
 from runs import error_of
 
-from pix2pix_jax.config import default_config, flatten
+from pix2pix_jax.config import default_config, flatten, validate
 from pix2pix_jax.models import create_models
 from pix2pix_jax.models.patchgan import receptive_field
 from pix2pix_jax.presets import KERAS, RECEPTIVE_FIELDS, TINY, apply_arg
-from pix2pix_jax.validation import validate
 
 
 def test_groups_name_fields_and_change_them():

@@ -11,14 +11,13 @@ import pytest
 from reference import Recording
 from runs import error_of
 
-from pix2pix_jax.config import default_config
+from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.inference import Generator, Run, state_shapes
 from pix2pix_jax.interop import pytorch
 from pix2pix_jax.interop.torch_files import read_state_dict, write_state_dict
 from pix2pix_jax.interop.torch_names import generator_layers, to_state_dict
 from pix2pix_jax.models import create_models, generator_depth
-from pix2pix_jax.validation import validate
 
 RECORDINGS = (
     'pytorch_unet256_patch70',

@@ -7,12 +7,12 @@ import pytest
 from PIL import Image
 
 from pix2pix_jax import Translator, translate
-from pix2pix_jax.config import default_config
+from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.data import augment, pipeline, sources, tasks
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.limits import CHOICES
 from pix2pix_jax.presets import apply_arg
 from pix2pix_jax.train import train_and_evaluate
-from pix2pix_jax.validation import CHOICES, validate
 
 SIZE = 32
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from reference import Recording
 
-from pix2pix_jax.config import default_config
+from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.inference import state_shapes
 from pix2pix_jax.interop.torch_names import (
@@ -16,7 +16,6 @@ from pix2pix_jax.interop.torch_names import (
 )
 from pix2pix_jax.interop.torch_networks import cleaned, find_discriminator, find_generator
 from pix2pix_jax.models import generator_depth
-from pix2pix_jax.validation import validate
 
 RGB = {'input_channels': 3, 'output_channels': 3}
 

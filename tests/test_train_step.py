@@ -8,13 +8,12 @@ import numpy as np
 import optax
 import pytest
 
-from pix2pix_jax.config import default_config
+from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.diff_augment import diff_augment
 from pix2pix_jax.models import create_models
 from pix2pix_jax.optimizers import Optimizers
 from pix2pix_jax.train_state import create_state, training_key
 from pix2pix_jax.train_step import discriminate, discriminator_gradients, generate, train_step
-from pix2pix_jax.validation import validate
 
 METRICS = {'d_loss', 'd_real', 'd_fake', 'g_loss', 'g_gan', 'g_l1', 'g_l2'}
 RATE = 0.1

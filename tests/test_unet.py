@@ -8,13 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pix2pix_jax.config import default_config
+from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.models import create_models
 from pix2pix_jax.models.layers import BatchNorm, Conv, ConvTranspose, NoNorm
 from pix2pix_jax.models.unet import UNet, default_depth
 from pix2pix_jax.presets import KERAS
-from pix2pix_jax.validation import validate
 
 
 def initial(model, x, seed=0):

@@ -10,12 +10,11 @@ import jax.numpy as jnp
 import pytest
 
 from pix2pix_jax.checkpoints import Checkpoints
-from pix2pix_jax.config import default_config
+from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.data import kept
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.inference import load_run
 from pix2pix_jax.saved_config import to_json
-from pix2pix_jax.validation import validate
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = validate(default_config())

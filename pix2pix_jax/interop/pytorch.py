@@ -14,14 +14,13 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from pix2pix_jax.config import Config, default_config
+from pix2pix_jax.config import Config, default_config, validate
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.inference import Run, state_shapes
 from pix2pix_jax.interop import torch_files, torch_names, torch_networks
 from pix2pix_jax.interop.torch_names import Layers, Tensors
 from pix2pix_jax.models import generator_bias, generator_depth
 from pix2pix_jax.train_state import GanState, TrainState
-from pix2pix_jax.validation import validate
 
 RESNET_SIZE = 256  # pixels that it was trained at, as it seems: it takes any
 LEAST_DEPTH = 5  # of a U-Net there; all of its blocks but this many may have dropout
