@@ -92,6 +92,10 @@ class Checkpoints:
     def _remove_unfinished(self) -> None:
         for left in self._root.glob('*/*.orbax-checkpoint-tmp*'):
             left.rmtree()
+        if not files.is_local(self._root):  # object stores rename no folder: Orbax marks whole ones
+            for path in self._root.glob('*/*'):
+                if path.name.isdecimal() and not ocp.utils.is_checkpoint_finalized(path):
+                    path.rmtree()
 
     def restore_newest(self, target: Any) -> Any | None:
         """Returns the newest state in `last` that loads, shaped as `target`; None without one."""

@@ -22,7 +22,8 @@ MAY_CHANGE = (
     'checkpoint.',
 )
 LENGTH = ('num_steps', 'num_epochs')
-# What a run finds in its data; 0 in one of an older version, which did not write it down.
+# What a run finds in its data; 0 where it was not yet known, as in an imported run, or was not yet
+# written down, as by older versions.
 FOUND = ('dataset.inputs',)
 
 

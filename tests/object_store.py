@@ -10,12 +10,15 @@ import http.server
 import itertools
 import json
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 Answer = tuple[int, bytes, dict[str, str]]
 API = '/storage/v1/b/bucket'
+# gcsfs is not to ask Google itself for the kind of the bucket.
+GCSFS = {'GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT': 'false'}
 NOT_FOUND = (404, b'{"error": {"code": 404, "message": "not found"}}', {})
 
 
@@ -24,7 +27,7 @@ class Store:
 
     def __init__(self) -> None:
         self._objects: dict[str, tuple[str, bytes]] = {}
-        self._uploads: dict[str, tuple[str, bytes]] = {}
+        self._uploads: dict[str, tuple[str, bytes, dict]] = {}  # the name, what came, the query
         self._numbers = map(str, itertools.count(1))
         self._lock = threading.Lock()
 
@@ -41,7 +44,7 @@ class Store:
             if path == f'{API}/o':
                 return self._list(query)
             if name == path:
-                return _json({'name': 'bucket'} if path == API else {})
+                return _json({'name': 'bucket'}) if path == API else NOT_FOUND
             moved = re.fullmatch('(.+)/(moveTo|copyTo|rewriteTo)(?:/b/bucket)?/o/(.+)', name)
             if moved:
                 return self._copy(unquote(moved[1]), moved[2], unquote(moved[3]))
@@ -53,7 +56,10 @@ class Store:
         fields = {'name': name, 'generation': generation, 'size': str(len(data))}
         return fields | {'timeCreated': time, 'updated': time, 'bucket': 'bucket'}
 
-    def _put(self, name: str, data: bytes) -> Answer:
+    def _put(self, name: str, data: bytes, query: dict | None = None) -> Answer:
+        generation = self._objects.get(name, ('0', b''))[0]
+        if (query or {}).get('ifGenerationMatch', generation) != generation:
+            return 412, b'', {}
         self._objects[name] = next(self._numbers), data
         return _json(self._describe(name))
 
@@ -82,8 +88,8 @@ class Store:
         prefix, delimiter = query.get('prefix', ''), query.get('delimiter')
         found, folders = [], set()
         for name in sorted(self._objects):
-            after = name >= query.get('startOffset', '') and name < query.get('endOffset', '\uffff')
-            if not name.startswith(prefix) or not after:
+            start, end = query.get('startOffset', ''), query.get('endOffset')
+            if not name.startswith(prefix) or name < start or (end and name >= end):
                 continue
             rest = name[len(prefix) :]
             if delimiter and delimiter in rest:
@@ -95,30 +101,23 @@ class Store:
     def _upload(self, query: dict, headers, body: bytes) -> Answer:
         name = query.get('name', '')
         if 'upload_id' in query:
-            name, data = self._uploads[query['upload_id']]
-            data += body
-            total = (headers.get('Content-Range') or '').rpartition('/')[
-                2
-            ]  # bytes 0-99/100, 0-99/*
-            if total == '*' or int(total or 0) > len(data):
-                self._uploads[query['upload_id']] = name, data
+            name, data, first = self._uploads[query['upload_id']]
+            place = re.fullmatch(r'bytes (?:\*|(\d+)-\d+)/(\d+|\*)', headers['Content-Range'])
+            data = data[: int(place[1] or len(data))] + body
+            if place[2] == '*' or int(place[2]) > len(data):
+                self._uploads[query['upload_id']] = name, data, first
                 return 308, b'', {'Range': f'bytes=0-{len(data) - 1}'}
-            return self._put(name, data)
+            return self._put(name, data, first)
         if query['uploadType'] == 'resumable':
             number = next(self._numbers)
-            name = name or json.loads(body)['name']
-            self._uploads[number] = name, b''
+            self._uploads[number] = name or json.loads(body)['name'], b'', query
             host = headers['Host']
             place = f'http://{host}/upload{API}/o?uploadType=resumable&upload_id={number}'
             return 200, b'{}', {'Location': place}
         if query['uploadType'] == 'multipart':
             fields, content = _parts(headers, body)
-            name = name or json.loads(fields)['name']
-            return self._put(name, content)
-        generation = self._objects.get(name, ('0', b''))[0]
-        if query.get('ifGenerationMatch', generation) != generation:
-            return 412, b'', {}
-        return self._put(name, body)
+            return self._put(name or json.loads(fields)['name'], content, query)
+        return self._put(name, body, query)
 
     def _copy(self, source: str, how: str, target: str) -> Answer:
         if source not in self._objects:
@@ -132,7 +131,8 @@ class Store:
     def _batch(self, headers, body: bytes) -> Answer:
         answers = b''
         for i, part in enumerate(_parts(headers, body), start=1):
-            _, target, *_ = part.split(None, 2)
+            method, target, *_ = part.split(None, 2)
+            assert method == b'DELETE', part
             name = unquote(target.decode().partition(f'{API}/o/')[2].partition('?')[0])
             there = self._objects.pop(name, None)
             status = b'204 No Content' if there else b'404 Not Found'
@@ -177,17 +177,28 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Nothing is printed."""
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """Says nothing of connections that a client dropped."""
+
+    daemon_threads = True
+
+    def handle_error(self, *args) -> None:
+        """Prints the others."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(*args)
+
+
 @contextlib.contextmanager
 def serve() -> Iterator[dict[str, str]]:
     """Gives the environment in which gs://bucket is a new store."""
-    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler) as server:
+    with Server(('127.0.0.1', 0), Handler) as server:
         server.store = Store()
-        server.daemon_threads = True
-        server.handle_error = lambda *_: None  # connections that the client dropped
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f'http://127.0.0.1:{server.server_port}'
-        yield {'STORAGE_EMULATOR_HOST': url, 'TENSORSTORE_GCS_HTTP_URL': url}
-        server.shutdown()
+        try:
+            yield GCSFS | {'STORAGE_EMULATOR_HOST': url, 'TENSORSTORE_GCS_HTTP_URL': url}
+        finally:
+            server.shutdown()
 
 
 if __name__ == '__main__':

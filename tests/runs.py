@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,7 +13,10 @@ from pix2pix_jax import console
 from pix2pix_jax.config import Config, default_config
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.presets import apply_arg
+from pix2pix_jax.train_state import GanState
 
+# Of a command on the networks of `tiny_config`.
+SMALL = ('--config.generator.depth=2', '--config.discriminator.layers=1')
 # What else must hold for any value of a field but the default.
 CONTEXT = {
     'dataset.task_amount': {'dataset.task': 'super_resolution'},
@@ -25,10 +29,6 @@ def changed(**fields: object) -> Config:
     config = default_config()
     config.update_from_flattened_dict(fields)
     return config
-
-
-# Of a command on the networks of `tiny_config`.
-SMALL = ('--config.generator.depth=2', '--config.discriminator.layers=1')
 
 
 def make_pairs(folder: pathlib.Path, counts: dict[str, int], size: int = 32) -> pathlib.Path:
@@ -89,3 +89,11 @@ def stop_at(step: int, signal_number: int, monkeypatch: pytest.MonkeyPatch) -> N
             os.kill(os.getpid(), signal_number)
 
     monkeypatch.setattr(console.Console, 'step', send)
+
+
+def assert_equal_states(a: GanState, b: GanState) -> None:
+    """Bit for bit."""
+    a, b = (dict(jax.tree.leaves_with_path(state)) for state in (a, b))
+    assert a.keys() == b.keys()
+    for path, leaf in a.items():
+        np.testing.assert_array_equal(leaf, b[path], err_msg=jax.tree_util.keystr(path))

@@ -219,6 +219,8 @@ def test_every_row_of_every_table_resolves_and_equal_settings_share_a_run(script
                    ('image_size', 'twice the size')):  # fmt: skip
         assert names[shared] == 'base-0'
     assert names['color', 'pixelgan'] == names['receptive_field', '1x1'] != 'base-0'
+    (job, _) = ablations.jobs_of(tables['update_order'].rows, 1, pathlib.Path('out'), 9, 'test')
+    assert job.workdir.name == 'base-1' and '--config.seed=1' in job.train
 
 
 def test_the_devices_of_jobs_that_go_on_at_once(scripts, monkeypatch):

@@ -111,12 +111,10 @@ def pairs(tmp_path_factory):
 
 
 def tiny(name):
-    """The tiny config, without what is of a long run, the data's place and its geometry."""
+    """The tiny config, without what is of a long run, and where its data is."""
     config = load(name, 'tiny')
-    task = config.dataset.task
-    config.dataset, config.checkpoint = default_config().dataset, default_config().checkpoint
-    config.dataset.task = task
-    config.sample_every = config.eval_every = 0
+    config.checkpoint, config.dataset.name = default_config().checkpoint, 'folder'
+    config.dataset.val_fraction = config.sample_every = config.eval_every = 0
     config.num_steps, config.num_epochs = 2, 1
     return config
 

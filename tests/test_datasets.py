@@ -284,6 +284,11 @@ def test_another_archive_than_the_recorded_is_noted(folder, monkeypatch, capsys)
     prepare.prepare('facades')
     note = f'note: facades.tar.gz has the MD5 {md5}; recorded is {published.md5}\n'
     assert note in capsys.readouterr().out
+    (kept,) = builder.data_dir().glob('downloads/pix2pix/facades.tar.gz.sha256')
+    kept.unlink()  # as after a kill before it was prepared
+    shutil.rmtree(builder.data_dir() / 'pix2pix')
+    prepare.prepare('facades')
+    assert note in capsys.readouterr().out
     shutil.rmtree(builder.data_dir())
     monkeypatch.setitem(prepare.PUBLISHED, 'facades', published._replace(md5=md5))
     prepare.prepare('facades')

@@ -234,7 +234,7 @@ FIELDS = {
     'dtype': ('bfloat16', translation),
     'update': ('simultaneous', step),
     'sync_batch_norm': (True, step),
-    'ema_decay': (0.5, creation),
+    'ema_decay': (0.5, step, {'ema_decay': 0.9}),
     'init_from': ('trained0', start),
     'remat': (True, step),
     'num_devices': (2, devices),

@@ -163,7 +163,7 @@ FIELDS = {
     'discriminator.norm': 'none',
     'init.scale': 0.3,
     'eval_every': 30,
-    'sample_every': 0,
+    'sample_every': 60,
     'checkpoint.every_steps': 20,
 }
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from runs import make_pairs, metrics, sheets, stop_at, tiny_config
+from runs import assert_equal_states, make_pairs, metrics, sheets, stop_at, tiny_config
 
 from pix2pix_jax import console, locks, recorder, train
 from pix2pix_jax.checkpoints import Checkpoints
@@ -26,13 +26,6 @@ def whole(pairs, tmp_path_factory):
     """An uninterrupted run: its folder and its final state."""
     workdir = tmp_path_factory.mktemp('whole')
     return workdir, train_and_evaluate(tiny_config(pairs), workdir, 'the command')
-
-
-def assert_equal_states(a, b):
-    a, b = (dict(jax.tree.leaves_with_path(state)) for state in (a, b))
-    assert a.keys() == b.keys()
-    for path, leaf in a.items():
-        np.testing.assert_array_equal(leaf, b[path], err_msg=jax.tree_util.keystr(path))
 
 
 def starts(workdir):
@@ -209,6 +202,7 @@ def test_a_run_of_an_older_version_goes_on_with_defaults(pairs, tmp_path):
     assert int(train_and_evaluate(tiny_config(pairs, num_steps=3), tmp_path).step) == 3
     config = json.loads((tmp_path / 'config.json').read_text())
     assert config['checkpoint']['on_error'] == 'raise' and config['remat'] is False
+    assert config['dataset']['inputs'] == 1
 
 
 def test_a_run_of_a_newer_version_is_refused_with_its_version(pairs, tmp_path):

@@ -76,10 +76,11 @@ def _download(name: str, folder: pathlib.Path) -> pathlib.Path:
         )
     path = folder / f'{name}.tar.gz'
     known = _note(path).read_text().split()[0] if _note(path).exists() else ''
-    if path.exists() and (not known or downloads.digest(path) == known):
+    if path.exists() and known and downloads.digest(path) == known:
         return path
     try:
-        downloads.download([mirror.format(name) for mirror in MIRRORS], path, known)
+        if known or not path.exists():
+            downloads.download([mirror.format(name) for mirror in MIRRORS], path, known)
     except downloads.Unavailable as error:
         other = f' (if the archive has changed, remove {_note(path)})' if known else ''
         raise DataError(

@@ -16,7 +16,9 @@ class Published(NamedTuple):
     counts: dict[str, int]  # pairs of each split, where they are known
     homepage: str
     licence: str
-    md5: str = ''  # of the archive of pairs, as recorded by github.com/TheProjectsGuy/MLHub
+    # Of the archive of pairs, as recorded by github.com/TheProjectsGuy/MLHub, not by its authors: a
+    # difference is noted, no more.
+    md5: str = ''
     archives: tuple[str, ...] = ()  # to be placed by hand: the host gives them to members alone
 
 
