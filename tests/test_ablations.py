@@ -11,10 +11,12 @@ import time
 
 import numpy as np
 import pytest
+from absl.testing import flagsaver
 from PIL import Image
 from runs import SMALL, make_pairs
 
 from pix2pix_jax import files
+from pix2pix_jax.errors import run_command
 
 SCRIPTS = pathlib.Path(__file__).parents[1] / 'scripts'
 
@@ -124,21 +126,30 @@ def test_a_run_that_fails_is_named_and_the_others_are_done(pairs, tmp_path):
     assert 'not the folder of a run' in log.read_text() and mine.read_text() == 'mine'
 
 
-def test_mistakes_are_one_line(pairs, tmp_path):
-    for more, message in (
+@pytest.mark.parametrize(
+    ('more', 'message'),
+    [
         ((), '--table is missing'),
+        (('--table=colours',), 'table'),
         (('--table=losses', '--config.loss.gan=lsgan'), 'varies it'),
-        (('--table=color', '--config.seed=3'), 'varies it'),
+        (('--table=losses', '--config.seed=3'), 'varies it'),
+        (('--table=losses', '--config.loss.gun=1'), 'unknown field'),
         (('--table=losses', '--metrics=is'), "'is' is unknown"),
         (('--table=batch_size', '--config.batch_size=4'), 'varies it'),
         (('--table=losses', '--split=dev'), '--split=dev: the data has train | val | test'),
         (('--table=losses', '--dry_run'), '--dry_run is of a single run'),
         (('--table=losses', '--config.num_devices', '1'), 'write --config.num_devices=1'),
         (('--table=losses', '--segmenter=nowhere:f'), '--segmenter=nowhere:f: ModuleNotFound'),
-    ):
-        done = run(*arguments(pairs, *more), cwd=tmp_path)
-        assert done.returncode == 2 and message in done.stderr, done.stderr
-        assert done.stderr.count('\n') == 1
+    ],
+)
+def test_mistakes_are_one_line(more, message, pairs, scripts, tmp_path, monkeypatch, capsys):
+    ablations, words = scripts('ablations'), ['ablations.py', *arguments(pairs, *more)]
+    monkeypatch.setattr(sys, 'argv', words)
+    monkeypatch.chdir(tmp_path)
+    with flagsaver.flagsaver(), pytest.raises(SystemExit) as stopped:
+        run_command(ablations.main, words, ablations.check_argv)
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and message in error and error.count('\n') == 1
     assert not (tmp_path / 'out').exists()
 
 
