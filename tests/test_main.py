@@ -106,7 +106,9 @@ def test_default_workdir(config, workdir):
 def test_a_stopped_run_says_how_it_goes_on_and_does(pairs, tmp_path):
     """That it ends as an uninterrupted one: test_train.py, and for SIGKILL test_kill.py."""
     data, length = f'--config.dataset.path={pairs}', '--config.num_steps=36'
-    args = [CONFIG, *SMALL, data, length, '--workdir=parts']
+    seldom = [f'--config.{field}=0' for field in ('eval_every', 'sample_every')]
+    seldom.append('--config.checkpoint.every_steps=0')
+    args = [CONFIG, *SMALL, data, length, *seldom, '--workdir=parts']
     for number, at in ((signal.SIGINT, 5), (signal.SIGTERM, 15)):
         process = start(*args, cwd=tmp_path)
         wait_for_step(process, at)

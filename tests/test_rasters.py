@@ -185,6 +185,18 @@ def test_what_is_refused(tmp_path, data, message):
     assert re.match(message, pixels(tmp_path, data))
 
 
+@pytest.mark.parametrize('to', [0, 1])
+def test_pages_that_lead_back(tmp_path, to):
+    """As in a file with a damaged offset: a reader that follows them never ends."""
+    data = tiff(np.stack([values(channels=1)[..., 0]] * 3), photometric='minisblack')
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        offsets = [page.offset for page in file.pages]
+    (tags,) = struct.unpack_from('<H', data, offsets[2])
+    data = bytearray(data)
+    struct.pack_into('<I', data, offsets[2] + 2 + 12 * tags, offsets[to])
+    assert pixels(tmp_path, bytes(data)) == 'is damaged: its pages lead back to one before'
+
+
 def test_a_header_that_promises_too_much(tmp_path):
     header = io.BytesIO()
     description = {'descr': '<f4', 'fortran_order': False, 'shape': (2**20, 2**20)}

@@ -76,6 +76,11 @@ def size_of_tiff(stream: io.IOBase) -> tuple[int, int]:
 
 def _described(tiff: tifffile.TiffFile) -> tuple[tuple[int, ...], str]:
     """Returns the shape and the axes of what the file holds; raises DataError if it is no image."""
+    seen = set()
+    for page in tiff.pages:  # tifffile follows a circle without end
+        if page.offset in seen:
+            raise DataError('is damaged: its pages lead back to one before')
+        seen.add(page.offset)
     if len(tiff.series) != 1:
         raise DataError(f'holds {len(tiff.series)} images of several sizes: allowed is one')
     series = tiff.series[0]
