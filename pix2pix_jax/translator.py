@@ -13,7 +13,7 @@ from pix2pix_jax.data import augment, encoding, images, sides, tasks
 from pix2pix_jax.data.images import Pixels
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.limits import CHOICES
-from pix2pix_jax.models import RESNET_LEAST, generator_depth
+from pix2pix_jax.models import generator_depth, least_side
 
 Image = np.ndarray | epath.PathLike
 RESNET_UNIT = 32  # a multiple of what it needs, 4: fewer sizes to compile
@@ -63,9 +63,10 @@ class Translator:
         """
         run = inference.load_run(workdir, checkpoint, ema)
         self.config, self.step = run.config, run.step
-        self._unit = self._least = 2 ** generator_depth(run.config)  # sizes that the network takes
-        if run.config.generator.name == 'resnet':  # whose borders are reflected
-            self._unit, self._least = max(RESNET_UNIT, self._unit), RESNET_LEAST * self._unit
+        depth = generator_depth(run.config)  # which says what sizes the network takes
+        self._unit, self._least = 2**depth, least_side(run.config.generator, depth)
+        if run.config.generator.name == 'resnet':
+            self._unit = max(RESNET_UNIT, self._unit)
         _check(fit, tile, overlap, norm, batch, self._unit, self._least)
         self._fit, self._tile, self._overlap, self._batch = fit, tile, overlap, batch
         self._generator = inference.Generator(

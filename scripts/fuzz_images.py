@@ -5,9 +5,8 @@ python scripts/fuzz_images.py --files=20000
 Each file is a pair that was cut, or had bytes flipped, inserted, deleted, copied or its header
 edited. Reading it must end within --seconds, in a DataError of one line that names the file, or
 in a pair of two images of one size, three channels and a type that is allowed, the same when it is
-read again. Where
-what was done can be noticed, the pair must be the original one to the last bit: any cut, and
-anything done to a PNG without making its checksums anew.
+read again. Where what was done can be noticed, the pair must be the original one to the last bit:
+any cut, and anything done to a PNG without making its checksums anew.
 
 Runs in a process of its own, so that a crash is seen; its last file is kept and named.
 """

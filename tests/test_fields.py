@@ -48,12 +48,11 @@ def base(folder) -> Config:
 # ---------------------------------------------------------------- what is observed
 
 
-def networks(config):
-    """The function that makes the state, and the state's shapes."""
+def maker(config):
+    """The function that makes the state."""
     models = create_models(config, 'gpu', parallel.AXIS if config.sync_batch_norm else None)
     optimizers = create_optimizers(config.optimizer, 4, DEVICES)
-    create = functools.partial(create_state, config, models, optimizers)
-    return create, jax.eval_shape(create)
+    return functools.partial(create_state, config, models, optimizers)
 
 
 def shape(config, channels, pairs=1):
@@ -66,13 +65,12 @@ def text(program):
 
 def creation(config, folder):
     """How the state is made, as text."""
-    create, _ = networks(config)
-    return text(jax.make_jaxpr(create)())
+    return text(jax.make_jaxpr(maker(config))())
 
 
 def step(config, folder):
     """A step with its axis of devices, as text."""
-    _, state = networks(config)
+    state = jax.eval_shape(maker(config))
     g, pairs = config.generator, config.batch_size * config.optimizer.d_steps
     batch = {
         'input': shape(config, g.input_channels, pairs),
@@ -85,7 +83,7 @@ def step(config, folder):
 
 def translation(config, folder):
     """The translation of an image, as text."""
-    _, state = networks(config)
+    state = jax.eval_shape(maker(config))
     variables, x = state.generator_variables(), shape(config, config.generator.input_channels)
     program = jax.make_jaxpr(Generator(config, variables)._apply)
     return text(program(variables, x, training_key(config)))
@@ -107,15 +105,12 @@ def length(config, folder):
 
 
 def initial_weights(config, folder):
-    models = create_models(config, 'gpu')
-    state = create_state(config, models, create_optimizers(config.optimizer, 4, 1))
-    return [leaf.tobytes() for leaf in map(np.asarray, jax.tree.leaves(state))]
+    return [leaf.tobytes() for leaf in map(np.asarray, jax.tree.leaves(maker(config)()))]
 
 
 def noise(config, folder):
     """A translation with dropout."""
-    models = create_models(config, 'gpu')
-    state = create_state(config, models, create_optimizers(config.optimizer, 4, 1))
+    state = maker(config)()
     return Generator(config, state.generator_variables())(np.ones((1, 32, 32, 3))).tobytes()
 
 

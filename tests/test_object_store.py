@@ -32,7 +32,7 @@ def test_stopped_and_gone_on_there_equals_a_local_run(store, tmp_path, monkeypat
     pairs = make_pairs(tmp_path / 'pairs', {'train': 4, 'val': 2, 'test': 2})
     there, here = store / 'run', tmp_path / 'local'
     config = tiny_config(pairs, num_steps=4)
-    whole = train_and_evaluate(tiny_config(pairs, num_steps=4), here)
+    whole = train_and_evaluate(config, here)
     with monkeypatch.context() as patch, pytest.raises(Stopped):
         stop_at(3, signal.SIGTERM, patch)
         train_and_evaluate(config, there)

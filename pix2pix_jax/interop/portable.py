@@ -18,7 +18,7 @@ import numpy as np
 from pix2pix_jax.config import Config
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.inference import Run, generator_function
-from pix2pix_jax.models import RESNET_LEAST, generator_depth
+from pix2pix_jax.models import generator_depth, least_side
 from pix2pix_jax.models.conv import DIMENSIONS
 from pix2pix_jax.models.layers import ConvTranspose
 
@@ -68,7 +68,7 @@ def create(
     config.generator.depth = generator_depth(config)  # as trained, whatever the size
     config.dtype = 'float32'
     trained_size, multiple = tuple(config.image_size), 2**config.generator.depth
-    least = multiple * (RESNET_LEAST if config.generator.name == 'resnet' else 1)
+    least = least_side(config.generator, config.generator.depth)
     if size and any(side % multiple or side < least for side in size):
         raise UserError(
             f'--image_size={size[0]},{size[1]}: the generator halves an image '

@@ -130,12 +130,18 @@ def generator_depth(config: ConfigDict) -> int:
             f'sides must be multiples of {unit}; the nearest is {near} '
             '(or set config.generator.depth)'
         )
-    if resnet and min(height, width) < RESNET_LEAST * unit:
+    least = least_side(config.generator, depth)
+    if resnet and min(height, width) < least:
         raise UserError(
             f'config.image_size={height},{width}: too small for a resnet that halves it {depth} '
-            f'times; allowed are at least {RESNET_LEAST * unit} pixels'
+            f'times; allowed are at least {least} pixels'
         )
     return depth
+
+
+def least_side(generator: ConfigDict, depth: int) -> int:
+    """Returns the pixels of the shortest side that a `config.generator` of `depth` can take."""
+    return 2**depth * (RESNET_LEAST if generator.name == 'resnet' else 1)
 
 
 def generator_bias(generator: ConfigDict) -> bool:
