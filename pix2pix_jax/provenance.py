@@ -4,10 +4,13 @@ import contextlib
 import datetime
 import importlib.metadata
 import json
+import math
 import os
 import pathlib
 import platform
+import re
 import subprocess
+from typing import Any
 
 import jax
 from etils import epath
@@ -21,22 +24,45 @@ def record_start(
     workdir: epath.PathLike, command: str, devices: list[jax.Device], step: int
 ) -> None:
     """Adds this start to `workdir`/run.json: command, versions, git commit, devices, time."""
-    path = epath.Path(workdir) / 'run.json'
-    starts = []
-    if path.exists():
-        with contextlib.suppress(ValueError, TypeError, KeyError):  # not ours: begin anew
-            starts = list(json.loads(path.read_text())['starts'])
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
+    versions = _versions()
+    start = {'time': now, 'step': step, 'version': versions['pix2pix_jax']}
     record = {
         'command': command,
-        'versions': {'python': platform.python_version()} | _versions(),
+        'versions': {'python': platform.python_version()} | versions,
         'git_commit': _git_commit(),
         'devices': [f'{d.platform} {d.device_kind}' for d in devices],
         'hosts': jax.process_count(),
         'xla_flags': os.environ.get('XLA_FLAGS', ''),
-        'starts': [*starts, {'time': now, 'step': step}],
+        'starts': [*_starts(workdir), start],
     }
-    files.write_text(path, json.dumps(record, indent=2) + '\n')
+    files.write_text(epath.Path(workdir) / 'run.json', json.dumps(record, indent=2) + '\n')
+
+
+def steps_before(workdir: epath.PathLike, version: tuple[int, ...]) -> float:
+    """Returns how many steps of the run in `workdir` were taken by versions before `version`.
+
+    That is the step at which it was first resumed by `version` or a later one: 0 for a new run,
+    infinity where none has resumed it yet. Versions before 0.2.0 did not write their number down.
+    """
+    starts = _starts(workdir)
+    for start in starts:
+        if _numbers(start.get('version', '')) >= version:
+            return start['step']
+    return math.inf if starts else 0
+
+
+def _starts(workdir: epath.PathLike) -> list[dict[str, Any]]:
+    path = epath.Path(workdir) / 'run.json'
+    if path.exists():
+        with contextlib.suppress(ValueError, TypeError, KeyError):  # not ours: begin anew
+            return list(json.loads(path.read_text())['starts'])
+    return []
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Returns 1.20.3rc1 as (1, 20, 3)."""
+    return tuple(map(int, re.match(r'[\d.]*', version)[0].strip('.').split('.'))) if version else ()
 
 
 def _versions() -> dict[str, str]:
