@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from pix2pix_jax import files, sheets
 from pix2pix_jax.config import Config
-from pix2pix_jax.data import augment, images, kept, pipeline, sides, sources, tasks
+from pix2pix_jax.data import augment, division, images, kept, pipeline, sides, sources, tasks
 from pix2pix_jax.data.images import File, LazyFile
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, UserError
@@ -50,11 +50,16 @@ def check(config: Config, splits: dict[str, Source]) -> None:
 
 
 def open_data(workdir: epath.PathLike, config: Config) -> tuple[dict[str, Source], str]:
-    """Returns the splits of a run's data and '', or none and why they are not there."""
+    """Returns the splits of a run's data that are whole and '', or none and why there is none."""
     try:
-        return sources.open_splits(config, kept.load_kept(workdir)), ''
+        known = kept.load_known(workdir)
+        found = sources.find_splits(config, known)
+        gone = division.went(known.kept, {split: source.names for split, source in found.items()})
+        whole = {split: pairs for split, pairs in known.kept.items() if split not in gone}
+        splits = sources.divide(found, config, known._replace(kept=whole or known.kept))
     except UserError as error:
         return {}, str(error)
+    return {split: source for split, source in splits.items() if split not in gone}, ''
 
 
 def canvas_size(config: Config) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from etils import epath
 
 from pix2pix_jax import writers
 from pix2pix_jax.data import augment, sides
-from pix2pix_jax.data.folders import pair_files
+from pix2pix_jax.data.folders import examples, pair_files
 from pix2pix_jax.data.images import read_pixels
 from pix2pix_jax.errors import DataError, UserError, run_command
 from pix2pix_jax.evaluation import report, selection
@@ -129,7 +129,7 @@ def evaluate_run(
     Raises UserError for a run, checkpoint or split that is not there, DataError for bad pairs.
     """
     from pix2pix_jax import inference
-    from pix2pix_jax.data import kept, sources
+    from pix2pix_jax.data import division, kept, sources
     from pix2pix_jax.models import generator_depth
     from pix2pix_jax.runtime import prepare_process
 
@@ -149,11 +149,18 @@ def evaluate_run(
     if scale != 1:
         run.config.generator.depth = generator_depth(run.config)  # as trained
         run.config.image_size = tuple(scale * side for side in run.config.image_size)
-    pairs = None if dataset else kept.load_kept(workdir)
-    if pairs is not None and split in pairs:  # files of the others may be gone by now
+    known = division.Known(exists=True) if dataset else kept.load_known(workdir)
+    splits = sources.find_splits(run.config, known)
+    new = division.came(known.kept, {name: source.names for name, source in splits.items()})
+    if split in known.kept:  # files of the others may be gone by now
         needed = {split, 'train'} if selection.trains(options, run.config) else {split}
-        pairs = {name: names for name, names in pairs.items() if name in needed}
-    splits = sources.open_splits(run.config, pairs)
+        known = known._replace(kept={k: v for k, v in known.kept.items() if k in needed})
+        if split in new:
+            print(
+                f'{split}: {len(new[split]):,} pairs came since the run started, and are left out '
+                f'({examples(new[split])}); --dataset=DIR measures those of a folder'
+            )
+    splits = sources.divide(splits, run.config, known)
     if split not in splits:
         raise UserError(f"--split={split}: the run's data has {' | '.join(splits)}")
     summary, _ = report.evaluate_source(

@@ -105,13 +105,7 @@ def check_same(config: Config, devices: list[jax.Device], train: Source) -> None
         return
     names = hashlib.sha256('\n'.join(train.names).encode()).hexdigest()
     mine = {'config': to_json(config), 'devices': len(devices), 'pairs': len(train), 'names': names}
-    key = f'pix2pix_jax/process_0/{next(_numbers)}'
-    if is_writer():
-        _client().key_value_set(key, json.dumps(mine))
-        meet()
-        return
-    text = _client().blocking_key_value_get(key, MEET_SECONDS * 1000)
-    first = json.loads(text)
+    first = json.loads(told(json.dumps(mine)))
     wrong = differences(from_json(first['config']), config)
     wrong += [
         f'{name}: {first[name]} -> {mine[name]}'
@@ -126,6 +120,17 @@ def check_same(config: Config, devices: list[jax.Device], train: Source) -> None
             'all need the same command but for --process_id, and the same data'
         )
     meet()
+
+
+def told(text: str) -> str:
+    """Returns process 0's `text` on all processes."""
+    if jax.process_count() == 1:
+        return text
+    key = f'pix2pix_jax/process_0/{next(_numbers)}'
+    if is_writer():
+        _client().key_value_set(key, text)
+        return text
+    return _client().blocking_key_value_get(key, MEET_SECONDS * 1000)
 
 
 def from_writer(state: Any) -> Any:

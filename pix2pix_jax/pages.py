@@ -2,7 +2,6 @@
 
 import contextlib
 import html
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -215,9 +214,7 @@ def _evaluation_links(workdir: epath.Path) -> str:
 
 
 def _left_out(workdir: epath.Path) -> list[tuple[str, ...]]:
-    path = workdir / kept.FILE
-    splits = json.loads(path.read_text()) if path.exists() else {}
-    rows = [(s, *pair) for s, pairs in splits.items() for pair in pairs['skipped'].items()]
+    rows = kept.skipped_pairs(workdir)
     return [('split', 'pair', 'why'), *rows] if rows else []
 
 

@@ -19,6 +19,7 @@ from pix2pix_jax import files, hosts, locks, parallel
 from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.config import Config, validate
 from pix2pix_jax.data import kept, pipeline, sources, survey
+from pix2pix_jax.data.division import Known
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.inference import start_from
 from pix2pix_jax.models import create_models
@@ -74,8 +75,7 @@ def train(
 
     if hosts.is_writer():
         files.write_text(workdir / 'config.json', to_json(config))
-        if config.dataset.on_error == 'skip':
-            kept.write_kept(workdir, splits)
+        kept.write_known(workdir, splits, total_steps)
         record_start(workdir, command, devices, start)
         recorder = Recorder(
             config, workdir, splits, checkpoints, state, optimizers.schedule, total_steps, command
@@ -140,13 +140,19 @@ def prepare(
         create_models(config, devices[0].platform)
     if config.init_from and '://' not in config.init_from:
         config.init_from = os.path.abspath(os.path.expanduser(config.init_from))
-    config, splits = open_data(config, workdir)
+    find_size = config.image_size == (0, 0)
+    config, splits, known = open_data(config, workdir)
     check_run(config, workdir)
     splits = {name: survey.decode_all(source, config) for name, source in splits.items()}
+    if find_size:  # in the pairs that are used, as when the run resumes
+        config.image_size = survey.found_image_size(splits['train'])
     for line in kept.left_out(splits):
         print(line, flush=True)
     hosts.check_same(config, devices, splits['train'])
-    return config, devices, splits, count_steps(config, len(splits['train']))
+    steps = count_steps(config, len(splits['train']))
+    if known.steps and steps != known.steps:
+        print(f'the length of the run was {known.steps:,} steps, and is {steps:,} now', flush=True)
+    return config, devices, splits, steps
 
 
 def initial_state(
@@ -261,15 +267,32 @@ class Clock:
         return rate
 
 
-def open_data(config: Config, workdir: epath.Path) -> tuple[Config, dict[str, sources.Source]]:
-    """Opens the data, prints a short report, and fills in a size found in it."""
+def open_data(
+    config: Config, workdir: epath.Path
+) -> tuple[Config, dict[str, sources.Source], Known]:
+    """Opens the data, prints a short report, and fills in a size found in it.
+
+    Returns also what was known of it: which pairs a run that resumes has. Process 0 alone needs the
+    folders of runs to know. Raises DataError where the data is not that of the run.
+    """
     path = config.dataset.path
     if path and '://' not in path:  # evaluate and translate may run from another folder
         config.dataset.path = os.path.abspath(os.path.expanduser(path))
-    pairs = kept.load_kept(workdir)
-    if pairs is not None:
-        print(f'the pairs are those of {workdir / kept.FILE}, whatever became of the others since')
-    splits = sources.open_splits(config, pairs)
+    known = Known()
+    if hosts.is_writer():
+        known = kept.with_earlier(kept.load_known(workdir), config)
+    known = kept.from_json(hosts.told(kept.to_json(known)))
+    found = sources.find_splits(config, known)
+    kept.check_unchanged(found, config, known, workdir)
+    splits = sources.divide(found, config, known)
+    if known.kept:  # what came since is left out with on_error=skip, and refused without
+        splits = {split: splits[split] for split in known.kept}
+        if config.dataset.on_error == 'skip':
+            print(f'the pairs are those of {workdir / kept.FILE}, whatever became of the others since')
+    elif known.exists and known.old:
+        print(f'{workdir} has no {kept.FILE} yet: the pairs are taken to be those it began with')
+    if known.remark and 'val' in splits and splits['val'].held_out:
+        print(known.remark)
     if 'train' not in splits:
         raise DataError(f'config.dataset.path={config.dataset.path}: there is no folder train')
     config.dataset.inputs = splits['train'].inputs
@@ -277,7 +300,7 @@ def open_data(config: Config, workdir: epath.Path) -> tuple[Config, dict[str, so
         config.image_size = survey.found_image_size(splits['train'])
     for line in survey.report(splits, config):
         print(line, flush=True)
-    return config, splits
+    return config, splits, known
 
 
 def count_steps(config: Config, pairs: int) -> int:

@@ -20,6 +20,7 @@ from etils import epath
 from pix2pix_jax import files, locks
 from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.config import Config, default_config, flatten
+from pix2pix_jax.data import kept
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.interop import pytorch
 from pix2pix_jax.interop.pytorch import Network
@@ -111,6 +112,7 @@ def write_run(workdir: epath.Path, config: Config, state: GanState) -> None:
     checkpoints.save('last', step, state, config)
     checkpoints.close()
     command = shlex.join(['python', 'scripts/import_pytorch.py', *sys.argv[1:]])
+    kept.write_known(workdir, {}, 0)  # none: they are drawn where the run is resumed
     record_start(workdir, command, jax.local_devices()[:1], step)
     files.write_text(workdir / 'config.json', to_json(config))
 

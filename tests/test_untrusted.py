@@ -122,7 +122,7 @@ def test_a_pickle_in_place_of_a_runs_json_is_named(tmp_path):
     config = default_config()
     config.dataset.on_error = 'skip'
     (tmp_path / 'config.json').write_text(to_json(config))
-    (tmp_path / 'pairs.json').write_bytes(pickle.dumps(Planted(marker), protocol=0))
-    with pytest.raises(DataError, match=r'pairs\.json is damaged'):
-        kept.load_kept(tmp_path)
+    (tmp_path / 'data.json').write_bytes(pickle.dumps(Planted(marker), protocol=0))
+    with pytest.raises(DataError, match=r'data\.json is damaged'):
+        kept.load_known(tmp_path)
     assert not marker.exists()

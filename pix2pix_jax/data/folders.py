@@ -17,30 +17,63 @@ from pix2pix_jax.errors import DataError
 from pix2pix_jax.files import is_local
 
 
-def split_folders(root: epath.Path, split: str, layout: str) -> tuple[epath.Path, ...]:
+def split_folders(
+    root: epath.Path, split: str, layout: str, capitals: bool = False
+) -> tuple[epath.Path, ...]:
     """Returns the folder of A|B, or those of A, A2, ... and B, or () where the split is not there.
 
-    Raises DataError if one of A and B is missing.
+    A and B may be a and b, unless only `capitals` count, as before version 0.2.0. Raises DataError
+    if one of A and B is missing.
     """
     if layout != 'side_by_side':
-        for place in ('{side}/{split}', '{split}{side}', '{split}/{side}'):
-            a, b = (root / place.format(side=side, split=split) for side in 'AB')
-            if a.is_dir() and b.is_dir():
-                more = [root / place.format(side=f'A{n}', split=split) for n in range(2, 10)]
-                there = list(itertools.takewhile(lambda folder: folder.is_dir(), more))
-                late = next((f for f in more[len(there) :] if f.is_dir()), None)
-                if late:
-                    raise DataError(f'{late} is there, and {more[len(there)]} is missing')
-                return a, *there, b
-            if a.is_dir() != b.is_dir():
-                there, missing = (a, b) if a.is_dir() else (b, a)
-                raise DataError(
-                    f'{missing} is missing: there is {there}, and a pair needs both '
-                    '(for A|B in one file: --config.dataset.layout=side_by_side)'
-                )
+        for place in ('{}/' + split, split + '{}', split + '/{}'):
+            sides = _sides(root, place)
+            if sides and not (capitals and sides[0] != root / place.format('A')):
+                return sides
     if layout != 'two_folders' and (root / split).is_dir():
         return (root / split,)
     return ()
+
+
+def _sides(root: epath.Path, place: str) -> tuple[epath.Path, ...]:
+    """Returns the folders of A, A2, ... and B, where `place` has the side's name in it."""
+    a, b = (_either_case(root, place, side) for side in 'AB')
+    if a is None and b is None:
+        return ()
+    if a is None or b is None:
+        there, side = (a, 'A') if a else (b, 'B')
+        if there != root / place.format(side):  # a or b alone: any folder
+            return ()
+        raise DataError(
+            f'{root / place.format("B" if a else "A")} is missing: there is {there}, and a pair '
+            'needs both (for A|B in one file: --config.dataset.layout=side_by_side)'
+        )
+    if place.endswith('/{}') and a.name == 'a' and _is_one_of_many(a):
+        return ()
+    more = [_either_case(root, place, f'A{n}') for n in range(2, 10)]
+    there = list(itertools.takewhile(lambda folder: folder is not None, more))
+    late = next(filter(None, more[len(there) :]), None)
+    if late:
+        missing = root / place.format(f'A{len(there) + 2}')
+        raise DataError(f'{late} is there, and {missing} is missing')
+    return a, *there, b
+
+
+def _either_case(root: epath.Path, place: str, side: str) -> epath.Path | None:
+    """Returns the folder of a side, A or a, if there is one; raises DataError for two."""
+    names = [place.format(name) for name in (side, side.lower())]
+    found = [root / name for name in names if (root / name).is_dir()]
+    if len(found) == 2 and not (is_local(root) and os.path.samefile(*found)):
+        raise DataError(f'there are {found[0]} and {found[1]}: allowed is one of them')
+    return found[0] if found else None
+
+
+def _is_one_of_many(folder: epath.Path) -> bool:
+    """Whether there are folders beside `folder` that are no sides, as train/c beside train/a."""
+    return any(
+        not re.fullmatch(r'\..*|[aA]\d*|[bB]', path.name) and path.is_dir()
+        for path in folder.parent.iterdir()
+    )
 
 
 def pair_files(folders: tuple[epath.Path, ...]) -> dict[str, tuple[epath.Path, ...]]:

@@ -1,33 +1,24 @@
 """The splits of a data set, as sequences of `{'input', 'target'}` arrays."""
 
-import collections
 import dataclasses
 import functools
-from typing import NamedTuple
 
 import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from pix2pix_jax.data import openmoji, sides
+from pix2pix_jax.data import division, layouts, openmoji, sides
 from pix2pix_jax.data.datasets.published import PUBLISHED
+from pix2pix_jax.data.division import NEW_RUN, SPLITS, Kept, Known
 from pix2pix_jax.data.folders import examples, pair_files, split_folders
 from pix2pix_jax.data.images import File, check_one_size, halves, palette_of, size_of
 from pix2pix_jax.data.lists import list_of, read_list
 from pix2pix_jax.data.sides import Side
 from pix2pix_jax.errors import DataError, UserError
 
-SPLITS = ('train', 'val', 'test')
 POINT = 'point at the folder of the pairs with --config.dataset.path=DIR (train/, val/, test/)'
 
 Pair = dict[str, np.ndarray]
-
-
-class Kept(NamedTuple):
-    """The pairs of a split that a run uses, and why others are left out, by name."""
-
-    used: tuple[str, ...]
-    skipped: dict[str, str]
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
@@ -48,7 +39,8 @@ class Source:
     photos: bool = False  # plain photos: a pair is {'target'} alone, the input is derived from it
     size: tuple[int, int] = (0, 0)  # (height, width) that all images must have; 0: any
     decoded: tuple[Pair, ...] = ()  # all pairs, where they are kept in memory
-    skipped: dict[str, str] | None = None  # why pairs are left out, by name; None: none may be
+    skipped: dict[str, str] | None = None  # why pairs are left out, by name; None: not yet known
+    held_out: bool = False  # of the training pairs, for val
 
     def __len__(self) -> int:
         """Returns the number of pairs."""
@@ -129,20 +121,44 @@ class Source:
         return sides.read(self.sides[1], file).values.dtype
 
 
-def open_splits(config: ConfigDict, kept: dict[str, Kept] | None = None) -> dict[str, Source]:
+def open_splits(config: ConfigDict, known: Known = NEW_RUN) -> dict[str, Source]:
     """Returns the sources of the splits that there are, among 'train', 'val' and 'test'.
 
-    Where there is no val split, `val_fraction` of train is held out for it, chosen by the seed.
-    Where a run has `kept` a list of its pairs, they are those, and no others are. Raises UserError
-    for a data set that is not named well enough to find, and DataError for folders without pairs,
-    with pairs that do not fit together, or without those of the list. Reads no image.
+    Where a run has kept its pairs they are those, and no others. Else `val_fraction` of train is
+    held out where there is no val split. Raises UserError for a data set that is not named well
+    enough to find, and DataError for folders without pairs, with pairs that do not fit together,
+    that are no pairs side by side, or without those of the run.
     """
-    splits = _prepared(config) if _is_published(config) else _in_folders(_root(config), config)
+    return divide(find_splits(config, known), config, known)
+
+
+def find_splits(config: ConfigDict, known: Known = NEW_RUN) -> dict[str, Source]:
+    """Returns the splits as they lie in their folders; reads some images where A|B is a guess.
+
+    What speaks against A|B is an error, as in `open_splits`, or a warning where it is not certain
+    or where a run is there already.
+    """
+    if _is_published(config):
+        splits = _prepared(config)
+    else:
+        root = _root(config)
+        splits = _in_folders(root, config, known)
+        first = next(iter(splits.values()))
+        guessed = config.dataset.layout == 'auto' and config.dataset.path
+        if guessed and not (first.listed or first.photos) and len(first.files[0]) == 1:
+            files = {name: file for name, (file,) in zip(first.names, first.files)}
+            layouts.check(root, epath.Path(first.folder), files, known.exists)
     _check_one_kind(splits)
-    if kept is not None:
-        return {split: _pick(splits, split, *kept[split]) for split in SPLITS if split in kept}
-    if config.dataset.val_fraction and 'val' not in splits and 'train' in splits:
-        splits['train'], splits['val'] = _hold_out(splits['train'], config)
+    return splits
+
+
+def divide(splits: dict[str, Source], config: ConfigDict, known: Known) -> dict[str, Source]:
+    """Returns the splits with val held out where there is none, or as a run has kept them."""
+    splits = dict(splits)
+    if known.kept:
+        splits |= {split: _pick(splits, split, kept) for split, kept in known.kept.items()}
+    elif config.dataset.val_fraction and 'val' not in splits and 'train' in splits:
+        splits['train'], splits['val'] = _hold_out(splits['train'], config, known)
     return {split: splits[split] for split in SPLITS if split in splits}
 
 
@@ -194,12 +210,12 @@ def _root(config: ConfigDict) -> epath.Path:
     return root
 
 
-def _in_folders(root: epath.Path, config: ConfigDict) -> dict[str, Source]:
+def _in_folders(root: epath.Path, config: ConfigDict, known: Known) -> dict[str, Source]:
     splits, layout = {}, config.dataset.layout
     if config.dataset.task != 'none':
         layout = 'side_by_side'  # a folder a split, whatever folders are in it
     for split in SPLITS:
-        folders = split_folders(root, split, layout) if layout != 'list' else ()
+        folders = split_folders(root, split, layout, known.old) if layout != 'list' else ()
         listed = list_of(root, split) if layout in ('auto', 'list') else None
         if folders and listed:
             raise DataError(
@@ -260,44 +276,44 @@ def _source(folder: str, files: dict[str, tuple[File, ...]], config: ConfigDict)
     )
 
 
-def _hold_out(train: Source, config: ConfigDict) -> tuple[Source, Source]:
-    """Splits train into what stays and what becomes val, by the seed alone.
+def _hold_out(train: Source, config: ConfigDict, known: Known) -> tuple[Source, Source]:
+    """Splits train into what stays and what becomes val, by names and seed alone.
 
     The drawings of one base emoji are near-duplicates and stay together.
     """
     built_in = config.dataset.name == 'openmoji' and not config.dataset.path
-    groups = collections.defaultdict(list)
-    for i, name in enumerate(train.names):
-        groups[openmoji.base_emoji(name) if built_in else name].append(i)
-    groups = list(groups.values())
-    count = max(1, round(len(groups) * config.dataset.val_fraction))
-    if count >= len(groups):
+    group_of = {name: openmoji.base_emoji(name) if built_in else name for name in train.names}
+    groups = list(dict.fromkeys(group_of.values()))
+    if len(groups) < 2:
         raise DataError(f'{train.folder} has {len(train)} pairs: too few to hold some out for val')
-    order = np.random.default_rng(config.seed).permutation(len(groups))
-    held = sorted(i for g in order[:count] for i in groups[g])
-    stays = sorted(i for g in order[count:] for i in groups[g])
+    if known.old:
+        val = division.by_number(groups, config.seed, config.dataset.val_fraction)
+    else:
+        earlier = {group_of[n]: split for n, split in known.earlier.items() if n in group_of}
+        val = division.by_hash(groups, config.seed, config.dataset.val_fraction, earlier)
+    held = [i for i, name in enumerate(train.names) if group_of[name] in val]
+    stays = [i for i, name in enumerate(train.names) if group_of[name] not in val]
     return subset(train, stays), _held_out(subset(train, held))
 
 
 def _held_out(val: Source) -> Source:
-    return dataclasses.replace(val, folder=f'held out of {val.folder}')
+    return dataclasses.replace(val, folder=f'held out of {val.folder}', held_out=True)
 
 
-def _pick(
-    splits: dict[str, Source], split: str, used: tuple[str, ...], skipped: dict[str, str]
-) -> Source:
-    """Returns the pairs of the names `used`; those of a val split may lie in train."""
-    held_out = split == 'val' and split not in splits
-    source = splits.get('train' if held_out else split)
+def _pick(splits: dict[str, Source], split: str, kept: Kept) -> Source:
+    """Returns the pairs of a split that are `kept`; those of a val split may lie in train."""
+    where = division.place(split, kept, splits)
+    source = splits.get(where)
     index = {name: i for i, name in enumerate(source.names)} if source else {}
-    missing = [name for name in used if name not in index]
+    missing = [name for name in kept.used if name not in index]
     if missing:
         raise DataError(
-            f'{len(missing)} of the {len(used)} pairs of {split} that the run uses are not there '
-            f'({examples(missing)}): put them back, or start anew with another --workdir'
+            f'{len(missing)} of the {len(kept.used)} pairs of {split} that the run uses are not '
+            f'there ({examples(missing)}): put them back, or start anew with another --workdir'
         )
-    source = dataclasses.replace(subset(source, [index[name] for name in used]), skipped=skipped)
-    return _held_out(source) if held_out else source
+    source = subset(source, [index[name] for name in kept.used])
+    source = dataclasses.replace(source, skipped=kept.skipped)
+    return _held_out(source) if where != split else source
 
 
 def subset(source: Source, indices: list[int]) -> Source:

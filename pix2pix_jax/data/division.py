@@ -1,0 +1,107 @@
+"""Which pair is in which split: as a run has kept it, or drawn. By names; no file is opened."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pix2pix_jax.data.folders import examples
+from pix2pix_jax.errors import DataError
+
+SPLITS = ('train', 'val', 'test')
+
+
+class Kept(NamedTuple):
+    """The pairs of a split that a run uses, and why others are left out, by name."""
+
+    used: tuple[str, ...]
+    skipped: dict[str, str]
+    held_out: bool | None = False  # they lie in the train split; None: where there is no val split
+
+
+class Known(NamedTuple):
+    """What is known about a data set before it is opened; by default nothing, as of a new run."""
+
+    exists: bool = False  # there is a run on it
+    kept: dict[str, Kept] = {}  # the splits of that run; {}: they are drawn
+    old: bool = False  # that run began with a version before 0.2.0
+    found: dict[str, Any] = {}  # what that run found in it: image_size, inputs
+    steps: int = 0  # the length of that run; 0: not known
+    earlier: dict[str, str] = {}  # of names that the run of `init_from` knew, 'train' or 'val'
+    remark: str = ''  # on `earlier`, for a person, where val is held out
+
+
+NEW_RUN = Known()
+
+
+def by_hash(groups: Sequence[str], seed: int, fraction: float, earlier: Mapping[str, str]) -> set:
+    """Returns which `groups` become val: a hash of the seed and the name is below the `fraction`.
+
+    So a new group moves no other. At least one is val and one is not, by the lowest and the highest
+    hash. Those in `earlier` keep the split that it gives them, 'train' or 'val'. Raises DataError
+    where that leaves val or train empty.
+    """
+    there = set(groups)
+    new = {group: _hash(seed, group) for group in there - earlier.keys()}
+    val = {group for group, number in new.items() if number < fraction}
+    val |= {group for group in there & earlier.keys() if earlier[group] == 'val'}
+    if not val and new:
+        val = {min(new, key=new.get)}
+    if val == there and new:
+        val.remove(max(new, key=new.get))
+    if not val or val == there:
+        full, empty = ('val', 'train') if val else ('train', 'val')
+        raise DataError(
+            f'no pair is left for {empty}: the run of config.init_from had all of them in {full}; '
+            'add pairs, or a folder val'
+        )
+    return val
+
+
+def _hash(seed: int, name: str) -> float:
+    """Returns a number from 0 to 1 that depends on nothing else."""
+    return int.from_bytes(hashlib.sha256(f'{seed}/{name}'.encode()).digest()) / 2**256
+
+
+def by_number(groups: Sequence[str], seed: int, fraction: float) -> set:
+    """Returns which of the different `groups` become val, as versions before 0.2.0 drew them.
+
+    They are drawn by their numbers, so that another group can move all of them.
+    """
+    count = min(len(groups) - 1, max(1, round(len(groups) * fraction)))
+    return {groups[i] for i in np.random.default_rng(seed).permutation(len(groups))[:count]}
+
+
+def place(split: str, kept: Kept, found: Mapping[str, Any]) -> str:
+    """Returns the split in whose folder the pairs of a kept `split` lie."""
+    held_out = split == 'val' and 'val' not in found if kept.held_out is None else kept.held_out
+    return 'train' if held_out else split
+
+
+def came(kept: Mapping[str, Kept], found: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Returns the names of each split that were `found` and are not `kept`."""
+    known: dict[str, set[str]] = {split: set() for split in found}
+    for split, pairs in kept.items():
+        known.setdefault(place(split, pairs, found), set()).update(pairs.used, pairs.skipped)
+    new = {split: [n for n in names if n not in known[split]] for split, names in found.items()}
+    return {split: names for split, names in new.items() if names}
+
+
+def went(kept: Mapping[str, Kept], found: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Returns the names of each split that a run uses and that were not `found`."""
+    there = {split: set(names) for split, names in found.items()}
+    gone = {}
+    for split, pairs in kept.items():
+        names = there.get(place(split, pairs, found), ())
+        gone[split] = [name for name in pairs.used if name not in names]
+    return {split: names for split, names in gone.items() if names}
+
+
+def changes(kept: Mapping[str, Kept], found: Mapping[str, Sequence[str]]) -> list[str]:
+    """Returns what came to each split and what went, in words; nothing where names are equal."""
+    words = {split: [] for split in SPLITS}
+    for what, names in (('came', came(kept, found)), ('went', went(kept, found))):
+        for split, some in names.items():
+            words[split].append(f'{len(some):,} {what} ({examples(some)})')
+    return [f'{split}: {", ".join(parts)}' for split, parts in words.items() if parts]

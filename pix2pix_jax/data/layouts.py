@@ -1,0 +1,202 @@
+"""Whether the files of a folder are A|B side by side, where nobody said so (layout=auto).
+
+What tells otherwise: folders or names that come in two kinds, odd widths, and content that runs on
+across the middle. A sample is read, so that the start stays quick.
+"""
+
+import bisect
+import collections
+import contextlib
+import itertools
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from etils import epath
+
+from pix2pix_jax.data import images, seams
+from pix2pix_jax.data.images import EXTENSIONS, File
+from pix2pix_jax.errors import DataError
+
+SAMPLE = 32  # files whose pixels are looked at
+MOST_PIXELS = 2**26  # of all of these; 8 files in any case
+MOST_LISTED = 20_000  # names of a folder beside
+OF_SPLITS = ('train', 'val', 'test', 'valid', 'validation', 'dev', 'eval', 'testing', 'training')
+WIDE = 1.9  # width by height of a file: two of about a square's proportions
+MOST = 0.5  # a share that is most
+SOME = 0.25
+
+
+class Sample(NamedTuple):
+    """What is seen in some of the files."""
+
+    names: list[str]
+    kinds: list[str]  # 'gray', 'palette' or 'colours'
+    sizes: list[tuple[int, int]]  # (height, width)
+    middles: list[str]  # as `seams.across_middle`
+
+    def share(self, middle: str) -> float:
+        """Returns the share of files whose middle is so."""
+        return self.middles.count(middle) / len(self.middles)
+
+
+def check(root: epath.Path, folder: epath.Path, files: Mapping[str, File], exists: bool) -> None:
+    """Raises DataError where `files`, of `folder` in `root`, by name, are not A|B side by side.
+
+    Prints a warning where that is not certain, or where a run on them `exists`.
+    """
+    finding, certain = look(root, folder, files)
+    if not finding:
+        return
+    if certain and not exists:
+        raise DataError(
+            f'{folder}: {finding}: not A|B side by side, it seems; put A into {folder}/A and B '
+            f'into {folder}/B under equal names, or list the pairs in {root}/{folder.name}.csv '
+            '(columns input, target); for A|B in each file: --config.dataset.layout=side_by_side'
+        )
+    taken = 'each file was and is' if exists else 'each file is'
+    print(f'warning: {folder}: {finding}; {taken} taken as A|B side by side', flush=True)
+
+
+def look(root: epath.Path, folder: epath.Path, files: Mapping[str, File]) -> tuple[str, bool]:
+    """Returns what speaks against A|B side by side, '' for nothing, and whether it is certain."""
+    sample = read_sample(files)
+    if not sample.names:  # the files are bad, and named so later
+        return '', False
+    odd = [f'{n} ({w})' for n, (_, w) in zip(sample.names, sample.sizes) if w % 2]
+    if len(odd) > max(1, SOME * len(sample.names)):
+        count = f'{len(odd)} of the {len(sample.names)} files that were looked at'
+        return f'{count} have an odd width, as {odd[0]}', True
+    runs_on, breaks = sample.share('runs on'), sample.share('breaks')
+    structure = _sub_folders(files) or _families(files) or _beside(root, folder, files)
+    structure = structure or _kinds(sample)
+    if structure:
+        wide = np.median([width / height for height, width in sample.sizes]) >= WIDE
+        if breaks > runs_on and breaks >= SOME:  # two images in each file after all
+            return '', False
+        return structure, runs_on > breaks or not wide
+    finding = (
+        f'{sample.middles.count("runs on")} of the {len(sample.names)} files that were looked at '
+        f'run on across the middle as single images do'
+    )
+    if runs_on > breaks and runs_on >= SOME:
+        return finding, runs_on > MOST and 4 * breaks <= runs_on and len(sample.names) > 1
+    return '', False
+
+
+def read_sample(files: Mapping[str, File]) -> Sample:
+    """Reads a random, always the same, sample of the files; those that are bad are left out."""
+    names = list(files)
+    picks = sorted(np.random.default_rng(0).permutation(len(names))[:SAMPLE])
+    sample, pixels = Sample([], [], [], []), 0
+    for name in (names[i] for i in picks):
+        with contextlib.suppress(DataError):
+            kind = kind_of(files[name])
+            values = images.read_pixels(files[name]).values
+            sample.names.append(name)
+            sample.kinds.append(kind)
+            sample.sizes.append(values.shape[:2])
+            sample.middles.append(seams.across_middle(values))
+            pixels += values.shape[0] * values.shape[1]
+        if pixels > MOST_PIXELS and len(sample.names) >= 8:
+            break
+    return sample
+
+
+def kind_of(file: File) -> str:
+    """Returns 'gray', 'palette' or 'colours'; raises DataError, naming the file."""
+    words = images.kind_of(file).split()
+    if words[1] == 'P':
+        return 'palette'
+    return 'gray' if words[1].strip(',') in ('1', 'L', 'LA', 'I', 'I;16') else 'colours'
+
+
+# ---------------------------------------------------------------- folders and names
+
+
+def _sub_folders(files: Mapping[str, File]) -> str:
+    """Says which folders within the folder hold files of equal names."""
+    folders_of = collections.defaultdict(list)
+    for name in files:
+        folder, _, stem = name.rpartition('/')
+        folders_of[stem].append(folder)
+    twins = {stem: folders for stem, folders in folders_of.items() if len(folders) > 1}
+    if sum(map(len, twins.values())) <= MOST * len(files):
+        return ''
+    (folders, _), *_ = collections.Counter(tuple(f[:3]) for f in twins.values()).most_common(1)
+    return f'{" and ".join(f"{f}/" if f else "it" for f in folders)} hold files of equal names'
+
+
+def _beside(root: epath.Path, folder: epath.Path, files: Mapping[str, File]) -> str:
+    """Says which folder in `root` holds files of the names of those in `folder`."""
+    stems = sorted({name.rpartition('/')[2] for name in files})
+    stems = [stems[i] for i in sorted(np.random.default_rng(0).permutation(len(stems))[:SAMPLE])]
+    for other in _folders_beside(root, folder):
+        endings, share = _endings(stems, _stems_in(other))
+        if share > MOST:
+            but = '' if endings == ('', '') else f', but for {" and ".join(map(repr, endings))}'
+            return f'{other} holds files of the same names{but}'
+    return ''
+
+
+def _folders_beside(root: epath.Path, folder: epath.Path) -> Iterable[epath.Path]:
+    for path in sorted(root.iterdir()):
+        if path.name.startswith('.') or path.name.lower() in OF_SPLITS or not path.is_dir():
+            continue
+        yield path
+        if (path / folder.name).is_dir():
+            yield path / folder.name
+
+
+def _stems_in(folder: epath.Path) -> list[str]:
+    paths = itertools.islice(folder.iterdir(), MOST_LISTED)
+    return sorted({path.stem for path in paths if path.suffix.lower() in EXTENSIONS})
+
+
+def _families(files: Mapping[str, File]) -> str:
+    """Says where names differ in pairs by one word alone, at the end or at the beginning."""
+    names = sorted(files)
+    for turned in (False, True):
+        turn = (lambda text: text[::-1]) if turned else str
+        ordered = sorted(map(turn, names)) if turned else names
+        endings, share = _endings(ordered, ordered)
+        if share > MOST and len(names) >= 4:
+            a, b = next(two for two in itertools.pairwise(ordered) if _rest(*two) == endings)
+            return f'its names are in two families, as {turn(a)} and {turn(b)}'
+    return ''
+
+
+def _endings(names: Sequence[str], others: Sequence[str]) -> tuple[tuple[str, str], float]:
+    """Returns by which endings most names differ from the most similar of the sorted `others`.
+
+    And the share of names of which that is so. Endings of digits alone are numbers, no families.
+    """
+    count = collections.Counter()
+    for name in names:
+        i = bisect.bisect_left(others, name)
+        if names is not others and i < len(others) and others[i] == name:
+            count['', ''] += 1
+            continue
+        near = [others[j] for j in (i - 1, i, i + 1) if 0 <= j < len(others) and others[j] != name]
+        near = [_rest(*sorted((name, other))) for other in near if other[0] == name[0]]
+        if near:
+            count[min(near, key=lambda endings: len(''.join(endings)))] += 1
+    for endings, times in count.most_common(3):
+        if endings == ('', '') or not ''.join(endings).isdigit():
+            return endings, times / len(names)
+    return ('', ''), 0.0
+
+
+def _rest(a: str, b: str) -> tuple[str, str]:
+    common = len(os.path.commonprefix((a, b)))
+    return a[common:], b[common:]
+
+
+def _kinds(sample: Sample) -> str:
+    """Says where gray or palette files lie among ones of colours."""
+    colours = sample.kinds.count('colours')
+    if not SOME <= colours / len(sample.kinds) <= 1 - SOME:
+        return ''
+    first = dict(zip(reversed(sample.kinds), reversed(sample.names)))  # of each kind
+    return f'its files are of several kinds, as {" and ".join(f"{first[k]} ({k})" for k in first)}'

@@ -1,0 +1,48 @@
+"""Whether an image runs on across its middle, as a photo does, or breaks there, as A|B does."""
+
+import numpy as np
+
+WINDOW = 16  # columns on each side of the middle that are looked at
+SHIFTS = (2, 3, 4, 5, 6)  # eighths of the height by which a column is moved to be another's
+TEXTURE = 0.02  # of the range: a smaller difference says nothing
+
+# Of 200 facades, photo | labels, both ways, the columns at the middle differ as unrelated ones do
+# (0.9 to 1.03 of their difference for nine in ten), and those of photo | the same photo, gray,
+# blurred or darkened, nearly so (0.4 to 1.2); of the photos alone by 0.05 to 0.34 of it.
+RELATED = 0.35  # of the difference of unrelated columns: at most this much within an image
+UNRELATED = 0.45  # at least this much between two
+USUAL = 1.3  # of the difference that nine in ten of the neighbouring columns stay below
+
+
+def across_middle(values: np.ndarray) -> str:
+    """Returns 'runs on' or 'breaks' for an image (H,W,C) or (H,W) of any range; '' in doubt.
+
+    In doubt is what has no texture at the middle, as drawings on white, or none that is smooth, as
+    noise, of which one column says nothing about the next.
+    """
+    height, width = values.shape[:2]
+    reach, middle = min(WINDOW, width // 8), width // 2
+    if reach < 4 or height < 8:
+        return ''
+    columns = values.reshape(height, width, -1)[:, middle - reach : middle + reach]
+    columns = np.nan_to_num(columns.astype(np.float32))
+    scale = _range(values)
+    steps = np.abs(np.diff(columns, axis=1)).mean((0, 2)) / scale
+    here, beside = steps[reach - 1], np.delete(steps, reach - 1)
+    left, right = columns[:, reach - 1], columns[:, reach]
+    moved = [np.roll(right, height * shift // 8, axis=0) for shift in SHIFTS]
+    unrelated = np.mean([np.abs(left - other).mean() for other in moved]) / scale
+    usual = USUAL * np.quantile(beside, 0.9)
+    if unrelated < TEXTURE or np.median(beside) > unrelated / 2:
+        return ''
+    if here <= min(RELATED * unrelated, usual):
+        return 'runs on'
+    return 'breaks' if here >= max(UNRELATED * unrelated, usual) else ''
+
+
+def _range(values: np.ndarray) -> float:
+    """Returns the range of 8-bit values; of others what all but the outermost hundredths span."""
+    if values.dtype == np.uint8:
+        return 255.0
+    low, high = np.nanpercentile(values[::4, ::4].astype(np.float32), (1, 99))
+    return float(high - low) or 1.0

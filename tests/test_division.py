@@ -1,0 +1,94 @@
+"""Which pair becomes val: drawn by a hash of its name, or as older versions did."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from pix2pix_jax.data import division
+from pix2pix_jax.data.division import Kept
+from pix2pix_jax.errors import DataError
+
+
+def number(seed, name):
+    return int(hashlib.sha256(f'{seed}/{name}'.encode()).hexdigest(), 16) / 2**256
+
+
+@pytest.mark.parametrize('seed', [0, 1])
+@pytest.mark.parametrize('fraction', [0.05, 0.3, 0.9])
+def test_val_is_where_the_hash_is_below_the_fraction(seed, fraction):
+    names = [f'sub/é {i}' for i in range(300)]
+    val = division.by_hash(names, seed, fraction, {})
+    assert val == {name for name in names if number(seed, name) < fraction}
+    assert abs(len(val) / 300 - fraction) < 4 * np.sqrt(fraction * (1 - fraction) / 300)
+
+
+@pytest.mark.parametrize('trial', range(20))
+def test_new_names_move_no_old_one(trial):
+    rng = np.random.default_rng(trial)
+    names = [f'{i:x}' for i in rng.permutation(400)]
+    old, fraction = names[:200], rng.uniform(0.05, 0.9)
+    before = division.by_hash(old, trial, fraction, {})
+    after = division.by_hash([names[i] for i in rng.permutation(400)], trial, fraction, {})
+    assert after & set(old) == before and after - before
+
+
+@pytest.mark.parametrize('count', [2, 3, 5])
+def test_one_at_least_is_val_and_one_is_not(count):
+    names = [str(i) for i in range(count)]
+    lowest, *_, highest = sorted(names, key=lambda name: number(0, name))
+    assert division.by_hash(names, 0, 1e-9, {}) == {lowest}
+    assert division.by_hash(names, 0, 0.999999, {}) == set(names) - {highest}
+
+
+@pytest.mark.parametrize('trial', range(10))
+def test_names_that_an_earlier_run_knew_keep_their_split(trial):
+    rng = np.random.default_rng(trial)
+    names = [str(i) for i in range(60)]
+    earlier = {name: rng.choice(['train', 'val']) for name in names[:30]} | {'gone': 'val'}
+    val = division.by_hash(names, 0, 0.2, earlier)
+    assert {name for name in names[:30] if earlier[name] == 'val'} == val & set(names[:30])
+    assert {name for name in names[30:] if number(0, name) < 0.2} == val - set(names[:30])
+
+
+def test_an_earlier_run_that_leaves_nothing_for_one_of_both():
+    for have, lack in (('train', 'val'), ('val', 'train')):
+        with pytest.raises(
+            DataError, match=f'no pair is left for {lack}: .* all of them in {have}'
+        ):
+            division.by_hash(['a', 'b'], 0, 0.5, dict.fromkeys('ab', have))
+        assert len(division.by_hash(['a', 'b', 'new'], 0, 0.5, dict.fromkeys('ab', have))) in (1, 2)
+
+
+@pytest.mark.parametrize('count,fraction', [(10, 0.3), (5, 0.1), (400, 0.1), (2, 0.9)])
+def test_the_draw_of_older_versions(count, fraction):
+    """As sources._hold_out of 0.1.0 drew."""
+    names = [str(i) for i in range(count)]
+    for seed in (0, 7):
+        order = np.random.default_rng(seed).permutation(count)
+        held = sorted(order[: max(1, min(count - 1, round(count * fraction)))])
+        assert division.by_number(names, seed, fraction) == {names[i] for i in held}
+
+
+def test_what_came_and_what_went():
+    kept = {
+        'train': Kept(tuple('abc'), {'bad': 'is cut off'}),
+        'val': Kept(('v', 'w'), {}, held_out=True),
+        'test': Kept(('a',), {}),
+    }
+    same = {'train': ['w', 'bad', *'cbav'], 'test': ['a']}
+    assert division.changes(kept, same) == []
+    found = {'train': [*'avwxyz', '1', '2'], 'val': ['v']}
+    assert division.changes(kept, found) == [
+        'train: 5 came (1, 2, x, …), 2 went (b, c)',
+        'val: 1 came (v)',
+        'test: 1 went (a)',
+    ]
+    kept['val'] = Kept(('v', 'w'), {}, held_out=False)
+    assert division.changes(kept, same | {'val': ['v', 'w']}) == ['train: 2 came (v, w)']
+
+
+def test_the_list_of_an_older_version_says_not_where_val_lies():
+    kept = {'train': Kept(('a',), {}, None), 'val': Kept(('v',), {}, None)}
+    assert division.changes(kept, {'train': ['a', 'v']}) == []
+    assert division.changes(kept, {'train': ['a'], 'val': ['v']}) == []
