@@ -288,7 +288,9 @@ def open_data(
     if known.kept:  # what came since is left out with on_error=skip, and refused without
         splits = {split: splits[split] for split in known.kept}
         if config.dataset.on_error == 'skip':
-            print(f'the pairs are those of {workdir / kept.FILE}, whatever became of the others since')
+            print(
+                f'the pairs are those of {workdir / kept.FILE}, whatever became of the others since'
+            )
     elif known.exists and known.old:
         print(f'{workdir} has no {kept.FILE} yet: the pairs are taken to be those it began with')
     if known.remark and 'val' in splits and splits['val'].held_out:

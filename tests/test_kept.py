@@ -346,7 +346,9 @@ def test_init_from_of_an_old_run_takes_its_draw(old_run, tmp_path, capsys):
     config.dataset.path = str(tmp_path / 'moved')
     capsys.readouterr()
     open_data(config, tmp_path / 'new')
-    remarks = [line for line in capsys.readouterr().out.splitlines() if line.startswith('config.init')]
+    remarks = [
+        line for line in capsys.readouterr().out.splitlines() if line.startswith('config.init')
+    ]
     assert len(remarks) == 1 and 'pairs does not exist' in remarks[0].replace(':', '')
 
 

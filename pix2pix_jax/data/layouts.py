@@ -24,8 +24,8 @@ MOST_PIXELS = 2**26  # of all of these; 8 files in any case
 MOST_LISTED = 20_000  # names of a folder beside
 OF_SPLITS = ('train', 'val', 'test', 'valid', 'validation', 'dev', 'eval', 'testing', 'training')
 WIDE = 1.9  # width by height of a file: two of about a square's proportions
-MOST = 0.5  # a share that is most
-SOME = 0.25
+SQUARE = 1.4  # width by height of a file below which it is likely one image
+MOST, MANY, SOME = 0.5, 0.4, 0.25  # shares of files
 
 
 class Sample(NamedTuple):
@@ -69,19 +69,19 @@ def look(root: epath.Path, folder: epath.Path, files: Mapping[str, File]) -> tup
         count = f'{len(odd)} of the {len(sample.names)} files that were looked at'
         return f'{count} have an odd width, as {odd[0]}', True
     runs_on, breaks = sample.share('runs on'), sample.share('breaks')
+    if breaks > runs_on and breaks >= SOME:  # two images in each file, whatever its name
+        return '', False
+    (height, width), _ = collections.Counter(sample.sizes).most_common(1)[0]
     structure = _sub_folders(files) or _families(files) or _beside(root, folder, files)
     structure = structure or _kinds(sample)
     if structure:
-        wide = np.median([width / height for height, width in sample.sizes]) >= WIDE
-        if breaks > runs_on and breaks >= SOME:  # two images in each file after all
-            return '', False
-        return structure, runs_on > breaks or not wide
-    finding = (
-        f'{sample.middles.count("runs on")} of the {len(sample.names)} files that were looked at '
-        f'run on across the middle as single images do'
-    )
-    if runs_on > breaks and runs_on >= SOME:
-        return finding, runs_on > MOST and 4 * breaks <= runs_on and len(sample.names) > 1
+        return structure, runs_on > breaks or width < WIDE * height
+    if runs_on >= MANY:
+        count = f'{sample.middles.count("runs on")} of the {len(sample.names)} files that were'
+        sure = runs_on > MOST and 4 * breaks <= runs_on and len(sample.names) > 1
+        return f'{count} looked at run on across the middle, as single images do', sure
+    if width < SQUARE * height:
+        return f'files of {width}x{height} pixels give halves of {width // 2}x{height}', False
     return '', False
 
 

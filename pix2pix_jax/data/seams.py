@@ -2,7 +2,8 @@
 
 import numpy as np
 
-WINDOW = 16  # columns on each side of the middle that are looked at
+WINDOW = 20  # columns on each side of the middle that are looked at
+BLOCK = 8  # columns of a JPEG's blocks, whose borders show
 SHIFTS = (2, 3, 4, 5, 6)  # eighths of the height by which a column is moved to be another's
 TEXTURE = 0.02  # of the range: a smaller difference says nothing
 
@@ -21,18 +22,20 @@ def across_middle(values: np.ndarray) -> str:
     noise, of which one column says nothing about the next.
     """
     height, width = values.shape[:2]
-    reach, middle = min(WINDOW, width // 8), width // 2
-    if reach < 4 or height < 8:
+    reach, middle = min(WINDOW, width // 4), width // 2
+    if reach < BLOCK or height < BLOCK:
         return ''
     columns = values.reshape(height, width, -1)[:, middle - reach : middle + reach]
     columns = np.nan_to_num(columns.astype(np.float32))
     scale = _range(values)
     steps = np.abs(np.diff(columns, axis=1)).mean((0, 2)) / scale
     here, beside = steps[reach - 1], np.delete(steps, reach - 1)
+    borders = steps[(reach - 1) % BLOCK :: BLOCK]  # of blocks, if the middle is one
+    borders = np.delete(borders, (reach - 1) // BLOCK)
     left, right = columns[:, reach - 1], columns[:, reach]
     moved = [np.roll(right, height * shift // 8, axis=0) for shift in SHIFTS]
     unrelated = np.mean([np.abs(left - other).mean() for other in moved]) / scale
-    usual = USUAL * np.quantile(beside, 0.9)
+    usual = USUAL * max(np.quantile(beside, 0.9), borders.max(initial=0))
     if unrelated < TEXTURE or np.median(beside) > unrelated / 2:
         return ''
     if here <= min(RELATED * unrelated, usual):
