@@ -140,12 +140,9 @@ def prepare(
         create_models(config, devices[0].platform)
     if config.init_from and '://' not in config.init_from:
         config.init_from = os.path.abspath(os.path.expanduser(config.init_from))
-    find_size = config.image_size == (0, 0)
     config, splits, known = open_data(config, workdir)
     check_run(config, workdir)
     splits = {name: survey.decode_all(source, config) for name, source in splits.items()}
-    if find_size:  # in the pairs that are used, as when the run resumes
-        config.image_size = survey.found_image_size(splits['train'])
     for line in kept.left_out(splits):
         print(line, flush=True)
     hosts.check_same(config, devices, splits['train'])
@@ -299,7 +296,7 @@ def open_data(
         raise DataError(f'config.dataset.path={config.dataset.path}: there is no folder train')
     config.dataset.inputs = splits['train'].inputs
     if config.image_size == (0, 0):
-        config.image_size = survey.found_image_size(splits['train'])
+        config.image_size = known.image_size or survey.found_image_size(splits['train'])
     for line in survey.report(splits, config):
         print(line, flush=True)
     return config, splits, known

@@ -4,6 +4,7 @@ The runs on eight forced devices, and on two processes of two, are this file its
 program; the others are the command.
 """
 
+import json
 import os
 import pickle
 import signal
@@ -20,6 +21,7 @@ from test_parallel import STEPS, relative, train
 from pix2pix_jax import hosts, parallel
 from pix2pix_jax import train as training
 from pix2pix_jax.checkpoints import Checkpoints
+from pix2pix_jax.data import sources
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.preemption import StopRequest
 from pix2pix_jax.recorder import Bystander
@@ -228,6 +230,45 @@ def test_hosts_with_different_commands_or_data_are_refused(pairs, tmp_path):
     statuses, _, err = Command(*args, own=((), [f'--config.dataset.path={other}'])).end()
     assert statuses == [2, 2] and all('pairs: 8 -> 9' in text for text in err)
     assert not (tmp_path / 'run').exists()
+
+
+OPEN = """
+import json, sys
+from etils import epath
+from pix2pix_jax import hosts, train
+from pix2pix_jax.config import default_config
+config = default_config()
+config.dataset.path, workdir, config.init_from, address, i = sys.argv[1:]
+config.dataset.val_fraction = 0.25
+with hosts.joined(address, 2, int(i)):
+    _, splits, _ = train.open_data(config, epath.Path(workdir))
+    print(json.dumps({name: source.names for name, source in splits.items()}), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize('start_from_it', [False, True])
+def test_process_0_alone_reads_which_pairs_a_run_has(tmp_path, start_from_it):
+    """A run that resumes, and one that starts from its weights; the draw would be another."""
+    folder = make_pairs(tmp_path / 'pairs', {'train': 8})
+    names = {'train': ['0', '1', '2', '4', '5', '6'], 'val': ['3', '7']}
+    kept = {name: {'used': used, 'skipped': {}} for name, used in names.items()}
+    kept = {name: pairs | {'held_out': name == 'val'} for name, pairs in kept.items()}
+    run = tmp_path / 'run'
+    (run / 'checkpoints' / 'last' / '3').mkdir(parents=True)
+    (run / 'config.json').write_text('{}')
+    (run / 'data.json').write_text(json.dumps({'splits': kept}))
+    drawn = sources.open_splits(tiny_config(folder, dataset__val_fraction=0.25))
+    assert names['val'] != list(drawn['val'].names)
+    here = (tmp_path / 'new', run) if start_from_it else (run, '')
+    address = f'127.0.0.1:{free_port()}'
+    processes = [
+        start('-c', OPEN, folder, *folders, address, i)
+        for i, folders in enumerate([here, (tmp_path / 'none', 'none' * start_from_it)])
+    ]
+    for process in processes:
+        _, err = process.communicate(timeout=LIMIT)
+        assert process.returncode == 0, err
+        assert json.loads(err.splitlines()[-1]) == names
 
 
 def test_a_bad_file_on_one_host_ends_all(pairs, tmp_path):

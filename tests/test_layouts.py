@@ -229,8 +229,8 @@ def refused(root, capsys):
     assert text.startswith(f'refused: {root}/train: '), text
     ending = (
         f': not A|B side by side, it seems; put A into {root}/train/A and B into {root}/train/B '
-        f'under equal names, or list the pairs in {root}/train.csv (columns input, target); for '
-        'A|B in each file: --config.dataset.layout=side_by_side'
+        f'under equal names, or list the pairs in {root}/train.csv (columns input, target; '
+        '--config.dataset.layout=list); for A|B in each file: --config.dataset.layout=side_by_side'
     )
     assert text.endswith(ending)
     fields = {'dataset.layout': 'side_by_side'}

@@ -26,7 +26,8 @@ class Known(NamedTuple):
     exists: bool = False  # there is a run on it
     kept: dict[str, Kept] = {}  # the splits of that run; {}: they are drawn
     old: bool = False  # that run began with a version before 0.2.0
-    found: dict[str, Any] = {}  # what that run found in it: image_size, inputs
+    image_size: tuple[int, ...] = ()  # that run's (height, width)
+    found: dict[str, Any] = {}  # what that run found in its pairs: image_size, inputs
     steps: int = 0  # the length of that run; 0: not known
     earlier: dict[str, str] = {}  # of names that the run of `init_from` knew, 'train' or 'val'
     remark: str = ''  # on `earlier`, for a person, where val is held out

@@ -105,7 +105,8 @@ def image_files(folder: epath.Path) -> dict[str, epath.Path]:
     found = {}
     for name, path in _walk(folder, '', ()):
         if name in found:
-            raise DataError(f'{found[name]} and {path} have the same name: allowed is one file')
+            one, other = sorted((found[name], path))
+            raise DataError(f'{one} and {other} have the same name: allowed is one file')
         found[name] = path
     if not found:
         raise DataError(f'{folder} holds no images: allowed are {" ".join(EXTENSIONS)}')

@@ -39,12 +39,13 @@ def load_known(workdir: epath.PathLike) -> Known:
     known = Known() if path is None else _read(path)
     if not exists:  # nothing was trained on it
         return Known(old=old > 0)
-    if path is not None:
-        return known._replace(exists=True, old=old > 0)
-    if old < math.inf or load_config(workdir).dataset.on_error == 'skip':
+    config = load_config(workdir)
+    if path is None and (old < math.inf or config.dataset.on_error == 'skip'):
         missing = workdir / (FILE if old < math.inf else OLD)
         raise DataError(f'{missing} is missing: it says which pairs the run uses; put it back')
-    return Known(exists=True, old=True)
+    if known.found:  # else the size is found anew, and compared
+        known = known._replace(image_size=tuple(config.image_size))
+    return known._replace(exists=True, old=old > 0)
 
 
 def write_known(workdir: epath.PathLike, splits: dict[str, Source], steps: int) -> None:
@@ -144,7 +145,8 @@ def to_json(known: Known) -> str:
 def from_json(text: str) -> Known:
     """Returns what `to_json` wrote."""
     known = Known(**json.loads(text))
-    return known._replace(kept={split: Kept(**pairs) for split, pairs in known.kept.items()})
+    kept = {split: Kept(**pairs) for split, pairs in known.kept.items()}
+    return known._replace(kept=kept, image_size=tuple(known.image_size))
 
 
 def _path(workdir: epath.Path) -> epath.Path | None:

@@ -53,7 +53,8 @@ def check(root: epath.Path, folder: epath.Path, files: Mapping[str, File], exist
         raise DataError(
             f'{folder}: {finding}: not A|B side by side, it seems; put A into {folder}/A and B '
             f'into {folder}/B under equal names, or list the pairs in {root}/{folder.name}.csv '
-            '(columns input, target); for A|B in each file: --config.dataset.layout=side_by_side'
+            '(columns input, target; --config.dataset.layout=list); for A|B in each file: '
+            '--config.dataset.layout=side_by_side'
         )
     taken = 'each file was and is' if exists else 'each file is'
     print(f'warning: {folder}: {finding}; {taken} taken as A|B side by side', flush=True)
@@ -64,7 +65,7 @@ def look(root: epath.Path, folder: epath.Path, files: Mapping[str, File]) -> tup
     sample = read_sample(files)
     if not sample.names:  # the files are bad, and named so later
         return '', False
-    odd = [f'{n} ({w})' for n, (_, w) in zip(sample.names, sample.sizes) if w % 2]
+    odd = [f'{n} ({w} pixels)' for n, (_, w) in zip(sample.names, sample.sizes) if w % 2]
     if len(odd) > max(1, SOME * len(sample.names)):
         count = f'{len(odd)} of the {len(sample.names)} files that were looked at'
         return f'{count} have an odd width, as {odd[0]}', True
