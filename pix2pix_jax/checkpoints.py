@@ -22,7 +22,7 @@ from pix2pix_jax.saved_config import from_json, to_json
 
 KINDS = ('last', 'best')
 # The prefix of arrays that older versions did not save -> of those that they started from.
-STARTED_FROM = {'ema_batch_stats/': 'generator/batch_stats/'}
+STARTED_FROM = {'ema_batch_stats': 'generator/batch_stats'}
 
 
 class Checkpoints:
