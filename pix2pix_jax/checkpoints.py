@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
@@ -20,6 +21,8 @@ from pix2pix_jax.errors import UserError
 from pix2pix_jax.saved_config import from_json, to_json
 
 KINDS = ('last', 'best')
+# The prefix of arrays that older versions did not save -> of those that they started from.
+STARTED_FROM = {'ema_batch_stats': 'generator/batch_stats'}
 
 
 class Checkpoints:
@@ -109,14 +112,54 @@ class Checkpoints:
         return None
 
     def restore(self, kind: str, step: int, target: Any) -> Any:
-        """Returns the state saved at `step`, shaped and placed as `target`; or UserError."""
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _arrays(target))
+        """Returns the state saved at `step`, shaped and placed as `target`.
+
+        An array that the checkpoint lacks, since an older version saved it, is a copy of the one
+        that it started from (`STARTED_FROM`); arrays that `target` lacks are left out. Raises
+        UserError where the checkpoint is damaged or has not what `target` needs.
+        """
+        wanted = jax.tree.map(ocp.utils.to_shape_dtype_struct, _arrays(target))
+        held = self._held(kind, step)
+        sources = {name: name if name in held else _started_from(name) for name in wanted}
+        missing = [name for name, source in sources.items() if source not in held]
+        if missing:
+            raise UserError(
+                f'{self._root}/{kind}/{step} holds no array {missing[0]}, which the networks of '
+                'its config have: it is not a checkpoint of this run',
+                status=1,
+            )
+        # Orbax restores whole trees alone: what is not wanted, too.
+        place = next(iter(wanted.values())).sharding
+        abstract = {
+            name: jax.ShapeDtypeStruct(held[name].shape, held[name].dtype, sharding=place)
+            for name in held
+        } | {source: wanted[name] for name, source in sources.items()}
         args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
         try:
             restored = self._managers[kind].restore(step, args=args)['state']
         except Exception as error:  # Orbax raises many kinds
             raise self._damaged(kind, step, error) from error
-        return jax.tree.map_with_path(lambda path, _: restored[_name(path)], target)
+        arrays = {
+            name: restored[source] if source == name else jnp.copy(restored[source])
+            for name, source in sources.items()
+        }
+        return jax.tree.map_with_path(lambda path, _: arrays[_name(path)], target)
+
+    def has_averaged_statistics(self, kind: str, step: int) -> bool:
+        """Whether averaged weights have averaged statistics with them; not before 0.2.0."""
+        names = self._held(kind, step)
+        averaged = any(name.startswith('ema/') for name in names)
+        statistics = any(name.startswith('generator/batch_stats/') for name in names)
+        return not (averaged and statistics) or any(n.startswith('ema_batch_stats/') for n in names)
+
+    def _held(self, kind: str, step: int) -> dict[str, Any]:
+        """Returns the shapes and types of the arrays that a checkpoint holds, by name."""
+        folder = self._root / kind / str(step) / 'state'
+        try:
+            found = ocp.StandardCheckpointHandler().metadata(folder)
+            return dict(getattr(found, 'tree', found))
+        except Exception as error:  # Orbax raises many kinds
+            raise self._damaged(kind, step, error) from error
 
     def config(self, kind: str, step: int) -> Config:
         """Returns the config that was saved with the state; raises UserError if it is damaged."""
@@ -167,6 +210,13 @@ class _Manager(ocp.CheckpointManager):
 def _arrays(state: Any) -> dict[str, Any]:
     """Returns the state as a dict of its arrays by path, the form of the files."""
     return {_name(path): leaf for path, leaf in jax.tree.leaves_with_path(state)}
+
+
+def _started_from(name: str) -> str | None:
+    for prefix, start in STARTED_FROM.items():
+        if name.startswith(prefix):
+            return start + name.removeprefix(prefix)
+    return None
 
 
 def _name(path: tuple) -> str:

@@ -4,6 +4,8 @@ It keeps D from learning a small training set by heart, and does not leak into w
 gradients pass through it.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -15,20 +17,28 @@ HOLE = 1 / 2  # of a side: the square that is cut out
 
 
 def diff_augment(
-    x: jax.Array, image: jax.Array, key: jax.Array, policies: tuple[str, ...]
+    x: jax.Array, image: jax.Array, keys: jax.Array, policies: tuple[str, ...]
 ) -> tuple[jax.Array, jax.Array]:
     """Returns the inputs x (N,H,W,Ci) and the images (N,H,W,Co) of D, in [-1,1], augmented.
 
-    Every pair has draws of its own. 'color' changes brightness, saturation and contrast of the
-    image alone; 'translation' and 'cutout' move both, and leave 0 where nothing is.
+    Every pair has draws of its own, with its key of `keys` (N,). 'color' changes brightness,
+    saturation and contrast of the image alone; 'translation' and 'cutout' move both, and leave 0
+    where nothing is.
     """
+    return jax.vmap(functools.partial(_augment, policies=policies))(x, image, keys)
+
+
+def _augment(
+    x: jax.Array, image: jax.Array, key: jax.Array, policies: tuple[str, ...]
+) -> tuple[jax.Array, jax.Array]:
+    """Returns one pair (H,W,Ci), (H,W,Co) augmented."""
     keys = dict(zip(AUGMENTATIONS, jax.random.split(key, len(AUGMENTATIONS))))
     if 'color' in policies:
-        image = jax.vmap(_color)(image, jax.random.split(keys['color'], len(image)))
+        image = _color(image, keys['color'])
     seen = jnp.concatenate([x, image], axis=-1)
     for name, change in (('translation', _translate), ('cutout', _cut_out)):
         if name in policies:
-            seen = jax.vmap(change)(seen, jax.random.split(keys[name], len(seen)))
+            seen = change(seen, keys[name])
     return seen[..., : x.shape[-1]], seen[..., x.shape[-1] :]
 
 

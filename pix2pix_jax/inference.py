@@ -5,6 +5,7 @@ dropout on or off, and the number of the sample, which with the seed fixes the d
 """
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -38,11 +39,13 @@ def load_run(workdir: epath.PathLike, checkpoint: str = 'last', ema: bool = True
     Everything else is read from the checkpoint; `ema` takes the averaged weights where there are
     any. Raises UserError if there is no such run.
     """
-    config, step, state = load_state(workdir, checkpoint)
+    config, step, state = load_state(workdir, checkpoint, ema)
     return Run(config, step, checkpoint, state.generator_variables(ema))
 
 
-def load_state(workdir: epath.PathLike, checkpoint: str) -> tuple[Config, int, GanState]:
+def load_state(
+    workdir: epath.PathLike, checkpoint: str, ema: bool = False
+) -> tuple[Config, int, GanState]:
     """Returns a run's config, and the step and state of a checkpoint of it, as `load_run`."""
     if not (epath.Path(workdir) / 'config.json').exists():
         raise UserError(f'--workdir={workdir}: no run there (config.json is missing)')
@@ -55,6 +58,14 @@ def load_state(workdir: epath.PathLike, checkpoint: str) -> tuple[Config, int, G
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), target)
     state = checkpoints.restore(kind, step, target)
+    if ema and not checkpoints.has_averaged_statistics(kind, step):
+        print(
+            f'{workdir}: step {step} is of a version before 0.2.0, which did not average the '
+            "moving statistics: the averaged weights go with the last weights' ones "
+            '(--noema: the last weights)',
+            file=sys.stderr,
+            flush=True,
+        )
     checkpoints.close()
     return config, step, state
 
@@ -80,10 +91,8 @@ def start_from(state: GanState, workdir: epath.PathLike) -> GanState:
     discriminator = state.discriminator
     if discriminator is not None and old.discriminator is not None:
         discriminator = _take(discriminator, old.discriminator, workdir)
-    ema = state.ema
-    if ema is not None:
-        ema = jax.tree.map(jax.numpy.copy, old.generator.params)
-    return GanState(generator, discriminator, ema)
+    state = GanState(generator, discriminator, state.ema)
+    return state if state.ema is None else state.with_averages()
 
 
 def _take(new: TrainState, old: TrainState, workdir: epath.PathLike) -> TrainState:

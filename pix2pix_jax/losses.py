@@ -43,15 +43,16 @@ def _unknown(name: str) -> ValueError:
 
 
 def gradient_penalty(
-    critic: Callable[[jax.Array], jax.Array], real: jax.Array, fake: jax.Array, key: jax.Array
+    critic: Callable[[jax.Array], jax.Array], real: jax.Array, fake: jax.Array, keys: jax.Array
 ) -> jax.Array:
     """Returns the mean over images of (|gradient of the critic| - 1)^2 (Gulrajani et al., 2017).
 
     `critic` maps images (N,H,W,C) to logits (N,h,w,1), each image alone; an image's value is the
     mean of its logits, the quantity that the loss compares. The gradient is taken by the image
-    at a random point between each real and generated one; a conditional critic's input is given.
+    at a random point between each real and generated one, drawn with that pair's key of `keys`
+    (N,); a conditional critic's input is given.
     """
-    mix = jax.random.uniform(key, (len(real), 1, 1, 1))
+    mix = jax.vmap(lambda key: jax.random.uniform(key, (1, 1, 1)))(keys)
     between = mix * real + (1 - mix) * fake
     gradient = jax.grad(lambda images: critic(images).mean((1, 2, 3)).sum())(between)
     norm = jnp.sqrt(jnp.square(gradient).sum((1, 2, 3)) + 1e-12)  # its slope at 0 is finite

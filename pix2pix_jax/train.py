@@ -7,6 +7,7 @@ goes on without a gap.
 
 import collections
 import contextlib
+import math
 import os
 import time
 from typing import Any
@@ -26,7 +27,7 @@ from pix2pix_jax.models import create_models
 from pix2pix_jax.optimizers import Optimizers, create_optimizers
 from pix2pix_jax.preemption import StopRequest
 from pix2pix_jax.profiling import Profile
-from pix2pix_jax.provenance import record_start
+from pix2pix_jax.provenance import record_start, steps_before
 from pix2pix_jax.recorder import Bystander, Recorder
 from pix2pix_jax.saved_config import differences, load_config, to_json
 from pix2pix_jax.train_state import GanState, create_state, training_key
@@ -72,6 +73,8 @@ def train(
     state = hosts.from_writer(state)
     start = int(state.step)
     describe(state, devices, start, total_steps)
+    for line in (*norm_statistics(config, devices), *of_older_version(workdir, start)):
+        print(line, flush=True)
 
     if hosts.is_writer():
         files.write_text(workdir / 'config.json', to_json(config))
@@ -108,6 +111,8 @@ def dry_run(config: Config, workdir: epath.PathLike) -> None:
     if config.init_from and not (workdir / 'checkpoints').exists():
         state = start_from(state, config.init_from)
     describe(state, devices, 0, total_steps)
+    for line in norm_statistics(config, devices):
+        print(line)
     processes = jax.process_index(), jax.process_count()
     batch = next(pipeline.train_batches(splits['train'], config, 0, *processes))
     step_fn = parallel.compile_step(train_step, config, devices)
@@ -359,3 +364,26 @@ def describe(state: GanState, devices: list[jax.Device], start: int, total_steps
     on = f' on each of {jax.process_count()} hosts' if jax.process_count() > 1 else ''
     used = f'{len(devices)} x {devices[0].device_kind}{on}'
     print(f'{used}, {total_steps:,} steps{going_on}', flush=True)
+
+
+def norm_statistics(config: Config, devices: list[jax.Device]) -> list[str]:
+    """Returns a line that says over how many images batch norm goes, where not over the batch."""
+    count = len(devices) * jax.process_count()
+    networks = [n for n in ('generator', 'discriminator') if config[n].norm == 'batch']
+    if count == 1 or config.sync_batch_norm or not networks:
+        return []
+    return [
+        f'batch norm ({" and ".join(networks)}): in training over the {config.batch_size // count} '
+        f'images of each device, not over the {config.batch_size} of the batch: another number of '
+        'devices is another experiment (--config.sync_batch_norm=True: over all)'
+    ]
+
+
+def of_older_version(workdir: epath.Path, start: int) -> list[str]:
+    """Returns a line that says what is new where a run of a version before 0.2.0 is resumed."""
+    if not start or steps_before(workdir, (0, 2)) < math.inf:
+        return []
+    return [
+        f'the run is of a version before 0.2.0: from step {start + 1} its random draws (dropout, '
+        'discriminator.augment, gradient penalty) are others than that version would have made'
+    ]

@@ -33,12 +33,14 @@ class TrainState(train_state.TrainState):
 class GanState(struct.PyTreeNode):
     """Generator and discriminator; there is no discriminator where `loss.gan` is 'none'.
 
-    `ema` is the moving average of the generator's parameters, None where `ema_decay` is 0.
+    `ema` and `ema_batch_stats` are moving averages of the generator's parameters and of its moving
+    statistics, None where `ema_decay` is 0: a network and the statistics that go with it.
     """
 
     generator: TrainState
     discriminator: TrainState | None
     ema: Any = None
+    ema_batch_stats: Any = None
 
     @property
     def step(self) -> jax.Array:
@@ -46,9 +48,29 @@ class GanState(struct.PyTreeNode):
         return self.generator.step
 
     def generator_variables(self, ema: bool = True) -> dict[str, Any]:
-        """Returns the generator's collections, with averaged parameters if asked and there."""
-        variables = self.generator.variables
-        return variables | {'params': self.ema} if ema and self.ema is not None else variables
+        """Returns the generator's collections, the averaged ones if asked and there."""
+        if not ema or self.ema is None:
+            return self.generator.variables
+        return {'params': self.ema, 'batch_stats': self.ema_batch_stats}
+
+    def averaged(self, decay: float) -> 'GanState':
+        """Returns the state with its averages, if it has any, moved to the newest generator.
+
+        Of step n, from 1, the average keeps min(decay, (1 + n) / (10 + n)), so that the first
+        weights, which nothing was learnt in, do not stay in it.
+        """
+        if self.ema is None:
+            return self
+        n = self.step.astype(jnp.float32)
+        share = 1 - jnp.minimum(decay, (1 + n) / (10 + n))
+        old, new = (self.ema, self.ema_batch_stats), self.generator
+        ema, stats = optax.incremental_update((new.params, new.batch_stats), old, share)
+        return self.replace(ema=ema, ema_batch_stats=stats)
+
+    def with_averages(self) -> 'GanState':
+        """Returns the state with averages that start at its generator; copies, for donation."""
+        start = jax.tree.map(jnp.copy, (self.generator.params, self.generator.batch_stats))
+        return self.replace(ema=start[0], ema_batch_stats=start[1])
 
 
 def create_state(config: ConfigDict, models: Models, optimizers: Optimizers) -> GanState:
@@ -75,9 +97,8 @@ def create_state(config: ConfigDict, models: Models, optimizers: Optimizers) -> 
         discriminator = _train_state(
             models.discriminator, variables['discriminator'], optimizers.discriminator
         )
-    # A copy: both are donated to the step.
-    ema = jax.tree.map(jnp.copy, generator.params) if config.ema_decay else None
-    return GanState(generator, discriminator, ema)
+    state = GanState(generator, discriminator)
+    return state.with_averages() if config.ema_decay else state
 
 
 def _train_state(

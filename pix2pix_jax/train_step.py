@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import lax
 from ml_collections import ConfigDict
 
@@ -29,26 +28,26 @@ def train_step(
 ) -> tuple[GanState, Metrics]:
     """Returns the state after one step on `batch`, and the step's losses (float32 scalars).
 
-    `batch` holds 'input' (N,H,W,Ci) and 'target' (N,H,W,Co), float32 in [-1,1], of this device;
-    with `optimizer.d_steps` there are as many parts in it, of which D has a step on each and G
+    `batch` holds 'input' (N,H,W,Ci) and 'target' (N,H,W,Co), float32 in [-1,1], of this device,
+    and 'index' (N,), the examples' numbers in the batch of all devices and hosts: what is random
+    is a function of `key`, the step and the number, whichever device has the example. With
+    `optimizer.d_steps` there are as many parts in the batch, of which D has a step on each and G
     one on the last. Update order (section 3.3): 'alternating' steps D on the generated image, then
     G against the updated D with that same image; 'simultaneous' takes both gradients before
     either step.
     """
     key = jax.random.fold_in(key, state.step)
-    if axis_name:
-        key = jax.random.fold_in(key, lax.axis_index(axis_name))
     g, d = state.generator, state.discriminator
     *earlier, last = _split(batch, config.optimizer.d_steps)
     if d is not None:
         for i, part in enumerate(earlier):
             part_key = jax.random.fold_in(key, i)
-            fake, _ = generate(g, g.params, part['input'], part_key, config)
+            fake, _ = generate(g, g.params, part, part_key, config)
             d, _ = discriminator_step(d, part, fake, part_key, config, axis_name)
 
     # The backward pass of G waits until D has been updated; the forward pass is shared.
     fake, pull_back, g_stats = jax.vjp(
-        lambda params: generate(g, params, last['input'], key, config), g.params, has_aux=True
+        lambda params: generate(g, params, last, key, config), g.params, has_aux=True
     )
     metrics, new_d = {}, None
     if d is not None:
@@ -57,22 +56,24 @@ def train_step(
     fake_gradient, g_metrics = generator_gradient(critic, last, fake, key, config)
     (g_grads,) = pull_back(fake_gradient)
     new_g = update(g, g_grads, g_stats, axis_name)
-    ema = state.ema
-    if ema is not None:
-        ema = optax.incremental_update(new_g.params, ema, 1 - config.ema_decay)
     metrics = mean_over_devices(metrics | g_metrics, axis_name)
-    return GanState(new_g, new_d, ema), metrics
+    return state.replace(generator=new_g, discriminator=new_d).averaged(config.ema_decay), metrics
 
 
 def generate(
-    g: TrainState, params: Any, x: jax.Array, key: jax.Array, config: ConfigDict
+    g: TrainState, params: Any, batch: Batch, key: jax.Array, config: ConfigDict
 ) -> tuple[jax.Array, Any]:
-    """Returns G's images (N,H,W,Co) for the inputs x in training, and its moving statistics."""
+    """Returns G's images (N,H,W,Co) for the inputs in training, and its moving statistics."""
 
     def apply(params):
-        variables = {'params': params, 'batch_stats': g.batch_stats}
-        rngs = {'dropout': key}
-        fake, mutated = g.apply_fn(variables, x, train=True, rngs=rngs, mutable=['batch_stats'])
+        fake, mutated = g.apply_fn(
+            {'params': params, 'batch_stats': g.batch_stats},
+            batch['input'],
+            train=True,
+            examples=batch['index'],
+            rngs={'dropout': stream(key, 'dropout')},
+            mutable=['batch_stats'],
+        )
         return fake, mutated.get('batch_stats', {})
 
     return _rematerialized(apply, config)(params)
@@ -98,21 +99,23 @@ def discriminator_gradients(
 
     Generated and real images go through D as two separate batches.
     """
-    x, target = batch['input'], batch['target']
-    name, weights = config.loss.gan, config.loss
-    keys = [augmentation_key(key, view) for view in ('fake', 'real')]
+    target, name, weights = batch['target'], config.loss.gan, config.loss
 
     def objective(params):
-        fake_logits, stats = discriminate(d, params, d.batch_stats, x, fake, keys[0], config)
-        real_logits, stats = discriminate(d, params, stats, x, target, keys[1], config)
+        def see(image, stats, view):
+            variables = {'params': params, 'batch_stats': stats}
+            return discriminate(d, variables, batch, image, stream(key, view), config)
+
+        fake_logits, stats = see(fake, d.batch_stats, 'augment_fake')
+        real_logits, stats = see(target, stats, 'augment_real')
         real, fake_term = losses.discriminator_terms(name, real_logits, fake_logits)
         loss, metrics = real + fake_term, {'d_real': real, 'd_fake': fake_term}
         if name == 'wgan-gp':
             penalty = losses.gradient_penalty(
-                lambda image: discriminate(d, params, stats, x, image, key, config)[0],
+                lambda image: see(image, stats, 'none')[0],  # it goes without augmentation
                 target,
                 fake,
-                key,
+                example_keys(stream(key, 'penalty'), batch),
             )
             loss += weights.gp_weight * penalty
             metrics['d_gp'] = penalty
@@ -126,15 +129,15 @@ def generator_gradient(
     critic: TrainState | None, batch: Batch, fake: jax.Array, key: jax.Array, config: ConfigDict
 ) -> tuple[jax.Array, Metrics]:
     """Returns the gradient of G's loss by the generated images, and the metrics."""
-    x, target, weights = batch['input'], batch['target'], config.loss
+    target, weights = batch['target'], config.loss
 
     def objective(fake):
         l1, l2 = losses.l1(fake, target), losses.l2(fake, target)
         loss = weights.l1_weight * l1 + weights.l2_weight * l2
         metrics = {'g_l1': l1, 'g_l2': l2}
         if critic is not None:
-            stats, view = critic.batch_stats, augmentation_key(key, 'generator')
-            logits, _ = discriminate(critic, critic.params, stats, x, fake, view, config)
+            view = stream(key, 'augment_generator')
+            logits, _ = discriminate(critic, critic.variables, batch, fake, view, config)
             metrics['g_gan'] = losses.generator_term(weights.gan, logits)
             loss += weights.gan_weight * metrics['g_gan']
         return loss, metrics | {'g_loss': loss}
@@ -142,36 +145,39 @@ def generator_gradient(
     return jax.grad(objective, has_aux=True)(fake)
 
 
-def augmentation_key(key: jax.Array, view: str) -> jax.Array:
-    """Returns the key with which D's `view` of a batch is augmented, of the step's key."""
-    return jax.random.fold_in(key, zlib.crc32(view.encode()))
+def stream(key: jax.Array, name: str) -> jax.Array:
+    """Returns the key of one use of randomness in a step ('dropout', ...), of the step's key."""
+    return jax.random.fold_in(key, zlib.crc32(name.encode()))
+
+
+def example_keys(key: jax.Array, batch: Batch) -> jax.Array:
+    """Returns a key (N,) for each example of `batch`, by its number in the global batch."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, batch['index'])
 
 
 def discriminate(
     d: TrainState,
-    params: Any,
-    stats: Any,
-    x: jax.Array,
+    variables: dict[str, Any],
+    batch: Batch,
     image: jax.Array,
     key: jax.Array,
     config: ConfigDict,
 ) -> tuple[jax.Array, Any]:
-    """Returns D's logits (N,h,w,1) for `image`, seen with its input x if conditional.
+    """Returns D's logits (N,h,w,1) for `image`, seen with its input if conditional; and its stats.
 
     Both are augmented, with `key`, where `discriminator.augment` says how.
     """
     policies = augment_policies(config)
 
-    def apply(params, image):
-        x_seen, image = diff_augment(x, image, key, policies) if policies else (x, image)
-        seen = (
-            jnp.concatenate([x_seen, image], axis=-1) if config.discriminator.conditional else image
-        )
-        variables = {'params': params, 'batch_stats': stats}
+    def apply(variables, image):
+        x = batch['input']
+        if policies:
+            x, image = diff_augment(x, image, example_keys(key, batch), policies)
+        seen = jnp.concatenate([x, image], axis=-1) if config.discriminator.conditional else image
         logits, mutated = d.apply_fn(variables, seen, mutable=['batch_stats'])
         return logits, mutated.get('batch_stats', {})
 
-    return _rematerialized(apply, config)(params, image)
+    return _rematerialized(apply, config)(variables, image)
 
 
 def _rematerialized(apply: Callable, config: ConfigDict) -> Callable:

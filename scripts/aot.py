@@ -168,6 +168,7 @@ def lower(config: Config, devices: list[jax.Device], form: str = '') -> jax.stag
     batch = {
         'input': jax.ShapeDtypeStruct((*size, g.input_channels), jnp.float32),
         'target': jax.ShapeDtypeStruct((*size, g.output_channels), jnp.float32),
+        'index': jax.ShapeDtypeStruct(size[:1], jnp.int32),
     }
     if parallel.is_parallel(devices):
         n = len(devices)

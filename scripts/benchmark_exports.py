@@ -3,7 +3,7 @@
 import os
 import time
 
-from benchmark_sides import Prepared, Setting, config_of, draw_images, timed
+from benchmark_sides import Prepared, Setting, config_of, draw_batch, timed
 
 FORMATS = ('onnx', 'stablehlo')
 WEIGHTS = ('float32', 'float16')
@@ -41,7 +41,7 @@ def translate(setting: Setting) -> Prepared:
 
     from pix2pix_jax.inference import Generator
 
-    config, images = config_of(setting), draw_images(setting)['input']
+    config, images = config_of(setting), draw_batch(setting)['input']
     variables = our_state(config, jax).generator_variables()
     run = Generator(config, variables, dropout=False, batch=setting.batch)
     return timed(lambda: run(images)), {}
@@ -53,7 +53,7 @@ def _stablehlo(setting: Setting, weights: str) -> Prepared:
 
     with open(file_of(setting, 'stablehlo', weights), 'rb') as file:
         exported = jax.export.deserialize(bytearray(file.read()))
-    images, call = draw_images(setting)['input'], jax.jit(exported.call)
+    images, call = draw_batch(setting)['input'], jax.jit(exported.call)
     return timed(lambda: call(images).block_until_ready()), {}
 
 
@@ -62,7 +62,7 @@ def _onnx(setting: Setting, weights: str) -> Prepared:
 
     path = file_of(setting, 'onnx', weights)
     session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
-    images = draw_images(setting)['input']
+    images = draw_batch(setting)['input']
     return timed(lambda: session.run(None, {'input': images})), {}
 
 

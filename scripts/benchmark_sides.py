@@ -44,12 +44,13 @@ def config_of(setting: Setting, **dataset: Any):
     return validate(config)
 
 
-def draw_images(setting: Setting) -> dict:
-    """Returns a batch of noise, float32 (B,H,W,3) in [-1,1]."""
+def draw_batch(setting: Setting) -> dict:
+    """Returns a batch of noise, float32 (B,H,W,3) in [-1,1], numbered."""
     import numpy as np
 
     shape, draw = (setting.batch, setting.size, setting.size, 3), np.random.default_rng(0)
-    return {k: draw.uniform(-1, 1, shape).astype(np.float32) for k in ('input', 'target')}
+    images = {k: draw.uniform(-1, 1, shape).astype(np.float32) for k in ('input', 'target')}
+    return {**images, 'index': np.arange(setting.batch, dtype=np.int32)}
 
 
 def timed(call: Callable[[], Any]) -> Callable[[], float]:
@@ -100,7 +101,7 @@ def our_step(setting: Setting) -> Prepared:
 
     config, devices = config_of(setting), jax.local_devices()[:1]
     state, _ = train.initial_state(config, devices, total_steps=1000)
-    images = draw_images(setting)
+    images = draw_batch(setting)
     box, key = [parallel.replicate(state, devices)], training_key(config)
     del state  # it is donated to the step
     step_fn = parallel.compile_step(train_step, config, devices)
@@ -127,7 +128,7 @@ def our_infer(setting: Setting) -> Prepared:
     jax = _ours()
     from pix2pix_jax.inference import Generator
 
-    config, images = config_of(setting), draw_images(setting)['input']
+    config, images = config_of(setting), draw_batch(setting)['input']
     variables = our_state(config, jax).generator_variables()
     translate = Generator(config, variables, batch=setting.batch)
     return timed(lambda: translate(images)), {}

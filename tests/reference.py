@@ -25,10 +25,11 @@ class Recording:
     def batch(self, step: int) -> dict[str, np.ndarray]:
         size = self.meta['batch']
         rows = slice(step * size, (step + 1) * size)
-        return {
+        images = {
             k: self.arrays[k][rows].astype(np.float32) / np.float32(127.5) - 1
             for k in ('input', 'target')
         }
+        return {**images, 'index': np.arange(size, dtype=np.int32)}
 
     def state_dict(self, prefix: str) -> dict[str, np.ndarray]:
         """Returns the tensors under `prefix` (G0, D0, gradG, ...) by their names in PyTorch."""

@@ -28,6 +28,7 @@ def losses_on(device, dtype):
     rng = np.random.default_rng(0)
     shape = (2, *config.image_size, 3)
     batch = {k: rng.uniform(-1, 1, shape).astype(np.float32) for k in ('input', 'target')}
+    batch['index'] = np.arange(2, dtype=np.int32)
     with jax.default_device(device), jax.default_matmul_precision('highest'):
         state, _ = train.initial_state(config, [device], total_steps=2)
         step = jax.jit(functools.partial(train_step, config=config, axis_name=None))

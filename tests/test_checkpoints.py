@@ -26,6 +26,26 @@ def test_round_trip_keeps_values_and_dtypes(tmp_path):
     assert checkpoints.config('last', 3) == CONFIG
 
 
+def test_what_a_checkpoint_holds_beside_the_state_is_left_out(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save('last', 1, state(3.0) | {'later': jnp.ones(7)}, CONFIG)
+    restored = checkpoints.restore('last', 1, state(0.0))
+    jax.tree.map(np.testing.assert_array_equal, restored, state(3.0))
+
+
+def test_what_it_lacks_is_named_unless_it_started_from_another_array(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    old = {'generator': {'batch_stats': jnp.arange(4.0)}, 'ema': jnp.ones(3)}
+    checkpoints.save('last', 1, old, CONFIG)
+    with pytest.raises(UserError, match='last/1 holds no array extra, which'):
+        checkpoints.restore('last', 1, old | {'extra': jnp.zeros(2)})
+    new = old | {'ema_batch_stats': jnp.zeros(4)}
+    # A function of nothing else of the template: not of its values, and not the same buffer.
+    restored = checkpoints.restore('last', 1, new | {'ema_batch_stats': jnp.zeros(4)})
+    np.testing.assert_array_equal(restored['ema_batch_stats'], jnp.arange(4.0))
+    jax.jit(lambda s: jax.tree.map(lambda x: x + 1, s), donate_argnums=0)(restored)
+
+
 def test_last_and_best_do_not_delete_each_other(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=2)
     for step in (1, 2, 3, 4):

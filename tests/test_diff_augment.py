@@ -11,6 +11,7 @@ from pix2pix_jax.errors import UserError
 from pix2pix_jax.limits import AUGMENTATIONS
 
 N, SIDE = 64, 16
+KEYS = jax.random.split(jax.random.key(0), N)
 
 
 def images(seed, channels=3):
@@ -20,21 +21,21 @@ def images(seed, channels=3):
 
 def test_without_policies_nothing_changes():
     x, image = images(0), images(1)
-    for old, new in zip((x, image), diff_augment(x, image, jax.random.key(0), ())):
+    for old, new in zip((x, image), diff_augment(x, image, KEYS, ())):
         np.testing.assert_array_equal(old, new)
 
 
 @pytest.mark.parametrize('policy', ['translation', 'cutout'])
 def test_a_pair_moves_together(policy):
     image = images(0)
-    x, y = diff_augment(image[..., :2], image, jax.random.key(0), (policy,))
+    x, y = diff_augment(image[..., :2], image, KEYS, (policy,))
     np.testing.assert_array_equal(x, y[..., :2])
     assert len({view.tobytes() for view in np.asarray(y > 0)}) > N / 4  # draws of its own
 
 
 def test_translations():
     image = images(0)
-    _, moved = diff_augment(image, image, jax.random.key(0), ('translation',))
+    _, moved = diff_augment(image, image, KEYS, ('translation',))
     most, shifts = round(SIDE / 8), set()
     for before, after in zip(np.asarray(image), np.asarray(moved)):
         padded = np.pad(before, [(most, most)] * 2 + [(0, 0)])
@@ -51,7 +52,7 @@ def test_translations():
 
 def test_cutouts():
     image = images(0)
-    _, cut = diff_augment(image, image, jax.random.key(0), ('cutout',))
+    _, cut = diff_augment(image, image, KEYS, ('cutout',))
     holes = np.asarray(cut == 0).all(-1)
     np.testing.assert_array_equal(np.where(holes[..., None], 0, image), cut)
     for hole in holes:
@@ -61,9 +62,18 @@ def test_cutouts():
     assert holes.sum((1, 2)).max() == (SIDE // 2) ** 2
 
 
+def test_a_pair_has_the_draws_of_its_key_wherever_it_lies():
+    x, image = images(0), images(1)
+    order = np.random.default_rng(0).permutation(N)[:7]
+    whole = diff_augment(x, image, KEYS, AUGMENTATIONS)
+    some = diff_augment(x[order], image[order], KEYS[order], AUGMENTATIONS)
+    for a, b in zip(whole, some):
+        np.testing.assert_allclose(a[order], b, atol=1e-6)
+
+
 def test_colours_of_the_image_alone():
     x, image = images(0), images(1)
-    same, changed = diff_augment(x, image, jax.random.key(0), ('color',))
+    same, changed = diff_augment(x, image, KEYS, ('color',))
     np.testing.assert_array_equal(same, x)
     changed, image = np.asarray(changed), np.asarray(image)
     # Affine in the pixel's gray and its difference from it: twice the number of images of slopes.
@@ -79,10 +89,10 @@ def test_colours_of_the_image_alone():
 
 
 def test_gradients_pass_and_jit_is_no_jit():
-    x, image, key = images(0)[:2], images(1)[:2], jax.random.key(0)
+    x, image, keys = images(0)[:2], images(1)[:2], KEYS[:2]
 
     def total(image):
-        return jnp.square(diff_augment(x, image, key, AUGMENTATIONS)[1]).sum()
+        return jnp.square(diff_augment(x, image, keys, AUGMENTATIONS)[1]).sum()
 
     value, gradient = jax.value_and_grad(total)(image)
     np.testing.assert_allclose(jax.jit(total)(image), value, rtol=1e-6)

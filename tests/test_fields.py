@@ -75,6 +75,7 @@ def step(config, folder):
     batch = {
         'input': shape(config, g.input_channels, pairs),
         'target': shape(config, g.output_channels, pairs),
+        'index': jax.ShapeDtypeStruct((pairs,), np.int32),
     }
     step = functools.partial(train_step, config=config, axis_name=parallel.AXIS)
     trace = jax.make_jaxpr(step, axis_env=[(parallel.AXIS, DEVICES)])

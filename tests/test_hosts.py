@@ -1,7 +1,7 @@
 """Several processes as one run, on loopback: equal to one device, and one end for all.
 
-The runs on eight forced devices, and on two processes of two, are this file itself, started as a
-program; the others are the command.
+The runs on up to four forced devices, and on two processes of two, are this file itself, started
+as a program; the others are the command.
 """
 
 import json
@@ -27,22 +27,22 @@ from pix2pix_jax.preemption import StopRequest
 from pix2pix_jax.recorder import Bystander
 from pix2pix_jax.runtime import use_compile_cache
 
-NORMS = ('none', 'instance', 'batch')
+RANDOM = {'generator.dropout': 0.5, 'discriminator.augment': 'color,translation,cutout'}
+# All that is random in a step is on in each.
+SETTINGS = {
+    norm: {'generator.norm': norm, 'discriminator.norm': norm, **RANDOM}
+    for norm in ('none', 'instance', 'batch')
+}
+SETTINGS['batch']['sync_batch_norm'] = True
+SETTINGS['wgan-gp'] = {'loss.gan': 'wgan-gp', 'generator.dropout': 0.5}
 LIMIT = 300  # seconds, for a machine that does much else
 
 
 def trained(devices, rows=slice(None)):
-    """Twenty steps on the devices with each norm; batch norm is synchronised."""
+    """Twenty steps on the devices in each setting."""
     return {
-        norm: train(
-            devices,
-            STEPS,
-            rows=rows,
-            batch_size=8,
-            sync_batch_norm=norm == 'batch',
-            **{'generator.norm': norm, 'discriminator.norm': norm},
-        )
-        for norm in NORMS
+        name: train(devices, STEPS, rows=rows, batch_size=8, **fields)
+        for name, fields in SETTINGS.items()
     }
 
 
@@ -54,7 +54,7 @@ def main(path, coordinator='', number=1, i=0):
         if int(number) > 1:
             results = trained(devices, slice(int(i), None, int(number)))
         else:
-            results = {'one': trained(devices[:1]), 'eight': trained(devices)}
+            results = {n: trained(devices[:n]) for n in (1, 2, 4)}
     with open(path, 'wb') as file:
         pickle.dump(results, file)
 
@@ -108,25 +108,29 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp('hosts')
     coordinator = f'127.0.0.1:{free_port()}'
     processes = [start(__file__, folder / str(i), coordinator, 2, i) for i in (0, 1)] + [
-        start(__file__, folder / 'here', devices=8)
+        start(__file__, folder / 'here', devices=4)
     ]
     for process in processes:
         assert process.wait(LIMIT) == 0, process.stderr.read()
     results = pickle.loads((folder / 'here').read_bytes())
-    return results | {i: pickle.loads((folder / str(i)).read_bytes()) for i in (0, 1)}
+    both = {f'host {i}': pickle.loads((folder / str(i)).read_bytes()) for i in (0, 1)}
+    return results | both
 
 
-@pytest.mark.parametrize('norm', NORMS)
-@pytest.mark.parametrize('many', ['eight', 0, 1])
-def test_eight_devices_and_two_hosts_are_one_device(runs, many, norm):
-    one, many = runs['one'][norm], runs[many][norm]
+@pytest.mark.parametrize('setting', SETTINGS)
+@pytest.mark.parametrize('many', [2, 4, 'host 0', 'host 1'])
+def test_several_devices_and_two_hosts_are_one_device(runs, many, setting):
+    """With dropout, DiffAugment, the penalty's mixing: a function of the example alone."""
+    one, many = runs[1][setting], runs[many][setting]
     for network in ('generator', 'discriminator'):
         (params, (adam, _), stats), (same_params, (same_adam, _), same_stats) = (
             run['first'][network] for run in (many, one)
         )
         for a, b in ((adam.mu, same_adam.mu), (adam.nu, same_adam.nu), (stats, same_stats)):
             assert difference(a, b) < 1e-5
-        if norm != 'instance':  # which leaves some tensors no gradient: Adam steps by its rounding
+        if (
+            setting != 'instance'
+        ):  # which leaves some tensors no gradient: Adam steps by its rounding
             assert relative(params, same_params) < 1e-5
     for a, b in zip(many['metrics'], one['metrics'], strict=True):
         for name in b:
@@ -141,8 +145,9 @@ def difference(a, b):
 
 
 def test_the_hosts_stay_equal(runs):
-    for norm in NORMS:
-        jax.tree.map(np.testing.assert_array_equal, runs[0][norm]['all'], runs[1][norm]['all'])
+    for name in SETTINGS:
+        first, second = (runs[f'host {i}'][name]['all'] for i in (0, 1))
+        jax.tree.map(np.testing.assert_array_equal, first, second)
 
 
 # ---------------------------------------------------------------- the command

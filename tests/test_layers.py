@@ -103,10 +103,11 @@ def test_unknown_statistics_are_an_error():
         BatchNorm().apply(variables(), images(), 'group')
 
 
+@pytest.mark.parametrize('examples', [None, np.arange(2)])
 @pytest.mark.parametrize('rate', [0.5, 0.25])
-def test_dropout_drops_its_rate_and_keeps_the_mean(rate):
+def test_dropout_drops_its_rate_and_keeps_the_mean(rate, examples):
     x = jnp.ones((2, 50, 50, 8))
-    y = Dropout(rate).apply({}, x, shared=False, rngs={'dropout': jax.random.key(0)})
+    y = Dropout(rate).apply({}, x, examples, rngs={'dropout': jax.random.key(0)})
     assert abs((y == 0).mean() - rate) < 0.01
     np.testing.assert_allclose(y[y != 0], 1 / (1 - rate), rtol=1e-6)
 
@@ -114,13 +115,17 @@ def test_dropout_drops_its_rate_and_keeps_the_mean(rate):
 def test_dropout_has_one_mask_for_all_images_or_one_for_each():
     x = jnp.ones((3, 8, 8, 4))
     rngs = {'dropout': jax.random.key(0)}
-    own = Dropout(0.5).apply({}, x, shared=False, rngs=rngs)
-    shared = Dropout(0.5).apply({}, x, shared=True, rngs=rngs)
+    numbers = np.array([4, 0, 9])
+    own = Dropout(0.5).apply({}, x, numbers, rngs=rngs)
+    shared = Dropout(0.5).apply({}, x, None, rngs=rngs)
     assert (own[0] != own[1]).any() and (own[1] != own[2]).any()
+    # Its own is a function of its number, whichever images are beside it.
+    other = Dropout(0.5).apply({}, x[:2], numbers[[2, 0]], rngs=rngs)
+    np.testing.assert_array_equal(other, own[jnp.array([2, 0])])
     np.testing.assert_array_equal(shared[0], shared[1])
     np.testing.assert_array_equal(shared[0], shared[2])
     # It does not depend on how many images there are; pixels and channels have their own.
-    alone = Dropout(0.5).apply({}, x[:1], shared=True, rngs=rngs)
+    alone = Dropout(0.5).apply({}, x[:1], None, rngs=rngs)
     np.testing.assert_array_equal(alone[0], shared[0])
     assert (shared[0, 0] != shared[0, 1]).any() and (shared[..., 0] != shared[..., 1]).any()
 

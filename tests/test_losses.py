@@ -86,6 +86,10 @@ def test_an_unknown_objective_is_named():
             call()
 
 
+def keys(n):
+    return jax.random.split(jax.random.key(0), n)
+
+
 def test_the_gradient_penalty_of_a_linear_critic_is_known():
     """Its gradient is its weights, wherever it is taken; two logits an image, of which the mean."""
     weights = np.random.default_rng(0).normal(size=(4, 4, 3)).astype(np.float32)
@@ -95,7 +99,7 @@ def test_the_gradient_penalty_of_a_linear_critic_is_known():
         return jnp.stack([value, 3 * value], axis=-1).reshape(-1, 1, 2, 1)
 
     real, fake = np.random.default_rng(1).normal(size=(2, 5, 4, 4, 3)).astype(np.float32)
-    penalty = losses.gradient_penalty(critic, real, fake, jax.random.key(0))
+    penalty = losses.gradient_penalty(critic, real, fake, keys(5))
     np.testing.assert_allclose(penalty, (2 * np.linalg.norm(weights) - 1) ** 2, rtol=1e-5)
 
 
@@ -105,7 +109,7 @@ def test_the_gradient_penalty_is_taken_between_the_images_and_averaged_over_them
     unit = images.copy()
     unit[:, 0, 0, 0] = 1
     critic = lambda x: jnp.square(x).sum((1, 2, 3), keepdims=True) / 2  # noqa: E731
-    penalty = losses.gradient_penalty(critic, images, unit, jax.random.key(0))
+    penalty = losses.gradient_penalty(critic, images, unit, keys(2000))
     np.testing.assert_allclose(penalty, 1 / 3, rtol=0.05)  # of a uniform u: the mean of (u - 1)^2
 
 
@@ -114,7 +118,7 @@ def test_the_gradient_penalty_has_a_gradient_even_where_the_critic_is_flat():
 
     def of_weight(w):
         critic = lambda x: w * jnp.square(x).sum((1, 2, 3), keepdims=True)  # noqa: E731
-        return losses.gradient_penalty(critic, image, image, jax.random.key(0))
+        return losses.gradient_penalty(critic, image, image, keys(1))
 
     np.testing.assert_allclose(of_weight(0.0), 1, rtol=1e-4)
     assert np.isfinite(jax.grad(of_weight)(0.0))

@@ -50,6 +50,7 @@ def test_shapes_and_ranges(folder):
     c.image_size = (16, 32)
     (batch,) = take(1, sources.open_splits(c)['train'], c)
     assert batch['input'].shape == (4, 16, 32, 1) and batch['target'].shape == (4, 16, 32, 4)
+    np.testing.assert_array_equal(batch.pop('index'), np.arange(4))
     for image in batch.values():
         assert image.dtype == np.float32 and image.min() >= -1 and image.max() <= 1
 

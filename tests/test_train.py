@@ -6,14 +6,14 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from runs import assert_equal_states, make_pairs, metrics, sheets, stop_at, tiny_config
+from runs import assert_equal_states, changed, make_pairs, metrics, sheets, stop_at, tiny_config
 
 from pix2pix_jax import console, locks, recorder, train
 from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.config import default_config
 from pix2pix_jax.errors import DataError, Stopped, UserError
 from pix2pix_jax.inference import load_run
-from pix2pix_jax.train import train_and_evaluate
+from pix2pix_jax.train import norm_statistics, train_and_evaluate
 
 
 @pytest.fixture(scope='module')
@@ -298,3 +298,19 @@ def test_the_size_is_found_in_the_data(tmp_path):
     train_and_evaluate(config, tmp_path / 'run')
     assert json.loads((tmp_path / 'run/config.json').read_text())['image_size'] == [32, 32]
     train_and_evaluate(config, tmp_path / 'run')  # goes on: the same size is found
+
+
+@pytest.mark.parametrize(
+    'devices, fields, said',
+    [
+        (1, {}, ''),
+        (2, {}, 'batch norm (generator and discriminator): in training over the 2 images of each'),
+        (2, {'sync_batch_norm': True}, ''),
+        (2, {'generator.norm': 'instance'}, 'batch norm (discriminator): in training over the 2'),
+        (2, {'generator.norm': 'none', 'discriminator.norm': 'instance'}, ''),
+    ],
+)
+def test_the_start_says_over_how_many_images_batch_norm_goes(devices, fields, said):
+    config = changed(batch_size=4, **fields)
+    lines = norm_statistics(config, jax.devices()[:1] * devices)
+    assert [line[: len(said)] for line in lines] == ([said] if said else [])

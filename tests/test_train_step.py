@@ -13,7 +13,13 @@ from pix2pix_jax.diff_augment import diff_augment
 from pix2pix_jax.models import create_models
 from pix2pix_jax.optimizers import Optimizers
 from pix2pix_jax.train_state import create_state, training_key
-from pix2pix_jax.train_step import discriminate, discriminator_gradients, generate, train_step
+from pix2pix_jax.train_step import (
+    discriminate,
+    discriminator_gradients,
+    example_keys,
+    generate,
+    train_step,
+)
 
 METRICS = {'d_loss', 'd_real', 'd_fake', 'g_loss', 'g_gan', 'g_l1', 'g_l2'}
 RATE = 0.1
@@ -40,7 +46,8 @@ def state_of(config, optimizer=None):
 def batch_of(n=2, seed=0):
     rng = np.random.default_rng(seed)
     draw = functools.partial(rng.uniform, -1, 1, (n, 8, 8, 3))
-    return {'input': draw().astype(np.float32), 'target': draw().astype(np.float32)}
+    images = {'input': draw().astype(np.float32), 'target': draw().astype(np.float32)}
+    return {**images, 'index': np.arange(n, dtype=np.int32)}
 
 
 def jitted(config):
@@ -213,7 +220,9 @@ def test_jit_changes_nothing_and_the_old_state_stays():
 def noisy():
     """A step with dropout, its state, a batch of two equal pairs, and its key."""
     config = config_of(**{'generator.dropout': 0.5, 'loss.gan': 'none'})
-    batch = jax.tree.map(lambda v: np.repeat(v[:1], 2, axis=0), batch_of())
+    batch = batch_of()
+    for name in ('input', 'target'):
+        batch[name] = np.repeat(batch[name][:1], 2, axis=0)
     return jitted(config), state_of(config), batch, training_key(config)
 
 
@@ -294,7 +303,7 @@ def test_wgan_gp_adds_the_penalty_to_the_discriminators_loss():
         fake, _ = generate(
             state.generator,
             state.generator.params,
-            batch['input'],
+            batch,
             jax.random.fold_in(key, 0),
             config,
         )
@@ -321,18 +330,34 @@ def test_every_step_of_d_has_its_own_part_of_the_batch_and_g_the_last():
     assert int(new.discriminator.step) == 2 and int(new.step) == 1
 
 
-def test_the_average_follows_the_weights():
+@pytest.mark.parametrize('done', [0, 3, 1000])
+def test_the_averages_follow_weights_and_statistics_the_faster_the_earlier(done):
+    """Of step n from 1 they keep (1 + n) / (10 + n), and at most the decay."""
     config = config_of(ema_decay=0.75)
     state = state_of(config)
+    state = state.replace(generator=state.generator.replace(step=jnp.int32(done)))
     new, _ = jitted(config)(state, batch_of(), training_key(config))
-    expected = jax.tree.map(
-        lambda old, p: 0.75 * old + 0.25 * p, state.generator.params, new.generator.params
-    )
-    assert_close(new.ema, expected, 1e-6)
-    assert difference(new.ema, state.ema) > 1e-3
+    n = done + 1
+    keep = min(0.75, (1 + n) / (10 + n))
+    old, after = state.generator, new.generator
+    for average, before, now in (
+        (new.ema, old.params, after.params),
+        (new.ema_batch_stats, old.batch_stats, after.batch_stats),
+    ):
+        assert difference(average, before) > 1e-3
+        expected = jax.tree.map(lambda a, b: keep * a + (1 - keep) * b, before, now)
+        assert_close(average, expected, 1e-6)
+    variables = new.generator_variables()
+    assert variables == {'params': new.ema, 'batch_stats': new.ema_batch_stats}
+
+
+def test_training_does_not_see_the_averages():
+    config = config_of(ema_decay=0.75)
+    new, _ = jitted(config)(state_of(config), batch_of(), training_key(config))
     plain, _ = jitted(config_of())(state_of(config_of()), batch_of(), training_key(config))
-    assert plain.ema is None
-    assert_close(new.generator.params, plain.generator.params)  # training does not see it
+    assert plain.ema is None and plain.ema_batch_stats is None
+    assert plain.generator_variables() == plain.generator.variables
+    assert_close(new.generator.params, plain.generator.params)
 
 
 def test_remat_keeps_less_for_the_backward_pass():
@@ -345,7 +370,8 @@ def test_remat_keeps_less_for_the_backward_pass():
 
         def kept(g, x, config=config):
             def fake(params):
-                return generate(g, params, x, jax.random.key(0), config)[0]
+                batch = {'input': x, 'index': jnp.arange(2)}
+                return generate(g, params, batch, jax.random.key(0), config)[0]
 
             return jax.vjp(fake, g.params)[1]
 
@@ -364,12 +390,14 @@ def test_d_sees_what_is_augmented(conditional):
     )
     state, batch, key = state_of(config), batch_of(), jax.random.key(3)
     d = state.discriminator
-    see = functools.partial(discriminate, d, d.params, d.batch_stats)
-    seen, _ = see(batch['input'], batch['target'], key, config)
-    x, y = diff_augment(batch['input'], batch['target'], key, augment)
-    expected, _ = see(x, y, key, plain)
-    np.testing.assert_allclose(seen, expected, rtol=1e-5, atol=1e-6)
-    assert not np.allclose(seen, see(batch['input'], batch['target'], key, plain)[0])
+
+    def see(config, **images):
+        seen = {**batch, **images}
+        return discriminate(d, d.variables, seen, seen['target'], key, config)[0]
+
+    x, y = diff_augment(batch['input'], batch['target'], example_keys(key, batch), augment)
+    np.testing.assert_allclose(see(config), see(plain, input=x, target=y), rtol=1e-5, atol=1e-6)
+    assert not np.allclose(see(config), see(plain))
 
 
 def test_each_view_of_d_has_draws_of_its_own():

@@ -1,5 +1,7 @@
 """Batches of pairs: `{'input': (B, H, W, Ci), 'target': (B, H, W, Co)}`, float32 in [-1, 1].
 
+In training also 'index' (B,), int32: the examples' numbers in the global batch.
+
 A training batch is a function of (seed, step) alone: there is no iterator state to save, and
 a run that goes on may have other workers, hosts and devices.
 """
@@ -34,8 +36,9 @@ def train_batches(
     """Yields this host's share of the batches `start`, `start + 1`, … without end.
 
     Every epoch visits every pair once in a new order, with new jitter and mirroring (6.2); a
-    batch may reach into the next epoch. The shares of all hosts together are the batch of one.
-    Raises DataError from `next` where a pair cannot be read.
+    batch may reach into the next epoch. The shares of all hosts together are the batch of one,
+    in which 'index' counts: of P hosts the first has its examples 0, P, 2P, ... Raises DataError
+    from `next` where a pair cannot be read.
     """
     workers = config.dataset.workers
     if workers:  # a copy of the cache in every worker would not fit where the cache just did
@@ -46,17 +49,21 @@ def train_batches(
     pairs = config.batch_size * config.optimizer.d_steps  # a batch for each step of D
     stack = _stack if workers else None
     data = data.batch(pairs // process_count, drop_remainder=True, batch_fn=stack)[start:]
-    threads = min(8, os.cpu_count() or 1)
+    threads = os.cpu_count() or 1
     data = data.to_iter_dataset(
         grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
     )
-    if workers:
-        if not flags.FLAGS.is_parsed():  # grain's workers read a flag
-            flags.FLAGS.mark_as_parsed()
-        options = grain.MultiprocessingOptions(num_workers=workers)
-        data = data.mp_prefetch(options, _obey_parent)
-        return _copied(iter(data))
-    return iter(data)
+    index = np.arange(process_index, pairs, process_count, dtype=np.int32)
+    if not workers:
+        return _numbered(iter(data), index)
+    if not flags.FLAGS.is_parsed():  # grain's workers read a flag
+        flags.FLAGS.mark_as_parsed()
+    options = grain.MultiprocessingOptions(num_workers=workers)
+    return _numbered(_copied(iter(data.mp_prefetch(options, _obey_parent))), index)
+
+
+def _numbered(batches: Iterator[Batch], index: np.ndarray) -> Iterator[Batch]:
+    return ({**batch, 'index': index} for batch in batches)
 
 
 @dataclasses.dataclass(frozen=True)

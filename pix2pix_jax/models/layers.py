@@ -216,13 +216,30 @@ def _normal_about_one(scale: float) -> Initializer:
     return lambda key, shape: 1 + scale * jax.random.normal(key, shape)
 
 
+def mask_numbers(x: jax.Array, train: bool, examples: jax.Array | None) -> jax.Array | None:
+    """Returns the numbers by which `Dropout` draws a mask for each of x (N,H,W,C), or None.
+
+    In training `examples` (N,), by default 0 to N-1; at test time None, one mask for all.
+    """
+    if not train:
+        return None
+    return jnp.arange(len(x)) if examples is None else examples
+
+
 class Dropout(nn.Module):
-    """Dropout, with one mask for every image of the batch (`shared`) or one for each."""
+    """Dropout, with one mask for all images of a batch or one for each."""
 
     rate: float
 
     @nn.compact
-    def __call__(self, x: jax.Array, shared: bool) -> jax.Array:
-        """Drops entries of x (N,H,W,C), scales the others by 1 / (1 - rate)."""
-        axes = (0,) if shared else ()
-        return nn.Dropout(self.rate, broadcast_dims=axes, deterministic=False)(x)
+    def __call__(self, x: jax.Array, examples: jax.Array | None) -> jax.Array:
+        """Drops entries of x (N,H,W,C), scales the others by 1 / (1 - rate).
+
+        `examples` (N,) are the images' numbers: the mask of an image depends on the rng 'dropout'
+        and its number alone, not on the other images or the device. None: one mask for all.
+        """
+        if examples is None:
+            return nn.Dropout(self.rate, broadcast_dims=(0,), deterministic=False)(x)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(self.make_rng('dropout'), examples)
+        keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - self.rate, x.shape[1:]))(keys)
+        return jnp.where(keep, x / (1 - self.rate), 0)

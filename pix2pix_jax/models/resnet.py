@@ -12,6 +12,7 @@ from pix2pix_jax.models.layers import (
     ModuleFactory,
     Reflect,
     at_least_float32,
+    mask_numbers,
 )
 
 
@@ -34,12 +35,18 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, train: bool, norm_statistics: str = 'image', noise: bool = True
+        self,
+        x: jax.Array,
+        train: bool,
+        norm_statistics: str = 'image',
+        noise: bool = True,
+        examples: jax.Array | None = None,
     ) -> jax.Array:
         """Translates images (N,H,W,C) in [-1,1] to (N,H,W,output_channels) in [-1,1], float32.
 
         The switches are those of the U-Net; 'mixed' counts the blocks to the encoder.
         """
+        examples = mask_numbers(x, train, examples)
         mixed = ('running', 'image') if norm_statistics == 'mixed' else (norm_statistics,) * 2
         encoding, decoding = ('batch', 'batch') if train else mixed
 
@@ -67,7 +74,7 @@ class ResNet(nn.Module):
             a, b = f'block{i}_conv0', f'block{i}_conv1'
             y = nn.relu(norm(conv(Reflect(1)(x), features, 3, a), a, encoding))
             if self.dropout and (train or noise):
-                y = Dropout(self.dropout)(y, shared=not train)
+                y = Dropout(self.dropout)(y, examples)
             x += norm(conv(Reflect(1)(y), features, 3, b), b, encoding)
         for i in reversed(range(self.depth)):
             name = f'up{i}'

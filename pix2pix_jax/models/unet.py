@@ -18,6 +18,7 @@ from pix2pix_jax.models.layers import (
     Dropout,
     ModuleFactory,
     at_least_float32,
+    mask_numbers,
 )
 
 MAX_DEPTH = 8  # the paper's, at 256x256
@@ -55,15 +56,21 @@ class UNet(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, train: bool, norm_statistics: str = 'image', noise: bool = True
+        self,
+        x: jax.Array,
+        train: bool,
+        norm_statistics: str = 'image',
+        noise: bool = True,
+        examples: jax.Array | None = None,
     ) -> jax.Array:
         """Translates images (N,H,W,C) in [-1,1] to (N,H,W,output_channels), float32, in [-1,1].
 
-        In training the statistics are the batch's and every image has its own dropout mask. At
-        test time `norm_statistics` ('image' | 'running' | 'mixed': running in the encoder, image
-        in the decoder) and `noise` (dropout on, one mask for all images) choose; dropout needs
-        the rng 'dropout'.
+        In training the statistics are the batch's and every image has its own dropout mask, by
+        its number in `examples` (N,), whose default is 0 to N-1. At test time `norm_statistics`
+        ('image' | 'running' | 'mixed': running in the encoder, image in the decoder) and `noise`
+        (dropout on, one mask for all images) choose. Dropout needs the rng 'dropout'.
         """
+        examples = mask_numbers(x, train, examples)
         mixed = ('running', 'image') if norm_statistics == 'mixed' else (norm_statistics,) * 2
         encoding, decoding = ('batch', 'batch') if train else mixed
         dropout_blocks = range(self.dropout_from, self.dropout_from + self.dropout_blocks)
@@ -84,7 +91,7 @@ class UNet(nn.Module):
             x = self.upsample(filters[i - 1], use_bias=self.use_bias, name=f'up{i}')(x)
             x = self.norm(name=f'up{i}_norm')(x, decoding)
             if block in dropout_blocks and self.dropout and (train or noise):
-                x = Dropout(self.dropout)(x, shared=not train)
+                x = Dropout(self.dropout)(x, examples)
             x = nn.relu(x)
             if self.skips:
                 x = jnp.concatenate([activate(encoded.pop()), x], axis=-1)
