@@ -266,9 +266,9 @@ def drawn_by_number(config, count):
     return {str(i) for i in held}
 
 
-def test_an_old_run_keeps_its_draw_and_gets_the_file(old_run, capsys):
+def test_an_old_run_keeps_its_draw(old_run, capsys):
     config, pairs, workdir = old_run
-    config, splits, known = open_data(config, workdir)
+    config, splits, _ = open_data(config, workdir)
     val = drawn_by_number(config, 10)
     assert set(splits['val'].names) == val and set(splits['train'].names).isdisjoint(val)
     assert 'run has no data.json yet: the pairs are taken to be those it began with' in (
@@ -279,11 +279,21 @@ def test_an_old_run_keeps_its_draw_and_gets_the_file(old_run, capsys):
     new_run = sources.open_splits(config)
     assert set(new_run['val'].names) != val  # so that it tells them apart
 
-    # As train does where it resumes, which the tests of old checkpoints show.
-    kept.write_known(workdir, splits, 6)
+
+def test_an_old_run_is_evaluated_on_the_val_that_it_held_out(old_run, tmp_path):
+    """Its own last value is found again, and it resumes on these pairs."""
+    config, pairs, workdir = old_run
+    set_path(workdir, pairs)
+    evaluate.evaluate_run(workdir, 'val', 'last', tmp_path / 'out')
+    found = json.loads((tmp_path / 'out' / 'metrics.json').read_text())
+    assert found['images'] == 3
+    before = metrics(OLD_RUN)[-1]
+    assert found['metrics']['l1']['mean'] == pytest.approx(before['eval/l1'], rel=1e-5)
+    config.num_steps = 7
+    train_and_evaluate(config, workdir)
+    assert set(read(workdir)['splits']['val']['used']) == drawn_by_number(config, 10)
     add(pairs, 'train/new')
-    with pytest.raises(DataError, match=r'train: 1 came \(new\)'):
-        open_data(config, workdir)
+    assert 'train: 1 came (new)' in refused(config, workdir)
 
 
 def test_an_old_list_of_pairs_is_read(whole, tmp_path, capsys):
