@@ -192,7 +192,9 @@ def evaluate_folders(
     """
     pairs = pair_files((epath.Path(real), epath.Path(generated)))
     more = selection.for_folders(options)
-    return report.measure(_pairs(pairs, limits), len(pairs), output, progress=True, more=more)[0]
+    about = {'measured': selection.identity(options)}
+    examples = _pairs(pairs, limits)
+    return report.measure(examples, len(pairs), output, about=about, progress=True, more=more)[0]
 
 
 def _pairs(

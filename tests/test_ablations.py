@@ -17,6 +17,7 @@ from runs import SMALL, make_pairs
 
 from pix2pix_jax import files
 from pix2pix_jax.errors import run_command
+from pix2pix_jax.evaluation import selection
 
 SCRIPTS = pathlib.Path(__file__).parents[1] / 'scripts'
 
@@ -181,7 +182,8 @@ def write_result(folder, size=16, **metrics):
         name: {'value': None, 'reason': value} if isinstance(value, str) else {'mean': value}
         for name, value in metrics.items()
     }
-    files.write_text(folder / 'metrics.json', json.dumps({'metrics': summaries}))
+    result = {'metrics': summaries, 'measured': selection.identity(selection.PAIRS_ALONE)}
+    files.write_text(folder / 'metrics.json', json.dumps(result))
     return folder
 
 
@@ -204,6 +206,23 @@ def test_a_report_of_what_is_there(scripts, tmp_path):
     assert 'as trained,ssim,2,0.9' in rows and 'as trained,l1,2,0.7' in rows
     assert Image.open(tmp_path / 'image_size_sheet.png').width > 4 * 128
     report.check_report(tmp_path, 'image_size')  # its own is replaced
+
+
+def test_what_was_measured_otherwise_is_measured_anew(scripts, tmp_path):
+    """SSIM has another definition since 0.2.0; the run stays as it is."""
+    ablations = scripts('ablations')
+    (tmp_path / 'checkpoints/last/2').mkdir(parents=True)
+    (tmp_path / 'run.json').write_text('{"command": "python -m pix2pix_jax.main --config=x"}')
+    job = ablations.Job('row', 0, 2, tmp_path, ['--config=x'], [], tmp_path / 'evaluation')
+    write_result(job.result, l1=0.5)
+    result = json.loads((job.result / 'metrics.json').read_text()) | {'step': 2}
+    with flagsaver.flagsaver():
+        ablations.flags.FLAGS(['ablations.py', '--metrics='])
+        for measured, expected in ((result['measured'], True), ({}, False), (None, False)):
+            old = {key: value for key, value in result.items() if key != 'measured'}
+            old |= {} if measured is None else {'measured': measured}
+            (job.result / 'metrics.json').write_text(json.dumps(old))
+            assert ablations.is_done(job) == expected and ablations.is_trained(job)
 
 
 def test_nothing_of_a_table_was_measured(scripts, tmp_path):

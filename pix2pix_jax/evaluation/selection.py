@@ -10,6 +10,7 @@ import numpy as np
 from pix2pix_jax.config import Config
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.evaluation import metrics
 from pix2pix_jax.evaluation.labels import DATA_SETS, VOID
 from pix2pix_jax.evaluation.measures import (
     FCN_NAMES,
@@ -53,11 +54,14 @@ def check(options: Options) -> None:
 
 
 def identity(options: Options) -> dict[str, str]:
-    """Returns what the metrics of `options` are measured with: others are not comparable."""
+    """Returns what the metrics of `options`, and SSIM, are measured with.
+
+    Those of others are not comparable.
+    """
     from pix2pix_jax.evaluation import segmenter
 
     own = f'the own segmenter, version {segmenter.VERSION}'
-    measured = dict.fromkeys(options.names, '')
+    measured = {'ssim': metrics.SSIM} | dict.fromkeys(options.names, '')
     for name, what in (
         ('fcn', ' '.join(filter(None, (options.segmenter or own, options.classes)))),
         ('lpips', ' '.join(filter(None, (options.alexnet_weights, options.lpips_weights)))),
