@@ -26,6 +26,7 @@ class Task(NamedTuple):
     channels: tuple[int, int]  # of the generator's input and output
     amount: float  # where dataset.task_amount is 0
     about: str
+    in_pixels: bool = False  # what is to be undone has a size in pixels: no other scale has it
 
 
 def lightness(photo: np.ndarray, rng: np.random.Generator, amount: float) -> np.ndarray:
@@ -74,9 +75,9 @@ TASKS = {
     'gray_to_color': Task(gray, (1, 3), 0.0, 'it in gray'),
     'inpaint': Task(hole_in_the_middle, (3, 3), 0.5, 'it with a hole in the middle'),
     'inpaint_anywhere': Task(hole_anywhere, (3, 3), 0.5, 'it with a hole anywhere'),
-    'edges': Task(edges, (1, 3), 2.0, "its edges (Canny's)"),
-    'super_resolution': Task(coarse, (3, 3), 4.0, 'it smaller, enlarged again'),
-    'denoise': Task(noisy, (3, 3), 0.2, 'it with noise'),
+    'edges': Task(edges, (1, 3), 2.0, "its edges (Canny's)", True),
+    'super_resolution': Task(coarse, (3, 3), 4.0, 'it smaller, enlarged again', True),
+    'denoise': Task(noisy, (3, 3), 0.2, 'it with noise', True),
 }
 FROM_COLOUR = ('colorize', 'gray_to_color')  # whose inputs a photo in colours can stand for
 
@@ -122,6 +123,11 @@ def check(config: ConfigDict) -> None:
 def amount_of(name: str, amount: float) -> float:
     """Returns `amount`, dataset.task_amount, or for 0 the task's own."""
     return amount or TASKS[name].amount
+
+
+def in_pixels(name: str) -> bool:
+    """Whether another scale of an image is another task: less noise, other blur, wider edges."""
+    return name in TASKS and TASKS[name].in_pixels
 
 
 def derive(
