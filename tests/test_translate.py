@@ -111,6 +111,7 @@ def test_resize_there_and_back(tmp_path):
         ({'preprocess': 'crop'}, (), (20, 40), (32, 48), 'images keep their scale'),
         ({'preprocess': 'none'}, (), (20, 40), (32, 48), "as config.dataset.preprocess='none'"),
         ({'task': 'denoise'}, (), (20, 40), (32, 48), "as config.dataset.task='denoise'"),
+        ({'task': 'inpaint'}, (), (20, 40), (16, 16), 'images are resized to 16x16 and back'),
         ({}, ('--tile=16',), (20, 40), (16, 16), 'images keep their scale, with reflected borders'),
         ({'preprocess': 'crop'}, ('--fit=resize',), (20, 40), (16, 16), None),
         ({}, ('--fit=pad',), (20, 40), (32, 48), None),
