@@ -134,7 +134,8 @@ def create_page(
     ) as page:
         gr.Markdown(
             f'## {pages.escape(name)}\nstep {translator.step:,} · {size[1]}x{size[0]}. '
-            'Draw, upload a picture, or choose one below: its translation is on the right.'
+            'Draw, upload a picture, or choose one below: its translation is on the right. '
+            f'Other sizes: {translator.about_fit}.'
         )
         with gr.Row():
             with gr.Column():

@@ -11,7 +11,7 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from pix2pix_jax import files, sheets
+from pix2pix_jax import files, sheets, tiling
 from pix2pix_jax.config import Config
 from pix2pix_jax.data import augment, division, images, kept, pipeline, sides, sources, tasks
 from pix2pix_jax.data.images import File, LazyFile
@@ -266,9 +266,16 @@ def fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def uploaded(file: File, config: ConfigDict) -> np.ndarray:
-    """Returns the image of a user's file as a picture for the canvas; raises DataError."""
-    ranges = sides.parse_ranges('input_range', config.dataset.input_range)
-    return fitted(read_picture(file, ranges), canvas_size(config))
+    """Returns the image of a user's file as a picture for the canvas; raises DataError.
+
+    It is scaled down where it is larger; for a run whose images kept their scale in training its
+    middle is cut out.
+    """
+    d, size = config.dataset, canvas_size(config)
+    picture = read_picture(file, sides.parse_ranges('input_range', d.input_range))
+    if d.preprocess in ('crop', 'none'):
+        return tiling.crop(picture, tuple(map(min, picture.shape[:2], size)))
+    return fitted(picture, size)
 
 
 def as_input(picture: np.ndarray, config: ConfigDict) -> np.ndarray:

@@ -126,7 +126,8 @@ def evaluate_run(
     (section 6.1.1: the networks are fully convolutional); on the pairs in the folder `dataset`
     where it is given, which a run of imported weights may not name.
 
-    Raises UserError for a run, checkpoint or split that is not there, DataError for bad pairs.
+    Raises UserError for a run, checkpoint or split that is not there, and for label maps of other
+    colours than the FCN-score is to count; DataError for bad pairs.
     """
     from pix2pix_jax import inference
     from pix2pix_jax.data import division, kept, sources
@@ -195,11 +196,14 @@ def evaluate_folders(
     `limits` is the range of their values, (): that of their type.
 
     Names are relative paths without their extensions. Raises DataError for a folder without
-    images, a name that only one folder has, an unreadable image, or a pair of two sizes.
+    images, a name that only one folder has, an unreadable image, or a pair of two sizes; UserError
+    for label maps of other colours than `options` say.
     """
     pairs = pair_files((epath.Path(real), epath.Path(generated)))
-    more = selection.for_folders(options)
-    return report.measure(_pairs(pairs, limits), len(pairs), output, progress=True, more=more)[0]
+    more = selection.for_folders(options, [real_file for real_file, _ in pairs.values()])
+    about = {'measured': selection.identity(options)}
+    examples = _pairs(pairs, limits)
+    return report.measure(examples, len(pairs), output, about=about, progress=True, more=more)[0]
 
 
 def _pairs(

@@ -10,20 +10,24 @@ import pathlib
 import platform
 import re
 import subprocess
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
 from etils import epath
 
 from pix2pix_jax import files
+
+if TYPE_CHECKING:  # who reads a run need not start it
+    import jax
 
 PACKAGES = ('pix2pix_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
 
 
 def record_start(
-    workdir: epath.PathLike, command: str, devices: list[jax.Device], step: int
+    workdir: epath.PathLike, command: str, devices: 'list[jax.Device]', step: int
 ) -> None:
     """Adds this start to `workdir`/run.json: command, versions, git commit, devices, time."""
+    import jax
+
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
     versions = _versions()
     start = {'time': now, 'step': step, 'version': versions['pix2pix_jax']}

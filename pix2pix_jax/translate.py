@@ -40,10 +40,10 @@ OUTPUT = flags.DEFINE_string('output', '', 'Folder for the translations.', **SHA
 CHECKPOINT = flags.DEFINE_string('checkpoint', 'last', 'last, best or a step.', **SHARED)
 FIT = flags.DEFINE_enum(
     'fit',
-    'pad',
-    ['pad', 'resize'],
-    "Other sizes than the network's: reflect the borders and cut them off again, or resize to the "
-    "training's size and back.",
+    'auto',
+    ['auto', 'pad', 'resize'],
+    "Other sizes than the training's: as config.dataset.preprocess had it (auto); reflect the "
+    "borders and cut them off again; or resize to the training's size and back.",
     **SHARED,
 )
 TILE = flags.DEFINE_integer(
@@ -109,6 +109,8 @@ def main() -> int:
         )
     if OVERLAP.present and not TILE.value:
         raise UserError('--overlap is of tiles: it goes with --tile')
+    if FIT.value == 'auto':
+        print(f'--fit=auto: {translator.about_fit}', flush=True)
     norm = NORM.value or config.test.norm
     if TILE.value and norm == 'image' and config.generator.norm != 'none':
         print('each tile is normalised by its own statistics; --norm=running has one for all')

@@ -9,6 +9,7 @@ import numpy as np
 from etils import epath
 
 from pix2pix_jax import inference, tiling
+from pix2pix_jax.config import Config
 from pix2pix_jax.data import augment, encoding, images, sides, tasks
 from pix2pix_jax.data.images import Pixels
 from pix2pix_jax.errors import DataError, UserError
@@ -16,6 +17,10 @@ from pix2pix_jax.limits import CHOICES
 from pix2pix_jax.models import generator_depth, least_side
 
 Image = np.ndarray | epath.PathLike
+FITS = ('auto', 'pad', 'resize')
+# The dataset.preprocess that scales an image, before borders are added, as a fit does; 'width' is
+# what 'auto' may choose.
+SCALED_AS = {'resize': 'resize_and_crop', 'width': 'scale_width'}
 RESNET_UNIT = 32  # a multiple of what it needs, 4: fewer sizes to compile
 
 
@@ -39,7 +44,7 @@ class Translator:
         workdir: epath.PathLike,
         checkpoint: str = 'last',
         *,
-        fit: str = 'pad',
+        fit: str = 'auto',
         tile: int = 0,
         overlap: int = 64,
         norm: str = '',
@@ -51,7 +56,8 @@ class Translator:
         """Loads `checkpoint` of the run in `workdir`: 'last', 'best' or a step.
 
         Args:
-          fit: 'pad': at its own scale, borders reflected up to a size that the network takes, and
+          fit: 'auto': as config.dataset.preprocess had it in training, `about_fit` says how;
+            'pad': at its own scale, borders reflected up to a size that the network takes, and
             cut off again; 'resize': resized to the training's size and back.
           tile: side in pixels of overlapping tiles, blended, for large images; 0: whole images.
           overlap: pixels by which tiles lie over their neighbours, at least.
@@ -68,7 +74,9 @@ class Translator:
         if run.config.generator.name == 'resnet':
             self._unit = max(RESNET_UNIT, self._unit)
         _check(fit, tile, overlap, norm, batch, self._unit, self._least)
-        self._fit, self._tile, self._overlap, self._batch = fit, tile, overlap, batch
+        self._fit, why = _chosen_fit(run.config, tile) if fit == 'auto' else (fit, 'was asked for')
+        self.about_fit = f'{_about(self._fit, run.config.image_size)}, as {why}'
+        self._tile, self._overlap, self._batch = tile, overlap, batch
         self._generator = inference.Generator(
             run.config, run.variables, norm=norm, dropout=dropout, seed=seed, batch=batch
         )
@@ -135,21 +143,48 @@ class Translator:
         def generate(x: np.ndarray) -> np.ndarray:
             return self._generator(np.stack(list(map(self.floats, x))), sample=sample)
 
-        size = group[0].shape[:2]
         if self._tile:
             for image in group:
                 yield tiling.translate_in_tiles(
                     generate, image, self._tile, self._overlap, self._batch
                 )
-        elif self._fit == 'resize':
-            d = self.config.dataset
-            resample = 'nearest' if d.input_classes else d.resize
-            small = [augment.resized(x, self.config.image_size, resample) for x in group]
-            yield from (augment.resized(y, size) for y in generate(small))
-        else:
-            large = tiling.padded_size([max(side, self._least) for side in size], self._unit)
-            outputs = generate([tiling.pad(image, large) for image in group])
-            yield from (tiling.crop(output, size) for output in outputs)
+            return
+        d, size = self.config.dataset, group[0].shape[:2]
+        scaled, padded = self._sizes(size)
+        resample = 'nearest' if d.input_classes else d.resize
+        images = [augment.resized(image, scaled, resample) for image in group]
+        for output in generate([tiling.pad(image, padded) for image in images]):
+            yield augment.resized(tiling.crop(output, scaled), size)
+
+    def _sizes(self, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Returns what an image of `size` is scaled to, and what borders then make of it."""
+        trained, scaled = tuple(self.config.image_size), size
+        if self._fit in SCALED_AS:
+            scaled = augment.loaded_size(*size, trained, 1.0, SCALED_AS[self._fit])
+        if scaled == trained:  # the network takes it as it is
+            return scaled, scaled
+        return scaled, tiling.padded_size([max(side, self._least) for side in scaled], self._unit)
+
+
+def _chosen_fit(config: Config, tile: int) -> tuple[str, str]:
+    """Returns the fit by which images are scaled as in training, and what says so."""
+    d = config.dataset
+    if tile:
+        return 'pad', '--tile has it'
+    if tasks.in_pixels(d.task):  # made after scaling: the user's image has it at its own scale
+        return 'pad', f"config.dataset.task='{d.task}' is trained on"
+    preprocess = d.preprocess.removesuffix('_and_crop')
+    fit = {'resize': 'resize', 'scale_width': 'width'}.get(preprocess, 'pad')
+    return fit, f"config.dataset.preprocess='{d.preprocess}' had it in training"
+
+
+def _about(fit: str, image_size: tuple[int, int]) -> str:
+    height, width = image_size
+    return {
+        'pad': 'images keep their scale, with reflected borders',
+        'resize': f'images are resized to {width}x{height} and back',
+        'width': f'images are scaled to a width of {width}, with reflected borders, and back',
+    }[fit]
 
 
 def _check(fit: str, tile: int, overlap: int, norm: str, batch: int, unit: int, least: int) -> None:
@@ -160,8 +195,8 @@ def _check(fit: str, tile: int, overlap: int, norm: str, batch: int, unit: int, 
         raise UserError(f'--batch={batch}: allowed is 1 or more')
     if tile and fit == 'resize':
         raise UserError('--fit=resize: allowed is --fit=pad with --tile, whose images keep theirs')
-    if fit not in ('pad', 'resize'):
-        raise UserError(f'--fit={fit}: allowed are pad | resize')
+    if fit not in FITS:
+        raise UserError(f'--fit={fit}: allowed are {" | ".join(FITS)}')
     if tile and (tile % unit or tile < least):
         raise UserError(
             f'--tile={tile}: allowed are 0 (whole images) and multiples of {unit}, at least '

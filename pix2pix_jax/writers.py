@@ -21,10 +21,14 @@ from PIL import Image
 
 from pix2pix_jax import files
 from pix2pix_jax.errors import DataError
+from pix2pix_jax.evaluation import metrics
+from pix2pix_jax.provenance import steps_before
 from pix2pix_jax.tensorboard import Event, EventsWriter, Summary, summary
 
 METRICS = 'metrics.jsonl'
 EVENTS = 'events.out.tfevents.*'
+SSIM = ('eval/ssim', 'test/ssim')
+OLD_SSIM = 'versions before 0.2.0 measured SSIM on [-1, 1], where it is another quantity'
 
 
 class RunWriter:
@@ -44,6 +48,9 @@ class RunWriter:
         self._path = self._workdir / METRICS
         self._workdir.mkdir(parents=True, exist_ok=True)
         rows = [row for row in read_metrics(workdir) if row['step'] <= resume_step]
+        if rows != [row for row in _read_rows(workdir) if row['step'] <= resume_step]:
+            names, last = ' and '.join(SSIM), rows[-1]['step']
+            print(f'{self._path}: {names} up to step {last} are null now: {OLD_SSIM}', flush=True)
         files.write_bytes(self._path, _lines(rows))
         # Rows that may not be in the file yet, the newest (which keys may still join) last; where
         # in the file they begin; and what is there of them, in bytes.
@@ -190,9 +197,18 @@ class NoEvents:
 def read_metrics(workdir: epath.PathLike) -> list[dict[str, Any]]:
     """Returns the rows of `workdir`/metrics.jsonl, [] where there is none.
 
-    Values that were not finite are None. A torn last line (the process was killed) is left out.
-    Raises DataError for any other line that is not a row.
+    Values that were not finite are None, and so is the SSIM of steps that versions before 0.2.0
+    took. A torn last line (the process was killed) is left out. Raises DataError for any other line
+    that is not a row.
     """
+    rows, old = _read_rows(workdir), steps_before(workdir, (0, 2))
+    return [
+        row | dict.fromkeys(row.keys() & set(SSIM)) if row['step'] <= old else row for row in rows
+    ]
+
+
+def _read_rows(workdir: epath.PathLike) -> list[dict[str, Any]]:
+    """Returns the rows as they are in the file; see `read_metrics`."""
     path = epath.Path(workdir) / METRICS
     if not path.exists():
         return []
@@ -248,7 +264,8 @@ def result_folder(
 def read_result(folder: epath.PathLike) -> dict[str, Any]:
     """Returns what the metrics.json of an evaluation's `folder` holds, {} where there is none.
 
-    Raises DataError, naming the file, where it is not one.
+    An SSIM of another definition than this version's has no value, and says so. Raises DataError,
+    naming the file, where it is not such a file.
     """
     path = epath.Path(folder) / 'metrics.json'
     if not path.exists():
@@ -257,6 +274,10 @@ def read_result(folder: epath.PathLike) -> dict[str, Any]:
         result = json.loads(path.read_text())
         if not all(isinstance(summary, dict) for summary in result['metrics'].values()):
             raise TypeError
+        comparable = result.get('measured', {}).get('ssim') == metrics.SSIM
+        if 'mean' in result['metrics'].get('ssim', {}) and not comparable:
+            reason = f'{OLD_SSIM}: evaluate anew'
+            result['metrics']['ssim'] = {'value': None, 'reason': reason}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(f'{path} is damaged: evaluate anew, or take it away') from error
     return result

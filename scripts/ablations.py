@@ -4,8 +4,9 @@ python scripts/ablations.py --table=losses --config=configs/facades.py \\
     [--seeds=3 --steps=80000 --output=ablations --jobs=1 --config.a.b=v ...]
 
 What is there already is kept, and what was interrupted goes on; tables share their runs. With
---jobs=N as many runs go on at once, each on a GPU or a TPU chip of its own, or its share of the
-CPU's cores. Written are OUTPUT/TABLE.{md,csv,png} and TABLE_sheet.png; the runs are in OUTPUT/runs.
+--jobs=N as many runs go on at once, each on a GPU or a TPU chip of its own, of which there may be
+fewer: then the others wait; or each on its share of the CPU's cores. Written are
+OUTPUT/TABLE.{md,csv,png} and TABLE_sheet.png; the runs are in OUTPUT/runs.
 """
 
 import concurrent.futures
@@ -21,6 +22,7 @@ import threading
 import time
 from typing import Any, NamedTuple
 
+from ablation_devices import environments
 from ablation_report import check_report, write_report
 from ablation_tables import TABLES, Variant
 from absl import flags
@@ -37,7 +39,7 @@ TABLE = flags.DEFINE_enum('table', None, sorted(TABLES), 'The ablation.')
 SEEDS = flags.DEFINE_integer('seeds', 3, 'Runs of each variant: seeds 0, 1, ...', lower_bound=1)
 STEPS = flags.DEFINE_integer('steps', 0, "Length of a run; 0: the config's.", lower_bound=0)
 OUTPUT = flags.DEFINE_string('output', 'ablations', 'Folder of the runs and the reports.')
-JOBS = flags.DEFINE_integer('jobs', 1, 'Runs that go on at once.', lower_bound=1)
+JOBS = flags.DEFINE_integer('jobs', 1, 'Runs that go on at once, at most.', lower_bound=1)
 SPLIT = flags.DEFINE_string('split', '', 'What is measured: by default test, or else val.')
 OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace files that are no reports of this.')
 METRICS = flags.DEFINE_list('metrics', list(selection.NAMES), 'As those of evaluate.')
@@ -168,7 +170,10 @@ def changes_of(variant: Variant, file: str, arg: str, base: dict[str, Any]) -> d
 
 
 def run_all(jobs: list[Job], logs: pathlib.Path) -> list[Job]:
-    """Does the jobs that are not done, --jobs of them at once; returns those that failed."""
+    """Does the jobs that are not done, --jobs of them at once; returns those that failed.
+
+    Raises UserError where jax finds no device.
+    """
     logs.mkdir(parents=True, exist_ok=True)
     missing = [job for job in jobs if not is_done(job)]
     print(f'{len(jobs)} runs, {len(jobs) - len(missing)} of them done', flush=True)
@@ -181,9 +186,10 @@ def run_all(jobs: list[Job], logs: pathlib.Path) -> list[Job]:
         return [(job, run_job(job, log_of(job, logs))) for job in group]
 
     failed, begin = [], time.monotonic()
-    slots = iter(range(JOBS.value))
+    places = environments(min(JOBS.value, len(groups)))
+    slots = iter(range(len(places)))
     with concurrent.futures.ThreadPoolExecutor(
-        JOBS.value, initializer=lambda: take_devices(next(slots), JOBS.value)
+        len(places), initializer=lambda: take_place(next(slots), places)
     ) as pool:
         try:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -242,21 +248,12 @@ STOPPING = threading.Event()
 RUNNING: set[subprocess.Popen] = set()
 
 
-def take_devices(slot: int, slots: int) -> None:
-    """Gives what this thread starts the device number `slot`, and a share of the cores."""
-    if slots == 1:
-        return
-    visible = os.environ.get('CUDA_VISIBLE_DEVICES', '')
-    gpus = visible.split(',') if visible else [str(i) for i in range(slots)]
-    LOCAL.environment = {
-        'CUDA_VISIBLE_DEVICES': gpus[slot % len(gpus)],
-        'TPU_VISIBLE_CHIPS': str(slot),
-        'TPU_PROCESS_BOUNDS': '1,1,1',
-        'TPU_CHIPS_PER_PROCESS_BOUNDS': '1,1,1',
-    }
-    if hasattr(os, 'sched_setaffinity'):  # of this thread, and so of the processes it starts
+def take_place(slot: int, places: list[dict[str, str]]) -> None:
+    """Gives what this thread starts the device of its place, and a share of the cores."""
+    LOCAL.environment = places[slot]
+    if len(places) > 1 and hasattr(os, 'sched_setaffinity'):  # of this thread and what it starts
         cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, cores[slot::slots] or cores)
+        os.sched_setaffinity(0, cores[slot :: len(places)] or cores)
 
 
 def is_trained(job: Job) -> bool:

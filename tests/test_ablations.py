@@ -16,7 +16,8 @@ from PIL import Image
 from runs import SMALL, make_pairs
 
 from pix2pix_jax import files
-from pix2pix_jax.errors import run_command
+from pix2pix_jax.errors import UserError, run_command
+from pix2pix_jax.evaluation import selection
 
 SCRIPTS = pathlib.Path(__file__).parents[1] / 'scripts'
 
@@ -181,7 +182,8 @@ def write_result(folder, size=16, **metrics):
         name: {'value': None, 'reason': value} if isinstance(value, str) else {'mean': value}
         for name, value in metrics.items()
     }
-    files.write_text(folder / 'metrics.json', json.dumps({'metrics': summaries}))
+    result = {'metrics': summaries, 'measured': selection.identity(selection.PAIRS_ALONE)}
+    files.write_text(folder / 'metrics.json', json.dumps(result))
     return folder
 
 
@@ -204,6 +206,23 @@ def test_a_report_of_what_is_there(scripts, tmp_path):
     assert 'as trained,ssim,2,0.9' in rows and 'as trained,l1,2,0.7' in rows
     assert Image.open(tmp_path / 'image_size_sheet.png').width > 4 * 128
     report.check_report(tmp_path, 'image_size')  # its own is replaced
+
+
+def test_what_was_measured_otherwise_is_measured_anew(scripts, tmp_path):
+    """SSIM has another definition since 0.2.0; the run stays as it is."""
+    ablations = scripts('ablations')
+    (tmp_path / 'checkpoints/last/2').mkdir(parents=True)
+    (tmp_path / 'run.json').write_text('{"command": "python -m pix2pix_jax.main --config=x"}')
+    job = ablations.Job('row', 0, 2, tmp_path, ['--config=x'], [], tmp_path / 'evaluation')
+    write_result(job.result, l1=0.5)
+    result = json.loads((job.result / 'metrics.json').read_text()) | {'step': 2}
+    with flagsaver.flagsaver():
+        ablations.flags.FLAGS(['ablations.py', '--metrics='])
+        for measured, expected in ((result['measured'], True), ({}, False), (None, False)):
+            old = {key: value for key, value in result.items() if key != 'measured'}
+            old |= {} if measured is None else {'measured': measured}
+            (job.result / 'metrics.json').write_text(json.dumps(old))
+            assert ablations.is_done(job) == expected and ablations.is_trained(job)
 
 
 def test_nothing_of_a_table_was_measured(scripts, tmp_path):
@@ -234,14 +253,96 @@ def test_every_row_of_every_table_resolves_and_equal_settings_share_a_run(script
     assert job.workdir.name == 'base-1' and '--config.seed=1' in job.train
 
 
-def test_the_devices_of_jobs_that_go_on_at_once(scripts, monkeypatch):
-    ablations = scripts('ablations')
-    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '4,6')
+@pytest.mark.parametrize(
+    ('found', 'visible', 'jobs', 'expected'),
+    [
+        (('cuda', 2), '', 4, ['0', '1']),
+        (('cuda', 2), '4,6', 3, ['4', '6']),
+        (('cuda', 1), '4,6', 3, ['4']),  # there is no GPU 6
+        (('cuda', 8), '', 3, ['0', '1', '2']),
+        (('cuda', 1), '', 2, ['0']),
+        (('tpu', 4), '', 8, ['0', '1', '2', '3']),
+    ],
+)
+def test_each_job_has_a_device_that_is_there(scripts, monkeypatch, found, visible, jobs, expected):
+    devices = scripts('ablation_devices')
+    monkeypatch.setattr(devices, 'find_devices', lambda: found)
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
+    places = devices.environments(jobs)
+    name = 'TPU_VISIBLE_CHIPS' if found[0] == 'tpu' else 'CUDA_VISIBLE_DEVICES'
+    assert [place[name] for place in places] == expected
+    assert {place['JAX_PLATFORMS'] for place in places} == {f'{found[0]},cpu'}
+
+
+def test_jobs_on_a_cpu_share_its_cores(scripts, monkeypatch):
+    devices, ablations = scripts('ablation_devices'), scripts('ablations')
+    monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+    places = devices.environments(2)
+    assert devices.find_devices() == ('cpu', 1) and places == [{}, {}]
     monkeypatch.setattr(ablations.os, 'sched_getaffinity', lambda pid: {0, 1, 2, 3, 5})
     cores = []
     monkeypatch.setattr(ablations.os, 'sched_setaffinity', lambda pid, share: cores.append(share))
-    seen = []
     for slot in range(2):
-        ablations.take_devices(slot, 2)
-        seen.append(ablations.LOCAL.environment['CUDA_VISIBLE_DEVICES'])
-    assert seen == ['4', '6'] and cores == [[0, 2, 5], [1, 3]]
+        ablations.take_place(slot, places)
+    assert cores == [[0, 2, 5], [1, 3]]
+    monkeypatch.setattr(devices, 'find_devices', None)  # not asked for
+    assert devices.environments(1) == [{}]
+
+
+def test_no_device_is_one_line(scripts, monkeypatch):
+    monkeypatch.setenv('JAX_PLATFORMS', 'rocm')
+    with pytest.raises(
+        UserError, match='--jobs: jax finds no device here, with JAX_PLATFORMS=rocm'
+    ):
+        scripts('ablation_devices').find_devices()
+
+
+@pytest.fixture
+def run_all(scripts, tmp_path, monkeypatch):
+    """Does so many jobs of other runs at once; returns those that failed."""
+    ablations = scripts('ablations')
+    monkeypatch.setattr(ablations.signal, 'signal', lambda *args: None)
+
+    def call(count, at_once, train=()):
+        jobs = [
+            ablations.Job('row', i, 1, tmp_path / f'{i}', [*train], [], tmp_path / f'{i}/e')
+            for i in range(count)
+        ]
+        with flagsaver.flagsaver():
+            ablations.flags.FLAGS(['ablations.py', f'--jobs={at_once}', '--metrics='])
+            return ablations.run_all(jobs, tmp_path / 'logs')
+
+    return call
+
+
+def test_more_jobs_than_gpus_wait_for_one(scripts, run_all, monkeypatch, capsys):
+    ablations, busy, most, used = scripts('ablations'), set(), [], []
+    monkeypatch.setattr(scripts('ablation_devices'), 'find_devices', lambda: ('cuda', 2))
+
+    def run_job(job, log):
+        gpu = ablations.LOCAL.environment['CUDA_VISIBLE_DEVICES']
+        assert gpu not in busy
+        busy.add(gpu)
+        most.append(len(busy))
+        used.append(gpu)
+        time.sleep(0.05)
+        busy.remove(gpu)
+        return True
+
+    monkeypatch.setattr(ablations, 'run_job', run_job)
+    assert run_all(7, at_once=5) == []
+    assert len(used) == 7 and set(used) == {'0', '1'} and max(most) == 2
+    assert '2 at a time, each on one of 2 cuda devices' in capsys.readouterr().out
+
+
+def test_a_device_that_is_gone_fails_the_run_and_no_cpu_takes_it(
+    scripts, run_all, monkeypatch, tmp_path, pairs
+):
+    monkeypatch.setattr(scripts('ablation_devices'), 'find_devices', lambda: ('rocm', 2))
+    words = ['--config=configs/folder.py:tiny', *SMALL, f'--config.dataset.path={pairs}']
+    failed = run_all(2, 2, train=[*words, f'--workdir={tmp_path}/run'])
+    assert len(failed) == 2 and not (tmp_path / 'run').exists()
+    for log in (tmp_path / 'logs').iterdir():
+        (line,) = log.read_text().splitlines()[-1:]
+        assert line.startswith("error: Unable to initialize backend 'rocm'")
+        assert 'Traceback' not in log.read_text()

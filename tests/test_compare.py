@@ -32,6 +32,7 @@ def runs(tmp_path):
         picture = np.full((8, 24, 3), len(name), np.uint8)
         files.write_bytes(folder / 'samples/step_0000050.png', files.encode_png(picture))
     metrics = {'l1': {'mean': 0.25, 'ci95': [0.2, 0.3]}, 'fid': {'value': None, 'reason': 'none'}}
+    metrics['ssim'] = {'mean': 0.125, 'ci95': [0.1, 0.2]}  # by a version that said no definition
     result = {'split': 'test', 'metrics': metrics}
     files.write_text(tmp_path / 'runs/a/evaluation/test/metrics.json', json.dumps(result))
     return tmp_path / 'runs'
@@ -45,6 +46,7 @@ def test_a_page_with_all_that_there_is(runs):
     assert page.count('<svg') == 2 and 'L1: train' in page
     assert page.count('data:image/png;base64,') == 2 and 'b&lt;c, step 50' in page
     assert '0.2500 (0.2000 to 0.3000)' in page
+    assert '0.1250' not in page and 'measured SSIM on [-1, 1]' in page
     assert '<td>loss.gan</td><td>vanilla</td><td>lsgan</td>' in page
     assert 'loss.l1_weight' not in page and 'b<c' not in page
     assert run('a', 'b<c', cwd=runs).returncode == 0  # replaces its own page

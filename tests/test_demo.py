@@ -93,7 +93,8 @@ def test_a_translation_is_shown_as_rgb(monkeypatch, channels, limits):
     fields = {'input_channels': channels, 'output_channels': channels}
     config = config_of(**{f'generator__{k}': v for k, v in fields.items()})
     config.dataset.input_range = config.dataset.target_range = limits
-    picture = noise() if channels == 3 else noise(channels=1).repeat(3, -1)
+    picture = noise(32, 32, 3 if channels == 3 else 1)
+    picture = picture if channels == 3 else picture.repeat(3, -1)
     found = demo.translated(stand_in(monkeypatch, config), picture, 0)
     # Of RGBA the opacity is negated, too: all is transparent, and lies over white.
     np.testing.assert_array_equal(found, 255 if channels == 4 else 255 - picture)

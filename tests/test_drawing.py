@@ -156,6 +156,16 @@ def test_uploads_keep_their_proportions(size, expected):
     assert found.shape[0] * found.shape[1] <= demo.most_pixels((32, 32))
 
 
+@pytest.mark.parametrize('preprocess', ['crop', 'none'])
+def test_of_uploads_at_their_own_scale_the_middle_is_taken(preprocess):
+    config = config_of(dataset__preprocess=preprocess)
+    config.image_size, picture = (32, 32), noise(64, 30)
+    found = drawing.uploaded(as_file(picture), config)
+    np.testing.assert_array_equal(found, picture[16:48])
+    config.dataset.preprocess = 'resize_and_crop'
+    assert drawing.uploaded(as_file(picture), config).shape == (64, 30, 3)
+
+
 @pytest.mark.parametrize('size', [(10, 129), (500, 100)])
 def test_an_upload_is_not_too_long(size):
     with pytest.raises(DataError, match='times the shorter'):

@@ -20,6 +20,12 @@ def write_image(path, value, size=SIZE):
     return image
 
 
+def write_labels(path, seed, classes=labels.FACADES):
+    colours = np.array(list(classes.colours.values()), np.uint8)
+    image = colours[np.random.default_rng(seed).integers(0, len(colours), (SIZE, SIZE))]
+    files.write_bytes(path, files.encode_png(image))
+
+
 def run(*args):
     """The exit status of the command with these flags, by default with the metrics of pairs."""
     args = args if any('--metrics' in arg for arg in args) else ('--metrics=', *args)
@@ -30,13 +36,16 @@ def run(*args):
 
 @pytest.fixture
 def workdir(tmp_path, monkeypatch):
-    """A run on five pairs, whose generator negates its input, between two 8-bit levels."""
+    """A run on five pairs, whose generator negates its input, between two 8-bit levels.
+
+    A is noise, B a label map in the colours of facades.
+    """
     c = config.default_config()
     c.image_size = (SIZE, SIZE)
     c.dataset.path = str(tmp_path / 'data')
     for i in range(5):
-        for side, value in (('A', i), ('B', 100 + i)):
-            write_image(tmp_path / 'data' / side / 'test' / 'sub' / f'{i}.png', value)
+        write_image(tmp_path / 'data' / 'A' / 'test' / 'sub' / f'{i}.png', i)
+        write_labels(tmp_path / 'data' / 'B' / 'test' / 'sub' / f'{i}.png', i)
 
     def load_run(workdir, checkpoint='last'):
         if 'run' not in str(workdir):
@@ -330,3 +339,42 @@ def test_a_larger_size_than_trained(workdir):
     picture = Image.open(workdir / 'evaluation/test_x2/images/sub/0_output.png')
     assert picture.size == (2 * SIZE, 2 * SIZE)
     assert not (workdir / 'evaluation/test').exists()  # whose page is the run's
+
+
+@pytest.mark.parametrize('direction', ['AtoB', 'BtoA'])
+@pytest.mark.parametrize('named', ['flag', 'config'])
+def test_labels_of_other_colours_have_no_score(workdir, capsys, direction, named):
+    """The colours of the fourth label map are those of Cityscapes, then of noise."""
+    run_of, folder = inference.load_run(workdir), workdir.parent / 'data/B/test/sub'
+    run_of.config.dataset.direction = direction
+    words = [f'--workdir={workdir}', '--metrics=fcn', f'--segmenter={__name__}:oracle']
+    if named == 'flag':
+        words.append('--classes=facades')
+    else:
+        run_of.config.dataset.name = 'facades'
+    assert run(*words) == 0
+    for write in (
+        lambda path: write_labels(path, 0, labels.CITYSCAPES),
+        lambda path: write_image(path, 0),
+    ):
+        write(folder / '3.png')
+        capsys.readouterr()
+        assert run(*words) == 2
+        error = capsys.readouterr().err
+        assert len(error.splitlines()) == 1 and str(folder / '3.png') in error
+        assert 'needed are 20%' in error and 'background (0, 0, 223), facade (0, 48, 255)' in error
+    assert run(f'--workdir={workdir}', '--metrics=lab') == 0
+
+
+def test_folders_of_other_colours_have_no_score(tmp_path, capsys):
+    for folder, classes in (('real', labels.CITYSCAPES), ('fake', labels.FACADES)):
+        write_labels(tmp_path / folder / 'a.png', 0, classes)
+    real, fake = (f'{tmp_path}/{folder}' for folder in ('real', 'fake'))
+    words = (f'--output={tmp_path}/o', '--metrics=fcn')
+    assert run(f'--real={real}', f'--generated={fake}', '--classes=facades', *words) == 2
+    error = capsys.readouterr().err
+    assert f'{real}/a.png is not such a label map' in error and len(error.splitlines()) == 1
+    assert not (tmp_path / 'o').exists()
+    # What is generated may be wrong.
+    assert run(f'--real={fake}', f'--generated={real}', '--classes=facades', *words) == 0
+    assert run(f'--real={real}', f'--generated={fake}', '--classes=cityscapes', *words) == 0

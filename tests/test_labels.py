@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pix2pix_jax.data import openmoji
+from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import labels
 from pix2pix_jax.evaluation.labels import CITYSCAPES, FACADES, VOID
 
@@ -29,6 +31,55 @@ def test_what_has_no_class_is_void():
     image = np.array([[CITYSCAPES.void[0], CITYSCAPES.colours['sky']]], np.uint8)
     sky = list(CITYSCAPES.colours).index('sky')
     np.testing.assert_array_equal(labels.from_colours(image, CITYSCAPES), [[VOID, sky]])
+
+
+def jpeg(image, quality=75):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, 'JPEG', quality=quality)
+    return np.asarray(Image.open(buffer))
+
+
+@pytest.mark.parametrize('classes', [FACADES, CITYSCAPES])
+def test_label_maps_have_label_colours_also_after_jpeg(classes):
+    """Areas with thin parts, of which JPEG leaves little."""
+    colours = np.array([*classes.colours.values(), *classes.void], np.uint8)
+    rng = np.random.default_rng(0)
+    areas = rng.integers(0, len(colours), (8, 8)).repeat(16, 0).repeat(16, 1)
+    areas[::8] = rng.integers(0, len(colours))
+    image = colours[areas]
+    assert labels.matching(image, classes) == 1
+    assert labels.matching(jpeg(image), classes) > 0.5
+    labels.check(jpeg(image), classes, 'a.jpg')
+
+
+@pytest.mark.parametrize('classes', [FACADES, CITYSCAPES])
+def test_other_images_have_no_label_colours(classes):
+    other = CITYSCAPES if classes is FACADES else FACADES
+    colours = np.array(list(other.colours.values()), np.uint8)
+    maps = colours[np.random.default_rng(0).integers(0, len(colours), (64, 64))]
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    white = np.full((64, 64, 3), 255, np.uint8)
+    for image in (maps, noise, white, maps[..., :1], maps.astype(np.uint16) * 257):
+        with pytest.raises(UserError, match=r'a\.png is not such a label map') as raised:
+            labels.check(image, classes, 'a.png')
+        assert '\n' not in str(raised.value)
+
+
+def test_drawings_have_no_label_colours_of_facades():
+    for file in openmoji.drawings()[::100]:
+        for image in openmoji.render_pair(file.read_text(), 64) or ():
+            assert labels.matching(image, FACADES) < labels.LEAST_MATCHING / 2, file
+
+
+def test_real_facades_have_label_colours_and_their_photos_have_none():
+    folder = os.environ.get('PIX2PIX_FACADES')
+    if not folder:
+        pytest.skip('PIX2PIX_FACADES names no folder of the real facades')
+    for i, path in enumerate(sorted(pathlib.Path(folder).rglob('*.jpg'))):
+        photo, label = np.split(np.asarray(Image.open(path)), 2, axis=1)
+        assert labels.matching(label, FACADES) > 1.5 * labels.LEAST_MATCHING, path
+        if i % 5 == 0:
+            assert labels.matching(photo, FACADES) < labels.LEAST_MATCHING / 10, path
 
 
 def test_confusion_counts_pixels_by_true_and_found_class():

@@ -1,7 +1,16 @@
+import os
+import pathlib
+
 import numpy as np
 import pytest
+from PIL import Image
+from skimage.metrics import structural_similarity
 
+from pix2pix_jax.data import augment
 from pix2pix_jax.evaluation import metrics
+
+# Wang et al., 2004, as scikit-image has it.
+WANG = dict(gaussian_weights=True, sigma=1.5, use_sample_covariance=False, channel_axis=-1)
 
 
 def pair(seed=0, size=(16, 19, 3)):
@@ -11,11 +20,12 @@ def pair(seed=0, size=(16, 19, 3)):
 
 
 def brute_force_ssim(x, y):
-    """Wang et al., 2004, eq. 13-16, window by window."""
+    """Wang et al., 2004, eq. 13-16, window by window, of values on [0, 1]."""
+    x, y = (x + 1) / 2, (y + 1) / 2
     offsets = np.arange(11) - 5
     g = np.exp(-(offsets**2) / (2 * 1.5**2))
     window = np.outer(g, g) / np.outer(g, g).sum()
-    c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2
+    c1, c2 = 0.01**2, 0.03**2
     values = []
     for channel in range(x.shape[-1]):
         for i in range(x.shape[0] - 10):
@@ -35,7 +45,8 @@ def test_constant_images_by_hand():
     values = metrics.evaluate_image(output, target)
     assert values['l1'] == 0.5
     assert values['psnr'] == pytest.approx(20 * np.log10(4))
-    assert values['ssim'] == pytest.approx(0.0004 / 0.2504)  # (2*0*0.5 + c1) / (0.25 + c1)
+    # 0.75 and 0.5 of the range: (2 * 0.75 * 0.5 + c1) / (0.75**2 + 0.5**2 + c1)
+    assert values['ssim'] == pytest.approx(0.7501 / 0.8126)
 
 
 @pytest.mark.parametrize('channels', [1, 3, 4])
@@ -45,6 +56,49 @@ def test_ssim_is_the_published_formula(channels):
     assert metrics.ssim(output, target) == pytest.approx(expected, abs=1e-9)
     single = metrics.ssim(output.astype(np.float32), target.astype(np.float32))
     assert single == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+@pytest.mark.parametrize('channels', [1, 3, 5])
+def test_ssim_is_scikit_images_on_the_values_of_the_files(dtype, channels):
+    top = np.iinfo(dtype).max
+    y, x = np.mgrid[0:1:40j, 0:1:50j]
+    wave = (np.sin(9 * x + 4 * y) + np.cos(7 * y)) / 4 + 0.5  # smooth, as a photo
+    rng = np.random.default_rng(channels)
+    noise = rng.normal(size=(40, 50, channels))
+    for target, strength in ((wave[..., None] * np.ones(channels), 0.05), (0.5 + noise / 5, 0.2)):
+        output = target + strength * rng.normal(size=target.shape)
+        files = [(np.clip(image, 0, 1) * top).astype(dtype) for image in (output, target)]
+        expected = structural_similarity(*files, data_range=top, **WANG)
+        assert metrics.ssim(*map(augment.to_float, files)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_ssim_of_a_range_is_scikit_images_from_its_lowest_value():
+    """Depth from 500 to 4000 mm, as floats."""
+    rng = np.random.default_rng(0)
+    target = rng.uniform(500, 4000, (30, 30, 1)).astype(np.float32)
+    output = np.clip(target + rng.normal(0, 300, target.shape), 500, 4000).astype(np.float32)
+    expected = structural_similarity(output - 500, target - 500, data_range=3500, **WANG)
+    pictures = ((image - 500) / 1750 - 1 for image in (output, target))
+    assert metrics.ssim(*pictures) == pytest.approx(expected, abs=1e-6)
+
+
+def test_ssim_of_two_grays_that_no_eye_tells_apart():
+    a, b = (np.full((20, 20, 3), level, np.uint8) for level in (126, 129))
+    assert metrics.ssim(*map(augment.to_float, (a, b))) == pytest.approx(0.9997, abs=5e-5)
+
+
+def test_ssim_of_real_photos_is_scikit_images():
+    folder = os.environ.get('PIX2PIX_FACADES')
+    if not folder:
+        pytest.skip('PIX2PIX_FACADES names no folder of the real facades')
+    rng = np.random.default_rng(0)
+    for path in sorted(pathlib.Path(folder, 'test').glob('*.jpg'))[:5]:
+        photo = np.asarray(Image.open(path))[:, :256]
+        noisy = np.clip(photo + rng.normal(0, 25, photo.shape), 0, 255).astype(np.uint8)
+        expected = structural_similarity(noisy, photo, data_range=255, **WANG)
+        found = metrics.ssim(*map(augment.to_float, (noisy, photo)))
+        assert found == pytest.approx(expected, abs=1e-6)
 
 
 def test_identical_images_have_finite_values():

@@ -9,6 +9,7 @@ from PIL import Image
 
 from pix2pix_jax.config import default_config
 from pix2pix_jax.data import sources
+from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import labels, segmenter
 from pix2pix_jax.evaluation.labels import FACADES
 
@@ -84,6 +85,14 @@ def test_a_damaged_file_is_made_anew(source, cache):
         path.write_bytes(damaged)
         segmenter.load_or_train(source, SIZE, FACADES, 1)
         assert path.read_bytes() == whole
+
+
+def test_labels_of_other_colours_are_refused_before_the_training(source, tmp_path, capsys):
+    file = source.files[4][0]
+    Image.fromarray(np.roll(np.asarray(Image.open(file)), SIZE[1], axis=1)).save(file)  # B|A
+    with pytest.raises(UserError, match=r'4\.png is not such a label map .*: 0\.0% of its pixels'):
+        segmenter.load_or_train(source, SIZE, FACADES, STEPS)
+    assert 'training' not in capsys.readouterr().out
 
 
 def test_the_photo_is_a_of_the_pair(source):

@@ -38,17 +38,30 @@ def run(*args):
     return stopped.value.code
 
 
-@pytest.fixture(autouse=True)
-def translators(monkeypatch):
-    """A run whose generator negates; returns the switches of each translator made."""
+@pytest.fixture
+def trained():
+    """The config of the run."""
     c = config.default_config()
     c.image_size = (SIZE, SIZE)
+    return c
+
+
+@pytest.fixture
+def sizes():
+    """Gets the (height, width) of all that goes through the network."""
+    return []
+
+
+@pytest.fixture(autouse=True)
+def translators(monkeypatch, trained, sizes):
+    """A run whose generator negates; returns the switches of each translator made."""
     made = []
 
     def create(config, variables, **switches):
         made.append(switches)
 
         def negate(images, sample=0):
+            sizes.append(images.shape[1:3])
             assert images.dtype == np.float32 and images.shape[3] == 3
             assert images.shape[1] % SIZE == images.shape[2] % SIZE == 0
             assert len(images) <= switches['batch'] and np.abs(images).max() <= 1
@@ -56,7 +69,7 @@ def translators(monkeypatch):
 
         return negate
 
-    monkeypatch.setattr(inference, 'load_run', lambda *args: inference.Run(c, 1, args[1], {}))
+    monkeypatch.setattr(inference, 'load_run', lambda *args: inference.Run(trained, 1, args[1], {}))
     monkeypatch.setattr(inference, 'Generator', create)
     return made
 
@@ -88,6 +101,37 @@ def test_resize_there_and_back(tmp_path):
     np.testing.assert_allclose(read(tmp_path / 'out' / 'a.png'), 255.0 - image, atol=12)
 
 
+@pytest.mark.parametrize(
+    ('fields', 'flags', 'size', 'expected', 'line'),
+    [
+        ({}, (), (40, 60), (16, 16), "resized to 16x16 and back, as config.dataset.preprocess='r"),
+        ({'preprocess': 'scale_width'}, (), (40, 20), (32, 16), 'scaled to a width of 16'),
+        ({'preprocess': 'scale_width_and_crop'}, (), (50, 20), (48, 16), "='scale_width_and_crop'"),
+        ({'preprocess': 'scale_width'}, (), (20, 40), (16, 32), 'scaled to a width of 16'),
+        ({'preprocess': 'crop'}, (), (20, 40), (32, 48), 'images keep their scale'),
+        ({'preprocess': 'none'}, (), (20, 40), (32, 48), "as config.dataset.preprocess='none'"),
+        ({'task': 'denoise'}, (), (20, 40), (32, 48), "as config.dataset.task='denoise'"),
+        ({'task': 'inpaint'}, (), (20, 40), (16, 16), 'images are resized to 16x16 and back'),
+        ({}, ('--tile=16',), (20, 40), (16, 16), 'images keep their scale, with reflected borders'),
+        ({'preprocess': 'crop'}, ('--fit=resize',), (20, 40), (16, 16), None),
+        ({}, ('--fit=pad',), (20, 40), (32, 48), None),
+    ],
+)
+def test_images_are_scaled_as_in_training(
+    tmp_path, capsys, trained, sizes, fields, flags, size, expected, line
+):
+    trained.dataset.update(fields)
+    y, x = np.mgrid[0 : 1 : size[0] * 1j, 0 : 1 : size[1] * 1j]
+    image = np.rint(255 * np.stack([x, y, (x + y) / 2], -1)).astype(np.uint8)
+    files.write_bytes(tmp_path / 'a.png', files.encode_png(image))
+    assert run(f'--input={tmp_path}/a.png', f'--output={tmp_path}/out', *flags) == 0
+    assert set(sizes) == {expected}
+    found = read(tmp_path / 'out' / 'a.png')
+    np.testing.assert_allclose(found, 255.0 - image, atol=16)  # straight to the borders
+    printed = [text for text in capsys.readouterr().out.splitlines() if 'fit=auto' in text]
+    assert len(printed) == (line is not None) and (not line or line in printed[0])
+
+
 def test_every_mode_is_taken(tmp_path):
     for i, mode in enumerate(('L', 'RGBA', 'P', '1', 'I;16')):
         path = tmp_path / 'in' / f'{i}.png'
@@ -108,7 +152,7 @@ def test_format_and_depth_stay(tmp_path, name, dtype):
     y, x = np.mgrid[0:1:20j, 0:1:30j]
     image = (np.stack([x, y, (x + y) / 2], -1) * top).astype(dtype)
     files.write_bytes(tmp_path / name, encoding.encode(image, f'.{name.split(".")[1]}'))
-    assert run(f'--input={tmp_path}/{name}', f'--output={tmp_path}/out') == 0
+    assert run(f'--input={tmp_path}/{name}', f'--output={tmp_path}/out', '--fit=pad') == 0
     assert names(tmp_path / 'out') == [name]
     found = images.read_pixels(tmp_path / 'out' / name).values
     assert found.dtype == dtype

@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+from absl.testing import flagsaver
 from PIL import Image
 from runs import make_pairs, tiny_config
 
 import pix2pix_jax
-from pix2pix_jax import inference
-from pix2pix_jax.data import augment, encoding, images
-from pix2pix_jax.errors import DataError, UserError
+from pix2pix_jax import inference, translate
+from pix2pix_jax.data import augment, encoding, images, pipeline, sources
+from pix2pix_jax.errors import DataError, UserError, run_command
+from pix2pix_jax.limits import CHOICES
 from pix2pix_jax.train import train_and_evaluate
 
 
@@ -37,6 +39,52 @@ def test_it_is_the_generator(run):
     expected = inference.Generator(loaded.config, loaded.variables)(augment.to_float(image)[None])
     found = pix2pix_jax.Translator(run)(image)
     np.testing.assert_array_equal(found, augment.from_float(expected[0]))
+
+
+@pytest.mark.parametrize('generator', ['unet', 'resnet'])
+def test_at_the_trainings_size_it_is_the_evaluation(tmp_path, monkeypatch, generator):
+    """However images were scaled; 36 is no multiple of what a ResNet's borders are made for."""
+    pairs = make_pairs(tmp_path / 'pairs', {'train': 3}, size=36)
+    fields = {'generator__name': generator, 'generator__blocks': 1, 'image_size': (36, 36)}
+    train(tmp_path, **fields)
+    run = inference.load_run(tmp_path / 'run')
+    monkeypatch.setattr(inference, 'load_run', lambda *args: run)
+    evaluated = inference.Generator(run.config, run.variables)
+    with Image.open(pairs / 'train' / '0.png') as picture:
+        image = np.asarray(picture)[:, :36]
+    for preprocess in CHOICES['dataset.preprocess']:
+        run.config.dataset.preprocess = preprocess
+        source = sources.open_splits(run.config)['train']
+        expected = evaluated(pipeline.example(source, 0, run.config)['input'][None])[0]
+        for fit in ('auto', 'pad', 'resize'):
+            translator = pix2pix_jax.Translator(tmp_path / 'run', fit=fit)
+            (found,) = translator.translate([translator.load(image)])
+            np.testing.assert_array_equal(found, expected, err_msg=f'{preprocess}, {fit}')
+
+
+@pytest.mark.parametrize('size', [32, 48])
+def test_the_command_gives_what_the_evaluation_wrote(tmp_path, size):
+    """Its own test inputs, up to the way back to their size."""
+    make_pairs(tmp_path / 'pairs', {'train': 3, 'test': 2}, size=size)
+    run = train(tmp_path)
+    (tmp_path / 'in').mkdir()
+    for name in ('0.png', '1.png'):
+        with Image.open(tmp_path / 'pairs' / 'test' / name) as pair:
+            pair.crop((0, 0, size, size)).save(tmp_path / 'in' / name)
+    words = ['translate', f'--workdir={run}', f'--input={tmp_path}/in', f'--output={tmp_path}/out']
+    with flagsaver.flagsaver(), pytest.raises(SystemExit) as stopped:
+        run_command(translate.main, words)
+    assert stopped.value.code == 0
+    for name in ('0', '1'):
+        with Image.open(run / f'evaluation/test/images/{name}_output.png') as picture:
+            expected = augment.to_float(np.asarray(picture))
+        with Image.open(tmp_path / f'out/{name}.png') as picture:
+            found = np.asarray(picture)
+        if size == 32:
+            np.testing.assert_array_equal(found, augment.from_float(expected))
+        else:
+            expected = augment.from_float(augment.resized(expected, (size, size)))
+            assert np.abs(found.astype(int) - expected).max() <= 2  # of 255: rounded twice
 
 
 def test_a_file_and_an_array_are_one(run, tmp_path):
@@ -75,7 +123,7 @@ def test_switches(run):
 def test_a_tile_alone_is_the_whole(run):
     image = picture(40, 70)
     tiled = pix2pix_jax.Translator(run, tile=96, dropout=False, batch=2)(image)
-    whole = pix2pix_jax.Translator(run, dropout=False)(image)
+    whole = pix2pix_jax.Translator(run, fit='pad', dropout=False)(image)
     assert tiled.shape == whole.shape
     # One tile of 96 holds what 64 x 96 does, with a larger border.
     assert np.abs(tiled.astype(int) - whole).mean() < 20

@@ -26,6 +26,7 @@ class Task(NamedTuple):
     channels: tuple[int, int]  # of the generator's input and output
     amount: float  # where dataset.task_amount is 0
     about: str
+    in_pixels: bool = False  # what is to be undone, noise or blur, has a size in pixels
 
 
 def lightness(photo: np.ndarray, rng: np.random.Generator, amount: float) -> np.ndarray:
@@ -75,8 +76,8 @@ TASKS = {
     'inpaint': Task(hole_in_the_middle, (3, 3), 0.5, 'it with a hole in the middle'),
     'inpaint_anywhere': Task(hole_anywhere, (3, 3), 0.5, 'it with a hole anywhere'),
     'edges': Task(edges, (1, 3), 2.0, "its edges (Canny's)"),
-    'super_resolution': Task(coarse, (3, 3), 4.0, 'it smaller, enlarged again'),
-    'denoise': Task(noisy, (3, 3), 0.2, 'it with noise'),
+    'super_resolution': Task(coarse, (3, 3), 4.0, 'it smaller, enlarged again', True),
+    'denoise': Task(noisy, (3, 3), 0.2, 'it with noise', True),
 }
 FROM_COLOUR = ('colorize', 'gray_to_color')  # whose inputs a photo in colours can stand for
 
@@ -122,6 +123,15 @@ def check(config: ConfigDict) -> None:
 def amount_of(name: str, amount: float) -> float:
     """Returns `amount`, dataset.task_amount, or for 0 the task's own."""
     return amount or TASKS[name].amount
+
+
+def in_pixels(name: str) -> bool:
+    """Whether a scaled image is another task's: less noise than there was, or more blur.
+
+    L1 of photos at twice the training's size, after 500 steps: denoised at their own scale 0.113,
+    resized there and back 0.148; enlarged 0.163 and 0.191.
+    """
+    return name in TASKS and TASKS[name].in_pixels
 
 
 def derive(

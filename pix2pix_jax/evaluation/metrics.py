@@ -14,6 +14,8 @@ from pix2pix_jax.data import sides
 NAMES = ('l1', 'psnr', 'ssim')
 PSNR_MAX = 100.0  # dB; the formula is infinite for identical images, and a mean must not be
 SSIM_WINDOW = 11  # pixels, of the Gaussian window with sigma 1.5
+# What a report keeps beside its numbers: those of another definition are not comparable.
+SSIM = 'on values from 0'
 RESAMPLES = 1000  # of the bootstrap
 
 
@@ -43,7 +45,9 @@ def ssim(output: np.ndarray, target: np.ndarray) -> float:
     """Returns the structural similarity, -1 to 1; NaN for images smaller than its window.
 
     Wang et al., 2004: Gaussian window of 11x11 pixels with sigma 1.5, population covariance,
-    K1 = 0.01, K2 = 0.03; the mean over all places where the window fits, then over channels.
+    K1 = 0.01, K2 = 0.03; the mean over all places where the window fits, then over channels. Its
+    luminance term compares means as ratios, so values count from 0, the lowest of their range: the
+    result is that of 0..255 in a file of 8 bits.
     """
     from skimage.metrics import structural_similarity
 
@@ -52,12 +56,12 @@ def ssim(output: np.ndarray, target: np.ndarray) -> float:
         return float('nan')
     return float(
         structural_similarity(
-            np.asarray(output, np.float64),
-            np.asarray(target, np.float64),
+            (np.asarray(output, np.float64) + 1) / 2,
+            (np.asarray(target, np.float64) + 1) / 2,
             gaussian_weights=True,
             sigma=1.5,
             use_sample_covariance=False,
-            data_range=2,
+            data_range=1,
             channel_axis=-1,
         )
     )

@@ -45,8 +45,8 @@ def evaluate_source(
     """Translates all of `source` and measures it; with `output_dir` also writes the report.
 
     `translator` maps float32 (N,H,W,C) on [-1, 1] to the like; its outputs are judged after
-    rounding to the 8 or 16 bits of the targets' files. `about` is {'split', 'step',
-    'checkpoint'}, for the report. `more` measures see every example after those of single pairs.
+    rounding to the 8 or 16 bits of the targets' files. `about` is {'split', 'step', 'checkpoint'[,
+    'measured']}, for the report. `more` measures see every example after those of single pairs.
     Returns (summary, values per image in the order of `source.names`), as `metrics.summarize` says.
     Raises DataError for a pair that cannot be read.
     """
@@ -94,7 +94,8 @@ def measure(
         summary |= part
         per_image |= columns
     if output_dir is not None:
-        about = {'split': None, 'step': None, 'checkpoint': None} | dict(about or {})
+        unknown = dict.fromkeys(('split', 'step', 'checkpoint'))
+        about = unknown | {'measured': {'ssim': metrics.SSIM}} | dict(about or {})
         result = about | {'images': len(names), 'metrics': summary}
         _write_report(epath.Path(output_dir), result, names, per_image, kinds)
     return summary, per_image

@@ -24,7 +24,7 @@ import optax
 import tqdm
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from pix2pix_jax import files
+from pix2pix_jax import files, sheets
 from pix2pix_jax.data import augment
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.evaluation import labels
@@ -39,6 +39,7 @@ WIDTH = 32
 DEPTH = 5  # at most: what the label of a pixel depends on lies within a few hundred pixels
 RATE = 1e-3
 JITTER = 286 / 256
+CHECKED = 100  # label maps, at most, whose colours are looked at before the training
 
 Segment = Callable[[np.ndarray], np.ndarray]  # float32 photos (N,H,W,3) to classes int32 (N,H,W)
 
@@ -52,8 +53,12 @@ def photo_and_labels(direction: str) -> tuple[str, str]:
 
 
 def label_map(source: Source, i: int, image_size: tuple[int, int], classes: Classes) -> np.ndarray:
-    """Returns the classes int32 (H,W) of pair `i`, at `image_size` by nearest neighbour."""
+    """Returns the classes int32 (H,W) of pair `i`, at `image_size` by nearest neighbour.
+
+    Raises UserError, naming the file, where it is no label map in colours of `classes`.
+    """
     image = source[i][photo_and_labels(source.direction)[1]]
+    labels.check(image, classes, source.files[i][-1])
     return labels.from_colours(augment.resized(image, image_size, 'nearest'), classes)
 
 
@@ -63,7 +68,7 @@ def load_or_train(
     """Returns the segmenter of `source`, a training split, at `image_size` (height, width).
 
     Trains it where the cache folder does not hold it; of several processes one does, and the
-    others wait. Raises DataError for a bad pair.
+    others wait. Raises DataError for a bad pair, UserError for labels of other colours.
     """
     module = _module(image_size, classes)
     path = _path(source, image_size, classes, steps)
@@ -71,6 +76,8 @@ def load_or_train(
     with filelock.FileLock(f'{path}.lock'):
         variables = _load(path)
         if variables is None:
+            for i in sheets.even_selection(len(source), CHECKED):
+                label_map(source, int(i), image_size, classes)
             # Where there is no progress bar, too: at 256x256 it takes half an hour of a core.
             print(f'training the segmenter of {source.folder}, once: {steps:,} steps', flush=True)
             variables = _train(module, source, image_size, classes, steps)

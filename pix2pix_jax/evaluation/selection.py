@@ -2,14 +2,17 @@
 
 import functools
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from pix2pix_jax.config import Config
+from pix2pix_jax.data import augment
+from pix2pix_jax.data.images import File
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.evaluation import labels, metrics
 from pix2pix_jax.evaluation.labels import DATA_SETS, VOID
 from pix2pix_jax.evaluation.measures import (
     FCN_NAMES,
@@ -53,11 +56,14 @@ def check(options: Options) -> None:
 
 
 def identity(options: Options) -> dict[str, str]:
-    """Returns what the metrics of `options` are measured with: others are not comparable."""
+    """Returns what the metrics of `options`, and SSIM, are measured with.
+
+    Those of others are not comparable.
+    """
     from pix2pix_jax.evaluation import segmenter
 
     own = f'the own segmenter, version {segmenter.VERSION}'
-    measured = dict.fromkeys(options.names, '')
+    measured = {'ssim': metrics.SSIM} | dict.fromkeys(options.names, '')
     for name, what in (
         ('fcn', ' '.join(filter(None, (options.segmenter or own, options.classes)))),
         ('lpips', ' '.join(filter(None, (options.alexnet_weights, options.lpips_weights)))),
@@ -83,14 +89,18 @@ def for_run(
 ) -> list[Measure]:
     """Returns the measures of a run's images of `split`; trains a segmenter where one is needed.
 
-    Raises DataError for a bad training pair of it.
+    Raises DataError for a bad training pair of it, and UserError, then or when an example is
+    measured, for label maps of other colours than the options or the config say.
     """
     return _measures(options, lambda: _fcn(options, config, splits, split))
 
 
-def for_folders(options: Options) -> list[Measure]:
-    """Returns the measures of a folder of images against another, of which no more is known."""
-    return _measures(options, lambda: _label_maps(options))
+def for_folders(options: Options, real: Sequence[File]) -> list[Measure]:
+    """Returns the measures of the images `real` against others, of which no more is known.
+
+    They raise UserError for label maps of other colours than the options say.
+    """
+    return _measures(options, lambda: _label_maps(options, real))
 
 
 def _measures(options: Options, fcn: Callable[[], Measure]) -> list[Measure]:
@@ -147,14 +157,19 @@ def _fcn(options: Options, config: Config, splits: Mapping[str, Source], split: 
     return LabelScores(classes, true, lambda image: np.asarray(segment(image[None]))[0], True)
 
 
-def _label_maps(options: Options) -> Measure:
+def _label_maps(options: Options, real: Sequence[File]) -> Measure:
     """Both folders hold label maps, whose colours the user names."""
     classes = DATA_SETS.get(options.classes)
     if classes is None:
         reason = 'of two folders it scores label maps, whose colours --classes must name'
         return NotComputed(FCN_NAMES, reason)
     find = functools.partial(from_label_map, classes=classes)
-    return LabelScores(classes, lambda i, images: find(images['target']), find, False)
+
+    def true(i: int, images: Mapping[str, np.ndarray]) -> np.ndarray:
+        labels.check(augment.from_float(images['target']), classes, real[i])
+        return find(images['target'])
+
+    return LabelScores(classes, true, find, False)
 
 
 def import_segmenter(name: str) -> Callable[[np.ndarray], np.ndarray]:
