@@ -25,7 +25,7 @@ from pix2pix_jax.models import create_models
 from pix2pix_jax.optimizers import Optimizers, create_optimizers
 from pix2pix_jax.preemption import StopRequest
 from pix2pix_jax.profiling import Profile
-from pix2pix_jax.provenance import record_start
+from pix2pix_jax.provenance import devices_of, record_start
 from pix2pix_jax.recorder import Bystander, Recorder
 from pix2pix_jax.saved_config import differences, load_config, to_json
 from pix2pix_jax.train_state import GanState, create_state, training_key
@@ -134,8 +134,8 @@ def prepare(
     config = validate(config)
     devices = parallel.choose_devices(config.num_devices, config.batch_size)
     parallel.check_dtype(config.dtype, devices[0])
-    if config.optimizer.scale_with_devices:  # the rate depends on it: a run keeps its devices
-        config.num_devices = len(devices)
+    if config.optimizer.scale_with_devices and not config.optimizer.rate_devices:
+        config.optimizer.rate_devices = len(devices) * jax.process_count()
     if config.image_size != (0, 0):  # a size that does not fit is said before data is read
         create_models(config, devices[0].platform)
     if config.init_from and '://' not in config.init_from:
@@ -311,6 +311,8 @@ def check_run(config: Config, workdir: epath.Path) -> None:
             'allowed are a new or empty folder, or that of a run to go on with'
         )
     old = load_config(workdir)
+    if old.optimizer.scale_with_devices and not old.optimizer.rate_devices:
+        old.optimizer.rate_devices = devices_of(workdir)
     changed = differences(old, config)
     if changed:
         raise UserError(
