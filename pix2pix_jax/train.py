@@ -21,7 +21,7 @@ from pix2pix_jax.config import Config, validate
 from pix2pix_jax.data import kept, pipeline, sources, survey
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.inference import start_from
-from pix2pix_jax.models import create_models
+from pix2pix_jax.models import create_models, dropout_blocks, generator_depth
 from pix2pix_jax.optimizers import Optimizers, create_optimizers
 from pix2pix_jax.preemption import StopRequest
 from pix2pix_jax.profiling import Profile
@@ -141,6 +141,8 @@ def prepare(
     if config.init_from and '://' not in config.init_from:
         config.init_from = os.path.abspath(os.path.expanduser(config.init_from))
     config, splits = open_data(config, workdir)
+    generator = config.generator  # a run keeps the number itself, as older versions did
+    generator.dropout_blocks = dropout_blocks(generator, generator_depth(config))
     check_run(config, workdir)
     splits = {name: survey.decode_all(source, config) for name, source in splits.items()}
     for line in kept.left_out(splits):

@@ -159,7 +159,7 @@ def test_a_second_signal_ends_at_once(pairs, tmp_path):
         ('x = (', 'SyntaxError'),
         ('import nope', 'ModuleNotFoundError'),
         ('', "no attribute 'get_config'"),
-        ('def get_config(arg): pass', 'must return a whole config'),
+        ('def get_config(arg): pass', 'is of type NoneType: allowed is a whole config'),
         ('def get_config(): pass', 'TypeError'),
     ],
 )

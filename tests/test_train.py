@@ -227,6 +227,16 @@ def test_a_run_keeps_the_number_of_devices_that_its_rate_is_scaled_with(pairs, t
     assert int(train_and_evaluate(longer, tmp_path).step) == 3
 
 
+def test_a_run_keeps_the_number_of_blocks_with_dropout(pairs, tmp_path):
+    """So that one that was told it, as by older versions, goes on where it is found."""
+    fields = {'generator__depth': 6, 'image_size': (64, 64), 'generator__dropout_from': 1}
+    told = tiny_config(pairs, **fields, generator__dropout_blocks=1, num_steps=1)
+    train_and_evaluate(told, tmp_path)
+    found = tiny_config(pairs, **fields, generator__dropout_blocks=0, num_steps=2)
+    assert int(train_and_evaluate(found, tmp_path).step) == 2
+    assert load_run(tmp_path).config.generator.dropout_blocks == 1
+
+
 def test_a_run_of_a_newer_version_is_refused_with_its_version(pairs, tmp_path):
     train_and_evaluate(tiny_config(pairs, num_steps=1), tmp_path)
     fields = json.loads((tmp_path / 'config.json').read_text())
