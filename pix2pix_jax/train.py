@@ -18,7 +18,7 @@ from etils import epath
 from pix2pix_jax import files, hosts, locks, parallel
 from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.config import Config, validate
-from pix2pix_jax.data import kept, pipeline, sources, survey
+from pix2pix_jax.data import kept, pipeline, sources, survey, values
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.inference import start_from
 from pix2pix_jax.models import create_models, dropout_blocks, generator_depth
@@ -147,6 +147,8 @@ def prepare(
     splits = {name: survey.decode_all(source, config) for name, source in splits.items()}
     for line in kept.left_out(splits):
         print(line, flush=True)
+    for line in values.remarks(splits['train']):
+        print(f'warning: {line}', flush=True)
     hosts.check_same(config, devices, splits['train'])
     return config, devices, splits, count_steps(config, len(splits['train']))
 

@@ -181,12 +181,14 @@ def _in_range(values: np.ndarray, limits: Range | None, side: str) -> np.ndarray
     if limits is None:
         if values.dtype in (np.uint8, np.uint16):
             return values
-        limits = (0, 1)
+        limits = type_range(values.dtype)
         low, high = values.min(), values.max()
         if low < 0 or high > 1:
+            count = f', or of classes --config.dataset.input_classes={int(high) + 1}'
             raise DataError(
                 f'has values from {low:g} to {high:g}: of {values.dtype} allowed is 0 to 1; '
                 f'or say what they are with --config.dataset.{side}_range=LOW:HIGH'
+                + (count if side == 'input' and values.dtype.kind in 'ui' else '')
             )
     low, high = limits
     unit = values.astype(np.float32)  # then in place: a large image is there once more, not ten
@@ -196,11 +198,16 @@ def _in_range(values: np.ndarray, limits: Range | None, side: str) -> np.ndarray
     return np.clip(unit, -1, 1, out=unit)
 
 
+def type_range(dtype: np.dtype) -> Range:
+    """Returns the (low, high) that become [-1, 1] where the config says nothing else."""
+    return (0, np.iinfo(dtype).max) if dtype in (np.uint8, np.uint16) else (0, 1)
+
+
 def to_type(image: np.ndarray, dtype: np.dtype, limits: Range | None = None) -> np.ndarray:
     """Returns float [-1, 1] as values of a file: the inverse of what reading does, rounded."""
     unit = (np.clip(np.asarray(image, np.float32), -1, 1) + 1) / 2
     kind = np.dtype(dtype)
-    low, high = limits or ((0, 1) if kind.kind == 'f' else (0, np.iinfo(kind).max))
+    low, high = limits or type_range(kind)
     values = low + unit * (high - low)
     return values.astype(kind) if kind.kind == 'f' else np.rint(values).astype(kind)
 
