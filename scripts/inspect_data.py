@@ -38,7 +38,7 @@ MOST = 5000  # pairs of a split that are read; of more an even selection
 ROWS = 6  # of the sheet
 AUGMENTED = 2  # times that each of its pairs is shown augmented
 SHOWN = 3  # names of suspicious pairs, sizes, kinds
-FEW = 48  # colours at most of what is taken for a label map of unknown classes
+FEW = 48  # colours at most of a label map of unknown classes, twice that of all together
 SIDES = ('input', 'target')  # of plain photos the target alone
 
 
@@ -196,9 +196,9 @@ def describe_side(sides: Sequence[Side]) -> list[str]:
     mean = np.mean([side.mean for side in sides])
     lines = [f'  {sides[0].name}: {kinds}; values {low:g} to {high:g}, mean {mean:.3g}']
     maps = [side.classes for side in sides if side.classes]
-    if len(maps) > len(sides) / 2:
-        total = sum(maps, collections.Counter())
-        shares = (f'{name} {n / total.total():.1%}' for name, n in total.most_common(2 * FEW))
+    total = sum(maps, collections.Counter())
+    if len(maps) > len(sides) / 2 and len(total) <= 2 * FEW:  # more: drawings with soft edges
+        shares = (f'{name} {n / total.total():.1%}' for name, n in total.most_common())
         lines.append(f'    a label map: {", ".join(shares)}')
     return lines
 

@@ -129,7 +129,7 @@ def _found(look: Look, side: Side, place: int) -> Found:
     limits = ranges[place if len(ranges) > 1 else 0] if ranges else type_range(look.dtype)
     low, high = look.least, look.greatest
     if look.dtype != np.uint8 and look.some.size:
-        low, high = np.percentile(look.some, PERCENTILES)
+        low, high = np.percentile(look.some, PERCENTILES, method='nearest')
     return Found(look, side, limits, float(low), float(high))
 
 
