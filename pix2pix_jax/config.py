@@ -2,20 +2,22 @@
 
 `default_config()` is the paper's setting (Isola et al., 2017, sections 3 and 6.2); a file in
 `configs/` changes what its experiment changes, presets.apply_arg what its `:ARG` names, and flags
-`--config.a.b=v` come last. `validate` gives one clear error for the first value that limits.py does
-not allow; saved_config.py is how a run keeps its config.
+`--config.a.b=v` come last. `validate` gives one clear error for the first name, type or value that
+limits.py does not allow; saved_config.py is how a run keeps its config.
 """
 
-import copy
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
+from pix2pix_jax import limits
 from pix2pix_jax.data import sides, tasks
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.limits import AUGMENTATIONS, CHOICES, RANGES
+from pix2pix_jax.limits import AUGMENTATIONS
 
 
 class Config(ConfigDict):
@@ -96,10 +98,10 @@ def default_config() -> Config:
     g.upsample = 'transpose'  # | 'resize': nearest neighbour and a convolution
     g.dropout = 0.5  # rate in some decoder blocks (6.1.1), in every block of a resnet; 0: off
     g.dropout_from = 0  # the first of these (PyTorch's widely used port: 1)
-    g.dropout_blocks = 3  # their number (6.1.1; that port: depth - 5)
+    g.dropout_blocks = 3  # their number (6.1.1); 0: depth - 5, as in that port
     g.leaky_slope = 0.2  # of the encoder (6.1.1)
     g.skip_relu = True  # the decoder's ReLU covers the skips too; False: leaky, as they were
-    g.bias = 'auto'  # in all convolutions but those before batch norm | 'all' | 'last'
+    g.bias = 'auto'  # in all convolutions but those before batch norm | 'all' | 'last' | 'none'
     # 1 gray, 3 RGB, 4 RGBA; of TIFF and NumPy files any number; a channel for each of the classes.
     g.input_channels = 3
     g.output_channels = 3
@@ -113,7 +115,7 @@ def default_config() -> Config:
     d.padding = 'one'  # pixel around every convolution: 30x30 logits at 256 | 'same': 32x32
     d.leaky_slope = 0.2  # (6.1.2)
     # 'auto': first, last, and all that have no batch norm after them | 'all' | 'last' | 'ends':
-    # first and last, of layers=0 the first.
+    # first and last, of layers=0 the first | 'none'.
     d.bias = 'auto'
     d.conditional = True  # False: D sees the output alone (the paper's "GAN" rows)
     # Of what D sees, for small sets: any of 'color,translation,cutout' (DiffAugment, Zhao et al.,
@@ -145,10 +147,12 @@ def default_config() -> Config:
     o.decay_start = 0.5  # fraction of the run
     o.clip_norm = 0.0  # greatest norm of a network's gradient, all tensors together; 0: off
     o.scale_with_devices = False  # learning rates times the number of devices of all hosts
+    o.rate_devices = 0  # that number, which a run keeps; 0: as many as there are
 
     c.test = ConfigDict()
-    # Statistics of each image alone (3.3: batch 1) | 'running' | 'mixed': running in the encoder,
-    # of each image in the decoder.
+    # Statistics of each image alone (3.3: batch 1) | 'running': the moving averages of training,
+    # whose variance is over n pixels, PyTorch's n / (n - 1) times that | 'mixed': running in the
+    # encoder, of each image in the decoder.
     c.test.norm = 'image'
     c.test.dropout = True  # the paper's noise is there at test time too (2.1)
     c.test.seed = 0  # of the dropout mask, the same for all images
@@ -164,19 +168,21 @@ def default_config() -> Config:
 
 
 def validate(config: Config) -> Config:
-    """Returns `config` with `image_size` as a (height, width) tuple; raises UserError if wrong."""
-    config = copy.deepcopy(config)
-    with config.unlocked():
-        config.image_size = _image_size(config.image_size)
-    fields = flatten(config)
-    for field, allowed in CHOICES.items():
-        if fields[field] not in allowed:
-            names = ' | '.join(map(str, allowed))
-            raise UserError(f'config.{field}={fields[field]!r}: allowed are {names}')
-    for field, (least, greatest) in RANGES.items():
-        value = fields[field]
-        if not (math.isfinite(value) and least <= value <= greatest):
-            raise UserError(f'config.{field}={value}: allowed is {least} to {greatest}')
+    """Returns a copy of `config` with `image_size` as a (height, width) tuple.
+
+    Raises UserError for the first field that is unknown or missing, of another type, or has a value
+    that is not allowed. An int in a float's field becomes a float, a numpy scalar Python's.
+    """
+    return from_fields(flatten(config))
+
+
+def from_fields(fields: Mapping[str, Any]) -> Config:
+    """Returns the config of all fields, {'a.b': value}, validated as `validate` does."""
+    fields = checked_fields(fields)
+    fields['image_size'] = _image_size(fields['image_size'])
+    limits.check_values(fields)
+    config = default_config()
+    config.update_from_flattened_dict(fields)
     if config.num_steps == 0 and config.num_epochs == 0:
         raise UserError('config.num_steps and config.num_epochs are both 0: one must be positive')
     loss = config.loss
@@ -204,10 +210,27 @@ def validate(config: Config) -> Config:
             f'config.optimizer.d_steps={config.optimizer.d_steps}: allowed is 1 where '
             "config.update='simultaneous', which takes G's gradient before D's step"
         )
+    if config.optimizer.rate_devices and not config.optimizer.scale_with_devices:
+        raise UserError(
+            f'config.optimizer.rate_devices={config.optimizer.rate_devices}: allowed is 0 where '
+            'config.optimizer.scale_with_devices=False'
+        )
     init_overrides(config)
     tasks.check(config)
     sides.check(config)
     return config
+
+
+def checked_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns `fields`, {'a.b': value}, numpy scalars as Python's, values unchecked.
+
+    Raises UserError for the first field that is unknown or missing, or of another type.
+    """
+    fields = {field: _plain(value) for field, value in fields.items()}
+    known = flatten(default_config())
+    limits.check_names(fields, known)
+    limits.check_types(fields, known)
+    return fields
 
 
 def augment_policies(config: ConfigDict) -> tuple[str, ...]:
@@ -249,7 +272,7 @@ def init_overrides(config: ConfigDict) -> list[tuple[re.Pattern, float]]:
 
 
 def _image_size(value: Any) -> tuple[int, int]:
-    size = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    size = tuple(map(_plain, value)) if isinstance(value, (tuple, list)) else (value,)
     size = size * 2 if len(size) == 1 else size
     if len(size) != 2 or not all(type(s) is int and 0 <= s <= 2**15 for s in size):
         raise UserError(f'config.image_size={value!r}: allowed are SIZE or HEIGHT,WIDTH in pixels')
@@ -258,11 +281,23 @@ def _image_size(value: Any) -> tuple[int, int]:
     return size
 
 
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def flatten(config: ConfigDict) -> dict[str, Any]:
-    """Returns the fields as {'a.b': value}."""
+    """Returns the fields as {'a.b': value}; a section without any counts as one.
+
+    Raises UserError for what is no config.
+    """
+    if not isinstance(config, ConfigDict):
+        raise UserError(
+            f'the config is of type {type(config).__name__}: allowed is a whole config, as '
+            'default_config() of pix2pix_jax.config returns it'
+        )
     flat = {}
     for key, value in config.items():
-        if isinstance(value, ConfigDict):
+        if isinstance(value, ConfigDict) and len(value):
             flat.update({f'{key}.{k}': v for k, v in flatten(value).items()})
         else:
             flat[key] = value

@@ -3,18 +3,19 @@
 The same command goes on where the run's folder stopped.
 """
 
-import difflib
 import importlib.util
 import pathlib
 import re
 import shlex
 import sys
+import traceback
 
 from absl import flags
 from ml_collections import config_flags
 
-from pix2pix_jax.config import Config, default_config, flatten
+from pix2pix_jax.config import Config, checked_fields, flatten
 from pix2pix_jax.errors import UserError, run_command
+from pix2pix_jax.limits import unknown_field
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 
@@ -80,7 +81,7 @@ def check_argv(argv: list[str]) -> None:
     for word in argv[1:]:
         override = re.match(r'--(?:no)?config\.([^=]*)', word)
         if override and override[1] not in fields:
-            raise UserError(f'unknown field config.{override[1]}: {_allowed(override[1], fields)}')
+            raise unknown_field(override[1], fields)
 
 
 def find_config(name: str) -> pathlib.Path:
@@ -93,7 +94,10 @@ def find_config(name: str) -> pathlib.Path:
 
 
 def load_config(path: pathlib.Path, arg: str) -> Config:
-    """Returns what the file's get_config gives for `arg`; raises UserError if that fails."""
+    """Returns what the file's get_config gives for `arg`, names and types of its fields checked.
+
+    Raises UserError, naming the file, if that fails or is no whole config.
+    """
     spec = importlib.util.spec_from_file_location('config', path)
     if spec is None:
         raise UserError(f'--config={path}: not a Python file')
@@ -104,23 +108,16 @@ def load_config(path: pathlib.Path, arg: str) -> Config:
     except UserError:
         raise
     except Exception as error:  # whatever the user's file does
-        raise UserError(f'--config={path}: {type(error).__name__}: {error}') from error
-    missing = sorted(set(flatten(default_config())) - set(flatten(config or Config())))
-    if missing:
-        raise UserError(
-            f'--config={path}: get_config(arg) must return a whole config, as default_config() '
-            f'of pix2pix_jax.config does; there is no {missing[0]}'
-        )
+        lines = [
+            f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)
+        ]
+        line = f', line {lines[-1]}' if lines else ''
+        raise UserError(f'--config={path}{line}: {type(error).__name__}: {error}') from error
+    try:
+        checked_fields(flatten(config))
+    except UserError as error:
+        raise UserError(f'--config={path}: {error}') from error
     return config
-
-
-def _allowed(field: str, fields: dict) -> str:
-    near = difflib.get_close_matches(field, fields, 3, 0.6)
-    if near:
-        return 'did you mean ' + ' or '.join(near) + '?'
-    section = field.rpartition('.')[0]
-    inside = sorted(f for f in fields if f.rpartition('.')[0] == section)
-    return 'allowed are ' + ', '.join(inside or sorted(fields))
 
 
 if __name__ == '__main__':

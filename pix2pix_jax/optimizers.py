@@ -17,9 +17,10 @@ class Optimizers(NamedTuple):
 def create_optimizers(config: ConfigDict, total_steps: int, num_devices: int) -> Optimizers:
     """Returns Adam for both networks as `config` (config.optimizer) says (section 3.3).
 
-    `num_devices` is that of all hosts; it matters where the rate scales with it.
+    `num_devices` is that of all hosts; the rate scales with it where the config says so and names
+    no other number.
     """
-    scale = num_devices if config.scale_with_devices else 1
+    scale = (config.rate_devices or num_devices) if config.scale_with_devices else 1
     g_rate = config.learning_rate * scale
     d_rate = config.d_learning_rate * scale or g_rate
     g_schedule = create_schedule(config, g_rate, total_steps)

@@ -38,7 +38,7 @@ def record_start(
         'devices': [f'{d.platform} {d.device_kind}' for d in devices],
         'hosts': jax.process_count(),
         'xla_flags': os.environ.get('XLA_FLAGS', ''),
-        'starts': [*_starts(workdir), start],
+        'starts': [*_record(workdir).get('starts', []), start],
     }
     files.write_text(epath.Path(workdir) / 'run.json', json.dumps(record, indent=2) + '\n')
 
@@ -49,19 +49,32 @@ def steps_before(workdir: epath.PathLike, version: tuple[int, ...]) -> float:
     That is the step at which it was first resumed by `version` or a later one: 0 for a new run,
     infinity where none has resumed it yet. Versions before 0.2.0 did not write their number down.
     """
-    starts = _starts(workdir)
+    starts = _record(workdir).get('starts', [])
     for start in starts:
         if _numbers(start.get('version', '')) >= version:
             return start['step']
     return math.inf if starts else 0
 
 
-def _starts(workdir: epath.PathLike) -> list[dict[str, Any]]:
+def devices_of(workdir: epath.PathLike) -> int:
+    """Returns the number of devices of all hosts that the run in `workdir` last started with.
+
+    That is 0 where it is not known.
+    """
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        record = _record(workdir)
+        return len(record['devices']) * int(record['hosts'])
+    return 0
+
+
+def _record(workdir: epath.PathLike) -> dict[str, Any]:
+    """Returns what is in run.json; {} where there is none, or another file of that name."""
     path = epath.Path(workdir) / 'run.json'
     if path.exists():
         with contextlib.suppress(ValueError, TypeError, KeyError):  # not ours: begin anew
-            return list(json.loads(path.read_text())['starts'])
-    return []
+            record = json.loads(path.read_text())
+            return record | {'starts': list(record['starts'])}
+    return {}
 
 
 def _numbers(version: str) -> tuple[int, ...]:

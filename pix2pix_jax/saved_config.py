@@ -2,12 +2,11 @@
 
 import json
 from importlib.metadata import version
-from typing import Any
 
 from etils import epath
 from ml_collections import ConfigDict
 
-from pix2pix_jax.config import Config, default_config, flatten, validate
+from pix2pix_jax.config import Config, default_config, flatten, from_fields
 from pix2pix_jax.errors import UserError
 
 # What may differ when a run goes on; its length too, where the schedule is constant.
@@ -22,9 +21,9 @@ MAY_CHANGE = (
     'checkpoint.',
 )
 LENGTH = ('num_steps', 'num_epochs')
-# What a run finds in its data; 0 where it was not yet known, as in an imported run, or was not yet
-# written down, as by older versions.
-FOUND = ('dataset.inputs',)
+# What a run finds in its data and on its machines; 0 where it was not yet known, as in an imported
+# run, or was not yet written down, as by older versions.
+FOUND = ('dataset.inputs', 'optimizer.rate_devices')
 
 
 def to_json(config: Config) -> str:
@@ -34,19 +33,18 @@ def to_json(config: Config) -> str:
 
 def from_json(text: str) -> Config:
     """Returns the config that `to_json` wrote, validated; raises UserError for anything else."""
-    config = default_config()
     try:
         data = json.loads(text)
         if not isinstance(data, dict):
             raise TypeError('no JSON object')
         fields = flatten(ConfigDict(data))
-        unknown = sorted(set(fields) - set(flatten(config)))
-        if unknown:
-            raise UserError(f'the run has the field config.{unknown[0]}, unknown to this version')
-        config.update_from_flattened_dict({k: _as_tuple(v) for k, v in fields.items()})
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f'not the config of a run: {error}') from error
-    return validate(config)
+    defaults = flatten(default_config())
+    unknown = sorted(set(fields) - set(defaults))
+    if unknown:
+        raise UserError(f'the run has the field config.{unknown[0]}, unknown to this version')
+    return from_fields(defaults | fields)
 
 
 def load_config(workdir: epath.PathLike) -> Config:
@@ -71,15 +69,9 @@ def _versions(workdir: epath.Path) -> str:
     return f' (the run is of pix2pix_jax {theirs}, this is {version("pix2pix_jax")})'
 
 
-def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 def differences(old: Config, new: Config) -> list[str]:
     """Returns a line 'field: old -> new' for each difference that a run may not go on with."""
     free = MAY_CHANGE + (LENGTH if new.optimizer.schedule == 'constant' else ())
-    if new.optimizer.scale_with_devices:
-        free = tuple(field for field in free if field != 'num_devices')
     old, new = flatten(old), flatten(from_json(to_json(new)))
     return [
         f'config.{k}: {old[k]!r} -> {new[k]!r}'

@@ -19,15 +19,15 @@ from etils import epath
 from pix2pix_jax import files, hosts, locks, parallel
 from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.config import Config, validate
-from pix2pix_jax.data import kept, pipeline, sources, survey
+from pix2pix_jax.data import kept, pipeline, sources, survey, values
 from pix2pix_jax.data.division import Known
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.inference import start_from
-from pix2pix_jax.models import create_models
+from pix2pix_jax.models import create_models, dropout_blocks, generator_depth
 from pix2pix_jax.optimizers import Optimizers, create_optimizers
 from pix2pix_jax.preemption import StopRequest
 from pix2pix_jax.profiling import Profile
-from pix2pix_jax.provenance import record_start, steps_before
+from pix2pix_jax.provenance import devices_of, record_start, steps_before
 from pix2pix_jax.recorder import Bystander, Recorder
 from pix2pix_jax.saved_config import differences, load_config, to_json
 from pix2pix_jax.train_state import GanState, create_state, training_key
@@ -139,17 +139,21 @@ def prepare(
     config = validate(config)
     devices = parallel.choose_devices(config.num_devices, config.batch_size)
     parallel.check_dtype(config.dtype, devices[0])
-    if config.optimizer.scale_with_devices:  # the rate depends on it: a run keeps its devices
-        config.num_devices = len(devices)
+    if config.optimizer.scale_with_devices and not config.optimizer.rate_devices:
+        config.optimizer.rate_devices = len(devices) * jax.process_count()
     if config.image_size != (0, 0):  # a size that does not fit is said before data is read
         create_models(config, devices[0].platform)
     if config.init_from and '://' not in config.init_from:
         config.init_from = os.path.abspath(os.path.expanduser(config.init_from))
     config, splits, known = open_data(config, workdir)
+    generator = config.generator  # a run keeps the number itself, as older versions did
+    generator.dropout_blocks = dropout_blocks(generator, generator_depth(config))
     check_run(config, workdir)
     splits = {name: survey.decode_all(source, config) for name, source in splits.items()}
     for line in kept.left_out(splits):
         print(line, flush=True)
+    for line in values.remarks(splits['train']):
+        print(f'warning: {line}', flush=True)
     hosts.check_same(config, devices, splits['train'])
     steps = count_steps(config, len(splits['train']))
     if known.steps and steps != known.steps:
@@ -338,6 +342,8 @@ def check_run(config: Config, workdir: epath.Path) -> None:
             'allowed are a new or empty folder, or that of a run to go on with'
         )
     old = load_config(workdir)
+    if old.optimizer.scale_with_devices and not old.optimizer.rate_devices:
+        old.optimizer.rate_devices = devices_of(workdir)
     changed = differences(old, config)
     if changed:
         raise UserError(

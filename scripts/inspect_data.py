@@ -26,7 +26,7 @@ from PIL import Image
 from pix2pix_jax import files, sheets
 from pix2pix_jax import main as command
 from pix2pix_jax.config import Config, validate
-from pix2pix_jax.data import images, pipeline, sides, sources, survey, tasks
+from pix2pix_jax.data import images, pipeline, sources, survey, tasks, values
 from pix2pix_jax.errors import DataError, UserError, run_command
 from pix2pix_jax.evaluation import labels, segmenter
 
@@ -38,7 +38,7 @@ MOST = 5000  # pairs of a split that are read; of more an even selection
 ROWS = 6  # of the sheet
 AUGMENTED = 2  # times that each of its pairs is shown augmented
 SHOWN = 3  # names of suspicious pairs, sizes, kinds
-FEW = 48  # colours at most of what is taken for a label map of unknown classes
+FEW = 48  # colours at most of a label map of unknown classes, twice that of all together
 SIDES = ('input', 'target')  # of plain photos the target alone
 
 
@@ -78,7 +78,8 @@ def main() -> None:
     looks = {}
     for split, source in splits.items():
         looks[split] = look_at_all(source, split, config.dataset.name)
-        print('\n'.join(['', *describe(split, source, looks[split])]), flush=True)
+        about = describe(split, source, looks[split], values.remarks(source))
+        print('\n'.join(['', *about]), flush=True)
     print('\n'.join(['', *duplicates(splits, looks)]))
     files.write_bytes(output, files.encode_png(contact_sheet(splits, config), Software=MARK))
     print(f'\n{output}: input and target at test time, then augmented as in training')
@@ -120,9 +121,9 @@ def look_at(source: sources.Source, i: int, data_set: str) -> Look:
     for (name, image), kind in zip(pair.items(), itertools.cycle(kinds)):
         of_known = known if name == label and image.shape[-1] == 3 else None
         digest = hashlib.sha256(image.tobytes()).hexdigest()
-        values = stored(source, i, name) if image.dtype == np.float32 else [image]
-        low, high = min(float(v.min()) for v in values), max(float(v.max()) for v in values)
-        numbers = low, high, float(np.mean([v.mean() for v in values]))
+        arrays = stored(source, i, name) if image.dtype == np.float32 else [image]
+        low, high = min(float(v.min()) for v in arrays), max(float(v.max()) for v in arrays)
+        numbers = low, high, float(np.mean([v.mean() for v in arrays]))
         ranges = source.sides[SIDES.index(name)].ranges
         if ranges and (low < min(r[0] for r in ranges) or high > max(r[1] for r in ranges)):
             remarks.append(f'{name} with values beyond config.dataset.{name}_range')
@@ -136,10 +137,8 @@ def look_at(source: sources.Source, i: int, data_set: str) -> Look:
 
 def stored(source: sources.Source, i: int, name: str) -> list[np.ndarray]:
     """Returns one side of pair `i` as it is in its files, before its range becomes [-1, 1]."""
-    found = source.files[i][::-1] if source.direction == 'BtoA' else source.files[i]
-    found = found[-1:] if name == 'target' else found[: source.inputs]
-    side = source.sides[SIDES.index(name)]
-    return [sides.read(side, file).values for file in found]
+    pictures, _ = source.stored(i)
+    return [p.values for p in (pictures[-1:] if name == 'target' else pictures[:-1])]
 
 
 def classes_of(image: np.ndarray, known: labels.Classes | None) -> collections.Counter:
@@ -163,8 +162,10 @@ def classes_of(image: np.ndarray, known: labels.Classes | None) -> collections.C
 # ---------------------------------------------------------------- the report
 
 
-def describe(split: str, source: sources.Source, looks: dict[str, Look]) -> list[str]:
-    """Returns the lines about one split."""
+def describe(
+    split: str, source: sources.Source, looks: dict[str, Look], of_all: list[str]
+) -> list[str]:
+    """Returns the lines about one split; `of_all` are remarks about all of its pairs together."""
     good = [look for look in looks.values() if not look.error]
     read = '' if len(looks) == len(source) else f', of which {len(looks):,} were looked at'
     lines = [f'{split}: {len(source):,} pairs{read}']
@@ -182,7 +183,10 @@ def describe(split: str, source: sources.Source, looks: dict[str, Look]) -> list
         for remark in look.remarks:
             remarks[remark].append(name)
     lines += [f'  suspicious: {k} in {len(v)}: {some(v)}' for k, v in remarks.items()]
-    return lines if errors or remarks else [*lines, '  nothing suspicious in single pairs']
+    lines += [f'  suspicious: {remark}' for remark in of_all]
+    if errors or remarks or of_all:
+        return lines
+    return [*lines, '  nothing suspicious in single pairs']
 
 
 def describe_side(sides: Sequence[Side]) -> list[str]:
@@ -192,9 +196,9 @@ def describe_side(sides: Sequence[Side]) -> list[str]:
     mean = np.mean([side.mean for side in sides])
     lines = [f'  {sides[0].name}: {kinds}; values {low:g} to {high:g}, mean {mean:.3g}']
     maps = [side.classes for side in sides if side.classes]
-    if len(maps) > len(sides) / 2:
-        total = sum(maps, collections.Counter())
-        shares = (f'{name} {n / total.total():.1%}' for name, n in total.most_common(2 * FEW))
+    total = sum(maps, collections.Counter())
+    if len(maps) > len(sides) / 2 and len(total) <= 2 * FEW:  # more: drawings with soft edges
+        shares = (f'{name} {n / total.total():.1%}' for name, n in total.most_common())
         lines.append(f'    a label map: {", ".join(shares)}')
     return lines
 

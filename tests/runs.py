@@ -21,6 +21,7 @@ SMALL = ('--config.generator.depth=2', '--config.discriminator.layers=1')
 CONTEXT = {
     'dataset.task_amount': {'dataset.task': 'super_resolution'},
     'dataset.input_classes': {'generator.input_channels': 255},
+    'optimizer.rate_devices': {'optimizer.scale_with_devices': True},
 }
 
 

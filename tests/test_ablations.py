@@ -134,7 +134,7 @@ def test_a_run_that_fails_is_named_and_the_others_are_done(pairs, tmp_path):
         (('--table=colours',), 'table'),
         (('--table=losses', '--config.loss.gan=lsgan'), 'varies it'),
         (('--table=losses', '--config.seed=3'), 'varies it'),
-        (('--table=losses', '--config.loss.gun=1'), 'unknown field'),
+        (('--table=losses', '--config.loss.gun=1'), 'is unknown'),
         (('--table=losses', '--metrics=is'), "'is' is unknown"),
         (('--table=batch_size', '--config.batch_size=4'), 'varies it'),
         (('--table=losses', '--split=dev'), '--split=dev: the data has train | val | test'),

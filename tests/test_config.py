@@ -1,9 +1,17 @@
 """The fields, their defaults, and what does not go together."""
 
+import json
+
+import numpy as np
 import pytest
+from absl import flags
+from ml_collections import ConfigDict, config_flags
 from runs import changed, error_of
 
-from pix2pix_jax.config import default_config, flatten, validate
+from pix2pix_jax import main
+from pix2pix_jax.config import Config, default_config, flatten, validate
+from pix2pix_jax.saved_config import from_json
+from pix2pix_jax.train import train_and_evaluate
 
 
 def test_the_default_is_the_papers_setting():
@@ -90,3 +98,141 @@ def test_a_run_needs_a_length_and_a_loss():
 def test_fields_that_do_not_go_together_are_refused(fields, words):
     message = error_of(validate, changed(**fields))
     assert all(word in message for word in words)
+
+
+# ---------------------------------------------------------------- names
+
+FIELDS = flatten(default_config())
+MISSPELT = {
+    'generator.widht': 'config.generator.widht is unknown; did you mean config.generator.width?',
+    'learning_rate': 'config.learning_rate is unknown; did you mean config.optimizer.learning_rate',
+    'zzz': 'config.zzz is unknown; in config there are batch_size, checkpoint, dataset, ',
+    'test.zzz': 'config.test.zzz is unknown; in config.test there are dropout, norm, seed',
+}
+
+
+def edited(field, value):
+    """The default config with a field set, whatever its name or type."""
+    config = default_config()
+    section, _, name = field.rpartition('.')
+    part = config[section] if section else config
+    with part.ignore_type():
+        part[name] = value
+    return config
+
+
+def file_with(folder, lines):
+    text = 'from pix2pix_jax.config import default_config\n\n\ndef get_config(arg):\n'
+    text += '    c = default_config()\n' + ''.join(f'    {line}\n' for line in lines)
+    (folder / 'mine.py').write_text(text + '    return c\n')
+    return folder / 'mine.py'
+
+
+@pytest.mark.parametrize('field', MISSPELT)
+def test_a_misspelt_field_is_refused_wherever_it_comes_from(field, tmp_path):
+    message = MISSPELT[field]
+    assert error_of(validate, edited(field, 16)).startswith(message)
+    assert error_of(train_and_evaluate, edited(field, 16), tmp_path / 'run').startswith(message)
+    path = file_with(tmp_path, [f'c.{field} = 16'])
+    assert error_of(main.check_argv, ['main', f'--config={path}']).startswith(
+        f'--config={path}: {message}'
+    )
+    argv = ['main', '--config=configs/test.py', f'--config.{field}=16']
+    assert error_of(main.check_argv, argv).startswith(message)
+    unknown = f'the run has the field config.{field}, unknown to this version'
+    assert error_of(from_json, json.dumps(edited(field, 16).to_dict())) == unknown
+    assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize('field', FIELDS)
+def test_every_misspelt_field_is_found_again(field):
+    wrong = field[:-2] + field[-1] + field[-2]  # two letters in the other order
+    if wrong != field:
+        message = error_of(validate, edited(wrong, FIELDS[field]))
+        assert message.startswith(f'config.{wrong} is unknown; ')
+        if len(field.rpartition('.')[2]) > 2:  # of b1 and b2 all that is beside them is said
+            assert message.endswith(f'; did you mean config.{field}?')
+
+
+@pytest.mark.parametrize('field', FIELDS)
+def test_every_field_must_be_there(field):
+    config = default_config()
+    section, _, name = field.rpartition('.')
+    del (config[section] if section else config)[name]
+    assert error_of(validate, config).startswith(f'config.{field} is missing; ')
+
+
+def test_sections_must_be_there_and_no_others():
+    with_other, without, empty = default_config(), default_config(), default_config()
+    with_other.optimiser = ConfigDict()
+    assert error_of(validate, with_other).startswith('config.optimiser is unknown; in config there')
+    del without.test
+    assert 'config.test.dropout is missing' in error_of(validate, without)
+    empty.test = ConfigDict()
+    fields = 'config.test is a section, not a field; in config.test there are dropout, norm, seed'
+    assert error_of(validate, empty) == fields
+    assert error_of(validate, edited('test', None)) == fields
+    argv = ['main', '--config=configs/test.py', '--config.test=1']
+    assert error_of(main.check_argv, argv) == fields
+
+
+@pytest.mark.parametrize('config', [None, {}, default_config().to_dict(), 'configs/test.py'])
+def test_what_is_no_config_is_refused(config, tmp_path):
+    message = f'the config is of type {type(config).__name__}: allowed is a whole config'
+    assert error_of(validate, config).startswith(message)
+    assert error_of(train_and_evaluate, config, tmp_path / 'run').startswith(message)
+
+
+# ---------------------------------------------------------------- types
+
+WRONG = {int: ('12', 1.5, True, None, np.float32(2)), float: ('0.1', None, (1.0,))}
+WRONG |= {bool: ('True', 1, 0.0, None), str: (1, 0.5, False, None, b'auto')}
+WRONG |= {tuple: ('256', 1.5, True, None, (True, True), {}, (256.0, 256))}
+
+
+@pytest.mark.parametrize('field', FIELDS)
+def test_a_wrong_type_is_refused_wherever_it_comes_from(field, tmp_path):
+    kind = type(FIELDS[field])
+    for value in WRONG[kind]:
+        config = edited(field, value)
+        message = error_of(validate, config)
+        if kind is tuple:
+            assert message.startswith('config.image_size=')
+            continue
+        given = type(value.item() if isinstance(value, np.generic) else value).__name__
+        assert message.endswith(f'is of type {given}: allowed is {kind.__name__}')
+        assert message.startswith(f'config.{field}=')
+        if not isinstance(value, (bytes, np.generic, tuple)):
+            assert error_of(from_json, json.dumps(config.to_dict())) == message
+    if kind is float:  # which a ConfigDict makes of a bool
+        text = json.dumps({'optimizer': {'eps': True}})
+        assert 'eps=True is of type bool: allowed is float' in error_of(from_json, text)
+
+
+@pytest.mark.parametrize('field', FIELDS)
+def test_a_flag_or_a_file_of_another_type_is_one_line(field, tmp_path):
+    kind = type(FIELDS[field])
+    if kind is not str:  # which any text is
+        values = flags.FlagValues()
+        config_flags.DEFINE_config_file('config', lock_config=True, flag_values=values)
+        with pytest.raises(flags.Error, match=field) as error:
+            values(['main', f'--config={main.REPOSITORY}/configs/test.py', f'--config.{field}=x'])
+        assert '\n' not in str(error.value)
+    path = file_with(tmp_path, [f'c.{field} = None if c.{field} == () else object()'])
+    message = error_of(main.load_config, path, '')
+    assert message.startswith(f"--config={path}, line 6: TypeError: Could not override field '")
+    assert field.rpartition('.')[2] in message and kind.__name__ in message
+
+
+def test_numbers_of_numpy_are_numbers():
+    """As a notebook's loop gives them."""
+    config = edited('optimizer.learning_rate', np.float32(0.5))
+    with config.ignore_type():
+        config.seed, config.dataset.mirror = np.int64(3), np.bool_(False)
+        config.image_size, config.init.scale = (np.int32(32), np.int64(64)), 1
+    valid = validate(config)
+    assert valid.image_size == (32, 64)
+    assert (valid.seed, valid.dataset.mirror) == (3, False)
+    for field, value in flatten(valid).items():
+        assert type(value) is type(FIELDS[field])
+    assert type(valid) is Config and type(validate(ConfigDict(default_config()))) is Config

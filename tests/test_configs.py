@@ -5,6 +5,7 @@ import functools
 import importlib.util
 import pathlib
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +18,7 @@ from pix2pix_jax.config import default_config, flatten, validate
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.inference import state_shapes
 from pix2pix_jax.models import create_models
+from pix2pix_jax.models.layers import Dropout
 from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.saved_config import to_json
 from pix2pix_jax.train import count_steps, train_and_evaluate
@@ -183,12 +185,13 @@ PORT_G, PORT_D = (54_413_955, None), (2_768_705, None)
 FACADES = {'dataset.name': 'facades', 'dataset.direction': 'BtoA'}
 SHOES = {'dataset.name': 'edges2shoes', 'dataset.resize': 'nearest', 'batch_size': 256}
 REFERENCES = {
-    # Torch's convolutions all have a bias: 5,504 more in G, 896 more in D.
-    'torch_original': ((54_419_459, None), (2_769_601, None), 30, 400, 80_000, FACADES | {
-        'update': 'simultaneous', 'loss.d_weight': 1.0, 'generator.bias': 'all',
-        'discriminator.bias': 'all'}),
+    # The port's networks less their biases: 3 in G, 64 + 1 in D.
+    'torch_original': ((54_413_952, None), (2_768_640, None), 30, 400, 80_000, FACADES | {
+        'update': 'simultaneous', 'loss.d_weight': 1.0, 'generator.bias': 'none',
+        'discriminator.bias': 'none'}),
     'pytorch_reference': (PORT_G, PORT_D, 30, 400, 80_000, FACADES | {
-        'generator.dropout_from': 1, 'optimizer.schedule': 'linear'}),
+        'generator.dropout_from': 1, 'generator.dropout_blocks': 0,
+        'optimizer.schedule': 'linear'}),
     'keras_eager': (KERAS_G, PADDED_D, 30, 400, 80_000, FACADES | KERAS | TEN_EPOCHS | {
         'loss.d_weight': 1.0, 'init.scale': 0.2,
         'init.overrides': 'up[1-7]=0.05,conv3=0.05,logits=0.05'}),
@@ -239,6 +242,34 @@ def test_a_reference_is_what_was_published(name):
     assert logits.shape == (1, side, side, 1)
     assert count_steps(config, pairs) == steps
     assert flatten(config) == flatten(default_config()) | fields
+
+
+def test_the_original_has_no_bias_but_those_of_its_norms():
+    state = state_shapes(load('reference/torch_original'))
+    for network in (state.generator, state.discriminator):
+        for name, leaves in network.params.items():
+            assert ('bias' in leaves) == name.endswith('_norm')
+
+
+@pytest.mark.parametrize('size, blocks', [
+    ((256, 256), 3), ((128, 128), 2), ((512, 128), 2), ((64, 64), 1), ((32, 32), 0),
+])  # fmt: skip
+def test_the_ports_dropout_follows_the_size(size, blocks):
+    """Also where a flag changes the size after the file was read: depth - 5 blocks there."""
+    config = load_module(CONFIGS['reference/pytorch_reference']).get_config()
+    config.image_size = size
+    generator = create_models(validate(config), 'cpu').generator
+    assert (generator.dropout_from, generator.dropout_blocks) == (1, blocks)
+    x = jnp.zeros((1, *size, 3))
+    drawn = []
+    with flax.linen.intercept_methods(
+        lambda call, args, kwargs, context: (
+            drawn.append(isinstance(context.module, Dropout)) or call(*args, **kwargs)
+        )
+    ):
+        keys = dict.fromkeys(('params', 'dropout'), jax.random.key(0))
+        jax.eval_shape(lambda: generator.init(keys, x, train=True))
+    assert sum(drawn) == blocks
 
 
 def test_the_keras_generator_has_a_norm_on_its_bottleneck_alone_of_all():

@@ -81,7 +81,7 @@ RESNET = {'generator__name': 'resnet', 'generator__blocks': 6}
     {'generator__bottleneck_norm': True, 'generator__skip_relu': False, 'generator__bias': 'all'},
     {'test__norm': 'running', 'generator__input_channels': 1, 'generator__output_channels': 4},
     {'test__norm': 'mixed', 'generator__input_channels': 4, 'generator__output_channels': 1},
-    {'image_size': (8, 32), 'generator__depth': 3},
+    {'image_size': (8, 32), 'generator__depth': 3, 'generator__bias': 'none'},
     RESNET,
     RESNET | {'generator__norm': 'instance', 'generator__upsample': 'resize'},
 ], ids=lambda f: ' '.join(f'{k.split("__")[-1]}={v}' for k, v in f.items()) or 'unet')  # fmt: skip

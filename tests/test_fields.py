@@ -309,6 +309,7 @@ FIELDS = {
     'optimizer.decay_start': (0.0, step, LINEAR),
     'optimizer.clip_norm': (0.3, step),
     'optimizer.scale_with_devices': (True, step),
+    'optimizer.rate_devices': (3, step, {'optimizer.scale_with_devices': True}),
     'test.norm': ('mixed', translation),
     'test.dropout': (False, translation),
     'test.seed': (1, noise),

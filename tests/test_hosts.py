@@ -338,6 +338,25 @@ def test_the_multi_gpu_configs_on_four_devices(pairs, tmp_path, name, rate):
     assert Checkpoints(tmp_path).steps('last')[-1] == 4
 
 
+def test_the_rate_is_scaled_with_the_devices_of_all_hosts_and_kept(pairs, tmp_path):
+    scaled = '--config.optimizer.scale_with_devices=True'
+    few = [f'--config.{name}=0' for name in ('eval_every', 'sample_every')]
+    args = [*arguments(pairs, tmp_path / 'run'), scaled, *few]
+    statuses, _, err = Command(*args, '--config.num_steps=1').end()
+    assert statuses == [0, 0], err
+    config = json.loads((tmp_path / 'run/config.json').read_text())
+    assert (config['optimizer']['rate_devices'], config['num_devices']) == (4, 0)
+    for devices, status in ((2, 2), (4, 0)):
+        one = start('-m', 'pix2pix_jax.main', *args, '--config.num_steps=2', devices=devices)
+        _, err = one.communicate(timeout=LIMIT)
+        assert one.returncode == status, err
+        if status:
+            assert 'config.optimizer.rate_devices: 4 -> 2; give the old values' in err
+            assert err.count('\n') == 1
+    rates = [row['train/learning_rate'] for row in metrics(tmp_path / 'run')]
+    assert rates == pytest.approx([8e-4] * 2)
+
+
 def test_nobody_at_the_coordinator():
     call = f"hosts.joined('127.0.0.1:{free_port()}', 2, 1).__enter__()"
     code = f'from pix2pix_jax import hosts; hosts.JOIN_SECONDS = 2; {call}'

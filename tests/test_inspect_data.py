@@ -126,3 +126,53 @@ def test_values_are_those_of_the_files(tmp_path):
     assert 'target: NumPy 1 x uint16 (1); values 100 to 300, mean 200' in done.stdout
     beyond = [line for line in done.stdout.splitlines() if 'beyond' in line]
     assert beyond == ['  suspicious: input with values beyond config.dataset.input_range in 1: 1']
+    assert 'nothing suspicious' not in done.stdout
+
+
+def test_a_sliver_of_the_range_and_class_indices(tmp_path):
+    y, x = np.mgrid[0:16, 0:16]
+    for side, image in (('A', (x + y) // 4), ('B', (x + y) * 130)):
+        (tmp_path / 'pairs' / 'train' / side).mkdir(parents=True)
+        image = image.astype(np.uint8 if side == 'A' else np.uint16)
+        Image.fromarray(image).save(tmp_path / 'pairs' / 'train' / side / '1.png')
+    done = run('--config.dataset.path=pairs', '--config.generator.output_channels=1', cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, '')
+    assert 'nothing suspicious' not in done.stdout
+    said = [line for line in done.stdout.splitlines() if line.startswith('  suspicious: ')]
+    assert len(said) == 2
+    assert 'inputs: gray values 0 to 7 look like class indices; ' in said[0]
+    assert 'input_classes=8 --config.generator.input_channels=8 takes' in said[0]
+    assert 'targets: 99.8% of the values are 0 to 3900, a sliver of 0:65535 (uint16)' in said[1]
+    assert '--config.dataset.target_range=0:4000 would fill it' in said[1]
+    fields = ['--config.dataset.input_classes=8', '--config.generator.input_channels=8']
+    fields += ['--config.generator.output_channels=1', '--config.dataset.target_range=0:4000']
+    done = run('--config.dataset.path=pairs', *fields, cwd=tmp_path)
+    assert '  nothing suspicious in single pairs' in done.stdout.splitlines()
+
+
+def test_the_values_of_halves_are_those_of_each(tmp_path):
+    """Where a range is given, they are read anew: A's are not B's."""
+    (tmp_path / 'pairs' / 'train').mkdir(parents=True)
+    pair = np.concatenate([np.full((16, 16, 3), 10, np.uint8), np.full((16, 16, 3), 200, np.uint8)])
+    pair = np.concatenate(np.split(pair, 2), axis=1)
+    pair[0, 0], pair[0, -1] = 20, 190
+    Image.fromarray(pair).save(tmp_path / 'pairs' / 'train' / '1.png')
+    ranges = ['--config.dataset.input_range=0:25', '--config.dataset.target_range=150:200']
+    done = run('--config.dataset.path=pairs', *ranges, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, '')
+    assert '  input: PNG RGB (1); values 10 to 20, mean 10' in done.stdout
+    assert '  target: PNG RGB (1); values 190 to 200, mean 200' in done.stdout
+
+
+def test_soft_edges_are_no_label_map(tmp_path):
+    """Each drawing has few shades, all of them together have many."""
+    for n in range(8):
+        (tmp_path / 'pairs' / 'train').mkdir(parents=True, exist_ok=True)
+        shades = np.append(np.arange(n, 250, 16), [0, 255]).astype(np.uint8)
+        drawing = shades[np.arange(16 * 16).reshape(16, 16) % len(shades)]
+        noise = np.random.default_rng(n).integers(0, 256, (16, 16), np.uint8)
+        pair = np.concatenate([drawing, noise], axis=1)
+        Image.fromarray(pair).save(tmp_path / 'pairs' / 'train' / f'{n}.png')
+    done = run('--config.dataset.path=pairs', cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, '')
+    assert 'a label map' not in done.stdout

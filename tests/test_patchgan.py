@@ -136,6 +136,8 @@ def test_same_padding_gives_as_many_logits_as_halvings_leave(size, layers, side)
     (0, 'none', 'auto', {'conv0', 'conv1', 'logits'}),
     (3, 'none', 'ends', {'conv0', 'logits'}),
     (0, 'none', 'ends', {'conv0'}),
+    (3, 'batch', 'none', set()),
+    (0, 'instance', 'none', set()),
 ])  # fmt: skip
 def test_biases(layers, norm, bias, biased):
     fields = {'layers': layers, 'norm': norm, 'bias': bias}

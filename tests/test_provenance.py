@@ -6,7 +6,7 @@ import pathlib
 
 import jax
 
-from pix2pix_jax.provenance import record_start, steps_before
+from pix2pix_jax.provenance import devices_of, record_start, steps_before
 
 OLD_RUN = pathlib.Path(__file__).parent / 'testdata' / 'run_0.1.0'
 
@@ -28,3 +28,11 @@ def test_versions_compare_by_their_numbers(tmp_path):
     (tmp_path / 'run.json').write_text(json.dumps({'starts': starts}))
     assert steps_before(tmp_path, (0, 10)) == 5
     assert steps_before(tmp_path, (0, 9)) == 0
+
+
+def test_the_devices_of_all_hosts(tmp_path):
+    assert devices_of(tmp_path) == 0 and devices_of(OLD_RUN) == 1
+    record = json.loads((OLD_RUN / 'run.json').read_text())
+    for fields, count in (({'devices': ['cpu'] * 3, 'hosts': 2}, 6), ({'hosts': 'x'}, 0)):
+        (tmp_path / 'run.json').write_text(json.dumps(record | fields))
+        assert devices_of(tmp_path) == count

@@ -327,6 +327,8 @@ def test_a_network_that_is_almost_one_is_refused(tmp_path, change, message):
     ({'generator__upsample': 'resize'}, 'generator.upsample=resize: .* transpose'),
     ({'generator__bottleneck_norm': True}, 'generator.bottleneck_norm=True: .* False'),
     ({'generator__bias': 'all'}, 'generator.bias=all: .* auto with norm=batch'),
+    ({'generator__bias': 'none'}, 'generator.bias=none: .* auto with norm=batch'),
+    ({'generator__bias': 'none', 'generator__norm': 'none'}, 'bias=none: .* last with norm=none'),
     ({'generator__norm': 'none'}, 'generator.bias=auto: .* last with norm=none'),
     ({'generator__norm_epsilon': 1e-3}, 'generator.norm_epsilon=0.001: .* 1e-5'),
     ({'generator__leaky_slope': 0.3}, 'generator.leaky_slope=0.3: .* 0.2'),
@@ -362,7 +364,7 @@ def test_the_lines_say_how_it_is_loaded(tmp_path):
     assert '--netG=unet_128 --ngf=2 --norm=batch --input_nc=3 --output_nc=3;' in line(**big)
     assert 'UnetGenerator(num_downs=5)' in line(generator__depth=5)
     assert '3 levels of UnetSkipConnectionBlock' in line()
-    for blocks, others in ((2, False), (3, True)):  # the placement there, and the paper's
+    for blocks, others in ((2, False), (0, False), (3, True)):  # as there, and the paper's
         fields = {'generator__dropout_from': 1, 'generator__dropout_blocks': blocks}
         lines = pytorch.write_generator(new_run(**big, **fields), tmp_path / 'net.safetensors')
         assert any('dropout is another there' in line for line in lines) == others

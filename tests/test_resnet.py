@@ -1,5 +1,7 @@
 """The residual generator: counts, sizes, its switches; test_parity.py compares its numbers."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -58,3 +60,13 @@ def test_switches_of_training_and_test_time():
         assert all(np.abs(a - b).max() > 1e-3 for b in values[:i])
     alone = run(model, variables, x[:1], train=False, noise=False)
     np.testing.assert_allclose(alone, outputs['image', False][:1], atol=1e-5)
+
+
+def test_biases_in_all_convolutions_or_in_none():
+    fields = {'generator.name': 'resnet', 'generator.norm': 'instance', 'image_size': (16, 16)}
+    for bias, expected in (('auto', True), ('none', False)):
+        model = model_of(**fields, **{'generator.bias': bias})
+        init = functools.partial(model.init, train=False, noise=False)
+        params = jax.eval_shape(init, jax.random.key(0), images(1, 16, 16))['params']
+        assert len(params) == 24
+        assert all(('bias' in leaves) == expected for leaves in params.values())

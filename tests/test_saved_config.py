@@ -61,7 +61,8 @@ def other_values():
 @pytest.mark.parametrize('field, value', other_values().items())
 def test_a_run_goes_on_only_where_the_contract_says(field, value):
     context = {'num_steps': 1, 'dataset.inputs': 1} | CONTEXT.get(field, {})
-    old, new = changed(**context), changed(**context | {field: value})
+    found = {field: 1} if field == 'optimizer.rate_devices' else {}  # 0: not yet
+    old, new = changed(**context | found), changed(**context | {field: value})
     free = {'log_every', 'eval_every', 'sample_every', 'num_devices', 'num_steps', 'num_epochs'}
     free |= {'dataset.path', 'dataset.cache', 'dataset.workers'}
     if field in free or field.startswith('checkpoint.'):
@@ -91,7 +92,10 @@ def test_every_difference_is_listed():
 
 
 def test_the_devices_are_fixed_where_the_rate_depends_on_them():
-    fields = {'optimizer.scale_with_devices': True, 'num_devices': 2}
-    assert differences(changed(**fields), changed(**fields | {'num_devices': 1})) == [
-        'config.num_devices: 2 -> 1'
+    fields = {'optimizer.scale_with_devices': True, 'optimizer.rate_devices': 4}
+    assert differences(changed(**fields), changed(**fields, num_devices=2)) == []
+    fewer = fields | {'optimizer.rate_devices': 2}
+    assert differences(changed(**fields), changed(**fewer)) == [
+        'config.optimizer.rate_devices: 4 -> 2'
     ]
+    assert differences(changed(**fields | {'optimizer.rate_devices': 0}), changed(**fewer)) == []

@@ -109,7 +109,12 @@ def test_floats_and_integers_without_a_range(tmp_path):
 def test_other_channels_than_the_networks(tmp_path):
     write(tmp_path / 'train' / 'A' / '1.tif', smooth('uint8', 5))
     write(tmp_path / 'train' / 'B' / '1.png', smooth('uint8', 3))
-    assert error(tmp_path) == f'{tmp_path}/train/A/1.tif has 5 channels: needed are 3'
+    message = f'{tmp_path}/train/A/1.tif has 5 channels: needed are 3 (config.%s)'
+    assert error(tmp_path) == message % 'generator.input_channels'
+    assert error(tmp_path, **fields(direction='BtoA')) == message % 'generator.output_channels'
+    (tmp_path / 'train' / 'B' / '1.png').rename(tmp_path / 'train' / 'A' / '2.png')
+    photos = fields(1, 3, task='gray_to_color', path=f'{tmp_path}')
+    assert error(tmp_path, **photos) == message % 'dataset.task'
 
 
 def test_several_inputs(tmp_path):
@@ -244,6 +249,13 @@ def test_classes_in_half_a_file(tmp_path):
     assert 'allowed are two folders or a list' in error(
         tmp_path, UserError, **fields(4, 3, input_classes=4)
     )
+
+
+def test_integers_that_have_no_range_are_0_to_1_both_ways():
+    for dtype in ('int16', 'int32', 'uint32'):
+        image = np.float32([[[-1], [1]]])
+        assert sides.to_type(image, dtype).ravel().tolist() == [0, 1]
+        np.testing.assert_array_equal(sides.rounded(image, dtype), image)
 
 
 def test_type_of_a_file_back():

@@ -205,6 +205,38 @@ def test_a_run_of_an_older_version_goes_on_with_defaults(pairs, tmp_path):
     assert config['dataset']['inputs'] == 1
 
 
+def test_a_run_keeps_the_number_of_devices_that_its_rate_is_scaled_with(pairs, tmp_path):
+    fields = {'optimizer__scale_with_devices': True, 'num_steps': 1}
+    config = tiny_config(pairs, **fields)
+    train_and_evaluate(config, tmp_path)
+    path, record = tmp_path / 'config.json', json.loads((tmp_path / 'run.json').read_text())
+    kept = json.loads(path.read_text())
+    assert (kept['optimizer'].pop('rate_devices'), kept['num_devices']) == (1, 0)
+    # Older versions kept the devices of each host alone; run.json says how many there were.
+    path.write_text(json.dumps(kept | {'num_devices': 2}))
+    (tmp_path / 'run.json').write_text(json.dumps(record | {'devices': ['a', 'b'], 'hosts': 2}))
+    refused = r'config\.optimizer\.rate_devices: 4 -> 1; give the old values to go on'
+    with pytest.raises(UserError, match=refused):
+        train_and_evaluate(config, tmp_path)
+    longer = tiny_config(pairs, **fields | {'num_steps': 2, 'optimizer__rate_devices': 4})
+    train_and_evaluate(longer, tmp_path)
+    assert [row['train/learning_rate'] for row in metrics(tmp_path)] == pytest.approx([2e-4, 8e-4])
+    (tmp_path / 'run.json').write_text(json.dumps(record))
+    path.write_text(json.dumps(kept | {'num_devices': 1}))
+    longer = tiny_config(pairs, **fields | {'num_steps': 3})
+    assert int(train_and_evaluate(longer, tmp_path).step) == 3
+
+
+def test_a_run_keeps_the_number_of_blocks_with_dropout(pairs, tmp_path):
+    """So that one that was told it, as by older versions, goes on where it is found."""
+    fields = {'generator__depth': 6, 'image_size': (64, 64), 'generator__dropout_from': 1}
+    told = tiny_config(pairs, **fields, generator__dropout_blocks=1, num_steps=1)
+    train_and_evaluate(told, tmp_path)
+    found = tiny_config(pairs, **fields, generator__dropout_blocks=0, num_steps=2)
+    assert int(train_and_evaluate(found, tmp_path).step) == 2
+    assert load_run(tmp_path).config.generator.dropout_blocks == 1
+
+
 def test_a_run_of_a_newer_version_is_refused_with_its_version(pairs, tmp_path):
     train_and_evaluate(tiny_config(pairs, num_steps=1), tmp_path)
     fields = json.loads((tmp_path / 'config.json').read_text())

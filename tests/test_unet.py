@@ -391,6 +391,7 @@ def test_resize_upsampling_has_3x3_kernels_and_any_channels(name):
 @pytest.mark.parametrize('norm, bias, biased', [
     ('batch', 'auto', {'up0'}), ('batch', 'all', 'every'), ('none', 'auto', 'every'),
     ('instance', 'auto', 'every'), ('none', 'last', {'up0'}), ('instance', 'last', {'up0'}),
+    ('batch', 'none', set()), ('instance', 'none', set()),
 ])  # fmt: skip
 def test_biases_are_where_no_batch_norm_undoes_them(norm, bias, biased):
     fields = {'generator.norm': norm, 'generator.bias': bias, 'image_size': (8, 8)}

@@ -1,8 +1,9 @@
 r"""The widely used PyTorch port of pix2pix, facades labels -> photo.
 
 D halved and stepped first, G against the updated D with the same generated image. Dropout is in
-the second to the fourth decoder block. 100 epochs at a constant rate, 100 with linear decay:
-80,000 steps; the port lowers the rate once an epoch, this at every step.
+depth - 5 decoder blocks from the second on: three at 256x256, two at 128x128. 100 epochs at a
+constant rate, 100 with linear decay: 80,000 steps; the port lowers the rate once an epoch, this at
+every step.
 
 python -m pix2pix_jax.main --config=configs/reference/pytorch_reference.py \
     --config.dataset.path=facades
@@ -20,6 +21,7 @@ def get_config(arg: str = '') -> Config:
     config.dataset.name = 'facades'
     config.dataset.direction = 'BtoA'
     config.generator.dropout_from = 1
+    config.generator.dropout_blocks = 0
     config.optimizer.schedule = 'linear'
     config.optimizer.decay_start = 0.5
     return apply_arg(config, arg)

@@ -25,16 +25,25 @@ class Side(NamedTuple):
     channels: int
     ranges: tuple[Range, ...] = ()  # (low, high) for each file, or for all; (): as the type says
     classes: int = 0  # files are maps of class indices 0 to classes - 1; 0: they are images
+    field: str = ''  # where `channels` come from, for messages
 
 
 def of_config(config: ConfigDict) -> tuple[Side, Side]:
     """Returns the sides of input and target; of plain photos (dataset.task) the target is RGB."""
     d, g = config.dataset, config.generator
     ranges = [parse_ranges(f'{side}_range', d[f'{side}_range']) for side in ('input', 'target')]
-    channels = g.output_channels if d.task == 'none' else 3
+    channels, field = g.output_channels, 'config.generator.output_channels'
+    if d.task != 'none':
+        channels, field = 3, 'config.dataset.task'
     return (
-        Side('input', g.input_channels, ranges[0], d.input_classes),
-        Side('target', channels, ranges[1]),
+        Side(
+            'input',
+            g.input_channels,
+            ranges[0],
+            d.input_classes,
+            field='config.generator.input_channels',
+        ),
+        Side('target', channels, ranges[1], field=field),
     )
 
 
@@ -112,7 +121,11 @@ def combine(side: Side, pictures: Sequence[Pixels], files: Sequence[File]) -> np
             if len(files) > 1:
                 channels = channels_of(picture)
             limits = ranges[i] if ranges else None
-            values = images.as_channels(picture, channels, limits[1] if limits else 1.0)
+            try:
+                values = images.as_channels(picture, channels, limits[1] if limits else 1.0)
+            except DataError as error:
+                field = f' ({side.field})' if side.field else ''
+                raise DataError(f'{error}{field}') from error
             parts.append(_in_range(values, limits, side.name))
     if len(parts) == 1:
         return parts[0]
@@ -139,7 +152,7 @@ def _indices(values: np.ndarray, classes: int) -> np.ndarray:
     wrong = values[((values < 0) | (values >= classes)) & (values != VOID)]
     if wrong.size:
         raise DataError(
-            f'has the class {wrong[0]}: allowed are 0 to {classes - 1} '
+            f'has the class {wrong.max()}: allowed are 0 to {classes - 1} '
             f'(config.dataset.input_classes={classes}) and {VOID}, no class'
         )
     return values.astype(np.uint8)
@@ -181,12 +194,14 @@ def _in_range(values: np.ndarray, limits: Range | None, side: str) -> np.ndarray
     if limits is None:
         if values.dtype in (np.uint8, np.uint16):
             return values
-        limits = (0, 1)
+        limits = type_range(values.dtype)
         low, high = values.min(), values.max()
         if low < 0 or high > 1:
+            classes = side == 'input' and values.dtype.kind in 'ui' and 0 <= low <= high < VOID
             raise DataError(
                 f'has values from {low:g} to {high:g}: of {values.dtype} allowed is 0 to 1; '
                 f'or say what they are with --config.dataset.{side}_range=LOW:HIGH'
+                + (f', or of classes --config.dataset.input_classes={high + 1}' if classes else '')
             )
     low, high = limits
     unit = values.astype(np.float32)  # then in place: a large image is there once more, not ten
@@ -196,11 +211,16 @@ def _in_range(values: np.ndarray, limits: Range | None, side: str) -> np.ndarray
     return np.clip(unit, -1, 1, out=unit)
 
 
+def type_range(dtype: np.dtype) -> Range:
+    """Returns the (low, high) that become [-1, 1] where the config says nothing else."""
+    return (0, np.iinfo(dtype).max) if dtype in (np.uint8, np.uint16) else (0, 1)
+
+
 def to_type(image: np.ndarray, dtype: np.dtype, limits: Range | None = None) -> np.ndarray:
     """Returns float [-1, 1] as values of a file: the inverse of what reading does, rounded."""
     unit = (np.clip(np.asarray(image, np.float32), -1, 1) + 1) / 2
     kind = np.dtype(dtype)
-    low, high = limits or ((0, 1) if kind.kind == 'f' else (0, np.iinfo(kind).max))
+    low, high = limits or type_range(kind)
     values = low + unit * (high - low)
     return values.astype(kind) if kind.kind == 'f' else np.rint(values).astype(kind)
 

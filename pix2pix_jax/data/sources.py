@@ -11,7 +11,7 @@ from pix2pix_jax.data import division, layouts, openmoji, sides
 from pix2pix_jax.data.datasets.published import PUBLISHED
 from pix2pix_jax.data.division import NEW_RUN, SPLITS, Kept, Known
 from pix2pix_jax.data.folders import examples, pair_files, split_folders
-from pix2pix_jax.data.images import File, check_one_size, halves, palette_of, size_of
+from pix2pix_jax.data.images import File, Pixels, check_one_size, halves, palette_of, size_of
 from pix2pix_jax.data.lists import list_of, read_list
 from pix2pix_jax.data.sides import Side
 from pix2pix_jax.errors import DataError, UserError
@@ -60,11 +60,22 @@ class Source:
         return self.decoded[i] if self.decoded else self._decode(i)
 
     def _decode(self, i: int) -> Pair:
+        pictures, files = self.stored(i)
+        input_side, target_side = self.sides
+        pair = {}
+        if not self.photos:
+            pair['input'] = sides.combine(input_side, pictures[:-1], files[:-1])
+        pair['target'] = sides.combine(target_side, pictures[-1:], files[-1:])
+        return self._fitting(pair, files)
+
+    def stored(self, i: int) -> tuple[tuple[Pixels, ...], tuple[File, ...]]:
+        """Returns the pictures of pair `i` as they are in their files, the target last, and these.
+
+        Raises DataError for what cannot be read, and for pictures of several sizes.
+        """
         files = self.files[i]
         if self.photos:
-            (file,) = files
-            target = sides.combine(self.sides[1], [sides.read(self.sides[1], file)], files)
-            return self._fitting({'target': target}, files)
+            return (sides.read(self.sides[1], files[0]),), files
         input_side, target_side = self.sides
         turned = self.direction == 'BtoA'
         if len(files) == 1:
@@ -75,11 +86,7 @@ class Source:
             read_as = read_as[::-1] if turned else read_as
             pictures = tuple(map(sides.read, read_as, files))
         check_one_size(pictures, files)
-        if turned:
-            pictures, files = pictures[::-1], files[::-1]
-        input_image = sides.combine(input_side, pictures[:-1], files[:-1])
-        target_image = sides.combine(target_side, pictures[-1:], files[-1:])
-        return self._fitting({'input': input_image, 'target': target_image}, files)
+        return (pictures[::-1], files[::-1]) if turned else (pictures, files)
 
     def _fitting(self, pair: Pair, files: tuple[File, ...]) -> Pair:
         height, width = pair['target'].shape[:2]

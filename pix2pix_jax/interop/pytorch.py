@@ -19,11 +19,16 @@ from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.inference import Run, state_shapes
 from pix2pix_jax.interop import torch_files, torch_names, torch_networks
 from pix2pix_jax.interop.torch_names import Layers, Tensors
-from pix2pix_jax.models import generator_bias, generator_depth
+from pix2pix_jax.models import (
+    PORT_LEAST_DEPTH,
+    dropout_blocks,
+    generator_bias,
+    generator_depth,
+    has_dropout,
+)
 from pix2pix_jax.train_state import GanState, TrainState
 
 RESNET_SIZE = 256  # pixels that it was trained at, as it seems: it takes any
-LEAST_DEPTH = 5  # of a U-Net there; all of its blocks but this many may have dropout
 
 
 class Network(NamedTuple):
@@ -94,7 +99,7 @@ def imported_config(
 def _dropout(generator: Network, asked: bool | None) -> dict[str, Any]:
     """The fields of a generator's dropout: a ResNet shows it, of a U-Net it may be asked for."""
     unet = generator.fields['name'] == 'unet'
-    blocks = generator.fields['depth'] - LEAST_DEPTH if unet else 0
+    blocks = generator.fields['depth'] - PORT_LEAST_DEPTH if unet else 0
     there = blocks > 0 if unet else generator.fields['dropout'] > 0
     if asked and not there:
         raise UserError(
@@ -191,8 +196,9 @@ def write_generator(run: Run, file: epath.PathLike) -> list[str]:
             'in eval() it translates as --norm=running --nodropout; with the norms in train(), '
             'dropout off and one image at a time as --norm=image --nodropout'
         )
-    where = (g.dropout_from, g.dropout_blocks) == (1, depth - LEAST_DEPTH) or g.name == 'resnet'
-    if g.dropout and not (where and g.dropout == torch_networks.DROPOUT):
+    where = (g.dropout_from, dropout_blocks(g, depth)) == (1, depth - PORT_LEAST_DEPTH)
+    where |= g.name == 'resnet'
+    if has_dropout(g, depth) and not (where and g.dropout == torch_networks.DROPOUT):
         lines.append('its dropout is another there: of rate 0.5, and of a U-Net in other blocks')
     return lines
 
@@ -207,7 +213,7 @@ def _network_there(g: ConfigDict, depth: int) -> str:
         return f'ResnetGenerator(n_blocks={g.blocks}) with {shape}'
     if depth in (7, 8):
         return f'--netG=unet_{2**depth} {shape}'
-    if depth >= LEAST_DEPTH:
+    if depth >= PORT_LEAST_DEPTH:
         return f'UnetGenerator(num_downs={depth}) with {shape}'
     return (
         f'{depth} levels of UnetSkipConnectionBlock (its UnetGenerator has 5 or more) with {shape}'
@@ -217,10 +223,11 @@ def _network_there(g: ConfigDict, depth: int) -> str:
 def _check_expressible(g: ConfigDict, depth: int) -> None:
     """Raises UserError, naming the field, for a generator that the networks there cannot be."""
     bias = 'auto' if g.norm != 'none' else 'last'
+    as_there = g.bias != 'none' and generator_bias(g) == (g.norm == 'instance')
     rules = [
         ('name', g.name in ('unet', 'resnet'), 'unet | resnet'),
         ('upsample', g.upsample == 'transpose', 'transpose'),
-        ('bias', generator_bias(g) == (g.norm == 'instance'), f'{bias} with norm={g.norm}'),
+        ('bias', as_there, f'{bias} with norm={g.norm}'),
         ('norm_epsilon', g.norm == 'none' or g.norm_epsilon == 1e-5, '1e-5'),
     ]
     if g.name == 'resnet':

@@ -15,6 +15,7 @@ from pix2pix_jax.models.resnet import ResNet
 from pix2pix_jax.models.unet import UNet, default_depth
 
 LEAST_DEPTH = 5  # of a U-Net whose depth comes from the image size
+PORT_LEAST_DEPTH = 5  # of the PyTorch port's U-Net; of its blocks all but this many have dropout
 RESNET_DEPTH = 2
 RESNET_LEAST = 4  # pixels of its smallest map: borders are reflected, by 3 pixels or by 1 there
 CONV_FORMS = {'cpu': 'auto', 'gpu': 'cudnn', 'tpu': 'native', 'any': 'native'}
@@ -51,6 +52,7 @@ def _generator(config: ConfigDict, platform: str, axis_name: str | None) -> nn.M
         output_channels=g.output_channels,
         dropout=g.dropout,
         use_bias=generator_bias(g),
+        last_bias=g.bias != 'none',
         norm=_norm_factory(config, g, axis_name),
         conv=functools.partial(layers.Conv, **common),
         upsample=functools.partial(layers.ConvTranspose, **common),
@@ -67,7 +69,7 @@ def _generator(config: ConfigDict, platform: str, axis_name: str | None) -> nn.M
         bottleneck_norm=g.bottleneck_norm,
         leaky_slope=g.leaky_slope,
         dropout_from=g.dropout_from,
-        dropout_blocks=g.dropout_blocks,
+        dropout_blocks=dropout_blocks(g, depth),
         **fields,
     )
 
@@ -145,16 +147,27 @@ def least_side(generator: ConfigDict, depth: int) -> int:
 
 
 def generator_bias(generator: ConfigDict) -> bool:
-    """Whether all convolutions of a `config.generator` have a bias; else the last alone has."""
+    """Whether all convolutions of a `config.generator` have a bias, its last left aside."""
     # Before batch norm it would have no effect.
-    return {'auto': generator.norm != 'batch', 'all': True, 'last': False}[generator.bias]
+    return generator.bias == 'all' or (generator.bias == 'auto' and generator.norm != 'batch')
+
+
+def dropout_blocks(generator: ConfigDict, depth: int) -> int:
+    """Returns how many decoder blocks of a `config.generator` of `depth` are meant for dropout."""
+    return generator.dropout_blocks or max(0, depth - PORT_LEAST_DEPTH)
+
+
+def has_dropout(generator: ConfigDict, depth: int) -> bool:
+    """Whether any block of a `config.generator` of `depth` is meant for dropout."""
+    blocks = generator.name == 'resnet' or dropout_blocks(generator, depth)
+    return bool(generator.dropout and blocks)
 
 
 def _check_unet(config: ConfigDict, depth: int) -> None:
     g = config.generator
     if g.name == 'resnet':
         return
-    if g.dropout and g.dropout_from and g.dropout_from >= depth - 1:
+    if has_dropout(g, depth) and g.dropout_from and g.dropout_from >= depth - 1:
         raise UserError(
             f'config.generator.dropout_from={g.dropout_from}: the decoder has {depth - 1} blocks '
             f'before its last; allowed is 0 to {max(0, depth - 2)}, or config.generator.dropout=0'

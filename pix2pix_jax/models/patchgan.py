@@ -19,7 +19,7 @@ class PatchGAN(nn.Module):
     """C64-C128-...: `layers` strided convolutions, then two with stride 1; 0 layers: PixelGAN.
 
     Receptive field of a logit by layers 0 to 5: 1, 16, 34, 70, 142, 286 pixels. `bias` says which
-    convolutions have one: 'ends', the first and the last; 'all'; 'last'.
+    convolutions have one: 'ends', the first and the last; 'all'; 'last'; 'none'.
     """
 
     layers: int = 3
@@ -52,6 +52,6 @@ class PatchGAN(nn.Module):
                 x = self.norm(name=f'conv{i}_norm')(x, 'batch')
             x = nn.leaky_relu(x, self.leaky_slope)
         # The published PixelGAN has none on its logits, where its norm is batch norm.
-        use_bias = self.layers > 0 or self.bias != 'ends'
+        use_bias = self.bias != 'none' and (self.layers > 0 or self.bias != 'ends')
         x = self.conv(1, stride=1, use_bias=use_bias, name='logits', **shape)(x)
         return at_least_float32(x)

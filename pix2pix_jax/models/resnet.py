@@ -20,7 +20,8 @@ class ResNet(nn.Module):
     """c7s1-64, `depth` halvings, `blocks` residual blocks, as many doublings, c7s1-3.
 
     Sides must be multiples of 2**depth. Borders are reflected but for the strided convolutions,
-    which pad with zeros. `use_bias` is that of all convolutions but the last, which has one.
+    which pad with zeros. `use_bias` is that of all convolutions but the last, which has
+    `last_bias`.
     """
 
     blocks: int = 9
@@ -29,6 +30,7 @@ class ResNet(nn.Module):
     output_channels: int = 3
     dropout: float = 0.5  # between the two convolutions of a block
     use_bias: bool = False
+    last_bias: bool = True
     norm: ModuleFactory = BatchNorm
     conv: ModuleFactory = Conv
     upsample: ModuleFactory = ConvTranspose  # must double: kernel 3 needs output_padding 1
@@ -80,5 +82,5 @@ class ResNet(nn.Module):
             name = f'up{i}'
             x = self.upsample(self.width * 2**i, use_bias=self.use_bias, name=name)(x)
             x = nn.relu(norm(x, name, decoding))
-        x = conv(Reflect(3)(x), self.output_channels, 7, 'output', use_bias=True)
+        x = conv(Reflect(3)(x), self.output_channels, 7, 'output', use_bias=self.last_bias)
         return jnp.tanh(at_least_float32(x))

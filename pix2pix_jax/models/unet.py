@@ -34,8 +34,8 @@ class UNet(nn.Module):
 
     `skip_relu` says how the decoder takes what comes from the encoder: through its own ReLU,
     together with what it decoded (the paper's published code), or as the encoder's leaky ReLU
-    left it (the Keras U-Nets). `use_bias` is that of all convolutions but the last, which has one.
-    `activation` is that of the last.
+    left it (the Keras U-Nets). `use_bias` is that of all convolutions but the last, which has
+    `last_bias`. `activation` is that of the last.
     """
 
     depth: int
@@ -49,6 +49,7 @@ class UNet(nn.Module):
     dropout_from: int = 0  # the first decoder block with dropout
     dropout_blocks: int = 3
     use_bias: bool = False
+    last_bias: bool = True
     norm: ModuleFactory = BatchNorm
     conv: ModuleFactory = Conv
     upsample: ModuleFactory = ConvTranspose
@@ -95,5 +96,5 @@ class UNet(nn.Module):
             x = nn.relu(x)
             if self.skips:
                 x = jnp.concatenate([activate(encoded.pop()), x], axis=-1)
-        x = self.upsample(self.output_channels, name='up0')(x)
+        x = self.upsample(self.output_channels, use_bias=self.last_bias, name='up0')(x)
         return self.activation(at_least_float32(x))
