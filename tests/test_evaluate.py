@@ -366,6 +366,18 @@ def test_labels_of_other_colours_have_no_score(workdir, capsys, direction, named
     assert run(f'--workdir={workdir}', '--metrics=lab') == 0
 
 
+def test_own_pairs_under_a_known_name_have_a_reason_in_place_of_the_score(workdir):
+    """configs/facades.py is a usual start for pairs of one's own; nobody asked for these colours."""
+    inference.load_run(workdir).config.dataset.name = 'facades'
+    for file in (workdir.parent / 'data/B/test').rglob('*.png'):
+        write_image(file, 100)
+    assert run(f'--workdir={workdir}', '--metrics=fcn,lab') == 0
+    metrics = found(workdir / 'evaluation/test')
+    assert metrics['fcn_pixel_accuracy']['value'] is None
+    assert 'is not such a label map' in metrics['fcn_pixel_accuracy']['reason']
+    assert metrics['lab_l']['mean'] > 0
+
+
 def test_folders_of_other_colours_have_no_score(tmp_path, capsys):
     for folder, classes in (('real', labels.CITYSCAPES), ('fake', labels.FACADES)):
         write_labels(tmp_path / folder / 'a.png', 0, classes)

@@ -145,6 +145,11 @@ def _fcn(options: Options, config: Config, splits: Mapping[str, Source], split: 
     def true(i: int, images: Mapping[str, np.ndarray]) -> np.ndarray:
         return segmenter.label_map(source, i, size, classes)
 
+    if not options.classes:  # a config's name alone says so, of pairs that may be a user's own
+        try:
+            true(0, {})
+        except UserError as error:
+            return NotComputed(FCN_NAMES, str(error).partition(';')[0])  # without all colours
     _, label = segmenter.photo_and_labels(source.direction)
     if label == 'target':  # Table 6
         return LabelScores(classes, true, functools.partial(from_label_map, classes=classes), False)
