@@ -367,7 +367,7 @@ def test_labels_of_other_colours_have_no_score(workdir, capsys, direction, named
 
 
 def test_own_pairs_under_a_known_name_have_a_reason_in_place_of_the_score(workdir):
-    """configs/facades.py is a usual start for pairs of one's own; nobody asked for these colours."""
+    """configs/facades.py is a usual start for pairs of one's own; nobody asked for it."""
     inference.load_run(workdir).config.dataset.name = 'facades'
     for file in (workdir.parent / 'data/B/test').rglob('*.png'):
         write_image(file, 100)
