@@ -16,8 +16,9 @@ import jax
 from etils import epath
 
 from pix2pix_jax import files
+from pix2pix_jax.version import version
 
-PACKAGES = ('pix2pix_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
+PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
 
 
 def record_start(
@@ -66,7 +67,8 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in PACKAGES}
+    packages = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {'pix2pix_jax': version()} | packages
 
 
 def _git_commit() -> str:

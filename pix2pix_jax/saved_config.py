@@ -1,7 +1,6 @@
 """The config of a run as it is kept, read and compared: config.json."""
 
 import json
-from importlib.metadata import version
 from typing import Any
 
 from etils import epath
@@ -9,6 +8,7 @@ from ml_collections import ConfigDict
 
 from pix2pix_jax.config import Config, default_config, flatten, validate
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.version import version
 
 # What may differ when a run goes on; its length too, where the schedule is constant.
 MAY_CHANGE = (
@@ -68,7 +68,7 @@ def _versions(workdir: epath.Path) -> str:
         theirs = json.loads(text)['versions']['pix2pix_jax']
     except (OSError, ValueError, TypeError, KeyError):
         return ''
-    return f' (the run is of pix2pix_jax {theirs}, this is {version("pix2pix_jax")})'
+    return f' (the run is of pix2pix_jax {theirs}, this is {version()})'
 
 
 def _as_tuple(value: Any) -> Any:
