@@ -8,7 +8,6 @@ import math
 import os
 import pathlib
 import platform
-import re
 import subprocess
 from typing import Any
 
@@ -16,7 +15,7 @@ import jax
 from etils import epath
 
 from pix2pix_jax import files
-from pix2pix_jax.version import version
+from pix2pix_jax.version import numbers, version
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
 
@@ -48,7 +47,7 @@ def steps_before(workdir: epath.PathLike, version: tuple[int, ...]) -> float:
     """
     starts = _starts(workdir)
     for start in starts:
-        if _numbers(start.get('version', '')) >= version:
+        if numbers(start.get('version', '')) >= version:
             return start['step']
     return math.inf if starts else 0
 
@@ -59,11 +58,6 @@ def _starts(workdir: epath.PathLike) -> list[dict[str, Any]]:
         with contextlib.suppress(ValueError, TypeError, KeyError):  # not ours: begin anew
             return list(json.loads(path.read_text())['starts'])
     return []
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """Returns 1.20.3rc1 as (1, 20, 3)."""
-    return tuple(map(int, re.match(r'[\d.]*', version)[0].strip('.').split('.'))) if version else ()
 
 
 def _versions() -> dict[str, str]:

@@ -1,7 +1,8 @@
-"""The version of this code."""
+"""The version of this code, and how versions compare."""
 
 import importlib.metadata
 import pathlib
+import re
 import tomllib
 
 NAME = 'pix2pix_jax'
@@ -18,3 +19,8 @@ def version() -> str:
         if about.get('name') == NAME:
             return about['version']
     return importlib.metadata.version(NAME)
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """Returns 1.20.3rc1 as (1, 20, 3), which compares; () for no version."""
+    return tuple(map(int, re.match(r'[\d.]*', version)[0].strip('.').split('.'))) if version else ()
