@@ -50,7 +50,7 @@ def _without_locations() -> Iterator[None]:
     """Leaves out of the program which lines it came from, in files of this machine."""
     wanted = {
         'jax_traceback_in_locations_limit': 0,
-        'jax_hlo_source_file_canonicalization_regex': '.*',  # what jax before 0.7.2 does not leave out
+        'jax_hlo_source_file_canonicalization_regex': '.*',  # jax before 0.7.2 keeps one line
     }
     before = {name: getattr(jax.config, name) for name in wanted}
     for name, value in wanted.items():
