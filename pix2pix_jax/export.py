@@ -7,6 +7,7 @@ PyTorch takes them. Height and width stay open, any multiples that the network c
 --image_size fixes them. What is written was run, and compared with the run itself.
 """
 
+import importlib.metadata
 import importlib.util
 import os
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from etils import epath
 from pix2pix_jax import files
 from pix2pix_jax.errors import DATA_ERROR, UserError, run_command
 from pix2pix_jax.limits import CHOICES
+from pix2pix_jax.version import numbers
 
 if TYPE_CHECKING:  # starts jax, which a mistake in the flags need not wait for
     from pix2pix_jax.inference import Run
@@ -25,6 +27,7 @@ EXTENSIONS = {
     'onnx': ('.onnx',), 'stablehlo': ('.stablehlo',), 'pytorch': ('.safetensors', '.pth', '.pt')
 }  # fmt: skip
 NEEDED = {'onnx': ('jax2onnx', 'onnxruntime')}  # beside what the package itself needs
+ONNX_JAX = '0.8.1'  # the oldest that jax2onnx takes
 
 SHARED = {'allow_override': True}  # other commands have flags of these names
 WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run.', **SHARED)
@@ -153,7 +156,13 @@ def check_output(output: str, format: str, overwrite: bool) -> None:
 
 
 def check_packages(format: str) -> None:
-    """Raises UserError, which says how to install them, where `format` needs other packages."""
+    """Raises UserError where `format` needs other packages: how to install them, or a newer jax."""
+    jax_version = importlib.metadata.version('jax')
+    if format == 'onnx' and numbers(jax_version) < numbers(ONNX_JAX):
+        raise UserError(
+            f'--format=onnx needs jax {ONNX_JAX} or newer, this is jax {jax_version}: '
+            'allowed are --format=stablehlo and pytorch'
+        )
     missing = [name for name in NEEDED.get(format, ()) if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(

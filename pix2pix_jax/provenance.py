@@ -8,18 +8,18 @@ import math
 import os
 import pathlib
 import platform
-import re
 import subprocess
 from typing import TYPE_CHECKING, Any
 
 from etils import epath
 
 from pix2pix_jax import files
+from pix2pix_jax.version import numbers, version
 
 if TYPE_CHECKING:  # who reads a run need not start it
     import jax
 
-PACKAGES = ('pix2pix_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
+PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
 
 
 def record_start(
@@ -51,7 +51,7 @@ def steps_before(workdir: epath.PathLike, version: tuple[int, ...]) -> float:
     """
     starts = _record(workdir).get('starts', [])
     for start in starts:
-        if _numbers(start.get('version', '')) >= version:
+        if numbers(start.get('version', '')) >= version:
             return start['step']
     return math.inf if starts else 0
 
@@ -77,13 +77,9 @@ def _record(workdir: epath.PathLike) -> dict[str, Any]:
     return {}
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    """Returns 1.20.3rc1 as (1, 20, 3)."""
-    return tuple(map(int, re.match(r'[\d.]*', version)[0].strip('.').split('.'))) if version else ()
-
-
 def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in PACKAGES}
+    packages = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {'pix2pix_jax': version()} | packages
 
 
 def _git_commit() -> str:

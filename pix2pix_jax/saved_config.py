@@ -1,13 +1,13 @@
 """The config of a run as it is kept, read and compared: config.json."""
 
 import json
-from importlib.metadata import version
 
 from etils import epath
 from ml_collections import ConfigDict
 
 from pix2pix_jax.config import Config, default_config, flatten, from_fields
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.version import version
 
 # What may differ when a run goes on; its length too, where the schedule is constant.
 MAY_CHANGE = (
@@ -66,7 +66,7 @@ def _versions(workdir: epath.Path) -> str:
         theirs = json.loads(text)['versions']['pix2pix_jax']
     except (OSError, ValueError, TypeError, KeyError):
         return ''
-    return f' (the run is of pix2pix_jax {theirs}, this is {version("pix2pix_jax")})'
+    return f' (the run is of pix2pix_jax {theirs}, this is {version()})'
 
 
 def differences(old: Config, new: Config) -> list[str]:

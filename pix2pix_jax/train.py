@@ -146,8 +146,9 @@ def prepare(
     if config.init_from and '://' not in config.init_from:
         config.init_from = os.path.abspath(os.path.expanduser(config.init_from))
     config, splits, known = open_data(config, workdir)
-    generator = config.generator  # a run keeps the number itself, as older versions did
-    generator.dropout_blocks = dropout_blocks(generator, generator_depth(config))
+    generator = config.generator
+    if generator.dropout_blocks == 0:  # a run keeps the number itself, as older versions did
+        generator.dropout_blocks = dropout_blocks(generator, generator_depth(config))
     check_run(config, workdir)
     splits = {name: survey.decode_all(source, config) for name, source in splits.items()}
     for line in kept.left_out(splits):

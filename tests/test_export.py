@@ -18,11 +18,14 @@ from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.interop import portable, stablehlo
 from pix2pix_jax.models import create_models
 from pix2pix_jax.train import train_and_evaluate
+from pix2pix_jax.version import numbers
 
 NEEDED = 'needs requirements-export.txt'
 
 
 def onnx():
+    if numbers(jax.__version__) < numbers(export.ONNX_JAX):
+        pytest.skip(f'ONNX needs jax {export.ONNX_JAX}')
     for package in ('jax2onnx', 'onnxruntime'):
         pytest.importorskip(package, reason=NEEDED)
     from pix2pix_jax.interop import onnx as interop
@@ -189,7 +192,7 @@ def test_stablehlo_is_loaded_with_jax_alone_and_for_three_platforms(tmp_path):
     path.write_bytes(stablehlo.to_bytes(portable.create(run)))
     model = jax.export.deserialize(bytearray(path.read_bytes()))
     assert model.platforms == ('cpu', 'cuda', 'tpu')
-    assert str(model.in_avals[0]) == 'float32[batch,4*h,4*w,3]'
+    assert model.in_avals[0].str_short() == 'float32[batch,4*h,4*w,3]'
     check(run, model.call, images(run, 2))
     assert json.loads(zipfile.ZipFile(path).read('metadata.json'))['step'] == 7
 
@@ -294,9 +297,22 @@ def test_mistakes_are_one_line(workdir, tmp_path, capsys, monkeypatch, args, mes
 
 def test_missing_packages_are_named(workdir, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(export.importlib.util, 'find_spec', lambda name: None)
+    monkeypatch.setattr(export.importlib.metadata, 'version', lambda name: export.ONNX_JAX)
     assert command(f'--workdir={workdir}', '--format=onnx', f'--output={tmp_path}/a.onnx') == 2
     error = capsys.readouterr().err
     assert 'needs jax2onnx and onnxruntime: pip install -r requirements-export.txt' in error
+
+
+@pytest.mark.parametrize('version', ['0.7.2', '0.8.0'])
+def test_an_old_jax_writes_no_onnx_and_all_else(tmp_path, capsys, monkeypatch, version):
+    monkeypatch.setattr(export.importlib.metadata, 'version', lambda name: version)
+    assert command('--workdir=run', '--format=onnx', f'--output={tmp_path}/a.onnx') == 2
+    assert capsys.readouterr().err == (
+        f'error: --format=onnx needs jax 0.8.1 or newer, this is jax {version}: '
+        'allowed are --format=stablehlo and pytorch\n'
+    )
+    for format in ('stablehlo', 'pytorch'):
+        export.check_packages(format)
 
 
 @pytest.mark.parametrize('wrong', [lambda x: x * 0 + 0.5, lambda x: x * np.nan])

@@ -2,9 +2,7 @@
 
 import io
 
-import imagecodecs
 import numpy as np
-import tifffile
 from PIL import Image
 
 from pix2pix_jax.data import sides
@@ -57,6 +55,8 @@ def encode(image: np.ndarray, extension: str) -> bytes:
     if extension == '.npy':
         np.save(stream, flat)
     elif extension in ('.tif', '.tiff'):
+        import tifffile  # with imagecodecs, 26 MB
+
         photometric = 'rgb' if image.shape[-1] in (3, 4) else 'minisblack'
         layout = {} if flat.ndim == 2 else {'planarconfig': 'contig'}
         extra = {'extrasamples': ['unassalpha']} if image.shape[-1] == 4 else {}
@@ -64,6 +64,8 @@ def encode(image: np.ndarray, extension: str) -> bytes:
             stream, flat, photometric=photometric, compression='zlib', **layout, **extra
         )
     elif image.dtype == np.uint16:
+        import imagecodecs
+
         return imagecodecs.png_encode(flat)
     elif extension in JPEG:
         Image.fromarray(flat).save(stream, 'JPEG', quality=QUALITY, subsampling=0)

@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-import imagecodecs
 import numpy as np
 from etils import epath
 from PIL import Image, ImageOps
@@ -120,6 +119,8 @@ def _read_picture(data: bytes, indices: bool) -> Pixels:
 def _with_16_bits(data: bytes, image: Image.Image) -> Pixels:
     if image.getexif().get(ORIENTATION, 1) != 1:
         raise DataError('has 16 bits and is turned by its EXIF: allowed is an upright one')
+    import imagecodecs  # 26 MB, which no other picture needs
+
     values = imagecodecs.png_decode(data)
     values = values.reshape(*values.shape[:2], -1)
     return _with_gray_opacity(Pixels(values, opacity=values.shape[-1] in (2, 4)))

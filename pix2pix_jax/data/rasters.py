@@ -6,12 +6,14 @@ Neither has checksums; what is cut off is refused.
 import io
 import logging
 import math
+from typing import TYPE_CHECKING
 
-import imagecodecs  # noqa: F401  tifffile decompresses with it
 import numpy as np
-import tifffile
 
 from pix2pix_jax.errors import DataError
+
+if TYPE_CHECKING:  # takes imagecodecs with it, 26 MB, which no other file needs
+    import tifffile
 
 # The channels of a TIFF: samples, or pages (of any kind but those of a film).
 CHANNEL_AXES = ('S', 'C', 'I', 'Q', 'Z')
@@ -38,6 +40,8 @@ def read_tiff(stream: io.IOBase, indices: bool = False) -> tuple[np.ndarray, boo
     Pages of one size are channels. Where 0 is white it is turned round, but for `indices`. Raises
     DataError, or what tifffile raises of a damaged file.
     """
+    import tifffile
+
     with tifffile.TiffFile(stream) as tiff:
         shape, axes = _described(tiff)
         page = tiff.series[0].keyframe
@@ -69,12 +73,14 @@ def read_tiff(stream: io.IOBase, indices: bool = False) -> tuple[np.ndarray, boo
 
 def size_of_tiff(stream: io.IOBase) -> tuple[int, int]:
     """Returns (height, width) from the header."""
+    import tifffile
+
     with tifffile.TiffFile(stream) as tiff:
         shape, axes = _described(tiff)
         return shape[axes.index('Y')], shape[axes.index('X')]
 
 
-def _described(tiff: tifffile.TiffFile) -> tuple[tuple[int, ...], str]:
+def _described(tiff: 'tifffile.TiffFile') -> tuple[tuple[int, ...], str]:
     """Returns the shape and the axes of what the file holds; raises DataError if it is no image."""
     seen = set()
     for page in tiff.pages:  # tifffile follows a circle without end
@@ -91,7 +97,7 @@ def _described(tiff: tifffile.TiffFile) -> tuple[tuple[int, ...], str]:
     return series.shape, series.axes
 
 
-def _check_whole(page: tifffile.TiffPage, size: int) -> None:
+def _check_whole(page: 'tifffile.TiffPage', size: int) -> None:
     # tifffile fills up with zeros what is not there.
     segments = list(zip(page.dataoffsets, page.databytecounts))
     if not segments or any(not count or start + count > size for start, count in segments):

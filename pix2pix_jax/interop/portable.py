@@ -5,7 +5,6 @@ with the weights as constants. What comes out is the network's own output: of co
 a and b of CIE Lab, as `input` and `output` of the metadata say.
 """
 
-import importlib.metadata
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ from pix2pix_jax.inference import Run, generator_function
 from pix2pix_jax.models import generator_depth, least_side
 from pix2pix_jax.models.conv import DIMENSIONS
 from pix2pix_jax.models.layers import ConvTranspose
+from pix2pix_jax.version import version
 
 TOLERANCES = {'float32': 1e-3, 'float16': 1e-2}  # of outputs in [-1, 1], by the weights' dtype
 COLORIZED = {'input': 'L of CIE Lab as L / 50 - 1', 'output': 'a and b of CIE Lab, over 110'}
@@ -81,7 +81,7 @@ def create(
     if config.dataset.input_classes:
         meaning['input'] = f'{g.input_channels} classes, 1 for the one that a pixel is of, else -1'
     metadata = {
-        'producer': f'pix2pix_jax {importlib.metadata.version("pix2pix_jax")}',
+        'producer': f'pix2pix_jax {version()}',
         'layout': 'NHWC',
         'value_range': [-1, 1],
         **(COLORIZED if colorizes else meaning),

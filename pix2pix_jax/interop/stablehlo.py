@@ -48,10 +48,15 @@ def load(data: bytes) -> tuple[Function, dict[str, Any]]:
 @contextlib.contextmanager
 def _without_locations() -> Iterator[None]:
     """Leaves out of the program which lines it came from, in files of this machine."""
-    name = 'jax_traceback_in_locations_limit'
-    limit = getattr(jax.config, name)
-    jax.config.update(name, 0)
+    wanted = {
+        'jax_traceback_in_locations_limit': 0,
+        'jax_hlo_source_file_canonicalization_regex': '.*',  # jax before 0.7.2 keeps one line
+    }
+    before = {name: getattr(jax.config, name) for name in wanted}
+    for name, value in wanted.items():
+        jax.config.update(name, value)
     try:
         yield
     finally:
-        jax.config.update(name, limit)
+        for name, value in before.items():
+            jax.config.update(name, value)

@@ -7,6 +7,7 @@ them decides about initialisation, form and norm once.
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -119,7 +120,8 @@ class Reflect(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps (N,H,W,C) to (N,H+2*pixels,W+2*pixels,C)."""
-        return jnp.pad(x, self.padding, mode='reflect')
+        pad = partial(jnp.pad, pad_width=self.padding[1:], mode='reflect')
+        return jax.vmap(pad)(x)  # older jax pads no batch of open size
 
     @property
     def padding(self) -> tuple[tuple[int, int], ...]:

@@ -1,0 +1,35 @@
+"""What importing the package costs: what few files need is imported for these alone."""
+
+import subprocess
+import sys
+
+import imagecodecs
+import numpy as np
+from PIL import Image
+
+# Imports every module of the package that reads data or trains, reads files, says what came along.
+CODE = """
+import sys
+from pix2pix_jax import main, train, translate, evaluate
+from pix2pix_jax.data import encoding, images, pipeline, survey
+for file in sys.argv[1:]:
+    values = images.read_pixels(images.epath.Path(file)).values
+    print(values.dtype, values.shape, int(values.max()), 'imagecodecs' in sys.modules)
+encoding.encode(values.astype('uint8'), '.png')
+print('imagecodecs' in sys.modules)
+"""
+
+
+def lines(*files):
+    command = [sys.executable, '-c', CODE, *map(str, files)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+
+
+def test_imagecodecs_is_imported_for_the_files_that_need_it_alone(tmp_path):
+    picture = np.full((6, 10, 3), 200, np.uint8)
+    for name in ('a.png', 'a.jpg'):
+        Image.fromarray(picture).save(tmp_path / name)
+    (tmp_path / 'deep.png').write_bytes(imagecodecs.png_encode(picture.astype(np.uint16) * 100))
+    usual = [f'uint8 (6, 10, 3) 200 {False}'] * 2
+    assert lines(tmp_path / 'a.png', tmp_path / 'a.jpg') == [*usual, 'False']
+    assert lines(tmp_path / 'deep.png')[0] == 'uint16 (6, 10, 3) 20000 True'
