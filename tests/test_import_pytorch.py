@@ -75,7 +75,7 @@ def test_imported_networks_translate_evaluate_and_start_a_run(folder, tmp_path):
     # Of another folder: what the config says of the pairs does not depend on the first one.
     images = f'--input={folder}/pairs/test'
     module = ('-m', 'pix2pix_jax.translate', f'--workdir={workdir}')
-    run(*module, images, f'--output={tmp_path}/out', cwd=tmp_path)
+    run(*module, images, f'--output={tmp_path}/out', '--fit=pad', cwd=tmp_path)
     loaded = inference.load_run(workdir)
     assert (loaded.step, loaded.config.dataset.direction) == (0, 'BtoA')
     with Image.open(folder / 'pairs/test/0.png') as file:  # 128x64, which the network takes
