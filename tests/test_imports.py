@@ -33,3 +33,15 @@ def test_imagecodecs_is_imported_for_the_files_that_need_it_alone(tmp_path):
     usual = [f'uint8 (6, 10, 3) 200 {False}'] * 2
     assert lines(tmp_path / 'a.png', tmp_path / 'a.jpg') == [*usual, 'False']
     assert lines(tmp_path / 'deep.png')[0] == 'uint16 (6, 10, 3) 20000 True'
+
+
+def test_grain_does_not_warn_of_a_profiler():
+    code = """
+from absl import logging
+import pix2pix_jax.data.pipeline
+logging.warning('Grain multiprocess worker profiling requires jaxlib %s', 1)  # as of an older one
+logging.warning('another')
+"""
+    command = [sys.executable, '-c', code]
+    errors = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    assert 'another' in errors and 'profiling' not in errors
