@@ -24,7 +24,6 @@ from pix2pix_jax.errors import DataError, UserError, run_command
 if TYPE_CHECKING:
     import gradio
 
-    from pix2pix_jax.config import Config
     from pix2pix_jax.translator import Translator
 
 SHARED = {'allow_override': True}  # other commands have flags of these names
@@ -113,7 +112,7 @@ def create_page(
     config = translator.config
     size, colours = drawing.canvas_size(config), drawing.palette(config, pictures)
     first = pictures[0] if pictures else drawing.blank(size, colours[0][1])
-    reason = no_seed(config)
+    reason = no_seed(translator)
 
     def translate(url: str, seed: int) -> np.ndarray:
         return translated(translator, drawing.from_url(url, most_pixels(size)), seed)
@@ -247,13 +246,11 @@ def most_pixels(size: tuple[int, int]) -> int:
     return drawing.LONGEST * min(size) ** 2 + max(size) ** 2
 
 
-def no_seed(config: 'Config') -> str:
+def no_seed(translator: 'Translator') -> str:
     """Returns why the seed of a run's dropout changes nothing; '' where it does."""
-    if not config.generator.dropout:
-        return 'the run has no dropout: config.generator.dropout=0'
-    if not config.test.dropout:
+    if not translator.config.test.dropout:
         return 'the run translates without dropout: config.test.dropout=False'
-    return ''
+    return '' if translator.has_dropout else 'no block of the generator has dropout'
 
 
 def shown(function):

@@ -13,7 +13,6 @@ from absl import flags
 
 DATA_ERROR = 1
 USAGE_ERROR = 2
-NO_DEVICE = 'Unable to initialize backend'  # jax, where JAX_PLATFORMS names what is not there
 
 
 class UserError(Exception):
@@ -66,10 +65,6 @@ def run_command(
         fail(str(error), USAGE_ERROR)
     except (UserError, Stopped) as error:
         fail(str(error), error.status)
-    except RuntimeError as error:
-        if not str(error).startswith(NO_DEVICE):
-            raise
-        fail(str(error), USAGE_ERROR)
     except OSError as error:  # a folder that cannot be read or written, a full disk
         fail(f'{error.filename or "input or output"}: {error.strerror or error}', DATA_ERROR)
     except KeyboardInterrupt:

@@ -32,15 +32,16 @@ PROCESS_ID = flags.DEFINE_integer('process_id', 0, 'Number of this process, from
 def main() -> int:
     """Trains as the flags say; returns the exit status."""
     from pix2pix_jax import hosts
-    from pix2pix_jax.runtime import prepare_process, use_deterministic_kernels
+    from pix2pix_jax.runtime import local_devices, prepare_process, use_deterministic_kernels
     from pix2pix_jax.train import dry_run, train_and_evaluate
 
-    prepare_process()
+    prepare_process(find_devices=False)
     if CONFIG.value.deterministic:
         use_deterministic_kernels()
     workdir = WORKDIR.value or default_workdir(flags.FLAGS['config'].config_filename)
     command = shlex.join(['python', '-m', 'pix2pix_jax.main', *sys.argv[1:]])
     with hosts.joined(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value):
+        local_devices()
         if DRY_RUN.value:
             dry_run(CONFIG.value, workdir)
             return 0

@@ -46,14 +46,12 @@ def record_start(
 def steps_before(workdir: epath.PathLike, version: tuple[int, ...]) -> float:
     """Returns how many steps of the run in `workdir` were taken by versions before `version`.
 
-    That is the step at which it was first resumed by `version` or a later one: 0 for a new run,
+    That is the earliest step from which `version` or a later one resumed it: 0 for a new run,
     infinity where none has resumed it yet. Versions before 0.2.0 did not write their number down.
     """
     starts = _record(workdir).get('starts', [])
-    for start in starts:
-        if numbers(start.get('version', '')) >= version:
-            return start['step']
-    return math.inf if starts else 0
+    newer = [s['step'] for s in starts if numbers(s.get('version', '')) >= version]
+    return min(newer, default=math.inf) if starts else 0
 
 
 def devices_of(workdir: epath.PathLike) -> int:

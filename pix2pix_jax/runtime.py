@@ -9,15 +9,42 @@ import platform
 
 import jax
 
+from pix2pix_jax.errors import UserError
 from pix2pix_jax.files import cache_folder
 
 MAX_BYTES = 2 * 2**30
 
 
-def prepare_process() -> None:
-    """Sets up the process of a command that runs networks."""
+def prepare_process(find_devices: bool = True) -> None:
+    """Sets up the process of a command that runs networks.
+
+    `find_devices` looks for jax's devices, as `local_devices` does; where several processes join as
+    one run, that must wait until they have.
+    """
     use_compile_cache()
     keep_freed_memory()
+    if find_devices:
+        local_devices()
+
+
+def local_devices() -> list[jax.Device]:
+    """Returns jax's devices of this process.
+
+    Raises UserError where JAX_PLATFORMS asks for others first: for a GPU that is not there jax
+    goes to the CPU without a word, or ends in an AssertionError.
+    """
+    asked = os.environ.get('JAX_PLATFORMS', '')
+    try:
+        devices = jax.local_devices()
+    except (RuntimeError, AssertionError) as error:
+        reason = f': {error}' if str(error) else ''
+        raise UserError(f'JAX_PLATFORMS={asked}: jax finds no such device{reason}') from error
+    if asked.split(',')[0] not in ('', 'cpu') and devices[0].platform == 'cpu':
+        raise UserError(
+            f'JAX_PLATFORMS={asked}: jax finds no such device and would compute on the CPU; '
+            'allowed is JAX_PLATFORMS=cpu, or none'
+        )
+    return devices
 
 
 def use_deterministic_kernels() -> None:

@@ -102,8 +102,7 @@ def main() -> int:
         batch=BATCH.value,
     )
     config = translator.config
-    dropout = config.test.dropout if DROPOUT.value is None else DROPOUT.value
-    if not (dropout and config.generator.dropout) and SAMPLES.value > 1:
+    if SAMPLES.value > 1 and not translator.has_dropout:
         raise UserError(
             f'--samples={SAMPLES.value}: allowed is 1 without dropout, which makes samples differ'
         )

@@ -14,13 +14,10 @@ from pix2pix_jax.data import augment, encoding, images, sides, tasks
 from pix2pix_jax.data.images import Pixels
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.limits import CHOICES
-from pix2pix_jax.models import generator_depth, least_side
+from pix2pix_jax.models import generator_depth, has_dropout, least_side
 
 Image = np.ndarray | epath.PathLike
 FITS = ('auto', 'pad', 'resize')
-# The dataset.preprocess that scales an image, before borders are added, as a fit does; 'width' is
-# what 'auto' may choose.
-SCALED_AS = {'resize': 'resize_and_crop', 'width': 'scale_width'}
 RESNET_UNIT = 32  # a multiple of what it needs, 4: fewer sizes to compile
 
 
@@ -74,9 +71,11 @@ class Translator:
         if run.config.generator.name == 'resnet':
             self._unit = max(RESNET_UNIT, self._unit)
         _check(fit, tile, overlap, norm, batch, self._unit, self._least)
-        self._fit, why = _chosen_fit(run.config, tile) if fit == 'auto' else (fit, 'was asked for')
-        self.about_fit = f'{_about(self._fit, run.config.image_size)}, as {why}'
+        self._scaled_as, why = _scaling(run.config, fit, tile)
+        self.about_fit = f'{_about(self._scaled_as, run.config.image_size)}, as {why}'
         self._tile, self._overlap, self._batch = tile, overlap, batch
+        noise = run.config.test.dropout if dropout is None else dropout
+        self.has_dropout = noise and has_dropout(run.config.generator, depth)
         self._generator = inference.Generator(
             run.config, run.variables, norm=norm, dropout=dropout, seed=seed, batch=batch
         )
@@ -153,38 +152,46 @@ class Translator:
         scaled, padded = self._sizes(size)
         resample = 'nearest' if d.input_classes else d.resize
         images = [augment.resized(image, scaled, resample) for image in group]
-        for output in generate([tiling.pad(image, padded) for image in images]):
-            yield augment.resized(tiling.crop(output, scaled), size)
+        outputs = generate([tiling.pad(image, padded) for image in images])
+        for image, output in zip(group, outputs):
+            output = augment.resized(tiling.crop(output, scaled), size, d.resize)
+            yield output if scaled == size else tasks.rescaled(d.task, self.floats(image), output)
 
     def _sizes(self, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
         """Returns what an image of `size` is scaled to, and what borders then make of it."""
         trained, scaled = tuple(self.config.image_size), size
-        if self._fit in SCALED_AS:
-            scaled = augment.loaded_size(*size, trained, 1.0, SCALED_AS[self._fit])
+        if self._scaled_as:
+            scaled = augment.loaded_size(*size, trained, 1.0, self._scaled_as)
         if scaled == trained:  # the network takes it as it is
             return scaled, scaled
         return scaled, tiling.padded_size([max(side, self._least) for side in scaled], self._unit)
 
 
-def _chosen_fit(config: Config, tile: int) -> tuple[str, str]:
-    """Returns the fit by which images are scaled as in training, and what says so."""
+def _scaling(config: Config, fit: str, tile: int) -> tuple[str, str]:
+    """Returns the dataset.preprocess as which images are scaled, '' for not at all, and why."""
     d = config.dataset
+    if fit == 'resize':
+        return 'resize_and_crop', '--fit=resize says'
+    if fit == 'pad':
+        return '', '--fit=pad says'
     if tile:
-        return 'pad', '--tile has it'
+        return '', '--tile has it'
     if tasks.in_pixels(d.task):  # made after scaling: the user's image has it at its own scale
-        return 'pad', f"config.dataset.task='{d.task}' is trained on"
-    preprocess = d.preprocess.removesuffix('_and_crop')
-    fit = {'resize': 'resize', 'scale_width': 'width'}.get(preprocess, 'pad')
-    return fit, f"config.dataset.preprocess='{d.preprocess}' had it in training"
+        return '', f"config.dataset.task='{d.task}' is trained on"
+    return d.preprocess, f"config.dataset.preprocess='{d.preprocess}' had it in training"
 
 
-def _about(fit: str, image_size: tuple[int, int]) -> str:
+def _about(scaled_as: str, image_size: tuple[int, int]) -> str:
     height, width = image_size
-    return {
-        'pad': 'images keep their scale, with reflected borders',
-        'resize': f'images are resized to {width}x{height} and back',
-        'width': f'images are scaled to a width of {width}, with reflected borders, and back',
-    }[fit]
+    if scaled_as == 'resize_and_crop':
+        return f'images are resized to {width}x{height} and back'
+    if scaled_as.startswith('scale_width'):
+        return (
+            f'images are scaled to a width of {width} (to a height of {height}, where it would be '
+            'less), with reflected borders, and back'
+        )
+    smaller = f' (those below {width}x{height} are enlarged)' if scaled_as else ''
+    return f'images keep their scale{smaller}, with reflected borders'
 
 
 def _check(fit: str, tile: int, overlap: int, norm: str, batch: int, unit: int, least: int) -> None:

@@ -20,13 +20,14 @@ print(platform, len({tuple(d.coords) if platform == 'tpu' else d.id for d in dev
 def environments(jobs: int) -> list[dict[str, str]]:
     """Returns what each of the runs that go on at once has in its environment, `jobs` at most.
 
-    There are no more than GPUs or TPU chips. A run whose device is not there fails: by itself jax
-    would go to the CPU without a word.
+    There are no more than GPUs or TPU chips. A run whose device is not there fails, as
+    JAX_PLATFORMS says (`runtime.local_devices`).
     """
     if jobs <= 1:
         return [{}]
     platform, count = find_devices()
     if platform == 'cpu':
+        print(f'{jobs} at a time, on the cores of the CPU: jax finds no other device', flush=True)
         return [{}] * jobs
     print(f'{min(jobs, count)} at a time, each on one of {count} {platform} devices', flush=True)
     if platform == 'tpu':

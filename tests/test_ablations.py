@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 from absl.testing import flagsaver
@@ -335,14 +336,17 @@ def test_more_jobs_than_gpus_wait_for_one(scripts, run_all, monkeypatch, capsys)
     assert '2 at a time, each on one of 2 cuda devices' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize('platform', ['cuda', 'rocm'])
 def test_a_device_that_is_gone_fails_the_run_and_no_cpu_takes_it(
-    scripts, run_all, monkeypatch, tmp_path, pairs
+    scripts, run_all, monkeypatch, tmp_path, pairs, platform
 ):
-    monkeypatch.setattr(scripts('ablation_devices'), 'find_devices', lambda: ('rocm', 2))
+    if any(device.platform == 'gpu' for device in jax.devices()):
+        pytest.skip('there is a GPU')
+    monkeypatch.setattr(scripts('ablation_devices'), 'find_devices', lambda: (platform, 2))
     words = ['--config=configs/folder.py:tiny', *SMALL, f'--config.dataset.path={pairs}']
     failed = run_all(2, 2, train=[*words, f'--workdir={tmp_path}/run'])
     assert len(failed) == 2 and not (tmp_path / 'run').exists()
     for log in (tmp_path / 'logs').iterdir():
         (line,) = log.read_text().splitlines()[-1:]
-        assert line.startswith("error: Unable to initialize backend 'rocm'")
+        assert line.startswith(f'error: JAX_PLATFORMS={platform},cpu: jax finds no such device')
         assert 'Traceback' not in log.read_text()

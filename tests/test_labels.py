@@ -52,6 +52,17 @@ def test_label_maps_have_label_colours_also_after_jpeg(classes):
     labels.check(jpeg(image), classes, 'a.jpg')
 
 
+def test_black_is_no_label():
+    """It is Cityscapes' void, and what many images are black in."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    image[:40] = 0
+    assert labels.matching(image, CITYSCAPES) < 0.1
+    assert labels.matching(np.zeros_like(image), CITYSCAPES) == 0
+    image[40:] = CITYSCAPES.colours['sky']
+    assert labels.matching(image, CITYSCAPES) == 1
+
+
 @pytest.mark.parametrize('classes', [FACADES, CITYSCAPES])
 def test_other_images_have_no_label_colours(classes):
     other = CITYSCAPES if classes is FACADES else FACADES

@@ -30,6 +30,12 @@ def test_versions_compare_by_their_numbers(tmp_path):
     assert steps_before(tmp_path, (0, 9)) == 0
 
 
+def test_the_earliest_step_counts_where_a_damaged_checkpoint_led_back(tmp_path):
+    starts = [{'step': 0}, {'step': 100, 'version': '0.2.0'}, {'step': 50, 'version': '0.2.0'}]
+    (tmp_path / 'run.json').write_text(json.dumps({'starts': starts}))
+    assert steps_before(tmp_path, (0, 2)) == 50
+
+
 def test_the_devices_of_all_hosts(tmp_path):
     assert devices_of(tmp_path) == 0 and devices_of(OLD_RUN) == 1
     record = json.loads((OLD_RUN / 'run.json').read_text())

@@ -5,6 +5,7 @@ import pytest
 from absl.testing import flagsaver
 from PIL import Image
 from runs import make_pairs, tiny_config
+from skimage.color import rgb2lab
 
 import pix2pix_jax
 from pix2pix_jax import inference, translate
@@ -60,6 +61,54 @@ def test_at_the_trainings_size_it_is_the_evaluation(tmp_path, monkeypatch, gener
             translator = pix2pix_jax.Translator(tmp_path / 'run', fit=fit)
             (found,) = translator.translate([translator.load(image)])
             np.testing.assert_array_equal(found, expected, err_msg=f'{preprocess}, {fit}')
+
+
+def test_smaller_images_are_enlarged_as_the_evaluation_does(tmp_path, monkeypatch):
+    pairs = make_pairs(tmp_path / 'pairs', {'train': 3}, size=24)
+    train(tmp_path)
+    run = inference.load_run(tmp_path / 'run')
+    monkeypatch.setattr(inference, 'load_run', lambda *args: run)
+    evaluated = inference.Generator(run.config, run.variables)
+    with Image.open(pairs / 'train' / '0.png') as picture:
+        image = np.asarray(picture)[:, :24]
+    for preprocess in set(CHOICES['dataset.preprocess']) - {'none'}:
+        run.config.dataset.preprocess = preprocess
+        source = sources.open_splits(run.config)['train']
+        (expected,) = evaluated(pipeline.example(source, 0, run.config)['input'][None])
+        translator = pix2pix_jax.Translator(tmp_path / 'run')
+        (found,) = translator.translate([translator.load(image)])
+        expected = augment.resized(expected, (24, 24))
+        np.testing.assert_array_equal(found, expected, err_msg=preprocess)
+
+
+def test_the_way_back_has_the_runs_resize(tmp_path, monkeypatch):
+    """Nearest neighbour mixes no values of a label map."""
+    train(tmp_path, dataset__resize='nearest')
+    translator = pix2pix_jax.Translator(tmp_path / 'run')
+    monkeypatch.setattr(translator, '_generator', lambda x, sample: np.sign(x))
+    (found,) = translator.translate([translator.load(picture(48, 80))])
+    assert set(np.unique(found)) == {-1, 1}
+
+
+def test_a_colorized_photo_keeps_its_own_lightness(tmp_path):
+    """At any size: only a and b are scaled back."""
+    fields = {'generator__input_channels': 1, 'generator__output_channels': 2}
+    train(tmp_path, dataset__task='colorize', **fields)
+    photo = picture(48, 80)
+    (photo,) = augment.to_float(photo[None])
+    gray = photo.mean(-1, keepdims=True).repeat(3, -1) * 0.2  # within what any a and b can have
+    translator = pix2pix_jax.Translator(tmp_path / 'run')
+    loaded = translator.load(augment.from_float(gray))
+    (found,) = translator.translate([loaded])
+    before, after = (rgb2lab((image + 1) / 2)[..., 0] for image in (gray, found))
+    assert np.abs(before - after).mean() < 0.5 and before.std() > 1  # of 100
+
+
+def test_samples_differ_where_a_block_has_dropout(tmp_path, run):
+    assert pix2pix_jax.Translator(run).has_dropout
+    assert not pix2pix_jax.Translator(run, dropout=False).has_dropout
+    none = train(tmp_path, generator__dropout_blocks=0)  # depth - 5: none of two
+    assert not pix2pix_jax.Translator(none).has_dropout
 
 
 @pytest.mark.parametrize('size', [32, 48])

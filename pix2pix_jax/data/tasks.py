@@ -165,6 +165,16 @@ def as_shown(name: str, inputs: np.ndarray, outputs: np.ndarray) -> np.ndarray:
         return (lab2rgb(lab) * 2 - 1).astype(np.float32)
 
 
+def rescaled(name: str, inputs: np.ndarray, output: np.ndarray) -> np.ndarray:
+    """Returns what `as_shown` gave at another size, scaled (H,W,C), for the inputs (H,W,Ci).
+
+    Of colorization it has their lightness, which scaling would blur: its a and b alone are scaled.
+    """
+    if name != 'colorize':
+        return output
+    return as_shown(name, inputs[None], _to_lab(output)[None, ..., 1:])[0]
+
+
 def _to_lab(photo: np.ndarray) -> np.ndarray:
     from skimage.color import rgb2lab
 

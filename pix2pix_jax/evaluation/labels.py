@@ -95,14 +95,17 @@ def from_colours(image: np.ndarray, classes: Classes) -> np.ndarray:
 
 
 def matching(image: np.ndarray, classes: Classes) -> float:
-    """Returns the share of pixels, 0 to 1, of an image (H,W,3) of 0 to 255 with label colours.
+    """Returns the share, 0 to 1, of an image (H,W,3) of 0 to 255 that has label colours.
 
-    A pixel has one where it is nearer to it than half the least distance of two of them: there it
-    can be of one class alone.
+    A pixel has a colour where it is nearer to it than half the least distance of two of them: there
+    it can be of one class alone. Where black is a label, black pixels are left out: much is black.
     """
     palette = _palette(classes)
     apart = _distances(palette, classes)[~np.eye(len(palette), dtype=bool)].min()
-    return float((_distances(image, classes).min(-1) < apart / 4).mean())
+    distances = _distances(image, classes)
+    has_one = distances.min(-1) < apart / 4
+    black = has_one & ~palette.any(-1)[distances.argmin(-1)]
+    return float((has_one & ~black).sum() / max(1, (~black).sum()))
 
 
 def check(image: np.ndarray, classes: Classes, file: object) -> None:

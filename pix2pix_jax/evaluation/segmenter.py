@@ -39,7 +39,7 @@ WIDTH = 32
 DEPTH = 5  # at most: what the label of a pixel depends on lies within a few hundred pixels
 RATE = 1e-3
 JITTER = 286 / 256
-CHECKED = 100  # label maps, at most, whose colours are looked at before the training
+CHECKED = 100  # label maps, at most, whose colours are looked at before anything else
 
 Segment = Callable[[np.ndarray], np.ndarray]  # float32 photos (N,H,W,3) to classes int32 (N,H,W)
 
@@ -58,8 +58,15 @@ def label_map(source: Source, i: int, image_size: tuple[int, int], classes: Clas
     Raises UserError, naming the file, where it is no label map in colours of `classes`.
     """
     image = source[i][photo_and_labels(source.direction)[1]]
+    image = augment.resized(image, image_size, 'nearest')
     labels.check(image, classes, source.files[i][-1])
-    return labels.from_colours(augment.resized(image, image_size, 'nearest'), classes)
+    return labels.from_colours(image, classes)
+
+
+def check_labels(source: Source, image_size: tuple[int, int], classes: Classes) -> None:
+    """Raises UserError where one of some label maps of `source` has other colours."""
+    for i in sheets.even_selection(len(source), CHECKED):
+        label_map(source, int(i), image_size, classes)
 
 
 def load_or_train(
@@ -76,8 +83,7 @@ def load_or_train(
     with filelock.FileLock(f'{path}.lock'):
         variables = _load(path)
         if variables is None:
-            for i in sheets.even_selection(len(source), CHECKED):
-                label_map(source, int(i), image_size, classes)
+            check_labels(source, image_size, classes)
             # Where there is no progress bar, too: at 256x256 it takes half an hour of a core.
             print(f'training the segmenter of {source.folder}, once: {steps:,} steps', flush=True)
             variables = _train(module, source, image_size, classes, steps)

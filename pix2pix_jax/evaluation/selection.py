@@ -147,7 +147,7 @@ def _fcn(options: Options, config: Config, splits: Mapping[str, Source], split: 
 
     if not options.classes:  # a config's name alone says so, of pairs that may be a user's own
         try:
-            true(0, {})
+            segmenter.check_labels(source, size, classes)
         except UserError as error:
             return NotComputed(FCN_NAMES, str(error).partition(';')[0])  # without all colours
     _, label = segmenter.photo_and_labels(source.direction)
