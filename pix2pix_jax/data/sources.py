@@ -293,10 +293,17 @@ def _hold_out(train: Source, config: ConfigDict, known: Known) -> tuple[Source, 
     groups = list(dict.fromkeys(group_of.values()))
     if len(groups) < 2:
         raise DataError(f'{train.folder} has {len(train)} pairs: too few to hold some out for val')
-    if known.old:
+    earlier = {group_of[n]: split for n, split in known.earlier.items() if n in group_of}
+    if full := division.all_in(groups, earlier):
+        print(
+            f'{train.folder}: the earlier run had all of these names in {full}: val is drawn anew, '
+            'and may hold pairs that it was trained on',
+            flush=True,
+        )
+        earlier = {}
+    if known.old and not known.earlier:
         val = division.by_number(groups, config.seed, config.dataset.val_fraction)
     else:
-        earlier = {group_of[n]: split for n, split in known.earlier.items() if n in group_of}
         val = division.by_hash(groups, config.seed, config.dataset.val_fraction, earlier)
     held = [i for i, name in enumerate(train.names) if group_of[name] in val]
     stays = [i for i, name in enumerate(train.names) if group_of[name] not in val]
