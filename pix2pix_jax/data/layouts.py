@@ -16,13 +16,14 @@ import numpy as np
 from etils import epath
 
 from pix2pix_jax.data import images, seams
+from pix2pix_jax.data.folders import OTHER_NAMES
 from pix2pix_jax.data.images import EXTENSIONS, File
 from pix2pix_jax.errors import DataError
 
 SAMPLE = 32  # files whose pixels are looked at
 MOST_PIXELS = 2**26  # of all of these; 8 files in any case
 MOST_LISTED = 20_000  # names of a folder beside
-OF_SPLITS = ('train', 'val', 'test', 'valid', 'validation', 'dev', 'eval', 'testing', 'training')
+OF_SPLITS = {*OTHER_NAMES, *itertools.chain(*OTHER_NAMES.values())}
 SQUARE = 1.4  # width by height of a file below which it is likely one image
 MOST, MANY, SOME = 0.5, 0.4, 0.25  # shares of files
 

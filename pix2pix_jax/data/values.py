@@ -27,8 +27,9 @@ SLIVER_OF_8_BITS, SLIVER = 1 / 8, 0.26
 # Class indices: Mapillary has them to 65, ADE20K to 150, COCO-Stuff to 181; above SMALL_CLASS gray
 # is taken for shades unless it lies in regions.
 MOST_CLASS, SMALL_CLASS = 200, 63
-FLAT, VERY_FLAT = 0.7, 0.85  # shares of neighbours that are equal
-FEW, DENSE, NEAR = 8, 0.8, 0.9  # values of shades are more; shares that are there, that are near
+FEW = 8  # values: shades are more
+FLAT, VERY_FLAT = 0.5, 0.85  # shares of neighbours that are equal
+NEAR = 0.9  # of the unequal neighbours those that are at most two of the picture's values apart
 BITS = (10, 12, 14)  # that cameras and sensors have
 ROUND = (10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 125)  # in units of the second digit
 
@@ -111,9 +112,9 @@ def _indices(values: np.ndarray) -> frozenset[int] | None:
 def _classes(values: np.ndarray) -> frozenset[int] | None:
     """Returns the values of a picture (H,W,C) but VOID, if they look like class indices.
 
-    These lie in regions of one value; in a photo hardly any neighbour is equal, and all shades of
-    its range are there. Large ones must lie in regions, and jump by more than a shade from one to
-    the next, as quantised shades do not.
+    These lie in regions of one value, where of many shades few neighbours are equal, and most
+    others next to them. Where there are large ones they must lie in regions, and jump by more than
+    the next two values, as quantised shades do not.
     """
     there = _indices(values)
     if not there:
@@ -123,8 +124,7 @@ def _classes(values: np.ndarray) -> frozenset[int] | None:
     steps = np.abs(np.diff(ranks, axis=1))
     flat, near = (steps == 0).mean(), (steps[steps > 0] <= 2).mean() if steps.any() else 0.0
     if max(there) <= SMALL_CLASS:
-        dense = len(there) > FEW and len(there) > DENSE * (max(there) - min(there) + 1)
-        return None if dense and flat < FLAT and near > NEAR else there
+        return None if len(there) > FEW and flat < FLAT and near > 0.5 else there
     inside = (steps[:, 1:] == 0) & (steps[:, :-1] == 0)
     count = np.bincount(ranks[:, 1:-1].ravel(), minlength=len(shades))
     in_regions = np.bincount(ranks[:, 1:-1][inside], minlength=len(shades)) > count / 2
@@ -136,9 +136,11 @@ def _together(looks: Iterable[Look]) -> Look:
     """Returns what all of the pictures are."""
     dtypes, least, greatest, some, classes = zip(*looks)
     together = None if None in classes else frozenset().union(*classes)
-    # One value is that of a mask's background; few far apart are shades.
-    if together and (len(together) < 2 or len(together) <= max(together) / 4):
-        together = None
+    # One value is that of a mask's background; few far apart are shades, unless they may be those
+    # of many classes.
+    if together:
+        apart = 4 if max(together) <= SMALL_CLASS else 8
+        together = None if len(together) <= max(1, max(together) / apart) else together
     dtype = max(dtypes, key=lambda kind: kind.itemsize)
     extremes = np.fmin.reduce(least), np.fmax.reduce(greatest)
     return Look(dtype, *map(float, extremes), np.concatenate(some), together)
