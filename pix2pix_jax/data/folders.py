@@ -69,9 +69,9 @@ def what_is_there(root: epath.Path, hints: bool) -> str:
     a_and_b = [name for name in names if name in ('A', 'B', 'a', 'b')]
     images = sum(path.suffix.lower() in EXTENSIONS for path in paths)
     found = with_train or [f'{name}/' for name in names]
-    text, hint = f'found are {", ".join(found[:4])}{", …" if len(found) > 4 else ""}', ''
+    text, hint = f'found: {", ".join(found[:4])}{", …" if len(found) > 4 else ""}', ''
     if other := _misnamed(root, 'train'):
-        hint = f'name {other.name} train'
+        hint = f'rename {other.name} to train'
     elif len(with_train) > 1:
         hint = 'name them A/train and B/train if their files have equal names, else write train.csv'
     elif with_train:
@@ -79,10 +79,10 @@ def what_is_there(root: epath.Path, hints: bool) -> str:
     elif len(a_and_b) > 1:
         hint = f'move {" and ".join(a_and_b)} into {root / "train"}'
     elif images:
-        text = f'found are {images} images'
+        text = f'found: {images} images'
         hint = f'move them into {root / "train"}'
     elif not found:
-        text = 'found are neither folders nor images'
+        text = 'found: neither folders nor images'
     return f'{text}: {hint}' if hints and hint else text
 
 
