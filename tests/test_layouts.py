@@ -240,7 +240,7 @@ def layers(seed):
     """Layers of tissue that run through the whole image, (96,128), 0 to 255."""
     rng, y = np.random.default_rng(seed), np.arange(96)[:, None]
     wave = np.sin(2 * np.pi * (np.arange(128) / 128 * rng.uniform(0.5, 2) + rng.uniform()))
-    surface, image = 30 + 6 * rng.uniform(0.2, 1) * wave, np.zeros((96, 128))
+    surface, image = 30 + rng.uniform(0.5, 3) * wave, np.zeros((96, 128))
     for number, value in enumerate((120, 60, 160, 80, 30)):
         image = np.where(y > surface + 8 * number, value, image)
     return image[..., None].repeat(3, -1).astype(np.uint8)
