@@ -2,9 +2,9 @@
 
 python -m pix2pix_jax.main --config=configs/folder.py --config.dataset.path=PATH --workdir=runs/mine
 
-The size is found in the data (the most common one, rounded to what the U-Net can take); a tenth
-of train is held out to choose the best checkpoint where there is no val split. A is translated
-to B; the other way with --config.dataset.direction=BtoA.
+The size is found in the data (the most common one, rounded to what the U-Net can take); about a
+tenth of train, at least one pair, is held out to choose the best checkpoint where there is no val
+split. A is translated to B; the other way with --config.dataset.direction=BtoA.
 """
 
 from pix2pix_jax.config import Config, default_config

@@ -150,7 +150,11 @@ def evaluate_run(
     if scale != 1:
         run.config.generator.depth = generator_depth(run.config)  # as trained
         run.config.image_size = tuple(scale * side for side in run.config.image_size)
-    known = division.Known(exists=True) if dataset else kept.load_known(workdir)
+    known = kept.load_known(workdir)
+    if dataset:
+        known = kept.elsewhere(known)
+    if known.remark:
+        print(known.remark)
     splits = sources.find_splits(run.config, known)
     new = division.came(known.kept, {name: source.names for name, source in splits.items()})
     if split in known.kept:  # files of the others may be gone by now

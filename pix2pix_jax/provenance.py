@@ -48,10 +48,14 @@ def steps_before(workdir: epath.PathLike, version: tuple[int, ...]) -> float:
 
     That is the earliest step from which `version` or a later one resumed it: 0 for a new run,
     infinity where none has resumed it yet. Versions before 0.2.0 did not write their number down.
+    A run without run.json, of which someone copied config and checkpoints alone, is one of these
+    unless it has data.json, which they did not write either.
     """
     starts = _record(workdir).get('starts', [])
     newer = [s['step'] for s in starts if numbers(s.get('version', '')) >= version]
-    return min(newer, default=math.inf) if starts else 0
+    workdir = epath.Path(workdir)
+    trained = any((workdir / 'checkpoints').glob('*/*')) and not (workdir / 'data.json').exists()
+    return min(newer, default=math.inf) if starts or trained else 0
 
 
 def devices_of(workdir: epath.PathLike) -> int:
@@ -71,8 +75,17 @@ def _record(workdir: epath.PathLike) -> dict[str, Any]:
     if path.exists():
         with contextlib.suppress(ValueError, TypeError, KeyError):  # not ours: begin anew
             record = json.loads(path.read_text())
-            return record | {'starts': list(record['starts'])}
+            if all(map(_is_start, record['starts'])):
+                return record
     return {}
+
+
+def _is_start(start: Any) -> bool:
+    return (
+        isinstance(start, dict)
+        and isinstance(start.get('step'), int)
+        and isinstance(start.get('version', ''), str)
+    )
 
 
 def _versions() -> dict[str, str]:

@@ -47,6 +47,13 @@ def local_devices() -> list[jax.Device]:
     return devices
 
 
+def cores() -> int:
+    """Returns how many cores this process may use: a container's or a job's, not the machine's."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def use_deterministic_kernels() -> None:
     """Makes XLA use only deterministic kernels on a GPU. Before the first use of a device."""
     flags = os.environ.get('XLA_FLAGS', '')

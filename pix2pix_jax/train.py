@@ -298,9 +298,7 @@ def open_data(
             print(
                 f'the pairs are those of {workdir / kept.FILE}, whatever became of the others since'
             )
-    elif known.exists and known.old:
-        print(f'{workdir} has no {kept.FILE} yet: the pairs are taken to be those it began with')
-    if known.remark and 'val' in splits and splits['val'].held_out:
+    if known.remark and (known.exists or 'val' in splits and splits['val'].held_out):
         print(known.remark)
     if 'train' not in splits:
         raise DataError(f'config.dataset.path={config.dataset.path}: there is no folder train')

@@ -22,5 +22,5 @@ def version() -> str:
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """Returns 1.20.3rc1 as (1, 20, 3), which compares; () for no version."""
-    return tuple(map(int, re.match(r'[\d.]*', version)[0].strip('.').split('.'))) if version else ()
+    """Returns 1.20.3rc1 as (1, 20, 3), which compares; () for what does not begin with a number."""
+    return tuple(map(int, re.findall(r'\d+', re.match(r'[\d.]*', version)[0])))

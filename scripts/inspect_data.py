@@ -12,7 +12,6 @@ import collections
 import concurrent.futures
 import hashlib
 import itertools
-import os
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -29,6 +28,7 @@ from pix2pix_jax.config import Config, validate
 from pix2pix_jax.data import images, pipeline, sources, survey, tasks, values
 from pix2pix_jax.errors import DataError, UserError, run_command
 from pix2pix_jax.evaluation import labels, segmenter
+from pix2pix_jax.runtime import cores
 
 OUTPUT = flags.DEFINE_string('output', 'inspection.png', 'The sheet.')
 OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace a file that is no such sheet.')
@@ -100,7 +100,7 @@ def is_sheet(path: pathlib.Path) -> bool:
 def look_at_all(source: sources.Source, split: str, data_set: str) -> dict[str, Look]:
     """Returns what the pairs of a split look like, by name: of many, those of an even selection."""
     picks = sheets.even_selection(len(source), MOST)
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
         looks = pool.map(lambda i: look_at(source, i, data_set), map(int, picks))
         bar = tqdm.tqdm(looks, f'reading {split}', len(picks), disable=not sys.stderr.isatty())
         return dict(zip((source.names[i] for i in picks), bar))

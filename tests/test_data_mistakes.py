@@ -75,6 +75,24 @@ def no_train():
     write('', PAIRS)
 
 
+def folders_of_kinds():
+    write('images/train', PHOTOS)
+    write('masks/train', MASKS)
+
+
+def sides_without_train():
+    write('A', PHOTOS)
+    write('B', MASKS)
+
+
+def folder_above():
+    write('mine/train', PAIRS)
+
+
+def training():
+    write('training', PAIRS)
+
+
 def one_side_alone():
     write('train/A', PHOTOS)
     write('train/C', MASKS)
@@ -155,6 +173,10 @@ MISTAKES = (
     photos_alone,
     odd_widths,
     no_train,
+    folders_of_kinds,
+    sides_without_train,
+    folder_above,
+    training,
     one_side_alone,
     unpaired_names,
     sizes_differ,

@@ -296,6 +296,54 @@ def test_an_old_run_is_evaluated_on_the_val_that_it_held_out(old_run, tmp_path):
     assert 'train: 1 came (new)' in refused(config, workdir)
 
 
+def test_an_old_run_of_which_config_and_checkpoints_were_copied(old_run, tmp_path, capsys):
+    """It resumes on its own val, as its files tell that it is old."""
+    config, pairs, workdir = old_run
+    for name in ('run.json', 'metrics.jsonl'):
+        (workdir / name).unlink()
+    set_path(workdir, pairs)
+    words = 'run has no data.json yet: the pairs are taken to be those it began with, divided as'
+    evaluate.evaluate_run(workdir, 'val', 'last', tmp_path / 'out')
+    assert capsys.readouterr().out.count(words) == 1
+    found = json.loads((tmp_path / 'out' / 'metrics.json').read_text())
+    expected = metrics(OLD_RUN)[-1]['eval/l1']
+    assert found['metrics']['l1']['mean'] == pytest.approx(expected, rel=1e-5)
+    config.num_steps = 7
+    train_and_evaluate(config, workdir)
+    out = capsys.readouterr().out
+    assert out.count(words) == 1 and 'from step 7 its random draws' in out
+    assert set(read(workdir)['splits']['val']['used']) == drawn_by_number(config, 10)
+
+
+def measured(workdir, split, dataset, folder):
+    """The names that `evaluate --dataset` measures."""
+    evaluate.evaluate_run(workdir, split, 'last', folder, dataset=str(dataset))
+    rows = (folder / 'per_image.csv').read_text().splitlines()[1:]
+    return {row.split(',')[0] for row in rows}
+
+
+def test_an_old_run_on_moved_data_is_evaluated_on_the_val_that_it_held_out(old_run, tmp_path):
+    config, pairs, workdir = old_run
+    moved = pairs.rename(tmp_path / 'moved')
+    assert measured(workdir, 'val', moved, tmp_path / 'out') == drawn_by_number(config, 10)
+
+
+def test_the_val_of_moved_data_is_that_of_the_run(copied, tmp_path):
+    """Whatever the hashes say, as with init_from; new names are drawn beside it."""
+    config, pairs, workdir = copied
+    data = read(workdir)
+    train, val = (data['splits'][split] for split in ('train', 'val'))
+    train['used'], val['used'] = sorted([*val['used'], *train['used'][2:]]), train['used'][:2]
+    (workdir / 'data.json').write_text(json.dumps(data))
+    add(pairs, *(f'train/new{i}' for i in range(9)))
+    moved = pairs.rename(tmp_path / 'moved')
+    found = measured(workdir, 'val', moved, tmp_path / 'out')
+    assert {name for name in found if 'new' not in name} == set(val['used'])
+    assert 0 < len(found) - len(val['used']) < 9
+    (moved / 'train').rename(moved / 'val')  # a val split: nothing is drawn
+    assert len(measured(workdir, 'val', moved, tmp_path / 'out')) == 17
+
+
 def test_an_old_list_of_pairs_is_read(whole, tmp_path, capsys):
     pairs, workdir = whole
     shutil.copytree(workdir, tmp_path / 'run')
@@ -360,6 +408,23 @@ def test_init_from_of_an_old_run_takes_its_draw(old_run, tmp_path, capsys):
         line for line in capsys.readouterr().out.splitlines() if line.startswith('config.init')
     ]
     assert len(remarks) == 1 and 'pairs does not exist' in remarks[0].replace(':', '')
+
+
+def test_names_that_are_those_of_other_data_by_chance(copied, capsys):
+    """All of them were in train: val is drawn anew, and one line says so."""
+    config, pairs, workdir = copied
+    val = read(workdir)['splits']['val']['used']
+    for name in val:
+        (pairs / 'train' / f'{name}.png').unlink()
+    config.init_from = str(workdir)
+    capsys.readouterr()
+    _, splits, _ = open_data(config, workdir.with_name('new'))
+    assert len(splits['val']) and len(splits['train']) and len(splits['train'].names) < 8 - len(val)
+    lines = [x for x in capsys.readouterr().out.splitlines() if 'earlier run' in x]
+    assert lines == [
+        f'{pairs}/train: the earlier run had all of these names in train: val is drawn anew, and '
+        'may hold pairs that it was trained on'
+    ]
 
 
 @pytest.mark.parametrize('splits', [{}, {'train': ['0', '1']}, {'train': ['0'], 'val': ['1']}])

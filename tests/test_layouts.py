@@ -221,6 +221,74 @@ def test_where_pairs_are_likely_names_are_warned_of(tmp_path, capsys):
     )
 
 
+@pytest.mark.parametrize('size', [(64, 48), (64, 64), (48, 64)])
+@pytest.mark.parametrize('place', ['vol{}/{{}}.png', '{{}}_{}.png'])
+def test_drawings_of_any_proportions_are_not_refused_for_their_names(
+    tmp_path, capsys, drawings, size, place
+):
+    """Nothing is at their middle that could tell: doubt warns."""
+    pairs = [np.concatenate(pair, axis=1) for pair in drawings]
+    pairs = [np.asarray(Image.fromarray(x).resize((2 * size[1], size[0]))) for x in pairs]
+    for word in ('front', 'back', 'side')[: 2 if place[0] == '{' else 3]:
+        write(tmp_path / 'train', pairs, place.format(word))
+    for folder in ('lines', 'colour'):
+        write(tmp_path / folder, pairs, '{}.png')
+    assert said(tmp_path, capsys).startswith(f'warning: {tmp_path}/train: ')
+
+
+def layers(seed):
+    """Layers of tissue that run through the whole image, (96,128), 0 to 255."""
+    rng, y = np.random.default_rng(seed), np.arange(96)[:, None]
+    wave = np.sin(2 * np.pi * (np.arange(128) / 128 * rng.uniform(0.5, 2) + rng.uniform()))
+    surface, image = 30 + rng.uniform(0.5, 3) * wave, np.zeros((96, 128))
+    for number, value in enumerate((120, 60, 160, 80, 30)):
+        image = np.where(y > surface + 8 * number, value, image)
+    return image[..., None].repeat(3, -1).astype(np.uint8)
+
+
+def symmetric(seed):
+    half = photo(seed, 64, 32)
+    return np.concatenate([half, half[:, ::-1]], axis=1)
+
+
+@pytest.mark.parametrize('other', ['darker', 'noisy', 'inverted and darker'])
+@pytest.mark.parametrize('make', [layers, symmetric])
+def test_aligned_pairs_that_run_on_across_the_middle_are_not_refused(tmp_path, capsys, make, other):
+    images = [make(i) for i in range(24)]
+    changed = {
+        'darker': lambda x: (0.9 * x).astype(np.uint8),
+        'noisy': lambda x: noisy(x),
+        'inverted and darker': lambda x: (128 - 0.5 * x).astype(np.uint8),
+    }[other]
+    write(tmp_path / 'train', beside((image, changed(image)) for image in images))
+    assert not said(tmp_path, capsys).startswith('refused')
+    write(tmp_path / 'single' / 'train', images)
+    assert said(tmp_path / 'single', capsys).startswith('refused')
+
+
+def test_of_aligned_pairs_that_run_on_the_warning_says_both(tmp_path, capsys):
+    images = [symmetric(i) for i in range(12)]
+    write(tmp_path / 'train', beside((x, (0.95 * x).astype(np.uint8)) for x in images))
+    text = said(tmp_path, capsys)
+    assert text.startswith(f'warning: {tmp_path}/train: ') and (
+        ' run on across the middle, as single images do, but both halves of most show one '
+        'content, as those of A|B do; each file is taken as A|B side by side' in text
+    )
+
+
+def test_the_names_of_many_cities_are_no_two_families(tmp_path, capsys):
+    """As in Cityscapes, of which each file begins with its folder's name."""
+    for city in ('aachen', 'bochum', 'zurich'):
+        write(tmp_path / 'train' / city, IMAGES[:5], f'{city}_{{:06}}_000019_leftImg8bit.png')
+    files = folders.image_files(tmp_path / 'train')
+    assert layouts._families(files) == ''
+    assert 'run on across the middle' in said(tmp_path, capsys)
+    two = {name: file for name, file in files.items() if 'zurich' not in name}
+    assert 'two families' in layouts._families(two)
+    each = {f'{city}/{i}_{side}': '' for city in 'abc' for i in range(3) for side in 'AB'}
+    assert layouts._families(each) == 'its names are in two families, as a/0_A and a/0_B'
+
+
 # ---------------------------------------------------------------- what is no A|B is refused
 
 
@@ -374,6 +442,41 @@ def test_small_letters_are_found(tmp_path, capsys, a, b, capital):
     write(tmp_path / a.replace('a', 'a2') if a[0] == 'a' else tmp_path / f'{a}2', IMAGES)
     train = sources.open_splits(config(tmp_path))['train']
     assert len(train) == COUNT and train.files[0][0].parent.name in ('a', 'A', 'traina', 'train')
+
+
+def test_small_letters_of_sequences_of_pairs_are_warned_of(tmp_path, capsys):
+    for i, name in enumerate('ab'):
+        images = [photo(9 * i + k, 48, 64) for k in range(6)]
+        write(tmp_path / 'train' / name, beside((image, labels(image)) for image in images))
+    assert said(tmp_path, capsys) == (
+        f'warning: {tmp_path}/train/a and {tmp_path}/train/b: most files break at the middle, as '
+        'A|B side by side does; they are taken as A and B (for A|B in each file: '
+        '--config.dataset.layout=side_by_side)'
+    )
+    assert said(tmp_path, capsys, **{'dataset.layout': 'side_by_side'}) == ''
+    write(tmp_path / 'others' / 'train' / 'a', IMAGES)
+    write(tmp_path / 'others' / 'train' / 'b', [labels(image) for image in IMAGES])
+    assert said(tmp_path / 'others', capsys) == ''
+
+
+@pytest.mark.parametrize('place', ['{}', 'A/{}', '{}A', '{}.csv'])
+@pytest.mark.parametrize('name', ['valid', 'validation', 'testing', 'training'])
+def test_a_split_under_another_name_is_warned_of(tmp_path, capsys, name, place):
+    for split in ('train', 'test', 'val'):
+        if not split.startswith(name[:3]):
+            write(tmp_path / split, beside((photo(i), labels(photo(i))) for i in range(4)))
+    (tmp_path / place.format(name)).mkdir(parents=True)
+    text = said(tmp_path, capsys, **{'dataset.val_fraction': 0.3})
+    drawn = '; val is held out of train' if name.startswith('val') else ''
+    assert text == (
+        f'warning: {tmp_path / place.format(name)} is not read: the names of splits are train, '
+        f'val and test{drawn}'
+    )
+    assert said(tmp_path, capsys, Known(exists=True)) == ''
+    write(tmp_path / {'val': 'val', 'tes': 'test', 'tra': 'train'}[name[:3]], [
+        np.concatenate([photo(1), labels(photo(1))], axis=1)
+    ])  # fmt: skip
+    assert said(tmp_path, capsys) == ''
 
 
 def test_one_small_letter_is_a_folder_as_any_other(tmp_path, capsys):

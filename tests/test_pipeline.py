@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pix2pix_jax import runtime
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.data import augment, pipeline, sources, survey
 from pix2pix_jax.errors import DataError
@@ -93,6 +94,18 @@ def test_workers_change_nothing(folder):
     for batch, expected in zip(with_workers, take(4, source, c, start=2)):
         assert type(batch['input']) is np.ndarray
         assert_equal(batch, expected)
+
+
+@pytest.mark.parametrize('cores, threads, waiting', [(1, 1, 2), (6, 6, 12), (64, 16, 16)])
+def test_what_waits_in_memory_has_a_limit(monkeypatch, cores, threads, waiting):
+    """Threads are as many as cores that the process may use; each makes a batch at a time."""
+    monkeypatch.setattr(runtime.os, 'cpu_count', lambda: 128)
+    allowed = lambda pid: set(range(cores))  # noqa: E731
+    monkeypatch.setattr(runtime.os, 'sched_getaffinity', allowed, raising=False)
+    options = pipeline.read_options()
+    assert (options.num_threads, options.prefetch_buffer_size) == (threads, waiting)
+    monkeypatch.delattr(runtime.os, 'sched_getaffinity')
+    assert pipeline.read_options().num_threads == 16
 
 
 def test_an_epoch_visits_every_pair_once(folder):

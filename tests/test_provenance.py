@@ -3,8 +3,10 @@
 import json
 import math
 import pathlib
+import shutil
 
 import jax
+import pytest
 
 from pix2pix_jax.provenance import devices_of, record_start, steps_before
 
@@ -21,6 +23,25 @@ def test_the_steps_of_older_versions(tmp_path):
     assert steps_before(tmp_path, (99,)) == math.inf
     starts = json.loads((tmp_path / 'run.json').read_text())['starts']
     assert [start['step'] for start in starts] == [0, 6, 8]
+
+
+@pytest.mark.parametrize('text', [
+    '', '[]', '{}', '{"starts": 3}', '{"starts": ["x"]}', '{"starts": [{"version": "0.2.0"}]}',
+    '{"starts": [{"step": 1, "version": 2}]}', '{"starts": [{"step": "1", "version": "0.2.0"}]}',
+    '{"starts": [{"step": 1, "version": "dev"}]}',
+])  # fmt: skip
+def test_a_file_of_another_kind_is_tolerated(tmp_path, text):
+    (tmp_path / 'run.json').write_text(text)
+    assert steps_before(tmp_path, (0, 2)) == (math.inf if 'dev' in text else 0)
+    record_start(tmp_path, 'command', jax.devices()[:1], 3)
+    assert steps_before(tmp_path, (0, 2)) == 3
+
+
+def test_a_run_without_run_json_is_of_the_version_that_its_files_tell(tmp_path):
+    shutil.copytree(OLD_RUN / 'checkpoints', tmp_path / 'checkpoints')
+    assert steps_before(tmp_path, (0, 2)) == math.inf
+    (tmp_path / 'data.json').write_text('{}')
+    assert steps_before(tmp_path, (0, 2)) == 0
 
 
 def test_versions_compare_by_their_numbers(tmp_path):

@@ -45,8 +45,39 @@ def regions(rng, count, size=64):
     return (smooth(rng, size) * (count - 1e-6)).astype(np.uint8)
 
 
+def many(rng, count, size=64):
+    """A map of regions around points, each of one of 12 of `count` classes."""
+    points, classes = rng.uniform(0, size, (24, 2)), rng.choice(count, 12)
+    at = np.stack(np.mgrid[0:size, 0:size], -1)[:, :, None]
+    nearest = ((at - points) ** 2).sum(-1).argmin(-1)
+    return classes[nearest % 12, None].astype(np.uint8)
+
+
+def quantised(levels, top):
+    def image(rng):
+        return (np.floor(smooth(rng, 256) ** 2 * (levels - 0.01)) * top // (levels - 1)).astype(
+            'u1'
+        )
+
+    return image
+
+
+def thin_lines(rng):
+    """Soft, dark lines on black."""
+    image = np.zeros((64, 64, 1), np.uint8)
+    for x in rng.integers(2, 61, 4):
+        image[:, x - 1 : x + 2, 0] = rng.integers(20, 200, (64, 1)) * [0.3, 1, 0.5]
+    return image
+
+
 def coloured(rng):
     return sides.voc_palette(12)[regions(rng, 12)[..., 0]]
+
+
+def bands(rng, count, size=64):
+    """A map in which each of `count` classes has a row or more."""
+    rows = rng.permutation(count)[np.arange(size) * count // size]
+    return rows[:, None, None].repeat(size, 1).astype(np.uint8)
 
 
 def sparse(dtype):
@@ -68,6 +99,13 @@ GOOD = {
     'edges': lambda rng: (np.abs(smooth(rng) - 0.5) > 0.05).astype(np.uint8) * 255,
     'masks': lambda rng: (smooth(rng) > 0.5).astype(np.uint16) * np.uint16(65535),
     'three shades': lambda rng: np.uint8([0, 128, 255])[regions(rng, 3)],
+    'dark': lambda rng: (smooth(rng) * 56).astype(np.uint8),
+    'darker than half': lambda rng: (smooth(rng) * 120).astype(np.uint8),
+    'quantised': quantised(16, 200),
+    'quantised and dark': quantised(32, 124),
+    'quantised, few': quantised(5, 160),
+    'thin lines': thin_lines,
+    'masks of 128': lambda rng: (smooth(rng) > 0.5).astype(np.uint8) * 128,
     'dark shades': lambda rng: np.uint8([0, 50, 255])[regions(rng, 3)],
     'colours of classes': coloured,
     'a few points': sparse(np.uint8),
@@ -170,6 +208,31 @@ def test_a_range_that_does_not_fit_the_values(tmp_path):
         assert '--config.dataset.input_range=0:1 would fill it' in line
 
 
+@pytest.mark.parametrize('dtype', [np.int16, np.int32, np.float32, np.float64])
+def test_a_range_longer_than_the_type_can_count(tmp_path, dtype):
+    """20,000 - (-20,000) is no int16."""
+    full = lambda rng: (smooth(rng) * 40000 - 20000).astype(dtype)  # noqa: E731
+    for i in range(PAIRS):
+        rng = np.random.default_rng(i)
+        write(tmp_path / 'train' / 'A' / f'{i}.npy', full(rng))
+        write(tmp_path / 'train' / 'B' / f'{i}.png', photo(rng))
+    (line,) = remarks(tmp_path, (1, 3), input_range='-1000000:1000000')
+    assert '--config.dataset.input_range=-20000:20000 would fill it' in line
+
+
+@pytest.mark.parametrize('wrong', [np.nan, np.inf, -np.inf])
+def test_values_that_are_no_numbers_are_left_out(tmp_path, wrong):
+    def holes(rng):
+        image = (smooth(rng) * 0.01).astype(np.float32)
+        image[5:9] = wrong
+        return image
+
+    (line,) = remarks(folder_of(tmp_path / 'some', holes, photo))
+    assert '--config.dataset.input_range=0:0.01 would fill it' in line
+    none = lambda rng: np.full((64, 64, 1), wrong, np.float32)  # noqa: E731
+    assert remarks(folder_of(tmp_path / 'all', none, photo)) == []
+
+
 def test_some_wrong_pixels_do_not_hide_it(tmp_path):
     def depth(rng):
         image = (smooth(rng) * 3900).astype(np.uint16)
@@ -213,11 +276,27 @@ def test_a_bad_pair_is_left_to_others(tmp_path):
 # ---------------------------------------------------------------- class indices
 
 
+@pytest.mark.parametrize('count', [66, 151, 182])
+def test_the_indices_of_many_classes(tmp_path, count):
+    """Of Mapillary, ADE20K and COCO-Stuff; few of them are in one image."""
+    path = folder_of(tmp_path, lambda rng: many(rng, count), photo)
+    (line,) = remarks(path)
+    assert re.match(r'inputs: gray values \d+ to (6|1[0-9])\d look like class indices; ', line)
+    (line,) = remarks(path, direction='BtoA')
+    assert line.startswith('targets: gray values ')
+
+
+def test_dark_photos_are_no_classes_but_a_sliver(tmp_path):
+    path = folder_of(tmp_path, lambda rng: (smooth(rng) * 24).astype(np.uint8), photo)
+    (line,) = remarks(path)
+    assert line.startswith('inputs: all of the values are 0 to 24, a sliver of 0:255 (uint8)')
+
+
 @pytest.mark.parametrize('count', [2, 3, 12, 19, 34, 64])
 @pytest.mark.parametrize('void', [False, True])
 def test_class_indices_as_images(tmp_path, count, void):
     def indices(rng):
-        image = regions(rng, count)
+        image = regions(rng, count) if count <= 12 else bands(rng, count)
         image[:5] = 255 if void else image[:5]
         return image
 

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pix2pix_jax.data.folders import examples
-from pix2pix_jax.errors import DataError
 
 SPLITS = ('train', 'val', 'test')
 
@@ -29,8 +28,8 @@ class Known(NamedTuple):
     image_size: tuple[int, ...] = ()  # that run's (height, width)
     found: dict[str, Any] = {}  # what that run found in its pairs: image_size, inputs
     steps: int = 0  # the length of that run; 0: not known
-    earlier: dict[str, str] = {}  # of names that the run of `init_from` knew, 'train' or 'val'
-    remark: str = ''  # on `earlier`, for a person, where val is held out
+    earlier: dict[str, str] = {}  # of names that an earlier run divided, 'train' or 'val'
+    remark: str = ''  # on the draw of val, for a person, where it is held out
 
 
 NEW_RUN = Known()
@@ -39,9 +38,10 @@ NEW_RUN = Known()
 def by_hash(groups: Sequence[str], seed: int, fraction: float, earlier: Mapping[str, str]) -> set:
     """Returns which `groups` become val: a hash of the seed and the name is below the `fraction`.
 
-    So a new group moves no other. At least one is val and one is not, by the lowest and the highest
-    hash. Those in `earlier` keep the split that it gives them, 'train' or 'val'. Raises DataError
-    where that leaves val or train empty.
+    So a new group moves no other, but for one: at least one is val and one is not, and where the
+    hashes alone give none, it is the one of the lowest or the highest hash, until a new group takes
+    its place. Those in `earlier` keep the split that it gives them, 'train' or 'val'; they must not
+    be all that there are, and all of one split (`all_in`).
     """
     there = set(groups)
     new = {group: _hash(seed, group) for group in there - earlier.keys()}
@@ -51,13 +51,13 @@ def by_hash(groups: Sequence[str], seed: int, fraction: float, earlier: Mapping[
         val = {min(new, key=new.get)}
     if val == there and new:
         val.remove(max(new, key=new.get))
-    if not val or val == there:
-        full, empty = ('val', 'train') if val else ('train', 'val')
-        raise DataError(
-            f'no pair is left for {empty}: the run of config.init_from had all of them in {full}; '
-            'add pairs, or a folder val'
-        )
     return val
+
+
+def all_in(groups: Sequence[str], earlier: Mapping[str, str]) -> str:
+    """Returns the split in which an `earlier` run had all of the `groups`; '' for no such one."""
+    splits = {earlier.get(group, '') for group in groups}
+    return splits.pop() if len(splits) == 1 else ''
 
 
 def _hash(seed: int, name: str) -> float:

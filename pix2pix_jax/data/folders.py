@@ -16,6 +16,13 @@ from pix2pix_jax.data.images import EXTENSIONS
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.files import is_local
 
+# Of each split the names that others give it. They are not read.
+OTHER_NAMES = {
+    'train': ('training',),
+    'val': ('valid', 'validation', 'dev', 'eval'),
+    'test': ('testing',),
+}
+
 
 def split_folders(
     root: epath.Path, split: str, layout: str, capitals: bool = False
@@ -33,6 +40,50 @@ def split_folders(
     if layout != 'two_folders' and (root / split).is_dir():
         return (root / split,)
     return ()
+
+
+def unread(root: epath.Path, there: Iterable[str], held_out: bool) -> list[str]:
+    """Returns a line for each split that is not `there` but under a name that others give it.
+
+    `held_out`: val is held out of train where there is none.
+    """
+    lines = []
+    for split in OTHER_NAMES.keys() - set(there):
+        if other := _misnamed(root, split):
+            line = f'{other} is not read: the names of splits are train, val and test'
+            lines.append(line + '; val is held out of train' * (held_out and split == 'val'))
+    return sorted(lines)
+
+
+def _misnamed(root: epath.Path, split: str) -> epath.Path | None:
+    places = ('{}', 'A/{}', 'a/{}', '{}A', '{}a', '{}.csv', '{}.json')
+    paths = [root / place.format(name) for name in OTHER_NAMES[split] for place in places]
+    return next((path for path in paths if path.exists()), None)
+
+
+def what_is_there(root: epath.Path, hints: bool) -> str:
+    """Says what lies in a folder without pairs and, with `hints`, what would help."""
+    paths = [path for path in sorted(root.iterdir()) if not path.name.startswith('.')]
+    names = [path.name for path in paths if path.is_dir()]
+    with_train = [f'{name}/train' for name in names if (root / name / 'train').is_dir()]
+    a_and_b = [name for name in names if name in ('A', 'B', 'a', 'b')]
+    images = sum(path.suffix.lower() in EXTENSIONS for path in paths)
+    found = with_train or [f'{name}/' for name in names]
+    text, hint = f'found: {", ".join(found[:4])}{", …" if len(found) > 4 else ""}', ''
+    if other := _misnamed(root, 'train'):
+        hint = f'rename {other.name} to train'
+    elif len(with_train) > 1:
+        hint = 'name them A/train and B/train if their files have equal names, else write train.csv'
+    elif with_train:
+        hint = f'set config.dataset.path={root / with_train[0].removesuffix("/train")}'
+    elif len(a_and_b) > 1:
+        hint = f'move {" and ".join(a_and_b)} into {root / "train"}'
+    elif images:
+        text = f'found: {images} images'
+        hint = f'move them into {root / "train"}'
+    elif not found:
+        text = 'found: neither folders nor images'
+    return f'{text}: {hint}' if hints and hint else text
 
 
 def _sides(root: epath.Path, place: str) -> tuple[epath.Path, ...]:

@@ -28,7 +28,7 @@ def load_known(workdir: epath.PathLike) -> Known:
     """Returns what is known about the data of the run in `workdir`; nothing where there is none.
 
     Raises DataError where data.json is damaged, or missing though the run has checkpoints. Runs of
-    versions before 0.2.0 have none: their val split is drawn as they drew it.
+    versions before 0.2.0 have none: their val split is drawn as they drew it, and `remark` says so.
     """
     workdir = epath.Path(workdir)
     if not (workdir / 'config.json').exists():
@@ -40,6 +40,8 @@ def load_known(workdir: epath.PathLike) -> Known:
     if not exists:  # nothing was trained on it
         return Known(old=old > 0)
     config = load_config(workdir)
+    if path is None:
+        known = known._replace(remark=_old_draw(workdir))
     if path is None and (old < math.inf or config.dataset.on_error == 'skip'):
         missing = workdir / (FILE if old < math.inf else OLD)
         raise DataError(f'{missing} is missing: it says which pairs the run uses; put it back')
@@ -110,12 +112,35 @@ def with_earlier(known: Known, config: ConfigDict) -> Known:
     if 'val' not in splits or division.place('val', splits['val'], {}) == 'val':
         remark = 'it held no pairs out: those drawn for val may be ones it was trained on'
         return known._replace(remark=f'config.init_from={workdir}: {remark}')
-    earlier = {
+    return known._replace(earlier=_divided(splits))
+
+
+def elsewhere(known: Known) -> Known:
+    """Returns what is `known` about data in another folder than that of the run.
+
+    Names that the run divided keep their split. A run of which that is not known draws val as it
+    did, by the names that there are.
+    """
+    held_out = 'val' in known.kept and division.place('val', known.kept['val'], {}) == 'train'
+    earlier = _divided(known.kept) if held_out else {}
+    return Known(exists=True, old=known.old, earlier=earlier, remark=known.remark)
+
+
+def _divided(splits: dict[str, Kept]) -> dict[str, str]:
+    """Returns the split of each name that a run divided into train and val."""
+    return {
         name: split
         for split in ('train', 'val')
         for name in (*splits[split].used, *splits[split].skipped)
     }
-    return known._replace(earlier=earlier)
+
+
+def _old_draw(workdir: epath.Path) -> str:
+    """Says how the pairs of a run are known that has kept no list of them."""
+    text = f'{workdir} has no {FILE} yet: the pairs are taken to be those it began with'
+    if not (workdir / 'run.json').exists():
+        text += ', divided as versions before 0.2.0 did, as there is no run.json either'
+    return text
 
 
 def left_out(splits: dict[str, Source]) -> list[str]:

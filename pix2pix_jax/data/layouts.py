@@ -16,14 +16,14 @@ import numpy as np
 from etils import epath
 
 from pix2pix_jax.data import images, seams
+from pix2pix_jax.data.folders import OTHER_NAMES
 from pix2pix_jax.data.images import EXTENSIONS, File
 from pix2pix_jax.errors import DataError
 
 SAMPLE = 32  # files whose pixels are looked at
 MOST_PIXELS = 2**26  # of all of these; 8 files in any case
 MOST_LISTED = 20_000  # names of a folder beside
-OF_SPLITS = ('train', 'val', 'test', 'valid', 'validation', 'dev', 'eval', 'testing', 'training')
-WIDE = 1.9  # width by height of a file: two of about a square's proportions
+OF_SPLITS = {*OTHER_NAMES, *itertools.chain(*OTHER_NAMES.values())}
 SQUARE = 1.4  # width by height of a file below which it is likely one image
 MOST, MANY, SOME = 0.5, 0.4, 0.25  # shares of files
 
@@ -35,10 +35,16 @@ class Sample(NamedTuple):
     kinds: list[str]  # 'gray', 'palette' or 'colours'
     sizes: list[tuple[int, int]]  # (height, width)
     middles: list[str]  # as `seams.across_middle`
+    resemblances: list[float]  # as `seams.resemblance`
 
     def share(self, middle: str) -> float:
         """Returns the share of files whose middle is so."""
         return self.middles.count(middle) / len(self.middles)
+
+    @property
+    def alike(self) -> bool:
+        """Whether the halves of most files show one content, as those of aligned A|B may."""
+        return float(np.median(self.resemblances)) > seams.ALIKE
 
 
 def check(root: epath.Path, folder: epath.Path, files: Mapping[str, File], exists: bool) -> None:
@@ -76,21 +82,40 @@ def look(root: epath.Path, folder: epath.Path, files: Mapping[str, File]) -> tup
     structure = _sub_folders(files) or _families(files) or _beside(root, folder, files)
     structure = structure or _kinds(sample)
     if structure:
-        return structure, runs_on > breaks or width < WIDE * height
+        return structure, runs_on > breaks and runs_on >= SOME and not sample.alike
     if runs_on >= MANY:
         count = f'{sample.middles.count("runs on")} of the {len(sample.names)} files that were'
         sure = runs_on > MOST and 4 * breaks <= runs_on and len(sample.names) > 1
-        return f'{count} looked at run on across the middle, as single images do', sure
+        but = ', but both halves of most show one content, as those of A|B do' * sample.alike
+        return (
+            f'{count} looked at run on across the middle, as single images do{but}',
+            sure and not sample.alike,
+        )
     if width < SQUARE * height:
         return f'files of {width}x{height} pixels give halves of {width // 2}x{height}', False
     return '', False
+
+
+def check_sides(folders: Sequence[epath.Path], pairs: Mapping[str, tuple[File, ...]]) -> None:
+    """Prints a warning where the files in the `folders` of A and B break at the middle themselves.
+
+    As those of sequences a and b may, each of which holds A|B.
+    """
+    samples = [read_sample({name: files[i] for name, files in pairs.items()}) for i in (0, -1)]
+    if all(sample.names and sample.share('breaks') > MOST for sample in samples):
+        print(
+            f'warning: {folders[0]} and {folders[-1]}: most files break at the middle, as A|B side '
+            'by side does; they are taken as A and B (for A|B in each file: '
+            '--config.dataset.layout=side_by_side)',
+            flush=True,
+        )
 
 
 def read_sample(files: Mapping[str, File]) -> Sample:
     """Reads a random, always the same, sample of the files; those that are bad are left out."""
     names = list(files)
     picks = sorted(np.random.default_rng(0).permutation(len(names))[:SAMPLE])
-    sample, pixels = Sample([], [], [], []), 0
+    sample, pixels = Sample([], [], [], [], []), 0
     for name in (names[i] for i in picks):
         with contextlib.suppress(DataError):
             kind = kind_of(files[name])
@@ -99,6 +124,7 @@ def read_sample(files: Mapping[str, File]) -> Sample:
             sample.kinds.append(kind)
             sample.sizes.append(values.shape[:2])
             sample.middles.append(seams.across_middle(values))
+            sample.resemblances.append(seams.resemblance(values))
             pixels += values.shape[0] * values.shape[1]
         if pixels > MOST_PIXELS and len(sample.names) >= 8:
             break
@@ -156,16 +182,30 @@ def _stems_in(folder: epath.Path) -> list[str]:
 
 
 def _families(files: Mapping[str, File]) -> str:
-    """Says where names differ in pairs by one word alone, at the end or at the beginning."""
-    names = sorted(files)
+    """Says where names differ in pairs by one word alone, at the end or at the beginning.
+
+    Two folders may be two families; of more each is looked at alone, as one may be of each city.
+    """
+    folders = collections.defaultdict(list)
+    for name in sorted(files):
+        folders[name.rpartition('/')[0]].append(name)
+    groups = folders.values() if len(folders) > 2 else [sorted(files)]
     for turned in (False, True):
         turn = (lambda text: text[::-1]) if turned else str
-        ordered = sorted(map(turn, names)) if turned else names
-        endings, share = _endings(ordered, ordered)
-        if share > MOST and len(names) >= 4:
-            a, b = next(two for two in itertools.pairwise(ordered) if _rest(*two) == endings)
+        found = [_family(sorted(map(turn, names))) for names in groups]
+        count = sum(len(names) for names, two in zip(groups, found) if two)
+        if count > MOST * len(files):
+            a, b = next(filter(None, found))
             return f'its names are in two families, as {turn(a)} and {turn(b)}'
     return ''
+
+
+def _family(names: list[str]) -> tuple[str, ...]:
+    """Returns the first two of the sorted `names` that differ as most do; () for none."""
+    endings, share = _endings(names, names)
+    if share <= MOST or len(names) < 4:
+        return ()
+    return next(two for two in itertools.pairwise(names) if _rest(*two) == endings)
 
 
 def _endings(names: Sequence[str], others: Sequence[str]) -> tuple[tuple[str, str], float]:

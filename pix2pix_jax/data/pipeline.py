@@ -22,7 +22,9 @@ from ml_collections import ConfigDict
 from pix2pix_jax.data import augment, sides, tasks
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError
+from pix2pix_jax.runtime import cores
 
+MOST_WAITING = 16  # batches: at 256x256 and 64 pairs of floats one takes 100 MB
 Batch = dict[str, np.ndarray]
 
 
@@ -49,10 +51,7 @@ def train_batches(
     pairs = config.batch_size * config.optimizer.d_steps  # a batch for each step of D
     stack = _stack if workers else None
     data = data.batch(pairs // process_count, drop_remainder=True, batch_fn=stack)[start:]
-    threads = os.cpu_count() or 1
-    data = data.to_iter_dataset(
-        grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
-    )
+    data = data.to_iter_dataset(read_options())
     index = np.arange(process_index, pairs, process_count, dtype=np.int32)
     if not workers:
         return _numbered(iter(data), index)
@@ -60,6 +59,16 @@ def train_batches(
         flags.FLAGS.mark_as_parsed()
     options = grain.MultiprocessingOptions(num_workers=workers)
     return _numbered(_copied(iter(data.mp_prefetch(options, _obey_parent))), index)
+
+
+def read_options() -> grain.ReadOptions:
+    """Returns how many threads make batches, one each, and how many batches wait in memory.
+
+    Grain wants no fewer batches than threads.
+    """
+    threads = min(cores(), MOST_WAITING)
+    waiting = min(2 * threads, MOST_WAITING)
+    return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=waiting)
 
 
 def _numbered(batches: Iterator[Batch], index: np.ndarray) -> Iterator[Batch]:

@@ -10,7 +10,13 @@ from ml_collections import ConfigDict
 from pix2pix_jax.data import division, layouts, openmoji, sides
 from pix2pix_jax.data.datasets.published import PUBLISHED
 from pix2pix_jax.data.division import NEW_RUN, SPLITS, Kept, Known
-from pix2pix_jax.data.folders import examples, pair_files, split_folders
+from pix2pix_jax.data.folders import (
+    examples,
+    pair_files,
+    split_folders,
+    unread,
+    what_is_there,
+)
 from pix2pix_jax.data.images import File, Pixels, check_one_size, halves, palette_of, size_of
 from pix2pix_jax.data.lists import list_of, read_list
 from pix2pix_jax.data.sides import Side
@@ -230,7 +236,10 @@ def _in_folders(root: epath.Path, config: ConfigDict, known: Known) -> dict[str,
                 '--config.dataset.layout=list | side_by_side | two_folders'
             )
         if folders:
-            splits[split] = _source(' + '.join(map(str, folders)), pair_files(folders), config)
+            pairs = pair_files(folders)
+            if layout == 'auto' and len(folders) == 2 and folders[0].name == 'a' and not splits:
+                layouts.check_sides(folders, pairs)
+            splits[split] = _source(' + '.join(map(str, folders)), pairs, config)
         elif listed:
             source = _source(str(listed), read_list(listed), config)
             splits[split] = dataclasses.replace(source, listed=True)
@@ -238,8 +247,12 @@ def _in_folders(root: epath.Path, config: ConfigDict, known: Known) -> dict[str,
         raise DataError(
             f'{root} has no pairs: needed is train/ (also val/, test/) with A|B side by side, '
             'or A/train and B/train, trainA and trainB, or train/A and train/B, or train.csv or '
-            f'train.json (config.dataset.layout={config.dataset.layout})'
+            f'train.json (config.dataset.layout={config.dataset.layout}); '
+            f'{what_is_there(root, layout == "auto")}'
         )
+    if not known.exists:
+        for line in unread(root, splits, config.dataset.val_fraction > 0):
+            print(f'warning: {line}', flush=True)
     return splits
 
 
@@ -293,10 +306,17 @@ def _hold_out(train: Source, config: ConfigDict, known: Known) -> tuple[Source, 
     groups = list(dict.fromkeys(group_of.values()))
     if len(groups) < 2:
         raise DataError(f'{train.folder} has {len(train)} pairs: too few to hold some out for val')
-    if known.old:
+    earlier = {group_of[n]: split for n, split in known.earlier.items() if n in group_of}
+    if full := division.all_in(groups, earlier):
+        print(
+            f'{train.folder}: the earlier run had all of these names in {full}: val is drawn anew, '
+            'and may hold pairs that it was trained on',
+            flush=True,
+        )
+        earlier = {}
+    if known.old and not known.earlier:
         val = division.by_number(groups, config.seed, config.dataset.val_fraction)
     else:
-        earlier = {group_of[n]: split for n, split in known.earlier.items() if n in group_of}
         val = division.by_hash(groups, config.seed, config.dataset.val_fraction, earlier)
     held = [i for i, name in enumerate(train.names) if group_of[name] in val]
     stays = [i for i, name in enumerate(train.names) if group_of[name] not in val]

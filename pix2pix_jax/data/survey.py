@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from pix2pix_jax.data.sources import Source, subset
 from pix2pix_jax.data.tasks import TASKS
 from pix2pix_jax.errors import DataError
+from pix2pix_jax.runtime import cores
 
 DECODE_FIRST = 5000  # pairs up to which a split is decoded before training starts
 SAMPLE = 64  # pairs whose headers stand for all in reports and estimates
@@ -40,7 +41,7 @@ def decode_all(source: Source, config: ConfigDict) -> Source:
         except DataError as error:
             return error
 
-    pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+    pool = concurrent.futures.ThreadPoolExecutor(cores())
     try:
         results = pool.map(decode, range(len(source)))
         quiet = not sys.stderr.isatty()

@@ -7,7 +7,6 @@ which field to set if it is one.
 
 import concurrent.futures
 import math
-import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from pix2pix_jax.data.images import Pixels
 from pix2pix_jax.data.sides import VOID, Range, Side, type_range
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError
+from pix2pix_jax.runtime import cores
 
 SAMPLE = 16  # pairs that are looked at
 PIXELS = 2**16  # of a picture that percentiles are of, at most
@@ -24,7 +24,12 @@ PERCENTILES = (0.1, 99.9)
 # Parts of a range that are slivers of it. 16 bits often hold 12 or 14; photos of a night fill more
 # than an eighth of 8 bits.
 SLIVER_OF_8_BITS, SLIVER = 1 / 8, 0.26
-MOST_CLASS = 63  # above it few values of gray are taken for shades
+# Class indices: Mapillary has them to 65, ADE20K to 150, COCO-Stuff to 181; above SMALL_CLASS gray
+# is taken for shades unless it lies in regions.
+MOST_CLASS, SMALL_CLASS = 200, 63
+FEW = 8  # values: shades are more
+FLAT, VERY_FLAT = 0.5, 0.85  # shares of neighbours that are equal
+NEAR = 0.9  # of the unequal neighbours those that are at most two of the picture's values apart
 BITS = (10, 12, 14)  # that cameras and sensors have
 ROUND = (10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 125)  # in units of the second digit
 
@@ -33,7 +38,7 @@ class Look(NamedTuple):
     """What the values of one or more pictures are, opacity left out."""
 
     dtype: np.dtype
-    least: float
+    least: float  # of the finite values; NaN: there are none
     greatest: float
     some: np.ndarray  # a thin selection, float
     classes: frozenset[int] | None  # the values of what may be class indices, but VOID; None: none
@@ -89,27 +94,56 @@ def look(pixels: Pixels) -> Look:
     values = pixels.values[..., :-1] if pixels.opacity else pixels.values
     step = math.ceil(math.sqrt(values.shape[0] * values.shape[1] / PIXELS))
     thin = values[::step, ::step]
-    classes = _classes(values) if _classes(thin) is not None else None
+    classes = _classes(values) if _indices(thin) is not None else None
     some = thin.astype(np.float64).ravel()
-    return Look(values.dtype, values.min(), values.max(), some[np.isfinite(some)], classes)
+    finite = values[np.isfinite(values)]
+    least, greatest = (float(f(finite)) if finite.size else np.nan for f in (np.min, np.max))
+    return Look(values.dtype, least, greatest, some[np.isfinite(some)], classes)
 
 
-def _classes(values: np.ndarray) -> frozenset[int] | None:
+def _indices(values: np.ndarray) -> frozenset[int] | None:
+    """Returns the values of a picture (H,W,C) but VOID, if they can be class indices."""
     if values.dtype.kind not in 'ui' or not (values == values[..., :1]).all():
         return None
     there = frozenset(np.unique(values[..., 0]).tolist()) - {VOID}
     return there if all(0 <= value <= MOST_CLASS for value in there) else None
 
 
+def _classes(values: np.ndarray) -> frozenset[int] | None:
+    """Returns the values of a picture (H,W,C) but VOID, if they look like class indices.
+
+    These lie in regions of one value, where of many shades few neighbours are equal, and most
+    others next to them. Where there are large ones they must lie in regions, and jump by more than
+    the next two values, as quantised shades do not.
+    """
+    there = _indices(values)
+    if not there:
+        return there
+    shades, ranks = np.unique(values[..., 0], return_inverse=True)
+    ranks = ranks.reshape(values.shape[:2])
+    steps = np.abs(np.diff(ranks, axis=1))
+    flat, near = (steps == 0).mean(), (steps[steps > 0] <= 2).mean() if steps.any() else 0.0
+    if max(there) <= SMALL_CLASS:
+        return None if len(there) > FEW and flat < FLAT and near > 0.5 else there
+    inside = (steps[:, 1:] == 0) & (steps[:, :-1] == 0)
+    count = np.bincount(ranks[:, 1:-1].ravel(), minlength=len(shades))
+    in_regions = np.bincount(ranks[:, 1:-1][inside], minlength=len(shades)) > count / 2
+    quantised = len(there) > FEW and near > NEAR
+    return there if flat > VERY_FLAT and in_regions.mean() > 0.5 and not quantised else None
+
+
 def _together(looks: Iterable[Look]) -> Look:
     """Returns what all of the pictures are."""
     dtypes, least, greatest, some, classes = zip(*looks)
     together = None if None in classes else frozenset().union(*classes)
-    # One value is that of a mask's background; few far apart are shades.
-    if together and (len(together) < 2 or len(together) <= max(together) / 4):
-        together = None
+    # One value is that of a mask's background; few far apart are shades, unless they may be those
+    # of many classes.
+    if together:
+        apart = 4 if max(together) <= SMALL_CLASS else 8
+        together = None if len(together) <= max(1, max(together) / apart) else together
     dtype = max(dtypes, key=lambda kind: kind.itemsize)
-    return Look(dtype, min(least), max(greatest), np.concatenate(some), together)
+    extremes = np.fmin.reduce(least), np.fmax.reduce(greatest)
+    return Look(dtype, *map(float, extremes), np.concatenate(some), together)
 
 
 def _look_at_sample(source: Source) -> list[tuple[Look, ...]]:
@@ -120,7 +154,7 @@ def _look_at_sample(source: Source) -> list[tuple[Look, ...]]:
             return None
 
     sample = range(0, len(source), math.ceil(len(source) / SAMPLE))
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
         return [looks for looks in pool.map(of_pair, sample) if looks]
 
 
