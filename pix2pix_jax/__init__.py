@@ -6,7 +6,7 @@ __all__ = ['Translator']
 def __getattr__(name: str) -> type:
     """Imports `Translator` when it is asked for: jax takes seconds."""
     if name in __all__:
-        from pix2pix_jax.translator import Translator
+        from pix2pix_jax.inference.translator import Translator
 
         return Translator
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -15,7 +15,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from pix2pix_jax import limits
-from pix2pix_jax.data import sides, tasks
+from pix2pix_jax.data import image_spec, tasks
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.limits import AUGMENTATIONS
 
@@ -217,7 +217,7 @@ def from_fields(fields: Mapping[str, Any]) -> Config:
         )
     init_overrides(config)
     tasks.check(config)
-    sides.check(config)
+    image_spec.check(config)
     return config
 
 

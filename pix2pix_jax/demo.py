@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from absl import flags
 
-from pix2pix_jax import drawing, pages, sheets
-from pix2pix_jax.data.images import EXTENSIONS, LazyFile
+from pix2pix_jax.data.formats.pixels import EXTENSIONS, LazyFile
 from pix2pix_jax.errors import DataError, UserError, run_command
+from pix2pix_jax.reports import image_grid, run_page
+from pix2pix_jax.web import drawing
 
 if TYPE_CHECKING:
     import gradio
 
-    from pix2pix_jax.translator import Translator
+    from pix2pix_jax.inference.translator import Translator
 
 SHARED = {'allow_override': True}  # other commands have flags of these names
 WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run.', **SHARED)
@@ -39,7 +40,7 @@ HOST = flags.DEFINE_string(
     **SHARED,
 )
 
-HERE = pathlib.Path(__file__).parent
+HERE = pathlib.Path(__file__).parent / 'web'
 MOST_BYTES = 20 * 2**20  # of an upload
 SEEDS = 100
 # Inside gradio's; the fonts are those of the system, since its own come from the internet.
@@ -64,8 +65,8 @@ def main() -> int:
         raise UserError('the demo needs gradio: pip install -r requirements-demo.txt')
     port = free_port(HOST.value, PORT.value)  # before what takes seconds
     workdir = os.path.expanduser(WORKDIR.value)
+    from pix2pix_jax.inference.translator import Translator
     from pix2pix_jax.runtime import prepare_process
-    from pix2pix_jax.translator import Translator
 
     prepare_process()
     translator = Translator(workdir, CHECKPOINT.value)
@@ -132,7 +133,7 @@ def create_page(
         delete_cache=(3600, 86400),  # seconds: files of the pictures that were shown
     ) as page:
         gr.Markdown(
-            f'## {pages.escape(name)}\nstep {translator.step:,} · {size[1]}x{size[0]}. '
+            f'## {run_page.escape(name)}\nstep {translator.step:,} · {size[1]}x{size[0]}. '
             'Draw, upload a picture, or choose one below: its translation is on the right. '
             f'Other sizes: {translator.about_fit}.'
         )
@@ -238,7 +239,7 @@ def translated(translator: 'Translator', picture: np.ndarray, seed: int) -> np.n
     """Returns the translation of a picture, uint8 RGB (H,W,3), as one."""
     loaded = translator.load(drawing.as_input(picture, translator.config))
     (output,) = translator.translate([loaded], int(seed))
-    return sheets.to_rgb(output)
+    return image_grid.to_rgb(output)
 
 
 def most_pixels(size: tuple[int, int]) -> int:

@@ -14,13 +14,13 @@ import numpy as np
 from absl import flags
 from etils import epath
 
-from pix2pix_jax import writers
-from pix2pix_jax.data import augment, sides
+from pix2pix_jax.data import augment, image_spec
 from pix2pix_jax.data.folders import examples, pair_files
-from pix2pix_jax.data.images import read_pixels
+from pix2pix_jax.data.formats.decode import read_pixels
 from pix2pix_jax.errors import DataError, UserError, run_command
-from pix2pix_jax.evaluation import report, selection
-from pix2pix_jax.evaluation.selection import Options
+from pix2pix_jax.evaluation import metrics, report
+from pix2pix_jax.evaluation.metrics import Options
+from pix2pix_jax.workdir import metric_writer
 
 SHARED = {'allow_override': True}  # other commands have flags of these names
 WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run.', **SHARED)
@@ -49,7 +49,7 @@ OVERWRITE = flags.DEFINE_bool(
     'overwrite', False, 'Write into an --output that holds files.', **SHARED
 )
 METRICS = flags.DEFINE_list(
-    'metrics', list(selection.NAMES), 'What is measured beside L1, PSNR and SSIM.', **SHARED
+    'metrics', list(metrics.NAMES), 'What is measured beside L1, PSNR and SSIM.', **SHARED
 )
 SCALE = flags.DEFINE_integer(
     'scale', 1, 'Translate at this multiple of the size trained on.', lower_bound=1, **SHARED
@@ -94,16 +94,16 @@ def main() -> int:
         check_output(output, OVERWRITE.value)
     paths = {f'{name}_weights': os.path.expanduser(w.value) for name, w in WEIGHTS.items()}
     options = Options(tuple(METRICS.value), CLASSES.value, SEGMENTER.value, **paths)
-    selection.check(options)
+    metrics.check(options)
     dataset = os.path.expanduser(DATASET.value)
     if workdir:
         name = os.path.basename(os.path.abspath(dataset)) if dataset else ''
-        output = output or writers.result_folder(workdir, SPLIT.value, SCALE.value, name)
+        output = output or metric_writer.result_folder(workdir, SPLIT.value, SCALE.value, name)
         summary = evaluate_run(
             workdir, SPLIT.value, CHECKPOINT.value, output, options, SCALE.value, dataset
         )
     else:
-        limits = sides.parse_ranges('range', RANGE.value, '--range')
+        limits = image_spec.parse_ranges('range', RANGE.value, '--range')
         summary = evaluate_folders(real, generated, output or None, options, limits)
     print(report.table(summary))
     if output:
@@ -116,7 +116,7 @@ def evaluate_run(
     split: str,
     checkpoint: str,
     output: epath.PathLike,
-    options: Options = selection.PAIRS_ALONE,
+    options: Options = metrics.PAIRS_ALONE,
     scale: int = 1,
     dataset: str = '',
 ) -> report.Summary:
@@ -129,13 +129,14 @@ def evaluate_run(
     Raises UserError for a run, checkpoint or split that is not there, and for label maps of other
     colours than the FCN-score is to count; DataError for bad pairs.
     """
-    from pix2pix_jax import inference
-    from pix2pix_jax.data import division, kept, sources
-    from pix2pix_jax.models import generator_depth
+    from pix2pix_jax.data import hold_out, sources
+    from pix2pix_jax.inference import generator
+    from pix2pix_jax.models.factory import generator_depth
     from pix2pix_jax.runtime import prepare_process
+    from pix2pix_jax.workdir import data_json
 
     prepare_process()
-    run = inference.load_run(workdir, checkpoint)
+    run = generator.load_run(workdir, checkpoint)
     if dataset:
         run.config.dataset.path = dataset
         if not epath.Path(dataset).is_dir():
@@ -150,15 +151,15 @@ def evaluate_run(
     if scale != 1:
         run.config.generator.depth = generator_depth(run.config)  # as trained
         run.config.image_size = tuple(scale * side for side in run.config.image_size)
-    known = kept.load_known(workdir)
+    known = data_json.load_known(workdir)
     if dataset:
-        known = kept.elsewhere(known)
+        known = data_json.elsewhere(known)
     if known.remark:
         print(known.remark)
     splits = sources.find_splits(run.config, known)
-    new = division.came(known.kept, {name: source.names for name, source in splits.items()})
+    new = hold_out.came(known.kept, {name: source.names for name, source in splits.items()})
     if split in known.kept:  # files of the others may be gone by now
-        needed = {split, 'train'} if selection.trains(options, run.config) else {split}
+        needed = {split, 'train'} if metrics.trains(options, run.config) else {split}
         known = known._replace(kept={k: v for k, v in known.kept.items() if k in needed})
         if split in new:
             print(
@@ -169,7 +170,7 @@ def evaluate_run(
     if split not in splits:
         raise UserError(f"--split={split}: the run's data has {' | '.join(splits)}")
     summary, _ = report.evaluate_source(
-        inference.Generator(run.config, run.variables),
+        generator.Generator(run.config, run.variables),
         splits[split],
         run.config,
         output,
@@ -179,10 +180,10 @@ def evaluate_run(
             'checkpoint': run.checkpoint,
             'scale': scale,
             **({'dataset': dataset} if dataset else {}),
-            'measured': selection.identity(options),
+            'measured': metrics.identity(options),
         },
         progress=True,
-        more=selection.for_run(options, run.config, splits, split),
+        more=metrics.for_run(options, run.config, splits, split),
     )
     return summary
 
@@ -191,8 +192,8 @@ def evaluate_folders(
     real: epath.PathLike,
     generated: epath.PathLike,
     output: epath.PathLike | None,
-    options: Options = selection.PAIRS_ALONE,
-    limits: tuple[sides.Range, ...] = (),
+    options: Options = metrics.PAIRS_ALONE,
+    limits: tuple[image_spec.Range, ...] = (),
 ) -> report.Summary:
     """Measures the images in `generated` against those of the same names in `real`.
 
@@ -204,14 +205,14 @@ def evaluate_folders(
     for label maps of other colours than `options` say.
     """
     pairs = pair_files((epath.Path(real), epath.Path(generated)))
-    more = selection.for_folders(options, [real_file for real_file, _ in pairs.values()])
-    about = {'measured': selection.identity(options)}
+    more = metrics.for_folders(options, [real_file for real_file, _ in pairs.values()])
+    about = {'measured': metrics.identity(options)}
     examples = _pairs(pairs, limits)
     return report.measure(examples, len(pairs), output, about=about, progress=True, more=more)[0]
 
 
 def _pairs(
-    pairs: dict[str, tuple[epath.Path, ...]], limits: tuple[sides.Range, ...]
+    pairs: dict[str, tuple[epath.Path, ...]], limits: tuple[image_spec.Range, ...]
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     for name, files in pairs.items():
         target, output = map(read_pixels, files)
@@ -219,12 +220,13 @@ def _pairs(
             a, b = ('{1}x{0}'.format(*image.values.shape) for image in (output, target))
             raise DataError(f'{files[1]} is {a} but {files[0]} is {b}: sizes must agree')
         channels = target.values.shape[-1]
-        side = sides.Side('target', 3 if target.opacity or channels == 1 else channels, limits)
+        side = image_spec.Side('target', 3 if target.opacity or channels == 1 else channels, limits)
         if channels == 4 and not (target.opacity and output.opacity):  # four bands: no RGBA
             target, output = (one._replace(opacity=False) for one in (target, output))
             side = side._replace(channels=channels if output.values.shape[-1] == 4 else 3)
         images = (
-            sides.combine(side, [one], [file]) for one, file in zip((output, target), files[::-1])
+            image_spec.combine(side, [one], [file])
+            for one, file in zip((output, target), files[::-1])
         )
         yield name, dict(zip(('output', 'target'), map(augment.to_float, images)))
 

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from absl import flags
 from etils import epath
 
-from pix2pix_jax import files
 from pix2pix_jax.errors import DATA_ERROR, UserError, run_command
 from pix2pix_jax.limits import CHOICES
+from pix2pix_jax.storage import atomic
 from pix2pix_jax.version import numbers
 
 if TYPE_CHECKING:  # starts jax, which a mistake in the flags need not wait for
-    from pix2pix_jax.inference import Run
+    from pix2pix_jax.inference.generator import Run
 
 EXTENSIONS = {
     'onnx': ('.onnx',), 'stablehlo': ('.stablehlo',), 'pytorch': ('.safetensors', '.pth', '.pt')
@@ -68,15 +68,15 @@ def main() -> int:
     for name in ('norm', 'dtype', 'image_size'):
         if FORMAT.value == 'pytorch' and flags.FLAGS[name].present:
             raise UserError(f'--{name} is of a program: it goes with --format=onnx or stablehlo')
-    from pix2pix_jax import inference
+    from pix2pix_jax.inference import generator
     from pix2pix_jax.runtime import prepare_process
 
     prepare_process()
-    run = inference.load_run(workdir, CHECKPOINT.value, EMA.value)
+    run = generator.load_run(workdir, CHECKPOINT.value, EMA.value)
     if FORMAT.value == 'pytorch':
-        from pix2pix_jax.interop import pytorch
+        from pix2pix_jax.interop.torch import convert
 
-        lines = pytorch.write_generator(run, output)
+        lines = convert.write_generator(run, output)
     else:
         lines = export(run, FORMAT.value, output, NORM.value, size, DTYPE.value, EMA.value)
     print('\n'.join(lines))
@@ -98,23 +98,23 @@ def export(
     Raises UserError for a size that the network cannot take, and, with status 1 and nothing
     written, where the exported model differs from the run.
     """
-    from pix2pix_jax.interop import portable
+    from pix2pix_jax.interop import exportable
 
     if format == 'onnx':
         from pix2pix_jax.interop import onnx as interop
     else:
         from pix2pix_jax.interop import stablehlo as interop
-    model = portable.create(run, norm, size, weights, averaged)
+    model = exportable.create(run, norm, size, weights, averaged)
     data = interop.to_bytes(model)
-    allowed = portable.TOLERANCES[weights]
-    difference = portable.difference(model, interop.load(data)[0])
+    allowed = exportable.TOLERANCES[weights]
+    difference = exportable.difference(model, interop.load(data)[0])
     if not difference <= allowed:  # NaN is not
         raise UserError(
             f'--output={output}: nothing written, the exported model differs from the run by '
             f'{difference:.2g}; allowed is {allowed:g}',
             DATA_ERROR,
         )
-    files.write_bytes(output, data)
+    atomic.write_bytes(output, data)
     about, sides = model.metadata, 'x'.join(map(str, model.check_size))
     if model.size:
         taken = f'H, W = {", ".join(map(str, model.size))}'

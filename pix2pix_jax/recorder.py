@@ -12,17 +12,17 @@ import numpy as np
 import optax
 from etils import epath
 
-from pix2pix_jax import pages, sheets
-from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.config import Config
-from pix2pix_jax.console import Console
 from pix2pix_jax.data import pipeline
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, Stopped, UserError
 from pix2pix_jax.evaluation import report
-from pix2pix_jax.inference import Generator
+from pix2pix_jax.inference.generator import Generator
+from pix2pix_jax.reports import image_grid, run_page
+from pix2pix_jax.reports.progress import Console
 from pix2pix_jax.train_state import GanState
-from pix2pix_jax.writers import RunWriter, result_folder
+from pix2pix_jax.workdir.checkpoints import Checkpoints
+from pix2pix_jax.workdir.metric_writer import RunWriter, result_folder
 
 SHEET_ROWS = 4
 PAGE_SHARE = 20  # the page is drawn anew at a save when so many times as it took have passed
@@ -132,7 +132,7 @@ class Recorder:
         targets = [pair['target'] for pair in pairs]
         rows = list(zip(source.shown(inputs), self._translator(inputs), targets))
         with self._disk(step):
-            self._writer.write_images(step, sheets.sheet(rows))
+            self._writer.write_images(step, image_grid.sheet(rows))
 
     def save(self, step: int, state: GanState, improved: bool, must: bool = False) -> None:
         """Saves the state as last, and as best if it improved; raises UserError if not finite.
@@ -200,7 +200,7 @@ class Recorder:
 
     def _write_page(self) -> None:
         begin = time.monotonic()
-        pages.write_run_page(self._workdir, self._config, self._writer.rows(), self._command)
+        run_page.write_run_page(self._workdir, self._config, self._writer.rows(), self._command)
         end = time.monotonic()
         self._next_page = end + PAGE_SHARE * (end - begin)
 

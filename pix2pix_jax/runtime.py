@@ -10,7 +10,7 @@ import platform
 import jax
 
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.files import cache_folder
+from pix2pix_jax.storage.atomic import cache_folder
 
 MAX_BYTES = 2 * 2**30
 

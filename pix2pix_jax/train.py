@@ -16,22 +16,24 @@ import jax
 from clu import parameter_overview
 from etils import epath
 
-from pix2pix_jax import files, hosts, locks, parallel
-from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.config import Config, validate
-from pix2pix_jax.data import kept, pipeline, sources, survey, values
-from pix2pix_jax.data.division import Known
+from pix2pix_jax.data import pipeline, preflight, sources, value_checks
+from pix2pix_jax.data.hold_out import Known
+from pix2pix_jax.distributed import hosts, parallel
+from pix2pix_jax.distributed.preemption import StopRequest
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.inference import start_from
-from pix2pix_jax.models import create_models, dropout_blocks, generator_depth
+from pix2pix_jax.inference.generator import start_from
+from pix2pix_jax.models.factory import create_models, dropout_blocks, generator_depth
 from pix2pix_jax.optimizers import Optimizers, create_optimizers
-from pix2pix_jax.preemption import StopRequest
-from pix2pix_jax.profiling import Profile
-from pix2pix_jax.provenance import devices_of, record_start, steps_before
 from pix2pix_jax.recorder import Bystander, Recorder
-from pix2pix_jax.saved_config import differences, load_config, to_json
+from pix2pix_jax.storage import atomic
 from pix2pix_jax.train_state import GanState, create_state, training_key
 from pix2pix_jax.train_step import train_step
+from pix2pix_jax.workdir import data_json, locks
+from pix2pix_jax.workdir.checkpoints import Checkpoints
+from pix2pix_jax.workdir.config_json import differences, load_config, to_json
+from pix2pix_jax.workdir.profiler import Profile
+from pix2pix_jax.workdir.run_json import devices_of, record_start, steps_before
 
 STEPS_IN_FLIGHT = 2  # dispatched, not finished: enough to keep a device busy, few to wait for
 
@@ -77,8 +79,8 @@ def train(
         print(line, flush=True)
 
     if hosts.is_writer():
-        files.write_text(workdir / 'config.json', to_json(config))
-        kept.write_known(workdir, splits, total_steps)
+        atomic.write_text(workdir / 'config.json', to_json(config))
+        data_json.write_known(workdir, splits, total_steps)
         record_start(workdir, command, devices, start)
         recorder = Recorder(
             config, workdir, splits, checkpoints, state, optimizers.schedule, total_steps, command
@@ -150,10 +152,10 @@ def prepare(
     if generator.dropout_blocks == 0:  # a run keeps the number itself, as older versions did
         generator.dropout_blocks = dropout_blocks(generator, generator_depth(config))
     check_run(config, workdir)
-    splits = {name: survey.decode_all(source, config) for name, source in splits.items()}
-    for line in kept.left_out(splits):
+    splits = {name: preflight.decode_all(source, config) for name, source in splits.items()}
+    for line in data_json.left_out(splits):
         print(line, flush=True)
-    for line in values.remarks(splits['train']):
+    for line in value_checks.remarks(splits['train']):
         print(f'warning: {line}', flush=True)
     hosts.check_same(config, devices, splits['train'])
     steps = count_steps(config, len(splits['train']))
@@ -287,25 +289,24 @@ def open_data(
         config.dataset.path = os.path.abspath(os.path.expanduser(path))
     known = Known()
     if hosts.is_writer():
-        known = kept.with_earlier(kept.load_known(workdir), config)
-    known = kept.from_json(hosts.told(kept.to_json(known)))
+        known = data_json.with_earlier(data_json.load_known(workdir), config)
+    known = data_json.from_json(hosts.told(data_json.to_json(known)))
     found = sources.find_splits(config, known)
-    kept.check_unchanged(found, config, known, workdir)
+    data_json.check_unchanged(found, config, known, workdir)
     splits = sources.divide(found, config, known)
     if known.kept:  # what came since is left out with on_error=skip, and refused without
         splits = {split: splits[split] for split in known.kept}
         if config.dataset.on_error == 'skip':
-            print(
-                f'the pairs are those of {workdir / kept.FILE}, whatever became of the others since'
-            )
+            path = workdir / data_json.FILE
+            print(f'the pairs are those of {path}, whatever became of the others since')
     if known.remark and (known.exists or 'val' in splits and splits['val'].held_out):
         print(known.remark)
     if 'train' not in splits:
         raise DataError(f'config.dataset.path={config.dataset.path}: there is no folder train')
     config.dataset.inputs = splits['train'].inputs
     if config.image_size == (0, 0):
-        config.image_size = known.image_size or survey.found_image_size(splits['train'])
-    for line in survey.report(splits, config):
+        config.image_size = known.image_size or preflight.found_image_size(splits['train'])
+    for line in preflight.report(splits, config):
         print(line, flush=True)
     return config, splits, known
 

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from pix2pix_jax.config import init_overrides
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.models import Models
+from pix2pix_jax.models.factory import Models
 from pix2pix_jax.optimizers import Optimizers
 
 

@@ -18,12 +18,16 @@ import tqdm
 from absl import flags
 from etils import epath
 
-from pix2pix_jax import files, gallery, tiling
-from pix2pix_jax.data import augment, encoding, sides
+from pix2pix_jax.data import augment, image_spec
 from pix2pix_jax.data.folders import examples, image_files
-from pix2pix_jax.data.images import EXTENSIONS, palette_of
+from pix2pix_jax.data.formats import encode
+from pix2pix_jax.data.formats.decode import palette_of
+from pix2pix_jax.data.formats.pixels import EXTENSIONS
 from pix2pix_jax.errors import DATA_ERROR, DataError, UserError, run_command
+from pix2pix_jax.inference import tiling
 from pix2pix_jax.limits import CHOICES
+from pix2pix_jax.reports import translation_page
+from pix2pix_jax.storage import atomic
 
 Named = tuple[str, tuple[epath.Path, ...]]  # path relative to what was given, no extension; files
 
@@ -71,7 +75,7 @@ OVERWRITE = flags.DEFINE_bool(
 class Written(NamedTuple):
     """What was done: the rows of the gallery, how many images failed, and the time of the rest."""
 
-    rows: list[tuple[str, list[gallery.Item]]]
+    rows: list[tuple[str, list[translation_page.Item]]]
     failed: int
     images_per_s: float  # but for the first batch, which compiles
 
@@ -85,8 +89,8 @@ def main() -> int:
     places = split_inputs(INPUT.value)
     inputs = find_inputs(places)
     check_output(output, OVERWRITE.value, places, inputs)
+    from pix2pix_jax.inference.translator import Translator
     from pix2pix_jax.runtime import prepare_process
-    from pix2pix_jax.translator import Translator
 
     prepare_process()
     translator = Translator(
@@ -116,7 +120,7 @@ def main() -> int:
     written = translate(translator, inputs, output, SAMPLES.value, BATCH.value)
     title = f'{os.path.basename(os.path.abspath(workdir))}, step {translator.step:,}'
     if written.rows:
-        gallery.write_page(output, title, written.rows)
+        translation_page.write_page(output, title, written.rows)
     rate = f', {written.images_per_s:.3g} images/s' if written.images_per_s else ''
     print(f'{len(written.rows)} of {len(inputs)} images translated into {output}{rate}')
     if written.rows:
@@ -187,51 +191,51 @@ class _Spread:
         return np.sqrt((self._squares / self._count).mean(-1, keepdims=True))
 
 
-def _write(translator, output, name, suffix, loaded, image) -> gallery.Item:
+def _write(translator, output, name, suffix, loaded, image) -> translation_page.Item:
     """Writes one translation; returns what the gallery shows of it."""
-    _, side = sides.of_config(translator.config)
+    _, side = image_spec.of_config(translator.config)
     limits = side.ranges[0] if side.ranges else None
     height, width, channels = image.shape
-    extension, dtype = encoding.file_type(
+    extension, dtype = encode.file_type(
         loaded.extension, loaded.dtype, channels, limits, max(height, width)
     )
     if extension == loaded.extension.lower():
         extension = loaded.extension  # .PNG stays .PNG
     file = f'{name}{suffix}{extension}'
-    data = encoding.encode(sides.to_type(image, dtype, limits), extension.lower())
-    files.write_bytes(output / file, data)
-    thumbnail = gallery.write_thumbnail(output, f'{name}{suffix}_output', image)
-    return gallery.Item(suffix[1:] or 'output', file, thumbnail)
+    data = encode.encode(image_spec.to_type(image, dtype, limits), extension.lower())
+    atomic.write_bytes(output / file, data)
+    thumbnail = translation_page.write_thumbnail(output, f'{name}{suffix}_output', image)
+    return translation_page.Item(suffix[1:] or 'output', file, thumbnail)
 
 
-def _write_spread(output: epath.Path, name: str, spread: _Spread) -> gallery.Item:
+def _write_spread(output: epath.Path, name: str, spread: _Spread) -> translation_page.Item:
     shown = spread.deviation() * 2 - 1
-    files.write_bytes(output / f'{name}_std.png', files.encode_png(augment.from_float(shown)))
-    thumbnail = gallery.write_thumbnail(output, f'{name}_std', shown)
-    return gallery.Item('standard deviation', f'{name}_std.png', thumbnail)
+    atomic.write_bytes(output / f'{name}_std.png', atomic.encode_png(augment.from_float(shown)))
+    thumbnail = translation_page.write_thumbnail(output, f'{name}_std', shown)
+    return translation_page.Item('standard deviation', f'{name}_std.png', thumbnail)
 
 
-def _shown_input(translator, output, name, paths, loaded) -> gallery.Item:
+def _shown_input(translator, output, name, paths, loaded) -> translation_page.Item:
     values = augment.resized(loaded.values, _thumbnail_size(loaded.values), 'nearest')
     image = translator.floats(values)
     if translator.config.dataset.input_classes:
-        image = sides.coloured(image, palette_of(paths[0]))
+        image = image_spec.coloured(image, palette_of(paths[0]))
     elif len(paths) > 1:  # the first of them
         image = image[..., : loaded.shown]
-    thumbnail = gallery.write_thumbnail(output, f'{name}_input', image)
-    return gallery.Item('input', _link(paths[0], output), thumbnail)
+    thumbnail = translation_page.write_thumbnail(output, f'{name}_input', image)
+    return translation_page.Item('input', _link(paths[0], output), thumbnail)
 
 
 def _thumbnail_size(values: np.ndarray) -> tuple[int, int]:
     """The size of a thumbnail, so that a large input is not scaled whole."""
     height, width = values.shape[:2]
-    factor = min(1, gallery.SIDE / max(height, width))
+    factor = min(1, translation_page.SIDE / max(height, width))
     return tuple(max(1, round(side * factor)) for side in (height, width))
 
 
 def _link(path: epath.Path, output: epath.Path) -> str:
     """The way from the page to an input file; on another drive or in a bucket its address."""
-    if not (files.is_local(path) and files.is_local(output)):
+    if not (atomic.is_local(path) and atomic.is_local(output)):
         return os.fspath(path)
     return os.path.relpath(path, output)
 
@@ -292,7 +296,7 @@ def find_images(pattern: str) -> list[tuple[str, epath.Path]]:
 
 def _matching(root: epath.Path, pattern: epath.Path, fixed: int) -> Iterator[epath.Path]:
     """The files of a pattern, of which so many parts are `fixed`; ** is any folders."""
-    if not files.is_local(pattern):
+    if not atomic.is_local(pattern):
         return root.glob('/'.join(pattern.parts[fixed:]))
     return map(epath.Path, glob.glob(os.fspath(pattern), recursive=True))
 
@@ -301,12 +305,12 @@ def check_output(
     output: str, overwrite: bool, places: Sequence[str] = (), inputs: Iterable[Named] = ()
 ) -> None:
     """Raises UserError where writing to `output` would touch what is already there."""
-    folder = files.resolved(output)
+    folder = atomic.resolved(output)
     if folder.exists() and not folder.is_dir():
         raise UserError(f'--output={output} is a file: allowed is a folder')
     if folder.exists() and any(folder.iterdir()) and not overwrite:
         raise UserError(f'--output={output} holds files: give an empty folder or --overwrite')
-    sources = [files.resolved(place) for place in places]
+    sources = [atomic.resolved(place) for place in places]
     inside = any(source.is_dir() and source in (folder, *folder.parents) for source in sources)
     # The files in folders where translations will lie, links followed or not.
     written = {(folder / name).parent for name, _ in inputs}
@@ -314,7 +318,7 @@ def check_output(
         place.parent
         for _, paths in inputs
         for file in paths
-        for place in (files.resolved(file), files.resolved(file.parent) / file.name)
+        for place in (atomic.resolved(file), atomic.resolved(file.parent) / file.name)
     }
     if inside or written & there:
         raise UserError(f'--output={output} holds the inputs: give another folder')

@@ -12,10 +12,11 @@ from ablation_tables import Table
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pix2pix_jax import files, sheets
 from pix2pix_jax.data import augment
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.writers import read_result
+from pix2pix_jax.reports import image_grid
+from pix2pix_jax.storage import atomic
+from pix2pix_jax.workdir.metric_writer import read_result
 
 SHEET_ROWS = 6
 TRUTH = 'ground truth'
@@ -66,11 +67,11 @@ def write_report(
             text += f'\n{TITLES.get(metric, metric)}: {reasons[metric]}\n'
     seeds = len(set().union(*results.values()))
     about = f'{table.title}: mean ± standard deviation over {seeds} seeds.\n\n```\n{command}\n```\n'
-    files.write_text(output / f'{name}.md', f'{about}\n{text}\n{MARK}\n')
-    files.write_text(output / f'{name}.csv', as_csv(metrics, values))
+    atomic.write_text(output / f'{name}.md', f'{about}\n{text}\n{MARK}\n')
+    atomic.write_text(output / f'{name}.csv', as_csv(metrics, values))
     if metrics:
-        files.write_bytes(output / f'{name}.png', plot(table.title, metrics, values))
-    files.write_bytes(output / f'{name}_sheet.png', files.encode_png(sample_sheet(results)))
+        atomic.write_bytes(output / f'{name}.png', plot(table.title, metrics, values))
+    atomic.write_bytes(output / f'{name}_sheet.png', atomic.encode_png(sample_sheet(results)))
     return f'{text}\n{output / name}.md'
 
 
@@ -178,7 +179,7 @@ def sample_sheet(results: Results) -> np.ndarray:
     first = next(iter(firsts.values()))
     lines = (first / 'per_image.csv').read_text().splitlines()
     names = [row['name'] for row in csv.DictReader(lines)]
-    picks = sheets.even_selection(len(names), SHEET_ROWS)
+    picks = image_grid.even_selection(len(names), SHEET_ROWS)
 
     def image(folder: pathlib.Path, name: str, kind: str) -> np.ndarray:
         with Image.open(folder / 'images' / f'{name}_{kind}.png') as picture:
@@ -190,7 +191,7 @@ def sample_sheet(results: Results) -> np.ndarray:
         outputs = [image(folder, name, 'output') for folder in firsts.values()]
         row = [image(first, name, 'input'), *outputs, image(first, name, 'target')]
         rows.append([_fit(picture, row[0].shape) for picture in row])
-    return sheets.sheet(rows, ('input', *results, 'target'))
+    return image_grid.sheet(rows, ('input', *results, 'target'))
 
 
 def _fit(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

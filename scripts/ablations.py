@@ -31,9 +31,9 @@ from pix2pix_jax import main as command
 from pix2pix_jax.config import flatten, validate
 from pix2pix_jax.data import sources
 from pix2pix_jax.errors import Stopped, UserError, run_command
-from pix2pix_jax.evaluation import selection
+from pix2pix_jax.evaluation import metrics
 from pix2pix_jax.train import count_steps
-from pix2pix_jax.writers import read_result, result_folder
+from pix2pix_jax.workdir.metric_writer import read_result, result_folder
 
 TABLE = flags.DEFINE_enum('table', None, sorted(TABLES), 'The ablation.')
 SEEDS = flags.DEFINE_integer('seeds', 3, 'Runs of each variant: seeds 0, 1, ...', lower_bound=1)
@@ -42,7 +42,7 @@ OUTPUT = flags.DEFINE_string('output', 'ablations', 'Folder of the runs and the 
 JOBS = flags.DEFINE_integer('jobs', 1, 'Runs that go on at once, at most.', lower_bound=1)
 SPLIT = flags.DEFINE_string('split', '', 'What is measured: by default test, or else val.')
 OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace files that are no reports of this.')
-METRICS = flags.DEFINE_list('metrics', list(selection.NAMES), 'As those of evaluate.')
+METRICS = flags.DEFINE_list('metrics', list(metrics.NAMES), 'As those of evaluate.')
 PASSED_ON = {
     name: flags.DEFINE_string(name, '', 'As that of evaluate.')
     for name in ('classes', 'segmenter', 'inception_weights', 'alexnet_weights', 'lpips_weights')
@@ -67,7 +67,7 @@ def main() -> int:
         raise UserError(f'--table is missing: allowed are {", ".join(sorted(TABLES))}')
     command.refuse_flags_of_a_run()
     table, chosen = TABLES[TABLE.value], options()
-    selection.check(chosen)
+    metrics.check(chosen)
     output = pathlib.Path(OUTPUT.value).expanduser().absolute()
     if not OVERWRITE.value:
         check_report(output, TABLE.value)
@@ -95,9 +95,9 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def options() -> selection.Options:
+def options() -> metrics.Options:
     """Returns what is measured, as the flags say."""
-    return selection.Options(
+    return metrics.Options(
         tuple(METRICS.value), **{name: flag.value for name, flag in PASSED_ON.items()}
     )
 
@@ -270,10 +270,10 @@ def is_done(job: Job, must_be_whole: bool = True) -> bool:
     result = read_result(job.result)
     if trained_by(job) != job.train or result.get('step') != job.steps:
         return False
-    wanted, measured = selection.identity(options()), result.get('measured', {})
+    wanted, measured = metrics.identity(options()), result.get('measured', {})
     if any(measured.get(name) != what for name, what in wanted.items()):
         return False
-    values = [result['metrics'].get(selection.FIRST[name], {}) for name in METRICS.value]
+    values = [result['metrics'].get(metrics.FIRST[name], {}) for name in METRICS.value]
     return not must_be_whole or all('mean' in value for value in values)
 
 

@@ -17,14 +17,16 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import hlo
 import jax
 import jax.numpy as jnp
 from absl import flags
 from jax.experimental import topologies
 
-from pix2pix_jax import hlo, parallel, train
 from pix2pix_jax import main as command
+from pix2pix_jax import train
 from pix2pix_jax.config import Config, validate
+from pix2pix_jax.distributed import parallel
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.train_state import training_key
 from pix2pix_jax.train_step import train_step

@@ -20,7 +20,7 @@ def write_all(setting: Setting) -> Prepared:
     from benchmark_sides import our_state
 
     from pix2pix_jax import export
-    from pix2pix_jax.inference import Run
+    from pix2pix_jax.inference.generator import Run
 
     config = config_of(setting)
     run = Run(config, 0, 'last', our_state(config, jax).generator_variables())
@@ -39,7 +39,7 @@ def translate(setting: Setting) -> Prepared:
     import jax
     from benchmark_sides import our_state
 
-    from pix2pix_jax.inference import Generator
+    from pix2pix_jax.inference.generator import Generator
 
     config, images = config_of(setting), draw_batch(setting)['input']
     variables = our_state(config, jax).generator_variables()

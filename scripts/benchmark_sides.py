@@ -95,7 +95,8 @@ def _ours():
 def our_step(setting: Setting) -> Prepared:
     """Prepares the training step as pix2pix_jax.train makes it."""
     jax = _ours()
-    from pix2pix_jax import parallel, train
+    from pix2pix_jax import train
+    from pix2pix_jax.distributed import parallel
     from pix2pix_jax.train_state import training_key
     from pix2pix_jax.train_step import train_step
 
@@ -126,7 +127,7 @@ def our_state(config, jax):
 def our_infer(setting: Setting) -> Prepared:
     """Prepares the translation of a batch, with freshly drawn weights."""
     jax = _ours()
-    from pix2pix_jax.inference import Generator
+    from pix2pix_jax.inference.generator import Generator
 
     config, images = config_of(setting), draw_batch(setting)['input']
     variables = our_state(config, jax).generator_variables()
@@ -136,12 +137,12 @@ def our_infer(setting: Setting) -> Prepared:
 
 def _our_pairs(setting: Setting, **dataset: Any) -> Prepared:
     _ours()
-    from pix2pix_jax.data import pipeline, sources, survey
+    from pix2pix_jax.data import pipeline, preflight, sources
 
     config = config_of(setting, **dataset)
     source = sources.open_splits(config)['train']
     if dataset['cache'] == 'on':
-        source = survey.decode_all(source, config)
+        source = preflight.decode_all(source, config)
     return pairs_of(pipeline.train_batches(source, config), setting)
 
 

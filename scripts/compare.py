@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from pix2pix_jax import curves, files, pages, writers
 from pix2pix_jax.config import flatten
 from pix2pix_jax.errors import UserError, run_command, take_words
-from pix2pix_jax.saved_config import load_config
+from pix2pix_jax.reports import curves, run_page
+from pix2pix_jax.storage import atomic
+from pix2pix_jax.workdir import metric_writer
+from pix2pix_jax.workdir.config_json import load_config
 
 OUTPUT = flags.DEFINE_string('output', 'comparison.html', 'The page.')
 OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace a file that is no such page.')
@@ -41,7 +43,7 @@ def main() -> None:
         raise UserError(f'--output={output} is another file: give another name or --overwrite')
     names = names_of(FOLDERS)
     runs = {name: read(folder) for name, folder in zip(names, FOLDERS)}
-    files.write_text(output, page(runs))
+    atomic.write_text(output, page(runs))
     print(output)
 
 
@@ -69,11 +71,11 @@ def read(folder: str) -> Run:
     workdir = pathlib.Path(folder).expanduser()
     if not (workdir / 'config.json').exists():
         raise UserError(f'{folder}: no run there (config.json is missing)')
-    sheets = writers.sheet_paths(workdir)
+    sheets = metric_writer.sheet_paths(workdir)
     return Run(
-        writers.read_metrics(workdir),
+        metric_writer.read_metrics(workdir),
         flatten(load_config(workdir)),
-        writers.read_result(writers.result_folder(workdir, 'test')).get('metrics', {}),
+        metric_writer.read_result(metric_writer.result_folder(workdir, 'test')).get('metrics', {}),
         sheets[-1][1] if sheets else None,
     )
 
@@ -87,15 +89,15 @@ def page(runs: dict[str, Run]) -> str:
         for metric, label in labels.items()
     ]
     body = [
-        f'<h1>{pages.escape(" | ".join(runs))}</h1>',
-        pages.section('Test', pages.table(test_table(runs))),
-        pages.section(
-            'Curves', pages.grid(f'<div class="card">{svg}</div>' for svg in drawn if svg)
+        f'<h1>{run_page.escape(" | ".join(runs))}</h1>',
+        run_page.section('Test', run_page.table(test_table(runs))),
+        run_page.section(
+            'Curves', run_page.grid(f'<div class="card">{svg}</div>' for svg in drawn if svg)
         ),
-        pages.section('What differs in the configs', pages.table(config_table(runs))),
-        pages.section('Last samples', pages.grid(sheet_cards(runs))),
+        run_page.section('What differs in the configs', run_page.table(config_table(runs))),
+        run_page.section('Last samples', run_page.grid(sheet_cards(runs))),
     ]
-    return pages.document('Comparison', body) + f'{MARK}\n'
+    return run_page.document('Comparison', body) + f'{MARK}\n'
 
 
 def test_table(runs: dict[str, Run]) -> list[list[str]]:
@@ -106,9 +108,9 @@ def test_table(runs: dict[str, Run]) -> list[list[str]]:
         cells = []
         for run in runs.values():
             value = run.metrics.get(name, {})
-            text = pages.format_number(value.get('mean'))
+            text = run_page.format_number(value.get('mean'))
             if 'ci95' in value:
-                text += f' ({" to ".join(map(pages.format_number, value["ci95"]))})'
+                text += f' ({" to ".join(map(run_page.format_number, value["ci95"]))})'
             elif 'reason' in value:
                 text += f': {value["reason"]}'
             cells.append(text)
@@ -132,7 +134,7 @@ def sheet_cards(runs: dict[str, Run]) -> list[str]:
         if run.sheet is not None:
             data = base64.b64encode(run.sheet.read_bytes()).decode()
             step = int(run.sheet.stem.partition('_')[2])
-            caption = f'{pages.escape(name)}, step {step:,}'
+            caption = f'{run_page.escape(name)}, step {step:,}'
             cards.append(
                 f'<figure class="card"><figcaption>{caption}</figcaption>'
                 f'<img src="data:image/png;base64,{data}" alt="{caption}"></figure>'

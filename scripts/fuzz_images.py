@@ -27,8 +27,8 @@ import numpy as np
 from etils import epath
 from PIL import Image
 
-from pix2pix_jax.data import encoding
-from pix2pix_jax.data.sides import Side
+from pix2pix_jax.data.formats import encode
+from pix2pix_jax.data.image_spec import Side
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError
 
@@ -61,7 +61,7 @@ def originals() -> dict[str, bytes]:
         picture.save(stream, kind, exif=exif, **options)
         files[name] = stream.getvalue()
     for name, extension in DEEP.items():
-        files[name] = encoding.encode(image.astype(np.uint16) * 200, extension)
+        files[name] = encode.encode(image.astype(np.uint16) * 200, extension)
     return files
 
 

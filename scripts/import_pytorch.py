@@ -17,17 +17,17 @@ from absl import flags
 from clu import parameter_overview
 from etils import epath
 
-from pix2pix_jax import files, locks
-from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.config import Config, default_config, flatten
-from pix2pix_jax.data import kept
 from pix2pix_jax.errors import UserError, run_command
-from pix2pix_jax.interop import pytorch
-from pix2pix_jax.interop.pytorch import Network
+from pix2pix_jax.interop.torch import convert
+from pix2pix_jax.interop.torch.convert import Network
 from pix2pix_jax.limits import CHOICES
-from pix2pix_jax.provenance import record_start
-from pix2pix_jax.saved_config import to_json
+from pix2pix_jax.storage import atomic
 from pix2pix_jax.train_state import GanState
+from pix2pix_jax.workdir import data_json, locks
+from pix2pix_jax.workdir.checkpoints import Checkpoints
+from pix2pix_jax.workdir.config_json import to_json
+from pix2pix_jax.workdir.run_json import record_start
 
 SHARED = {'allow_override': True}  # other commands have flags of these names
 GENERATOR = flags.DEFINE_string('generator', '', 'File of the generator.', **SHARED)
@@ -63,15 +63,15 @@ def main() -> None:
         raise UserError('--gan is the loss of a discriminator: give --discriminator, too')
     workdir = epath.Path(WORKDIR.value).expanduser()
     check_new(workdir)
-    generator = pytorch.read_generator(os.path.expanduser(GENERATOR.value))
+    generator = convert.read_generator(os.path.expanduser(GENERATOR.value))
     discriminator = None
     if DISCRIMINATOR.value:
         path = os.path.expanduser(DISCRIMINATOR.value)
-        discriminator = pytorch.read_discriminator(path, generator)
+        discriminator = convert.read_discriminator(path, generator)
     path = os.path.expanduser(DATASET.value)
     if path and not epath.Path(path).is_dir():
         raise UserError(f'--dataset={DATASET.value} is not a folder')
-    config = pytorch.imported_config(
+    config = convert.imported_config(
         generator,
         discriminator,
         image_size(IMAGE_SIZE.value),
@@ -80,7 +80,7 @@ def main() -> None:
         os.path.abspath(path) if path and '://' not in path else path,
         DIRECTION.value,
     )
-    state = pytorch.imported_state(config, generator, discriminator)
+    state = convert.imported_state(config, generator, discriminator)
     with locks.hold(workdir):
         check_new(workdir)  # again: another process may have been there meanwhile
         write_run(workdir, config, state)
@@ -112,9 +112,9 @@ def write_run(workdir: epath.Path, config: Config, state: GanState) -> None:
     checkpoints.save('last', step, state, config)
     checkpoints.close()
     command = shlex.join(['python', 'scripts/import_pytorch.py', *sys.argv[1:]])
-    kept.write_known(workdir, {}, 0)  # none: they are drawn where the run is resumed
+    data_json.write_known(workdir, {}, 0)  # none: they are drawn where the run is resumed
     record_start(workdir, command, jax.local_devices()[:1], step)
-    files.write_text(workdir / 'config.json', to_json(config))
+    atomic.write_text(workdir / 'config.json', to_json(config))
 
 
 def describe(
@@ -128,7 +128,7 @@ def describe(
     lines = []
     for network, part in ((generator, state.generator), (discriminator, state.discriminator)):
         if network is not None:
-            about = pytorch.describe(network.fields)
+            about = convert.describe(network.fields)
             count = parameter_overview.count_parameters(part.params)
             lines.append(f'{network.path}: {about}; {count:,} parameters')
     g = config.generator

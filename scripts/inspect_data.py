@@ -22,13 +22,15 @@ import tqdm
 from absl import flags
 from PIL import Image
 
-from pix2pix_jax import files, sheets
 from pix2pix_jax import main as command
 from pix2pix_jax.config import Config, validate
-from pix2pix_jax.data import images, pipeline, sources, survey, tasks, values
+from pix2pix_jax.data import pipeline, preflight, sources, tasks, value_checks
+from pix2pix_jax.data.formats import decode
 from pix2pix_jax.errors import DataError, UserError, run_command
 from pix2pix_jax.evaluation import labels, segmenter
+from pix2pix_jax.reports import image_grid
 from pix2pix_jax.runtime import cores
+from pix2pix_jax.storage import atomic
 
 OUTPUT = flags.DEFINE_string('output', 'inspection.png', 'The sheet.')
 OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace a file that is no such sheet.')
@@ -72,16 +74,16 @@ def main() -> None:
     config = validate(command.CONFIG.value)
     splits = sources.open_splits(config)
     if config.image_size == (0, 0):
-        config.image_size = survey.found_image_size(next(iter(splits.values())))
-    for line in survey.report(splits, config):
+        config.image_size = preflight.found_image_size(next(iter(splits.values())))
+    for line in preflight.report(splits, config):
         print(line)
     looks = {}
     for split, source in splits.items():
         looks[split] = look_at_all(source, split, config.dataset.name)
-        about = describe(split, source, looks[split], values.remarks(source))
+        about = describe(split, source, looks[split], value_checks.remarks(source))
         print('\n'.join(['', *about]), flush=True)
     print('\n'.join(['', *duplicates(splits, looks)]))
-    files.write_bytes(output, files.encode_png(contact_sheet(splits, config), Software=MARK))
+    atomic.write_bytes(output, atomic.encode_png(contact_sheet(splits, config), Software=MARK))
     print(f'\n{output}: input and target at test time, then augmented as in training')
 
 
@@ -99,7 +101,7 @@ def is_sheet(path: pathlib.Path) -> bool:
 
 def look_at_all(source: sources.Source, split: str, data_set: str) -> dict[str, Look]:
     """Returns what the pairs of a split look like, by name: of many, those of an even selection."""
-    picks = sheets.even_selection(len(source), MOST)
+    picks = image_grid.even_selection(len(source), MOST)
     with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
         looks = pool.map(lambda i: look_at(source, i, data_set), map(int, picks))
         bar = tqdm.tqdm(looks, f'reading {split}', len(picks), disable=not sys.stderr.isatty())
@@ -109,7 +111,7 @@ def look_at_all(source: sources.Source, split: str, data_set: str) -> dict[str, 
 def look_at(source: sources.Source, i: int, data_set: str) -> Look:
     """Returns what pair `i` looks like."""
     try:
-        pair, kinds = source[i], [images.kind_of(file) for file in source.files[i]]
+        pair, kinds = source[i], [decode.kind_of(file) for file in source.files[i]]
     except DataError as error:
         return Look(str(error))
     kinds = kinds[::-1] if source.direction == 'BtoA' else kinds
@@ -252,7 +254,7 @@ def contact_sheet(splits: dict[str, sources.Source], config: Config) -> np.ndarr
     """Returns pairs of the first split as the network sees them, a row a pair."""
     source = next(iter(splits.values()))
     rows = []
-    for i in sheets.even_selection(len(source), ROWS):
+    for i in image_grid.even_selection(len(source), ROWS):
         try:
             pairs = [pipeline.example(source, int(i), config)]
         except DataError:  # it is in the report
@@ -266,7 +268,7 @@ def contact_sheet(splits: dict[str, sources.Source], config: Config) -> np.ndarr
         rows.append([x for shown, pair in zip(inputs, pairs) for x in (shown, pair['target'])])
     if not rows:
         raise DataError(f'{source.folder}: no pair of the sheet can be read')
-    return sheets.sheet(rows, (*SIDES, *(f'{side}, augmented' for side in SIDES * AUGMENTED)))
+    return image_grid.sheet(rows, (*SIDES, *(f'{side}, augmented' for side in SIDES * AUGMENTED)))
 
 
 if __name__ == '__main__':

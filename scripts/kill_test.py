@@ -24,10 +24,10 @@ from absl import flags
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
-from pix2pix_jax.checkpoints import KINDS, Checkpoints
 from pix2pix_jax.errors import run_command
-from pix2pix_jax.inference import load_state
-from pix2pix_jax.writers import read_metrics
+from pix2pix_jax.inference.generator import load_state
+from pix2pix_jax.workdir.checkpoints import KINDS, Checkpoints
+from pix2pix_jax.workdir.metric_writer import read_metrics
 
 KILLS = flags.DEFINE_integer('kills', 20, 'How often the run is killed.', lower_bound=1)
 SEED = flags.DEFINE_integer('seed', 0, 'Of the moments.')

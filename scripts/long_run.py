@@ -18,7 +18,7 @@ import time
 from absl import flags
 
 from pix2pix_jax.errors import run_command
-from pix2pix_jax.writers import read_metrics
+from pix2pix_jax.workdir.metric_writer import read_metrics
 
 STEPS = flags.DEFINE_integer('steps', 20_000, 'Length of the run.', lower_bound=200)
 WARM_UP = flags.DEFINE_float('warm_up', 0.1, 'Fraction of the steps before memory is compared.')

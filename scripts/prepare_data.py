@@ -10,7 +10,7 @@ The data set is kept as array_record files in ~/tensorflow_datasets, or in TFDS_
 
 from absl import flags
 
-from pix2pix_jax.data.datasets.published import PUBLISHED
+from pix2pix_jax.data.catalogue.published import PUBLISHED
 from pix2pix_jax.errors import UserError, run_command, take_words
 
 FROM = flags.DEFINE_string('from', '', 'An archive or a folder that is there already.')
@@ -22,7 +22,8 @@ def main() -> None:
     if len(NAMES) != 1 or NAMES[0] not in PUBLISHED:
         given = ' '.join(NAMES) or 'nothing'
         raise UserError(f'{given} is no data set: allowed is one of {", ".join(PUBLISHED)}')
-    from pix2pix_jax.data.datasets import builder, prepare  # tensorflow-datasets takes 2 s
+    from pix2pix_jax.data.catalogue import builder
+    from pix2pix_jax.data.datasets import prepare  # tensorflow-datasets takes 2 s
 
     name = NAMES[0]
     print(f'{PUBLISHED[name].title} ({PUBLISHED[name].licence})')

@@ -26,7 +26,7 @@ import jax
 import pytest
 from absl import flags
 
-from pix2pix_jax import curves
+from pix2pix_jax.reports import curves
 from pix2pix_jax.runtime import use_compile_cache
 
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from pix2pix_jax.config import default_config, validate
-from pix2pix_jax.data import sources, survey
+from pix2pix_jax.data import preflight, sources
 from pix2pix_jax.errors import DataError
 
 
@@ -49,7 +49,7 @@ def error(path, kind=DataError, **fields):
     with pytest.raises(kind) as info:
         c = config(path, **fields)
         for source in sources.open_splits(c).values():
-            survey.decode_all(source, c)
+            preflight.decode_all(source, c)
     assert type(info.value) is kind
     message = str(info.value)
     assert '\n' not in message

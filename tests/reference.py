@@ -5,13 +5,13 @@ import pathlib
 
 import numpy as np
 
-from pix2pix_jax.interop import torch_names
+from pix2pix_jax.interop.torch import names
 
 TESTDATA = pathlib.Path(__file__).parent / 'testdata'
 GENERATORS = {
-    'unet_256': torch_names.unet_layers(8),
-    'unet_128': torch_names.unet_layers(7),
-    'resnet_6blocks': torch_names.resnet_layers(6, dropout=False),
+    'unet_256': names.unet_layers(8),
+    'unet_128': names.unet_layers(7),
+    'resnet_6blocks': names.resnet_layers(6, dropout=False),
 }
 
 
@@ -36,14 +36,14 @@ class Recording:
         start = f'{prefix}/'
         return {k.removeprefix(start): v for k, v in self.arrays.items() if k.startswith(start)}
 
-    def layers(self, prefix: str) -> torch_names.Layers:
+    def layers(self, prefix: str) -> names.Layers:
         """Returns the layers of the network under `prefix`."""
         if 'D' in prefix:
             pixel = self.meta['netD'] == 'pixel'
-            return torch_names.discriminator_layers(0 if pixel else self.meta['n_layers'])
+            return names.discriminator_layers(0 if pixel else self.meta['n_layers'])
         return GENERATORS[self.meta['netG']]
 
     def tree(self, prefix: str) -> dict:
         """Returns the parameters under `prefix` as {module: {name: array}}."""
         tensors = self.state_dict(prefix)
-        return torch_names.from_state_dict(tensors, self.layers(prefix))['params']
+        return names.from_state_dict(tensors, self.layers(prefix))['params']

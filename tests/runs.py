@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pix2pix_jax import console
 from pix2pix_jax.config import Config, default_config
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.presets import apply_arg
+from pix2pix_jax.reports import progress
 from pix2pix_jax.train_state import GanState
 
 # Of a command on the networks of `tiny_config`.
@@ -89,7 +89,7 @@ def stop_at(step: int, signal_number: int, monkeypatch: pytest.MonkeyPatch) -> N
         if current == step:
             os.kill(os.getpid(), signal_number)
 
-    monkeypatch.setattr(console.Console, 'step', send)
+    monkeypatch.setattr(progress.Console, 'step', send)
 
 
 def assert_equal_states(a: GanState, b: GanState) -> None:

@@ -16,9 +16,8 @@ from absl.testing import flagsaver
 from PIL import Image
 from runs import SMALL, make_pairs
 
-from pix2pix_jax import files
 from pix2pix_jax.errors import UserError, run_command
-from pix2pix_jax.evaluation import selection
+from pix2pix_jax.storage import atomic
 
 SCRIPTS = pathlib.Path(__file__).parents[1] / 'scripts'
 
@@ -175,16 +174,16 @@ def test_other_runs_and_files_are_left_alone(pairs, tmp_path):
 def write_result(folder, size=16, **metrics):
     """An evaluation of one image, as evaluate writes it."""
     for kind in ('input', 'output', 'target'):
-        files.write_bytes(
-            folder / f'images/1_{kind}.png', files.encode_png(np.zeros((size, size, 3), np.uint8))
+        atomic.write_bytes(
+            folder / f'images/1_{kind}.png', atomic.encode_png(np.zeros((size, size, 3), np.uint8))
         )
-    files.write_text(folder / 'per_image.csv', 'name,l1\n1,0.5\n')
+    atomic.write_text(folder / 'per_image.csv', 'name,l1\n1,0.5\n')
     summaries = {
         name: {'value': None, 'reason': value} if isinstance(value, str) else {'mean': value}
         for name, value in metrics.items()
     }
-    result = {'metrics': summaries, 'measured': selection.identity(selection.PAIRS_ALONE)}
-    files.write_text(folder / 'metrics.json', json.dumps(result))
+    result = {'metrics': summaries, 'measured': metrics.identity(metrics.PAIRS_ALONE)}
+    atomic.write_text(folder / 'metrics.json', json.dumps(result))
     return folder
 
 

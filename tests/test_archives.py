@@ -11,7 +11,7 @@ from PIL import Image
 from runs import make_pairs, tiny_config
 
 import pix2pix_jax
-from pix2pix_jax import archives
+from pix2pix_jax.data.datasets import archives
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.train import train_and_evaluate
 

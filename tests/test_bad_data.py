@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from runs import make_pairs, metrics, tiny_config
 
-from pix2pix_jax import console
-from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.errors import DataError
+from pix2pix_jax.reports import progress
 from pix2pix_jax.train import train_and_evaluate
+from pix2pix_jax.workdir.checkpoints import Checkpoints
 
 STEPS = 60  # more than are read ahead
 FIELDS = {
@@ -45,7 +45,7 @@ def test_a_pair_that_breaks_in_the_middle(tmp_path, monkeypatch):
     broken = {}
     with monkeypatch.context() as patch:
         patch.setattr(
-            console.Console, 'step', lambda self, step: step == 5 and broken.update(damage(pairs))
+            progress.Console, 'step', lambda self, step: step == 5 and broken.update(damage(pairs))
         )
         with pytest.raises(DataError) as error:
             train_and_evaluate(config, tmp_path / 'run', 'the command')

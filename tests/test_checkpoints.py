@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pix2pix_jax import files
-from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.storage import atomic
+from pix2pix_jax.workdir.checkpoints import Checkpoints
 
 CONFIG = validate(default_config())
 
@@ -110,7 +110,7 @@ def test_a_save_is_on_the_disk_before_the_one_before_goes(tmp_path, monkeypatch)
     def fsync(descriptor):
         synced.add(os.readlink(f'/proc/self/fd/{descriptor}'))
 
-    monkeypatch.setattr(files.os, 'fsync', fsync)
+    monkeypatch.setattr(atomic.os, 'fsync', fsync)
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save('last', 1, state(1.0), CONFIG)
     monkeypatch.setattr(

@@ -8,9 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from pix2pix_jax import files
 from pix2pix_jax.config import default_config
-from pix2pix_jax.saved_config import to_json
+from pix2pix_jax.storage import atomic
+from pix2pix_jax.workdir.config_json import to_json
 
 SCRIPT = pathlib.Path(__file__).parents[1] / 'scripts' / 'compare.py'
 
@@ -26,15 +26,15 @@ def runs(tmp_path):
     for name, loss in (('a', 'vanilla'), ('b<c', 'lsgan')):
         folder, c = tmp_path / 'runs' / name, default_config()
         c.loss.gan = loss
-        files.write_text(folder / 'config.json', to_json(c))
+        atomic.write_text(folder / 'config.json', to_json(c))
         rows = [{'step': i, 'train/g_l1': 1 / i, 'train/d_loss': 0.5} for i in range(1, 90)]
-        files.write_text(folder / 'metrics.jsonl', ''.join(f'{json.dumps(r)}\n' for r in rows))
+        atomic.write_text(folder / 'metrics.jsonl', ''.join(f'{json.dumps(r)}\n' for r in rows))
         picture = np.full((8, 24, 3), len(name), np.uint8)
-        files.write_bytes(folder / 'samples/step_0000050.png', files.encode_png(picture))
+        atomic.write_bytes(folder / 'samples/step_0000050.png', atomic.encode_png(picture))
     metrics = {'l1': {'mean': 0.25, 'ci95': [0.2, 0.3]}, 'fid': {'value': None, 'reason': 'none'}}
     metrics['ssim'] = {'mean': 0.125, 'ci95': [0.1, 0.2]}  # by a version that said no definition
     result = {'split': 'test', 'metrics': metrics}
-    files.write_text(tmp_path / 'runs/a/evaluation/test/metrics.json', json.dumps(result))
+    atomic.write_text(tmp_path / 'runs/a/evaluation/test/metrics.json', json.dumps(result))
     return tmp_path / 'runs'
 
 
@@ -53,7 +53,7 @@ def test_a_page_with_all_that_there_is(runs):
 
 
 def test_mistakes_are_one_line(runs):
-    files.write_text(runs / 'mine.html', 'mine')
+    atomic.write_text(runs / 'mine.html', 'mine')
     for arguments, message in (
         (('a',), 'give two runs or more'),
         (('a', 'c'), 'c: no run there'),

@@ -10,8 +10,8 @@ from runs import changed, error_of
 
 from pix2pix_jax import main
 from pix2pix_jax.config import Config, default_config, flatten, validate
-from pix2pix_jax.saved_config import from_json
 from pix2pix_jax.train import train_and_evaluate
+from pix2pix_jax.workdir.config_json import from_json
 
 
 def test_the_default_is_the_papers_setting():

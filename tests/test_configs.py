@@ -16,13 +16,13 @@ from test_unet import count
 from pix2pix_jax import config as config_lib
 from pix2pix_jax.config import default_config, flatten, validate
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.inference import state_shapes
-from pix2pix_jax.models import create_models
+from pix2pix_jax.inference.generator import state_shapes
+from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.models.layers import Dropout
 from pix2pix_jax.optimizers import create_optimizers
-from pix2pix_jax.saved_config import to_json
 from pix2pix_jax.train import count_steps, train_and_evaluate
 from pix2pix_jax.train_state import create_state
+from pix2pix_jax.workdir.config_json import to_json
 
 ROOT = pathlib.Path(config_lib.__file__).parents[1]
 CONFIGS = {

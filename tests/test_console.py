@@ -1,6 +1,6 @@
 import pytest
 
-from pix2pix_jax.console import Console, duration
+from pix2pix_jax.reports.progress import Console, duration
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,13 @@ from absl.testing import flagsaver
 from PIL import Image
 from test_layouts import classes, labels, photo
 
-from pix2pix_jax import files, main
+from pix2pix_jax import main
 from pix2pix_jax.config import default_config, validate
-from pix2pix_jax.data import kept, sources
+from pix2pix_jax.data import sources
 from pix2pix_jax.errors import run_command
-from pix2pix_jax.saved_config import to_json
+from pix2pix_jax.storage import atomic
+from pix2pix_jax.workdir import data_json
+from pix2pix_jax.workdir.config_json import to_json
 
 DOCUMENT = pathlib.Path(__file__).parents[1] / 'docs' / 'data_mistakes.md'
 PHOTOS = [photo(i, 48, 64) for i in range(12)]
@@ -35,8 +37,8 @@ def trained(count=12):
     write('train', PAIRS[:count])
     config = default_config()
     config.image_size, config.dataset.path, config.dataset.val_fraction = (64, 64), 'my_pairs', 0.1
-    files.write_text('runs/mine/config.json', to_json(config))
-    kept.write_known('runs/mine', sources.open_splits(validate(config)), 2400)
+    atomic.write_text('runs/mine/config.json', to_json(config))
+    data_json.write_known('runs/mine', sources.open_splits(validate(config)), 2400)
     pathlib.Path('runs/mine/checkpoints/last/100').mkdir(parents=True)
 
 
@@ -162,7 +164,7 @@ def other_sizes():
 def list_is_missing():
     trained()
     pathlib.Path('runs/mine/data.json').unlink()
-    files.write_text('runs/mine/run.json', '{"starts": [{"step": 0, "version": "0.2.0"}]}')
+    atomic.write_text('runs/mine/run.json', '{"starts": [{"step": 0, "version": "0.2.0"}]}')
 
 
 MISTAKES = (

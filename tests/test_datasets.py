@@ -15,9 +15,10 @@ import pytest
 from PIL import Image
 
 from pix2pix_jax.config import default_config
-from pix2pix_jax.data import pipeline, sources, survey
-from pix2pix_jax.data.datasets import builder, cityscapes, prepare
-from pix2pix_jax.data.datasets.published import PUBLISHED
+from pix2pix_jax.data import pipeline, preflight, sources
+from pix2pix_jax.data.catalogue import builder
+from pix2pix_jax.data.catalogue.published import PUBLISHED
+from pix2pix_jax.data.datasets import cityscapes, prepare
 from pix2pix_jax.errors import DataError, UserError
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -142,7 +143,7 @@ def test_a_bad_record_is_named(folder):
     with pytest.raises(
         DataError, match='facades: train/3 is no JPEG, PNG, WebP, TIFF or NumPy image'
     ):
-        survey.decode_all(sources.open_splits(config())['train'], config())
+        preflight.decode_all(sources.open_splits(config())['train'], config())
 
 
 def test_other_counts_than_published_are_noted():

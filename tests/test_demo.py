@@ -20,10 +20,12 @@ from runs import make_pairs, tiny_config
 from test_drawing import config_of, noise
 
 import pix2pix_jax
-from pix2pix_jax import demo, drawing, inference
+from pix2pix_jax import demo
 from pix2pix_jax.data import sources
 from pix2pix_jax.errors import UserError, run_command
+from pix2pix_jax.inference import generator
 from pix2pix_jax.train import train_and_evaluate
+from pix2pix_jax.web import drawing
 
 # ---------------------------------------------------------------- the command
 
@@ -87,9 +89,9 @@ def test_a_wrong_command_is_one_line_and_status_2(args, gradio, message, monkeyp
 def stand_in(monkeypatch, config):
     """A Translator of a run that is not there, whose generator negates."""
     config.image_size = (32, 32)
-    run = inference.Run(config, 1, 'last', {})
-    monkeypatch.setattr(inference, 'load_run', lambda *args: run)
-    monkeypatch.setattr(inference, 'Generator', lambda *args, **kwargs: lambda x, sample: -x)
+    run = generator.Run(config, 1, 'last', {})
+    monkeypatch.setattr(generator, 'load_run', lambda *args: run)
+    monkeypatch.setattr(generator, 'Generator', lambda *args, **kwargs: lambda x, sample: -x)
     return pix2pix_jax.Translator('run')
 
 

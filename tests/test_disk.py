@@ -12,10 +12,10 @@ from runs import SMALL, make_pairs, metrics, sheets, tiny_config
 from test_train import assert_equal_states, stop_at
 from test_writers import events
 
-from pix2pix_jax import console
-from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.reports import progress
 from pix2pix_jax.train import train_and_evaluate
+from pix2pix_jax.workdir.checkpoints import Checkpoints
 
 LIMIT = resource.RLIMIT_FSIZE
 FULL = 'File too large'  # what the kernel says to whom it lets write no more
@@ -45,7 +45,7 @@ def train_on_full(monkeypatch, capsys):  # pytest's other capture writes files
 
         try:
             with monkeypatch.context() as patch:
-                patch.setattr(console.Console, 'step', step)
+                patch.setattr(progress.Console, 'step', step)
                 return train_and_evaluate(config, workdir, 'the command')
         finally:
             resource.setrlimit(LIMIT, (soft, hard))

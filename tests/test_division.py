@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from pix2pix_jax.data import division
-from pix2pix_jax.data.division import Kept
+from pix2pix_jax.data import hold_out
+from pix2pix_jax.data.hold_out import Kept
 
 
 def number(seed, name):
@@ -17,7 +17,7 @@ def number(seed, name):
 @pytest.mark.parametrize('fraction', [0.05, 0.3, 0.9])
 def test_val_is_where_the_hash_is_below_the_fraction(seed, fraction):
     names = [f'sub/é {i}' for i in range(300)]
-    val = division.by_hash(names, seed, fraction, {})
+    val = hold_out.by_hash(names, seed, fraction, {})
     assert val == {name for name in names if number(seed, name) < fraction}
     assert abs(len(val) / 300 - fraction) < 4 * np.sqrt(fraction * (1 - fraction) / 300)
 
@@ -27,8 +27,8 @@ def test_new_names_move_no_old_one(trial):
     rng = np.random.default_rng(trial)
     names = [f'{i:x}' for i in rng.permutation(400)]
     old, fraction = names[:200], rng.uniform(0.05, 0.9)
-    before = division.by_hash(old, trial, fraction, {})
-    after = division.by_hash([names[i] for i in rng.permutation(400)], trial, fraction, {})
+    before = hold_out.by_hash(old, trial, fraction, {})
+    after = hold_out.by_hash([names[i] for i in rng.permutation(400)], trial, fraction, {})
     assert after & set(old) == before and after - before
 
 
@@ -36,8 +36,8 @@ def test_new_names_move_no_old_one(trial):
 def test_one_at_least_is_val_and_one_is_not(count):
     names = [str(i) for i in range(count)]
     lowest, *_, highest = sorted(names, key=lambda name: number(0, name))
-    assert division.by_hash(names, 0, 1e-9, {}) == {lowest}
-    assert division.by_hash(names, 0, 0.999999, {}) == set(names) - {highest}
+    assert hold_out.by_hash(names, 0, 1e-9, {}) == {lowest}
+    assert hold_out.by_hash(names, 0, 0.999999, {}) == set(names) - {highest}
 
 
 @pytest.mark.parametrize('trial', range(10))
@@ -45,7 +45,7 @@ def test_names_that_an_earlier_run_knew_keep_their_split(trial):
     rng = np.random.default_rng(trial)
     names = [str(i) for i in range(60)]
     earlier = {name: rng.choice(['train', 'val']) for name in names[:30]} | {'gone': 'val'}
-    val = division.by_hash(names, 0, 0.2, earlier)
+    val = hold_out.by_hash(names, 0, 0.2, earlier)
     assert {name for name in names[:30] if earlier[name] == 'val'} == val & set(names[:30])
     assert {name for name in names[30:] if number(0, name) < 0.2} == val - set(names[:30])
 
@@ -56,8 +56,8 @@ def test_of_a_small_set_one_moves_at_most(trial):
     rng = np.random.default_rng(trial)
     names, fraction = [f'{trial}-{i}' for i in range(12)], rng.choice([0.1, 0.9])
     old = names[: rng.integers(2, 6)]
-    before = division.by_hash(old, 0, fraction, {})
-    moved = before ^ division.by_hash(names, 0, fraction, {}) & set(old)
+    before = hold_out.by_hash(old, 0, fraction, {})
+    moved = before ^ hold_out.by_hash(names, 0, fraction, {}) & set(old)
     below = {name for name in old if number(0, name) < fraction}
     assert len(moved) <= 1 and moved <= before ^ below
     assert before == below or len(before ^ below) == 1
@@ -66,10 +66,10 @@ def test_of_a_small_set_one_moves_at_most(trial):
 def test_an_earlier_run_that_had_all_in_one_split():
     for split in ('train', 'val'):
         earlier = dict.fromkeys('abz', split)
-        assert division.all_in(['a', 'b'], earlier) == split
-        assert division.all_in(['a', 'b', 'new'], earlier) == ''
-        assert len(division.by_hash(['a', 'b', 'new'], 0, 0.5, earlier)) in (1, 2)
-    assert division.all_in('ab', {'a': 'train', 'b': 'val'}) == division.all_in('ab', {}) == ''
+        assert hold_out.all_in(['a', 'b'], earlier) == split
+        assert hold_out.all_in(['a', 'b', 'new'], earlier) == ''
+        assert len(hold_out.by_hash(['a', 'b', 'new'], 0, 0.5, earlier)) in (1, 2)
+    assert hold_out.all_in('ab', {'a': 'train', 'b': 'val'}) == hold_out.all_in('ab', {}) == ''
 
 
 @pytest.mark.parametrize('count,fraction', [(10, 0.3), (5, 0.1), (400, 0.1), (2, 0.9)])
@@ -79,7 +79,7 @@ def test_the_draw_of_older_versions(count, fraction):
     for seed in (0, 7):
         order = np.random.default_rng(seed).permutation(count)
         held = sorted(order[: max(1, min(count - 1, round(count * fraction)))])
-        assert division.by_number(names, seed, fraction) == {names[i] for i in held}
+        assert hold_out.by_number(names, seed, fraction) == {names[i] for i in held}
 
 
 def test_what_came_and_what_went():
@@ -89,18 +89,18 @@ def test_what_came_and_what_went():
         'test': Kept(('a',), {}),
     }
     same = {'train': ['w', 'bad', *'cbav'], 'test': ['a']}
-    assert division.changes(kept, same) == []
+    assert hold_out.changes(kept, same) == []
     found = {'train': [*'avwxyz', '1', '2'], 'val': ['v']}
-    assert division.changes(kept, found) == [
+    assert hold_out.changes(kept, found) == [
         'train: 5 came (1, 2, x, …), 2 went (b, c)',
         'val: 1 came (v)',
         'test: 1 went (a)',
     ]
     kept['val'] = Kept(('v', 'w'), {}, held_out=False)
-    assert division.changes(kept, same | {'val': ['v', 'w']}) == ['train: 2 came (v, w)']
+    assert hold_out.changes(kept, same | {'val': ['v', 'w']}) == ['train: 2 came (v, w)']
 
 
 def test_the_list_of_an_older_version_says_not_where_val_lies():
     kept = {'train': Kept(('a',), {}, None), 'val': Kept(('v',), {}, None)}
-    assert division.changes(kept, {'train': ['a', 'v']}) == []
-    assert division.changes(kept, {'train': ['a'], 'val': ['v']}) == []
+    assert hold_out.changes(kept, {'train': ['a', 'v']}) == []
+    assert hold_out.changes(kept, {'train': ['a'], 'val': ['v']}) == []

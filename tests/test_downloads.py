@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from pix2pix_jax import downloads
+from pix2pix_jax.storage import downloads
 
 CONTENT = bytes(range(256)) * 20_000  # 5 MB: several chunks
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

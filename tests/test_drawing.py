@@ -7,12 +7,14 @@ import pytest
 from PIL import Image
 from runs import make_pairs, tiny_config
 
-from pix2pix_jax import demo, drawing
+from pix2pix_jax import demo
 from pix2pix_jax.config import default_config
-from pix2pix_jax.data import augment, encoding, pipeline, sides, sources
-from pix2pix_jax.data.images import LazyFile, Pixels
+from pix2pix_jax.data import augment, image_spec, pipeline, sources
+from pix2pix_jax.data.formats import encode
+from pix2pix_jax.data.formats.pixels import LazyFile, Pixels
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.evaluation import labels
+from pix2pix_jax.web import drawing
 
 
 def config_of(**fields):
@@ -26,7 +28,7 @@ def noise(height=20, width=30, channels=3):
 
 
 def as_file(image, name='a.png'):
-    return LazyFile(name, lambda: encoding.encode(image, os.path.splitext(name)[1]))
+    return LazyFile(name, lambda: encode.encode(image, os.path.splitext(name)[1]))
 
 
 # ---------------------------------------------------------------- colours
@@ -176,8 +178,8 @@ def test_an_upload_is_not_too_long(size):
 def test_a_drawing_fills_the_range_of_the_inputs(limits):
     picture = noise()
     given = drawing.as_input(picture, config_of(dataset__input_range=limits))
-    side = sides.Side('input', 3, sides.parse_ranges('input_range', limits))
-    found = sides.combine(side, [Pixels(given)], ['it'])
+    side = image_spec.Side('input', 3, image_spec.parse_ranges('input_range', limits))
+    found = image_spec.combine(side, [Pixels(given)], ['it'])
     np.testing.assert_allclose(augment.to_float(found), augment.to_float(picture), atol=1e-6)
 
 

@@ -6,9 +6,12 @@ import pytest
 from absl.testing import flagsaver
 from PIL import Image
 
-from pix2pix_jax import config, evaluate, files, inference, writers
+from pix2pix_jax import config, evaluate
 from pix2pix_jax.errors import DataError, UserError, run_command
-from pix2pix_jax.evaluation import labels, metrics, report, segmenter, selection, weights
+from pix2pix_jax.evaluation import image_metrics, labels, metrics, report, segmenter, weights
+from pix2pix_jax.inference import generator
+from pix2pix_jax.storage import atomic
+from pix2pix_jax.workdir import metric_writer
 
 SIZE = 16
 
@@ -16,14 +19,14 @@ SIZE = 16
 def write_image(path, value, size=SIZE):
     rng = np.random.default_rng(value)
     image = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
-    files.write_bytes(path, files.encode_png(image))
+    atomic.write_bytes(path, atomic.encode_png(image))
     return image
 
 
 def write_labels(path, seed, classes=labels.FACADES):
     colours = np.array(list(classes.colours.values()), np.uint8)
     image = colours[np.random.default_rng(seed).integers(0, len(colours), (SIZE, SIZE))]
-    files.write_bytes(path, files.encode_png(image))
+    atomic.write_bytes(path, atomic.encode_png(image))
 
 
 def run(*args):
@@ -50,10 +53,10 @@ def workdir(tmp_path, monkeypatch):
     def load_run(workdir, checkpoint='last'):
         if 'run' not in str(workdir):
             raise UserError(f'--workdir={workdir}: no run there')
-        return inference.Run(c, 40, checkpoint, {})
+        return generator.Run(c, 40, checkpoint, {})
 
-    monkeypatch.setattr(inference, 'load_run', load_run)
-    monkeypatch.setattr(inference, 'Generator', lambda *_: lambda images: 0.4 / 127.5 - images)
+    monkeypatch.setattr(generator, 'load_run', load_run)
+    monkeypatch.setattr(generator, 'Generator', lambda *_: lambda images: 0.4 / 127.5 - images)
     return tmp_path / 'run'
 
 
@@ -80,7 +83,7 @@ def _folders(report_folder, folder):
     for kind in ('target', 'output'):
         for path in (report_folder / 'images').glob(f'**/*_{kind}.png'):
             name = path.name.removesuffix(f'_{kind}.png')
-            files.write_bytes(folder / kind / f'{name}.png', path.read_bytes())
+            atomic.write_bytes(folder / kind / f'{name}.png', path.read_bytes())
     return folder / 'target', folder / 'output'
 
 
@@ -110,7 +113,7 @@ def test_pairs_of_another_folder(workdir, capsys):
 
 def test_output_is_not_written_over_what_is_there(workdir, tmp_path, capsys):
     output = tmp_path / 'mine'
-    files.write_text(output / 'notes.txt', 'mine')
+    atomic.write_text(output / 'notes.txt', 'mine')
     args = (f'--workdir={workdir}', f'--output={output}')
     assert run(*args) == 2
     assert 'holds other files' in capsys.readouterr().err
@@ -127,7 +130,7 @@ def test_folders_are_compared_by_name(tmp_path, capsys):
     for name, value in (('a', 1), ('s/b', 2)):
         image = write_image(tmp_path / 'real' / f'{name}.png', value)
         noisy = np.clip(image.astype(int) + 20, 0, 255).astype(np.uint8)
-        files.write_bytes(tmp_path / 'fake' / f'{name}.png', files.encode_png(noisy))
+        atomic.write_bytes(tmp_path / 'fake' / f'{name}.png', atomic.encode_png(noisy))
     args = (f'--real={tmp_path}/real', f'--generated={tmp_path}/fake')
     assert run(*args) == 0
     assert not list(tmp_path.rglob('index.html'))
@@ -154,7 +157,7 @@ def test_images_below_the_ssim_window_say_so(tmp_path):
         == 0
     )
     result = json.loads((tmp_path / 'o' / 'metrics.json').read_text())['metrics']
-    assert result['l1']['mean'] == 0 and result['psnr']['mean'] == metrics.PSNR_MAX
+    assert result['l1']['mean'] == 0 and result['psnr']['mean'] == image_metrics.PSNR_MAX
     assert result['ssim']['value'] is None and 'window' in result['ssim']['reason']
 
 
@@ -195,10 +198,10 @@ def test_all_metrics_of_a_run_or_the_reason_of_each(workdir, monkeypatch):
         raise weights.Unavailable('there is no network')
 
     monkeypatch.setattr(weights, 'load', no_weights)
-    args = (f'--workdir={workdir}', f'--metrics={",".join(selection.NAMES)}')
+    args = (f'--workdir={workdir}', f'--metrics={",".join(metrics.NAMES)}')
     assert run(*args) == 0
     result = found(workdir / 'evaluation/test')
-    assert set(selection.FIRST.values()) <= set(result)
+    assert set(metrics.FIRST.values()) <= set(result)
     assert 0 < result['lab_l']['mean'] < 1
     for name in ('lpips', 'fid', 'kid'):
         assert result[name] == {'value': None, 'reason': 'there is no network'}
@@ -221,7 +224,7 @@ def oracle(photos):
 
 
 def test_a_segmenter_of_the_users(workdir, monkeypatch):
-    run_of = inference.load_run(workdir)
+    run_of = generator.load_run(workdir)
     run_of.config.dataset.direction = 'BtoA'
     args = ('--metrics=fcn', '--classes=facades', f'--segmenter={__name__}:oracle')
     assert run(f'--workdir={workdir}', *args) == 0
@@ -245,7 +248,7 @@ def small(photos):
 
 
 def test_what_a_segmenter_gives_is_looked_at(workdir, capsys):
-    run_of = inference.load_run(workdir)
+    run_of = generator.load_run(workdir)
     run_of.config.dataset.direction = 'BtoA'
     words = [f'--workdir={workdir}', '--metrics=fcn', '--classes=facades']
     for name in ('floats', 'small'):
@@ -270,19 +273,19 @@ def test_the_own_segmenter_labels_photos(workdir, tmp_path, monkeypatch):
             photo = np.where(classes[..., None], np.uint8(40), np.uint8(210)).repeat(3, -1)
             for side, image in (('A', photo), ('B', palette[classes.astype(int)])):
                 path = tmp_path / 'data' / side / split / 'sub' / f'{i}.png'
-                files.write_bytes(path, files.encode_png(image))
+                atomic.write_bytes(path, atomic.encode_png(image))
     for i in (3, 4):
         for side in 'AB':
             (tmp_path / 'data' / side / 'test/sub' / f'{i}.png').unlink()
-    inference.load_run(workdir).config.dataset.direction = 'BtoA'
+    generator.load_run(workdir).config.dataset.direction = 'BtoA'
     for name, value in (('WIDTH', 8), ('DEPTH', 2)):
         monkeypatch.setattr(segmenter, name, value)
-    monkeypatch.setattr(segmenter.files, 'cache_folder', lambda: tmp_path / 'cache')
+    monkeypatch.setattr(segmenter.atomic, 'cache_folder', lambda: tmp_path / 'cache')
     train = segmenter.load_or_train
     monkeypatch.setattr(segmenter, 'load_or_train', lambda *args: train(*args, steps=150))
     is_facade = palette[0] / 127.5 - 1
     monkeypatch.setattr(
-        inference,
+        generator,
         'Generator',
         lambda *_: (
             lambda x: (
@@ -315,17 +318,17 @@ def test_a_report_that_was_interrupted_is_written_anew(tmp_path):
 
 @pytest.mark.parametrize('text', ['', '[]', '{"metrics": {"l1": 1}}', '{"metrics": []}'])
 def test_a_damaged_result_is_named(tmp_path, text):
-    assert writers.read_result(tmp_path) == {}
+    assert metric_writer.read_result(tmp_path) == {}
     (tmp_path / 'metrics.json').write_text(text)
     with pytest.raises(DataError, match='metrics.json is damaged: evaluate anew'):
-        writers.read_result(tmp_path)
+        metric_writer.read_result(tmp_path)
 
 
 def test_two_folders_of_label_maps(tmp_path):
     colours = np.array(list(labels.FACADES.colours.values()), np.uint8)
     classes = np.random.default_rng(0).integers(0, 12, (16, 16))
     for folder, values in (('real', classes), ('fake', np.where(classes > 5, 0, classes))):
-        files.write_bytes(tmp_path / folder / 'a.png', files.encode_png(colours[values]))
+        atomic.write_bytes(tmp_path / folder / 'a.png', atomic.encode_png(colours[values]))
     args = (f'--real={tmp_path}/real', f'--generated={tmp_path}/fake', f'--output={tmp_path}/o')
     assert run(*args, '--metrics=fcn,lab', '--classes=facades') == 0
     accuracy = found(tmp_path / 'o')['fcn_pixel_accuracy']['mean']
@@ -345,7 +348,7 @@ def test_a_larger_size_than_trained(workdir):
 @pytest.mark.parametrize('named', ['flag', 'config'])
 def test_labels_of_other_colours_have_no_score(workdir, capsys, direction, named):
     """The colours of the fourth label map are those of Cityscapes, then of noise."""
-    run_of, folder = inference.load_run(workdir), workdir.parent / 'data/B/test/sub'
+    run_of, folder = generator.load_run(workdir), workdir.parent / 'data/B/test/sub'
     run_of.config.dataset.direction = direction
     words = [f'--workdir={workdir}', '--metrics=fcn', f'--segmenter={__name__}:oracle']
     if named == 'flag':
@@ -373,7 +376,7 @@ def test_labels_of_other_colours_have_no_score(workdir, capsys, direction, named
 
 def test_own_pairs_under_a_known_name_have_a_reason_in_place_of_the_score(workdir):
     """configs/facades.py is a usual start for pairs of one's own; nobody asked for it."""
-    inference.load_run(workdir).config.dataset.name = 'facades'
+    generator.load_run(workdir).config.dataset.name = 'facades'
     for file in (workdir.parent / 'data/B/test').rglob('*.png'):
         write_image(file, 100)
     assert run(f'--workdir={workdir}', '--metrics=fcn,lab') == 0

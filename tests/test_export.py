@@ -11,12 +11,13 @@ import pytest
 from absl.testing import flagsaver
 from runs import make_pairs, tiny_config
 
-from pix2pix_jax import export, inference
+from pix2pix_jax import export
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.data import tasks
 from pix2pix_jax.errors import UserError, run_command
-from pix2pix_jax.interop import portable, stablehlo
-from pix2pix_jax.models import create_models
+from pix2pix_jax.inference import generator
+from pix2pix_jax.interop import exportable, stablehlo
+from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.version import numbers
 
@@ -58,7 +59,7 @@ def random_run(**fields):
         return scaled.get(path[-1].key, 0.1 * noise)
 
     variables = jax.tree_util.tree_map_with_path(draw, shapes)
-    return inference.Run(config, 7, 'last', variables)
+    return generator.Run(config, 7, 'last', variables)
 
 
 def images(run, count=1, size=None):
@@ -68,7 +69,7 @@ def images(run, count=1, size=None):
 
 def check(run, exported, x, tolerance=1e-5, **switches):
     """What is exported gives what `translate --nodropout` does."""
-    expected = inference.Generator(run.config, run.variables, dropout=False, **switches)(x)
+    expected = generator.Generator(run.config, run.variables, dropout=False, **switches)(x)
     actual = np.asarray(exported(x))
     assert actual.dtype == np.float32 and np.abs(expected).max() > 0.1
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance)
@@ -90,7 +91,7 @@ RESNET = {'generator__name': 'resnet', 'generator__blocks': 6}
 ], ids=lambda f: ' '.join(f'{k.split("__")[-1]}={v}' for k, v in f.items()) or 'unet')  # fmt: skip
 def test_open_batch_and_size_give_the_translators_output(interop, fields):
     run = random_run(**fields)
-    exported, _ = interop.load(interop.to_bytes(portable.create(run)))
+    exported, _ = interop.load(interop.to_bytes(exportable.create(run)))
     height, width = run.config.image_size
     check(run, exported, images(run))
     check(run, exported, images(run, 2, (2 * height, height + width)))
@@ -98,7 +99,7 @@ def test_open_batch_and_size_give_the_translators_output(interop, fields):
 
 def test_a_size_may_be_fixed(interop):
     run = random_run()
-    exported, _ = interop.load(interop.to_bytes(portable.create(run, size=(8, 4))))
+    exported, _ = interop.load(interop.to_bytes(exportable.create(run, size=(8, 4))))
     check(run, exported, images(run, 3, (8, 4)))
     with pytest.raises(Exception, match='(?i)shape|dimension'):
         exported(images(run, 1, (16, 16)))
@@ -106,7 +107,7 @@ def test_a_size_may_be_fixed(interop):
 
 def test_the_norm_switch(interop):
     run = random_run()
-    exported, metadata = interop.load(interop.to_bytes(portable.create(run, norm='running')))
+    exported, metadata = interop.load(interop.to_bytes(exportable.create(run, norm='running')))
     check(run, exported, images(run), norm='running')
     assert metadata['norm'] == 'running'
 
@@ -114,19 +115,19 @@ def test_the_norm_switch(interop):
 def test_float16_is_half_the_size_and_close(interop):
     run = random_run(generator__width=32, generator__depth=3)
     full, half = (
-        interop.to_bytes(portable.create(run, weights=dtype)) for dtype in ('float32', 'float16')
+        interop.to_bytes(exportable.create(run, weights=dtype)) for dtype in ('float32', 'float16')
     )
     assert len(half) < 0.55 * len(full)
     exported, metadata = interop.load(half)
     check(run, exported, images(run), tolerance=1e-2)
     check(run, exported, images(run, 2, (32, 8)), tolerance=1e-2)
-    difference = portable.difference(portable.create(run), exported)
+    difference = exportable.difference(exportable.create(run), exported)
     assert 1e-5 < difference < 1e-2 and metadata['weights'] == 'float16'
 
 
 def test_a_run_in_bfloat16_is_exported_in_float32(interop):
     run = random_run(dtype='bfloat16')
-    exported, _ = interop.load(interop.to_bytes(portable.create(run)))
+    exported, _ = interop.load(interop.to_bytes(exportable.create(run)))
     run.config.dtype = 'float32'
     check(run, exported, images(run))
 
@@ -136,9 +137,9 @@ def test_colorization_gives_the_networks_own_output(interop):
         dataset__task='colorize', generator__input_channels=1, generator__output_channels=2,
         dataset__path='photos',
     )  # fmt: skip
-    exported, metadata = interop.load(interop.to_bytes(portable.create(run)))
+    exported, metadata = interop.load(interop.to_bytes(exportable.create(run)))
     x = images(run)
-    shown = inference.Generator(run.config, run.variables, dropout=False)(x)
+    shown = generator.Generator(run.config, run.variables, dropout=False)(x)
     np.testing.assert_allclose(tasks.as_shown('colorize', x, exported(x)), shown, atol=1e-3)
     assert 'L / 50 - 1' in metadata['input'] and 'a and b' in metadata['output']
 
@@ -158,7 +159,7 @@ def test_metadata():
         'step': 7, 'checkpoint': 'last', 'input_range': 'of the type',
         'target_range': '0:4095',
     }  # fmt: skip
-    model = portable.create(run)
+    model = exportable.create(run)
     _, metadata = stablehlo.load(stablehlo.to_bytes(model))
     assert metadata == expected | {'producer': metadata['producer']}
     assert metadata['producer'].startswith('pix2pix_jax ')
@@ -171,7 +172,7 @@ def test_onnx_keeps_to_the_standards_operators_and_its_names():
     interop = onnx()
     import onnx as standard
 
-    model = standard.load_from_string(interop.to_bytes(portable.create(random_run(**RESNET))))
+    model = standard.load_from_string(interop.to_bytes(exportable.create(random_run(**RESNET))))
     standard.checker.check_model(model, full_check=True)
     assert [o.domain for o in model.opset_import] == ['']
     assert [value.name for value in (*model.graph.input, *model.graph.output)] == [
@@ -189,7 +190,7 @@ def test_onnx_keeps_to_the_standards_operators_and_its_names():
 
 def test_stablehlo_is_loaded_with_jax_alone_and_for_three_platforms(tmp_path):
     run, path = random_run(), tmp_path / 'a.stablehlo'
-    path.write_bytes(stablehlo.to_bytes(portable.create(run)))
+    path.write_bytes(stablehlo.to_bytes(exportable.create(run)))
     model = jax.export.deserialize(bytearray(path.read_bytes()))
     assert model.platforms == ('cpu', 'cuda', 'tpu')
     assert model.in_avals[0].str_short() == 'float32[batch,4*h,4*w,3]'
@@ -199,14 +200,14 @@ def test_stablehlo_is_loaded_with_jax_alone_and_for_three_platforms(tmp_path):
 
 def test_kernels_are_stored_as_they_are_used():
     """Whoever compiles the program has no kernel to turn: that takes seconds a layer."""
-    model = portable.create(random_run(), weights='float32')
-    program = jax.export.export(jax.jit(portable.function(model)))(portable.input_shape(model))
+    model = exportable.create(random_run(), weights='float32')
+    program = jax.export.export(jax.jit(exportable.function(model)))(exportable.input_shape(model))
     assert 'stablehlo.convolution' in program.mlir_module()
     assert 'stablehlo.reverse' not in program.mlir_module()
 
 
 def test_the_same_run_gives_the_same_file_without_paths_of_this_machine(interop):
-    model = portable.create(random_run())
+    model = exportable.create(random_run())
     data = interop.to_bytes(model)
     assert data == interop.to_bytes(model)
     assert str(pathlib.Path(export.__file__).parent).encode() not in data
@@ -218,7 +219,7 @@ def test_the_same_run_gives_the_same_file_without_paths_of_this_machine(interop)
 ])  # fmt: skip
 def test_a_size_that_the_network_cannot_take(fields, size, message):
     with pytest.raises(UserError, match=message):
-        portable.create(random_run(**fields), size=size)
+        exportable.create(random_run(**fields), size=size)
 
 
 # ---------------------------------------------------------------- the command
@@ -253,7 +254,7 @@ def test_the_command(workdir, tmp_path, capsys, format, ema):
     for word in (str(path), 'MB', 'step 2', '(N, H, W, 3) on [-1, 1]', 'multiples of', 'within'):
         assert word in printed
     exported, metadata = interop.load(path.read_bytes())
-    check(inference.load_run(workdir, '2', ema), exported, images(inference.load_run(workdir)))
+    check(generator.load_run(workdir, '2', ema), exported, images(generator.load_run(workdir)))
     assert str(metadata['averaged_weights']).lower() == str(ema).lower()
 
     whole = path.read_bytes()

@@ -19,17 +19,18 @@ import pytest
 from PIL import Image
 from runs import make_pairs, metrics
 
-from pix2pix_jax import main, parallel, train
-from pix2pix_jax.checkpoints import Checkpoints
+from pix2pix_jax import main, train
 from pix2pix_jax.config import Config, default_config, flatten, validate
-from pix2pix_jax.data import pipeline, sources, survey
+from pix2pix_jax.data import pipeline, preflight, sources
+from pix2pix_jax.distributed import parallel
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.inference import Generator
-from pix2pix_jax.models import create_models
+from pix2pix_jax.inference.generator import Generator
+from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.train import count_steps, train_and_evaluate
 from pix2pix_jax.train_state import create_state, training_key
 from pix2pix_jax.train_step import train_step
+from pix2pix_jax.workdir.checkpoints import Checkpoints
 
 DEVICES = 2
 
@@ -121,12 +122,12 @@ def devices(config, folder):
 
 def in_memory(config, folder):
     split = sources.open_splits(config)['train']
-    return bool(survey.decode_all(split, config).decoded)
+    return bool(preflight.decode_all(split, config).decoded)
 
 
 def good_pairs(config, folder):
     split = sources.open_splits(config)['train']
-    return survey.decode_all(split, config).names
+    return preflight.decode_all(split, config).names
 
 
 def processes(config, folder):

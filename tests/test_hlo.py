@@ -1,10 +1,15 @@
-"""What pix2pix_jax.hlo reads out of the texts of compiled programs."""
+"""What scripts/hlo.py reads out of the texts of compiled programs."""
+
+import importlib
+import pathlib
+import sys
 
 import jax
 import jax.numpy as jnp
 import pytest
 
-from pix2pix_jax import hlo
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / 'scripts'))
+hlo = importlib.import_module('hlo')
 
 CALL = '%c = (f32[1], u8[0]) custom-call(%x, %k), window={{{}}}, custom_call_target="__cudnn${}"'
 

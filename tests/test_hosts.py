@@ -18,14 +18,14 @@ import pytest
 from runs import SMALL, make_pairs, metrics, tiny_config
 from test_parallel import STEPS, relative, train
 
-from pix2pix_jax import hosts, parallel
 from pix2pix_jax import train as training
-from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.data import sources
+from pix2pix_jax.distributed import hosts, parallel
+from pix2pix_jax.distributed.preemption import StopRequest
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.preemption import StopRequest
 from pix2pix_jax.recorder import Bystander
 from pix2pix_jax.runtime import use_compile_cache
+from pix2pix_jax.workdir.checkpoints import Checkpoints
 
 RANDOM = {'generator.dropout': 0.5, 'discriminator.augment': 'color,translation,cutout'}
 # All that is random in a step is on in each.
@@ -358,7 +358,7 @@ def test_the_rate_is_scaled_with_the_devices_of_all_hosts_and_kept(pairs, tmp_pa
 
 def test_nobody_at_the_coordinator():
     call = f"hosts.joined('127.0.0.1:{free_port()}', 2, 1).__enter__()"
-    code = f'from pix2pix_jax import hosts; hosts.JOIN_SECONDS = 2; {call}'
+    code = f'from pix2pix_jax.distributed import hosts; hosts.JOIN_SECONDS = 2; {call}'
     process = start('-c', code)
     _, err = process.communicate(timeout=LIMIT)
     assert process.returncode == 2

@@ -13,7 +13,8 @@ from etils import epath
 from pictures import config, map_items, picture, save, side_by_side
 from PIL import Image, ImageFile
 
-from pix2pix_jax.data import images, sources
+from pix2pix_jax.data import sources
+from pix2pix_jax.data.formats import decode
 from pix2pix_jax.errors import DataError
 
 ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2)]
@@ -65,7 +66,7 @@ def read(folder, data, channels=3, name='1.png', dtype=np.uint8):
 
 def read_file(file, channels=3, dtype=np.uint8):
     try:
-        image = images.read_image(file, channels)
+        image = decode.read_image(file, channels)
     except DataError as error:
         assert str(error).startswith(f'{file} ') and '\n' not in str(error)
         return str(error).removeprefix(f'{file} ')
@@ -238,14 +239,14 @@ def test_an_image_whose_last_rows_are_black_is_whole(tmp_path):
 
 def test_a_jpeg_of_too_many_scans_is_named(tmp_path, monkeypatch):
     data = encoded(ramps(), 'JPEG', progressive=True)
-    monkeypatch.setattr(images, 'MAX_SCANS', 3)
+    monkeypatch.setattr(decode, 'MAX_SCANS', 3)
     assert read(tmp_path, data).startswith('has more than 3 scans')
 
 
 def test_a_file_of_too_many_bytes_is_not_read(tmp_path):
     file = epath.Path(tmp_path / '1.png')
     with file.open('wb') as stream:
-        stream.truncate(images.MAX_BYTES + 1)  # takes no room
+        stream.truncate(decode.MAX_BYTES + 1)  # takes no room
     assert read_file(file).startswith('has 1,073,741,825 bytes: allowed are at most ')
 
 
@@ -264,7 +265,7 @@ def test_what_is_no_file_is_named(tmp_path, make, message):
     make(file)
     assert read_file(file) == message
     with pytest.raises(DataError, match=message):
-        images.size_of(file)
+        decode.size_of(file)
 
 
 def test_a_file_without_permission_is_named(tmp_path):
@@ -311,8 +312,9 @@ def test_one_line_and_no_warning_on_the_console(tmp_path):
     """Pillow's own warning of a bomb would be a second line."""
     (tmp_path / '1.png').write_bytes(FILES['large'][0])
     program = (
-        'import pathlib; from pix2pix_jax import errors; from pix2pix_jax.data import images; '
-        'errors.run_command(lambda: images.read_image(pathlib.Path("1.png"), 3), [""])'
+        'import pathlib; from pix2pix_jax import errors; '
+        'from pix2pix_jax.data.formats import decode; '
+        'errors.run_command(lambda: decode.read_image(pathlib.Path("1.png"), 3), [""])'
     )
     command = [sys.executable, '-c', program]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)

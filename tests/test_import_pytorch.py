@@ -15,11 +15,11 @@ from PIL import Image
 from reference import Recording
 from runs import make_pairs
 
-from pix2pix_jax import inference
 from pix2pix_jax.config import default_config
 from pix2pix_jax.errors import run_command
-from pix2pix_jax.interop import pytorch
-from pix2pix_jax.interop.torch_files import read_state_dict, write_state_dict
+from pix2pix_jax.inference import generator
+from pix2pix_jax.interop.torch import convert
+from pix2pix_jax.interop.torch.state_dict_files import read_state_dict, write_state_dict
 
 SCRIPTS = pathlib.Path(__file__).parents[1] / 'scripts'
 RESNET, UNET = 'pytorch_resnet6_pixel_instance', 'pytorch_unet128_patch70_lsgan_b2'
@@ -76,12 +76,12 @@ def test_imported_networks_translate_evaluate_and_start_a_run(folder, tmp_path):
     images = f'--input={folder}/pairs/test'
     module = ('-m', 'pix2pix_jax.translate', f'--workdir={workdir}')
     run(*module, images, f'--output={tmp_path}/out', '--fit=pad', cwd=tmp_path)
-    loaded = inference.load_run(workdir)
+    loaded = generator.load_run(workdir)
     assert (loaded.step, loaded.config.dataset.direction) == (0, 'BtoA')
     with Image.open(folder / 'pairs/test/0.png') as file:  # 128x64, which the network takes
         image = np.asarray(file)
     x = image[None].astype(np.float32) / 127.5 - 1
-    wanted = inference.Generator(loaded.config, loaded.variables)(x)[0]
+    wanted = generator.Generator(loaded.config, loaded.variables)(x)[0]
     with Image.open(tmp_path / 'out/0.png') as file:
         assert np.abs(np.asarray(file) / 127.5 - 1 - wanted).max() < 0.03
 
@@ -93,8 +93,8 @@ def test_imported_networks_translate_evaluate_and_start_a_run(folder, tmp_path):
     assert f'--config.init_from={workdir}' in words
     words += ['--config.num_steps=1', '--config.optimizer.learning_rate=0.0', '--workdir=new']
     run(*words, '--config.dataset.val_fraction=0.0', cwd=tmp_path)
-    _, _, old = inference.load_state(workdir, 'last')
-    config, step, new = inference.load_state(tmp_path / 'new', 'last')
+    _, _, old = generator.load_state(workdir, 'last')
+    config, step, new = generator.load_state(tmp_path / 'new', 'last')
     assert step == 1 and config.loss.gan == 'lsgan'
     for network in ('generator', 'discriminator'):  # a rate of 0 keeps them
         for module, leaves in getattr(old, network).params.items():
@@ -111,9 +111,9 @@ def test_a_generator_alone_is_a_run_without_a_discriminator(folder, tmp_path, sc
     assert (
         'images of 128x128 pixels, dropout 0.5 in decoder blocks 2 to 3, loss.gan none' in printed
     )
-    config, _, state = inference.load_state(workdir, 'last')
+    config, _, state = generator.load_state(workdir, 'last')
     assert state.discriminator is None and config.dataset.path == ''
-    pytorch.write_generator(inference.load_run(workdir), tmp_path / 'back.safetensors')
+    convert.write_generator(generator.load_run(workdir), tmp_path / 'back.safetensors')
     back, wanted = (
         read_state_dict(path)
         for path in (tmp_path / 'back.safetensors', folder / f'{UNET}_G.safetensors')
@@ -147,8 +147,8 @@ def test_the_step_is_what_the_norms_have_seen(tmp_path, script):
             tensors[name] = np.full_like(value, 80_000)
     write_state_dict(tmp_path / 'net.safetensors', tensors)
     assert script(f'--generator={tmp_path}/net.safetensors', f'--workdir={tmp_path}/run') == 0
-    assert inference.load_run(tmp_path / 'run', '80000').step == 80_000
-    pytorch.write_generator(inference.load_run(tmp_path / 'run'), tmp_path / 'back.safetensors')
+    assert generator.load_run(tmp_path / 'run', '80000').step == 80_000
+    convert.write_generator(generator.load_run(tmp_path / 'run'), tmp_path / 'back.safetensors')
     back = read_state_dict(tmp_path / 'back.safetensors')
     assert set(back) == set(tensors)
     for name, value in tensors.items():

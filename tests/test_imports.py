@@ -11,11 +11,13 @@ from PIL import Image
 CODE = """
 import sys
 from pix2pix_jax import main, train, translate, evaluate
-from pix2pix_jax.data import encoding, images, pipeline, survey
+from etils import epath
+from pix2pix_jax.data import pipeline, preflight
+from pix2pix_jax.data.formats import decode, encode
 for file in sys.argv[1:]:
-    values = images.read_pixels(images.epath.Path(file)).values
+    values = decode.read_pixels(epath.Path(file)).values
     print(values.dtype, values.shape, int(values.max()), 'imagecodecs' in sys.modules)
-encoding.encode(values.astype('uint8'), '.png')
+encode.encode(values.astype('uint8'), '.png')
 print('imagecodecs' in sys.modules)
 """
 

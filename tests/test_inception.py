@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pix2pix_jax.evaluation import inception
-from pix2pix_jax.interop.pth import read_tensors
+from pix2pix_jax.interop.torch.pth import read_tensors
 
 NEEDED = 'needs the packages of requirements-bench.txt'
 # Of pytorch-fid 0.3.0 with torch 2.13, for the weights and images here: mean and standard deviation

@@ -6,9 +6,9 @@ import pytest
 from runs import make_pairs, tiny_config
 
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.inference import Generator, load_run, load_state, start_from
-from pix2pix_jax.saved_config import load_config, to_json
+from pix2pix_jax.inference.generator import Generator, load_run, load_state, start_from
 from pix2pix_jax.train import train_and_evaluate
+from pix2pix_jax.workdir.config_json import load_config, to_json
 
 
 @pytest.fixture(scope='module')

@@ -9,11 +9,13 @@ import pytest
 from PIL import Image
 from runs import make_pairs, metrics, tiny_config
 
-from pix2pix_jax import drawing, evaluate
-from pix2pix_jax.data import kept, sources, survey
+from pix2pix_jax import evaluate
+from pix2pix_jax.data import preflight, sources
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.provenance import steps_before
 from pix2pix_jax.train import dry_run, open_data, train_and_evaluate
+from pix2pix_jax.web import drawing
+from pix2pix_jax.workdir import data_json
+from pix2pix_jax.workdir.run_json import steps_before
 
 SKIP = {'dataset__on_error': 'skip', 'dataset__val_fraction': 0.3}
 HELD = {'dataset__val_fraction': 0.3}
@@ -358,7 +360,7 @@ def test_an_old_list_of_pairs_is_read(whole, tmp_path, capsys):
     run['starts'] = [{'time': start['time'], 'step': start['step']} for start in run['starts']]
     (tmp_path / 'run' / 'run.json').write_text(json.dumps(run))
     assert steps_before(tmp_path / 'run', (0, 2)) == float('inf')
-    assert kept.skipped_pairs(tmp_path / 'run') == kept.skipped_pairs(workdir)
+    assert data_json.skipped_pairs(tmp_path / 'run') == data_json.skipped_pairs(workdir)
     train_and_evaluate(tiny_config(pairs, **SKIP), tmp_path / 'run')
     assert read(tmp_path / 'run') == data
     (tmp_path / 'run' / 'data.json').unlink()
@@ -374,7 +376,7 @@ def test_an_old_run_on_small_letters_stays_as_it_was(tmp_path):
         make_pairs(tmp_path / 'pairs' / 'train' / side, {'more': 3})
     config = tiny_config(tmp_path / 'pairs')
     assert sources.open_splits(config)['train'].names == ('more/0', 'more/1', 'more/2')
-    known = kept.Known(exists=True, old=True)
+    known = data_json.Known(exists=True, old=True)
     assert len(sources.open_splits(config, known)['train']) == 6
 
 
@@ -519,10 +521,10 @@ def test_on_error_does_not_change_when_a_run_resumes(whole, trained):
 def test_sets_of_any_size_are_read(tmp_path, monkeypatch):
     pairs = bad_pairs(tmp_path / 'pairs')
     config = tiny_config(pairs, dataset__on_error='skip')
-    monkeypatch.setattr(survey, 'DECODE_FIRST', 5)
+    monkeypatch.setattr(preflight, 'DECODE_FIRST', 5)
     splits = sources.open_splits(config)
-    assert 'train: all pairs are read once to find the bad ones' in survey.report(splits, config)
-    found = survey.decode_all(splits['train'], config)
+    assert 'train: all pairs are read once to find the bad ones' in preflight.report(splits, config)
+    found = preflight.decode_all(splits['train'], config)
     assert set(found.skipped) == {'4', '7'} and len(found) == 9 and not found.decoded
 
 

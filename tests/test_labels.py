@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pix2pix_jax.data import openmoji
+from pix2pix_jax.data.catalogue import openmoji
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import labels
 from pix2pix_jax.evaluation.labels import CITYSCAPES, FACADES, VOID

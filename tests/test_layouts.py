@@ -12,8 +12,9 @@ from pictures import config, picture, save
 from PIL import Image, ImageFilter
 from runs import make_pairs
 
-from pix2pix_jax.data import folders, layouts, openmoji, seams, sources
-from pix2pix_jax.data.division import Known
+from pix2pix_jax.data import folders, layouts, seams, sources
+from pix2pix_jax.data.catalogue import openmoji
+from pix2pix_jax.data.hold_out import Known
 from pix2pix_jax.errors import DataError
 
 COUNT = 12

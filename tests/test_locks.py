@@ -5,8 +5,8 @@ import sys
 import pytest
 from etils import epath
 
-from pix2pix_jax import locks
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.workdir import locks
 
 HOLD = """
 import sys, time

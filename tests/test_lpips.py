@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pix2pix_jax.evaluation import lpips
-from pix2pix_jax.interop.pth import read_tensors
+from pix2pix_jax.interop.torch.pth import read_tensors
 
 NEEDED = 'needs the packages of requirements-bench.txt'
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pix2pix_jax.data import augment
-from pix2pix_jax.evaluation import color, labels, measures, metrics
+from pix2pix_jax.evaluation import image_metrics, lab_histograms, labels, set_metrics
 from pix2pix_jax.evaluation.labels import FACADES
 
 NAMES = list(FACADES.colours)
@@ -24,8 +24,8 @@ def measured(measure, examples):
 
 
 def test_pairs_are_the_metrics_of_single_pairs():
-    summary, values = measured(measures.Pairs(), pairs())
-    one = metrics.evaluate_image(**pairs()[3])
+    summary, values = measured(set_metrics.Pairs(), pairs())
+    one = image_metrics.evaluate_image(**pairs()[3])
     assert {name: found[3] for name, found in values.items()} == one
     assert summary['l1']['mean'] == pytest.approx(np.mean(values['l1']))
 
@@ -34,8 +34,8 @@ def test_lab_counts_all_images_together():
     """Two outputs that have each other's colours: each is wrong alone, both together are right."""
     first, second = (images['output'] / 4 + shift for images, shift in zip(pairs(2), (-0.7, 0.7)))
     swapped = [{'output': first, 'target': second}, {'output': second, 'target': first}]
-    summary, values = measured(measures.LabHistograms(), swapped)
-    assert list(summary) == list(values) == list(color.CHANNELS)
+    summary, values = measured(set_metrics.LabHistograms(), swapped)
+    assert list(summary) == list(values) == list(lab_histograms.CHANNELS)
     assert summary['lab_l']['mean'] == pytest.approx(1)
     assert max(values['lab_l']) < 0.1
 
@@ -46,14 +46,14 @@ def test_the_interval_of_lab_holds_its_value():
         {'output': a['target'] / 2 + shift, 'target': b['target'] / 2 + shift}
         for a, b, shift in zip(pairs(8), pairs(8)[::-1], np.linspace(-0.4, 0.4, 8))
     ]
-    summary, _ = measured(measures.LabHistograms(), examples)
+    summary, _ = measured(set_metrics.LabHistograms(), examples)
     for found in summary.values():
         low, high = found['ci95']
         assert low < found['mean'] < high and high - low < 0.5
 
 
 def test_lab_of_gray_images_says_why_there_is_none():
-    summary, values = measured(measures.LabHistograms(), pairs(channels=1))
+    summary, values = measured(set_metrics.LabHistograms(), pairs(channels=1))
     assert values == {} and all(s['value'] is None for s in summary.values())
     assert 'not of 1 channels' in summary['lab_l']['reason']
 
@@ -63,11 +63,11 @@ def test_checkerboards_are_of_outputs_and_targets():
     rows, columns = np.indices((32, 32))
     for images in examples:
         images['output'] = images['output'] / 2 + ((rows + columns) % 2)[..., None] / 2
-    summary, values = measured(measures.Checkerboards(), examples)
+    summary, values = measured(set_metrics.Checkerboards(), examples)
     assert summary['checkerboard']['mean'] > summary['real_checkerboard']['mean'] + 0.5
     assert len(values['checkerboard']) == 5
     flat = {kind: np.zeros((32, 32, 3), np.float32) for kind in ('output', 'target')}
-    summary, _ = measured(measures.Checkerboards(), [flat])
+    summary, _ = measured(set_metrics.Checkerboards(), [flat])
     assert '1 of 1 images are flat' in summary['checkerboard']['reason']
 
 
@@ -83,9 +83,9 @@ def test_label_scores():
     ]
 
     def find(image):
-        return measures.from_label_map(image, FACADES)
+        return set_metrics.from_label_map(image, FACADES)
 
-    measure = measures.LabelScores(FACADES, lambda i, images: true[i], find, ground_truth=True)
+    measure = set_metrics.LabelScores(FACADES, lambda i, images: true[i], find, ground_truth=True)
     summary, values = measured(measure, examples)
     assert summary['fcn_pixel_accuracy']['mean'] == pytest.approx((wrong == true).mean())
     assert values['fcn_pixel_accuracy'] == pytest.approx((wrong == true).mean((1, 2)))
@@ -95,11 +95,11 @@ def test_label_scores():
     low, high = summary['fcn_pixel_accuracy']['ci95']
     assert low <= summary['fcn_pixel_accuracy']['mean'] <= high
 
-    measure = measures.LabelScores(FACADES, lambda i, images: true[i], find, ground_truth=False)
+    measure = set_metrics.LabelScores(FACADES, lambda i, images: true[i], find, ground_truth=False)
     summary, _ = measured(measure, examples)
-    assert list(summary) == list(measures.FCN_NAMES)
+    assert list(summary) == list(set_metrics.FCN_NAMES)
 
 
 def test_what_is_not_computed_has_its_reason():
-    summary, values = measured(measures.NotComputed(('a', 'b'), 'it rains'), pairs())
+    summary, values = measured(set_metrics.NotComputed(('a', 'b'), 'it rains'), pairs())
     assert values == {} and summary == dict.fromkeys('ab', {'value': None, 'reason': 'it rains'})

@@ -7,7 +7,7 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 
 from pix2pix_jax.data import augment
-from pix2pix_jax.evaluation import metrics
+from pix2pix_jax.evaluation import image_metrics
 
 # Wang et al., 2004, as scikit-image has it.
 WANG = dict(gaussian_weights=True, sigma=1.5, use_sample_covariance=False, channel_axis=-1)
@@ -42,7 +42,7 @@ def brute_force_ssim(x, y):
 
 def test_constant_images_by_hand():
     output, target = np.full((12, 12, 3), 0.5), np.zeros((12, 12, 3))
-    values = metrics.evaluate_image(output, target)
+    values = image_metrics.evaluate_image(output, target)
     assert values['l1'] == 0.5
     assert values['psnr'] == pytest.approx(20 * np.log10(4))
     # 0.75 and 0.5 of the range: (2 * 0.75 * 0.5 + c1) / (0.75**2 + 0.5**2 + c1)
@@ -53,8 +53,8 @@ def test_constant_images_by_hand():
 def test_ssim_is_the_published_formula(channels):
     output, target = pair(size=(13, 14, channels))
     expected = brute_force_ssim(output, target)
-    assert metrics.ssim(output, target) == pytest.approx(expected, abs=1e-9)
-    single = metrics.ssim(output.astype(np.float32), target.astype(np.float32))
+    assert image_metrics.ssim(output, target) == pytest.approx(expected, abs=1e-9)
+    single = image_metrics.ssim(output.astype(np.float32), target.astype(np.float32))
     assert single == pytest.approx(expected, abs=1e-6)
 
 
@@ -70,7 +70,9 @@ def test_ssim_is_scikit_images_on_the_values_of_the_files(dtype, channels):
         output = target + strength * rng.normal(size=target.shape)
         files = [(np.clip(image, 0, 1) * top).astype(dtype) for image in (output, target)]
         expected = structural_similarity(*files, data_range=top, **WANG)
-        assert metrics.ssim(*map(augment.to_float, files)) == pytest.approx(expected, abs=1e-6)
+        assert image_metrics.ssim(*map(augment.to_float, files)) == pytest.approx(
+            expected, abs=1e-6
+        )
 
 
 def test_ssim_of_a_range_is_scikit_images_from_its_lowest_value():
@@ -80,12 +82,12 @@ def test_ssim_of_a_range_is_scikit_images_from_its_lowest_value():
     output = np.clip(target + rng.normal(0, 300, target.shape), 500, 4000).astype(np.float32)
     expected = structural_similarity(output - 500, target - 500, data_range=3500, **WANG)
     pictures = ((image - 500) / 1750 - 1 for image in (output, target))
-    assert metrics.ssim(*pictures) == pytest.approx(expected, abs=1e-6)
+    assert image_metrics.ssim(*pictures) == pytest.approx(expected, abs=1e-6)
 
 
 def test_ssim_of_two_grays_that_no_eye_tells_apart():
     a, b = (np.full((20, 20, 3), level, np.uint8) for level in (126, 129))
-    assert metrics.ssim(*map(augment.to_float, (a, b))) == pytest.approx(0.9997, abs=5e-5)
+    assert image_metrics.ssim(*map(augment.to_float, (a, b))) == pytest.approx(0.9997, abs=5e-5)
 
 
 def test_ssim_of_real_photos_is_scikit_images():
@@ -97,42 +99,44 @@ def test_ssim_of_real_photos_is_scikit_images():
         photo = np.asarray(Image.open(path))[:, :256]
         noisy = np.clip(photo + rng.normal(0, 25, photo.shape), 0, 255).astype(np.uint8)
         expected = structural_similarity(noisy, photo, data_range=255, **WANG)
-        found = metrics.ssim(*map(augment.to_float, (noisy, photo)))
+        found = image_metrics.ssim(*map(augment.to_float, (noisy, photo)))
         assert found == pytest.approx(expected, abs=1e-6)
 
 
 def test_identical_images_have_finite_values():
     _, target = pair()
-    assert metrics.evaluate_image(target, target) == {'l1': 0.0, 'psnr': 100.0, 'ssim': 1.0}
+    assert image_metrics.evaluate_image(target, target) == {'l1': 0.0, 'psnr': 100.0, 'ssim': 1.0}
 
 
-@pytest.mark.parametrize('name', metrics.NAMES)
+@pytest.mark.parametrize('name', image_metrics.NAMES)
 def test_symmetric_and_worse_with_more_noise(name):
     output, target = pair()
-    f = getattr(metrics, name)
+    f = getattr(image_metrics, name)
     assert f(output, target) == pytest.approx(f(target, output))
     closer = f((output + target) / 2, target)
     assert closer < f(output, target) if name == 'l1' else closer > f(output, target)
 
 
 def test_shapes_must_agree():
-    for name in metrics.NAMES:
+    for name in image_metrics.NAMES:
         with pytest.raises(ValueError, match=r'\(12, 12, 1\)'):
-            getattr(metrics, name)(np.zeros((12, 12, 1)), np.zeros((12, 12, 3)))
+            getattr(image_metrics, name)(np.zeros((12, 12, 1)), np.zeros((12, 12, 3)))
 
 
 def test_as_user_gets_is_what_a_png_holds():
     levels = np.arange(256).reshape(16, 16, 1) / 127.5 - 1
-    np.testing.assert_allclose(metrics.as_user_gets(levels), levels, atol=1e-6)
+    np.testing.assert_allclose(image_metrics.as_user_gets(levels), levels, atol=1e-6)
     noise = np.random.default_rng(0).uniform(-0.49, 0.49, levels.shape) / 127.5
-    np.testing.assert_allclose(metrics.as_user_gets(levels + noise), levels, atol=1e-6)
-    np.testing.assert_array_equal(metrics.as_user_gets(np.array([[[-7.0, 7.0]]])), [[[-1, 1]]])
+    np.testing.assert_allclose(image_metrics.as_user_gets(levels + noise), levels, atol=1e-6)
+    np.testing.assert_array_equal(
+        image_metrics.as_user_gets(np.array([[[-7.0, 7.0]]])), [[[-1, 1]]]
+    )
 
 
 def test_a_small_image_has_no_ssim_and_the_summary_says_why():
-    values = metrics.evaluate_image(np.zeros((10, 12, 3)), np.zeros((10, 12, 3)))
+    values = image_metrics.evaluate_image(np.zeros((10, 12, 3)), np.zeros((10, 12, 3)))
     assert np.isnan(values['ssim']) and values['l1'] == 0
-    summary = metrics.summarize({'l1': [0.0, 0.0], 'ssim': [0.5, values['ssim']]})
+    summary = image_metrics.summarize({'l1': [0.0, 0.0], 'ssim': [0.5, values['ssim']]})
     assert summary['l1'] == {'mean': 0.0, 'ci95': [0.0, 0.0]}
     assert summary['ssim']['value'] is None and '1 of 2' in summary['ssim']['reason']
 
@@ -141,8 +145,8 @@ def test_the_interval_covers_the_mean_about_as_often_as_it_says():
     rng = np.random.default_rng(0)
     covered = 0
     for _ in range(60):
-        low, high = metrics.summarize({'x': rng.normal(size=80)})['x']['ci95']
+        low, high = image_metrics.summarize({'x': rng.normal(size=80)})['x']['ci95']
         covered += low <= 0 <= high
     assert 51 <= covered <= 60  # 57 expected
     values = list(rng.normal(size=30))
-    assert metrics.summarize({'x': values}) == metrics.summarize({'x': values})
+    assert image_metrics.summarize({'x': values}) == image_metrics.summarize({'x': values})

@@ -16,7 +16,7 @@ from runs import make_pairs, metrics
 from test_untrusted import unsafe
 
 import pix2pix_jax
-from pix2pix_jax import archives
+from pix2pix_jax.data.datasets import archives
 
 NOTEBOOK = pathlib.Path(__file__).parents[1] / 'scripts' / 'colab.ipynb'
 CELLS = json.loads(NOTEBOOK.read_text())['cells']

@@ -10,9 +10,9 @@ from object_store import GCSFS, serve
 from runs import assert_equal_states, make_pairs, metrics, sheets, stop_at, tiny_config
 
 from pix2pix_jax import Translator
-from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.errors import Stopped
 from pix2pix_jax.train import train_and_evaluate
+from pix2pix_jax.workdir.checkpoints import Checkpoints
 
 os.environ.update(GCSFS)  # read when it is imported
 pytest.importorskip('gcsfs', reason='gcsfs is not installed')

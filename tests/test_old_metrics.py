@@ -10,10 +10,11 @@ import pytest
 from runs import make_pairs
 from test_writers import events, lines
 
-from pix2pix_jax import train, writers
-from pix2pix_jax.evaluation import selection
-from pix2pix_jax.provenance import record_start
-from pix2pix_jax.saved_config import load_config
+from pix2pix_jax import train
+from pix2pix_jax.evaluation import metrics
+from pix2pix_jax.workdir import metric_writer
+from pix2pix_jax.workdir.config_json import load_config
+from pix2pix_jax.workdir.run_json import record_start
 
 OLD_RUN = pathlib.Path(__file__).parent / 'testdata' / 'run_0.1.0'
 SSIM = ('eval/ssim', 'test/ssim')
@@ -44,7 +45,7 @@ def test_an_old_run_that_resumes_forgets_its_ssim_and_nothing_else(old_run, tmp_
     assert after == without_ssim(before) != before
     assert [list(row) for row in after] == [list(row) for row in before]
     assert -1 <= last['eval/ssim'] <= 1 and -1 <= last['test/ssim'] <= 1
-    result = writers.read_result(writers.result_folder(old_run, 'test'))
+    result = metric_writer.read_result(metric_writer.result_folder(old_run, 'test'))
     assert result['metrics']['ssim']['mean'] == last['test/ssim']
     assert [step for name, step in events(old_run) if name in SSIM] == [8, 8]
     assert [step for name, step in events(old_run) if name == 'eval/l1'] == [2, 4, 6, 8]
@@ -60,20 +61,20 @@ def test_a_kill_after_the_start_was_recorded_keeps_no_old_ssim(old_run, capsys):
     assert lines(old_run) == before  # killed here
     record_start(old_run, 'command', jax.devices()[:1], 6)
     for expected in (1, 0):
-        writers.RunWriter(old_run, 6).close()
+        metric_writer.RunWriter(old_run, 6).close()
         assert lines(old_run) == without_ssim(before)
         assert capsys.readouterr().out.count('SSIM') == expected
 
 
 def test_whoever_reads_an_old_run_gets_no_ssim():
-    rows = writers.read_metrics(OLD_RUN)
+    rows = metric_writer.read_metrics(OLD_RUN)
     assert rows == without_ssim(lines(OLD_RUN)) and rows[5]['eval/ssim'] is None
 
 
 def test_a_new_run_keeps_its_ssim(tmp_path):
     record_start(tmp_path, 'command', jax.devices()[:1], 0)
     for resumed in (0, 2):
-        writer = writers.RunWriter(tmp_path, resumed)
+        writer = metric_writer.RunWriter(tmp_path, resumed)
         writer.write_scalars(2, {'eval/ssim': 0.5, 'eval/l1': math.inf})
         writer.close()
         assert lines(tmp_path) == [{'step': 2, 'eval/ssim': 0.5, 'eval/l1': None}]
@@ -84,9 +85,9 @@ def test_an_old_evaluation_has_no_ssim_and_says_so(tmp_path, measured):
     values = {name: {'mean': 0.25, 'ci95': [0.2, 0.3]} for name in ('l1', 'ssim')}
     result = {'split': 'test', 'step': 6, 'metrics': values, 'measured': measured}
     (tmp_path / 'metrics.json').write_text(json.dumps(result))
-    found = writers.read_result(tmp_path)['metrics']
+    found = metric_writer.read_result(tmp_path)['metrics']
     assert found['l1'] == values['l1']
     assert found['ssim']['value'] is None and 'evaluate anew' in found['ssim']['reason']
-    new = result | {'measured': selection.identity(selection.PAIRS_ALONE)}
+    new = result | {'measured': metrics.identity(metrics.PAIRS_ALONE)}
     (tmp_path / 'metrics.json').write_text(json.dumps(new))
-    assert writers.read_result(tmp_path)['metrics'] == values
+    assert metric_writer.read_result(tmp_path)['metrics'] == values

@@ -10,9 +10,9 @@ from PIL import Image
 from runs import make_pairs, metrics, tiny_config
 
 from pix2pix_jax import Translator
-from pix2pix_jax.checkpoints import Checkpoints
-from pix2pix_jax.inference import load_state
+from pix2pix_jax.inference.generator import load_state
 from pix2pix_jax.train import train_and_evaluate
+from pix2pix_jax.workdir.checkpoints import Checkpoints
 
 OLD_RUN = pathlib.Path(__file__).parent / 'testdata' / 'run_0.1.0'
 

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from pix2pix_jax.config import default_config, validate
-from pix2pix_jax.data import openmoji, sources
+from pix2pix_jax.data import sources
+from pix2pix_jax.data.catalogue import openmoji
 from pix2pix_jax.errors import UserError
 
 GRINNING, HAMSTER, CLOCK = '1F600', '1F439', '1F552'  # the clock has no colour

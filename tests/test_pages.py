@@ -5,7 +5,9 @@ import urllib.parse
 import numpy as np
 import pytest
 
-from pix2pix_jax import config, curves, files, pages
+from pix2pix_jax import config
+from pix2pix_jax.reports import curves, run_page
+from pix2pix_jax.storage import atomic
 
 VOID = {'meta', 'img', 'br', 'path', 'use', 'rect', 'circle', 'line', 'link'}
 HOSTILE = '<script>alert("&")</script>'
@@ -38,8 +40,8 @@ class Page(html.parser.HTMLParser):
         self.text += data
 
 
-def run_page(workdir, rows, command='main --config=configs/test.py'):
-    pages.write_run_page(workdir, config.default_config(), rows, command)
+def page_of(workdir, rows, command='main --config=configs/test.py'):
+    run_page.write_run_page(workdir, config.default_config(), rows, command)
     return Page((workdir / 'index.html').read_text())
 
 
@@ -50,27 +52,27 @@ def make_rows(count):
 
 
 def test_a_run_that_has_just_started_has_a_page(tmp_path):
-    page = run_page(tmp_path, [])
+    page = page_of(tmp_path, [])
     assert 'svg' not in page.tags and 'img' not in page.tags
     assert 'optimizer.learning_rate' in page.text and 'main --config' in page.text
 
 
 def test_only_what_has_data_is_drawn(tmp_path):
-    assert run_page(tmp_path, make_rows(3)).tags.count('svg') == 1
+    assert page_of(tmp_path, make_rows(3)).tags.count('svg') == 1
     rows = make_rows(50)
     rows[-1] |= {'eval/l1': 0.1, 'eval/psnr': 20.0, 'eval/ssim': 0.5, 'train/d_loss': 1.0}
-    page = run_page(tmp_path, rows)
+    page = page_of(tmp_path, rows)
     assert page.tags.count('svg') == 4
     assert all(title in page.text for title in ('L1', 'PSNR (dB)', 'SSIM', 'discriminator'))
 
 
 def test_nothing_is_fetched_and_every_link_is_there(tmp_path):
     for step in range(0, 3000, 100):
-        files.write_bytes(tmp_path / 'samples' / f'step_{step:07d}.png', b'')
-    files.write_text(tmp_path / 'evaluation' / 'a b' / 'index.html', '')
-    page = run_page(tmp_path, make_rows(5))
+        atomic.write_bytes(tmp_path / 'samples' / f'step_{step:07d}.png', b'')
+    atomic.write_text(tmp_path / 'evaluation' / 'a b' / 'index.html', '')
+    page = page_of(tmp_path, make_rows(5))
     shown = [link for link in page.links if link.startswith('samples/')]
-    assert len(set(shown)) == pages.SHEETS
+    assert len(set(shown)) == run_page.SHEETS
     assert shown[0] == 'samples/step_0002900.png' and shown[-1] == 'samples/step_0000000.png'
     targets = [urllib.parse.unquote(link) for link in page.links if not link.startswith('#')]
     assert 'evaluation/a b/index.html' in targets
@@ -80,19 +82,19 @@ def test_nothing_is_fetched_and_every_link_is_there(tmp_path):
 
 def test_everything_is_escaped(tmp_path):
     workdir = tmp_path / HOSTILE.replace('/', '')
-    files.write_text(workdir / 'run.json', json.dumps({'command': HOSTILE}))
-    page = run_page(workdir, make_rows(2), command=HOSTILE)
+    atomic.write_text(workdir / 'run.json', json.dumps({'command': HOSTILE}))
+    page = page_of(workdir, make_rows(2), command=HOSTILE)
     assert 'script' not in page.tags
     assert HOSTILE in page.text
 
 
 def test_test_metrics_have_intervals_where_the_evaluation_of_that_step_is_there(tmp_path):
     rows = [{'step': 7, 'test/l1': 0.25, 'test/ssim': None}]
-    assert '0.2500' in run_page(tmp_path, rows).text
+    assert '0.2500' in page_of(tmp_path, rows).text
     result = {'step': 7, 'metrics': {'l1': {'mean': 0.25, 'ci95': [0.125, 0.5]}}}
-    files.write_text(tmp_path / 'evaluation' / 'test' / 'metrics.json', json.dumps(result))
-    assert '0.1250 to 0.5000' in run_page(tmp_path, rows).text
-    assert '0.1250 to 0.5000' not in run_page(tmp_path, [rows[0] | {'step': 8}]).text
+    atomic.write_text(tmp_path / 'evaluation' / 'test' / 'metrics.json', json.dumps(result))
+    assert '0.1250 to 0.5000' in page_of(tmp_path, rows).text
+    assert '0.1250 to 0.5000' not in page_of(tmp_path, [rows[0] | {'step': 8}]).text
 
 
 @pytest.mark.parametrize('count', [1, 3, 30])
@@ -103,16 +105,16 @@ def test_evaluation_page_shows_all_images_and_the_extremes(tmp_path, count):
     summary = {'l1': {'mean': 0.1, 'ci95': [0.0, 0.2]}, 'ssim': {'value': None, 'reason': 'small'}}
     result = {'split': 'val', 'step': 5, 'checkpoint': 'best', 'images': count, 'metrics': summary}
     kinds = ('input', 'output')
-    pages.write_evaluation_page(tmp_path, result, names, per_image, kinds)
+    run_page.write_evaluation_page(tmp_path, result, names, per_image, kinds)
     page = Page((tmp_path / 'index.html').read_text())
     expected = [f'images/{name}_{kind}.png' for name in names for kind in kinds]
     shown = [urllib.parse.unquote(link) for link in page.links]
     assert shown[-len(expected) :] == expected
     assert 'small' in page.text and 'Evaluation: val' in page.text
-    if count > 2 * pages.EXTREMES:
+    if count > 2 * run_page.EXTREMES:
         order = np.argsort(per_image['l1'])
         assert shown[0] == f'images/{names[order[0]]}_input.png'
-        assert shown[2 * pages.EXTREMES] == f'images/{names[order[-1]]}_input.png'
+        assert shown[2 * run_page.EXTREMES] == f'images/{names[order[-1]]}_input.png'
     else:
         assert shown == expected
 

@@ -15,10 +15,10 @@ import numpy as np
 import optax
 import pytest
 
-from pix2pix_jax import parallel
 from pix2pix_jax.config import default_config, validate
+from pix2pix_jax.distributed import parallel
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.models import create_models
+from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.optimizers import Optimizers, create_optimizers
 from pix2pix_jax.runtime import use_compile_cache
 from pix2pix_jax.train_state import create_state, training_key

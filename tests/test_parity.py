@@ -7,7 +7,7 @@ import pytest
 from reference import Recording
 
 from pix2pix_jax.config import default_config, validate
-from pix2pix_jax.models import create_models
+from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.train_state import create_state, training_key
 from pix2pix_jax.train_step import discriminator_gradients, generator_gradient, train_step

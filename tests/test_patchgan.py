@@ -10,7 +10,7 @@ from test_unet import count
 
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.models import create_models
+from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.models.layers import Conv, NoNorm, kernel_initializer
 from pix2pix_jax.models.patchgan import PatchGAN, receptive_field
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pix2pix_jax.evaluation import distances, inception, lpips, metrics, perceptual, weights
+from pix2pix_jax.evaluation import fid_kid, image_metrics, inception, lpips, perceptual, weights
 
 
 def features(variables, images):
@@ -43,7 +43,7 @@ def measured(*batches, **arguments):
             measuring.add({'output': output, 'target': target})
     summary, values = measuring.result()
     if 'mean' in summary.get('lpips', {}):
-        assert summary['lpips'] == metrics.summarize(values)['lpips']
+        assert summary['lpips'] == image_metrics.summarize(values)['lpips']
     return summary | values
 
 
@@ -63,8 +63,8 @@ def test_values_are_those_of_all_images(stand_ins):
         )
         for x in (targets, outputs)
     ]
-    assert whole['fid']['mean'] == pytest.approx(distances.frechet_distance(*both))
-    assert whole['kid']['mean'] == pytest.approx(distances.kernel_distance(*both))
+    assert whole['fid']['mean'] == pytest.approx(fid_kid.frechet_distance(*both))
+    assert whole['kid']['mean'] == pytest.approx(fid_kid.kernel_distance(*both))
     assert whole['fid']['ci95'][0] < whole['fid']['mean'] < whole['fid']['ci95'][1]
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from pix2pix_jax import runtime
 from pix2pix_jax.config import default_config, validate
-from pix2pix_jax.data import augment, pipeline, sources, survey
+from pix2pix_jax.data import augment, pipeline, preflight, sources
 from pix2pix_jax.errors import DataError
 
 PAIRS = 7
@@ -69,7 +69,7 @@ def test_a_batch_depends_on_seed_and_step_alone(folder):
     for start in (0, 1, 5, 8):
         for batch, expected in zip(take(9 - start, source, c, start=start), whole[start:]):
             assert_equal(batch, expected)
-    for batch, expected in zip(take(9, survey.decode_all(source, c), c), whole):
+    for batch, expected in zip(take(9, preflight.decode_all(source, c), c), whole):
         assert_equal(batch, expected)
     (other,) = take(1, source, config(folder, seed=1))
     assert not np.array_equal(other['input'], whole[0]['input'])

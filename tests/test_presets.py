@@ -4,7 +4,7 @@ import pytest
 from runs import error_of
 
 from pix2pix_jax.config import default_config, flatten, validate
-from pix2pix_jax.models import create_models
+from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.models.patchgan import receptive_field
 from pix2pix_jax.presets import KERAS, RECEPTIVE_FIELDS, TINY, apply_arg
 

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from pix2pix_jax import profiling
-from pix2pix_jax.profiling import Profile
+from pix2pix_jax.workdir import profiler
+from pix2pix_jax.workdir.profiler import Profile
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_a_run_too_short_for_a_trace_says_so(tmp_path, calls, capsys):
 
 def test_a_run_that_ends_early_ends_its_trace(tmp_path, calls):
     profile = Profile(tmp_path, 5, 0)
-    for step in range(1, profiling.WARM_UP + 2):
+    for step in range(1, profiler.WARM_UP + 2):
         profile.step(step, jnp.ones(()))
     profile.close()
     profile.close()

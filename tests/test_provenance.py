@@ -8,7 +8,7 @@ import shutil
 import jax
 import pytest
 
-from pix2pix_jax.provenance import devices_of, record_start, steps_before
+from pix2pix_jax.workdir.run_json import devices_of, record_start, steps_before
 
 OLD_RUN = pathlib.Path(__file__).parent / 'testdata' / 'run_0.1.0'
 

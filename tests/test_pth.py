@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pix2pix_jax.errors import DataError
-from pix2pix_jax.interop.pth import read_tensors
+from pix2pix_jax.interop.torch.pth import read_tensors
 
 DATA = pathlib.Path(__file__).parent / 'testdata'
 FORMATS = ('zip', 'legacy')

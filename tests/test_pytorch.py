@@ -13,11 +13,11 @@ from runs import error_of
 
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.inference import Generator, Run, state_shapes
-from pix2pix_jax.interop import pytorch
-from pix2pix_jax.interop.torch_files import read_state_dict, write_state_dict
-from pix2pix_jax.interop.torch_names import generator_layers, to_state_dict
-from pix2pix_jax.models import create_models, generator_depth
+from pix2pix_jax.inference.generator import Generator, Run, state_shapes
+from pix2pix_jax.interop.torch import convert
+from pix2pix_jax.interop.torch.names import generator_layers, to_state_dict
+from pix2pix_jax.interop.torch.state_dict_files import read_state_dict, write_state_dict
+from pix2pix_jax.models.factory import create_models, generator_depth
 
 RECORDINGS = (
     'pytorch_unet256_patch70',
@@ -45,9 +45,9 @@ def saved(tensors, folder, name='net.safetensors'):
 
 def run_of(path, size=()):
     """The generator in a file as a run without dropout."""
-    network = pytorch.read_generator(path)
-    config = pytorch.imported_config(network, image_size=size)
-    state = pytorch.imported_state(config, network)
+    network = convert.read_generator(path)
+    config = convert.imported_config(network, image_size=size)
+    state = convert.imported_state(config, network)
     return Run(config, int(state.step), 'last', state.generator_variables())
 
 
@@ -85,7 +85,7 @@ def test_a_recorded_generator_translates_as_it_did_and_comes_back_exactly(tmp_pa
         apply = functools.partial(net.apply, train=True, mutable=['batch_stats'])
         fake, _ = jax.jit(apply)(run.variables, x)
     np.testing.assert_allclose(fake, recording.arrays['out/fake'], atol=1e-4)
-    pytorch.write_generator(run, tmp_path / 'back.safetensors')
+    convert.write_generator(run, tmp_path / 'back.safetensors')
     same(read_state_dict(tmp_path / 'back.safetensors'), tensors)
 
 
@@ -95,12 +95,12 @@ def test_a_recorded_discriminator_sees_as_it_did(tmp_path, name):
     generator, path = (
         saved(recording.state_dict(f'{net}0'), tmp_path, f'{net}.safetensors') for net in 'GD'
     )
-    generator = pytorch.read_generator(generator)
-    discriminator = pytorch.read_discriminator(path, generator)
+    generator = convert.read_generator(generator)
+    discriminator = convert.read_discriminator(path, generator)
     size = (recording.meta['size'],)
-    config = pytorch.imported_config(generator, discriminator, size, gan=recording.meta['gan'])
+    config = convert.imported_config(generator, discriminator, size, gan=recording.meta['gan'])
     assert config.loss.gan == recording.meta['gan']
-    d = pytorch.imported_state(config, generator, discriminator).discriminator
+    d = convert.imported_state(config, generator, discriminator).discriminator
     for key, image in (('d_fake', recording.arrays['out/fake']), ('d_real', None)):
         pair = recording.batch(0)
         seen = np.concatenate([pair['input'], pair['target'] if image is None else image], -1)
@@ -134,7 +134,7 @@ def test_a_generator_gives_the_same_image_in_both(port, tmp_path, kind, fields, 
     assert run.step == (40 if fields.get('norm', 'batch') == 'batch' else 0)
     wanted = {k: v.numpy() for k, v in net.state_dict().items()}
     for ending in ('.safetensors', '.pth'):
-        pytorch.write_generator(run, tmp_path / f'back{ending}')
+        convert.write_generator(run, tmp_path / f'back{ending}')
         same(read_state_dict(tmp_path / f'back{ending}'), wanted)
     again = getattr(port, kind)(**fields).eval()
     again.load_state_dict(torch.load(tmp_path / 'back.pth', weights_only=True), strict=True)
@@ -165,10 +165,10 @@ def test_a_discriminator_gives_the_same_logits(port, tmp_path, layers, norm):
     torch.save(port.unet(5, 1, channels=channels).state_dict(), tmp_path / 'g.pth')
     net = port.with_own_statistics(port.trained(port.discriminator(layers, 3, norm, seen)))
     torch.save(net.state_dict(), tmp_path / 'd.pth')
-    generator = pytorch.read_generator(tmp_path / 'g.pth')
-    discriminator = pytorch.read_discriminator(tmp_path / 'd.pth', generator)
-    config = pytorch.imported_config(generator, discriminator, (size,))
-    d = pytorch.imported_state(config, generator, discriminator).discriminator
+    generator = convert.read_generator(tmp_path / 'g.pth')
+    discriminator = convert.read_discriminator(tmp_path / 'd.pth', generator)
+    config = convert.imported_config(generator, discriminator, (size,))
+    d = convert.imported_state(config, generator, discriminator).discriminator
     x = inputs((size, size), seen, number=1)
     logits, _ = logits_of(d, x)
     with torch.no_grad():
@@ -185,7 +185,7 @@ def test_what_instance_norms_once_kept_is_left_out(port, tmp_path, monkeypatch, 
     tensors = port.trained(getattr(port, kind)(width=2, norm='instance', **fields)).state_dict()
     parameters = {k: v.numpy() for k, v in tensors.items() if k.endswith(('weight', 'bias'))}
     torch.save(tensors, tmp_path / 'net.pth')
-    pytorch.write_generator(run_of(tmp_path / 'net.pth'), tmp_path / 'back.safetensors')
+    convert.write_generator(run_of(tmp_path / 'net.pth'), tmp_path / 'back.safetensors')
     assert len(parameters) < len(tensors)
     same(read_state_dict(tmp_path / 'back.safetensors'), parameters)
 
@@ -208,7 +208,7 @@ def test_a_run_of_ours_loads_strictly_there(port, tmp_path):
     import torch
 
     run = new_run()
-    lines = pytorch.write_generator(run, tmp_path / 'net.pth')
+    lines = convert.write_generator(run, tmp_path / 'net.pth')
     assert 'U-Net of 3 halvings, width 2, batch norm, channels 3 to 3; 1,719 param' in lines[0]
     tensors = torch.load(tmp_path / 'net.pth', weights_only=True)
     assert all(v == 3 for k, v in tensors.items() if k.endswith('num_batches_tracked'))
@@ -250,7 +250,7 @@ def test_the_full_networks_have_the_shapes_of_those_there(port, fields, kind, th
 
 def network(**fields):
     common = dict(name='unet', depth=8, width=2, input_channels=3, output_channels=3)
-    return pytorch.Network('net.pth', common | dict(norm='batch', bias='auto') | fields, {}, 0)
+    return convert.Network('net.pth', common | dict(norm='batch', bias='auto') | fields, {}, 0)
 
 
 @pytest.mark.parametrize('fields, size, dropout', [
@@ -263,7 +263,7 @@ def network(**fields):
     (dict(name='resnet', depth=2, blocks=6, dropout=0.0), (256, 256), (0.0, 0, 3)),
 ])  # fmt: skip
 def test_the_config_of_a_generator(fields, size, dropout):
-    config = pytorch.imported_config(network(**fields))
+    config = convert.imported_config(network(**fields))
     g = config.generator
     assert config.image_size == size
     assert (g.dropout, g.dropout_from, g.dropout_blocks) == dropout
@@ -273,23 +273,23 @@ def test_the_config_of_a_generator(fields, size, dropout):
 
 
 def test_what_is_asked_for_is_taken():
-    config = pytorch.imported_config(network(), image_size=(256, 512), dropout=False)
+    config = convert.imported_config(network(), image_size=(256, 512), dropout=False)
     assert config.image_size == (256, 512) and config.generator.dropout == 0
     d = {'layers': 2, 'width': 3, 'norm': 'instance', 'bias': 'auto', 'conditional': False}
-    discriminator = pytorch.Network('d.pth', d, {}, 0)
-    config = pytorch.imported_config(network(), discriminator, gan='wgan-gp')
+    discriminator = convert.Network('d.pth', d, {}, 0)
+    config = convert.imported_config(network(), discriminator, gan='wgan-gp')
     assert config.loss.gan == 'wgan-gp'
     assert {k: config.discriminator[k] for k in d} == d
 
 
 def test_one_channel_to_two_is_colorization():
-    config = pytorch.imported_config(network(input_channels=1, output_channels=2))
+    config = convert.imported_config(network(input_channels=1, output_channels=2))
     assert config.dataset.task == 'colorize'
 
 
 def test_what_does_not_fit_is_refused():
     resnet = dict(name='resnet', depth=2, blocks=6)
-    make = pytorch.imported_config
+    make = convert.imported_config
     for call, words in [
         (lambda: make(network(depth=5), dropout=True), '--dropout: net.pth .* 5 halvings'),
         (lambda: make(network(**resnet, dropout=0.0), dropout=True), '--dropout: .* none with'),
@@ -298,7 +298,7 @@ def test_what_does_not_fit_is_refused():
         (lambda: make(network(), image_size=(100,)), 'is'),
     ]:
         with pytest.raises(UserError, match=words) as error:
-            pytorch.imported_state(call(), network())
+            convert.imported_state(call(), network())
         assert '\n' not in str(error.value)
 
 
@@ -342,7 +342,7 @@ def test_a_generator_that_pytorchs_cannot_be_is_refused(tmp_path, fields, words)
     config.generator.depth = 3
     config.update_from_flattened_dict({k.replace('__', '.'): v for k, v in fields.items()})
     run = Run(validate(config), 3, 'last', {})
-    message = error_of(pytorch.write_generator, run, tmp_path / 'net.safetensors')
+    message = error_of(convert.write_generator, run, tmp_path / 'net.safetensors')
     assert re.search(words, message), message
     assert not list(tmp_path.iterdir())
 
@@ -351,14 +351,14 @@ def test_biases_that_are_the_same_by_another_word_are_not_refused(tmp_path):
     for i, fields in enumerate((('batch', 'last'), ('instance', 'all'), ('none', 'last'))):
         run = new_run(**dict(zip(('generator__norm', 'generator__bias'), fields)))
         path = tmp_path / f'{i}.safetensors'
-        pytorch.write_generator(run, path)
-        again = pytorch.read_generator(path).fields
+        convert.write_generator(run, path)
+        again = convert.read_generator(path).fields
         assert (again['norm'], again['depth']) == (fields[0], 3)
 
 
 def test_the_lines_say_how_it_is_loaded(tmp_path):
     def line(**fields):
-        return pytorch.write_generator(new_run(**fields), tmp_path / 'net.safetensors')[1]
+        return convert.write_generator(new_run(**fields), tmp_path / 'net.safetensors')[1]
 
     big = {'image_size': (128, 128), 'generator__depth': 7}
     assert '--netG=unet_128 --ngf=2 --norm=batch --input_nc=3 --output_nc=3;' in line(**big)
@@ -366,7 +366,7 @@ def test_the_lines_say_how_it_is_loaded(tmp_path):
     assert '3 levels of UnetSkipConnectionBlock' in line()
     for blocks, others in ((2, False), (0, False), (3, True)):  # as there, and the paper's
         fields = {'generator__dropout_from': 1, 'generator__dropout_blocks': blocks}
-        lines = pytorch.write_generator(new_run(**big, **fields), tmp_path / 'net.safetensors')
+        lines = convert.write_generator(new_run(**big, **fields), tmp_path / 'net.safetensors')
         assert any('dropout is another there' in line for line in lines) == others
     resnet = {'generator__name': 'resnet', 'generator__depth': 0, 'generator__norm': 'instance'}
     words = '--netG=resnet_9blocks --ngf=2 --norm=instance --input_nc=3 --output_nc=3 --no_dropout'
@@ -376,6 +376,6 @@ def test_the_lines_say_how_it_is_loaded(tmp_path):
 
 def test_another_ending_or_no_torch_is_one_line(tmp_path, monkeypatch):
     run = Run(validate(default_config()), 3, 'last', {})
-    assert 'allowed are files' in error_of(pytorch.write_generator, run, tmp_path / 'net.onnx')
+    assert 'allowed are files' in error_of(convert.write_generator, run, tmp_path / 'net.onnx')
     monkeypatch.setitem(sys.modules, 'torch', None)
-    assert 'not installed' in error_of(pytorch.write_generator, run, tmp_path / 'net.pth')
+    assert 'not installed' in error_of(convert.write_generator, run, tmp_path / 'net.pth')

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from etils import epath
 
-from pix2pix_jax.data import images
+from pix2pix_jax.data.formats import decode
 from pix2pix_jax.errors import DataError
 
 TYPES = ['bool', 'uint8', 'uint16', 'int16', 'float32', 'float64']
@@ -38,11 +38,11 @@ def pixels(folder, data, name='1.png'):
     file = epath.Path(folder) / name
     file.write_bytes(data)
     try:
-        found = images.read_pixels(file)
+        found = decode.read_pixels(file)
     except DataError as error:
         assert str(error).startswith(f'{file} ') and '\n' not in str(error)
         return str(error).removeprefix(f'{file} ')
-    assert images.size_of(file) == found.values.shape[:2]
+    assert decode.size_of(file) == found.values.shape[:2]
     return found
 
 
@@ -105,7 +105,7 @@ def test_class_indices_are_those_of_the_file(tmp_path, kind, bits):
         data = tiff(stored, photometric='miniswhite') if kind == 'tiff' else npy(stored)
     file = epath.Path(tmp_path) / '1'
     file.write_bytes(data)
-    np.testing.assert_array_equal(images.read_pixels(file, indices=True).values[..., 0], classes)
+    np.testing.assert_array_equal(decode.read_pixels(file, indices=True).values[..., 0], classes)
 
 
 def gray_png(image, bits):

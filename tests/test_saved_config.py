@@ -7,7 +7,7 @@ from runs import CONTEXT, changed, error_of
 
 from pix2pix_jax.config import default_config, flatten, validate
 from pix2pix_jax.limits import CHOICES, RANGES
-from pix2pix_jax.saved_config import LENGTH, MAY_CHANGE, differences, from_json, to_json
+from pix2pix_jax.workdir.config_json import LENGTH, MAY_CHANGE, differences, from_json, to_json
 
 
 def test_what_may_change_names_fields():

@@ -19,7 +19,7 @@ STEPS = 200
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(segmenter.files, 'cache_folder', lambda: tmp_path / 'cache')
+    monkeypatch.setattr(segmenter.atomic, 'cache_folder', lambda: tmp_path / 'cache')
     monkeypatch.setattr(segmenter, 'WIDTH', 8)
     monkeypatch.setattr(segmenter, 'DEPTH', 2)
     return tmp_path / 'cache'

@@ -9,7 +9,7 @@ import tifffile
 from pictures import config, error
 from PIL import Image
 
-from pix2pix_jax.data import augment, pipeline, sides, sources
+from pix2pix_jax.data import augment, image_spec, pipeline, sources
 from pix2pix_jax.errors import DataError, UserError
 
 SIZE = (16, 16)
@@ -89,7 +89,7 @@ def test_a_range_maps_to_the_networks_and_back(tmp_path, dtype):
     _, pair, source = first_pair(tmp_path, **some)
     np.testing.assert_allclose(pair['input'], (image + 50.0) / 100 - 1, atol=1e-6)
     np.testing.assert_allclose(pair['target'], np.clip(image / 50.0 - 1, -1, 1), atol=1e-6)
-    back = sides.to_type(pair['input'], dtype, source.sides[0].ranges[0])
+    back = image_spec.to_type(pair['input'], dtype, source.sides[0].ranges[0])
     assert back.dtype == dtype
     np.testing.assert_allclose(back, image, atol=1e-4)
 
@@ -254,21 +254,21 @@ def test_classes_in_half_a_file(tmp_path):
 def test_integers_that_have_no_range_are_0_to_1_both_ways():
     for dtype in ('int16', 'int32', 'uint32'):
         image = np.float32([[[-1], [1]]])
-        assert sides.to_type(image, dtype).ravel().tolist() == [0, 1]
-        np.testing.assert_array_equal(sides.rounded(image, dtype), image)
+        assert image_spec.to_type(image, dtype).ravel().tolist() == [0, 1]
+        np.testing.assert_array_equal(image_spec.rounded(image, dtype), image)
 
 
 def test_type_of_a_file_back():
     x = np.linspace(-1.2, 1.2, 50)
-    assert sides.to_type(x, np.uint8).tolist() == augment.from_float(x).tolist()
-    assert sides.to_type(x, np.uint16).max() == 65535
-    assert sides.to_type(x, np.float32, (-3, 5)).min() == -3
+    assert image_spec.to_type(x, np.uint8).tolist() == augment.from_float(x).tolist()
+    assert image_spec.to_type(x, np.uint16).max() == 65535
+    assert image_spec.to_type(x, np.float32, (-3, 5)).min() == -3
     with pytest.raises(DataError):
-        sides.combine(sides.Side('input', 3), [_pixels(2)], ['a.npy'])
+        image_spec.combine(image_spec.Side('input', 3), [_pixels(2)], ['a.npy'])
 
 
 def _pixels(channels):
-    from pix2pix_jax.data.images import Pixels
+    from pix2pix_jax.data.formats.pixels import Pixels
 
     return Pixels(np.zeros((4, 4, channels), np.uint8))
 

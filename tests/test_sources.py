@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from pictures import config, error, numbers, picture, save, side_by_side
 
-from pix2pix_jax.data import sources, survey
+from pix2pix_jax.data import preflight, sources
 from pix2pix_jax.errors import DataError, UserError
 
 # ---------------------------------------------------------------- what is read
@@ -86,12 +86,12 @@ def test_decode_all_keeps_pairs_in_memory(tmp_path, monkeypatch):
     source = sources.open_splits(c)['train']
     expected = numbers(source)
     kept = {
-        cache: survey.decode_all(source, config(tmp_path, **{'dataset.cache': cache}))
+        cache: preflight.decode_all(source, config(tmp_path, **{'dataset.cache': cache}))
         for cache in ('auto', 'on', 'off')
     }
-    monkeypatch.setattr(survey, 'DECODE_FIRST', 6)
-    large = survey.decode_all(source, c)
-    large_on = survey.decode_all(source, config(tmp_path, **{'dataset.cache': 'on'}))
+    monkeypatch.setattr(preflight, 'DECODE_FIRST', 6)
+    large = preflight.decode_all(source, c)
+    large_on = preflight.decode_all(source, config(tmp_path, **{'dataset.cache': 'on'}))
     for path in tmp_path.glob('*/*'):
         path.unlink()
     for source in (kept['auto'], kept['on'], large_on):
@@ -108,9 +108,9 @@ def test_auto_cache_needs_a_quarter_of_memory(tmp_path, monkeypatch):
     needed = 2 * 16 * 16 * 6
     for pages, kept in ((4 * needed, True), (4 * needed - 4, False)):
         monkeypatch.setattr(os, 'sysconf', lambda name: pages if 'PHYS' in name else 1)  # noqa: B023
-        assert bool(survey.decode_all(source, c).decoded) == kept
+        assert bool(preflight.decode_all(source, c).decoded) == kept
         where = 'kept in memory' if kept else 'read from disk'
-        assert where in survey.report({'train': source}, c)[-1]
+        assert where in preflight.report({'train': source}, c)[-1]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_found_image_size(tmp_path, found, expected):
     side_by_side(tmp_path / 'train', ['1.jpg', '2.jpg'], height=height, width=width)
     side_by_side(tmp_path / 'train', ['3.jpg'], height=24, width=40)
     source = sources.open_splits(config(tmp_path))['train']
-    assert survey.found_image_size(source) == expected
+    assert preflight.found_image_size(source) == expected
 
 
 def test_report(tmp_path):
@@ -138,7 +138,7 @@ def test_report(tmp_path):
     side_by_side(tmp_path / 'train', ['3.png'], width=30)
     side_by_side(tmp_path / 'test', ['1.png'])
     c = config(tmp_path, **{'dataset.direction': 'BtoA'})
-    lines = survey.report(sources.open_splits(c), c)
+    lines = preflight.report(sources.open_splits(c), c)
     assert lines[:3] == [
         f'train: 3 pairs of 20x16 to 30x16 pixels (width x height), {tmp_path}/train',
         f'test: 1 pairs of 16x16 pixels (width x height), {tmp_path}/test',
@@ -216,8 +216,8 @@ def test_facades():
     splits = sources.open_splits(c)
     assert {split: len(source) for split, source in splits.items()} == {'train': 400, 'test': 106}
     assert splits['train'].names == tuple(str(i) for i in range(1, 401))
-    assert survey.found_image_size(splits['train']) == (256, 256)
-    test = survey.decode_all(splits['test'], c)
+    assert preflight.found_image_size(splits['train']) == (256, 256)
+    test = preflight.decode_all(splits['test'], c)
     saturation = {
         key: np.mean([np.ptp(pair[key].astype(int), axis=-1).mean() for pair in test.decoded])
         for key in ('input', 'target')

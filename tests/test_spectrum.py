@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pix2pix_jax.evaluation.spectrum import checkerboard
+from pix2pix_jax.evaluation.checkerboard import checkerboard
 
 
 def smooth(seed, size=64):

@@ -11,7 +11,7 @@ import pix2pix_jax
 def test_tensorboardx_does_not_import_torch_where_it_is_installed(tmp_path, before, imports):
     (tmp_path / 'torch.py').write_text('print("imported")\nTensor = object\n')
     path = [str(tmp_path), os.path.dirname(os.path.dirname(pix2pix_jax.__file__))]
-    code = f'{before}\nfrom pix2pix_jax.tensorboard import Event\nprint("between")\n'
+    code = f'{before}\nfrom pix2pix_jax.workdir.tensorboard import Event\nprint("between")\n'
     code += 'import torch\nprint(Event.__name__, torch.Tensor.__name__)'
     environment = os.environ | {'PYTHONPATH': os.pathsep.join(path)}
     command = [sys.executable, '-c', code]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pix2pix_jax import tiling
+from pix2pix_jax.inference import tiling
 
 
 def image(height, width, channels=3):

@@ -10,7 +10,11 @@ import pytest
 import safetensors.numpy
 
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.interop.torch_files import check_writable, read_state_dict, write_state_dict
+from pix2pix_jax.interop.torch.state_dict_files import (
+    check_writable,
+    read_state_dict,
+    write_state_dict,
+)
 
 ENDINGS = ('.safetensors', '.pth', '.pt')
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from reference import Recording
 
-from pix2pix_jax.interop.torch_names import (
+from pix2pix_jax.interop.torch.names import (
     discriminator_layers,
     from_state_dict,
     resnet_layers,

@@ -7,15 +7,15 @@ from reference import Recording
 
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.errors import DataError
-from pix2pix_jax.inference import state_shapes
-from pix2pix_jax.interop.torch_names import (
+from pix2pix_jax.inference.generator import state_shapes
+from pix2pix_jax.interop.torch.names import (
     discriminator_layers,
     generator_layers,
     to_state_dict,
     unet_layers,
 )
-from pix2pix_jax.interop.torch_networks import cleaned, find_discriminator, find_generator
-from pix2pix_jax.models import generator_depth
+from pix2pix_jax.interop.torch.recognize import cleaned, find_discriminator, find_generator
+from pix2pix_jax.models.factory import generator_depth
 
 RGB = {'input_channels': 3, 'output_channels': 3}
 

@@ -8,12 +8,14 @@ import pytest
 from PIL import Image
 from runs import assert_equal_states, changed, make_pairs, metrics, sheets, stop_at, tiny_config
 
-from pix2pix_jax import console, locks, recorder, train
-from pix2pix_jax.checkpoints import Checkpoints
+from pix2pix_jax import recorder, train
 from pix2pix_jax.config import default_config
 from pix2pix_jax.errors import DataError, Stopped, UserError
-from pix2pix_jax.inference import load_run
+from pix2pix_jax.inference.generator import load_run
+from pix2pix_jax.reports import progress
 from pix2pix_jax.train import norm_statistics, train_and_evaluate
+from pix2pix_jax.workdir import locks
+from pix2pix_jax.workdir.checkpoints import Checkpoints
 
 
 @pytest.fixture(scope='module')
@@ -122,7 +124,7 @@ def test_a_crash_goes_on_from_the_last_save(pairs, whole, tmp_path, monkeypatch)
             raise RuntimeError('power cut')
 
     with monkeypatch.context() as patch:
-        patch.setattr(console.Console, 'step', crash)
+        patch.setattr(progress.Console, 'step', crash)
         with pytest.raises(RuntimeError):
             train_and_evaluate(tiny_config(pairs), tmp_path)
     assert Checkpoints(tmp_path).steps('last') == [2]

@@ -6,7 +6,7 @@ import pytest
 
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.models import create_models
+from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.train_state import create_state
 

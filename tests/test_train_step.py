@@ -10,7 +10,7 @@ import pytest
 
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.diff_augment import diff_augment
-from pix2pix_jax.models import create_models
+from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.optimizers import Optimizers
 from pix2pix_jax.train_state import create_state, training_key
 from pix2pix_jax.train_step import (

@@ -7,16 +7,19 @@ import pytest
 from absl.testing import flagsaver
 from PIL import Image
 
-from pix2pix_jax import config, files, gallery, inference, translate
-from pix2pix_jax.data import encoding, images
+from pix2pix_jax import config, translate
+from pix2pix_jax.data.formats import decode, encode
 from pix2pix_jax.errors import run_command
+from pix2pix_jax.inference import generator
+from pix2pix_jax.reports import translation_page
+from pix2pix_jax.storage import atomic
 
 SIZE = 16
 
 
 def write_image(path, value, size=(SIZE, SIZE)):
     image = np.random.default_rng(value).integers(0, 256, (*size, 3), dtype=np.uint8)
-    files.write_bytes(path, files.encode_png(image))
+    atomic.write_bytes(path, atomic.encode_png(image))
     return image
 
 
@@ -69,8 +72,8 @@ def translators(monkeypatch, trained, sizes):
 
         return negate
 
-    monkeypatch.setattr(inference, 'load_run', lambda *args: inference.Run(trained, 1, args[1], {}))
-    monkeypatch.setattr(inference, 'Generator', create)
+    monkeypatch.setattr(generator, 'load_run', lambda *args: generator.Run(trained, 1, args[1], {}))
+    monkeypatch.setattr(generator, 'Generator', create)
     return made
 
 
@@ -96,7 +99,7 @@ def test_any_size_comes_out_as_it_went_in(tmp_path, size, flags):
 def test_resize_there_and_back(tmp_path):
     y, x = np.mgrid[:40, :60]
     image = np.stack([6 * y, 4 * x, 2 * (x + y)], -1).astype(np.uint8)
-    files.write_bytes(tmp_path / 'a.png', files.encode_png(image))
+    atomic.write_bytes(tmp_path / 'a.png', atomic.encode_png(image))
     assert run(f'--input={tmp_path}/a.png', f'--output={tmp_path}/out', '--fit=resize') == 0
     np.testing.assert_allclose(read(tmp_path / 'out' / 'a.png'), 255.0 - image, atol=12)
 
@@ -123,7 +126,7 @@ def test_images_are_scaled_as_in_training(
     trained.dataset.update(fields)
     y, x = np.mgrid[0 : 1 : size[0] * 1j, 0 : 1 : size[1] * 1j]
     image = np.rint(255 * np.stack([x, y, (x + y) / 2], -1)).astype(np.uint8)
-    files.write_bytes(tmp_path / 'a.png', files.encode_png(image))
+    atomic.write_bytes(tmp_path / 'a.png', atomic.encode_png(image))
     assert run(f'--input={tmp_path}/a.png', f'--output={tmp_path}/out', *flags) == 0
     assert set(sizes) == {expected}
     found = read(tmp_path / 'out' / 'a.png')
@@ -139,7 +142,7 @@ def test_every_mode_is_taken(tmp_path):
         Image.new(mode, (30 + i, 9)).save(path)
     assert run(f'--input={tmp_path}/in', f'--output={tmp_path}/out') == 0
     for i, name in enumerate(names(tmp_path / 'out')):
-        assert images.read_pixels(tmp_path / 'out' / name).values.shape == (9, 30 + i, 3)
+        assert decode.read_pixels(tmp_path / 'out' / name).values.shape == (9, 30 + i, 3)
 
 
 @pytest.mark.parametrize(
@@ -151,10 +154,10 @@ def test_format_and_depth_stay(tmp_path, name, dtype):
     top = 1 if dtype == 'f4' else np.iinfo(dtype).max
     y, x = np.mgrid[0:1:20j, 0:1:30j]
     image = (np.stack([x, y, (x + y) / 2], -1) * top).astype(dtype)
-    files.write_bytes(tmp_path / name, encoding.encode(image, f'.{name.split(".")[1]}'))
+    atomic.write_bytes(tmp_path / name, encode.encode(image, f'.{name.split(".")[1]}'))
     assert run(f'--input={tmp_path}/{name}', f'--output={tmp_path}/out', '--fit=pad') == 0
     assert names(tmp_path / 'out') == [name]
-    found = images.read_pixels(tmp_path / 'out' / name).values
+    found = decode.read_pixels(tmp_path / 'out' / name).values
     assert found.dtype == dtype
     lossy = name.endswith(('.jpg', '.jpeg', '.webp'))
     np.testing.assert_allclose(found, top - image.astype('f4'), atol=top * (0.1 if lossy else 1e-6))
@@ -212,8 +215,8 @@ def test_a_bad_file_is_named_and_the_others_are_done(tmp_path, capsys):
 
 def test_nothing_of_the_user_is_overwritten(tmp_path, capsys):
     write_image(tmp_path / 'in' / 'a.png', 0)
-    files.write_text(tmp_path / 'out' / 'notes.txt', 'mine')
-    files.write_text(tmp_path / 'file', 'mine')
+    atomic.write_text(tmp_path / 'out' / 'notes.txt', 'mine')
+    atomic.write_text(tmp_path / 'file', 'mine')
     before = {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()}
     for given, output in (
         ('in', 'out'),
@@ -243,7 +246,7 @@ def test_the_page_shows_all_and_leads_to_the_files(tmp_path):
         file = page.parent / unquote(html.unescape(link))
         assert file.is_file(), file
         if 'gallery' in link:
-            assert max(images.size_of(file)) == gallery.SIDE
+            assert max(decode.size_of(file)) == translation_page.SIDE
 
 
 @pytest.mark.parametrize(
@@ -292,8 +295,8 @@ def test_mistakes_are_one_line(tmp_path, capsys, args, status, message):
 
 
 def test_checkpoint_and_weights_are_those_that_are_asked_for(tmp_path, monkeypatch):
-    asked, load = [], inference.load_run
-    monkeypatch.setattr(inference, 'load_run', lambda *args: asked.append(args) or load(*args))
+    asked, load = [], generator.load_run
+    monkeypatch.setattr(generator, 'load_run', lambda *args: asked.append(args) or load(*args))
     write_image(tmp_path / 'a.png', 0)
     args = (f'--input={tmp_path}/a.png', f'--output={tmp_path}/out', '--overwrite')
     assert run(*args) == run(*args, '--checkpoint=best', '--noema') == 0

@@ -8,9 +8,11 @@ from runs import make_pairs, tiny_config
 from skimage.color import rgb2lab
 
 import pix2pix_jax
-from pix2pix_jax import inference, translate
-from pix2pix_jax.data import augment, encoding, images, pipeline, sources
+from pix2pix_jax import translate
+from pix2pix_jax.data import augment, pipeline, sources
+from pix2pix_jax.data.formats import encode
 from pix2pix_jax.errors import DataError, UserError, run_command
+from pix2pix_jax.inference import generator
 from pix2pix_jax.limits import CHOICES
 from pix2pix_jax.train import train_and_evaluate
 
@@ -36,21 +38,21 @@ def picture(height=32, width=32, channels=3, dtype=np.uint8):
 def test_it_is_the_generator(run):
     """At the training's size it is what the run's evaluation has."""
     image = picture()
-    loaded = inference.load_run(run)
-    expected = inference.Generator(loaded.config, loaded.variables)(augment.to_float(image)[None])
+    loaded = generator.load_run(run)
+    expected = generator.Generator(loaded.config, loaded.variables)(augment.to_float(image)[None])
     found = pix2pix_jax.Translator(run)(image)
     np.testing.assert_array_equal(found, augment.from_float(expected[0]))
 
 
-@pytest.mark.parametrize('generator', ['unet', 'resnet'])
-def test_at_the_trainings_size_it_is_the_evaluation(tmp_path, monkeypatch, generator):
+@pytest.mark.parametrize('name', ['unet', 'resnet'])
+def test_at_the_trainings_size_it_is_the_evaluation(tmp_path, monkeypatch, name):
     """However images were scaled; 36 is no multiple of what a ResNet's borders are made for."""
     pairs = make_pairs(tmp_path / 'pairs', {'train': 3}, size=36)
-    fields = {'generator__name': generator, 'generator__blocks': 1, 'image_size': (36, 36)}
+    fields = {'generator__name': name, 'generator__blocks': 1, 'image_size': (36, 36)}
     train(tmp_path, **fields)
-    run = inference.load_run(tmp_path / 'run')
-    monkeypatch.setattr(inference, 'load_run', lambda *args: run)
-    evaluated = inference.Generator(run.config, run.variables)
+    run = generator.load_run(tmp_path / 'run')
+    monkeypatch.setattr(generator, 'load_run', lambda *args: run)
+    evaluated = generator.Generator(run.config, run.variables)
     with Image.open(pairs / 'train' / '0.png') as picture:
         image = np.asarray(picture)[:, :36]
     for preprocess in CHOICES['dataset.preprocess']:
@@ -66,9 +68,9 @@ def test_at_the_trainings_size_it_is_the_evaluation(tmp_path, monkeypatch, gener
 def test_smaller_images_are_enlarged_as_the_evaluation_does(tmp_path, monkeypatch):
     pairs = make_pairs(tmp_path / 'pairs', {'train': 3}, size=24)
     train(tmp_path)
-    run = inference.load_run(tmp_path / 'run')
-    monkeypatch.setattr(inference, 'load_run', lambda *args: run)
-    evaluated = inference.Generator(run.config, run.variables)
+    run = generator.load_run(tmp_path / 'run')
+    monkeypatch.setattr(generator, 'load_run', lambda *args: run)
+    evaluated = generator.Generator(run.config, run.variables)
     with Image.open(pairs / 'train' / '0.png') as picture:
         image = np.asarray(picture)[:, :24]
     for preprocess in set(CHOICES['dataset.preprocess']) - {'none'}:
@@ -202,7 +204,7 @@ def test_several_inputs_classes_and_ranges(tmp_path):
     for side, image in write.items():
         file = tmp_path / 'pairs' / 'train' / side / '1.png'
         file.parent.mkdir(parents=True)
-        file.write_bytes(encoding.encode(image, '.png'))
+        file.write_bytes(encode.encode(image, '.png'))
     fields = {'generator__input_channels': 4, 'generator__output_channels': 1}
     run = train(tmp_path, dataset__target_range='0:4095', **fields)
     found = pix2pix_jax.Translator(run)(write['A'], write['A2'])
@@ -238,4 +240,3 @@ def test_what_is_no_image(run, tmp_path):
         translate(tmp_path / 'x.png')
     with pytest.raises(UserError, match='no run there'):
         pix2pix_jax.Translator(tmp_path)
-    assert images.EXTENSIONS

@@ -10,7 +10,7 @@ import pytest
 
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.models import create_models
+from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.models.layers import BatchNorm, Conv, ConvTranspose, NoNorm
 from pix2pix_jax.models.unet import UNet, default_depth
 from pix2pix_jax.presets import KERAS

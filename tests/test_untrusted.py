@@ -9,12 +9,12 @@ import pickle
 import jax.numpy as jnp
 import pytest
 
-from pix2pix_jax.checkpoints import Checkpoints
 from pix2pix_jax.config import default_config, validate
-from pix2pix_jax.data import kept
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.inference import load_run
-from pix2pix_jax.saved_config import to_json
+from pix2pix_jax.inference.generator import load_run
+from pix2pix_jax.workdir import data_json
+from pix2pix_jax.workdir.checkpoints import Checkpoints
+from pix2pix_jax.workdir.config_json import to_json
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = validate(default_config())
@@ -124,5 +124,5 @@ def test_a_pickle_in_place_of_a_runs_json_is_named(tmp_path):
     (tmp_path / 'config.json').write_text(to_json(config))
     (tmp_path / 'data.json').write_bytes(pickle.dumps(Planted(marker), protocol=0))
     with pytest.raises(DataError, match=r'data\.json is damaged'):
-        kept.load_known(tmp_path)
+        data_json.load_known(tmp_path)
     assert not marker.exists()

@@ -11,7 +11,7 @@ from runs import error_of, tiny_config
 from test_sides import write
 
 from pix2pix_jax import main, train
-from pix2pix_jax.data import sides
+from pix2pix_jax.data import image_spec
 from pix2pix_jax.errors import UserError
 
 PAGE = pathlib.Path(__file__).parents[1] / 'docs' / 'data_mistakes.md'
@@ -50,7 +50,7 @@ MISTAKES = {
     'NaN in a float image': ((RGB, HOLES), GRAY_OUT),
     'five bands for a network of three': ((np.concatenate([RGB, RGB[..., :2]], -1), RGB), {}),
     'several inputs, the channels of one': ((RGB, DEPTH, RGB), {}),
-    'class maps saved as RGB': ((sides.voc_palette(12)[CLASSES[..., 0]], RGB), TWELVE),
+    'class maps saved as RGB': ((image_spec.voc_palette(12)[CLASSES[..., 0]], RGB), TWELVE),
     'fewer classes than the maps have': ((CLASSES, RGB), TEN),
     'classes, and the channels of images': ((CLASSES, RGB), {'dataset__input_classes': 12}),
     'a range not written LOW:HIGH': ((RGB, DEPTH), GRAY_OUT | {'dataset__target_range': '0-4000'}),

@@ -12,7 +12,7 @@ from runs import changed, make_pairs, tiny_config
 from test_sides import write
 
 from pix2pix_jax.config import validate
-from pix2pix_jax.data import sides, sources, values
+from pix2pix_jax.data import image_spec, sources, value_checks
 from pix2pix_jax.train import dry_run
 
 PAIRS = 3
@@ -71,7 +71,7 @@ def thin_lines(rng):
 
 
 def coloured(rng):
-    return sides.voc_palette(12)[regions(rng, 12)[..., 0]]
+    return image_spec.voc_palette(12)[regions(rng, 12)[..., 0]]
 
 
 def bands(rng, count, size=64):
@@ -131,7 +131,7 @@ def folder_of(path, *makers, seed=0):
 def remarks(path, channels=(3, 3), **fields):
     fields = {f'dataset.{name}': value for name, value in fields.items()}
     given = {'generator.input_channels': channels[0], 'generator.output_channels': channels[1]}
-    return values.remarks(sources.open_splits(config(path, **given | fields))['train'])
+    return value_checks.remarks(sources.open_splits(config(path, **given | fields))['train'])
 
 
 @pytest.mark.parametrize('seed', range(3))
@@ -145,7 +145,7 @@ def test_nothing_is_said_of_known_data(tmp_path):
     assert remarks(make_pairs(tmp_path, {'train': 3})) == []
     openmoji = changed(**{'dataset.name': 'openmoji', 'image_size': (64, 64)})
     splits = sources.open_splits(validate(openmoji))
-    assert [values.remarks(source) for source in splits.values()] == [[]] * len(splits)
+    assert [value_checks.remarks(source) for source in splits.values()] == [[]] * len(splits)
 
 
 @pytest.mark.parametrize('fields', [{}, {'task': 'colorize'}])
@@ -332,7 +332,9 @@ def test_class_indices_of_other_integers_are_an_error_that_says_how(tmp_path):
         rng = np.random.default_rng(i)
         write(tmp_path / 'train' / 'A' / f'{i}.npy', regions(rng, 5).astype(np.int32))
         write(tmp_path / 'train' / 'B' / f'{i}.png', photo(rng))
-    with pytest.raises(values.DataError, match='or of classes --config.dataset.input_classes=5$'):
+    with pytest.raises(
+        value_checks.DataError, match='or of classes --config.dataset.input_classes=5$'
+    ):
         _ = sources.open_splits(config(tmp_path))['train'][0]
 
 
@@ -350,7 +352,7 @@ def test_a_palette_of_colours_is_no_map_of_indices(tmp_path):
     for i in range(PAIRS):
         rng = np.random.default_rng(i)
         image = Image.fromarray(regions(rng, 12)[..., 0], 'P')
-        image.putpalette(sides.voc_palette(12).ravel().tolist())
+        image.putpalette(image_spec.voc_palette(12).ravel().tolist())
         (tmp_path / 'train/A').mkdir(parents=True, exist_ok=True)
         image.save(tmp_path / f'train/A/{i}.png')
         write(tmp_path / 'train' / 'B' / f'{i}.png', photo(rng))

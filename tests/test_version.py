@@ -8,8 +8,9 @@ import tomllib
 import jax
 import pytest
 
-from pix2pix_jax import provenance, saved_config, version
+from pix2pix_jax import version
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.workdir import config_json, run_json
 
 CHECKOUT = pathlib.Path(version.__file__).parents[1]
 VERSION = tomllib.loads((CHECKOUT / 'pyproject.toml').read_text())['project']['version']
@@ -32,13 +33,13 @@ def not_installed(monkeypatch):
 
 def test_a_checkout_that_is_not_installed_writes_its_version_down(not_installed, tmp_path):
     assert version.version() == VERSION
-    provenance.record_start(tmp_path, 'command', jax.devices()[:1], 0)
+    run_json.record_start(tmp_path, 'command', jax.devices()[:1], 0)
     record = json.loads((tmp_path / 'run.json').read_text())
     assert record['versions']['pix2pix_jax'] == record['starts'][0]['version'] == VERSION
     assert record['versions']['jax'] == jax.__version__
     (tmp_path / 'config.json').write_text('{"new": 1}')
     with pytest.raises(UserError, match=f'this is {VERSION}\\)'):
-        saved_config.load_config(tmp_path)
+        config_json.load_config(tmp_path)
 
 
 @pytest.mark.parametrize('project, expected', [

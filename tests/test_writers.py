@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
-from pix2pix_jax import writers
 from pix2pix_jax.errors import DataError
-from pix2pix_jax.writers import RunWriter, read_metrics, sheet_paths
+from pix2pix_jax.workdir import metric_writer
+from pix2pix_jax.workdir.metric_writer import RunWriter, read_metrics, sheet_paths
 
 
 def lines(workdir):
@@ -104,7 +104,7 @@ def test_a_resumed_run_leaves_what_an_uninterrupted_one_leaves(tmp_path, stop):
 def test_an_object_store_gets_the_same_files(tmp_path, monkeypatch):
     """There files cannot be appended to, only replaced."""
     fill(tmp_path / 'local', range(1, 6)).close()
-    monkeypatch.setattr(writers.files, 'is_local', lambda path: False)
+    monkeypatch.setattr(metric_writer.atomic, 'is_local', lambda path: False)
     fill(tmp_path / 'store', range(1, 4)).close()
     fill(tmp_path / 'store', range(3, 6), 2).close()
     local, store = tmp_path / 'local', tmp_path / 'store'
@@ -115,7 +115,7 @@ def test_without_a_package_for_its_event_files_a_store_gets_the_rest(tmp_path, m
     def missing(path):
         raise ImportError('google-cloud-storage must be installed')
 
-    monkeypatch.setattr(writers, 'EventsWriter', missing)
+    monkeypatch.setattr(metric_writer, 'EventsWriter', missing)
     fill(tmp_path, [1, 2]).close()
     assert 'no TensorBoard events: google-cloud-storage must' in capsys.readouterr().out
     assert [row['step'] for row in lines(tmp_path)] == [1, 2]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-LUMA = (0.299, 0.587, 0.114)  # of RGB in gray (ITU-R BT.601)
+from pix2pix_jax.data.formats.pixels import LUMA
 
 
 class Geometry(NamedTuple):

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 
 from etils import epath
 
-from pix2pix_jax.data.images import EXTENSIONS
+from pix2pix_jax.data.formats.pixels import EXTENSIONS
 from pix2pix_jax.errors import DataError
-from pix2pix_jax.files import is_local
+from pix2pix_jax.storage.atomic import is_local
 
 # Of each split the names that others give it. They are not read.
 OTHER_NAMES = {

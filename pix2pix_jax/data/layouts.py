@@ -15,9 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from pix2pix_jax.data import images, seams
+from pix2pix_jax.data import seams
 from pix2pix_jax.data.folders import OTHER_NAMES
-from pix2pix_jax.data.images import EXTENSIONS, File
+from pix2pix_jax.data.formats import decode
+from pix2pix_jax.data.formats.pixels import EXTENSIONS, File
 from pix2pix_jax.errors import DataError
 
 SAMPLE = 32  # files whose pixels are looked at
@@ -119,7 +120,7 @@ def read_sample(files: Mapping[str, File]) -> Sample:
     for name in (names[i] for i in picks):
         with contextlib.suppress(DataError):
             kind = kind_of(files[name])
-            values = images.read_pixels(files[name]).values
+            values = decode.read_pixels(files[name]).values
             sample.names.append(name)
             sample.kinds.append(kind)
             sample.sizes.append(values.shape[:2])
@@ -133,7 +134,7 @@ def read_sample(files: Mapping[str, File]) -> Sample:
 
 def kind_of(file: File) -> str:
     """Returns 'gray', 'palette' or 'colours'; raises DataError, naming the file."""
-    words = images.kind_of(file).split()
+    words = decode.kind_of(file).split()
     if words[1] == 'P':
         return 'palette'
     return 'gray' if words[1].strip(',') in ('1', 'L', 'LA', 'I', 'I;16') else 'colours'

@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
-from pix2pix_jax.data import augment, sides, tasks
+from pix2pix_jax.data import augment, image_spec, tasks
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.runtime import cores
@@ -149,7 +149,7 @@ def _placed(key: str, image: np.ndarray, geometry: augment.Geometry, config: Con
     d, size = config.dataset, tuple(config.image_size)
     if key == 'input' and d.input_classes:
         indices = augment.apply_geometry(image, geometry, size, 'nearest')
-        return sides.one_hot(indices, d.input_classes)
+        return image_spec.one_hot(indices, d.input_classes)
     return augment.to_float(augment.apply_geometry(image, geometry, size, d.resize))
 
 

@@ -7,9 +7,9 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from pix2pix_jax.data import division, layouts, openmoji, sides
-from pix2pix_jax.data.datasets.published import PUBLISHED
-from pix2pix_jax.data.division import NEW_RUN, SPLITS, Kept, Known
+from pix2pix_jax.data import hold_out, image_spec, layouts
+from pix2pix_jax.data.catalogue import openmoji
+from pix2pix_jax.data.catalogue.published import PUBLISHED
 from pix2pix_jax.data.folders import (
     examples,
     pair_files,
@@ -17,9 +17,11 @@ from pix2pix_jax.data.folders import (
     unread,
     what_is_there,
 )
-from pix2pix_jax.data.images import File, Pixels, check_one_size, halves, palette_of, size_of
+from pix2pix_jax.data.formats.decode import check_one_size, halves, palette_of, size_of
+from pix2pix_jax.data.formats.pixels import File, Pixels
+from pix2pix_jax.data.hold_out import NEW_RUN, SPLITS, Kept, Known
+from pix2pix_jax.data.image_spec import Side
 from pix2pix_jax.data.lists import list_of, read_list
-from pix2pix_jax.data.sides import Side
 from pix2pix_jax.errors import DataError, UserError
 
 POINT = 'point at the folder of the pairs with --config.dataset.path=DIR (train/, val/, test/)'
@@ -70,8 +72,8 @@ class Source:
         input_side, target_side = self.sides
         pair = {}
         if not self.photos:
-            pair['input'] = sides.combine(input_side, pictures[:-1], files[:-1])
-        pair['target'] = sides.combine(target_side, pictures[-1:], files[-1:])
+            pair['input'] = image_spec.combine(input_side, pictures[:-1], files[:-1])
+        pair['target'] = image_spec.combine(target_side, pictures[-1:], files[-1:])
         return self._fitting(pair, files)
 
     def stored(self, i: int) -> tuple[tuple[Pixels, ...], tuple[File, ...]]:
@@ -81,16 +83,16 @@ class Source:
         """
         files = self.files[i]
         if self.photos:
-            return (sides.read(self.sides[1], files[0]),), files
+            return (image_spec.read(self.sides[1], files[0]),), files
         input_side, target_side = self.sides
         turned = self.direction == 'BtoA'
         if len(files) == 1:
             # One file: its palette, if it has one, is of both halves.
-            pictures, files = halves(sides.read(input_side, files[0]), files[0]), files * 2
+            pictures, files = halves(image_spec.read(input_side, files[0]), files[0]), files * 2
         else:
             read_as = (*[input_side] * (len(files) - 1), target_side)
             read_as = read_as[::-1] if turned else read_as
-            pictures = tuple(map(sides.read, read_as, files))
+            pictures = tuple(map(image_spec.read, read_as, files))
         check_one_size(pictures, files)
         return (pictures[::-1], files[::-1]) if turned else (pictures, files)
 
@@ -116,7 +118,7 @@ class Source:
         input it is the first.
         """
         if self.sides[0].classes:
-            return sides.coloured(inputs, self._palette)
+            return image_spec.coloured(inputs, self._palette)
         return inputs[..., : self._first_channels] if self.inputs > 1 else inputs
 
     @functools.cached_property
@@ -125,13 +127,13 @@ class Source:
 
     @functools.cached_property
     def _first_channels(self) -> int:
-        return sides.channels_of(sides.read(self.sides[0], self.files[0][0]))
+        return image_spec.channels_of(image_spec.read(self.sides[0], self.files[0][0]))
 
     @functools.cached_property
     def target_type(self) -> np.dtype:
         """The type of the first target's file."""
         file = self.files[0][0 if self.direction == 'BtoA' else -1]
-        return sides.read(self.sides[1], file).values.dtype
+        return image_spec.read(self.sides[1], file).values.dtype
 
 
 def open_splits(config: ConfigDict, known: Known = NEW_RUN) -> dict[str, Source]:
@@ -189,7 +191,7 @@ def _is_published(config: ConfigDict) -> bool:
 
 def _prepared(config: ConfigDict) -> dict[str, Source]:
     """Returns the splits of a published data set, of which a path was not given."""
-    from pix2pix_jax.data.datasets import builder  # tensorflow-datasets takes 2 s to import
+    from pix2pix_jax.data.catalogue import builder  # tensorflow-datasets takes 2 s to import
 
     name = config.dataset.name
     if config.dataset.layout in ('two_folders', 'list'):
@@ -274,7 +276,7 @@ def _source(folder: str, files: dict[str, tuple[File, ...]], config: ConfigDict)
             f'config.dataset.input_classes={d.input_classes}: {folder} has {inputs} images in an '
             'input; allowed is one map of classes'
         )
-    ranges = sides.of_config(config)[0].ranges
+    ranges = image_spec.of_config(config)[0].ranges
     if len(ranges) > 1 and len(ranges) != inputs:
         raise UserError(
             f'config.dataset.input_range={d.input_range!r}: {folder} has {inputs} images in an '
@@ -290,7 +292,7 @@ def _source(folder: str, files: dict[str, tuple[File, ...]], config: ConfigDict)
         names=tuple(files),
         files=tuple(files.values()),
         direction=d.direction,
-        sides=sides.of_config(config),
+        sides=image_spec.of_config(config),
         photos=d.task != 'none',
         size=tuple(config.image_size) if d.preprocess == 'none' else (0, 0),
     )
@@ -307,7 +309,7 @@ def _hold_out(train: Source, config: ConfigDict, known: Known) -> tuple[Source, 
     if len(groups) < 2:
         raise DataError(f'{train.folder} has {len(train)} pairs: too few to hold some out for val')
     earlier = {group_of[n]: split for n, split in known.earlier.items() if n in group_of}
-    if full := division.all_in(groups, earlier):
+    if full := hold_out.all_in(groups, earlier):
         print(
             f'{train.folder}: the earlier run had all of these names in {full}: val is drawn anew, '
             'and may hold pairs that it was trained on',
@@ -315,9 +317,9 @@ def _hold_out(train: Source, config: ConfigDict, known: Known) -> tuple[Source, 
         )
         earlier = {}
     if known.old and not known.earlier:
-        val = division.by_number(groups, config.seed, config.dataset.val_fraction)
+        val = hold_out.by_number(groups, config.seed, config.dataset.val_fraction)
     else:
-        val = division.by_hash(groups, config.seed, config.dataset.val_fraction, earlier)
+        val = hold_out.by_hash(groups, config.seed, config.dataset.val_fraction, earlier)
     held = [i for i, name in enumerate(train.names) if group_of[name] in val]
     stays = [i for i, name in enumerate(train.names) if group_of[name] not in val]
     return subset(train, stays), _held_out(subset(train, held))
@@ -329,7 +331,7 @@ def _held_out(val: Source) -> Source:
 
 def _pick(splits: dict[str, Source], split: str, kept: Kept) -> Source:
     """Returns the pairs of a split that are `kept`; those of a val split may lie in train."""
-    where = division.place(split, kept, splits)
+    where = hold_out.place(split, kept, splits)
     source = splits.get(where)
     index = {name: i for i, name in enumerate(source.names)} if source else {}
     missing = [name for name in kept.used if name not in index]

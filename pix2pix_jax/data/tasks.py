@@ -12,7 +12,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from pix2pix_jax.data import augment
-from pix2pix_jax.data.datasets.published import PUBLISHED
+from pix2pix_jax.data.catalogue.published import PUBLISHED
+from pix2pix_jax.data.formats.pixels import LUMA
 from pix2pix_jax.errors import UserError
 
 Derive = Callable[[np.ndarray, np.random.Generator, float], np.ndarray]
@@ -36,7 +37,7 @@ def lightness(photo: np.ndarray, rng: np.random.Generator, amount: float) -> np.
 
 def gray(photo: np.ndarray, rng: np.random.Generator, amount: float) -> np.ndarray:
     """Returns the gray image, (H,W,1)."""
-    return photo @ np.float32(augment.LUMA)[:, None]
+    return photo @ np.float32(LUMA)[:, None]
 
 
 def hole_in_the_middle(photo: np.ndarray, rng: np.random.Generator, amount: float) -> np.ndarray:

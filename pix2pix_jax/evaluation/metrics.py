@@ -1,143 +1,210 @@
-"""Image metrics: how far a generated image is from the target.
+"""Which measures an evaluation makes, beside those of single pairs."""
 
-All functions take one pair of float arrays (H,W,C) on [-1, 1] and of one shape, C any, and work
-in float64. An image is judged as a user gets it: pass it through `as_user_gets` first.
-"""
-
+import functools
+import importlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from pix2pix_jax.data import sides
+from pix2pix_jax.config import Config
+from pix2pix_jax.data import augment
+from pix2pix_jax.data.formats.pixels import File
+from pix2pix_jax.data.sources import Source
+from pix2pix_jax.errors import UserError
+from pix2pix_jax.evaluation import labels
+from pix2pix_jax.evaluation.labels import DATA_SETS, VOID
+from pix2pix_jax.evaluation.set_metrics import (
+    FCN_NAMES,
+    Checkerboards,
+    LabelScores,
+    LabHistograms,
+    Measure,
+    NotComputed,
+    from_label_map,
+)
+from pix2pix_jax.workdir.metric_writer import SSIM_DEFINITION
 
-NAMES = ('l1', 'psnr', 'ssim')
-PSNR_MAX = 100.0  # dB; the formula is infinite for identical images, and a mean must not be
-SSIM_WINDOW = 11  # pixels, of the Gaussian window with sigma 1.5
-# What a report keeps beside its numbers: those of another definition are not comparable.
-SSIM = 'on values from 0'
-RESAMPLES = 1000  # of the bootstrap
+# The first that each gives, by its name in metrics.json.
+FIRST = {'lab': 'lab_l', 'checkerboard': 'checkerboard', 'fcn': 'fcn_pixel_accuracy'}
+FIRST |= {name: name for name in ('lpips', 'fid', 'kid')}
+NAMES = tuple(FIRST)
 
 
-def as_user_gets(
-    image: np.ndarray, dtype: np.dtype = np.uint8, limits: sides.Range | None = None
-) -> np.ndarray:
-    """Returns float32 `image` (H,W,C) rounded to the levels of a file of `dtype`, in [-1, 1].
+class Options(NamedTuple):
+    """What the user chose."""
 
-    They are 256 of uint8, 65,536 of uint16, fewer where `limits` are the range of its values that
-    [-1, 1] stands for; a file of floats has no levels.
+    names: tuple[str, ...] = NAMES
+    classes: str = ''  # a key of labels.DATA_SETS; '': config.dataset.name
+    segmenter: str = ''  # MODULE:FUNCTION; '': one is trained
+    inception_weights: str = ''  # files; '': those in the cache folder, or a download
+    alexnet_weights: str = ''
+    lpips_weights: str = ''
+
+
+PAIRS_ALONE = Options(())
+
+
+def check(options: Options) -> None:
+    """Raises UserError for a name that is unknown, or a segmenter that cannot be imported."""
+    for name in options.names:
+        if name not in NAMES:
+            raise UserError(f'--metrics: {name!r} is unknown, allowed are {", ".join(NAMES)}')
+    if options.classes and options.classes not in DATA_SETS:
+        raise UserError(f'--classes={options.classes}: allowed are {", ".join(DATA_SETS)}')
+    if options.segmenter:
+        import_segmenter(options.segmenter)
+
+
+def identity(options: Options) -> dict[str, str]:
+    """Returns what the metrics of `options`, and SSIM, are measured with.
+
+    Those of others are not comparable.
     """
-    return sides.rounded(image, dtype, limits)
+    from pix2pix_jax.evaluation import segmenter
+
+    own = f'the own segmenter, version {segmenter.VERSION}'
+    measured = {'ssim': SSIM_DEFINITION} | dict.fromkeys(options.names, '')
+    for name, what in (
+        ('fcn', ' '.join(filter(None, (options.segmenter or own, options.classes)))),
+        ('lpips', ' '.join(filter(None, (options.alexnet_weights, options.lpips_weights)))),
+        ('fid', options.inception_weights),
+        ('kid', options.inception_weights),
+    ):
+        if name in measured:
+            measured[name] = what
+    return measured
 
 
-def l1(output: np.ndarray, target: np.ndarray) -> float:
-    """Returns the mean |difference| over pixels and channels, in units of [-1, 1]; 0 to 2."""
-    return float(np.mean(np.abs(_difference(output, target))))
+def trains(options: Options, config: Config) -> bool:
+    """Whether the FCN-score of a run needs the training split, to train a segmenter on."""
+    from pix2pix_jax.evaluation import segmenter
+
+    _, label = segmenter.photo_and_labels(config.dataset.direction)
+    own = 'fcn' in options.names and not options.segmenter and label == 'input'
+    return own and not _uncountable(options, config)
 
 
-def psnr(output: np.ndarray, target: np.ndarray) -> float:
-    """Returns 20 log10(2 / rmse) in dB, at most `PSNR_MAX` (where rmse is below 2e-5)."""
-    rmse = np.sqrt(np.mean(_difference(output, target) ** 2))
-    return float(20 * np.log10(2 / max(rmse, 2 * 10 ** (-PSNR_MAX / 20))))
+def for_run(
+    options: Options, config: Config, splits: Mapping[str, Source], split: str
+) -> list[Measure]:
+    """Returns the measures of a run's images of `split`; trains a segmenter where one is needed.
 
-
-def ssim(output: np.ndarray, target: np.ndarray) -> float:
-    """Returns the structural similarity, -1 to 1; NaN for images smaller than its window.
-
-    Wang et al., 2004: Gaussian window of 11x11 pixels with sigma 1.5, population covariance,
-    K1 = 0.01, K2 = 0.03; the mean over all places where the window fits, then over channels. Its
-    luminance term compares means as ratios, so values count from 0, the lowest of their range: the
-    result is that of 0..255 in a file of 8 bits.
+    Raises DataError for a bad training pair of it, and UserError, then or when an example is
+    measured, for label maps of other colours than the options or the config say.
     """
-    from skimage.metrics import structural_similarity
+    return _measures(options, lambda: _fcn(options, config, splits, split))
 
-    _difference(output, target)
-    if min(output.shape[:2]) < SSIM_WINDOW:
-        return float('nan')
-    return float(
-        structural_similarity(
-            (np.asarray(output, np.float64) + 1) / 2,
-            (np.asarray(target, np.float64) + 1) / 2,
-            gaussian_weights=True,
-            sigma=1.5,
-            use_sample_covariance=False,
-            data_range=1,
-            channel_axis=-1,
+
+def for_folders(options: Options, real: Sequence[File]) -> list[Measure]:
+    """Returns the measures of the images `real` against others, of which no more is known.
+
+    They raise UserError for label maps of other colours than the options say.
+    """
+    return _measures(options, lambda: _label_maps(options, real))
+
+
+def _measures(options: Options, fcn: Callable[[], Measure]) -> list[Measure]:
+    measures = {'lab': LabHistograms, 'checkerboard': Checkerboards, 'fcn': fcn}
+    networks, perceptual = [name for name in ('lpips', 'fid', 'kid') if name in options.names], []
+    if networks:  # first: a file of other weights is said before a segmenter is trained
+        from pix2pix_jax.evaluation.perceptual import Perceptual
+
+        paths = dict(
+            inception_path=options.inception_weights,
+            alexnet_path=options.alexnet_weights,
+            lpips_path=options.lpips_weights,
         )
-    )
+        perceptual = [Perceptual(networks, **paths)]
+    return [measures[name]() for name in measures if name in options.names] + perceptual
 
 
-def evaluate_image(output: np.ndarray, target: np.ndarray) -> dict[str, float]:
-    """Returns {'l1', 'psnr', 'ssim'} of one pair."""
-    return {
-        'l1': l1(output, target),
-        'psnr': psnr(output, target),
-        'ssim': ssim(output, target),
-    }
+def _uncountable(options: Options, config: Config) -> str:
+    """Returns why a run can have no FCN-score; '' where it can."""
+    if config.dataset.task != 'none':
+        return 'the pairs are made from photos: there are no label maps'
+    if (options.classes or config.dataset.name) not in DATA_SETS:
+        known = ' | '.join(DATA_SETS)
+        return (
+            f'the label colours of config.dataset.name={config.dataset.name} are not known; '
+            f'--classes gives those of {known}'
+        )
+    if config.generator.input_channels != 3 or config.generator.output_channels != 3:
+        return 'label maps and photos are RGB images, 3 channels each'
+    return ''
 
 
-def summarize(
-    per_image: Mapping[str, Sequence[float]], undefined: str = 'smaller than its window'
-) -> dict[str, dict[str, Any]]:
-    """Returns {name: {'mean', 'ci95': [lo, hi]}} of the values per image.
+def _fcn(options: Options, config: Config, splits: Mapping[str, Source], split: str) -> Measure:
+    from pix2pix_jax.evaluation import segmenter
 
-    The interval is the percentile bootstrap over images, with a fixed seed. A metric that is NaN
-    for some image becomes {'value': None, 'reason': str}, so that no mean hides left-out images;
-    `undefined` says of such images what they are.
+    reason = _uncountable(options, config)
+    if reason:
+        return NotComputed(FCN_NAMES, reason)
+    classes = DATA_SETS[options.classes or config.dataset.name]
+    size, source = tuple(config.image_size), splits[split]
+
+    def true(i: int, images: Mapping[str, np.ndarray]) -> np.ndarray:
+        return segmenter.label_map(source, i, size, classes)
+
+    if not options.classes:  # a config's name alone says so, of pairs that may be a user's own
+        try:
+            segmenter.check_labels(source, size, classes)
+        except UserError as error:
+            return NotComputed(FCN_NAMES, str(error).partition(';')[0])  # without all colours
+    _, label = segmenter.photo_and_labels(source.direction)
+    if label == 'target':  # Table 6
+        return LabelScores(classes, true, functools.partial(from_label_map, classes=classes), False)
+    if options.segmenter:
+        segment = checked_segmenter(options.segmenter, len(classes.colours))
+    elif 'train' in splits:
+        segment = segmenter.load_or_train(splits['train'], size, classes)
+    else:
+        return NotComputed(FCN_NAMES, 'there is no train split to train a segmenter on')
+    return LabelScores(classes, true, lambda image: np.asarray(segment(image[None]))[0], True)
+
+
+def _label_maps(options: Options, real: Sequence[File]) -> Measure:
+    """Both folders hold label maps, whose colours the user names."""
+    classes = DATA_SETS.get(options.classes)
+    if classes is None:
+        reason = 'of two folders it scores label maps, whose colours --classes must name'
+        return NotComputed(FCN_NAMES, reason)
+    find = functools.partial(from_label_map, classes=classes)
+
+    def true(i: int, images: Mapping[str, np.ndarray]) -> np.ndarray:
+        labels.check(augment.from_float(images['target']), classes, real[i])
+        return find(images['target'])
+
+    return LabelScores(classes, true, find, False)
+
+
+def import_segmenter(name: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns the function MODULE:FUNCTION; raises UserError where it is not there."""
+    module, _, function = name.partition(':')
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except Exception as error:  # whatever the user's module does
+        reason = f'{type(error).__name__}: {error}'
+        raise UserError(f'--segmenter={name}: {reason}; allowed is MODULE:FUNCTION') from error
+    if not callable(found):
+        raise UserError(f'--segmenter={name}: it is not a function')
+    return found
+
+
+def checked_segmenter(name: str, count: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns the function MODULE:FUNCTION, which is to give a whole number for every pixel.
+
+    Any but 0 to count - 1 is VOID, which is wrong for any class. Raises UserError.
     """
-    return {name: _summary(np.asarray(v, float), undefined) for name, v in per_image.items()}
+    segment = import_segmenter(name)
 
+    def checked(photos: np.ndarray) -> np.ndarray:
+        found = np.asarray(segment(photos))
+        if found.shape != photos.shape[:3] or not np.issubdtype(found.dtype, np.integer):
+            raise UserError(
+                f'--segmenter={name} gave {found.dtype} {found.shape} for photos {photos.shape}: '
+                f'needed are whole numbers {photos.shape[:3]}'
+            )
+        return np.where((found >= 0) & (found < count), found, VOID)
 
-def summarize_counts(
-    counts: np.ndarray, score: Callable[[np.ndarray], Mapping[str, np.ndarray]]
-) -> dict[str, dict[str, Any]]:
-    """Returns {name: {'mean', 'ci95': [lo, hi]}} of scores of what was counted in all images.
-
-    `counts` (N, ...) are each image's; `score` maps their sums (..., of any leading axes) to
-    values by name. The score is not a mean over images: it is that of the whole set, and the
-    interval (as in `summarize`) that of resampled sets. NaN becomes {'value': None, 'reason'}.
-    """
-    n = len(counts)
-    if not n:
-        return {}
-    rng = np.random.default_rng(0)
-    weights = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES).astype(np.float64)
-    values = score(counts.sum(0))
-    resampled = score(np.tensordot(weights, counts.astype(np.float64), 1))
-    summary = {}
-    for name, value in values.items():
-        if np.isnan(value):
-            summary[name] = {'value': None, 'reason': 'nothing was counted'}
-            continue
-        low, high = np.nanpercentile(resampled[name], [2.5, 97.5])
-        summary[name] = {'mean': float(value), 'ci95': [float(low), float(high)]}
-    return summary
-
-
-def summarize_influence(value: float, influence: np.ndarray) -> dict[str, Any]:
-    """Returns {'mean': value, 'ci95': [lo, hi]} of a `value` of the whole set.
-
-    `influence` (N,) are its derivatives by the weight of each image: their bootstrap stands for
-    that of the value, where resampling whole images would shift it (twice the same image makes two
-    sets less alike).
-    """
-    values = value + influence - influence.mean()
-    return summarize({'value': values})['value'] | {'mean': float(value)}
-
-
-def _summary(values: np.ndarray, undefined: str) -> dict[str, Any]:
-    count = int(np.isnan(values).sum())
-    if count or not len(values):
-        reason = f'{count} of {len(values)} images are {undefined}'
-        return {'value': None, 'reason': reason if count else 'there are no images'}
-    rng = np.random.default_rng(0)
-    n = len(values)
-    means = [values[rng.integers(n, size=n)].mean() for _ in range(RESAMPLES)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return {'mean': float(values.mean()), 'ci95': [float(low), float(high)]}
-
-
-def _difference(output: np.ndarray, target: np.ndarray) -> np.ndarray:
-    if output.shape != target.shape:
-        raise ValueError(f'output is {output.shape} but target is {target.shape}')
-    return np.asarray(output, np.float64) - np.asarray(target, np.float64)
+    return checked

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from pix2pix_jax.evaluation import distances, inception, lpips, metrics, weights
-from pix2pix_jax.evaluation.measures import Images, Result
+from pix2pix_jax.evaluation import fid_kid, image_metrics, inception, lpips, weights
+from pix2pix_jax.evaluation.set_metrics import Images, Result
 
 NAMES = ('lpips', 'fid', 'kid')
 SETS = ('fid', 'kid')  # metrics of all images together
@@ -92,7 +92,7 @@ class Perceptual:
         if self._wants('lpips'):
             self._measure_pairs()
             values['lpips'] = self._distances
-            summary = metrics.summarize(values)
+            summary = image_metrics.summarize(values)
         if self._wants(*SETS):
             self._measure_features()
             count = len(self._features)
@@ -103,9 +103,9 @@ class Perceptual:
         if self._wants(*SETS):
             generated, real = np.stack(self._features, axis=1)
             if self._wants('fid'):
-                summary['fid'] = distances.frechet_summary(real, generated)
+                summary['fid'] = fid_kid.frechet_summary(real, generated)
             if self._wants('kid'):
-                summary['kid'] = distances.kernel_summary(real, generated)
+                summary['kid'] = fid_kid.kernel_summary(real, generated)
         missing = {name: reason for name, reason in self._reasons.items() if reason is not None}
         summary |= {name: {'value': None, 'reason': reason} for name, reason in missing.items()}
         return {name: summary[name] for name in self._reasons}, values

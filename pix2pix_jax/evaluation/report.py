@@ -17,12 +17,14 @@ import numpy as np
 import tqdm
 from etils import epath
 
-from pix2pix_jax import files, pages, sheets
 from pix2pix_jax.config import Config
 from pix2pix_jax.data import augment, pipeline
 from pix2pix_jax.data.sources import Source
-from pix2pix_jax.evaluation import metrics
-from pix2pix_jax.evaluation.measures import Measure, Pairs
+from pix2pix_jax.evaluation import image_metrics
+from pix2pix_jax.evaluation.set_metrics import Measure, Pairs
+from pix2pix_jax.reports import image_grid, run_page
+from pix2pix_jax.storage import atomic
+from pix2pix_jax.workdir.metric_writer import SSIM_DEFINITION
 
 KINDS = ('input', 'output', 'target')
 IMAGE = re.compile(r'.*_(input|output|target)\.png')
@@ -57,7 +59,7 @@ def evaluate_source(
             if ranges:  # they were scaled when they were read
                 types = [source.target_type] * len(types)
             limits = itertools.repeat(ranges[0] if ranges else None)
-            outputs = map(metrics.as_user_gets, translator(batch['input']), types, limits)
+            outputs = map(image_metrics.as_user_gets, translator(batch['input']), types, limits)
             inputs = source.shown(batch['input'])
             for i, *images in zip(indices, inputs, outputs, batch['target']):
                 yield source.names[i], dict(zip(KINDS, images))
@@ -95,7 +97,7 @@ def measure(
         per_image |= columns
     if output_dir is not None:
         unknown = dict.fromkeys(('split', 'step', 'checkpoint'))
-        about = unknown | {'measured': {'ssim': metrics.SSIM}} | dict(about or {})
+        about = unknown | {'measured': {'ssim': SSIM_DEFINITION}} | dict(about or {})
         result = about | {'images': len(names), 'metrics': summary}
         _write_report(epath.Path(output_dir), result, names, per_image, kinds)
     return summary, per_image
@@ -122,15 +124,15 @@ def _are_images(folder: epath.Path) -> bool:
 
 def table(summary: Summary) -> str:
     """Returns `summary` as text for the console, a line a metric."""
-    rows = pages.metrics_table(summary)
+    rows = run_page.metrics_table(summary)
     width = max(len(name) for name, _, _ in rows)
     return '\n'.join(f'{name:<{width}}{mean:>10}   {rest}' for name, mean, rest in rows)
 
 
 def _write_images(folder: epath.Path, name: str, images: Mapping[str, np.ndarray]) -> None:
     for kind, image in images.items():
-        png = files.encode_png(augment.from_float(sheets.some_channels(image)))
-        files.write_bytes(_image_path(folder, name, kind), png)
+        png = atomic.encode_png(augment.from_float(image_grid.some_channels(image)))
+        atomic.write_bytes(_image_path(folder, name, kind), png)
 
 
 def _image_path(folder: epath.Path, name: str, kind: str) -> epath.Path:
@@ -147,9 +149,9 @@ def _write_report(
     for name in set(_earlier_names(folder)) - set(names):
         for kind in KINDS:
             _image_path(folder, name, kind).unlink(missing_ok=True)
-    files.write_text(folder / 'per_image.csv', _csv(names, per_image))
-    pages.write_evaluation_page(folder, result, names, per_image, kinds)
-    files.write_text(folder / 'metrics.json', json.dumps(result, indent=2) + '\n')
+    atomic.write_text(folder / 'per_image.csv', _csv(names, per_image))
+    run_page.write_evaluation_page(folder, result, names, per_image, kinds)
+    atomic.write_text(folder / 'metrics.json', json.dumps(result, indent=2) + '\n')
 
 
 def _earlier_names(folder: epath.Path) -> list[str]:

@@ -24,12 +24,14 @@ import optax
 import tqdm
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from pix2pix_jax import files, sheets
 from pix2pix_jax.data import augment
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.evaluation import labels
 from pix2pix_jax.evaluation.labels import Classes
-from pix2pix_jax.models import CONV_FORMS, layers, unet
+from pix2pix_jax.models import layers, unet
+from pix2pix_jax.models.factory import CONV_FORMS
+from pix2pix_jax.reports import image_grid
+from pix2pix_jax.storage import atomic
 from pix2pix_jax.train_state import TrainState
 
 VERSION = 2  # of what is kept: another training gives another number
@@ -65,7 +67,7 @@ def label_map(source: Source, i: int, image_size: tuple[int, int], classes: Clas
 
 def check_labels(source: Source, image_size: tuple[int, int], classes: Classes) -> None:
     """Raises UserError where one of some label maps of `source` has other colours."""
-    for i in sheets.even_selection(len(source), CHECKED):
+    for i in image_grid.even_selection(len(source), CHECKED):
         label_map(source, int(i), image_size, classes)
 
 
@@ -186,13 +188,13 @@ def _path(
         digest.update(name.encode())
         for file in pair:
             digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return files.cache_folder() / 'segmenters' / f'{digest.hexdigest()[:32]}.npz'
+    return atomic.cache_folder() / 'segmenters' / f'{digest.hexdigest()[:32]}.npz'
 
 
 def _save(path: pathlib.Path, variables: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, **flatten_dict(variables, sep='/'))
-    files.write_bytes(path, buffer.getvalue())
+    atomic.write_bytes(path, buffer.getvalue())
 
 
 def _load(path: pathlib.Path) -> dict[str, Any] | None:

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pix2pix_jax import downloads, files
-from pix2pix_jax.downloads import Unavailable
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.evaluation import inception, lpips
-from pix2pix_jax.interop.pth import read_tensors
+from pix2pix_jax.interop.torch.pth import read_tensors
+from pix2pix_jax.storage import atomic, downloads
+from pix2pix_jax.storage.downloads import Unavailable
 
 
 class Published(NamedTuple):
@@ -75,7 +75,7 @@ def find(published: Published) -> pathlib.Path:
 
     Raises Unavailable, with the reason.
     """
-    path = files.cache_folder() / 'weights' / published.name
+    path = atomic.cache_folder() / 'weights' / published.name
     try:
         if downloads.digest(path) == published.sha256:
             return path

@@ -18,8 +18,8 @@ import onnx
 import onnxruntime
 from jax2onnx import to_onnx
 
-from pix2pix_jax.interop import portable
-from pix2pix_jax.interop.portable import Function, Portable
+from pix2pix_jax.interop import exportable
+from pix2pix_jax.interop.exportable import Function, Portable
 from pix2pix_jax.models.layers import Reflect
 
 OPSET = 18  # the first in which all that is used has its present form
@@ -28,7 +28,7 @@ ERRORS = 3  # of onnxruntime's levels: no warnings
 
 def to_bytes(model: Portable) -> bytes:
     """Returns the file: input `input`, output `output`, and the metadata as its properties."""
-    function = portable.function(model)
+    function = exportable.function(model)
 
     def convertible(x):
         with nn.intercept_methods(_nan_borders):
@@ -36,7 +36,7 @@ def to_bytes(model: Portable) -> bytes:
 
     converted = to_onnx(
         convertible,
-        [portable.input_shape(model)],
+        [exportable.input_shape(model)],
         model_name='generator',
         opset=OPSET,
         input_names=['input'],

@@ -19,8 +19,8 @@ from typing import Any
 import jax
 import jax.export
 
-from pix2pix_jax.interop import portable
-from pix2pix_jax.interop.portable import Function, Portable
+from pix2pix_jax.interop import exportable
+from pix2pix_jax.interop.exportable import Function, Portable
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 METADATA = 'metadata.json'
@@ -28,10 +28,10 @@ METADATA = 'metadata.json'
 
 def to_bytes(model: Portable) -> bytes:
     """Returns the file."""
-    function = portable.function(model)
+    function = exportable.function(model)
     with _without_locations():
         export = jax.export.export(jax.jit(function), platforms=PLATFORMS)
-        exported = export(portable.input_shape(model))
+        exported = export(exportable.input_shape(model))
     file = io.BytesIO(exported.serialize())
     with zipfile.ZipFile(file, 'a') as archive:  # ZipInfo: the same bytes at any time
         archive.writestr(zipfile.ZipInfo(METADATA), json.dumps(model.metadata, indent=2) + '\n')

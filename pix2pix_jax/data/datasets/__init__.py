@@ -1,1 +1,1 @@
-"""The paper's data sets as tensorflow-datasets builders (which need no TensorFlow)."""
+"""What prepares the published data sets: archives in, pairs out."""

@@ -14,11 +14,12 @@ import zipfile
 import numpy as np
 import tqdm
 
-from pix2pix_jax import files
 from pix2pix_jax.data import augment
-from pix2pix_jax.data.datasets.published import PUBLISHED
-from pix2pix_jax.data.images import LazyFile, read_image
+from pix2pix_jax.data.catalogue.published import PUBLISHED
+from pix2pix_jax.data.formats.decode import read_image
+from pix2pix_jax.data.formats.pixels import LazyFile
 from pix2pix_jax.errors import DataError
+from pix2pix_jax.storage import atomic
 
 SIZE = (256, 256)
 PHOTO = re.compile(r'(?:.*/)?leftImg8bit/(train|val)/(.+)_leftImg8bit\.png')
@@ -55,8 +56,8 @@ def join_pairs(root: pathlib.Path, folder: pathlib.Path) -> int:
 
         def join(key):
             a, b = _resized(photos[key], 'bicubic'), _resized(labels[key], 'nearest')
-            png = files.encode_png(np.concatenate([a, b], axis=1))
-            files.write_bytes(folder / key[0] / f'{key[1]}.png', png)
+            png = atomic.encode_png(np.concatenate([a, b], axis=1))
+            atomic.write_bytes(folder / key[0] / f'{key[1]}.png', png)
 
         with concurrent.futures.ThreadPoolExecutor() as pool:
             quiet = not sys.stderr.isatty()

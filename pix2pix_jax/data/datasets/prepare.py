@@ -9,12 +9,13 @@ from collections.abc import Iterator
 import filelock
 from etils import epath
 
-from pix2pix_jax import archives, downloads, files
-from pix2pix_jax.data.datasets import builder, cityscapes
-from pix2pix_jax.data.datasets.published import MIRRORS, PUBLISHED
+from pix2pix_jax.data.catalogue import builder
+from pix2pix_jax.data.catalogue.published import MIRRORS, PUBLISHED
+from pix2pix_jax.data.datasets import archives, cityscapes
 from pix2pix_jax.data.folders import pair_files, split_folders
 from pix2pix_jax.data.sources import SPLITS
 from pix2pix_jax.errors import DataError, UserError
+from pix2pix_jax.storage import atomic, downloads
 
 Splits = dict[str, dict[str, epath.Path]]
 
@@ -52,7 +53,7 @@ def prepare(name: str, source: str = '') -> pathlib.Path:
                 path.unlink()
             raise
         if is_new:
-            files.write_text(_note(path), f'{downloads.digest(path)}  {path.name}\n')
+            atomic.write_text(_note(path), f'{downloads.digest(path)}  {path.name}\n')
         return folder
 
 

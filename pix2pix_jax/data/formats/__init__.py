@@ -1,0 +1,1 @@
+"""Image files: what is read from them and written to them."""

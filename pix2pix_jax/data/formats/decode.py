@@ -1,0 +1,241 @@
+"""Image files as arrays, in the files' own type and with their own channels.
+
+A file is read rightly or named in a DataError, never guessed at: what is cut off is not padded, a
+PNG's checksums are looked at, and what a file is, is read in it, not in its name. Altered bytes
+inside a JPEG or WebP, which have no checksums, can show as other pixels.
+"""
+
+import contextlib
+import io
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from pix2pix_jax.data.formats import png, tiff_npy
+from pix2pix_jax.data.formats.pixels import LUMA, File, LazyFile, Pixels
+from pix2pix_jax.errors import DataError
+from pix2pix_jax.storage.atomic import is_local
+
+FORMATS = ('JPEG', 'PNG', 'WEBP')  # Pillow's other decoders are not let near a file
+ORIENTATION = 0x0112  # the EXIF tag
+ROTATED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+
+MAX_PIXELS = 89_478_485  # where Pillow warns of a decompression bomb; 256 MiB as RGB
+MAX_BYTES = 2**30  # of a file
+MAX_SCANS = 500  # of a progressive JPEG: each costs a pass over all pixels (usual: 10)
+
+# Pillow warns above MAX_PIXELS and refuses only twice that: here it is refused, in one line.
+warnings.filterwarnings('ignore', category=Image.DecompressionBombWarning)
+
+
+def read_image(file: File, channels: int) -> np.ndarray:
+    """Returns the image of a file as (H,W,channels) in its own type, as `as_channels` says.
+
+    Raises DataError, naming the file, if it cannot be read.
+    """
+    pixels = read_pixels(file)
+    with naming(file):
+        return as_channels(pixels, channels)
+
+
+def read_pixels(file: File, indices: bool = False) -> Pixels:
+    """Returns the decoded image, turned as its EXIF says; of a palette the colours, or `indices`.
+
+    Raises DataError, naming the file: if it is no JPEG, PNG, WebP, TIFF or NumPy file (whatever
+    its extension), is cut off or damaged, animated, or too large.
+    """
+    with naming(file):
+        _check_length(file)
+        data = file.read_bytes()
+        if tiff_npy.is_tiff(data[:4]):
+            pixels = Pixels(*tiff_npy.read_tiff(io.BytesIO(data), indices))
+        elif tiff_npy.is_npy(data[:4]):
+            pixels = Pixels(tiff_npy.read_npy(io.BytesIO(data)))
+        else:
+            return _read_picture(data, indices)
+        if pixels.values.dtype == bool:
+            pixels = pixels._replace(values=pixels.values * np.uint8(1 if indices else 255))
+        return _with_gray_opacity(pixels)
+
+
+def _read_picture(data: bytes, indices: bool) -> Pixels:
+    image = _open(io.BytesIO(data))
+    if image.format != 'MPO' and getattr(image, 'n_frames', 1) > 1:  # MPO: a phone's JPEG
+        raise DataError(f'is animated ({image.n_frames} frames): allowed are still images')
+    if image.format in ('JPEG', 'MPO') and data.count(b'\xff\xda') > MAX_SCANS:
+        raise DataError(f'has more than {MAX_SCANS} scans: a JPEG of a few is allowed')
+    bits = 8
+    if image.format == 'PNG':
+        png.check(data, image)
+        bits = png.depth(data)
+        if bits == 16:  # of which Pillow would keep eight
+            return _with_16_bits(data, image)
+    image = ImageOps.exif_transpose(image)
+    if indices and image.mode in ('P', 'L', '1'):
+        values = np.asarray(image).astype(np.uint8)[..., None]
+        expanded = image.mode == 'L' and bits < 8  # by Pillow, to all of 0 to 255
+        return Pixels(values // (255 // (2**bits - 1)) if expanded else values)
+    if image.has_transparency_data:
+        return Pixels(np.asarray(image.convert('RGBA')), opacity=True)
+    if image.mode not in ('L', 'RGB'):
+        image = image.convert('L' if image.mode == '1' else 'RGB')
+    values = np.asarray(image)
+    return Pixels(values.reshape(*values.shape[:2], -1))
+
+
+def _with_16_bits(data: bytes, image: Image.Image) -> Pixels:
+    if image.getexif().get(ORIENTATION, 1) != 1:
+        raise DataError('has 16 bits and is turned by its EXIF: allowed is an upright one')
+    import imagecodecs  # 26 MB, which no other picture needs
+
+    values = imagecodecs.png_decode(data)
+    values = values.reshape(*values.shape[:2], -1)
+    return _with_gray_opacity(Pixels(values, opacity=values.shape[-1] in (2, 4)))
+
+
+def _with_gray_opacity(pixels: Pixels) -> Pixels:
+    """Returns gray and opacity as RGBA."""
+    values, opacity = pixels
+    if opacity and values.shape[-1] == 2:
+        values = values[..., [0, 0, 0, 1]]
+    return Pixels(values, opacity)
+
+
+def as_channels(pixels: Pixels, channels: int, white: float = 1.0) -> np.ndarray:
+    """Returns (H,W,channels) in the image's own type.
+
+    Gray becomes RGB and RGB gray; transparent parts lie over white where there is no channel for
+    them. Of floats `white`, and what is opaque, have that value. Raises DataError for any other
+    difference.
+    """
+    values, opacity = pixels
+    top = white if values.dtype.kind == 'f' else np.iinfo(values.dtype).max
+    if opacity and channels != 4:
+        alpha = values[..., 3:] / np.float32(top)
+        values = _like(values[..., :3] * alpha + top * (1 - alpha), values.dtype)
+    count = values.shape[-1]
+    if count == 1 and channels in (3, 4):
+        values, count = np.repeat(values, 3, axis=-1), 3
+    if count == 3 and channels == 1:
+        return _like(values @ np.float32(LUMA)[:, None], values.dtype)
+    if count == 3 and channels == 4:
+        return np.concatenate([values, np.full_like(values[..., :1], top)], axis=-1)
+    if count != channels:
+        raise DataError(f'has {count} channels: needed are {channels}')
+    return values
+
+
+def _like(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    return values.astype(dtype) if dtype.kind == 'f' else np.rint(values).astype(dtype)
+
+
+def size_of(file: File) -> tuple[int, int]:
+    """Returns (height, width) as in the header of the file; raises DataError, naming it."""
+    with naming(file):
+        _check_length(file)
+        with file.open('rb') as stream:
+            head = stream.read(4)
+            stream.seek(0)
+            if tiff_npy.is_tiff(head):
+                return tiff_npy.size_of_tiff(stream)
+            if tiff_npy.is_npy(head):
+                return tiff_npy.size_of_npy(stream)
+            with _open(stream) as image:
+                width, height = image.size
+                # Pillow reads the whole of a PNG to look for EXIF that is not in front of it.
+                has_exif = image.format != 'PNG' or 'exif' in image.info
+                if has_exif and image.getexif().get(ORIENTATION) in ROTATED:
+                    width, height = height, width
+                return height, width
+
+
+def kind_of(file: File) -> str:
+    """Returns format, mode and depth of an image file, as 'JPEG RGB'; or DataError, naming it."""
+    with naming(file), file.open('rb') as stream:
+        head = stream.read(32)
+        stream.seek(0)
+        if not (tiff_npy.is_tiff(head[:4]) or tiff_npy.is_npy(head[:4])):
+            with _open(stream) as image:
+                deep = image.format == 'PNG' and png.depth(head) == 16
+                return f'{image.format} {image.mode}{", 16 bits" if deep else ""}'
+    values, _ = read_pixels(file)
+    name = 'TIFF' if tiff_npy.is_tiff(head[:4]) else 'NumPy'
+    return f'{name} {values.shape[-1]} x {values.dtype}'
+
+
+def palette_of(file: File) -> np.ndarray | None:
+    """Returns a palette file's colours, uint8 (K,3), or None; raises DataError, naming it."""
+    with naming(file), file.open('rb') as stream:
+        head = stream.read(4)
+        stream.seek(0)
+        if tiff_npy.is_tiff(head) or tiff_npy.is_npy(head):
+            return None
+        with _open(stream) as image:
+            if image.mode != 'P':
+                return None
+            image.load()
+            return np.array(image.getpalette('RGB'), np.uint8).reshape(-1, 3)
+
+
+@contextlib.contextmanager
+def naming(file: File) -> Iterator[None]:
+    """Turns every error into a DataError that begins with the file."""
+    try:
+        yield
+    except Image.UnidentifiedImageError as error:
+        raise DataError(f'{file} is no JPEG, PNG, WebP, TIFF or NumPy image') from error
+    except DataError as error:
+        raise DataError(f'{file} {error}') from error
+    except OSError as error:  # the system's, or Pillow's without a number
+        raise DataError(f'{file} cannot be read: {error.strerror or error}') from error
+    except Exception as error:  # Pillow, tifffile and imagecodecs raise many kinds
+        what = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(f'{file} cannot be read: {what}') from error
+
+
+def _check_length(file: File) -> None:
+    # 0 of what is no file, and would be waited for: a pipe, a device. epath's stat looks up owners.
+    if isinstance(file, LazyFile):
+        return
+    length = os.path.getsize(file) if is_local(file) else file.stat().length
+    if not length:
+        raise DataError('is empty, or no ordinary file')
+    if length > MAX_BYTES:
+        raise DataError(f'has {length:,} bytes: allowed are at most {MAX_BYTES:,}')
+
+
+def _open(stream: io.IOBase) -> Image.Image:
+    """Returns the image with its header read, its size checked."""
+    try:
+        image = Image.open(stream, formats=FORMATS)
+        pixels = f'{image.width}x{image.height}'
+    except Image.DecompressionBombError:
+        pixels, image = f'more than {2 * MAX_PIXELS:,}', None
+    if image is None or image.width * image.height > MAX_PIXELS:
+        raise DataError(f'has {pixels} pixels: allowed are at most {MAX_PIXELS:,} in all')
+    return image
+
+
+def halves(pixels: Pixels, file: File) -> tuple[Pixels, Pixels]:
+    """Returns the left and the right half; raises DataError, naming the file, if it is odd."""
+    width = pixels.values.shape[1]
+    if width % 2:
+        raise DataError(
+            f'{file} is {width} pixels wide: side by side, A|B, the width must be even '
+            '(for A and B in two folders: --config.dataset.layout=two_folders)'
+        )
+    parts = np.split(pixels.values, 2, axis=1)
+    return tuple(Pixels(np.ascontiguousarray(part), pixels.opacity) for part in parts)
+
+
+def check_one_size(pictures: Sequence[Pixels], files: Sequence[File]) -> None:
+    """Raises DataError, naming the files, where pictures that belong together differ in size."""
+    if len({picture.values.shape[:2] for picture in pictures}) > 1:
+        found = ' and '.join(
+            f'{file} is {picture.values.shape[1]}x{picture.values.shape[0]}'
+            for file, picture in zip(files, pictures)
+        )
+        raise DataError(f'{found}: a pair has one size')

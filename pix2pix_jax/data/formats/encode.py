@@ -1,0 +1,74 @@
+"""Images as files, in the format, the type and the value range that they are wanted in."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from pix2pix_jax.data.formats.pixels import EXTENSIONS, Range
+
+JPEG, WEBP = ('.jpg', '.jpeg'), ('.webp',)
+QUALITY = 95  # of JPEG and WebP
+
+
+def file_type(
+    extension: str,
+    dtype: np.dtype,
+    channels: int,
+    limits: Range | None = None,
+    side: int = 0,
+) -> tuple[str, np.dtype]:
+    """Returns the extension and the type for an output, as near to the input's as can be.
+
+    `extension` and `dtype` are the input file's; `channels`, `limits` (config's target_range) and
+    the longer `side` the output's. A type that does not hold the limits, and a format that does
+    not hold the rest, give way: to uint16 or float32, to .png or .tif.
+    """
+    extension, dtype = extension.lower(), np.dtype(dtype)
+    if dtype.kind == 'f':
+        dtype = np.dtype(np.float32)
+    elif dtype not in (np.uint8, np.uint16):
+        dtype = np.dtype(np.uint8 if dtype.kind == 'b' else np.uint16)
+    if limits and dtype.kind != 'f':
+        fits = (t for t in (dtype, np.dtype(np.uint16)) if 0 <= limits[0] < limits[1] <= _top(t))
+        dtype = next(fits, np.dtype(np.float32))
+    raster = extension in ('.tif', '.tiff', '.npy')
+    if not raster and (dtype.kind == 'f' or channels not in (1, 3, 4)):
+        return '.tif', dtype
+    lossy = {**dict.fromkeys(JPEG, 65_500), '.webp': 16_383}  # and the longest that they take
+    if extension in lossy and (dtype != np.uint8 or side > lossy[extension]):
+        extension = '.png'
+    if extension not in EXTENSIONS or (extension in JPEG and channels == 4):
+        extension = '.png'
+    return extension, dtype
+
+
+def _top(dtype: np.dtype) -> int:
+    return np.iinfo(dtype).max
+
+
+def encode(image: np.ndarray, extension: str) -> bytes:
+    """Returns an image (H,W,C) as a file; type and channels are such as `file_type` gives."""
+    flat = image[..., 0] if image.shape[-1] == 1 else image
+    stream = io.BytesIO()
+    if extension == '.npy':
+        np.save(stream, flat)
+    elif extension in ('.tif', '.tiff'):
+        import tifffile  # with imagecodecs, 26 MB
+
+        photometric = 'rgb' if image.shape[-1] in (3, 4) else 'minisblack'
+        layout = {} if flat.ndim == 2 else {'planarconfig': 'contig'}
+        extra = {'extrasamples': ['unassalpha']} if image.shape[-1] == 4 else {}
+        tifffile.imwrite(
+            stream, flat, photometric=photometric, compression='zlib', **layout, **extra
+        )
+    elif image.dtype == np.uint16:
+        import imagecodecs
+
+        return imagecodecs.png_encode(flat)
+    elif extension in JPEG:
+        Image.fromarray(flat).save(stream, 'JPEG', quality=QUALITY, subsampling=0)
+    else:
+        kind = 'WEBP' if extension in WEBP else 'PNG'
+        Image.fromarray(flat).save(stream, kind, **({'quality': QUALITY} if kind != 'PNG' else {}))
+    return stream.getvalue()

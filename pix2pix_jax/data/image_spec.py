@@ -1,0 +1,232 @@
+"""What the files of one side of a pair, input or target, become: channels, value range, classes.
+
+An image keeps its type up to `augment.to_float` where that says its range (uint8, uint16); any
+other becomes float32 on [-1, 1] when it is read.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from pix2pix_jax.data import augment
+from pix2pix_jax.data.formats import decode
+from pix2pix_jax.data.formats.pixels import File, Pixels, Range
+from pix2pix_jax.errors import DataError, UserError
+
+VOID = 255  # in a class-index map: no class
+
+
+class Side(NamedTuple):
+    """How the network takes one side of the pairs."""
+
+    name: str  # 'input' or 'target'
+    channels: int
+    ranges: tuple[Range, ...] = ()  # (low, high) for each file, or for all; (): as the type says
+    classes: int = 0  # files are maps of class indices 0 to classes - 1; 0: they are images
+    field: str = ''  # where `channels` come from, for messages
+
+
+def of_config(config: ConfigDict) -> tuple[Side, Side]:
+    """Returns the sides of input and target; of plain photos (dataset.task) the target is RGB."""
+    d, g = config.dataset, config.generator
+    ranges = [parse_ranges(f'{side}_range', d[f'{side}_range']) for side in ('input', 'target')]
+    channels, field = g.output_channels, 'config.generator.output_channels'
+    if d.task != 'none':
+        channels, field = 3, 'config.dataset.task'
+    return (
+        Side(
+            'input',
+            g.input_channels,
+            ranges[0],
+            d.input_classes,
+            field='config.generator.input_channels',
+        ),
+        Side('target', channels, ranges[1], field=field),
+    )
+
+
+def check(config: ConfigDict) -> None:
+    """Raises UserError for fields about the sides of a pair that do not go together."""
+    d, g = config.dataset, config.generator
+    _, target = of_config(config)
+    if len(target.ranges) > 1:
+        raise UserError(f'config.dataset.target_range={d.target_range!r}: allowed is one range')
+    if d.task != 'none' and (d.input_classes or d.input_range):
+        raise UserError(
+            f'config.dataset.input_classes={d.input_classes}, input_range={d.input_range!r}: '
+            f"config.dataset.task='{d.task}' makes its inputs; allowed are 0 and ''"
+        )
+    if d.input_classes and g.input_channels != d.input_classes:
+        raise UserError(
+            f'config.generator.input_channels={g.input_channels}: allowed is '
+            f'{d.input_classes}, a channel for each of config.dataset.input_classes'
+        )
+    if d.input_classes and (d.input_range or d.input_color_jitter or d.color_jitter):
+        raise UserError(
+            f'config.dataset.input_classes={d.input_classes}: classes have no input_range, '
+            'color_jitter or input_color_jitter'
+        )
+    if d.preprocess == 'none' and 0 in tuple(config.image_size):
+        raise UserError(
+            "config.dataset.preprocess='none': config.image_size must say the size of the images"
+        )
+
+
+def parse_ranges(field: str, text: str, name: str = '') -> tuple[Range, ...]:
+    """Returns the (low, high) of 'LOW:HIGH[,LOW:HIGH...]'; raises UserError.
+
+    It names config.dataset.`field`, or the `name` that is given.
+    """
+    name = name or f'config.dataset.{field}'
+    found = []
+    for part in filter(None, text.split(',')):
+        try:
+            low, high = map(float, part.split(':'))
+            right = np.isfinite([low, high]).all() and low < high
+        except ValueError:
+            right = False
+        if not right:
+            raise UserError(
+                f'{name}={text!r}: allowed is LOW:HIGH, as 0:4095; of several '
+                "inputs one for each, with commas between; or '' for that of the files' type"
+            )
+        found.append((low, high))
+    if text and not found:
+        raise UserError(f'{name}={text!r}: there is no range in it')
+    return tuple(found)
+
+
+def read(side: Side, file: File) -> Pixels:
+    """Returns the image of a file, or its class indices; raises DataError, naming it."""
+    return decode.read_pixels(file, indices=side.classes > 0)
+
+
+def combine(side: Side, pictures: Sequence[Pixels], files: Sequence[File]) -> np.ndarray:
+    """Returns what the network takes, (H,W,C), of the `pictures` of `files`: one, or several.
+
+    uint8, uint16, or float32 on [-1, 1]; of class maps uint8 (H,W,1). The channels of several
+    follow each other, each file with its own number. Raises DataError, naming a file, for another
+    number of channels, values outside the range of a type, and classes that there are not.
+    """
+    if side.classes:
+        with decode.naming(files[0]):
+            return _indices(pictures[0].values, side.classes)
+    ranges = side.ranges * len(files) if len(side.ranges) == 1 else side.ranges
+    parts = []
+    for i, (picture, file) in enumerate(zip(pictures, files)):
+        with decode.naming(file):
+            channels = side.channels
+            if len(files) > 1:
+                channels = channels_of(picture)
+            limits = ranges[i] if ranges else None
+            try:
+                values = decode.as_channels(picture, channels, limits[1] if limits else 1.0)
+            except DataError as error:
+                field = f' ({side.field})' if side.field else ''
+                raise DataError(f'{error}{field}') from error
+            parts.append(_in_range(values, limits, side.name))
+    if len(parts) == 1:
+        return parts[0]
+    if sum(part.shape[-1] for part in parts) != side.channels:
+        found = ', '.join(f'{part.shape[-1]} ({file})' for part, file in zip(parts, files))
+        raise DataError(
+            f'the inputs have {sum(part.shape[-1] for part in parts)} channels in all, {found}: '
+            f'needed are config.generator.input_channels={side.channels}'
+        )
+    return np.concatenate([augment.to_float(part) for part in parts], axis=-1)
+
+
+def channels_of(picture: Pixels) -> int:
+    """Returns how many channels a picture gives to an input of several: all but opacity."""
+    return 3 if picture.opacity else picture.values.shape[-1]
+
+
+def _indices(values: np.ndarray, classes: int) -> np.ndarray:
+    if values.shape[-1] != 1 or values.dtype.kind not in 'ui':
+        raise DataError(
+            f'has {values.shape[-1]} channels of {values.dtype}: needed is a map of class indices '
+            '(gray or a palette; config.dataset.input_classes)'
+        )
+    wrong = values[((values < 0) | (values >= classes)) & (values != VOID)]
+    if wrong.size:
+        raise DataError(
+            f'has the class {wrong.max()}: allowed are 0 to {classes - 1} '
+            f'(config.dataset.input_classes={classes}) and {VOID}, no class'
+        )
+    return values.astype(np.uint8)
+
+
+def one_hot(indices: np.ndarray, classes: int) -> np.ndarray:
+    """Returns class indices (H,W,1) as float32 (H,W,classes): 1 for the class, -1 for others."""
+    return np.where(indices == np.arange(classes), np.float32(1), np.float32(-1))
+
+
+def coloured(one_hots: np.ndarray, palette: np.ndarray | None = None) -> np.ndarray:
+    """Returns one-hot classes (...,C) as colours (...,3) on [-1, 1], white where there is none.
+
+    `palette` is uint8 (K,3), of which K - 1 is the last class that has a colour; by default and
+    beyond it they are those of PASCAL VOC.
+    """
+    count = one_hots.shape[-1]
+    colours = voc_palette(count)
+    known = np.zeros((0, 3), np.uint8) if palette is None else palette[:count]
+    colours[: len(known)] = known
+    indices = np.where(one_hots.max(-1) > 0, one_hots.argmax(-1), count)
+    return augment.to_float(np.concatenate([colours, np.full((1, 3), 255, np.uint8)])[indices])
+
+
+def voc_palette(count: int) -> np.ndarray:
+    """Returns uint8 (count,3), the colours of PASCAL VOC's classes: the bits of their numbers."""
+    index = np.arange(count)
+    colours = np.zeros((count, 3), np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= (((index >> (3 * bit + channel)) & 1) << (7 - bit)).astype('u1')
+    return colours
+
+
+def _in_range(values: np.ndarray, limits: Range | None, side: str) -> np.ndarray:
+    """Returns values as uint8 or uint16, whose range is their type's, or as float32 on [-1, 1]."""
+    if values.dtype.kind == 'f' and not np.isfinite(values).all():
+        raise DataError('has values that are no finite numbers')
+    if limits is None:
+        if values.dtype in (np.uint8, np.uint16):
+            return values
+        limits = type_range(values.dtype)
+        low, high = values.min(), values.max()
+        if low < 0 or high > 1:
+            classes = side == 'input' and values.dtype.kind in 'ui' and 0 <= low <= high < VOID
+            raise DataError(
+                f'has values from {low:g} to {high:g}: of {values.dtype} allowed is 0 to 1; '
+                f'or say what they are with --config.dataset.{side}_range=LOW:HIGH'
+                + (f', or of classes --config.dataset.input_classes={high + 1}' if classes else '')
+            )
+    low, high = limits
+    unit = values.astype(np.float32)  # then in place: a large image is there once more, not ten
+    unit -= np.float32(low)
+    unit *= np.float32(2 / (high - low))
+    unit -= np.float32(1)
+    return np.clip(unit, -1, 1, out=unit)
+
+
+def type_range(dtype: np.dtype) -> Range:
+    """Returns the (low, high) that become [-1, 1] where the config says nothing else."""
+    return (0, np.iinfo(dtype).max) if dtype in (np.uint8, np.uint16) else (0, 1)
+
+
+def to_type(image: np.ndarray, dtype: np.dtype, limits: Range | None = None) -> np.ndarray:
+    """Returns float [-1, 1] as values of a file: the inverse of what reading does, rounded."""
+    unit = (np.clip(np.asarray(image, np.float32), -1, 1) + 1) / 2
+    kind = np.dtype(dtype)
+    low, high = limits or type_range(kind)
+    values = low + unit * (high - low)
+    return values.astype(kind) if kind.kind == 'f' else np.rint(values).astype(kind)
+
+
+def rounded(image: np.ndarray, dtype: np.dtype, limits: Range | None = None) -> np.ndarray:
+    """Returns float [-1, 1] as it is read again from a file of `dtype` and that range."""
+    if np.dtype(dtype).kind not in 'ui':
+        return np.clip(image, -1, 1)
+    return augment.to_float(_in_range(to_type(image, dtype, limits), limits, 'target'))

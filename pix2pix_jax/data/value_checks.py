@@ -1,0 +1,226 @@
+"""Whether the values of files fill the range that becomes [-1, 1], or are those of no image at all.
+
+Depth in millimetres or 12 bits in 16-bit files, and class indices read as images, end in a sliver
+of [-1, 1], where a network sees and learns next to nothing. Nothing here is an error: the lines say
+which field to set if it is one.
+"""
+
+import concurrent.futures
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from pix2pix_jax.data.formats.pixels import Pixels
+from pix2pix_jax.data.image_spec import VOID, Range, Side, type_range
+from pix2pix_jax.data.sources import Source
+from pix2pix_jax.errors import DataError
+from pix2pix_jax.runtime import cores
+
+SAMPLE = 16  # pairs that are looked at
+PIXELS = 2**16  # of a picture that percentiles are of, at most
+PERCENTILES = (0.1, 99.9)
+# Parts of a range that are slivers of it. 16 bits often hold 12 or 14; photos of a night fill more
+# than an eighth of 8 bits.
+SLIVER_OF_8_BITS, SLIVER = 1 / 8, 0.26
+# Class indices: Mapillary has them to 65, ADE20K to 150, COCO-Stuff to 181; above SMALL_CLASS gray
+# is taken for shades unless it lies in regions.
+MOST_CLASS, SMALL_CLASS = 200, 63
+FEW = 8  # values: shades are more
+FLAT, VERY_FLAT = 0.5, 0.85  # shares of neighbours that are equal
+NEAR = 0.9  # of the unequal neighbours those that are at most two of the picture's values apart
+BITS = (10, 12, 14)  # that cameras and sensors have
+ROUND = (10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 125)  # in units of the second digit
+
+
+class Look(NamedTuple):
+    """What the values of one or more pictures are, opacity left out."""
+
+    dtype: np.dtype
+    least: float  # of the finite values; NaN: there are none
+    greatest: float
+    some: np.ndarray  # a thin selection, float
+    classes: frozenset[int] | None  # the values of what may be class indices, but VOID; None: none
+
+
+class Found(NamedTuple):
+    """The looks of a sample at one place in the pairs, together, and what becomes of the values."""
+
+    look: Look
+    side: Side
+    limits: Range  # what becomes [-1, 1]
+    low: float  # percentiles, of 8 bits the least and the greatest value
+    high: float
+
+
+def remarks(source: Source) -> list[str]:
+    """Returns a line for each file of the pairs whose values look wrong, with the field to set.
+
+    Of a sample, which is read for it. Bad pairs are left out.
+    """
+    looks = _look_at_sample(source)
+    found = []
+    for place, of_all in enumerate(zip(*looks)):
+        is_target = source.photos or place == source.inputs
+        found.append(_found(_together(of_all), source.sides[is_target], place))
+    lines = [_remark(found, place, source) for place in range(len(found))]
+    return [line for line in lines if line]
+
+
+def _remark(found: list[Found], place: int, source: Source) -> str:
+    this, several = found[place], source.inputs > 1
+    what = f'{this.side.name}s'
+    around = [this]
+    if several and this.side.name == 'input':
+        what, around = f'input {place + 1}', found[: source.inputs]
+    elif this.look.classes and not (this.side.classes or this.side.ranges):
+        return f'{what}: {_as_classes(this, of_halves=len(source.files[0]) == 1)}'
+    if this.side.classes or not is_sliver(this):
+        return ''
+    ranges = ','.join(_range_for(f) if is_sliver(f) else _text(f.limits) for f in around)
+    return f'{what}: {_as_sliver(this, ranges)}'
+
+
+def is_sliver(found: Found) -> bool:
+    """Whether the values fill so little of their range that hardly anything is left of them."""
+    part = SLIVER_OF_8_BITS if found.look.dtype == np.uint8 else SLIVER
+    low, high = _placed(found)
+    return found.low < found.high and (high - low) / 2 < part
+
+
+def look(pixels: Pixels) -> Look:
+    """Returns what the values of one picture are."""
+    values = pixels.values[..., :-1] if pixels.opacity else pixels.values
+    step = math.ceil(math.sqrt(values.shape[0] * values.shape[1] / PIXELS))
+    thin = values[::step, ::step]
+    classes = _classes(values) if _indices(thin) is not None else None
+    some = thin.astype(np.float64).ravel()
+    finite = values[np.isfinite(values)]
+    least, greatest = (float(f(finite)) if finite.size else np.nan for f in (np.min, np.max))
+    return Look(values.dtype, least, greatest, some[np.isfinite(some)], classes)
+
+
+def _indices(values: np.ndarray) -> frozenset[int] | None:
+    """Returns the values of a picture (H,W,C) but VOID, if they can be class indices."""
+    if values.dtype.kind not in 'ui' or not (values == values[..., :1]).all():
+        return None
+    there = frozenset(np.unique(values[..., 0]).tolist()) - {VOID}
+    return there if all(0 <= value <= MOST_CLASS for value in there) else None
+
+
+def _classes(values: np.ndarray) -> frozenset[int] | None:
+    """Returns the values of a picture (H,W,C) but VOID, if they look like class indices.
+
+    These lie in regions of one value, where of many shades few neighbours are equal, and most
+    others next to them. Where there are large ones they must lie in regions, and jump by more than
+    the next two values, as quantised shades do not.
+    """
+    there = _indices(values)
+    if not there:
+        return there
+    shades, ranks = np.unique(values[..., 0], return_inverse=True)
+    ranks = ranks.reshape(values.shape[:2])
+    steps = np.abs(np.diff(ranks, axis=1))
+    flat, near = (steps == 0).mean(), (steps[steps > 0] <= 2).mean() if steps.any() else 0.0
+    if max(there) <= SMALL_CLASS:
+        return None if len(there) > FEW and flat < FLAT and near > 0.5 else there
+    inside = (steps[:, 1:] == 0) & (steps[:, :-1] == 0)
+    count = np.bincount(ranks[:, 1:-1].ravel(), minlength=len(shades))
+    in_regions = np.bincount(ranks[:, 1:-1][inside], minlength=len(shades)) > count / 2
+    quantised = len(there) > FEW and near > NEAR
+    return there if flat > VERY_FLAT and in_regions.mean() > 0.5 and not quantised else None
+
+
+def _together(looks: Iterable[Look]) -> Look:
+    """Returns what all of the pictures are."""
+    dtypes, least, greatest, some, classes = zip(*looks)
+    together = None if None in classes else frozenset().union(*classes)
+    # One value is that of a mask's background; few far apart are shades, unless they may be those
+    # of many classes.
+    if together:
+        apart = 4 if max(together) <= SMALL_CLASS else 8
+        together = None if len(together) <= max(1, max(together) / apart) else together
+    dtype = max(dtypes, key=lambda kind: kind.itemsize)
+    extremes = np.fmin.reduce(least), np.fmax.reduce(greatest)
+    return Look(dtype, *map(float, extremes), np.concatenate(some), together)
+
+
+def _look_at_sample(source: Source) -> list[tuple[Look, ...]]:
+    def of_pair(i: int) -> tuple[Look, ...] | None:
+        try:
+            return tuple(map(look, source.stored(i)[0]))
+        except DataError:  # all bad pairs are named elsewhere
+            return None
+
+    sample = range(0, len(source), math.ceil(len(source) / SAMPLE))
+    with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
+        return [looks for looks in pool.map(of_pair, sample) if looks]
+
+
+def _found(look: Look, side: Side, place: int) -> Found:
+    ranges = side.ranges
+    limits = ranges[place if len(ranges) > 1 else 0] if ranges else type_range(look.dtype)
+    low, high = look.least, look.greatest
+    if look.dtype != np.uint8 and look.some.size:
+        low, high = np.percentile(look.some, PERCENTILES, method='nearest')
+    return Found(look, side, limits, float(low), float(high))
+
+
+def _placed(found: Found) -> tuple[float, float]:
+    """Returns what the lowest and the highest values become, of -1 to 1."""
+    low, high = found.limits
+    return tuple(
+        min(1.0, max(-1.0, 2 * (value - low) / (high - low) - 1))
+        for value in (found.low, found.high)
+    )
+
+
+# ---------------------------------------------------------------- words
+
+
+def _as_classes(found: Found, of_halves: bool) -> str:
+    low, high = min(found.look.classes), max(found.look.classes)
+    void = f' and {VOID}' if found.look.greatest == VOID else ''
+    text = f'gray values {low} to {high}{void} look like class indices; '
+    if found.side.name == 'target':
+        become = '{:.2f} to {:.2f}'.format(*_placed(found._replace(low=low, high=high)))
+        return (
+            f'{text}classes as targets are not built yet, and as an image they become {become} of '
+            f'-1 to 1: --config.dataset.target_range=0:{high} spreads them over it'
+        )
+    where = ', from a folder of their own' if of_halves else ''
+    return (
+        f'{text}--config.dataset.input_classes={high + 1} --config.generator.input_channels='
+        f'{high + 1} takes them one-hot{where} (if they are none: '
+        f'--config.dataset.input_range=0:{high})'
+    )
+
+
+def _as_sliver(found: Found, ranges: str) -> str:
+    become = '{:.2f} to {:.2f}'.format(*_placed(found))
+    part = 'all' if found.look.dtype == np.uint8 else '99.8%'
+    field = f'config.dataset.{found.side.name}_range'
+    return (
+        f'{part} of the values are {found.low:.5g} to {found.high:.5g}, a sliver of '
+        f'{_text(found.limits)} ({field if found.side.ranges else found.look.dtype}), and become '
+        f'{become} of -1 to 1: --{field}={ranges} would fill it'
+    )
+
+
+def _range_for(found: Found) -> str:
+    """Returns a round range that the values fill, as '0:4095'."""
+    low, high = found.look.least, found.look.greatest
+    if high - low > 2 * (found.high - found.low):  # a few wrong pixels
+        low, high = found.low, found.high
+    unit = 10.0 ** (math.floor(math.log10(high - low)) - 1)  # the second digit of the length
+    bits = next((b for b in BITS if 2**b - 16 <= high < 2**b), 0)
+    if not 0 <= low < (high - low) / 4:  # it begins far from 0
+        return _text((math.floor(low / unit) * unit, math.ceil(high / unit) * unit))
+    if bits and found.look.dtype.kind in 'ui':
+        return _text((0, 2**bits - 1))
+    return _text((0, unit * next(n for n in ROUND if n >= round(high / unit, 6))))
+
+
+def _text(limits: Range) -> str:
+    return '{:.6g}:{:.6g}'.format(*limits)

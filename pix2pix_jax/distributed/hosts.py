@@ -1,0 +1,243 @@
+"""Several processes as one run: joining them, one that writes, the same end for all.
+
+They agree through the key-value store of jax.distributed's coordinator, process 0; what has to
+be agreed on at every step goes through the devices (`parallel.StopVote`). On one process nothing
+here does anything.
+"""
+
+import atexit
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import jax
+from jax.experimental import multihost_utils
+
+from pix2pix_jax.config import Config
+from pix2pix_jax.data.sources import Source
+from pix2pix_jax.distributed.preemption import StopRequest
+from pix2pix_jax.errors import Stopped, UserError
+from pix2pix_jax.workdir.config_json import differences, from_json, to_json
+
+JOIN_SECONDS = 300  # to wait for all to start
+LEAVE_SECONDS = 10  # to wait for all to hear of an error
+MEET_SECONDS = 24 * 3600  # to wait for what one process has to do alone
+POLL_SECONDS = 0.2
+FAILED, DONE = 'pix2pix_jax/failed', 'pix2pix_jax/done'
+_numbers = itertools.count()  # of meetings, the same on all processes
+
+
+def check_flags(coordinator: str, num_processes: int, process_id: int) -> None:
+    """Raises UserError unless the three flags of a process agree; ('', 1, 0) is a run of one."""
+    if num_processes < 1:
+        raise UserError(f'--num_processes={num_processes}: allowed is 1 or more')
+    if not 0 <= process_id < num_processes:
+        raise UserError(
+            f'--process_id={process_id}: allowed is 0 to {num_processes - 1}, '
+            f'with --num_processes={num_processes}'
+        )
+    if not coordinator and num_processes > 1:
+        raise UserError(
+            f'--num_processes={num_processes} needs --coordinator=HOST:PORT: '
+            'the host of process 0 and a free port there'
+        )
+    port = re.fullmatch(r'(?:[\w.-]+|\[[0-9a-fA-F:]+\]):(\d+)', coordinator)
+    if coordinator and not (port and 0 < int(port[1]) < 65536):
+        raise UserError(f'--coordinator={coordinator}: allowed is HOST:PORT, port 1 to 65535')
+
+
+@contextlib.contextmanager
+def joined(coordinator: str = '', num_processes: int = 1, process_id: int = 0) -> Iterator[None]:
+    """Makes this process one of the run's, before the first use of a device, until it ends.
+
+    All end together: after what a run ends with, wherever it happened, all of them raise it or
+    exit with its status. Standard output is process 0's alone. Raises UserError for wrong flags.
+    """
+    check_flags(coordinator, num_processes, process_id)
+    if num_processes == 1:
+        yield
+        return
+    _initialize(coordinator, num_processes, process_id)
+    if not is_writer():
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    left = threading.Event()
+    watcher = threading.Thread(target=_leave_on_failure, args=[left], daemon=True)
+    watcher.start()
+    try:
+        try:
+            yield
+            _leave_together()
+        except Stopped:
+            _leave_together()
+            raise
+        finally:
+            left.set()
+            watcher.join()
+    except Stopped:
+        jax.distributed.shutdown()
+        raise
+    except BaseException as error:
+        _announce(error)
+        raise
+    jax.distributed.shutdown()
+
+
+def is_writer() -> bool:
+    """Whether this process, of all of the run, is the one that writes files."""
+    return jax.process_index() == 0
+
+
+def check_same(config: Config, devices: list[jax.Device], train: Source) -> None:
+    """Raises UserError unless every process has the config, devices and pairs of process 0.
+
+    Returns when all have found it so, and process 0 writes nothing before. What may change when a
+    run goes on (the folder of the data) may differ between processes.
+    """
+    if jax.process_count() == 1:
+        return
+    names = hashlib.sha256('\n'.join(train.names).encode()).hexdigest()
+    mine = {'config': to_json(config), 'devices': len(devices), 'pairs': len(train), 'names': names}
+    first = json.loads(told(json.dumps(mine)))
+    wrong = differences(from_json(first['config']), config)
+    wrong += [
+        f'{name}: {first[name]} -> {mine[name]}'
+        for name in ('devices', 'pairs')
+        if first[name] != mine[name]
+    ]
+    if not wrong and first['names'] != names:
+        wrong = ['the names of the training pairs']
+    if wrong:
+        raise UserError(
+            f'process {jax.process_index()} differs from process 0: {"; ".join(wrong)}; '
+            'all need the same command but for --process_id, and the same data'
+        )
+    meet()
+
+
+def told(text: str) -> str:
+    """Returns process 0's `text` on all processes."""
+    if jax.process_count() == 1:
+        return text
+    key = f'pix2pix_jax/process_0/{next(_numbers)}'
+    if is_writer():
+        _client().key_value_set(key, text)
+        return text
+    return _client().blocking_key_value_get(key, MEET_SECONDS * 1000)
+
+
+def from_writer(state: Any) -> Any:
+    """Returns process 0's `state` on all processes, as numpy arrays where there are several.
+
+    So they start equal, and process 0 alone needs the run's folder.
+    """
+    if jax.process_count() == 1:
+        return state
+    meet()
+    return multihost_utils.broadcast_one_to_all(state)
+
+
+def meet() -> None:
+    """Waits until all processes are here; before collectives that connect new groups of them.
+
+    To connect gloo takes 30 s at most, which one process may read data, restore or compile longer.
+    """
+    if jax.process_count() > 1:
+        _client().wait_at_barrier(f'pix2pix_jax/meet/{next(_numbers)}', MEET_SECONDS * 1000)
+
+
+def _initialize(coordinator: str, num_processes: int, process_id: int) -> None:
+    """Waits for all processes; if they do not come in time, says so and exits."""
+
+    def give_up() -> NoReturn:
+        print(
+            f'error: --coordinator={coordinator}: process {process_id} waited {JOIN_SECONDS} s '
+            f'for all of --num_processes={num_processes}; is each started, with its own '
+            '--process_id, and can it reach process 0 there?',
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(2)  # jax would abort, with C++ for a message
+
+    jax.config.update('jax_cpu_collectives_implementation', 'gloo')
+    with contextlib.suppress(AttributeError):  # not in older versions
+        jax.config.update('jax_enable_preemption_service', False)  # it would take SIGTERM from us
+    timer = threading.Timer(JOIN_SECONDS, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        jax.distributed.initialize(
+            coordinator,
+            num_processes,
+            process_id,
+            cluster_detection_method='deactivate',
+            initialization_timeout=2 * JOIN_SECONDS,
+        )
+    except (RuntimeError, ValueError) as error:  # the port is in use
+        raise UserError(f'--coordinator={coordinator}: {error}') from error
+    finally:
+        timer.cancel()
+
+
+def _leave_together() -> None:
+    """Waits until process 0, which has files to write, is done too."""
+    if is_writer():
+        _client().key_value_set(DONE, 'done')
+    with StopRequest():  # a signal now must not take the coordinator's peer from it
+        while _get(DONE) is None:
+            time.sleep(POLL_SECONDS)
+
+
+def _announce(error: BaseException) -> None:
+    """Tells the others what this process ends with, and waits until they have heard."""
+    status = getattr(error, 'status', 130 if isinstance(error, KeyboardInterrupt) else 1)
+    message = ' '.join(f'{error or type(error).__name__}'.split())
+    with contextlib.suppress(jax.errors.JaxRuntimeError):  # another was first, or is gone
+        _client().key_value_set(FAILED, f'{status} process {jax.process_index()}: {message}')
+    atexit.register(_exit_at_once, status)
+    _wait_for_all()
+
+
+def _leave_on_failure(left: threading.Event) -> None:
+    """Ends this process when another announces an error, even from within a collective."""
+    while not left.wait(POLL_SECONDS):
+        failed = _get(FAILED)
+        if failed is not None:
+            status, message = failed.split(' ', 1)
+            print(f'error: {message}', file=sys.stderr, flush=True)
+            _wait_for_all()
+            _exit_at_once(int(status))
+
+
+def _wait_for_all() -> None:
+    with contextlib.suppress(jax.errors.JaxRuntimeError):
+        _client().wait_at_barrier('pix2pix_jax/leave', LEAVE_SECONDS * 1000)
+    if is_writer():
+        time.sleep(1)  # a process that outlives the coordinator is aborted
+
+
+def _exit_at_once(status: int) -> NoReturn:
+    """Exits without jax's own wait for the others."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _get(key: str) -> str | None:
+    try:
+        return _client().key_value_try_get(key)
+    except jax.errors.JaxRuntimeError:
+        return None
+
+
+def _client() -> Any:
+    from jax._src import distributed  # jax has no public name for the store; orbax uses it, too
+
+    return distributed.global_state.client

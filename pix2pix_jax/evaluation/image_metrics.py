@@ -1,0 +1,141 @@
+"""Image metrics: how far a generated image is from the target.
+
+All functions take one pair of float arrays (H,W,C) on [-1, 1] and of one shape, C any, and work
+in float64. An image is judged as a user gets it: pass it through `as_user_gets` first.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pix2pix_jax.data import image_spec
+
+NAMES = ('l1', 'psnr', 'ssim')
+PSNR_MAX = 100.0  # dB; the formula is infinite for identical images, and a mean must not be
+SSIM_WINDOW = 11  # pixels, of the Gaussian window with sigma 1.5
+RESAMPLES = 1000  # of the bootstrap
+
+
+def as_user_gets(
+    image: np.ndarray, dtype: np.dtype = np.uint8, limits: image_spec.Range | None = None
+) -> np.ndarray:
+    """Returns float32 `image` (H,W,C) rounded to the levels of a file of `dtype`, in [-1, 1].
+
+    They are 256 of uint8, 65,536 of uint16, fewer where `limits` are the range of its values that
+    [-1, 1] stands for; a file of floats has no levels.
+    """
+    return image_spec.rounded(image, dtype, limits)
+
+
+def l1(output: np.ndarray, target: np.ndarray) -> float:
+    """Returns the mean |difference| over pixels and channels, in units of [-1, 1]; 0 to 2."""
+    return float(np.mean(np.abs(_difference(output, target))))
+
+
+def psnr(output: np.ndarray, target: np.ndarray) -> float:
+    """Returns 20 log10(2 / rmse) in dB, at most `PSNR_MAX` (where rmse is below 2e-5)."""
+    rmse = np.sqrt(np.mean(_difference(output, target) ** 2))
+    return float(20 * np.log10(2 / max(rmse, 2 * 10 ** (-PSNR_MAX / 20))))
+
+
+def ssim(output: np.ndarray, target: np.ndarray) -> float:
+    """Returns the structural similarity, -1 to 1; NaN for images smaller than its window.
+
+    Wang et al., 2004: Gaussian window of 11x11 pixels with sigma 1.5, population covariance,
+    K1 = 0.01, K2 = 0.03; the mean over all places where the window fits, then over channels. Its
+    luminance term compares means as ratios, so values count from 0, the lowest of their range: the
+    result is that of 0..255 in a file of 8 bits.
+    """
+    from skimage.metrics import structural_similarity
+
+    _difference(output, target)
+    if min(output.shape[:2]) < SSIM_WINDOW:
+        return float('nan')
+    return float(
+        structural_similarity(
+            (np.asarray(output, np.float64) + 1) / 2,
+            (np.asarray(target, np.float64) + 1) / 2,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            data_range=1,
+            channel_axis=-1,
+        )
+    )
+
+
+def evaluate_image(output: np.ndarray, target: np.ndarray) -> dict[str, float]:
+    """Returns {'l1', 'psnr', 'ssim'} of one pair."""
+    return {
+        'l1': l1(output, target),
+        'psnr': psnr(output, target),
+        'ssim': ssim(output, target),
+    }
+
+
+def summarize(
+    per_image: Mapping[str, Sequence[float]], undefined: str = 'smaller than its window'
+) -> dict[str, dict[str, Any]]:
+    """Returns {name: {'mean', 'ci95': [lo, hi]}} of the values per image.
+
+    The interval is the percentile bootstrap over images, with a fixed seed. A metric that is NaN
+    for some image becomes {'value': None, 'reason': str}, so that no mean hides left-out images;
+    `undefined` says of such images what they are.
+    """
+    return {name: _summary(np.asarray(v, float), undefined) for name, v in per_image.items()}
+
+
+def summarize_counts(
+    counts: np.ndarray, score: Callable[[np.ndarray], Mapping[str, np.ndarray]]
+) -> dict[str, dict[str, Any]]:
+    """Returns {name: {'mean', 'ci95': [lo, hi]}} of scores of what was counted in all images.
+
+    `counts` (N, ...) are each image's; `score` maps their sums (..., of any leading axes) to
+    values by name. The score is not a mean over images: it is that of the whole set, and the
+    interval (as in `summarize`) that of resampled sets. NaN becomes {'value': None, 'reason'}.
+    """
+    n = len(counts)
+    if not n:
+        return {}
+    rng = np.random.default_rng(0)
+    weights = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES).astype(np.float64)
+    values = score(counts.sum(0))
+    resampled = score(np.tensordot(weights, counts.astype(np.float64), 1))
+    summary = {}
+    for name, value in values.items():
+        if np.isnan(value):
+            summary[name] = {'value': None, 'reason': 'nothing was counted'}
+            continue
+        low, high = np.nanpercentile(resampled[name], [2.5, 97.5])
+        summary[name] = {'mean': float(value), 'ci95': [float(low), float(high)]}
+    return summary
+
+
+def summarize_influence(value: float, influence: np.ndarray) -> dict[str, Any]:
+    """Returns {'mean': value, 'ci95': [lo, hi]} of a `value` of the whole set.
+
+    `influence` (N,) are its derivatives by the weight of each image: their bootstrap stands for
+    that of the value, where resampling whole images would shift it (twice the same image makes two
+    sets less alike).
+    """
+    values = value + influence - influence.mean()
+    return summarize({'value': values})['value'] | {'mean': float(value)}
+
+
+def _summary(values: np.ndarray, undefined: str) -> dict[str, Any]:
+    count = int(np.isnan(values).sum())
+    if count or not len(values):
+        reason = f'{count} of {len(values)} images are {undefined}'
+        return {'value': None, 'reason': reason if count else 'there are no images'}
+    rng = np.random.default_rng(0)
+    n = len(values)
+    means = [values[rng.integers(n, size=n)].mean() for _ in range(RESAMPLES)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return {'mean': float(values.mean()), 'ci95': [float(low), float(high)]}
+
+
+def _difference(output: np.ndarray, target: np.ndarray) -> np.ndarray:
+    if output.shape != target.shape:
+        raise ValueError(f'output is {output.shape} but target is {target.shape}')
+    return np.asarray(output, np.float64) - np.asarray(target, np.float64)

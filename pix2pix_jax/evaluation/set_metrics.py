@@ -1,0 +1,157 @@
+"""What is measured over a whole set of generated images, beside the metrics of single pairs.
+
+A measure sees every example in order (`add`) and then gives its part of the summary and its
+columns of values per image (`result`), as report.measure describes. What cannot be computed stays
+in the summary with the reason.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from pix2pix_jax.data import augment
+from pix2pix_jax.evaluation import checkerboard, image_metrics, lab_histograms, labels
+from pix2pix_jax.evaluation.labels import Classes
+
+Images = Mapping[str, np.ndarray]  # 'output', 'target'[, 'input'], float (H,W,C) on [-1, 1]
+Result = tuple[dict[str, dict[str, Any]], dict[str, list[float]]]
+
+
+class Measure(Protocol):
+    """See the module."""
+
+    def add(self, images: Images) -> None:
+        """Takes the next example."""
+
+    def result(self) -> Result:
+        """Returns (summary, values per image) of all examples."""
+
+
+class Pairs:
+    """L1, PSNR and SSIM of every output with its target; means over images."""
+
+    def __init__(self):
+        """Starts with no images."""
+        self._values = {name: [] for name in image_metrics.NAMES}
+
+    def add(self, images: Images) -> None:
+        """Measures one pair."""
+        for name, value in image_metrics.evaluate_image(images['output'], images['target']).items():
+            self._values[name].append(value)
+
+    def result(self) -> Result:
+        """Returns the means and the values."""
+        return image_metrics.summarize(self._values), self._values
+
+
+class NotComputed:
+    """Stands for metrics that cannot be computed, and says why."""
+
+    def __init__(self, names: tuple[str, ...], reason: str):
+        """Takes their names and the reason, a line."""
+        self._result = ({name: {'value': None, 'reason': reason} for name in names}, {})
+
+    def add(self, images: Images) -> None:
+        """Takes no notice."""
+
+    def result(self) -> Result:
+        """Returns the reasons."""
+        return self._result
+
+
+class LabHistograms:
+    """The intersections of the Lab histograms of all outputs and all targets (Figure 7)."""
+
+    def __init__(self):
+        """Starts with no images."""
+        self._counts = []
+        self._channels = 3
+
+    def add(self, images: Images) -> None:
+        """Counts the colours of one pair."""
+        self._channels = images['output'].shape[-1]
+        if self._channels == 3:
+            self._counts.append(
+                [lab_histograms.histograms(images[k]) for k in ('output', 'target')]
+            )
+
+    def result(self) -> Result:
+        """Returns the intersections, of the set and of every image alone."""
+        if self._channels != 3:
+            reason = f'it is of RGB images, not of {self._channels} channels'
+            return NotComputed(lab_histograms.CHANNELS, reason).result()
+        counts = np.array(self._counts)
+        values = {k: v.tolist() for k, v in lab_histograms.intersections(counts).items()}
+        whole, influences = (
+            lab_histograms.intersections(counts.sum(0)),
+            lab_histograms.influences(counts),
+        )
+        summary = {k: image_metrics.summarize_influence(whole[k], influences[k]) for k in whole}
+        return summary, values
+
+
+class Checkerboards:
+    """The energy of a grid of strides in outputs and targets, spectrum.checkerboard; means."""
+
+    def __init__(self):
+        """Starts with no images."""
+        self._values = {'checkerboard': [], 'real_checkerboard': []}
+
+    def add(self, images: Images) -> None:
+        """Measures one pair."""
+        for name, kind in zip(self._values, ('output', 'target')):
+            self._values[name].append(checkerboard.checkerboard(images[kind]))
+
+    def result(self) -> Result:
+        """Returns the means and the values."""
+        undefined = f'flat, small, or of sides that are no multiples of {checkerboard.PERIOD}'
+        return image_metrics.summarize(self._values, undefined), self._values
+
+
+class LabelScores:
+    """Per-pixel accuracy, per-class accuracy and class IoU of labels (the paper's FCN-score).
+
+    `true` are the classes (H,W) of example number i; `found` gives those of an image (H,W,3): a
+    segmenter of photos, or the nearest colours of a label map. Where the images are photos,
+    `ground_truth` also scores the real ones, the best that a generator could come to.
+    """
+
+    def __init__(
+        self,
+        classes: Classes,
+        true: Callable[[int, Images], np.ndarray],
+        found: Callable[[np.ndarray], np.ndarray],
+        ground_truth: bool,
+    ):
+        """Starts with no images."""
+        self._classes, self._true, self._found = classes, true, found
+        self._kinds = {'fcn': 'output'} | ({'real_fcn': 'target'} if ground_truth else {})
+        self._matrices = {prefix: [] for prefix in self._kinds}
+
+    def add(self, images: Images) -> None:
+        """Scores one example."""
+        count = len(self._classes.colours)
+        true = self._true(len(self._matrices['fcn']), images)
+        for prefix, kind in self._kinds.items():
+            found = self._found(images[kind])
+            self._matrices[prefix].append(labels.confusion(true, found, count))
+
+    def result(self) -> Result:
+        """Returns the scores of all pixels together, and every image's accuracy."""
+        summary, values = {}, {}
+        for prefix, matrices in self._matrices.items():
+            matrices = np.array(matrices)
+            found = image_metrics.summarize_counts(matrices, labels.scores)
+            summary |= {f'{prefix}_{name}': value for name, value in found.items()}
+            accuracy = labels.scores(matrices)['pixel_accuracy']
+            values[f'{prefix}_pixel_accuracy'] = accuracy.tolist()
+        return summary, values
+
+
+FCN_NAMES = tuple(f'fcn_{name}' for name in labels.SCORES)
+
+
+def from_label_map(image: np.ndarray, classes: Classes) -> np.ndarray:
+    """Returns the classes int32 (H,W) of a label map in colours, float (H,W,3) on [-1, 1]."""
+    return labels.from_colours(augment.from_float(image), classes)

@@ -1,0 +1,1 @@
+"""Trained generators: loading a run, and translating images of any size with it."""

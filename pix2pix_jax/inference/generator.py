@@ -1,0 +1,173 @@
+"""Trained generators: loading a run, and translating images with it.
+
+The test-time switches exist here once (section 3.3 of the paper): the statistics of the norms,
+dropout on or off, and the number of the sample, which with the seed fixes the dropout mask.
+"""
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from etils import epath
+from flax.traverse_util import flatten_dict
+
+from pix2pix_jax.config import Config
+from pix2pix_jax.data import tasks
+from pix2pix_jax.errors import UserError
+from pix2pix_jax.models.factory import create_models
+from pix2pix_jax.optimizers import create_optimizers
+from pix2pix_jax.train_state import GanState, TrainState, create_state
+from pix2pix_jax.workdir.checkpoints import Checkpoints
+from pix2pix_jax.workdir.config_json import load_config
+
+
+class Run(NamedTuple):
+    """A trained generator: the config, and the variables of the checkpoint that was asked for."""
+
+    config: Config
+    step: int
+    checkpoint: str
+    variables: dict[str, Any]
+
+
+def load_run(workdir: epath.PathLike, checkpoint: str = 'last', ema: bool = True) -> Run:
+    """Loads the generator of a run; `checkpoint` is 'last', 'best' or a step.
+
+    Everything else is read from the checkpoint; `ema` takes the averaged weights where there are
+    any. Raises UserError if there is no such run.
+    """
+    config, step, state = load_state(workdir, checkpoint, ema)
+    return Run(config, step, checkpoint, state.generator_variables(ema))
+
+
+def load_state(
+    workdir: epath.PathLike, checkpoint: str, ema: bool = False
+) -> tuple[Config, int, GanState]:
+    """Returns a run's config, and the step and state of a checkpoint of it, as `load_run`."""
+    if not (epath.Path(workdir) / 'config.json').exists():
+        raise UserError(f'--workdir={workdir}: no run there (config.json is missing)')
+    newest = load_config(workdir)
+    checkpoints = Checkpoints(workdir)
+    kind, step = checkpoints.find(checkpoint)
+    config = checkpoints.config(kind, step)
+    config.dataset.path = newest.dataset.path  # the data may have moved since
+    target = state_shapes(config)
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), target)
+    state = checkpoints.restore(kind, step, target)
+    if ema and not checkpoints.has_averaged_statistics(kind, step):
+        print(
+            f'{workdir}: step {step} is of a version before 0.2.0, which did not average the '
+            "moving statistics: the averaged weights go with the last weights' ones "
+            '(--noema: the last weights)',
+            file=sys.stderr,
+            flush=True,
+        )
+    checkpoints.close()
+    return config, step, state
+
+
+def state_shapes(config: Config) -> GanState:
+    """Returns the shapes of a state of `config`, computing nothing."""
+    models = create_models(config, jax.default_backend())
+    optimizers = create_optimizers(config.optimizer, total_steps=1, num_devices=1)
+    return jax.eval_shape(functools.partial(create_state, config, models, optimizers))
+
+
+def start_from(state: GanState, workdir: epath.PathLike) -> GanState:
+    """Returns `state` with the networks of the run in `workdir`, its last; the optimizers stay.
+
+    A discriminator starts anew where that run has none. Raises UserError, naming the first
+    parameter, where the networks differ.
+    """
+    try:
+        _, _, old = load_state(workdir, 'last')
+    except UserError as error:
+        raise UserError(f'config.init_from={workdir}: {error}') from error
+    generator = _take(state.generator, old.generator, workdir)
+    discriminator = state.discriminator
+    if discriminator is not None and old.discriminator is not None:
+        discriminator = _take(discriminator, old.discriminator, workdir)
+    state = GanState(generator, discriminator, state.ema)
+    return state if state.ema is None else state.with_averages()
+
+
+def _take(new: TrainState, old: TrainState, workdir: epath.PathLike) -> TrainState:
+    here, there = (
+        {'/'.join(path): leaf.shape for path, leaf in flatten_dict(network.variables).items()}
+        for network in (new, old)
+    )
+    name = next((n for n in (*here, *there) if here.get(n) != there.get(n)), None)
+    if name:
+        raise UserError(
+            f'config.init_from={workdir}: its networks differ from these: {name} is '
+            f'{there.get(name, "missing")} there and {here.get(name, "missing")} here; '
+            'allowed is a run of the same generator and discriminator'
+        )
+    return new.replace(params=old.params, batch_stats=old.batch_stats)
+
+
+def generator_function(
+    config: Config, platform: str, norm: str = '', dropout: bool | None = None
+) -> Callable[..., jax.Array]:
+    """Returns the generator as a pure function of (variables, images), its test-time switches set.
+
+    Images are float32 (N,H,W,Ci) in [-1,1], the result is (N,H,W,Co) in [-1,1]; with dropout it
+    takes `rngs={'dropout': key}`. `norm` and `dropout` replace config.test where given; `platform`
+    is as in `create_models`.
+    """
+    return functools.partial(
+        create_models(config, platform).generator.apply,
+        train=False,
+        norm_statistics=norm or config.test.norm,
+        noise=config.test.dropout if dropout is None else dropout,
+    )
+
+
+class Generator:
+    """A generator as a function of images, with its test-time switches set."""
+
+    def __init__(
+        self,
+        config: Config,
+        variables: dict[str, Any],
+        norm: str = '',
+        dropout: bool | None = None,
+        seed: int | None = None,
+        batch: int = 1,
+    ):
+        """Takes the run's config and the generator's variables.
+
+        `norm` ('image' | 'running' | 'mixed'), `dropout` and `seed` replace config.test where
+        given; `batch` images go through the network together, which does not change any of them.
+        """
+        self._variables = variables
+        self._batch = batch
+        self._task = config.dataset.task
+        seed = config.test.seed if seed is None else seed
+        self._key = jax.random.key(seed)
+        apply = generator_function(config, jax.default_backend(), norm, dropout)
+        self._apply = jax.jit(lambda variables, x, key: apply(variables, x, rngs={'dropout': key}))
+
+    def update(self, variables: dict[str, Any]) -> None:
+        """Takes newer variables of the same generator, without compiling again."""
+        self._variables = variables
+
+    def __call__(self, inputs: np.ndarray, sample: int = 0) -> np.ndarray:
+        """Translates float32 (N,H,W,Ci) in [-1,1] to (N,H,W,Co) in [-1,1], any N; of colorization
+        to RGB.
+
+        Images of one `sample` share a dropout mask, so a result depends on nothing but its input,
+        the seed and the sample's number.
+        """
+        key = jax.random.fold_in(self._key, sample)
+        outputs = []
+        for start in range(0, len(inputs), self._batch):
+            x = inputs[start : start + self._batch]
+            missing = self._batch - len(x)
+            padded = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x
+            outputs.append(np.asarray(self._apply(self._variables, padded, key))[: len(x)])
+        return tasks.as_shown(self._task, inputs, np.concatenate(outputs))

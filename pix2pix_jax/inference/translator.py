@@ -1,0 +1,222 @@
+"""`Translator`: a trained run as a function of images of any size, without targets."""
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from etils import epath
+
+from pix2pix_jax.config import Config
+from pix2pix_jax.data import augment, image_spec, tasks
+from pix2pix_jax.data.formats import decode, encode
+from pix2pix_jax.data.formats.pixels import Pixels
+from pix2pix_jax.errors import DataError, UserError
+from pix2pix_jax.inference import generator, tiling
+from pix2pix_jax.limits import CHOICES
+from pix2pix_jax.models.factory import generator_depth, has_dropout, least_side
+
+Image = np.ndarray | epath.PathLike
+FITS = ('auto', 'pad', 'resize')
+RESNET_UNIT = 32  # a multiple of what it needs, 4: fewer sizes to compile
+
+
+class Loaded(NamedTuple):
+    """What a generator takes of a user's image: as it was read, before scaling to [-1, 1]."""
+
+    values: np.ndarray  # (H,W,Ci); of class maps their indices (H,W,1)
+    extension: str  # of its file; '' of an array
+    dtype: np.dtype  # of its file, or of the array
+    shown: int  # channels of the first of several inputs
+
+
+class Translator:
+    """Translates images with a trained run: `Translator('runs/facades')(image)`.
+
+    Everything about the network is read from the run's folder.
+    """
+
+    def __init__(
+        self,
+        workdir: epath.PathLike,
+        checkpoint: str = 'last',
+        *,
+        fit: str = 'auto',
+        tile: int = 0,
+        overlap: int = 64,
+        norm: str = '',
+        dropout: bool | None = None,
+        seed: int | None = None,
+        ema: bool = True,
+        batch: int = 1,
+    ):
+        """Loads `checkpoint` of the run in `workdir`: 'last', 'best' or a step.
+
+        Args:
+          fit: 'auto': as config.dataset.preprocess had it in training, `about_fit` says how;
+            'pad': at its own scale, borders reflected up to a size that the network takes, and
+            cut off again; 'resize': resized to the training's size and back.
+          tile: side in pixels of overlapping tiles, blended, for large images; 0: whole images.
+          overlap: pixels by which tiles lie over their neighbours, at least.
+          norm, dropout, seed: replace config.test's; see `inference.Generator`.
+          ema: the averaged weights, where the run has any.
+          batch: images, or tiles, that go through the network together.
+
+        Raises UserError where there is no such run, or a value is not allowed.
+        """
+        run = generator.load_run(workdir, checkpoint, ema)
+        self.config, self.step = run.config, run.step
+        depth = generator_depth(run.config)  # which says what sizes the network takes
+        self._unit, self._least = 2**depth, least_side(run.config.generator, depth)
+        if run.config.generator.name == 'resnet':
+            self._unit = max(RESNET_UNIT, self._unit)
+        _check(fit, tile, overlap, norm, batch, self._unit, self._least)
+        self._scaled_as, why = _scaling(run.config, fit, tile)
+        self.about_fit = f'{_about(self._scaled_as, run.config.image_size)}, as {why}'
+        self._tile, self._overlap, self._batch = tile, overlap, batch
+        noise = run.config.test.dropout if dropout is None else dropout
+        self.has_dropout = noise and has_dropout(run.config.generator, depth)
+        self._generator = generator.Generator(
+            run.config, run.variables, norm=norm, dropout=dropout, seed=seed, batch=batch
+        )
+
+    def __call__(self, *inputs: Image, sample: int = 0) -> np.ndarray:
+        """Returns the translation of an image: (H,W) or (H,W,Co) of its size and type.
+
+        An input is a file, or an array (H,W) or (H,W,C): uint8, uint16, or float on [0, 1], or in
+        the range that the run's config says; several `inputs` are those of a run that has several
+        for one output. With dropout other `sample` numbers give other translations. A
+        super-resolution run enlarges. Raises DataError for what is no such image.
+        """
+        loaded = self.load(*inputs)
+        (output,) = self.translate([loaded], sample)
+        _, target = image_spec.of_config(self.config)
+        limits = target.ranges[0] if target.ranges else None
+        _, dtype = encode.file_type('.npy', loaded.dtype, output.shape[-1], limits)
+        result = image_spec.to_type(output, dtype, limits)
+        return result[..., 0] if result.shape[-1] == 1 else result
+
+    def load(self, *inputs: Image) -> Loaded:
+        """Returns what the generator takes of one image, or of the inputs that belong together."""
+        side, target = image_spec.of_config(self.config)
+        task, expected = self.config.dataset.task, self.config.dataset.inputs
+        if len(inputs) != expected > 0 or not inputs:
+            raise DataError(
+                f'{len(inputs)} images for one translation: the run takes {expected or 1}, as '
+                'config.dataset.inputs says'
+            )
+        if task != 'none':  # of the photo that was the target
+            side = side._replace(ranges=target.ranges)
+        if task in tasks.FROM_COLOUR:
+            side = side._replace(channels=3)
+        names = [str(x) if isinstance(x, str | os.PathLike) else 'the array' for x in inputs]
+        pictures = [
+            image_spec.read(side, epath.Path(x).expanduser())
+            if isinstance(x, str | os.PathLike)
+            else _pixels(np.asarray(x), side)
+            for x in inputs
+        ]
+        decode.check_one_size(pictures, names)
+        values = image_spec.combine(side, pictures, names)
+        if task == 'super_resolution':
+            factor = tasks.amount_of(task, self.config.dataset.task_amount)
+            values = augment.resized(values, [round(side * factor) for side in values.shape[:2]])
+        extension = '' if names[0] == 'the array' else epath.Path(names[0]).suffix
+        shown = image_spec.channels_of(pictures[0])
+        return Loaded(values, extension, pictures[0].values.dtype, shown)
+
+    def floats(self, values: np.ndarray) -> np.ndarray:
+        """Returns what was loaded (...,H,W,C) as the network takes it: float32 on [-1, 1]."""
+        d = self.config.dataset
+        if d.input_classes:
+            return image_spec.one_hot(values, d.input_classes)
+        return tasks.as_input(d.task, augment.to_float(values))
+
+    def translate(self, loaded: Sequence[Loaded], sample: int = 0) -> Iterator[np.ndarray]:
+        """Yields the translation of each, float32 (H,W,Co) on [-1, 1], of its own size."""
+        # Images of one size go through the network together.
+        for _, group in itertools.groupby((one.values for one in loaded), lambda x: x.shape):
+            yield from self._translate(list(group), sample)
+
+    def _translate(self, group: list[np.ndarray], sample: int) -> Iterator[np.ndarray]:
+        def generate(x: np.ndarray) -> np.ndarray:
+            return self._generator(np.stack(list(map(self.floats, x))), sample=sample)
+
+        if self._tile:
+            for image in group:
+                yield tiling.translate_in_tiles(
+                    generate, image, self._tile, self._overlap, self._batch
+                )
+            return
+        d, size = self.config.dataset, group[0].shape[:2]
+        scaled, padded = self._sizes(size)
+        resample = 'nearest' if d.input_classes else d.resize
+        images = [augment.resized(image, scaled, resample) for image in group]
+        outputs = generate([tiling.pad(image, padded) for image in images])
+        for image, output in zip(group, outputs):
+            output = augment.resized(tiling.crop(output, scaled), size, d.resize)
+            yield output if scaled == size else tasks.rescaled(d.task, self.floats(image), output)
+
+    def _sizes(self, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Returns what an image of `size` is scaled to, and what borders then make of it."""
+        trained, scaled = tuple(self.config.image_size), size
+        if self._scaled_as:
+            scaled = augment.loaded_size(*size, trained, 1.0, self._scaled_as)
+        if scaled == trained:  # the network takes it as it is
+            return scaled, scaled
+        return scaled, tiling.padded_size([max(side, self._least) for side in scaled], self._unit)
+
+
+def _scaling(config: Config, fit: str, tile: int) -> tuple[str, str]:
+    """Returns the dataset.preprocess as which images are scaled, '' for not at all, and why."""
+    d = config.dataset
+    if fit == 'resize':
+        return 'resize_and_crop', '--fit=resize says'
+    if fit == 'pad':
+        return '', '--fit=pad says'
+    if tile:
+        return '', '--tile has it'
+    if tasks.in_pixels(d.task):  # made after scaling: the user's image has it at its own scale
+        return '', f"config.dataset.task='{d.task}' is trained on"
+    return d.preprocess, f"config.dataset.preprocess='{d.preprocess}' had it in training"
+
+
+def _about(scaled_as: str, image_size: tuple[int, int]) -> str:
+    height, width = image_size
+    if scaled_as == 'resize_and_crop':
+        return f'images are resized to {width}x{height} and back'
+    if scaled_as.startswith('scale_width'):
+        return (
+            f'images are scaled to a width of {width} (to a height of {height}, where it would be '
+            'less), with reflected borders, and back'
+        )
+    smaller = f' (those below {width}x{height} are enlarged)' if scaled_as else ''
+    return f'images keep their scale{smaller}, with reflected borders'
+
+
+def _check(fit: str, tile: int, overlap: int, norm: str, batch: int, unit: int, least: int) -> None:
+    """Raises UserError for a value of the command's flags that is not allowed."""
+    if norm not in ('', *CHOICES['test.norm']):
+        raise UserError(f'--norm={norm}: allowed are {" | ".join(CHOICES["test.norm"])}')
+    if batch < 1:
+        raise UserError(f'--batch={batch}: allowed is 1 or more')
+    if tile and fit == 'resize':
+        raise UserError('--fit=resize: allowed is --fit=pad with --tile, whose images keep theirs')
+    if fit not in FITS:
+        raise UserError(f'--fit={fit}: allowed are {" | ".join(FITS)}')
+    if tile and (tile % unit or tile < least):
+        raise UserError(
+            f'--tile={tile}: allowed are 0 (whole images) and multiples of {unit}, at least '
+            f"{least}: the run's generator halves an image so often"
+        )
+    if tile and not 0 <= overlap < tile:
+        raise UserError(f'--overlap={overlap}: allowed is 0 to {tile - 1}, below --tile={tile}')
+
+
+def _pixels(array: np.ndarray, side: image_spec.Side) -> Pixels:
+    """Returns an array (H,W) or (H,W,C) as if it had been read; RGBA where RGB is wanted, too."""
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        raise DataError(f'the array has the shape {array.shape}: allowed are (H,W) and (H,W,C)')
+    values = array.reshape(*array.shape[:2], -1)
+    return Pixels(values, opacity=values.shape[-1] == 4 and side.channels in (1, 3))

@@ -1,0 +1,171 @@
+"""What is exported: a trained generator as a pure function of images, and the words about it.
+
+The function computes what `translate --nodropout` does, in float32 whatever the training's dtype,
+with the weights as constants. What comes out is the network's own output: of colorization that is
+a and b of CIE Lab, as `input` and `output` of the metadata say.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+
+from pix2pix_jax.config import Config
+from pix2pix_jax.errors import UserError
+from pix2pix_jax.inference.generator import Run, generator_function
+from pix2pix_jax.models.conv import DIMENSIONS
+from pix2pix_jax.models.factory import generator_depth, least_side
+from pix2pix_jax.models.layers import ConvTranspose
+from pix2pix_jax.version import version
+
+TOLERANCES = {'float32': 1e-3, 'float16': 1e-2}  # of outputs in [-1, 1], by the weights' dtype
+COLORIZED = {'input': 'L of CIE Lab as L / 50 - 1', 'output': 'a and b of CIE Lab, over 110'}
+CHANNELS = {1: 'gray', 3: 'RGB'}
+
+Function = Callable[[jax.Array], jax.Array]
+
+
+class Portable(NamedTuple):
+    """A generator to export; `size` is None where any multiple of `multiple` will do."""
+
+    config: Config
+    variables: dict[str, Any]
+    norm: str
+    size: tuple[int, int] | None
+    weights: str  # 'float32' | 'float16': what the kernels are stored in
+    metadata: dict[str, Any]
+
+    @property
+    def multiple(self) -> int:
+        """What height and width are multiples of."""
+        return 2**self.config.generator.depth
+
+    @property
+    def check_size(self) -> tuple[int, int]:
+        """Height and width of an image to try it with."""
+        return self.size or tuple(self.metadata['trained_size'])
+
+
+def create(
+    run: Run,
+    norm: str = '',
+    size: tuple[int, int] | None = None,
+    weights: str = 'float32',
+    averaged: bool = True,
+) -> Portable:
+    """Returns what is to be exported of `run`.
+
+    `norm` ('image' | 'running' | 'mixed') replaces config.test.norm where given; a `size` (height,
+    width) is fixed, None leaves it open. `averaged` says that the run's variables are averages
+    where it has any. Raises UserError where the network cannot take the size.
+    """
+    config = run.config.copy_and_resolve_references()
+    config.unlock()
+    config.generator.depth = generator_depth(config)  # as trained, whatever the size
+    config.dtype = 'float32'
+    trained_size, multiple = tuple(config.image_size), 2**config.generator.depth
+    least = least_side(config.generator, config.generator.depth)
+    if size and any(side % multiple or side < least for side in size):
+        raise UserError(
+            f'--image_size={size[0]},{size[1]}: the generator halves an image '
+            f'{config.generator.depth} times; allowed are multiples of {multiple} from {least} on'
+        )
+    config.image_size = size or trained_size
+    g, colorizes = config.generator, config.dataset.task == 'colorize'
+    norm = norm or config.test.norm
+    meaning = {'input': _channels(g.input_channels), 'output': _channels(g.output_channels)}
+    if config.dataset.input_classes:
+        meaning['input'] = f'{g.input_channels} classes, 1 for the one that a pixel is of, else -1'
+    metadata = {
+        'producer': f'pix2pix_jax {version()}',
+        'layout': 'NHWC',
+        'value_range': [-1, 1],
+        **(COLORIZED if colorizes else meaning),
+        'input_channels': g.input_channels,
+        'output_channels': g.output_channels,
+        'trained_size': list(trained_size),
+        'size': list(size) if size else 'any',
+        'multiple_of': multiple,
+        'least_size': least,
+        'direction': config.dataset.direction,
+        'input_range': config.dataset.input_range or 'of the type',
+        'target_range': config.dataset.target_range or 'of the type',
+        'task': config.dataset.task,
+        'generator': g.name,
+        'norm': norm,
+        'weights': weights,
+        'averaged_weights': bool(config.ema_decay and averaged),
+        'step': run.step,
+        'checkpoint': run.checkpoint,
+    }
+    return Portable(config, run.variables, norm, size, weights, metadata)
+
+
+def function(model: Portable) -> Function:
+    """Returns float32 (N,H,W,Ci) in [-1,1] -> float32 (N,H,W,Co) in [-1,1], without dropout.
+
+    The weights are its constants. Convolutions are XLA's own, in the form that converters know:
+    kernels of transposed ones are turned here, once, and not by whoever compiles the result.
+    """
+    apply = generator_function(model.config, 'any', model.norm, dropout=False)
+    variables = jax.tree.map(jnp.asarray, model.variables)
+    if model.weights == 'float16':  # kernels, which are most of it: the layers compute in float32
+        variables = jax.tree.map(lambda a: a.astype(jnp.float16) if a.ndim == 4 else a, variables)
+
+    def translate(x):
+        with nn.intercept_methods(_with_turned_kernels):
+            return apply(variables, x)
+
+    return translate
+
+
+def _with_turned_kernels(apply, args, kwargs, context):
+    layer = context.module
+    if not isinstance(layer, ConvTranspose) or context.method_name != '__call__':
+        return apply(*args, **kwargs)
+    kernel = np.flip(np.asarray(layer.get_variable('params', 'kernel')), (0, 1)).swapaxes(2, 3)
+    low = layer.kernel_size - 1 - layer.padding
+    y = jax.lax.conv_general_dilated(
+        args[0],
+        jnp.asarray(kernel).astype(layer.dtype),
+        window_strides=(1, 1),
+        padding=((low, low + layer.output_padding),) * 2,
+        lhs_dilation=(layer.stride,) * 2,
+        dimension_numbers=DIMENSIONS,
+    )
+    return y + layer.get_variable('params', 'bias').reshape(1, 1, 1, -1) if layer.use_bias else y
+
+
+def input_shape(model: Portable) -> jax.ShapeDtypeStruct:
+    """Returns the shape of the images, the batch symbolic, and the sides where they are open."""
+    channels, multiple = model.config.generator.input_channels, model.multiple
+    if model.size:
+        height, width = model.size
+        return _shape(f'batch,{height},{width},{channels}')
+    least = model.metadata['least_size'] // multiple
+    return _shape(
+        f'batch,{multiple}*h,{multiple}*w,{channels}', [f'{side}>={least}' for side in 'hw']
+    )
+
+
+def difference(model: Portable, exported: Function) -> float:
+    """Returns the largest difference of `exported` from the run's own output, of a fixed image."""
+    shape = (1, *model.check_size, model.config.generator.input_channels)
+    image = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    apply = generator_function(model.config, jax.default_backend(), model.norm, dropout=False)
+    expected = jax.jit(apply)(model.variables, image)
+    # Not a number where either is: that is no small difference.
+    return float(np.abs(np.asarray(exported(image)) - np.asarray(expected)).max())
+
+
+def _shape(shape: str, constraints: list[str] = ()) -> jax.ShapeDtypeStruct:
+    dimensions = jax.export.symbolic_shape(shape, constraints=constraints)
+    return jax.ShapeDtypeStruct(dimensions, jnp.float32)
+
+
+def _channels(count: int) -> str:
+    return CHANNELS.get(count, f'{count} channels')

@@ -1,0 +1,1 @@
+"""Networks of the widely used PyTorch implementation, in and out."""

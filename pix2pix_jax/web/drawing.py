@@ -1,0 +1,290 @@
+"""What the demo draws with and on: the colours of a run's inputs, its samples, pictures as text.
+
+A picture here is uint8 RGB (H,W,3), as a browser's canvas holds it, whatever the run's inputs are.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from etils import epath
+from ml_collections import ConfigDict
+
+from pix2pix_jax.config import Config
+from pix2pix_jax.data import augment, hold_out, image_spec, pipeline, sources, tasks
+from pix2pix_jax.data.formats import decode
+from pix2pix_jax.data.formats.pixels import File, LazyFile
+from pix2pix_jax.data.sources import Source
+from pix2pix_jax.errors import DataError, UserError
+from pix2pix_jax.evaluation import labels, segmenter
+from pix2pix_jax.inference import tiling
+from pix2pix_jax.reports import image_grid
+from pix2pix_jax.storage import atomic
+from pix2pix_jax.workdir import data_json
+
+Colour = tuple[str, tuple[int, int, int]]  # its name, '' for none; RGB
+WHITE, BLACK, GRAY = ('white', (255,) * 3), ('black', (0,) * 3), ('hole', (128,) * 3)
+MOST_COLOURS = 12
+UNLIKE = 40  # distance in RGB of two colours on the palette, at least
+RARE = 0.002  # of the pixels: a colour of fewer is not on the palette
+
+MOST_PIXELS = 2**25  # of an uploaded file: a phone's photo has 2**24
+LONGEST = 4  # times the shorter side of an upload
+URL = 'data:image/png;base64,'
+MOST_URL = 2**26  # characters of a picture as text: more than a canvas can have
+
+
+def check(config: Config, splits: dict[str, Source]) -> None:
+    """Raises UserError for a run whose inputs cannot be drawn in colours."""
+    d, channels = config.dataset, config.generator.input_channels
+    several = any(source.inputs > 1 for source in splits.values())
+    if several or len(image_spec.parse_ranges('input_range', d.input_range)) > 1:
+        what = 'several inputs for one output'
+    elif d.input_classes:
+        what = f'maps of class indices as inputs (config.dataset.input_classes={d.input_classes})'
+    elif channels not in (1, 3, 4):
+        what = f'config.generator.input_channels={channels}'
+    else:
+        return
+    raise UserError(
+        f'the run has {what}: allowed are gray, RGB and RGBA; python -m pix2pix_jax.translate '
+        'translates files of any kind'
+    )
+
+
+def open_data(workdir: epath.PathLike, config: Config) -> tuple[dict[str, Source], str]:
+    """Returns the splits of a run's data that are whole and '', or none and why there is none."""
+    try:
+        known = data_json.load_known(workdir)
+        found = sources.find_splits(config, known)
+        gone = hold_out.went(known.kept, {split: source.names for split, source in found.items()})
+        whole = {split: pairs for split, pairs in known.kept.items() if split not in gone}
+        splits = sources.divide(found, config, known._replace(kept=whole or known.kept))
+    except UserError as error:
+        return {}, str(error)
+    return {split: source for split, source in splits.items() if split not in gone}, ''
+
+
+def canvas_size(config: Config) -> tuple[int, int]:
+    """Returns (height, width) of a drawing: the training's, of super-resolution before it."""
+    if config.dataset.task != 'super_resolution':
+        return tuple(config.image_size)
+    factor = tasks.amount_of('super_resolution', config.dataset.task_amount)
+    return tuple(max(1, round(side / factor)) for side in config.image_size)
+
+
+def samples(
+    config: Config, splits: dict[str, Source], most: int = 12
+) -> tuple[str, list[np.ndarray]]:
+    """Returns a split, test, val or train, and at most so many of its inputs as pictures.
+
+    They have the size of the training, as in an evaluation. Pairs that cannot be read are left
+    out; without any the split is ''.
+    """
+    for split in ('test', 'val', 'train'):
+        found = []
+        source = splits.get(split, ())
+        for i in image_grid.even_selection(len(source), most) if len(source) else ():
+            try:
+                found.append(_sample(source, int(i), config))
+            except DataError:
+                continue
+        if found:
+            return split, found
+    return '', []
+
+
+def _sample(source: Source, i: int, config: Config) -> np.ndarray:
+    pair, task = pipeline.example(source, i, config), config.dataset.task
+    if task in tasks.FROM_COLOUR:  # the translator takes the photo itself
+        return image_grid.to_rgb(pair['target'])
+    if task == 'super_resolution':
+        return image_grid.to_rgb(augment.resized(pair['target'], canvas_size(config)))
+    return image_grid.to_rgb(pair['input'])
+
+
+# ---------------------------------------------------------------- colours
+
+
+def palette(config: Config, pictures: Sequence[np.ndarray]) -> list[Colour]:
+    """Returns the colours to draw with: the first is the paper's, the second the brush's at first.
+
+    Of label maps of facades and Cityscapes they are the classes with their names, of edges black on
+    white, of inpainting the hole's gray, else the commonest of `pictures`, inputs of the run.
+    """
+    d = config.dataset
+    labelled = segmenter.photo_and_labels(d.direction)[1] == 'input'
+    if d.name in labels.DATA_SETS and labelled and d.task == 'none':
+        classes = labels.DATA_SETS[d.name]
+        void = [('void', colour) for colour in classes.void[:1]]
+        return [*void, *classes.colours.items()]
+    if d.task == 'edges' or not len(pictures):
+        return [WHITE, BLACK]
+    found = commonest_colours(pictures)
+    if d.task.startswith('inpaint'):
+        return [found[0], GRAY, *found[1 : MOST_COLOURS - 1]]
+    return found
+
+
+def commonest_colours(pictures: Sequence[np.ndarray], most: int = MOST_COLOURS) -> list[Colour]:
+    """Returns at least two and at most so many colours of `pictures`, unlike, commonest first.
+
+    Of line art, which has white paper or black and no colours, they are the two.
+    """
+    pixels = np.concatenate([picture.reshape(-1, 3) for picture in pictures])
+    bins, index, counts = np.unique(
+        pixels // 8, axis=0, return_inverse=True, return_counts=True
+    )  # JPEG and resizing leave neighbours of each colour
+    index = index.reshape(-1)
+    gray = np.ptp(pixels.astype(np.int32), axis=-1) <= 8
+    common = bins[counts.argmax()]
+    if gray.mean() > 0.99 and counts.max() > len(pixels) / 2:
+        if common.min() >= 30:
+            return [WHITE, BLACK]
+        if common.max() <= 1:
+            return [BLACK, WHITE]
+    found: list[tuple[int, int, int]] = []
+    for i in np.argsort(-counts, kind='stable'):
+        if len(found) == most or (counts[i] < RARE * len(pixels) and len(found) > 1):
+            break
+        middle = np.minimum(bins[i] * 8 + 4, 255)
+        if all(np.linalg.norm(middle - np.array(other)) >= UNLIKE for other in found):
+            found.append(_commonest(pixels[index == i]))
+    if len(found) == 1:  # pictures of one colour
+        found.append(BLACK[1] if sum(found[0]) > 384 else WHITE[1])
+    return [('', colour) for colour in found]
+
+
+def _commonest(pixels: np.ndarray) -> tuple[int, int, int]:
+    colours, counts = np.unique(pixels, axis=0, return_counts=True)
+    return tuple(map(int, colours[counts.argmax()]))
+
+
+def hexadecimal(rgb: Iterable[int]) -> str:
+    """Returns '#rrggbb'."""
+    return '#' + ''.join(f'{value:02x}' for value in rgb)
+
+
+def blank(size: tuple[int, int], rgb: tuple[int, int, int]) -> np.ndarray:
+    """Returns a picture (height, width, 3) of one colour."""
+    return np.full((*size, 3), rgb, np.uint8)
+
+
+# ---------------------------------------------------------------- the canvas
+
+
+def brush_size(size: tuple[int, int], colours: list[Colour]) -> int:
+    """Returns the diameter of the brush at first, in pixels: thin for line art."""
+    is_line_art = {WHITE, BLACK} == set(colours)
+    return max(1, min(size) // (32 if is_line_art else 16))
+
+
+def canvas_html(size: tuple[int, int], colours: list[Colour]) -> str:
+    """Returns the HTML of the canvas, its tools and colours; canvas.js makes them work."""
+    (_, paper), (_, ink), *_ = colours
+    height, width = size
+    swatches = ''.join(_swatch(*colour, pressed=colour[1] == ink) for colour in colours)
+    named = all(name for name, _ in colours)
+    brush = brush_size(size, colours)
+    picker = '' if named else '<input type="color" title="another colour">'
+    return f"""
+<canvas width="{width}" height="{height}" data-width="{width}" data-height="{height}"
+ data-paper="{hexadecimal(paper)}" data-brush="{hexadecimal(ink)}"
+ aria-label="drawing"></canvas>
+<div class="tools">
+<button data-tool="pen" aria-pressed="true">Pen</button>
+<button data-tool="box" aria-pressed="false">Box</button>
+<label>size <input type="range" min="1" max="{max(8, min(size) // 4)}" value="{brush}"></label>
+<button data-do="undo">Undo</button>
+<button data-do="clear">Clear</button>
+</div>
+<div class="tools">{swatches}{picker}</div>
+"""
+
+
+def _swatch(name: str, rgb: tuple[int, int, int], pressed: bool) -> str:
+    code, is_pressed = hexadecimal(rgb), str(pressed).lower()
+    return (
+        f'<button data-colour="{code}" aria-pressed="{is_pressed}" title="{name or code}">'
+        f'<span class="swatch" style="background:{code}"></span>{name}</button>'
+    )
+
+
+# ---------------------------------------------------------------- pictures in and out
+
+
+def to_url(picture: np.ndarray) -> str:
+    """Returns a picture as text, the address of an image that a browser shows: a PNG in base64."""
+    return URL + base64.b64encode(atomic.encode_png(picture)).decode()
+
+
+def from_url(url: str, most_pixels: int) -> np.ndarray:
+    """Returns the picture of what a browser's canvas gives; the inverse of `to_url`.
+
+    Raises DataError for any other text, and for more pixels than allowed.
+    """
+    if not isinstance(url, str) or not url.startswith(URL) or len(url) > MOST_URL:
+        raise DataError('the drawing is no PNG of a canvas')
+    try:
+        data = base64.b64decode(url[len(URL) :], validate=True)
+    except binascii.Error as error:
+        raise DataError('the drawing is no PNG of a canvas') from error
+    return read_picture(LazyFile('the drawing', lambda: data), most_pixels=most_pixels)
+
+
+def read_picture(file: File, ranges: Sequence = (), most_pixels: int = MOST_PIXELS) -> np.ndarray:
+    """Returns the image of a file as a picture: any that a run's data may have, of any depth.
+
+    `ranges` are those of the run's inputs. Raises DataError, naming the file, for what is none, or
+    has more pixels than allowed; only its header is read to know.
+    """
+    height, width = decode.size_of(file)
+    if height * width > most_pixels:
+        raise DataError(
+            f'{file} has {width}x{height} pixels: allowed are at most {most_pixels:,} in all here; '
+            'python -m pix2pix_jax.translate --tile=512 takes larger ones'
+        )
+    side = image_spec.Side('input', 3, tuple(ranges))
+    values = image_spec.combine(side, [decode.read_pixels(file)], [file])
+    return augment.from_float(augment.to_float(values))
+
+
+def fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Returns an upload as large as it is, or scaled down to the training's scale.
+
+    Its proportions stay: the shorter side becomes the shorter one of `size`, (height, width), if it
+    is larger. Raises DataError for one that is still too long.
+    """
+    height, width = picture.shape[:2]
+    factor = min(1, min(size) / min(height, width))
+    if max(height, width) > LONGEST * max(min(height, width), min(size)):
+        raise DataError(
+            f'the picture is {width}x{height}: allowed here is a longer side of at most {LONGEST} '
+            'times the shorter'
+        )
+    if factor == 1:
+        return picture
+    target = (round(height * factor), round(width * factor))
+    return image_grid.to_rgb(augment.resized(augment.to_float(picture), target))
+
+
+def uploaded(file: File, config: ConfigDict) -> np.ndarray:
+    """Returns the image of a user's file as a picture for the canvas; raises DataError.
+
+    It is scaled down where it is larger; for a run whose images kept their scale in training its
+    middle is cut out.
+    """
+    d, size = config.dataset, canvas_size(config)
+    picture = read_picture(file, image_spec.parse_ranges('input_range', d.input_range))
+    if d.preprocess in ('crop', 'none'):
+        return tiling.crop(picture, tuple(map(min, picture.shape[:2], size)))
+    return fitted(picture, size)
+
+
+def as_input(picture: np.ndarray, config: ConfigDict) -> np.ndarray:
+    """Returns a picture as an image of the run's inputs, in their value range."""
+    ranges = image_spec.parse_ranges('input_range', config.dataset.input_range)
+    if not ranges:
+        return picture
+    return image_spec.to_type(augment.to_float(picture), np.dtype(np.float32), ranges[0])

@@ -1,0 +1,1 @@
+"""A run's folder: each file of it is read and written in one module."""

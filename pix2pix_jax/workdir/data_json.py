@@ -1,0 +1,201 @@
+"""data.json in a run's folder: which pairs each split has, and what was found in them.
+
+It is written when the run starts. A run that resumes uses these pairs, in their order, or refuses
+where names came or went; with `dataset.on_error=skip` only where some went.
+"""
+
+import json
+import math
+from typing import Any
+
+from etils import epath
+from ml_collections import ConfigDict
+
+from pix2pix_jax.data import hold_out, preflight, sources
+from pix2pix_jax.data.hold_out import Kept, Known
+from pix2pix_jax.data.sources import Source
+from pix2pix_jax.errors import DataError, UserError
+from pix2pix_jax.storage import atomic
+from pix2pix_jax.workdir.config_json import load_config
+from pix2pix_jax.workdir.run_json import steps_before
+
+FILE = 'data.json'
+OLD = 'pairs.json'  # of versions before 0.2.0, with dataset.on_error=skip alone
+FIRST = (0, 2)  # the version that wrote the first data.json
+
+
+def load_known(workdir: epath.PathLike) -> Known:
+    """Returns what is known about the data of the run in `workdir`; nothing where there is none.
+
+    Raises DataError where data.json is damaged, or missing though the run has checkpoints. Runs of
+    versions before 0.2.0 have none: their val split is drawn as they drew it, and `remark` says so.
+    """
+    workdir = epath.Path(workdir)
+    if not (workdir / 'config.json').exists():
+        return Known()
+    old = steps_before(workdir, FIRST)  # steps taken by versions that wrote no data.json
+    exists = any((workdir / 'checkpoints').glob('*/*'))
+    path = _path(workdir)
+    known = Known() if path is None else _read(path)
+    if not exists:  # nothing was trained on it
+        return Known(old=old > 0)
+    config = load_config(workdir)
+    if path is None:
+        known = known._replace(remark=_old_draw(workdir))
+    if path is None and (old < math.inf or config.dataset.on_error == 'skip'):
+        missing = workdir / (FILE if old < math.inf else OLD)
+        raise DataError(f'{missing} is missing: it says which pairs the run uses; put it back')
+    if known.found:  # else the size is found anew, and compared
+        known = known._replace(image_size=tuple(config.image_size))
+    return known._replace(exists=True, old=old > 0)
+
+
+def write_known(workdir: epath.PathLike, splits: dict[str, Source], steps: int) -> None:
+    """Writes `workdir`/data.json: the pairs of `splits`, those left out, the length of the run."""
+    kept = {
+        split: Kept(source.names, source.skipped or {}, source.held_out)._asdict()
+        for split, source in splits.items()
+    }
+    found = found_in(splits['train']) if splits else {}
+    text = json.dumps({'steps': steps, 'found': found, 'splits': kept}, indent=1)
+    atomic.write_text(epath.Path(workdir) / FILE, text + '\n')
+
+
+def found_in(train: Source) -> dict[str, Any]:
+    """Returns what a run takes from its data: image size, images in an input."""
+    return {'image_size': list(preflight.found_image_size(train)), 'inputs': train.inputs}
+
+
+def check_unchanged(
+    found: dict[str, Source], config: ConfigDict, known: Known, workdir: epath.PathLike
+) -> None:
+    """Raises DataError, naming what came and went, where `found` is not what the run has kept."""
+    if not known.kept:
+        return
+    names = {split: source.names for split, source in found.items()}
+    changes = [] if config.dataset.on_error == 'skip' else hold_out.changes(known.kept, names)
+    if not changes and known.found:
+        now = found_in(sources.divide(found, config, known)['train'])
+        changes = [
+            f'{name}: {known.found[name]} -> {now[name]}'
+            for name in now
+            if now[name] != known.found.get(name, now[name])
+        ]
+    if changes:
+        raise DataError(
+            f'the data is not what {epath.Path(workdir) / FILE} says: {"; ".join(changes)}; put it '
+            'back to resume the run, or start a new one on it, from these weights: '
+            f'--config.init_from={workdir} and another --workdir'
+        )
+
+
+def with_earlier(known: Known, config: ConfigDict) -> Known:
+    """Returns `known`, of a new run, with the splits that the run of `config.init_from` had.
+
+    Only a run that held val out of train has drawn any.
+    """
+    workdir = config.init_from
+    if known.exists or not workdir or not config.dataset.val_fraction:
+        return known
+    try:
+        theirs = load_known(workdir)
+        splits = theirs.kept
+        if theirs.old and not splits:
+            opened = sources.open_splits(load_config(workdir), theirs)
+            splits = {s: Kept(x.names, {}, x.held_out) for s, x in opened.items()}
+    except UserError as error:
+        remark = f'its pairs are not known ({error}): val is drawn anew'
+        return known._replace(remark=f'config.init_from={workdir}: {remark}')
+    if not splits:
+        remark = 'its pairs are not known: those drawn for val may be ones it was trained on'
+        return known._replace(remark=f'config.init_from={workdir}: {remark}')
+    if 'val' not in splits or hold_out.place('val', splits['val'], {}) == 'val':
+        remark = 'it held no pairs out: those drawn for val may be ones it was trained on'
+        return known._replace(remark=f'config.init_from={workdir}: {remark}')
+    return known._replace(earlier=_divided(splits))
+
+
+def elsewhere(known: Known) -> Known:
+    """Returns what is `known` about data in another folder than that of the run.
+
+    Names that the run divided keep their split. A run of which that is not known draws val as it
+    did, by the names that there are.
+    """
+    held_out = 'val' in known.kept and hold_out.place('val', known.kept['val'], {}) == 'train'
+    earlier = _divided(known.kept) if held_out else {}
+    return Known(exists=True, old=known.old, earlier=earlier, remark=known.remark)
+
+
+def _divided(splits: dict[str, Kept]) -> dict[str, str]:
+    """Returns the split of each name that a run divided into train and val."""
+    return {
+        name: split
+        for split in ('train', 'val')
+        for name in (*splits[split].used, *splits[split].skipped)
+    }
+
+
+def _old_draw(workdir: epath.Path) -> str:
+    """Says how the pairs of a run are known that has kept no list of them."""
+    text = f'{workdir} has no {FILE} yet: the pairs are taken to be those it began with'
+    if not (workdir / 'run.json').exists():
+        text += ', divided as versions before 0.2.0 did, as there is no run.json either'
+    return text
+
+
+def left_out(splits: dict[str, Source]) -> list[str]:
+    """Returns lines for a person: how many pairs of each split are left out, and the first why."""
+    return [
+        f'{split}: {len(source.skipped):,} bad pairs left out, {len(source):,} used '
+        f'(config.dataset.on_error=skip): {"; ".join(list(source.skipped.values())[:3])}'
+        + ('; …' if len(source.skipped) > 3 else '')
+        for split, source in splits.items()
+        if source.skipped
+    ]
+
+
+def skipped_pairs(workdir: epath.PathLike) -> list[tuple[str, str, str]]:
+    """Returns split, name and why of each pair that the run in `workdir` leaves out."""
+    path = _path(epath.Path(workdir))
+    splits = _read(path).kept if path is not None else {}
+    return [(split, *pair) for split, pairs in splits.items() for pair in pairs.skipped.items()]
+
+
+def to_json(known: Known) -> str:
+    """Returns `known` as JSON."""
+    kept = {split: pairs._asdict() for split, pairs in known.kept.items()}
+    return json.dumps(known._replace(kept=kept)._asdict())
+
+
+def from_json(text: str) -> Known:
+    """Returns what `to_json` wrote."""
+    known = Known(**json.loads(text))
+    kept = {split: Kept(**pairs) for split, pairs in known.kept.items()}
+    return known._replace(kept=kept, image_size=tuple(known.image_size))
+
+
+def _path(workdir: epath.Path) -> epath.Path | None:
+    """Returns the file that keeps the pairs of a run, if it has one."""
+    return next((path for name in (FILE, OLD) if (path := workdir / name).exists()), None)
+
+
+def _read(path: epath.Path) -> Known:
+    try:
+        data = json.loads(path.read_text())
+        if path.name == OLD:
+            data = {'splits': data}
+        kept = {
+            split: Kept(_strings(pairs['used']), dict(pairs['skipped']), pairs.get('held_out'))
+            for split, pairs in data['splits'].items()
+        }
+        if kept and 'train' not in kept:
+            raise TypeError('there is no train')
+        return Known(kept=kept, found=dict(data.get('found', {})), steps=data.get('steps', 0))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(f'{path} is damaged ({error!r}): no run wrote it so') from error
+
+
+def _strings(names: list[str]) -> tuple[str, ...]:
+    if not names or not all(isinstance(name, str) for name in names):
+        raise TypeError('names must be strings')
+    return tuple(names)

@@ -1,0 +1,73 @@
+"""One process trains in a run's folder: a lock that the kernel releases however the process ends.
+
+Not filelock: where a file system has no locks, it makes one of a file's existence, which a killed
+process leaves behind.
+"""
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from typing import IO
+
+from etils import epath
+
+from pix2pix_jax.errors import UserError
+from pix2pix_jax.storage import atomic
+
+try:
+    import fcntl
+except ImportError:  # not a Unix
+    fcntl = None
+
+LOCK = '.lock'
+
+
+@contextlib.contextmanager
+def hold(workdir: epath.Path) -> Iterator[None]:
+    """Locks `workdir`, which is created if need be, while entered; clears what a kill left there.
+
+    Raises UserError where another process holds it. Where there are no locks (object stores, some
+    network drives) it says so and goes on.
+    """
+    if fcntl is None or not atomic.is_local(workdir):
+        _say_unlocked(workdir)
+        yield
+        return
+    workdir.mkdir(parents=True, exist_ok=True)
+    with open(workdir / LOCK, 'a+') as file:
+        if _lock(file, workdir):
+            with contextlib.suppress(OSError):  # a full disk does not matter here
+                file.truncate(0)
+                file.write(f'process {os.getpid()} on {socket.gethostname()}')
+                file.flush()
+            atomic.remove_temporaries(workdir)  # of a process that was killed
+        else:
+            _say_unlocked(workdir)
+        yield
+
+
+def refuse_if_held(workdir: epath.Path) -> None:
+    """Raises UserError where another process holds the lock of `workdir`; creates nothing."""
+    if fcntl is not None and atomic.is_local(workdir) and (workdir / LOCK).exists():
+        with open(workdir / LOCK) as file:
+            _lock(file, workdir)
+
+
+def _lock(file: IO[str], workdir: epath.Path) -> bool:
+    """Returns whether `file` is locked now, until it is closed; UserError if another has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.seek(0)
+        raise UserError(
+            f'--workdir={workdir}: another process trains there ({file.read().strip()}); '
+            'wait for it, stop it, or give another folder'
+        ) from error
+    except OSError:  # a file system without locks
+        return False
+    return True
+
+
+def _say_unlocked(workdir: epath.Path) -> None:
+    print(f'{workdir} cannot be locked: start no second run there', flush=True)

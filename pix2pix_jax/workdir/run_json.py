@@ -1,0 +1,108 @@
+"""run.json: what a run was started with, and when it went on."""
+
+import contextlib
+import datetime
+import importlib.metadata
+import json
+import math
+import os
+import pathlib
+import platform
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from etils import epath
+
+from pix2pix_jax.storage import atomic
+from pix2pix_jax.version import numbers, version
+
+if TYPE_CHECKING:  # who reads a run need not start it
+    import jax
+
+PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
+
+
+def record_start(
+    workdir: epath.PathLike, command: str, devices: 'list[jax.Device]', step: int
+) -> None:
+    """Adds this start to `workdir`/run.json: command, versions, git commit, devices, time."""
+    import jax
+
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
+    versions = _versions()
+    start = {'time': now, 'step': step, 'version': versions['pix2pix_jax']}
+    record = {
+        'command': command,
+        'versions': {'python': platform.python_version()} | versions,
+        'git_commit': _git_commit(),
+        'devices': [f'{d.platform} {d.device_kind}' for d in devices],
+        'hosts': jax.process_count(),
+        'xla_flags': os.environ.get('XLA_FLAGS', ''),
+        'starts': [*_record(workdir).get('starts', []), start],
+    }
+    atomic.write_text(epath.Path(workdir) / 'run.json', json.dumps(record, indent=2) + '\n')
+
+
+def steps_before(workdir: epath.PathLike, version: tuple[int, ...]) -> float:
+    """Returns how many steps of the run in `workdir` were taken by versions before `version`.
+
+    That is the earliest step from which `version` or a later one resumed it: 0 for a new run,
+    infinity where none has resumed it yet. Versions before 0.2.0 did not write their number down.
+    A run without run.json, of which someone copied config and checkpoints alone, is one of these
+    unless it has data.json, which they did not write either.
+    """
+    starts = _record(workdir).get('starts', [])
+    newer = [s['step'] for s in starts if numbers(s.get('version', '')) >= version]
+    workdir = epath.Path(workdir)
+    trained = any((workdir / 'checkpoints').glob('*/*')) and not (workdir / 'data.json').exists()
+    return min(newer, default=math.inf) if starts or trained else 0
+
+
+def devices_of(workdir: epath.PathLike) -> int:
+    """Returns the number of devices of all hosts that the run in `workdir` last started with.
+
+    That is 0 where it is not known.
+    """
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        record = _record(workdir)
+        return len(record['devices']) * int(record['hosts'])
+    return 0
+
+
+def _record(workdir: epath.PathLike) -> dict[str, Any]:
+    """Returns what is in run.json; {} where there is none, or another file of that name."""
+    path = epath.Path(workdir) / 'run.json'
+    if path.exists():
+        with contextlib.suppress(ValueError, TypeError, KeyError):  # not ours: begin anew
+            record = json.loads(path.read_text())
+            if all(map(_is_start, record['starts'])):
+                return record
+    return {}
+
+
+def _is_start(start: Any) -> bool:
+    return (
+        isinstance(start, dict)
+        and isinstance(start.get('step'), int)
+        and isinstance(start.get('version', ''), str)
+    )
+
+
+def _versions() -> dict[str, str]:
+    packages = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {'pix2pix_jax': version()} | packages
+
+
+def _git_commit() -> str:
+    """Returns the commit of the code, with + if it was changed since; '' outside git."""
+    folder = pathlib.Path(__file__).parent
+
+    def git(*words):
+        return subprocess.run(
+            ['git', '-C', str(folder), *words], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git('rev-parse', 'HEAD') + ('+' if git('status', '--porcelain', '-uno') else '')
+    except (OSError, subprocess.CalledProcessError):
+        return ''
