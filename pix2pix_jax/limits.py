@@ -5,8 +5,10 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pix2pix_jax import losses
 from pix2pix_jax.data import tasks
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.models import factory
 
 CHOICES = {
     'dtype': ('float32', 'bfloat16'),
@@ -24,15 +26,15 @@ CHOICES = {
     'dataset.resize': ('bicubic', 'nearest'),
     'dataset.cache': ('auto', 'on', 'off'),
     'dataset.on_error': ('raise', 'skip'),
-    'generator.name': ('unet', 'encoder_decoder', 'resnet'),
-    'generator.norm': ('batch', 'instance', 'none'),
+    'generator.name': tuple(factory.GENERATORS),
+    'generator.norm': tuple(factory.NORMS),
     'generator.upsample': ('transpose', 'resize'),
     'generator.bias': ('auto', 'all', 'last', 'none'),
-    'discriminator.norm': ('batch', 'instance', 'none'),
+    'discriminator.norm': tuple(factory.NORMS),
     'discriminator.padding': ('one', 'same'),
     'discriminator.bias': ('auto', 'all', 'last', 'ends', 'none'),
     'init.name': ('normal', 'xavier', 'kaiming', 'orthogonal'),
-    'loss.gan': ('vanilla', 'lsgan', 'hinge', 'wgan-gp', 'none'),
+    'loss.gan': losses.CHOICES,
     'optimizer.schedule': ('constant', 'linear', 'cosine'),
     'test.norm': ('image', 'running', 'mixed'),
     'checkpoint.on_error': ('raise', 'continue'),

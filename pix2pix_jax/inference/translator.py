@@ -15,11 +15,10 @@ from pix2pix_jax.data.formats.pixels import Pixels
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.inference import generator, tiling
 from pix2pix_jax.limits import CHOICES
-from pix2pix_jax.models.factory import generator_depth, has_dropout, least_side
+from pix2pix_jax.models.factory import generator_depth, has_dropout, least_side, padding_unit
 
 Image = np.ndarray | epath.PathLike
 FITS = ('auto', 'pad', 'resize')
-RESNET_UNIT = 32  # a multiple of what it needs, 4: fewer sizes to compile
 
 
 class Loaded(NamedTuple):
@@ -68,9 +67,8 @@ class Translator:
         run = generator.load_run(workdir, checkpoint, ema)
         self.config, self.step = run.config, run.step
         depth = generator_depth(run.config)  # which says what sizes the network takes
-        self._unit, self._least = 2**depth, least_side(run.config.generator, depth)
-        if run.config.generator.name == 'resnet':
-            self._unit = max(RESNET_UNIT, self._unit)
+        self._unit = padding_unit(run.config.generator, depth)
+        self._least = least_side(run.config.generator, depth)
         _check(fit, tile, overlap, norm, batch, self._unit, self._least)
         self._scaled_as, why = _scaling(run.config, fit, tile)
         self.about_fit = f'{_about(self._scaled_as, run.config.image_size)}, as {why}'

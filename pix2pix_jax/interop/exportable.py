@@ -18,7 +18,7 @@ from pix2pix_jax.config import Config
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.inference.generator import Run, generator_function
 from pix2pix_jax.models.conv import DIMENSIONS
-from pix2pix_jax.models.factory import generator_depth, least_side
+from pix2pix_jax.models.factory import generator_depth, least_side, unit
 from pix2pix_jax.models.layers import ConvTranspose
 from pix2pix_jax.version import version
 
@@ -67,7 +67,10 @@ def create(
     config.unlock()
     config.generator.depth = generator_depth(config)  # as trained, whatever the size
     config.dtype = 'float32'
-    trained_size, multiple = tuple(config.image_size), 2**config.generator.depth
+    trained_size, multiple = (
+        tuple(config.image_size),
+        unit(config.generator, config.generator.depth),
+    )
     least = least_side(config.generator, config.generator.depth)
     if size and any(side % multiple or side < least for side in size):
         raise UserError(
