@@ -98,15 +98,15 @@ class Translator:
     def load(self, *inputs: Image) -> Loaded:
         """Returns what the generator takes of one image, or of the inputs that belong together."""
         side, target = image_spec.of_config(self.config)
-        task, expected = self.config.dataset.task, self.config.dataset.inputs
+        task, expected = tasks.task(self.config.dataset.task), self.config.dataset.inputs
         if len(inputs) != expected > 0 or not inputs:
             raise DataError(
                 f'{len(inputs)} images for one translation: the run takes {expected or 1}, as '
                 'config.dataset.inputs says'
             )
-        if task != 'none':  # of the photo that was the target
+        if task is not tasks.PAIRS:  # of the photo that was the target
             side = side._replace(ranges=target.ranges)
-        if task in tasks.FROM_COLOUR:
+        if task.of_any_photo:
             side = side._replace(channels=3)
         names = [str(x) if isinstance(x, str | os.PathLike) else 'the array' for x in inputs]
         pictures = [
@@ -117,8 +117,8 @@ class Translator:
         ]
         decode.check_one_size(pictures, names)
         values = image_spec.combine(side, pictures, names)
-        if task == 'super_resolution':
-            factor = tasks.amount_of(task, self.config.dataset.task_amount)
+        if task.enlarges:
+            factor = tasks.factor(self.config)
             values = augment.resized(values, [round(side * factor) for side in values.shape[:2]])
         extension = '' if names[0] == 'the array' else epath.Path(names[0]).suffix
         shown = image_spec.channels_of(pictures[0])
