@@ -43,7 +43,7 @@ def test_a_page_with_all_that_there_is(runs):
     assert done.returncode == 0, done.stderr
     page = (runs / 'comparison.html').read_text()
     assert done.stdout == 'comparison.html\n'
-    assert page.count('<svg') == 2 and 'L1: train' in page
+    assert page.count('<svg') == 2 and 'L1 ↓: train' in page
     assert page.count('data:image/png;base64,') == 2 and 'b&lt;c, step 50' in page
     assert '0.2500 (0.2000 to 0.3000)' in page
     assert '0.1250' not in page and 'measured SSIM on [-1, 1]' in page
