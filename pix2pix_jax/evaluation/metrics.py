@@ -224,7 +224,7 @@ def about() -> str:
         value.title for one in METRICS.values() if one.always for value in one.values.values()
     )
     chosen = (
-        f'{name}: {", ".join(map(heading, METRICS[name].values))} (of {METRICS[name].needs})'
+        f'{name}: {", ".join(map(heading, METRICS[name].values))} (needs {METRICS[name].needs})'
         for name in choices()
     )
     return f'What is measured beside {fixed}. ' + '; '.join(chosen) + '.'
