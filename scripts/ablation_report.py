@@ -14,7 +14,7 @@ from PIL import Image
 
 from pix2pix_jax.data import augment
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.evaluation.metrics import heading, title
+from pix2pix_jax.evaluation.metrics import title
 from pix2pix_jax.reports import image_grid
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.workdir.metric_writer import read_result
@@ -95,7 +95,7 @@ def spread(found: dict[int, float]) -> str:
 
 def markdown(table: Table, metrics: list[str], values: Values) -> str:
     """Returns the table, the paper's numbers in the last column."""
-    head = ['', *map(heading, metrics)]
+    head = ['', *map(title, metrics)]
     if table.paper:
         names = ' / '.join(map(title, table.paper_metrics))
         head.append(f"paper's {names} ({table.source})")
@@ -142,7 +142,7 @@ def plot(about: str, metrics: list[str], values: Values) -> bytes:
                     statistics.fmean(points), place, xerr=deviation, fmt='o', color='#1f6feb',
                     capsize=3, markersize=4,
                 )  # fmt: skip
-            axes.set_title(heading(metric), fontsize=9)
+            axes.set_title(title(metric), fontsize=9)
             axes.set_yticks(range(len(values)), list(values))
             axes.grid(axis='x', color='#e5e8ec', linewidth=0.6)
             axes.spines[['top', 'right']].set_visible(False)

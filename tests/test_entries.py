@@ -34,7 +34,7 @@ def test_every_metric_is_in_the_help(usage):
         for value in metric.values.values():
             assert ''.join(value.title.split()) in usage, name
         if not metric.always:
-            assert ''.join(f'(needs {metric.needs})'.split()) in usage, name
+            assert ''.join(f'is better; needs {metric.needs})'.split()) in usage, name
 
 
 def test_every_metric_is_on_the_page_and_in_the_report(tmp_path):
@@ -49,7 +49,7 @@ def test_every_metric_is_on_the_page_and_in_the_report(tmp_path):
         assert title != name and title[-1] in (metrics.LOWER, metrics.HIGHER)
         assert f'<td>{name}</td><td>{title}</td><td>0.5000</td>' in text
         (line,) = (line for line in table.splitlines() if line.startswith(f'{name} '))
-        assert title in line and '0.5000' in line
+        assert metrics.title(name) in line and '0.5000' in line
 
 
 def test_titles_of_real_and_of_unknown_values():

@@ -62,7 +62,7 @@ def test_a_loss_a_task_a_norm_and_a_metric_by_their_recipes(package, tmp_path):
     pairs = make_pairs(tmp_path / 'pairs', {'train': 3, 'test': 2})
     workdir, output = tmp_path / 'run', tmp_path / 'evaluation'
     printed = python(package, '-c', CODE, pairs, workdir, output)
-    assert 'mse: MSE ↓ (needs a pair)' in printed
+    assert 'mse: MSE (lower is better; needs a pair)' in printed
     rows = list(map(json.loads, (workdir / 'metrics.jsonl').read_text().splitlines()))
     # At the start D says about 0 of any image, and the squared hinge is 1 of both kinds.
     assert rows[0]['train/d_real'] == pytest.approx(1, abs=0.3)

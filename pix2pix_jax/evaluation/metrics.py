@@ -213,7 +213,7 @@ def title(name: str) -> str:
 
 
 def heading(name: str) -> str:
-    """Returns `title` with an arrow up where higher is better, down where lower is."""
+    """Returns `title` and, for pages, an arrow: up where higher is better, down where lower is."""
     found = _value(name)
     return f'{title(name)} {found.better}' if found else title(name)
 
@@ -223,11 +223,14 @@ def about() -> str:
     fixed = ', '.join(
         value.title for one in METRICS.values() if one.always for value in one.values.values()
     )
-    chosen = (
-        f'{name}: {", ".join(map(heading, METRICS[name].values))} (needs {METRICS[name].needs})'
-        for name in choices()
-    )
+    chosen = (f'{name}: {_about(METRICS[name])}' for name in choices())
     return f'What is measured beside {fixed}. ' + '; '.join(chosen) + '.'
+
+
+def _about(metric: Metric) -> str:
+    titles = ', '.join(map(title, metric.values))
+    lower = next(iter(metric.values.values())).better == LOWER
+    return f'{titles} ({"lower" if lower else "higher"} is better; needs {metric.needs})'
 
 
 def _value(name: str) -> Value | None:

@@ -1,4 +1,4 @@
-"""LPIPS, FID and KID, as one of the measures of an evaluation (see measures.py).
+"""LPIPS, FID and KID, as one measure of an evaluation (see set_metrics.py).
 
 What cannot be measured has a reason in place of its value, and is never replaced by anything else.
 """
@@ -99,7 +99,7 @@ class Perceptual:
                 self._measure_features()
 
     def result(self) -> Result:
-        """Returns (summary, values per image); 'fid' and 'kid' are as in `distances`."""
+        """Returns (summary, values per image); 'fid' and 'kid' are as in `fid_kid`."""
         summary, values = {}, {}
         if self._wants('lpips'):
             self._measure_pairs()

@@ -124,11 +124,11 @@ def _are_images(folder: epath.Path) -> bool:
 
 def table(summary: Summary) -> str:
     """Returns `summary` as text for the console, a line a metric."""
-    rows = run_page.metrics_table(summary, metrics.heading)
+    rows = run_page.metrics_table(summary, metrics.title)  # a console may have no arrows
     widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
     return '\n'.join(
-        f'{name:<{widths[0]}}  {heading:<{widths[1]}}{mean:>10}   {rest}'
-        for name, heading, mean, rest in rows
+        f'{name:<{widths[0]}}  {title:<{widths[1]}}{mean:>10}   {rest}'
+        for name, title, mean, rest in rows
     )
 
 
