@@ -207,9 +207,10 @@ def title(name: str) -> str:
     A value of no entry, as another version may have written it, has its name.
     """
     found = _value(name.removeprefix(REAL))
-    words = f'{found.title} ({found.unit})' if found and found.unit else found and found.title
-    real = ', targets' if name.startswith(REAL) else ''
-    return f'{words}{real}' if words else name
+    if found is None:
+        return name
+    words = f'{found.title} ({found.unit})' if found.unit else found.title
+    return f'{words}, targets' if name.startswith(REAL) else words
 
 
 def heading(name: str) -> str:
