@@ -32,8 +32,9 @@ PROCESS_ID = flags.DEFINE_integer('process_id', 0, 'Number of this process, from
 def main() -> int:
     """Trains as the flags say; returns the exit status."""
     from pix2pix_jax.distributed import hosts
+    from pix2pix_jax.dry_run import dry_run
     from pix2pix_jax.runtime import local_devices, prepare_process, use_deterministic_kernels
-    from pix2pix_jax.train import dry_run, train_and_evaluate
+    from pix2pix_jax.train import train_and_evaluate
 
     prepare_process(find_devices=False)
     if CONFIG.value.deterministic:

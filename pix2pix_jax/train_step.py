@@ -52,7 +52,7 @@ def train_step(
     metrics, new_d = {}, None
     if d is not None:
         new_d, metrics = discriminator_step(d, last, fake, key, config, axis_name)
-    critic = new_d if config.update == 'alternating' else d
+    critic = new_d if config['update'] == 'alternating' else d
     fake_gradient, g_metrics = generator_gradient(critic, last, fake, key, config)
     (g_grads,) = pull_back(fake_gradient)
     new_g = update(g, g_grads, g_stats, axis_name)

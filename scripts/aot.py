@@ -24,7 +24,7 @@ from absl import flags
 from jax.experimental import topologies
 
 from pix2pix_jax import main as command
-from pix2pix_jax import train
+from pix2pix_jax import train_setup
 from pix2pix_jax.config import Config, validate
 from pix2pix_jax.distributed import parallel
 from pix2pix_jax.errors import UserError, run_command
@@ -163,7 +163,7 @@ def lower(config: Config, devices: list[jax.Device], form: str = '') -> jax.stag
 
     def state_and_key():
         placed = [PlatformOf(form)] * len(devices) if form else devices
-        return train.initial_state(config, placed, total_steps=1)[0], training_key(config)
+        return train_setup.initial_state(config, placed, total_steps=1)[0], training_key(config)
 
     state, key = jax.eval_shape(state_and_key)
     g, size = config.generator, (config.batch_size * config.optimizer.d_steps, *config.image_size)
