@@ -1,14 +1,15 @@
 """Every field has one row, which says what is true, and a value beyond it is one clear line."""
 
 import re
+import runpy
 
 import pytest
 from runs import CONTEXT, changed, error_of
-from test_configs import CONFIGS, ROOT, load, load_module
 
 from pix2pix_jax.config import default_config, flatten, validate
 from pix2pix_jax.config_fields import FIELDS, ROWS, SECTIONS
 from pix2pix_jax.data.tasks import TASKS
+from pix2pix_jax.main import REPOSITORY, load_config
 
 CHOICES = {row.name: row.allowed.words for row in ROWS if row.allowed.words}
 RANGES = {row.name: row.allowed.ends for row in ROWS if row.allowed.ends}
@@ -67,17 +68,17 @@ def test_a_row_has_a_meaning_and_lies_in_its_section():
 
 
 def test_the_page_is_up_to_date():
-    listing = load_module(ROOT / 'scripts' / 'list_fields.py')
-    page = (ROOT / 'docs' / 'configuration.md').read_text()
-    assert page == listing.page()
+    script = runpy.run_path(str(REPOSITORY / 'scripts' / 'list_fields.py'))
+    page = (REPOSITORY / 'docs' / 'configuration.md').read_text()
+    assert page == script['page']()
     assert [line.split('`')[1] for line in page.splitlines() if line.startswith('| `')] == [*FIELDS]
 
 
 def test_fields_of_references_are_set_by_references_alone():
     used = {True: set(), False: set()}
-    for name in CONFIGS:
-        fields = flatten(load(name))
-        used[name.startswith('reference/')] |= {f for f in FIELDS if fields[f] != DEFAULTS[f]}
+    for path in (REPOSITORY / 'configs').rglob('*.py'):
+        fields = flatten(load_config(path, ''))
+        used['reference' in path.parts] |= {f for f in FIELDS if fields[f] != DEFAULTS[f]}
     marked = {row.name for row in ROWS if row.reference}
     assert marked <= used[True]
     assert not marked & used[False]
