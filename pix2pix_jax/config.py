@@ -58,6 +58,12 @@ def from_fields(fields: Mapping[str, Any]) -> Config:
     _check_values(fields)
     config = default_config()
     config.update_from_flattened_dict(fields)
+    _check_together(config)
+    return config
+
+
+def _check_together(config: Config) -> None:
+    """Raises UserError for fields that do not go together."""
     if config.num_steps == 0 and config.num_epochs == 0:
         raise UserError('config.num_steps and config.num_epochs are both 0: one must be positive')
     loss = config.loss
@@ -93,7 +99,6 @@ def from_fields(fields: Mapping[str, Any]) -> Config:
     init_overrides(config)
     tasks.check(config)
     image_spec.check(config)
-    return config
 
 
 def checked_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -212,7 +217,8 @@ def _image_size(value: Any) -> tuple[int, int]:
     size = tuple(map(_plain, value)) if isinstance(value, (tuple, list)) else (value,)
     size = size * 2 if len(size) == 1 else size
     if len(size) != 2 or not all(type(s) is int and 0 <= s <= 2**15 for s in size):
-        raise UserError(f'config.image_size={value!r}: allowed are SIZE or HEIGHT,WIDTH in pixels')
+        allowed = FIELDS['image_size'].allowed.text
+        raise UserError(f'config.image_size={value!r}: allowed are {allowed} in pixels')
     if 0 in size and size != (0, 0):
         raise UserError(f'config.image_size={value!r}: 0 (from the data) goes for both sides')
     return size
