@@ -13,9 +13,9 @@ import traceback
 from absl import flags
 from ml_collections import config_flags
 
-from pix2pix_jax.config import Config, checked_fields, flatten
+from pix2pix_jax.config import Config, checked_fields, flatten, unknown_field
+from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.errors import UserError, run_command
-from pix2pix_jax.limits import unknown_field
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 
@@ -79,11 +79,11 @@ def check_argv(argv: list[str]) -> None:
     name, _, arg = argv[at[-1]].removeprefix('--config=').partition(':')
     path = find_config(name)
     argv[at[-1]] = f'--config={path}' + (f':{arg}' if arg else '')
-    fields = flatten(load_config(path, arg))
+    load_config(path, arg)  # so that what is wrong in it is said first
     for word in argv[1:]:
         override = re.match(r'--(?:no)?config\.([^=]*)', word)
-        if override and override[1] not in fields:
-            raise unknown_field(override[1], fields)
+        if override and override[1] not in FIELDS:
+            raise unknown_field(override[1])
 
 
 def find_config(name: str) -> pathlib.Path:

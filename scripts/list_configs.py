@@ -64,7 +64,7 @@ def row(path: pathlib.Path) -> str:
         _count(state.discriminator),
         str(receptive_field(config.discriminator.layers)),
         '{}x{}'.format(*logits),
-        config.update,
+        config['update'],
         f'{config.loss.d_weight:g}',
         _steps(config),
     ]

@@ -37,6 +37,17 @@ def test_imagecodecs_is_imported_for_the_files_that_need_it_alone(tmp_path):
     assert lines(tmp_path / 'deep.png')[0] == 'uint16 (6, 10, 3) 20000 True'
 
 
+def test_a_config_is_made_without_jax():
+    code = """
+import sys
+from pix2pix_jax.config import default_config, validate
+validate(default_config())
+print(sorted({'jax', 'flax', 'tensorflow'} & set(sys.modules)))
+"""
+    command = [sys.executable, '-c', code]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == '[]\n'
+
+
 def test_grain_does_not_warn_of_a_profiler():
     code = """
 from absl import logging

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from pix2pix_jax.config import Config
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.models import layers
 from pix2pix_jax.models.patchgan import PatchGAN
@@ -28,7 +29,7 @@ class Models(NamedTuple):
     discriminator: nn.Module | None
 
 
-def create_models(config: ConfigDict, platform: str, axis_name: str | None = None) -> Models:
+def create_models(config: Config, platform: str, axis_name: str | None = None) -> Models:
     """Returns the networks of `config`, their convolutions in the form that suits `platform`.
 
     `platform` is 'cpu', 'gpu' or 'tpu': that of the devices that will run them; or 'any', XLA's own
@@ -42,7 +43,7 @@ def create_models(config: ConfigDict, platform: str, axis_name: str | None = Non
     return Models(_generator(config, platform, axis_name), discriminator)
 
 
-def _generator(config: ConfigDict, platform: str, axis_name: str | None) -> nn.Module:
+def _generator(config: Config, platform: str, axis_name: str | None) -> nn.Module:
     g = config.generator
     common, depth = _conv_fields(config, platform), generator_depth(config)
     _check_unet(config, depth)
@@ -74,7 +75,7 @@ def _generator(config: ConfigDict, platform: str, axis_name: str | None) -> nn.M
     )
 
 
-def _discriminator(config: ConfigDict, platform: str, axis_name: str | None) -> nn.Module:
+def _discriminator(config: Config, platform: str, axis_name: str | None) -> nn.Module:
     d = config.discriminator
     _check_discriminator(config)
     bias = 'all' if d.norm != 'batch' else 'ends'
@@ -89,7 +90,7 @@ def _discriminator(config: ConfigDict, platform: str, axis_name: str | None) -> 
     )
 
 
-def _conv_fields(config: ConfigDict, platform: str) -> dict:
+def _conv_fields(config: Config, platform: str) -> dict:
     return dict(
         kernel_init=layers.kernel_initializer(config.init.name, config.init.scale),
         conv_form=CONV_FORMS.get(platform, 'native'),
@@ -98,7 +99,7 @@ def _conv_fields(config: ConfigDict, platform: str) -> dict:
 
 
 def _norm_factory(
-    config: ConfigDict, network: ConfigDict, axis_name: str | None
+    config: Config, network: ConfigDict, axis_name: str | None
 ) -> layers.ModuleFactory:
     if network.norm == 'none':
         return layers.NoNorm
@@ -114,7 +115,7 @@ def _norm_factory(
     )
 
 
-def generator_depth(config: ConfigDict) -> int:
+def generator_depth(config: Config) -> int:
     """Returns the generator's number of downsamplings: the config's, or from the image size.
 
     Raises UserError where it does not fit the image size.
@@ -163,7 +164,7 @@ def has_dropout(generator: ConfigDict, depth: int) -> bool:
     return bool(generator.dropout and blocks)
 
 
-def _check_unet(config: ConfigDict, depth: int) -> None:
+def _check_unet(config: Config, depth: int) -> None:
     g = config.generator
     if g.name == 'resnet':
         return
@@ -179,7 +180,7 @@ def _check_unet(config: ConfigDict, depth: int) -> None:
         )
 
 
-def _check_discriminator(config: ConfigDict) -> None:
+def _check_discriminator(config: Config) -> None:
     d, side = config.discriminator, min(config.image_size)
     if d.layers == 0 or d.padding == 'same':
         return  # any image gives a logit
