@@ -10,6 +10,7 @@ import pytest
 from pix2pix_jax.errors import UserError
 
 SCRIPT = pathlib.Path(__file__).parents[1] / 'scripts' / 'aot.py'
+sys.path.insert(0, str(SCRIPT.parent))  # it imports hlo
 
 
 @pytest.fixture(scope='module')
