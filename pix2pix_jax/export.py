@@ -166,8 +166,7 @@ def check_packages(format: str) -> None:
     missing = [name for name in NEEDED.get(format, ()) if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
-            f'--format={format} needs {" and ".join(missing)}: '
-            'pip install -r requirements-export.txt'
+            f"--format={format} needs {' and '.join(missing)}: pip install -e '.[export]'"
         )
 
 

@@ -1,6 +1,6 @@
 """Compiles a config's training step for an accelerator that is not there, and prints its bounds.
 
-pip install -r requirements-aot.txt    (in an environment of its own)
+pip install -e '.[aot]'    (in an environment of its own)
 python scripts/aot.py --target=h100 [--config=configs/facades.py --config.batch_size=16 ...]
 
 Where the config's batch is smaller than the devices are many, every device gets one such batch.
@@ -135,7 +135,7 @@ def open_target(target: Target) -> list[jax.Device]:
     except Exception as error:  # of whatever kind a missing plugin raises
         raise UserError(
             f'--target={TARGET.value}: jax cannot compile for it here '
-            f'({str(error).splitlines()[0]}); pip install -r requirements-aot.txt'
+            f"({str(error).splitlines()[0]}); pip install -e '.[aot]'"
         ) from error
     return list(topology.devices[: target.devices])
 
