@@ -105,7 +105,7 @@ def test_default_py_is_the_default():
 
 
 def test_the_table_is_up_to_date():
-    assert (ROOT / 'docs' / 'configs.md').read_text() == LISTING.table()
+    assert (ROOT / 'docs' / 'experiments.md').read_text() == LISTING.table()
 
 
 @pytest.fixture(scope='module')
