@@ -4,7 +4,8 @@ The rows are data: config.py makes the default config and the checks from them, 
 scripts/list_fields.py makes docs/configuration.md. To add a field is to add its row.
 """
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from pix2pix_jax.data.tasks import TASKS
@@ -19,12 +20,37 @@ class Allowed(NamedTuple):
     ends: tuple[float, ...] = ()  # of `between`: the minimum and the maximum
 
 
+@dataclasses.dataclass(frozen=True)
+class Entries:
+    """Allows the names of entries in a dict of a module, which is imported when they are needed.
+
+    So a config is there without jax, and to add a loss is to add its entry.
+    """
+
+    find: Callable[[], Iterable[str]]
+    ends = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The names."""
+        return tuple(self.find())
+
+    @property
+    def text(self) -> str:
+        """The names, for the user."""
+        return ' | '.join(self.words)
+
+    def holds(self, value: Any) -> bool:
+        """Whether `value` is one of the names."""
+        return value in self.words
+
+
 class Field(NamedTuple):
     """One field of a config."""
 
     name: str  # 'section.name', or the name alone at the top
     default: Any  # the paper's value, where it has one; its type is the field's
-    allowed: Allowed
+    allowed: Allowed | Entries
     meaning: str
     unit: str = ''
     source: str = ''  # a section of the paper (Isola et al., 2017), or another work
@@ -56,9 +82,27 @@ def free(text: str) -> Allowed:
     return Allowed(text, lambda value: True)
 
 
+def _losses() -> Iterable[str]:
+    from pix2pix_jax import losses
+
+    return losses.CHOICES
+
+
+def _generators() -> Iterable[str]:
+    from pix2pix_jax.models import factory
+
+    return factory.GENERATORS
+
+
+def _norms() -> Iterable[str]:
+    from pix2pix_jax.models import factory
+
+    return factory.NORMS
+
+
 ON_OFF = free('True | False')
 ANY_INT = between(0, 2**31 - 1)
-NORMS = choices('batch', 'instance', 'none')
+NORMS = Entries(_norms)
 EPSILON, FRACTION, WEIGHT = between(1e-12, 1.0), between(0.0, 1.0), between(0.0, 1e6)
 BELOW_1 = between(0.0, 1.0 - 1e-9)
 PYTORCH = 'the widely used PyTorch port'
@@ -184,7 +228,7 @@ ROWS = (
           "'raise': a pair that cannot be read ends the run; 'skip': those found at the start are "
           'left out'),
 
-    Field('generator.name', 'unet', choices('unet', 'encoder_decoder', 'resnet'),
+    Field('generator.name', 'unet', Entries(_generators),
           "'unet': with skip connections; 'encoder_decoder': without; 'resnet': residual blocks",
           source='3.2.1'),
     Field('generator.width', 64, between(1, 2**16),
@@ -267,7 +311,7 @@ ROWS = (
           'other standard deviations for the layers whose names match a regular expression, as '
           "'up[1-7]=0.05,logits=0.05'", reference=True),
 
-    Field('loss.gan', 'vanilla', choices('vanilla', 'lsgan', 'hinge', 'wgan-gp', 'none'),
+    Field('loss.gan', 'vanilla', Entries(_losses),
           "the adversarial loss; 'none': there is no discriminator", source='3.1'),
     Field('loss.gan_weight', 1.0, WEIGHT, 'weight of the adversarial loss of G', source='3.1'),
     Field('loss.l1_weight', 100.0, WEIGHT, "weight of the mean absolute difference, the paper's "

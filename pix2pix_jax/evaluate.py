@@ -48,9 +48,7 @@ OUTPUT = flags.DEFINE_string(
 OVERWRITE = flags.DEFINE_bool(
     'overwrite', False, 'Write into an --output that holds files.', **SHARED
 )
-METRICS = flags.DEFINE_list(
-    'metrics', list(metrics.NAMES), 'What is measured beside L1, PSNR and SSIM.', **SHARED
-)
+METRICS = flags.DEFINE_list('metrics', list(metrics.choices()), metrics.about(), **SHARED)
 SCALE = flags.DEFINE_integer(
     'scale', 1, 'Translate at this multiple of the size trained on.', lower_bound=1, **SHARED
 )

@@ -1,45 +1,49 @@
 """The objectives, on logits (Isola et al., 2017, section 3.1). All return float32 scalars."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 
-def discriminator_terms(
-    name: str, real_logits: jax.Array, fake_logits: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Returns D's losses on real and on generated images, each a mean over all logits.
+class Objective(NamedTuple):
+    """What D and G minimise against each other, of logits; each term is a mean over all of them."""
 
-    vanilla: -log sigmoid(real), -log(1 - sigmoid(fake)) (Goodfellow et al., 2014);
-    lsgan: (real - 1)^2, fake^2 (Mao et al., 2017);
-    hinge: max(0, 1 - real), max(0, 1 + fake) (Lim and Ye, 2017);
-    wgan-gp: -real, fake; `gradient_penalty` goes with it (Gulrajani et al., 2017).
-    """
-    if name == 'vanilla':
-        return jax.nn.softplus(-real_logits).mean(), jax.nn.softplus(fake_logits).mean()
-    if name == 'lsgan':
-        return jnp.square(real_logits - 1).mean(), jnp.square(fake_logits).mean()
-    if name == 'hinge':
-        return jax.nn.relu(1 - real_logits).mean(), jax.nn.relu(1 + fake_logits).mean()
-    if name == 'wgan-gp':
-        return -real_logits.mean(), fake_logits.mean()
-    raise _unknown(name)
+    discriminator: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+    """(real, fake) logits -> D's losses on real and on generated images."""
+    generator: Callable[[jax.Array], jax.Array]
+    """fake logits -> G's loss, non-saturating (section 3.3): D should call them real."""
+    gradient_penalty: bool = False  # D's loss also has `gradient_penalty`
 
 
-def generator_term(name: str, fake_logits: jax.Array) -> jax.Array:
-    """Returns G's adversarial loss, non-saturating (section 3.3): D should call `fake` real."""
-    if name == 'vanilla':
-        return jax.nn.softplus(-fake_logits).mean()
-    if name == 'lsgan':
-        return jnp.square(fake_logits - 1).mean()
-    if name in ('hinge', 'wgan-gp'):
-        return -fake_logits.mean()
-    raise _unknown(name)
+OBJECTIVES = {  # by config.loss.gan, which may also be 'none': no discriminator
+    'vanilla': Objective(  # -log sigmoid(real), -log(1 - sigmoid(fake)): Goodfellow et al., 2014
+        lambda real, fake: (jax.nn.softplus(-real).mean(), jax.nn.softplus(fake).mean()),
+        lambda fake: jax.nn.softplus(-fake).mean(),
+    ),
+    'lsgan': Objective(  # Mao et al., 2017
+        lambda real, fake: (jnp.square(real - 1).mean(), jnp.square(fake).mean()),
+        lambda fake: jnp.square(fake - 1).mean(),
+    ),
+    'hinge': Objective(  # Lim and Ye, 2017
+        lambda real, fake: (jax.nn.relu(1 - real).mean(), jax.nn.relu(1 + fake).mean()),
+        lambda fake: -fake.mean(),
+    ),
+    'wgan-gp': Objective(  # Gulrajani et al., 2017
+        lambda real, fake: (-real.mean(), fake.mean()),
+        lambda fake: -fake.mean(),
+        gradient_penalty=True,
+    ),
+}
+CHOICES = (*OBJECTIVES, 'none')
 
 
-def _unknown(name: str) -> ValueError:
-    return ValueError(f'unknown GAN objective {name!r}: allowed are vanilla, lsgan, hinge, wgan-gp')
+def objective(name: str) -> Objective:
+    """Returns the GAN objective `name`; raises ValueError for one that is unknown."""
+    if name not in OBJECTIVES:
+        raise ValueError(f'unknown GAN objective {name!r}: allowed are {", ".join(OBJECTIVES)}')
+    return OBJECTIVES[name]
 
 
 def gradient_penalty(

@@ -13,7 +13,7 @@ import optax
 
 from pix2pix_jax.data import pipeline
 from pix2pix_jax.errors import DataError, Stopped, UserError
-from pix2pix_jax.evaluation import report
+from pix2pix_jax.evaluation import metrics, report
 from pix2pix_jax.inference.generator import Generator
 from pix2pix_jax.reports import image_grid, run_page
 from pix2pix_jax.reports.progress import Console
@@ -190,7 +190,8 @@ class Recorder:
 
     def _write_page(self) -> None:
         begin = time.monotonic()
-        run_page.write_run_page(self._workdir, self._config, self._writer.rows(), self._command)
+        rows = self._writer.rows()
+        run_page.write_run_page(self._workdir, self._config, rows, self._command, metrics.heading)
         end = time.monotonic()
         self._next_page = end + PAGE_SHARE * (end - begin)
 

@@ -98,7 +98,8 @@ def discriminator_gradients(
 
     Generated and real images go through D as two separate batches.
     """
-    target, name, weights = batch['target'], config.loss.gan, config.loss
+    target, weights = batch['target'], config.loss
+    gan = losses.objective(weights.gan)
 
     def objective(params):
         def see(image, stats, view):
@@ -107,9 +108,9 @@ def discriminator_gradients(
 
         fake_logits, stats = see(fake, d.batch_stats, 'augment_fake')
         real_logits, stats = see(target, stats, 'augment_real')
-        real, fake_term = losses.discriminator_terms(name, real_logits, fake_logits)
+        real, fake_term = gan.discriminator(real_logits, fake_logits)
         loss, metrics = real + fake_term, {'d_real': real, 'd_fake': fake_term}
-        if name == 'wgan-gp':
+        if gan.gradient_penalty:
             penalty = losses.gradient_penalty(
                 lambda image: see(image, stats, 'none')[0],  # it goes without augmentation
                 target,
@@ -137,7 +138,7 @@ def generator_gradient(
         if critic is not None:
             view = stream(key, 'augment_generator')
             logits, _ = discriminate(critic, critic.variables, batch, fake, view, config)
-            metrics['g_gan'] = losses.generator_term(weights.gan, logits)
+            metrics['g_gan'] = losses.objective(weights.gan).generator(logits)
             loss += weights.gan_weight * metrics['g_gan']
         return loss, metrics | {'g_loss': loss}
 

@@ -14,27 +14,13 @@ from PIL import Image
 
 from pix2pix_jax.data import augment
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.evaluation.metrics import heading, title
 from pix2pix_jax.reports import image_grid
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.workdir.metric_writer import read_result
 
 SHEET_ROWS = 6
 TRUTH = 'ground truth'
-TITLES = {
-    'l1': 'L1',
-    'psnr': 'PSNR (dB)',
-    'ssim': 'SSIM',
-    'fid': 'FID',
-    'kid': 'KID',
-    'lpips': 'LPIPS',
-    'lab_l': 'L',
-    'lab_a': 'a',
-    'lab_b': 'b',
-    'fcn_pixel_accuracy': 'per-pixel acc.',
-    'fcn_class_accuracy': 'per-class acc.',
-    'fcn_class_iou': 'class IoU',
-    'checkerboard': 'checkerboard (dB)',
-}
 MARK = '<!-- scripts/ablations.py -->'
 Results = dict[str, dict[int, pathlib.Path]]  # folders of evaluations, by row and seed
 Values = dict[str, dict[str, dict[int, float]]]  # by row, metric and seed
@@ -64,7 +50,7 @@ def write_report(
     text = markdown(table, metrics, values)
     for metric in table.metrics:
         if metric in reasons:
-            text += f'\n{TITLES.get(metric, metric)}: {reasons[metric]}\n'
+            text += f'\n{title(metric)}: {reasons[metric]}\n'
     seeds = len(set().union(*results.values()))
     about = f'{table.title}: mean ± standard deviation over {seeds} seeds.\n\n```\n{command}\n```\n'
     atomic.write_text(output / f'{name}.md', f'{about}\n{text}\n{MARK}\n')
@@ -109,9 +95,9 @@ def spread(found: dict[int, float]) -> str:
 
 def markdown(table: Table, metrics: list[str], values: Values) -> str:
     """Returns the table, the paper's numbers in the last column."""
-    head = ['', *(TITLES.get(metric, metric) for metric in metrics)]
+    head = ['', *map(heading, metrics)]
     if table.paper:
-        names = ' / '.join(TITLES[metric] for metric in table.paper_metrics)
+        names = ' / '.join(map(title, table.paper_metrics))
         head.append(f"paper's {names} ({table.source})")
     lines = [head, ['---'] * len(head)]
     seeds = max((len(v) for found in values.values() for v in found.values()), default=0)
@@ -138,7 +124,7 @@ def as_csv(metrics: list[str], values: Values) -> str:
     return text.getvalue()
 
 
-def plot(title: str, metrics: list[str], values: Values) -> bytes:
+def plot(about: str, metrics: list[str], values: Values) -> bytes:
     """Returns a PNG: a panel a metric, the seeds as points, their mean with its deviation."""
     columns = min(4, len(metrics))
     rows = math.ceil(len(metrics) / columns)
@@ -156,14 +142,14 @@ def plot(title: str, metrics: list[str], values: Values) -> bytes:
                     statistics.fmean(points), place, xerr=deviation, fmt='o', color='#1f6feb',
                     capsize=3, markersize=4,
                 )  # fmt: skip
-            axes.set_title(TITLES.get(metric, metric), fontsize=9)
+            axes.set_title(heading(metric), fontsize=9)
             axes.set_yticks(range(len(values)), list(values))
             axes.grid(axis='x', color='#e5e8ec', linewidth=0.6)
             axes.spines[['top', 'right']].set_visible(False)
         panels[0, 0].invert_yaxis()  # shared: the first row on top
         for axes in panels.flat[len(metrics) :]:
             axes.set_visible(False)
-        figure.suptitle(title, fontsize=10)
+        figure.suptitle(about, fontsize=10)
         figure.tight_layout()
         buffer = io.BytesIO()
         figure.savefig(buffer, format='png', dpi=150)

@@ -42,7 +42,7 @@ OUTPUT = flags.DEFINE_string('output', 'ablations', 'Folder of the runs and the 
 JOBS = flags.DEFINE_integer('jobs', 1, 'Runs that go on at once, at most.', lower_bound=1)
 SPLIT = flags.DEFINE_string('split', '', 'What is measured: by default test, or else val.')
 OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace files that are no reports of this.')
-METRICS = flags.DEFINE_list('metrics', list(metrics.NAMES), 'As those of evaluate.')
+METRICS = flags.DEFINE_list('metrics', list(metrics.choices()), 'As those of evaluate.')
 PASSED_ON = {
     name: flags.DEFINE_string(name, '', 'As that of evaluate.')
     for name in ('classes', 'segmenter', 'inception_weights', 'alexnet_weights', 'lpips_weights')
@@ -273,8 +273,9 @@ def is_done(job: Job, must_be_whole: bool = True) -> bool:
     wanted, measured = metrics.identity(options()), result.get('measured', {})
     if any(measured.get(name) != what for name, what in wanted.items()):
         return False
-    values = [result['metrics'].get(metrics.FIRST[name], {}) for name in METRICS.value]
-    return not must_be_whole or all('mean' in value for value in values)
+    values = [next(iter(metrics.METRICS[name].values)) for name in METRICS.value]
+    whole = all('mean' in result['metrics'].get(value, {}) for value in values)
+    return whole or not must_be_whole
 
 
 def log_of(job: Job, logs: pathlib.Path) -> pathlib.Path:

@@ -14,6 +14,7 @@ from absl import flags
 
 from pix2pix_jax.config import flatten
 from pix2pix_jax.errors import UserError, run_command, take_words
+from pix2pix_jax.evaluation.metrics import heading
 from pix2pix_jax.reports import curves, run_page
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.workdir import metric_writer
@@ -85,7 +86,7 @@ def page(runs: dict[str, Run]) -> str:
     rows = {name: run.rows for name, run in runs.items()}
     drawn = [
         curves.comparison(rows, metric, f'{title}: {label}' if label else title)
-        for title, labels in curves.PANELS
+        for title, labels in curves.panels(sum(rows.values(), []), heading)
         for metric, label in labels.items()
     ]
     body = [
@@ -103,7 +104,7 @@ def page(runs: dict[str, Run]) -> str:
 def test_table(runs: dict[str, Run]) -> list[list[str]]:
     """Returns a row a metric, a column a run, with the intervals of resampled images."""
     names = list(dict.fromkeys(name for run in runs.values() for name in run.metrics))
-    table = [['metric', *runs]]
+    table = [['name', 'metric', *runs]]
     for name in names:
         cells = []
         for run in runs.values():
@@ -114,7 +115,7 @@ def test_table(runs: dict[str, Run]) -> list[list[str]]:
             elif 'reason' in value:
                 text += f': {value["reason"]}'
             cells.append(text)
-        table.append([name, *cells])
+        table.append([name, heading(name), *cells])
     return table if names else []
 
 

@@ -42,7 +42,7 @@ def no_curves(request):
     """Draws no curves on the pages of this process's runs, which take a third of a tiny run."""
     with pytest.MonkeyPatch.context() as patch:
         if request.module.__name__ != 'test_pages':
-            patch.setattr(curves, 'all_curves', lambda rows: [])
+            patch.setattr(curves, 'all_curves', lambda rows, heading: [])
         yield
 
 

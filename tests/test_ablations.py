@@ -17,6 +17,7 @@ from PIL import Image
 from runs import SMALL, make_pairs
 
 from pix2pix_jax.errors import UserError, run_command
+from pix2pix_jax.evaluation import metrics
 from pix2pix_jax.storage import atomic
 
 SCRIPTS = pathlib.Path(__file__).parents[1] / 'scripts'
@@ -171,7 +172,7 @@ def test_other_runs_and_files_are_left_alone(pairs, tmp_path):
     assert (tmp_path / 'out/update_order.md').read_text() == 'mine\n'
 
 
-def write_result(folder, size=16, **metrics):
+def write_result(folder, size=16, **values):
     """An evaluation of one image, as evaluate writes it."""
     for kind in ('input', 'output', 'target'):
         atomic.write_bytes(
@@ -180,7 +181,7 @@ def write_result(folder, size=16, **metrics):
     atomic.write_text(folder / 'per_image.csv', 'name,l1\n1,0.5\n')
     summaries = {
         name: {'value': None, 'reason': value} if isinstance(value, str) else {'mean': value}
-        for name, value in metrics.items()
+        for name, value in values.items()
     }
     result = {'metrics': summaries, 'measured': metrics.identity(metrics.PAIRS_ALONE)}
     atomic.write_text(folder / 'metrics.json', json.dumps(result))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pix2pix_jax.config import default_config
+from pix2pix_jax.evaluation import metrics
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.workdir.config_json import to_json
 
@@ -43,13 +44,28 @@ def test_a_page_with_all_that_there_is(runs):
     assert done.returncode == 0, done.stderr
     page = (runs / 'comparison.html').read_text()
     assert done.stdout == 'comparison.html\n'
-    assert page.count('<svg') == 2 and 'L1: train' in page
+    assert page.count('<svg') == 2 and 'L1 ↓: train' in page
     assert page.count('data:image/png;base64,') == 2 and 'b&lt;c, step 50' in page
     assert '0.2500 (0.2000 to 0.3000)' in page
     assert '0.1250' not in page and 'measured SSIM on [-1, 1]' in page
     assert '<td>loss.gan</td><td>vanilla</td><td>lsgan</td>' in page
     assert 'loss.l1_weight' not in page and 'b<c' not in page
     assert run('a', 'b<c', cwd=runs).returncode == 0  # replaces its own page
+
+
+def test_every_metric_has_its_title(runs):
+    names = [name for metric in metrics.METRICS.values() for name in metric.values]
+    result = {
+        'split': 'test',
+        'measured': metrics.identity(metrics.PAIRS_ALONE),
+        'metrics': {name: {'mean': 0.5, 'ci95': [0.25, 0.75]} for name in names},
+    }
+    atomic.write_text(runs / 'a/evaluation/test/metrics.json', json.dumps(result))
+    done = run('a', 'b<c', cwd=runs)
+    assert done.returncode == 0, done.stderr
+    page = (runs / 'comparison.html').read_text()
+    for name in names:
+        assert f'<td>{name}</td><td>{metrics.heading(name)}</td><td>0.5000' in page
 
 
 def test_mistakes_are_one_line(runs):

@@ -9,7 +9,7 @@ from runs import CONTEXT, changed, error_of
 from pix2pix_jax.config import default_config, flatten, validate
 from pix2pix_jax.config_fields import FIELDS, ROWS, SECTIONS
 from pix2pix_jax.data.tasks import TASKS
-from pix2pix_jax.main import REPOSITORY, load_config
+from pix2pix_jax.main import CONFIG_ROOT, load_config
 
 CHOICES = {row.name: row.allowed.words for row in ROWS if row.allowed.words}
 RANGES = {row.name: row.allowed.ends for row in ROWS if row.allowed.ends}
@@ -68,15 +68,15 @@ def test_a_row_has_a_meaning_and_lies_in_its_section():
 
 
 def test_the_page_is_up_to_date():
-    script = runpy.run_path(str(REPOSITORY / 'scripts' / 'list_fields.py'))
-    page = (REPOSITORY / 'docs' / 'configuration.md').read_text()
+    script = runpy.run_path(str(CONFIG_ROOT / 'scripts' / 'list_fields.py'))
+    page = (CONFIG_ROOT / 'docs' / 'configuration.md').read_text()
     assert page == script['page']()
     assert [line.split('`')[1] for line in page.splitlines() if line.startswith('| `')] == [*FIELDS]
 
 
 def test_fields_of_references_are_set_by_references_alone():
     used = {True: set(), False: set()}
-    for path in (REPOSITORY / 'configs').rglob('*.py'):
+    for path in (CONFIG_ROOT / 'configs').rglob('*.py'):
         fields = flatten(load_config(path, ''))
         used['reference' in path.parts] |= {f for f in FIELDS if fields[f] != DEFAULTS[f]}
     marked = {row.name for row in ROWS if row.reference}

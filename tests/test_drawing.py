@@ -140,7 +140,7 @@ def test_files_of_every_kind_become_pictures():
 
 
 def test_too_many_pixels_are_refused_before_they_are_decoded(monkeypatch):
-    monkeypatch.setattr(drawing.images, 'read_pixels', None)
+    monkeypatch.setattr(drawing.decode, 'read_pixels', None)
     with pytest.raises(DataError, match=r'a\.png has 30x20 pixels: allowed are at most 599'):
         drawing.read_picture(as_file(noise()), most_pixels=599)
 

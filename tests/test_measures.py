@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from pix2pix_jax.data import augment
-from pix2pix_jax.evaluation import image_metrics, lab_histograms, labels, set_metrics
+from pix2pix_jax.evaluation import image_metrics, lab_histograms, labels, metrics, set_metrics
 from pix2pix_jax.evaluation.labels import FACADES
+from pix2pix_jax.evaluation.options import Options
 
 NAMES = list(FACADES.colours)
 PALETTE = np.array(list(FACADES.colours.values()), np.uint8)
@@ -24,10 +25,11 @@ def measured(measure, examples):
 
 
 def test_pairs_are_the_metrics_of_single_pairs():
-    summary, values = measured(set_metrics.Pairs(), pairs())
-    one = image_metrics.evaluate_image(**pairs()[3])
-    assert {name: found[3] for name, found in values.items()} == one
-    assert summary['l1']['mean'] == pytest.approx(np.mean(values['l1']))
+    for measure, name in zip(metrics.always(), ('l1', 'psnr', 'ssim'), strict=True):
+        summary, values = measured(measure, pairs())
+        assert list(summary) == list(values) == [name]
+        assert values[name][3] == getattr(image_metrics, name)(**pairs()[3])
+        assert summary[name]['mean'] == pytest.approx(np.mean(values[name]))
 
 
 def test_lab_counts_all_images_together():
@@ -63,11 +65,11 @@ def test_checkerboards_are_of_outputs_and_targets():
     rows, columns = np.indices((32, 32))
     for images in examples:
         images['output'] = images['output'] / 2 + ((rows + columns) % 2)[..., None] / 2
-    summary, values = measured(set_metrics.Checkerboards(), examples)
+    summary, values = measured(*metrics.for_folders(Options(('checkerboard',)), []), examples)
     assert summary['checkerboard']['mean'] > summary['real_checkerboard']['mean'] + 0.5
     assert len(values['checkerboard']) == 5
     flat = {kind: np.zeros((32, 32, 3), np.float32) for kind in ('output', 'target')}
-    summary, _ = measured(set_metrics.Checkerboards(), [flat])
+    summary, _ = measured(*metrics.for_folders(Options(('checkerboard',)), []), [flat])
     assert '1 of 1 images are flat' in summary['checkerboard']['reason']
 
 

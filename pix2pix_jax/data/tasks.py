@@ -5,7 +5,7 @@ A task's functions take and give float32 images (H,W,C) on [-1, 1]; `amount` is
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -23,11 +23,16 @@ LAB_MIDDLE, LAB_RANGE = (50, 0, 0), (50, 110, 110)  # CIE Lab onto [-1, 1]
 class Task(NamedTuple):
     """How the input is derived, and what the network takes and gives."""
 
-    derive: Derive
+    derive: Derive | None
     channels: tuple[int, int]  # of the generator's input and output
-    amount: float  # where dataset.task_amount is 0
     about: str
+    amount: float = 0.0  # where dataset.task_amount is 0; 0: there is no amount
     in_pixels: bool = False  # what is to be undone, noise or blur, has a size in pixels
+    of_any_photo: bool = False  # a user's photo, in colours, becomes the input as in training
+    enlarges: bool = False  # `amount` is a factor: a user's image is as much smaller
+    holes: bool = False  # of a value of their own, `amount` of each side
+    lines: bool = False  # black on white
+    lab: bool = False  # a and b of CIE Lab are the target, the input is L
 
 
 def lightness(photo: np.ndarray, rng: np.random.Generator, amount: float) -> np.ndarray:
@@ -72,15 +77,29 @@ def noisy(photo: np.ndarray, rng: np.random.Generator, amount: float) -> np.ndar
 
 
 TASKS = {
-    'colorize': Task(lightness, (1, 2), 0.0, 'its lightness (L of CIE Lab); a and b are generated'),
-    'gray_to_color': Task(gray, (1, 3), 0.0, 'it in gray'),
-    'inpaint': Task(hole_in_the_middle, (3, 3), 0.5, 'it with a hole in the middle'),
-    'inpaint_anywhere': Task(hole_anywhere, (3, 3), 0.5, 'it with a hole anywhere'),
-    'edges': Task(edges, (1, 3), 2.0, "its edges (Canny's)"),
-    'super_resolution': Task(coarse, (3, 3), 4.0, 'it smaller, enlarged again', True),
-    'denoise': Task(noisy, (3, 3), 0.2, 'it with noise', True),
+    'colorize': Task(
+        lightness,
+        channels=(1, 2),
+        about='its lightness (L of CIE Lab); a and b are generated',
+        of_any_photo=True,
+        lab=True,
+    ),
+    'gray_to_color': Task(gray, (1, 3), 'it in gray', of_any_photo=True),
+    'inpaint': Task(hole_in_the_middle, (3, 3), 'it with a hole in the middle', 0.5, holes=True),
+    'inpaint_anywhere': Task(hole_anywhere, (3, 3), 'it with a hole anywhere', 0.5, holes=True),
+    'edges': Task(edges, (1, 3), "its edges (Canny's)", 2.0, lines=True),
+    'super_resolution': Task(
+        coarse, (3, 3), 'it smaller, enlarged again', 4.0, in_pixels=True, enlarges=True
+    ),
+    'denoise': Task(noisy, (3, 3), 'it with noise', 0.2, in_pixels=True),
 }
-FROM_COLOUR = ('colorize', 'gray_to_color')  # whose inputs a photo in colours can stand for
+PAIRS = Task(None, (3, 3), 'pairs')  # no task: inputs are files, of any channels
+LAB_MEANING = {'input': 'L of CIE Lab as L / 50 - 1', 'output': 'a and b of CIE Lab, over 110'}
+
+
+def task(name: str) -> Task:
+    """Returns the task `name`, one of `TASKS`, or for 'none' `PAIRS`, which needs nothing."""
+    return PAIRS if name == 'none' else TASKS[name]
 
 
 def check(config: ConfigDict) -> None:
@@ -90,11 +109,11 @@ def check(config: ConfigDict) -> None:
         if d.task_amount:
             raise UserError(f'config.dataset.task_amount={d.task_amount}: there is no dataset.task')
         return
-    task, channels = TASKS[d.task], (g.input_channels, g.output_channels)
-    if channels != task.channels:
+    made, channels = task(d.task), (g.input_channels, g.output_channels)
+    if channels != made.channels:
         raise UserError(
             f'config.generator.input_channels, output_channels={channels}: '
-            f"config.dataset.task='{d.task}' has {task.channels}"
+            f"config.dataset.task='{d.task}' has {made.channels}"
         )
     if not d.path and d.name in ('openmoji', *PUBLISHED):
         raise UserError(f"config.dataset.task='{d.task}' needs a folder of photos: dataset.path")
@@ -103,27 +122,38 @@ def check(config: ConfigDict) -> None:
             f"config.dataset.task='{d.task}' is of single photos: allowed are direction='AtoB' and "
             "layout='auto'"
         )
-    if d.task.startswith('inpaint') and d.task_amount >= 1:
+    if made.holes and d.task_amount >= 1:
         raise UserError(f'config.dataset.task_amount={d.task_amount}: a hole is smaller than 1')
-    if d.task_amount and not task.amount:
+    if d.task_amount and not made.amount:
         raise UserError(f"config.dataset.task_amount={d.task_amount}: '{d.task}' has none")
-    if d.task == 'super_resolution' and 0 < d.task_amount < 1:
+    if made.enlarges and 0 < d.task_amount < 1:
         raise UserError(f'config.dataset.task_amount={d.task_amount}: a factor is 1 or more')
-    if d.input_color_jitter and d.task in ('inpaint', 'inpaint_anywhere', 'edges'):
+    if d.input_color_jitter and (made.holes or made.lines):
         raise UserError(
             f'config.dataset.input_color_jitter={d.input_color_jitter}: allowed is 0 where '
             f"config.dataset.task='{d.task}', whose holes and edges have their own value"
         )
-    if d.task == 'colorize' and 'color' in config.discriminator.augment.split(','):
+    if made.lab and 'color' in config.discriminator.augment.split(','):
         raise UserError(
             f'config.discriminator.augment={config.discriminator.augment!r}: no color where '
-            "config.dataset.task='colorize', whose outputs are a and b of CIE Lab"
+            f"config.dataset.task='{d.task}', whose outputs are a and b of CIE Lab"
         )
 
 
 def amount_of(name: str, amount: float) -> float:
     """Returns `amount`, dataset.task_amount, or for 0 the task's own."""
-    return amount or TASKS[name].amount
+    return amount or task(name).amount
+
+
+def factor(config: ConfigDict) -> float:
+    """Returns how many times smaller than its output a user's image is: 1 but for enlargements."""
+    d = config.dataset
+    return amount_of(d.task, d.task_amount) if task(d.task).enlarges else 1.0
+
+
+def channel_meaning(name: str) -> Mapping[str, str]:
+    """Returns {'input', 'output'}: what the channels are, or {} where they are a photo's or any."""
+    return LAB_MEANING if task(name).lab else {}
 
 
 def in_pixels(name: str) -> bool:
@@ -132,21 +162,20 @@ def in_pixels(name: str) -> bool:
     L1 of photos at twice the training's size, after 500 steps: denoised at their own scale 0.113,
     resized there and back 0.148; enlarged 0.163 and 0.191.
     """
-    return name in TASKS and TASKS[name].in_pixels
+    return task(name).in_pixels
 
 
 def derive(
     name: str, photo: np.ndarray, rng: np.random.Generator, amount: float
 ) -> dict[str, np.ndarray]:
     """Returns {'input', 'target'} of an RGB photo (H,W,3), as the networks train on them."""
-    task = TASKS[name]
-    made = task.derive(photo, rng, amount_of(name, amount)).astype(np.float32)
-    return {'input': made, 'target': _to_lab(photo)[..., 1:] if name == 'colorize' else photo}
+    inputs = TASKS[name].derive(photo, rng, amount_of(name, amount)).astype(np.float32)
+    return {'input': inputs, 'target': _to_lab(photo)[..., 1:] if task(name).lab else photo}
 
 
 def as_input(name: str, image: np.ndarray) -> np.ndarray:
     """Returns what a generator of this task takes of a user's image, which has no target."""
-    if name not in FROM_COLOUR:
+    if not task(name).of_any_photo:
         return image
     return TASKS[name].derive(image, np.random.default_rng(0), 0.0).astype(np.float32)
 
@@ -156,7 +185,7 @@ def as_shown(name: str, inputs: np.ndarray, outputs: np.ndarray) -> np.ndarray:
 
     Of colorization they are RGB: the lightness that went in, and the a and b that came out.
     """
-    if name != 'colorize':
+    if not task(name).lab:
         return outputs
     from skimage.color import lab2rgb
 
@@ -171,7 +200,7 @@ def rescaled(name: str, inputs: np.ndarray, output: np.ndarray) -> np.ndarray:
 
     Of colorization it has their lightness, which scaling would blur: its a and b alone are scaled.
     """
-    if name != 'colorize':
+    if not task(name).lab:
         return output
     return as_shown(name, inputs[None], _to_lab(output)[None, ..., 1:])[0]
 

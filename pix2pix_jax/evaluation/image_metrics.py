@@ -11,7 +11,6 @@ import numpy as np
 
 from pix2pix_jax.data import image_spec
 
-NAMES = ('l1', 'psnr', 'ssim')
 PSNR_MAX = 100.0  # dB; the formula is infinite for identical images, and a mean must not be
 SSIM_WINDOW = 11  # pixels, of the Gaussian window with sigma 1.5
 RESAMPLES = 1000  # of the bootstrap
@@ -63,15 +62,6 @@ def ssim(output: np.ndarray, target: np.ndarray) -> float:
             channel_axis=-1,
         )
     )
-
-
-def evaluate_image(output: np.ndarray, target: np.ndarray) -> dict[str, float]:
-    """Returns {'l1', 'psnr', 'ssim'} of one pair."""
-    return {
-        'l1': l1(output, target),
-        'psnr': psnr(output, target),
-        'ssim': ssim(output, target),
-    }
 
 
 def summarize(

@@ -1,59 +1,141 @@
-"""Which measures an evaluation makes, beside those of single pairs."""
+"""The metrics: what each is called, which way is better, what it needs and how it is computed."""
 
-import functools
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from pix2pix_jax.config import Config
-from pix2pix_jax.data import augment
 from pix2pix_jax.data.formats.pixels import File
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.evaluation import labels
-from pix2pix_jax.evaluation.labels import DATA_SETS, VOID
-from pix2pix_jax.evaluation.set_metrics import (
-    FCN_NAMES,
-    Checkerboards,
-    LabelScores,
-    LabHistograms,
-    Measure,
-    NotComputed,
-    from_label_map,
-)
+from pix2pix_jax.evaluation import fcn_score, image_metrics, perceptual
+from pix2pix_jax.evaluation.checkerboard import PERIOD, checkerboard
+from pix2pix_jax.evaluation.labels import DATA_SETS
+from pix2pix_jax.evaluation.options import Options, Subject
+from pix2pix_jax.evaluation.set_metrics import LabHistograms, Measure, PerImage
 from pix2pix_jax.workdir.metric_writer import SSIM_DEFINITION
 
-# The first that each gives, by its name in metrics.json.
-FIRST = {'lab': 'lab_l', 'checkerboard': 'checkerboard', 'fcn': 'fcn_pixel_accuracy'}
-FIRST |= {name: name for name in ('lpips', 'fid', 'kid')}
-NAMES = tuple(FIRST)
+LOWER, HIGHER = '↓', '↑'  # what is better
+REAL = 'real_'  # begins the name of a value that is of the targets: the best to be reached
+PAIRS_ALONE = Options()
+Create = Callable[[Sequence[str], Subject], Measure]
 
 
-class Options(NamedTuple):
-    """What the user chose."""
+class Value(NamedTuple):
+    """A number that a metric gives, for people."""
 
-    names: tuple[str, ...] = NAMES
-    classes: str = ''  # a key of labels.DATA_SETS; '': config.dataset.name
-    segmenter: str = ''  # MODULE:FUNCTION; '': one is trained
-    inception_weights: str = ''  # files; '': those in the cache folder, or a download
-    alexnet_weights: str = ''
-    lpips_weights: str = ''
+    title: str
+    better: str  # LOWER | HIGHER
+    unit: str = ''
 
 
-PAIRS_ALONE = Options(())
+class Metric(NamedTuple):
+    """One or several numbers that are computed together."""
+
+    values: Mapping[str, Value]  # by their names in metrics.json; REAL ones go without
+    needs: str  # of the images, or beside them
+    create: Create  # (names of the entries that share it, whose images) -> what sees every example
+    always: bool = False  # else where --metrics names it
+    measured_with: Callable[[Options], str] = lambda options: ''  # values of others do not compare
+    trains: Callable[[Options, Config], bool] = lambda options, config: False  # on the train split
+
+
+def of_pairs(function: Callable[[np.ndarray, np.ndarray], float]) -> Create:
+    """Returns how to compute the mean over images of function(output, target).
+
+    Both are float (H,W,C) on [-1, 1]; NaN says that the image has no such value.
+    """
+
+    def create(names: Sequence[str], subject: Subject) -> Measure:
+        return PerImage({names[0]: lambda images: function(images['output'], images['target'])})
+
+    return create
+
+
+METRICS = {  # by their names for --metrics, in the order of metrics.json
+    'l1': Metric({'l1': Value('L1', LOWER)}, 'a pair', of_pairs(image_metrics.l1), always=True),
+    'psnr': Metric(
+        {'psnr': Value('PSNR', HIGHER, 'dB')}, 'a pair', of_pairs(image_metrics.psnr), always=True
+    ),
+    'ssim': Metric(
+        {'ssim': Value('SSIM', HIGHER)},
+        'sides of 11 pixels or more',
+        of_pairs(image_metrics.ssim),
+        always=True,
+        measured_with=lambda options: SSIM_DEFINITION,
+    ),
+    'lab': Metric(
+        {
+            'lab_l': Value('Lab histogram L', HIGHER),
+            'lab_a': Value('Lab histogram a', HIGHER),
+            'lab_b': Value('Lab histogram b', HIGHER),
+        },
+        'RGB images',
+        lambda names, subject: LabHistograms(),
+    ),
+    'checkerboard': Metric(
+        {'checkerboard': Value('checkerboard', LOWER, 'dB')},
+        'sides that are multiples of 4, of 32 pixels or more',
+        lambda names, subject: PerImage(
+            {
+                'checkerboard': lambda images: checkerboard(images['output']),
+                'real_checkerboard': lambda images: checkerboard(images['target']),
+            },
+            f'flat, small, or of sides that are no multiples of {PERIOD}',
+        ),
+    ),
+    'fcn': Metric(
+        {
+            'fcn_pixel_accuracy': Value('per-pixel acc.', HIGHER),
+            'fcn_class_accuracy': Value('per-class acc.', HIGHER),
+            'fcn_class_iou': Value('class IoU', HIGHER),
+        },
+        'label maps whose colours are known',
+        fcn_score.create,
+        measured_with=fcn_score.measured_with,
+        trains=fcn_score.trains,
+    ),
+    'lpips': Metric(
+        {'lpips': Value('LPIPS', LOWER)},
+        "AlexNet's weights and its own, images of 1, 3 or 4 channels",
+        perceptual.create,
+        measured_with=lambda options: ' '.join(
+            filter(None, (options.alexnet_weights, options.lpips_weights))
+        ),
+    ),
+    'fid': Metric(
+        {'fid': Value('FID', LOWER)},
+        "Inception's weights, 2 images or more of 1, 3 or 4 channels",
+        perceptual.create,
+        measured_with=lambda options: options.inception_weights,
+    ),
+    'kid': Metric(
+        {'kid': Value('KID', LOWER)},
+        "Inception's weights, 2 images or more of 1, 3 or 4 channels",
+        perceptual.create,
+        measured_with=lambda options: options.inception_weights,
+    ),
+}
+
+
+# ---------------------------------------------------------------- which
+
+
+def choices() -> tuple[str, ...]:
+    """Returns the names that --metrics may have: of all that are not measured anyway."""
+    return tuple(name for name, metric in METRICS.items() if not metric.always)
 
 
 def check(options: Options) -> None:
     """Raises UserError for a name that is unknown, or a segmenter that cannot be imported."""
     for name in options.names:
-        if name not in NAMES:
-            raise UserError(f'--metrics: {name!r} is unknown, allowed are {", ".join(NAMES)}')
+        if name not in choices():
+            raise UserError(f'--metrics: {name!r} is unknown, allowed are {", ".join(choices())}')
     if options.classes and options.classes not in DATA_SETS:
         raise UserError(f'--classes={options.classes}: allowed are {", ".join(DATA_SETS)}')
     if options.segmenter:
-        import_segmenter(options.segmenter)
+        fcn_score.import_segmenter(options.segmenter)
 
 
 def identity(options: Options) -> dict[str, str]:
@@ -61,150 +143,92 @@ def identity(options: Options) -> dict[str, str]:
 
     Those of others are not comparable.
     """
-    from pix2pix_jax.evaluation import segmenter
-
-    own = f'the own segmenter, version {segmenter.VERSION}'
-    measured = {'ssim': SSIM_DEFINITION} | dict.fromkeys(options.names, '')
-    for name, what in (
-        ('fcn', ' '.join(filter(None, (options.segmenter or own, options.classes)))),
-        ('lpips', ' '.join(filter(None, (options.alexnet_weights, options.lpips_weights)))),
-        ('fid', options.inception_weights),
-        ('kid', options.inception_weights),
-    ):
-        if name in measured:
-            measured[name] = what
-    return measured
+    measured = {name: metric.measured_with(options) for name, metric in METRICS.items()}
+    always = {name: what for name, what in measured.items() if METRICS[name].always and what}
+    return always | {name: measured[name] for name in options.names}
 
 
 def trains(options: Options, config: Config) -> bool:
-    """Whether the FCN-score of a run needs the training split, to train a segmenter on."""
-    from pix2pix_jax.evaluation import segmenter
+    """Whether a metric of `options` needs the training split of a run, to train on."""
+    return any(METRICS[name].trains(options, config) for name in options.names)
 
-    _, label = segmenter.photo_and_labels(config.dataset.direction)
-    own = 'fcn' in options.names and not options.segmenter and label == 'input'
-    return own and not _uncountable(options, config)
+
+# ---------------------------------------------------------------- how
+
+
+def always() -> list[Measure]:
+    """Returns the measures of any pairs of images."""
+    return _created([name for name, metric in METRICS.items() if metric.always], Subject())
 
 
 def for_run(
     options: Options, config: Config, splits: Mapping[str, Source], split: str
 ) -> list[Measure]:
-    """Returns the measures of a run's images of `split`; trains a segmenter where one is needed.
+    """Returns the other measures of a run's images of `split`; trains a segmenter where needed.
 
     Raises DataError for a bad training pair of it, and UserError, then or when an example is
     measured, for label maps of other colours than the options or the config say.
     """
-    return _measures(options, lambda: _fcn(options, config, splits, split))
+    return _created(options.names, Subject(options, config, splits, split))
 
 
 def for_folders(options: Options, real: Sequence[File]) -> list[Measure]:
-    """Returns the measures of the images `real` against others, of which no more is known.
+    """Returns the other measures of the images `real` against others, of which no more is known.
 
     They raise UserError for label maps of other colours than the options say.
     """
-    return _measures(options, lambda: _label_maps(options, real))
+    return _created(options.names, Subject(options, real=real))
 
 
-def _measures(options: Options, fcn: Callable[[], Measure]) -> list[Measure]:
-    measures = {'lab': LabHistograms, 'checkerboard': Checkerboards, 'fcn': fcn}
-    networks, perceptual = [name for name in ('lpips', 'fid', 'kid') if name in options.names], []
-    if networks:  # first: a file of other weights is said before a segmenter is trained
-        from pix2pix_jax.evaluation.perceptual import Perceptual
+def _created(chosen: Sequence[str], subject: Subject) -> list[Measure]:
+    groups: dict[Create, list[str]] = {}
+    for name, metric in METRICS.items():
+        if name in chosen:
+            groups.setdefault(metric.create, []).append(name)
 
-        paths = dict(
-            inception_path=options.inception_weights,
-            alexnet_path=options.alexnet_weights,
-            lpips_path=options.lpips_weights,
+    def has_to_train(create: Create) -> bool:
+        names, config = groups[create], subject.config
+        return config is not None and any(
+            METRICS[name].trains(subject.options, config) for name in names
         )
-        perceptual = [Perceptual(networks, **paths)]
-    return [measures[name]() for name in measures if name in options.names] + perceptual
+
+    # Last what trains: a file of other weights is said before.
+    order = sorted(groups, key=has_to_train)
+    created = {create: create(groups[create], subject) for create in order}
+    return [created[create] for create in groups]
 
 
-def _uncountable(options: Options, config: Config) -> str:
-    """Returns why a run can have no FCN-score; '' where it can."""
-    if config.dataset.task != 'none':
-        return 'the pairs are made from photos: there are no label maps'
-    if (options.classes or config.dataset.name) not in DATA_SETS:
-        known = ' | '.join(DATA_SETS)
-        return (
-            f'the label colours of config.dataset.name={config.dataset.name} are not known; '
-            f'--classes gives those of {known}'
-        )
-    if config.generator.input_channels != 3 or config.generator.output_channels != 3:
-        return 'label maps and photos are RGB images, 3 channels each'
-    return ''
+# ---------------------------------------------------------------- for people
 
 
-def _fcn(options: Options, config: Config, splits: Mapping[str, Source], split: str) -> Measure:
-    from pix2pix_jax.evaluation import segmenter
+def title(name: str) -> str:
+    """Returns what the value `name` of metrics.json is called, with its unit.
 
-    reason = _uncountable(options, config)
-    if reason:
-        return NotComputed(FCN_NAMES, reason)
-    classes = DATA_SETS[options.classes or config.dataset.name]
-    size, source = tuple(config.image_size), splits[split]
-
-    def true(i: int, images: Mapping[str, np.ndarray]) -> np.ndarray:
-        return segmenter.label_map(source, i, size, classes)
-
-    if not options.classes:  # a config's name alone says so, of pairs that may be a user's own
-        try:
-            segmenter.check_labels(source, size, classes)
-        except UserError as error:
-            return NotComputed(FCN_NAMES, str(error).partition(';')[0])  # without all colours
-    _, label = segmenter.photo_and_labels(source.direction)
-    if label == 'target':  # Table 6
-        return LabelScores(classes, true, functools.partial(from_label_map, classes=classes), False)
-    if options.segmenter:
-        segment = checked_segmenter(options.segmenter, len(classes.colours))
-    elif 'train' in splits:
-        segment = segmenter.load_or_train(splits['train'], size, classes)
-    else:
-        return NotComputed(FCN_NAMES, 'there is no train split to train a segmenter on')
-    return LabelScores(classes, true, lambda image: np.asarray(segment(image[None]))[0], True)
-
-
-def _label_maps(options: Options, real: Sequence[File]) -> Measure:
-    """Both folders hold label maps, whose colours the user names."""
-    classes = DATA_SETS.get(options.classes)
-    if classes is None:
-        reason = 'of two folders it scores label maps, whose colours --classes must name'
-        return NotComputed(FCN_NAMES, reason)
-    find = functools.partial(from_label_map, classes=classes)
-
-    def true(i: int, images: Mapping[str, np.ndarray]) -> np.ndarray:
-        labels.check(augment.from_float(images['target']), classes, real[i])
-        return find(images['target'])
-
-    return LabelScores(classes, true, find, False)
-
-
-def import_segmenter(name: str) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns the function MODULE:FUNCTION; raises UserError where it is not there."""
-    module, _, function = name.partition(':')
-    try:
-        found = getattr(importlib.import_module(module), function)
-    except Exception as error:  # whatever the user's module does
-        reason = f'{type(error).__name__}: {error}'
-        raise UserError(f'--segmenter={name}: {reason}; allowed is MODULE:FUNCTION') from error
-    if not callable(found):
-        raise UserError(f'--segmenter={name}: it is not a function')
-    return found
-
-
-def checked_segmenter(name: str, count: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns the function MODULE:FUNCTION, which is to give a whole number for every pixel.
-
-    Any but 0 to count - 1 is VOID, which is wrong for any class. Raises UserError.
+    A value of no entry, as another version may have written it, has its name.
     """
-    segment = import_segmenter(name)
+    found = _value(name.removeprefix(REAL))
+    words = f'{found.title} ({found.unit})' if found and found.unit else found and found.title
+    real = ', targets' if name.startswith(REAL) else ''
+    return f'{words}{real}' if words else name
 
-    def checked(photos: np.ndarray) -> np.ndarray:
-        found = np.asarray(segment(photos))
-        if found.shape != photos.shape[:3] or not np.issubdtype(found.dtype, np.integer):
-            raise UserError(
-                f'--segmenter={name} gave {found.dtype} {found.shape} for photos {photos.shape}: '
-                f'needed are whole numbers {photos.shape[:3]}'
-            )
-        return np.where((found >= 0) & (found < count), found, VOID)
 
-    return checked
+def heading(name: str) -> str:
+    """Returns `title` with an arrow up where higher is better, down where lower is."""
+    found = _value(name)
+    return f'{title(name)} {found.better}' if found else title(name)
+
+
+def about() -> str:
+    """Returns what is measured and what it needs, as --help says it."""
+    fixed = ', '.join(
+        value.title for one in METRICS.values() if one.always for value in one.values.values()
+    )
+    chosen = (
+        f'{name}: {", ".join(map(heading, METRICS[name].values))} (needs {METRICS[name].needs})'
+        for name in choices()
+    )
+    return f'What is measured beside {fixed}. ' + '; '.join(chosen) + '.'
+
+
+def _value(name: str) -> Value | None:
+    return next((one.values[name] for one in METRICS.values() if name in one.values), None)

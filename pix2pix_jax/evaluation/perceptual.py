@@ -10,10 +10,22 @@ import jax
 import numpy as np
 
 from pix2pix_jax.evaluation import fid_kid, image_metrics, inception, lpips, weights
+from pix2pix_jax.evaluation.options import Subject
 from pix2pix_jax.evaluation.set_metrics import Images, Result
 
 NAMES = ('lpips', 'fid', 'kid')
 SETS = ('fid', 'kid')  # metrics of all images together
+
+
+def create(names: Sequence[str], subject: Subject) -> 'Perceptual':
+    """Returns the measure of the metrics `names`; FID and KID share their features."""
+    options = subject.options
+    return Perceptual(
+        names,
+        inception_path=options.inception_weights,
+        alexnet_path=options.alexnet_weights,
+        lpips_path=options.lpips_weights,
+    )
 
 
 class Perceptual:

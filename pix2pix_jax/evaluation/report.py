@@ -20,8 +20,8 @@ from etils import epath
 from pix2pix_jax.config import Config
 from pix2pix_jax.data import augment, pipeline
 from pix2pix_jax.data.sources import Source
-from pix2pix_jax.evaluation import image_metrics
-from pix2pix_jax.evaluation.set_metrics import Measure, Pairs
+from pix2pix_jax.evaluation import image_metrics, metrics
+from pix2pix_jax.evaluation.set_metrics import Measure
 from pix2pix_jax.reports import image_grid, run_page
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.workdir.metric_writer import SSIM_DEFINITION
@@ -81,7 +81,7 @@ def measure(
     Images are float (H,W,C) on [-1, 1]. Returns as `evaluate_source` does.
     """
     names, kinds = [], ()
-    measures = [Pairs(), *more]
+    measures = [*metrics.always(), *more]
     shown = progress and sys.stderr.isatty()
     for name, images in tqdm.tqdm(examples, total=count, disable=not shown, unit='image'):
         for one in measures:
@@ -124,9 +124,12 @@ def _are_images(folder: epath.Path) -> bool:
 
 def table(summary: Summary) -> str:
     """Returns `summary` as text for the console, a line a metric."""
-    rows = run_page.metrics_table(summary)
-    width = max(len(name) for name, _, _ in rows)
-    return '\n'.join(f'{name:<{width}}{mean:>10}   {rest}' for name, mean, rest in rows)
+    rows = run_page.metrics_table(summary, metrics.heading)
+    widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
+    return '\n'.join(
+        f'{name:<{widths[0]}}  {heading:<{widths[1]}}{mean:>10}   {rest}'
+        for name, heading, mean, rest in rows
+    )
 
 
 def _write_images(folder: epath.Path, name: str, images: Mapping[str, np.ndarray]) -> None:
@@ -150,7 +153,7 @@ def _write_report(
         for kind in KINDS:
             _image_path(folder, name, kind).unlink(missing_ok=True)
     atomic.write_text(folder / 'per_image.csv', _csv(names, per_image))
-    run_page.write_evaluation_page(folder, result, names, per_image, kinds)
+    run_page.write_evaluation_page(folder, result, names, per_image, kinds, metrics.heading)
     atomic.write_text(folder / 'metrics.json', json.dumps(result, indent=2) + '\n')
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pix2pix_jax.data import augment
-from pix2pix_jax.evaluation import checkerboard, image_metrics, lab_histograms, labels
+from pix2pix_jax.evaluation import image_metrics, lab_histograms, labels
 from pix2pix_jax.evaluation.labels import Classes
 
 Images = Mapping[str, np.ndarray]  # 'output', 'target'[, 'input'], float (H,W,C) on [-1, 1]
@@ -28,21 +28,26 @@ class Measure(Protocol):
         """Returns (summary, values per image) of all examples."""
 
 
-class Pairs:
-    """L1, PSNR and SSIM of every output with its target; means over images."""
+class PerImage:
+    """Values of every example alone; means over images."""
 
-    def __init__(self):
-        """Starts with no images."""
-        self._values = {name: [] for name in image_metrics.NAMES}
+    def __init__(
+        self,
+        functions: Mapping[str, Callable[[Images], float]],
+        undefined: str = 'smaller than its window',
+    ):
+        """Takes a function by the name of each value; `undefined` are images where it is NaN."""
+        self._functions, self._undefined = functions, undefined
+        self._values: dict[str, list[float]] = {name: [] for name in functions}
 
     def add(self, images: Images) -> None:
-        """Measures one pair."""
-        for name, value in image_metrics.evaluate_image(images['output'], images['target']).items():
-            self._values[name].append(value)
+        """Measures one example."""
+        for name, function in self._functions.items():
+            self._values[name].append(function(images))
 
     def result(self) -> Result:
         """Returns the means and the values."""
-        return image_metrics.summarize(self._values), self._values
+        return image_metrics.summarize(self._values, self._undefined), self._values
 
 
 class NotComputed:
@@ -89,24 +94,6 @@ class LabHistograms:
         )
         summary = {k: image_metrics.summarize_influence(whole[k], influences[k]) for k in whole}
         return summary, values
-
-
-class Checkerboards:
-    """The energy of a grid of strides in outputs and targets, spectrum.checkerboard; means."""
-
-    def __init__(self):
-        """Starts with no images."""
-        self._values = {'checkerboard': [], 'real_checkerboard': []}
-
-    def add(self, images: Images) -> None:
-        """Measures one pair."""
-        for name, kind in zip(self._values, ('output', 'target')):
-            self._values[name].append(checkerboard.checkerboard(images[kind]))
-
-    def result(self) -> Result:
-        """Returns the means and the values."""
-        undefined = f'flat, small, or of sides that are no multiples of {checkerboard.PERIOD}'
-        return image_metrics.summarize(self._values, undefined), self._values
 
 
 class LabelScores:

@@ -15,11 +15,10 @@ from pix2pix_jax.data.formats import decode, encode
 from pix2pix_jax.data.formats.pixels import Pixels
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.inference import generator, tiling
-from pix2pix_jax.models.factory import generator_depth, has_dropout, least_side
+from pix2pix_jax.models.factory import generator_depth, has_dropout, least_side, padding_unit
 
 Image = np.ndarray | epath.PathLike
 FITS = ('auto', 'pad', 'resize')
-RESNET_UNIT = 32  # a multiple of what it needs, 4: fewer sizes to compile
 
 
 class Loaded(NamedTuple):
@@ -68,9 +67,8 @@ class Translator:
         run = generator.load_run(workdir, checkpoint, ema)
         self.config, self.step = run.config, run.step
         depth = generator_depth(run.config)  # which says what sizes the network takes
-        self._unit, self._least = 2**depth, least_side(run.config.generator, depth)
-        if run.config.generator.name == 'resnet':
-            self._unit = max(RESNET_UNIT, self._unit)
+        self._unit = padding_unit(run.config.generator, depth)
+        self._least = least_side(run.config.generator, depth)
         _check(fit, tile, overlap, norm, batch, self._unit, self._least)
         self._scaled_as, why = _scaling(run.config, fit, tile)
         self.about_fit = f'{_about(self._scaled_as, run.config.image_size)}, as {why}'
@@ -100,15 +98,15 @@ class Translator:
     def load(self, *inputs: Image) -> Loaded:
         """Returns what the generator takes of one image, or of the inputs that belong together."""
         side, target = image_spec.of_config(self.config)
-        task, expected = self.config.dataset.task, self.config.dataset.inputs
+        task, expected = tasks.task(self.config.dataset.task), self.config.dataset.inputs
         if len(inputs) != expected > 0 or not inputs:
             raise DataError(
                 f'{len(inputs)} images for one translation: the run takes {expected or 1}, as '
                 'config.dataset.inputs says'
             )
-        if task != 'none':  # of the photo that was the target
+        if task is not tasks.PAIRS:  # of the photo that was the target
             side = side._replace(ranges=target.ranges)
-        if task in tasks.FROM_COLOUR:
+        if task.of_any_photo:
             side = side._replace(channels=3)
         names = [str(x) if isinstance(x, str | os.PathLike) else 'the array' for x in inputs]
         pictures = [
@@ -119,8 +117,8 @@ class Translator:
         ]
         decode.check_one_size(pictures, names)
         values = image_spec.combine(side, pictures, names)
-        if task == 'super_resolution':
-            factor = tasks.amount_of(task, self.config.dataset.task_amount)
+        if task.enlarges:
+            factor = tasks.factor(self.config)
             values = augment.resized(values, [round(side * factor) for side in values.shape[:2]])
         extension = '' if names[0] == 'the array' else epath.Path(names[0]).suffix
         shown = image_spec.channels_of(pictures[0])

@@ -15,15 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from pix2pix_jax.config import Config
+from pix2pix_jax.data import tasks
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.inference.generator import Run, generator_function
 from pix2pix_jax.models.conv import DIMENSIONS
-from pix2pix_jax.models.factory import generator_depth, least_side
+from pix2pix_jax.models.factory import generator_depth, least_side, unit
 from pix2pix_jax.models.layers import ConvTranspose
 from pix2pix_jax.version import version
 
 TOLERANCES = {'float32': 1e-3, 'float16': 1e-2}  # of outputs in [-1, 1], by the weights' dtype
-COLORIZED = {'input': 'L of CIE Lab as L / 50 - 1', 'output': 'a and b of CIE Lab, over 110'}
 CHANNELS = {1: 'gray', 3: 'RGB'}
 
 Function = Callable[[jax.Array], jax.Array]
@@ -67,7 +67,10 @@ def create(
     config.unlock()
     config.generator.depth = generator_depth(config)  # as trained, whatever the size
     config.dtype = 'float32'
-    trained_size, multiple = tuple(config.image_size), 2**config.generator.depth
+    trained_size, multiple = (
+        tuple(config.image_size),
+        unit(config.generator, config.generator.depth),
+    )
     least = least_side(config.generator, config.generator.depth)
     if size and any(side % multiple or side < least for side in size):
         raise UserError(
@@ -75,16 +78,17 @@ def create(
             f'{config.generator.depth} times; allowed are multiples of {multiple} from {least} on'
         )
     config.image_size = size or trained_size
-    g, colorizes = config.generator, config.dataset.task == 'colorize'
+    g = config.generator
     norm = norm or config.test.norm
     meaning = {'input': _channels(g.input_channels), 'output': _channels(g.output_channels)}
     if config.dataset.input_classes:
         meaning['input'] = f'{g.input_channels} classes, 1 for the one that a pixel is of, else -1'
+    meaning |= tasks.channel_meaning(config.dataset.task)
     metadata = {
         'producer': f'pix2pix_jax {version()}',
         'layout': 'NHWC',
         'value_range': [-1, 1],
-        **(COLORIZED if colorizes else meaning),
+        **meaning,
         'input_channels': g.input_channels,
         'output_channels': g.output_channels,
         'trained_size': list(trained_size),

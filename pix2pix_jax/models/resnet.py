@@ -1,8 +1,12 @@
 """The residual generator (Johnson et al., 2016, as in the widely used PyTorch pix2pix)."""
 
+import functools
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from pix2pix_jax.models.layers import (
     BatchNorm,
@@ -14,6 +18,53 @@ from pix2pix_jax.models.layers import (
     at_least_float32,
     mask_numbers,
 )
+
+DEPTH = 2  # halvings, by default
+PADDING = 32  # pixels, more than `unit` needs: fewer sizes to compile
+SMALLEST_MAP = 4  # pixels: borders are reflected, by 3 pixels or by 1 there
+
+
+# ---------------------------------------------------------------- what the factory asks a network
+
+
+def depth_for(height: int, width: int) -> int:
+    """Returns the number of downsamplings for an image of this size: the same for any."""
+    return DEPTH
+
+
+def unit(depth: int) -> int:
+    """Returns the pixels of which both sides of an image must be multiples."""
+    return 2**depth
+
+
+def padding_unit(depth: int) -> int:
+    """Returns the pixels to whose multiples images of any size are padded, a multiple of `unit`."""
+    return max(PADDING, unit(depth))
+
+
+def minimum_side(depth: int) -> int:
+    """Returns the least pixels of an image's shorter side."""
+    return 2**depth * SMALLEST_MAP
+
+
+def has_dropout(generator: ConfigDict, depth: int) -> bool:
+    """Whether any block of a `config.generator` is meant for dropout."""
+    return bool(generator.dropout)
+
+
+def check(config: ConfigDict, depth: int) -> None:
+    """Any fields of a config go together with this network."""
+
+
+def build(generator: ConfigDict, fields: dict[str, Any]) -> nn.Module:
+    """Returns the network of a `config.generator`; `fields` are those that all generators have."""
+    if generator.upsample == 'transpose':  # of kernel 3
+        upsample = functools.partial(fields['upsample'], kernel_size=3, output_padding=1)
+        fields = fields | {'upsample': upsample}
+    return ResNet(blocks=generator.blocks, **fields)
+
+
+# ---------------------------------------------------------------- the network
 
 
 class ResNet(nn.Module):

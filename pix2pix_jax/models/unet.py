@@ -5,12 +5,16 @@ connections between layer i and n-i, the encoder-decoder is the same without the
 first layer, and by default none on the bottleneck (at 1x1 and batch 1 it would zero it).
 """
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
+from pix2pix_jax.errors import UserError
 from pix2pix_jax.models.layers import (
     BatchNorm,
     Conv,
@@ -22,11 +26,81 @@ from pix2pix_jax.models.layers import (
 )
 
 MAX_DEPTH = 8  # the paper's, at 256x256
+MIN_DEPTH = 5  # of a depth that comes from the image size
+PORT_MIN_DEPTH = 5  # of the PyTorch port's U-Net; of its blocks all but this many have dropout
 
 
 def default_depth(height: int, width: int) -> int:
     """Returns the number of downsamplings for an image: as many as both sides allow, at most 8."""
     return next(d for d in range(MAX_DEPTH, -1, -1) if height % 2**d == 0 and width % 2**d == 0)
+
+
+# ---------------------------------------------------------------- what the factory asks a network
+
+
+def depth_for(height: int, width: int) -> int:
+    """Returns the number of downsamplings for an image of this size, `default_depth`.
+
+    Few halvings are no U-Net: where the sides allow fewer than 5 it is 5, or what the shorter one
+    would allow, and the size is refused, as no multiple of `unit`, by whoever builds the network.
+    """
+    return max(default_depth(height, width), min(MIN_DEPTH, int(math.log2(min(height, width)))))
+
+
+def unit(depth: int) -> int:
+    """Returns the pixels of which both sides of an image must be multiples."""
+    return 2**depth
+
+
+def padding_unit(depth: int) -> int:
+    """Returns the pixels to whose multiples images of any size are padded, a multiple of `unit`."""
+    return unit(depth)
+
+
+def minimum_side(depth: int) -> int:
+    """Returns the least pixels of an image's shorter side."""
+    return 2**depth
+
+
+def dropout_blocks(generator: ConfigDict, depth: int) -> int:
+    """Returns how many decoder blocks of a `config.generator` of `depth` are meant for dropout."""
+    return generator.dropout_blocks or max(0, depth - PORT_MIN_DEPTH)
+
+
+def has_dropout(generator: ConfigDict, depth: int) -> bool:
+    """Whether any block of a `config.generator` of `depth` is meant for dropout."""
+    return bool(generator.dropout and dropout_blocks(generator, depth))
+
+
+def check(config: ConfigDict, depth: int) -> None:
+    """Raises UserError where `config.generator` has fields that do not go with `depth`."""
+    g = config.generator
+    if has_dropout(g, depth) and g.dropout_from and g.dropout_from >= depth - 1:
+        raise UserError(
+            f'config.generator.dropout_from={g.dropout_from}: the decoder has {depth - 1} blocks '
+            f'before its last; allowed is 0 to {max(0, depth - 2)}, or config.generator.dropout=0'
+        )
+    if g.norm == 'instance' and g.bottleneck_norm and 2**depth in config.image_size:
+        raise UserError(
+            "config.generator.norm='instance': with config.generator.bottleneck_norm it makes the "
+            'one pixel of the bottleneck 0 for good; allowed is bottleneck_norm=False'
+        )
+
+
+def build(generator: ConfigDict, fields: dict[str, Any]) -> nn.Module:
+    """Returns the network of a `config.generator`; `fields` are those that all generators have."""
+    return UNet(
+        skips=generator.name == 'unet',
+        skip_relu=generator.skip_relu,
+        bottleneck_norm=generator.bottleneck_norm,
+        leaky_slope=generator.leaky_slope,
+        dropout_from=generator.dropout_from,
+        dropout_blocks=dropout_blocks(generator, fields['depth']),
+        **fields,
+    )
+
+
+# ---------------------------------------------------------------- the network
 
 
 class UNet(nn.Module):

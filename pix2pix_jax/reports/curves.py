@@ -3,30 +3,43 @@
 import io
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-PANELS = (  # (title, {metric: label})
+# (title, {metric: label}), of metrics that only training has.
+OF_LOSSES = (
     ('Adversarial losses', {'train/d_loss': 'discriminator', 'train/g_gan': 'generator'}),
     ('Discriminator on real and generated', {'train/d_real': 'real', 'train/d_fake': 'generated'}),
-    ('L1', {'train/g_l1': 'train', 'eval/l1': 'val'}),
-    ('PSNR (dB)', {'eval/psnr': 'val'}),
-    ('SSIM', {'eval/ssim': 'val'}),
-    ('Learning rate', {'train/learning_rate': ''}),
 )
+OF_RATES = (('Learning rate', {'train/learning_rate': ''}),)
 NOISY = ('train/d_loss', 'train/d_real', 'train/d_fake', 'train/g_gan', 'train/g_l1')
 COLORS = ('#1f6feb', '#d1495b', '#2a9d3f', '#8250df', '#bf8700', '#0a8a8a', '#6e7781', '#e16f24')
+Rows = Sequence[Mapping[str, Any]]  # of metrics.jsonl
 POINTS = 400  # most drawn of one curve
 
 
-def all_curves(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Returns an SVG for each panel that `rows`, those of metrics.jsonl, hold values for."""
-    return list(filter(None, (curve(rows, title, labels) for title, labels in PANELS)))
+def all_curves(rows: Rows, heading: Callable[[str], str]) -> list[str]:
+    """Returns an SVG for each of `panels` that `rows`, those of metrics.jsonl, hold values for."""
+    drawn = (curve(rows, title, labels) for title, labels in panels(rows, heading))
+    return list(filter(None, drawn))
 
 
-def curve(rows: Sequence[Mapping[str, Any]], title: str, labels: Mapping[str, str]) -> str:
+def panels(rows: Rows, heading: Callable[[str], str]) -> list[tuple[str, dict[str, str]]]:
+    """Returns (title, {metric: label}): losses, the metrics of val, the learning rate.
+
+    `heading` says what a metric is called.
+    """
+    names = dict.fromkeys(['l1', *(k[5:] for row in rows for k in row if k.startswith('eval/'))])
+    of_metrics = [
+        (heading(name), ({'train/g_l1': 'train'} if name == 'l1' else {}) | {f'eval/{name}': 'val'})
+        for name in names
+    ]
+    return [*OF_LOSSES, *of_metrics, *OF_RATES]
+
+
+def curve(rows: Rows, title: str, labels: Mapping[str, str]) -> str:
     """Returns an SVG of the metrics in `labels` over the steps; '' where there are no values.
 
     Long noisy curves are drawn light, with their moving average on top.
@@ -36,7 +49,7 @@ def curve(rows: Sequence[Mapping[str, Any]], title: str, labels: Mapping[str, st
     return _draw_all(drawn, title, legend=len(labels) > 1)
 
 
-def comparison(runs: Mapping[str, Sequence[Mapping[str, Any]]], metric: str, title: str) -> str:
+def comparison(runs: Mapping[str, Rows], metric: str, title: str) -> str:
     """Returns an SVG of one metric of several runs, by their names; '' where none has values."""
     series = {name: _series(rows, metric) for name, rows in runs.items()}
     drawn = {n: (p, metric in NOISY) for n, p in series.items() if len(p)}
@@ -81,7 +94,7 @@ def smooth(values: np.ndarray, span: float) -> np.ndarray:
     return result
 
 
-def _series(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
+def _series(rows: Rows, name: str) -> np.ndarray:
     """The (step, value) pairs (N,2) of one metric; those that were not finite are left out."""
     points = [(row['step'], row[name]) for row in rows if row.get(name) is not None]
     return np.array(points, float).reshape(-1, 2)

@@ -3,7 +3,7 @@
 import contextlib
 import html
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +18,7 @@ from pix2pix_jax.workdir import data_json, metric_writer
 
 SHEETS = 12  # shown on a run's page, evenly spaced over the run
 EXTREMES = 4  # best and worst images on top of an evaluation's page
+Heading = Callable[[str], str]  # what a metric is called, by its name in metrics.json
 STYLE = """
 :root { color-scheme: light; }
 * { box-sizing: border-box; }
@@ -47,12 +48,13 @@ def write_run_page(
     config: Config,
     rows: Sequence[Mapping[str, Any]],
     command: str,
+    heading: Heading,
     title: str = '',
 ) -> None:
     """Writes `workdir`/index.html: curves, sample sheets, test metrics, command, config, versions.
 
-    `rows` are those of `metrics.jsonl`; what has no data yet is left out. `title` defaults to the
-    folder's name.
+    `rows` are those of `metrics.jsonl`; what has no data yet is left out. `heading` says what a
+    metric is called; `title` defaults to the folder's name.
     """
     workdir = epath.Path(workdir)
     title = title or workdir.name
@@ -60,10 +62,11 @@ def write_run_page(
     sheets = _spread(metric_writer.sheet_paths(workdir), SHEETS)[::-1]
     body = [
         f'<h1>{escape(title)}</h1><p class="muted">step {step:,}</p>',
-        section('Test', table(_test_metrics(workdir, rows))),
+        section('Test', table(_test_metrics(workdir, rows, heading))),
         section('Evaluations', _evaluation_links(workdir)),
         section(
-            'Curves', grid(f'<div class="card">{svg}</div>' for svg in curves.all_curves(rows))
+            'Curves',
+            grid(f'<div class="card">{svg}</div>' for svg in curves.all_curves(rows, heading)),
         ),
         section('Samples', grid(_sheet_card(step, path.name) for step, path in sheets)),
         section('Command', f'<pre>{escape(command)}</pre>' if command else ''),
@@ -80,6 +83,7 @@ def write_evaluation_page(
     names: Sequence[str],
     per_image: Mapping[str, Sequence[float]],
     kinds: Sequence[str],
+    heading: Heading,
 ) -> None:
     """Writes `folder`/index.html: the metrics, the best and worst images by L1, then all.
 
@@ -97,7 +101,7 @@ def write_evaluation_page(
     about = ', '.join(about) + ': ' + ' | '.join(kinds)
     body = [
         f'<h1>{escape(title)}</h1><p class="muted">{escape(about)}</p>',
-        section('Metrics', table(metrics_table(result['metrics']))),
+        section('Metrics', table(metrics_table(result['metrics'], heading))),
     ]
     if len(names) > 2 * EXTREMES:
         body.append(section('Best by L1', cards(order[:EXTREMES])))
@@ -106,15 +110,21 @@ def write_evaluation_page(
     atomic.write_text(epath.Path(folder) / 'index.html', document(title, body))
 
 
-def metrics_table(metrics: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """Returns the rows (metric, mean, 95% interval) of a summary, the heading first, as text."""
-    table = [('metric', 'mean', '95% interval')]
+def metrics_table(
+    metrics: Mapping[str, Mapping[str, Any]], heading: Heading
+) -> list[tuple[str, ...]]:
+    """Returns the rows (name, metric, mean, 95% interval) of a summary as text, their head first.
+
+    The name is that in metrics.json and per_image.csv.
+    """
+    table = [('name', 'metric', 'mean', '95% interval')]
     for name, summary in metrics.items():
         if 'mean' in summary:
             low, high = (format_number(v) for v in summary['ci95'])
-            table.append((name, format_number(summary['mean']), f'{low} to {high}'))
+            row = (format_number(summary['mean']), f'{low} to {high}')
         else:
-            table.append((name, 'none', summary['reason']))
+            row = ('none', summary['reason'])
+        table.append((name, heading(name), *row))
     return table
 
 
@@ -194,7 +204,9 @@ def _pair_card(
 # ---------------------------------------------------------------- facts about a run
 
 
-def _test_metrics(workdir: epath.Path, rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+def _test_metrics(
+    workdir: epath.Path, rows: Sequence[Mapping[str, Any]], heading: Heading
+) -> list[tuple[str, ...]]:
     """The last test row; with intervals where the evaluation of that step is there."""
     row = next((r for r in reversed(rows) if any(k.startswith('test/') for k in r)), None)
     if row is None:
@@ -203,9 +215,10 @@ def _test_metrics(workdir: epath.Path, rows: Sequence[Mapping[str, Any]]) -> lis
     with contextlib.suppress(DataError):  # a damaged report: the row has the means
         result = metric_writer.read_result(metric_writer.result_folder(workdir, 'test'))
     if result.get('step') == row['step']:
-        return metrics_table(result['metrics'])
-    values = [(k.removeprefix('test/'), format_number(row[k])) for k in row if k[:5] == 'test/']
-    return [('metric', 'mean'), *values]
+        return metrics_table(result['metrics'], heading)
+    names = [key.removeprefix('test/') for key in row if key.startswith('test/')]
+    values = [(name, heading(name), format_number(row[f'test/{name}'])) for name in names]
+    return [('name', 'metric', 'mean'), *values]
 
 
 def _evaluation_links(workdir: epath.Path) -> str:

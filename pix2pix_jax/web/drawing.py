@@ -67,9 +67,7 @@ def open_data(workdir: epath.PathLike, config: Config) -> tuple[dict[str, Source
 
 def canvas_size(config: Config) -> tuple[int, int]:
     """Returns (height, width) of a drawing: the training's, of super-resolution before it."""
-    if config.dataset.task != 'super_resolution':
-        return tuple(config.image_size)
-    factor = tasks.amount_of('super_resolution', config.dataset.task_amount)
+    factor = tasks.factor(config)
     return tuple(max(1, round(side / factor)) for side in config.image_size)
 
 
@@ -95,10 +93,10 @@ def samples(
 
 
 def _sample(source: Source, i: int, config: Config) -> np.ndarray:
-    pair, task = pipeline.example(source, i, config), config.dataset.task
-    if task in tasks.FROM_COLOUR:  # the translator takes the photo itself
+    pair, task = pipeline.example(source, i, config), tasks.task(config.dataset.task)
+    if task.of_any_photo:  # the translator takes the photo itself
         return image_grid.to_rgb(pair['target'])
-    if task == 'super_resolution':
+    if task.enlarges:
         return image_grid.to_rgb(augment.resized(pair['target'], canvas_size(config)))
     return image_grid.to_rgb(pair['input'])
 
@@ -112,16 +110,16 @@ def palette(config: Config, pictures: Sequence[np.ndarray]) -> list[Colour]:
     Of label maps of facades and Cityscapes they are the classes with their names, of edges black on
     white, of inpainting the hole's gray, else the commonest of `pictures`, inputs of the run.
     """
-    d = config.dataset
+    d, task = config.dataset, tasks.task(config.dataset.task)
     labelled = segmenter.photo_and_labels(d.direction)[1] == 'input'
-    if d.name in labels.DATA_SETS and labelled and d.task == 'none':
+    if d.name in labels.DATA_SETS and labelled and task is tasks.PAIRS:
         classes = labels.DATA_SETS[d.name]
         void = [('void', colour) for colour in classes.void[:1]]
         return [*void, *classes.colours.items()]
-    if d.task == 'edges' or not len(pictures):
+    if task.lines or not len(pictures):
         return [WHITE, BLACK]
     found = commonest_colours(pictures)
-    if d.task.startswith('inpaint'):
+    if task.holes:
         return [found[0], GRAY, *found[1 : MOST_COLOURS - 1]]
     return found
 

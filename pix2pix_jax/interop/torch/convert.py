@@ -19,13 +19,8 @@ from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.inference.generator import Run, state_shapes
 from pix2pix_jax.interop.torch import names, recognize, state_dict_files
 from pix2pix_jax.interop.torch.names import Layers, Tensors
-from pix2pix_jax.models.factory import (
-    PORT_LEAST_DEPTH,
-    dropout_blocks,
-    generator_bias,
-    generator_depth,
-    has_dropout,
-)
+from pix2pix_jax.models.factory import generator_bias, generator_depth, has_dropout
+from pix2pix_jax.models.unet import PORT_MIN_DEPTH, dropout_blocks
 from pix2pix_jax.train_state import GanState, TrainState
 
 RESNET_SIZE = 256  # pixels that it was trained at, as it seems: it takes any
@@ -99,7 +94,7 @@ def imported_config(
 def _dropout(generator: Network, asked: bool | None) -> dict[str, Any]:
     """The fields of a generator's dropout: a ResNet shows it, of a U-Net it may be asked for."""
     unet = generator.fields['name'] == 'unet'
-    blocks = generator.fields['depth'] - PORT_LEAST_DEPTH if unet else 0
+    blocks = generator.fields['depth'] - PORT_MIN_DEPTH if unet else 0
     there = blocks > 0 if unet else generator.fields['dropout'] > 0
     if asked and not there:
         raise UserError(
@@ -196,7 +191,7 @@ def write_generator(run: Run, file: epath.PathLike) -> list[str]:
             'in eval() it translates as --norm=running --nodropout; with the norms in train(), '
             'dropout off and one image at a time as --norm=image --nodropout'
         )
-    where = (g.dropout_from, dropout_blocks(g, depth)) == (1, depth - PORT_LEAST_DEPTH)
+    where = (g.dropout_from, dropout_blocks(g, depth)) == (1, depth - PORT_MIN_DEPTH)
     where |= g.name == 'resnet'
     if has_dropout(g, depth) and not (where and g.dropout == recognize.DROPOUT):
         lines.append('its dropout is another there: of rate 0.5, and of a U-Net in other blocks')
@@ -213,7 +208,7 @@ def _network_there(g: ConfigDict, depth: int) -> str:
         return f'ResnetGenerator(n_blocks={g.blocks}) with {shape}'
     if depth in (7, 8):
         return f'--netG=unet_{2**depth} {shape}'
-    if depth >= PORT_LEAST_DEPTH:
+    if depth >= PORT_MIN_DEPTH:
         return f'UnetGenerator(num_downs={depth}) with {shape}'
     return (
         f'{depth} levels of UnetSkipConnectionBlock (its UnetGenerator has 5 or more) with {shape}'

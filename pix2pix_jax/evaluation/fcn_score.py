@@ -1,0 +1,135 @@
+"""The FCN-score of a run's images, or of two folders: who finds the classes, and in which colours.
+
+What scores them is set_metrics.LabelScores.
+"""
+
+import functools
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from pix2pix_jax.config import Config
+from pix2pix_jax.data import augment
+from pix2pix_jax.errors import UserError
+from pix2pix_jax.evaluation import labels, segmenter
+from pix2pix_jax.evaluation.labels import DATA_SETS, VOID
+from pix2pix_jax.evaluation.options import Options, Subject
+from pix2pix_jax.evaluation.set_metrics import (
+    FCN_NAMES,
+    LabelScores,
+    Measure,
+    NotComputed,
+    from_label_map,
+)
+
+
+def create(names: Sequence[str], subject: Subject) -> Measure:
+    """Returns the measure; trains a segmenter where one is needed.
+
+    Raises DataError for a bad training pair of it, and UserError, then or when an example is
+    measured, for label maps of other colours than the options or the config say.
+    """
+    return _label_maps(subject) if subject.config is None else _of_run(subject, subject.config)
+
+
+def measured_with(options: Options) -> str:
+    """Returns the segmenter and the colours, as far as they are not the run's own."""
+    own = f'the own segmenter, version {segmenter.VERSION}'
+    return ' '.join(filter(None, (options.segmenter or own, options.classes)))
+
+
+def trains(options: Options, config: Config) -> bool:
+    """Whether a run's score needs the training split, to train a segmenter on."""
+    _, label = segmenter.photo_and_labels(config.dataset.direction)
+    return not options.segmenter and label == 'input' and not _uncountable(options, config)
+
+
+def _uncountable(options: Options, config: Config) -> str:
+    """Returns why a run can have no FCN-score; '' where it can."""
+    if config.dataset.task != 'none':
+        return 'the pairs are made from photos: there are no label maps'
+    if (options.classes or config.dataset.name) not in DATA_SETS:
+        known = ' | '.join(DATA_SETS)
+        return (
+            f'the label colours of config.dataset.name={config.dataset.name} are not known; '
+            f'--classes gives those of {known}'
+        )
+    if config.generator.input_channels != 3 or config.generator.output_channels != 3:
+        return 'label maps and photos are RGB images, 3 channels each'
+    return ''
+
+
+def _of_run(subject: Subject, config: Config) -> Measure:
+    options, splits = subject.options, subject.splits
+    reason = _uncountable(options, config)
+    if reason:
+        return NotComputed(FCN_NAMES, reason)
+    classes = DATA_SETS[options.classes or config.dataset.name]
+    size, source = tuple(config.image_size), splits[subject.split]
+
+    def true(i: int, images: Mapping[str, np.ndarray]) -> np.ndarray:
+        return segmenter.label_map(source, i, size, classes)
+
+    if not options.classes:  # a config's name alone says so, of pairs that may be a user's own
+        try:
+            segmenter.check_labels(source, size, classes)
+        except UserError as error:
+            return NotComputed(FCN_NAMES, str(error).partition(';')[0])  # without all colours
+    _, label = segmenter.photo_and_labels(source.direction)
+    if label == 'target':  # Table 6
+        return LabelScores(classes, true, functools.partial(from_label_map, classes=classes), False)
+    if options.segmenter:
+        segment = checked_segmenter(options.segmenter, len(classes.colours))
+    elif 'train' in splits:
+        segment = segmenter.load_or_train(splits['train'], size, classes)
+    else:
+        return NotComputed(FCN_NAMES, 'there is no train split to train a segmenter on')
+    return LabelScores(classes, true, lambda image: np.asarray(segment(image[None]))[0], True)
+
+
+def _label_maps(subject: Subject) -> Measure:
+    """Both folders hold label maps, whose colours the user names."""
+    classes = DATA_SETS.get(subject.options.classes)
+    if classes is None:
+        reason = 'of two folders it scores label maps, whose colours --classes must name'
+        return NotComputed(FCN_NAMES, reason)
+    find = functools.partial(from_label_map, classes=classes)
+
+    def true(i: int, images: Mapping[str, np.ndarray]) -> np.ndarray:
+        labels.check(augment.from_float(images['target']), classes, subject.real[i])
+        return find(images['target'])
+
+    return LabelScores(classes, true, find, False)
+
+
+def import_segmenter(name: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns the function MODULE:FUNCTION; raises UserError where it is not there."""
+    module, _, function = name.partition(':')
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except Exception as error:  # whatever the user's module does
+        reason = f'{type(error).__name__}: {error}'
+        raise UserError(f'--segmenter={name}: {reason}; allowed is MODULE:FUNCTION') from error
+    if not callable(found):
+        raise UserError(f'--segmenter={name}: it is not a function')
+    return found
+
+
+def checked_segmenter(name: str, count: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns the function MODULE:FUNCTION, which is to give a whole number for every pixel.
+
+    Any but 0 to count - 1 is VOID, which is wrong for any class. Raises UserError.
+    """
+    segment = import_segmenter(name)
+
+    def checked(photos: np.ndarray) -> np.ndarray:
+        found = np.asarray(segment(photos))
+        if found.shape != photos.shape[:3] or not np.issubdtype(found.dtype, np.integer):
+            raise UserError(
+                f'--segmenter={name} gave {found.dtype} {found.shape} for photos {photos.shape}: '
+                f'needed are whole numbers {photos.shape[:3]}'
+            )
+        return np.where((found >= 0) & (found < count), found, VOID)
+
+    return checked

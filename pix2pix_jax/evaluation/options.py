@@ -1,0 +1,29 @@
+"""What an evaluation is asked for: the metrics that the user chose, and whose images."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from pix2pix_jax.config import Config
+from pix2pix_jax.data.formats.pixels import File
+from pix2pix_jax.data.sources import Source
+
+
+class Options(NamedTuple):
+    """What the user chose."""
+
+    names: tuple[str, ...] = ()  # keys of metrics.METRICS, beside those that are always measured
+    classes: str = ''  # a key of labels.DATA_SETS; '': config.dataset.name
+    segmenter: str = ''  # MODULE:FUNCTION; '': one is trained
+    inception_weights: str = ''  # files; '': those in the cache folder, or a download
+    alexnet_weights: str = ''
+    lpips_weights: str = ''
+
+
+class Subject(NamedTuple):
+    """Whose images are measured: those of a run's split, or, without a config, of two folders."""
+
+    options: Options = Options()
+    config: Config | None = None
+    splits: Mapping[str, Source] = {}
+    split: str = ''
+    real: Sequence[File] = ()  # of the two folders, the targets
