@@ -1,4 +1,4 @@
-"""Every field with its default: the paper's setting. See pix2pix_jax/config.py."""
+"""Every field with its default: the paper's setting. See docs/configuration.md."""
 
 from pix2pix_jax.config import Config, default_config
 from pix2pix_jax.presets import apply_arg

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from pix2pix_jax.limits import AUGMENTATIONS
+from pix2pix_jax.config_fields import FIELDS
 
 SHIFT = 1 / 8  # of a side: the greatest translation
 HOLE = 1 / 2  # of a side: the square that is cut out
@@ -32,7 +32,8 @@ def _augment(
     x: jax.Array, image: jax.Array, key: jax.Array, policies: tuple[str, ...]
 ) -> tuple[jax.Array, jax.Array]:
     """Returns one pair (H,W,Ci), (H,W,Co) augmented."""
-    keys = dict(zip(AUGMENTATIONS, jax.random.split(key, len(AUGMENTATIONS))))
+    words = FIELDS['discriminator.augment'].allowed.words
+    keys = dict(zip(words, jax.random.split(key, len(words))))
     if 'color' in policies:
         image = _color(image, keys['color'])
     seen = jnp.concatenate([x, image], axis=-1)

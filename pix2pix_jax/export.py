@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from absl import flags
 from etils import epath
 
+from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.errors import DATA_ERROR, UserError, run_command
-from pix2pix_jax.limits import CHOICES
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.version import numbers
 
@@ -37,7 +37,7 @@ OUTPUT = flags.DEFINE_string(
 )
 CHECKPOINT = flags.DEFINE_string('checkpoint', 'last', 'last, best or a step.', **SHARED)
 EMA = flags.DEFINE_bool('ema', True, 'Averaged weights, where the run has any.', **SHARED)
-NORMS = ['', *CHOICES['test.norm']]
+NORMS = ['', *FIELDS['test.norm'].allowed.words]
 NORM = flags.DEFINE_enum(
     'norm', '', NORMS, 'Statistics of the norms; by default config.test.norm.', **SHARED
 )
@@ -166,8 +166,7 @@ def check_packages(format: str) -> None:
     missing = [name for name in NEEDED.get(format, ()) if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
-            f'--format={format} needs {" and ".join(missing)}: '
-            'pip install -r requirements-export.txt'
+            f"--format={format} needs {' and '.join(missing)}: pip install -e '.[export]'"
         )
 
 

@@ -13,11 +13,13 @@ import traceback
 from absl import flags
 from ml_collections import config_flags
 
-from pix2pix_jax.config import Config, checked_fields, flatten
+from pix2pix_jax.config import Config, checked_fields, flatten, unknown_field
+from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.errors import UserError, run_command
-from pix2pix_jax.limits import unknown_field
 
-REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+PACKAGE = pathlib.Path(__file__).resolve().parent
+# configs/ lies beside the package in a checkout, and in it where it was installed from a wheel.
+CONFIG_ROOT = PACKAGE if (PACKAGE / 'configs').is_dir() else PACKAGE.parent
 
 CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'Config file, as configs/facades.py[:ARG].', lock_config=True
@@ -32,8 +34,9 @@ PROCESS_ID = flags.DEFINE_integer('process_id', 0, 'Number of this process, from
 def main() -> int:
     """Trains as the flags say; returns the exit status."""
     from pix2pix_jax.distributed import hosts
+    from pix2pix_jax.dry_run import dry_run
     from pix2pix_jax.runtime import local_devices, prepare_process, use_deterministic_kernels
-    from pix2pix_jax.train import dry_run, train_and_evaluate
+    from pix2pix_jax.train import train_and_evaluate
 
     prepare_process(find_devices=False)
     if CONFIG.value.deterministic:
@@ -66,8 +69,8 @@ def refuse_flags_of_a_run() -> None:
 def check_argv(argv: list[str]) -> None:
     """Finds the config file and checks the names of the fields, before absl parses the flags.
 
-    A file that is not in the current folder is looked for beside the package, so that the command
-    runs from anywhere; its path in `argv` is replaced. Raises UserError.
+    A file that is not in the current folder is looked for among those that come with the package,
+    so that the command runs from anywhere; its path in `argv` is replaced. Raises UserError.
     """
     if '--config' in argv[:-1]:
         i = argv.index('--config')
@@ -78,20 +81,21 @@ def check_argv(argv: list[str]) -> None:
     name, _, arg = argv[at[-1]].removeprefix('--config=').partition(':')
     path = find_config(name)
     argv[at[-1]] = f'--config={path}' + (f':{arg}' if arg else '')
-    fields = flatten(load_config(path, arg))
+    load_config(path, arg)  # so that what is wrong in it is said first
     for word in argv[1:]:
         override = re.match(r'--(?:no)?config\.([^=]*)', word)
-        if override and override[1] not in fields:
-            raise unknown_field(override[1], fields)
+        if override and override[1] not in FIELDS:
+            raise unknown_field(override[1])
 
 
 def find_config(name: str) -> pathlib.Path:
     """Returns the path of a config file; raises UserError, with the files there are."""
-    for path in (pathlib.Path(name), REPOSITORY / name):
+    for path in (pathlib.Path(name), CONFIG_ROOT / name):
         if path.is_file():
             return path
-    there = sorted(str(p.relative_to(REPOSITORY)) for p in REPOSITORY.glob('configs/**/*.py'))
-    raise UserError(f'--config={name}: there is no such file; allowed are {", ".join(there)}')
+    files = sorted(CONFIG_ROOT.glob('configs/**/*.py'))
+    allowed = ', '.join(path.relative_to(CONFIG_ROOT).as_posix() for path in files)
+    raise UserError(f'--config={name}: there is no such file; allowed are {allowed}')
 
 
 def load_config(path: pathlib.Path, arg: str) -> Config:

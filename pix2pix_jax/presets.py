@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pix2pix_jax.config import Config
+from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.limits import CHOICES
 
 # The Keras tutorials' U-Net and padded discriminator, with Keras's own constants, and their joint
 # step. Skips are what the encoder's leaky ReLU left; norm scales start at 1. Keras adds Adam's eps
@@ -25,7 +25,6 @@ KERAS = {
     'optimizer.eps': 1e-7,
 }
 
-GENERATORS = {name: name for name in CHOICES['generator.name']}
 # Weights of the paper's Table 1 rows, relative to the full objective.
 LOSSES = {
     'l1': {'loss.gan': 'none'},
@@ -68,7 +67,8 @@ def apply_arg(
         if key == 'loss':
             config.update_from_flattened_dict(_choose(item, LOSSES, value))
         elif key == 'generator':
-            config.generator.name = _choose(item, GENERATORS, value)
+            names = FIELDS['generator.name'].allowed.words
+            config.generator.name = _choose(item, dict(zip(names, names)), value)
         elif key == 'discriminator':
             config.discriminator.layers = _choose(item, RECEPTIVE_FIELDS, value)
         elif key == 'direction':

@@ -4,22 +4,20 @@ import contextlib
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from etils import epath
 
-from pix2pix_jax.config import Config
 from pix2pix_jax.data import pipeline
-from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, Stopped, UserError
 from pix2pix_jax.evaluation import metrics, report
 from pix2pix_jax.inference.generator import Generator
 from pix2pix_jax.reports import image_grid, run_page
 from pix2pix_jax.reports.progress import Console
+from pix2pix_jax.train_setup import Setup
 from pix2pix_jax.train_state import GanState
 from pix2pix_jax.workdir.checkpoints import Checkpoints
 from pix2pix_jax.workdir.metric_writer import RunWriter, result_folder
@@ -32,26 +30,18 @@ class Recorder:
     """Writes a run's folder; one process of the run holds one."""
 
     def __init__(
-        self,
-        config: Config,
-        workdir: epath.Path,
-        splits: dict[str, Source],
-        checkpoints: Checkpoints,
-        state: GanState,
-        schedule: optax.Schedule,
-        total_steps: int,
-        command: str,
+        self, setup: Setup, checkpoints: Checkpoints, state: GanState, schedule: optax.Schedule
     ):
         """Takes the folder to the step of `state`: whatever a killed run wrote later goes.
 
-        `schedule` is the learning rate by step; `command` is the one that resumes the run.
+        `schedule` is the learning rate by step.
         """
-        self._config, self._workdir, self._command = config, workdir, command
-        self._splits, self._checkpoints, self._schedule = splits, checkpoints, schedule
-        self._console = Console(int(state.step), total_steps)
-        self._writer = RunWriter(workdir, int(state.step))
-        self._writer.write_hparams(config.to_dict())
-        self._translator = Generator(config, state.generator_variables())
+        self._config, self._workdir, self._command = setup.config, setup.workdir, setup.command
+        self._splits, self._checkpoints, self._schedule = setup.splits, checkpoints, schedule
+        self._console = Console(int(state.step), setup.total_steps)
+        self._writer = RunWriter(setup.workdir, int(state.step))
+        self._writer.write_hparams(setup.config.to_dict())
+        self._translator = Generator(setup.config, state.generator_variables())
         self._logged = int(state.step)
         self._best = self._newest = math.inf  # eval/l1 of the best checkpoint, and the last one
         self._next_page = -math.inf
@@ -212,8 +202,8 @@ class Recorder:
         self._checkpoints.close()
 
 
-class Bystander:
-    """Stands in for the Recorder on all processes of a run but one: records nothing."""
+class NullRecorder:
+    """Records nothing: the Recorder of all processes of a run but one."""
 
     has_val = False
 
@@ -221,21 +211,43 @@ class Bystander:
         """Takes the command that resumes this process."""
         self._command = command
 
-    def __getattr__(self, name: str) -> Callable[..., bool]:
-        """Returns a function that does nothing, in place of any of the Recorder's."""
-        if not hasattr(Recorder, name):
-            raise AttributeError(f'neither Bystander nor Recorder has {name}')
-        return lambda *args, **kwargs: False
+    def resume(self, state: GanState) -> None:
+        """Does nothing."""
 
-    def stopped_by(self, error: DataError) -> DataError:
-        """Returns `error`, met in the middle of a run, with the command that goes on."""
-        return DataError(f'{error}; mend the file and go on with: {self._command}')
+    def step(self, step: int) -> None:
+        """Does nothing."""
+
+    def log(self, step: int, metrics: Mapping[str, np.ndarray], images_per_s: float) -> None:
+        """Does nothing."""
+
+    def evaluate(self, step: int, state: GanState) -> bool:
+        """Measures nothing; returns False."""
+        return False
+
+    def test(self, step: int, state: GanState) -> None:
+        """Does nothing."""
+
+    def sample(self, step: int, state: GanState) -> None:
+        """Does nothing."""
+
+    def save(self, step: int, state: GanState, improved: bool, must: bool = False) -> None:
+        """Does nothing."""
+
+    def save_once(self, step: int, state: GanState) -> None:
+        """Does nothing."""
 
     def stopped(self, step: int, signal_number: int) -> Stopped:
         """Returns the error that ends this process with the others after a signal at any."""
         return Stopped(
             signal_number, f'stopped with the others at step {step}; go on with: {self._command}'
         )
+
+    def stopped_by(self, error: DataError) -> DataError:
+        """Returns `error`, met in the middle of a run, with the command that goes on."""
+        return DataError(f'{error}; mend the file and go on with: {self._command}')
+
+    def close(self) -> None:
+        """Does nothing."""
 
 
 @jax.jit

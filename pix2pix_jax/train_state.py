@@ -11,9 +11,8 @@ import optax
 from flax import struct
 from flax.training import train_state
 from flax.traverse_util import flatten_dict, unflatten_dict
-from ml_collections import ConfigDict
 
-from pix2pix_jax.config import init_overrides
+from pix2pix_jax.config import Config, init_overrides
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.models.factory import Models
 from pix2pix_jax.optimizers import Optimizers
@@ -73,7 +72,7 @@ class GanState(struct.PyTreeNode):
         return self.replace(ema=start[0], ema_batch_stats=start[1])
 
 
-def create_state(config: ConfigDict, models: Models, optimizers: Optimizers) -> GanState:
+def create_state(config: Config, models: Models, optimizers: Optimizers) -> GanState:
     """Returns the initial state, a function of `config.seed`.
 
     Raises UserError where `init.overrides` names a layer that neither network has.
@@ -113,7 +112,7 @@ def _train_state(
     return state.replace(step=jnp.zeros((), jnp.int32))
 
 
-def _override_scales(variables: dict[str, Any], config: ConfigDict) -> dict[str, Any]:
+def _override_scales(variables: dict[str, Any], config: Config) -> dict[str, Any]:
     """Scales the normal kernels of the layers that `init.overrides` names."""
     flat = flatten_dict(variables)
     for pattern, scale in init_overrides(config):
@@ -129,6 +128,6 @@ def _override_scales(variables: dict[str, Any], config: ConfigDict) -> dict[str,
     return unflatten_dict(flat)
 
 
-def training_key(config: ConfigDict) -> jax.Array:
+def training_key(config: Config) -> jax.Array:
     """Returns the key that every training step folds its number into."""
     return jax.random.fold_in(jax.random.key(config.seed), 2)

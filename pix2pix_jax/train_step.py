@@ -11,10 +11,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from ml_collections import ConfigDict
 
 from pix2pix_jax import losses
-from pix2pix_jax.config import augment_policies
+from pix2pix_jax.config import Config, augment_policies
 from pix2pix_jax.diff_augment import diff_augment
 from pix2pix_jax.models.layers import CONV_OUTPUT
 from pix2pix_jax.train_state import GanState, TrainState
@@ -24,7 +23,7 @@ Metrics = dict[str, jax.Array]
 
 
 def train_step(
-    state: GanState, batch: Batch, key: jax.Array, *, config: ConfigDict, axis_name: str | None
+    state: GanState, batch: Batch, key: jax.Array, *, config: Config, axis_name: str | None
 ) -> tuple[GanState, Metrics]:
     """Returns the state after one step on `batch`, and the step's losses (float32 scalars).
 
@@ -52,7 +51,7 @@ def train_step(
     metrics, new_d = {}, None
     if d is not None:
         new_d, metrics = discriminator_step(d, last, fake, key, config, axis_name)
-    critic = new_d if config.update == 'alternating' else d
+    critic = new_d if config['update'] == 'alternating' else d
     fake_gradient, g_metrics = generator_gradient(critic, last, fake, key, config)
     (g_grads,) = pull_back(fake_gradient)
     new_g = update(g, g_grads, g_stats, axis_name)
@@ -61,7 +60,7 @@ def train_step(
 
 
 def generate(
-    g: TrainState, params: Any, batch: Batch, key: jax.Array, config: ConfigDict
+    g: TrainState, params: Any, batch: Batch, key: jax.Array, config: Config
 ) -> tuple[jax.Array, Any]:
     """Returns G's images (N,H,W,Co) for the inputs in training, and its moving statistics."""
 
@@ -84,7 +83,7 @@ def discriminator_step(
     batch: Batch,
     fake: jax.Array,
     key: jax.Array,
-    config: ConfigDict,
+    config: Config,
     axis_name: str | None,
 ) -> tuple[TrainState, Metrics]:
     """Returns D after one update on the batch and the images generated from it, and metrics."""
@@ -93,7 +92,7 @@ def discriminator_step(
 
 
 def discriminator_gradients(
-    d: TrainState, batch: Batch, fake: jax.Array, key: jax.Array, config: ConfigDict
+    d: TrainState, batch: Batch, fake: jax.Array, key: jax.Array, config: Config
 ) -> tuple[Any, tuple[Any, Metrics]]:
     """Returns the gradients of D's loss, and D's moving statistics with the metrics.
 
@@ -127,7 +126,7 @@ def discriminator_gradients(
 
 
 def generator_gradient(
-    critic: TrainState | None, batch: Batch, fake: jax.Array, key: jax.Array, config: ConfigDict
+    critic: TrainState | None, batch: Batch, fake: jax.Array, key: jax.Array, config: Config
 ) -> tuple[jax.Array, Metrics]:
     """Returns the gradient of G's loss by the generated images, and the metrics."""
     target, weights = batch['target'], config.loss
@@ -162,7 +161,7 @@ def discriminate(
     batch: Batch,
     image: jax.Array,
     key: jax.Array,
-    config: ConfigDict,
+    config: Config,
 ) -> tuple[jax.Array, Any]:
     """Returns D's logits (N,h,w,1) for `image`, seen with its input if conditional; and its stats.
 
@@ -181,7 +180,7 @@ def discriminate(
     return _rematerialized(apply, config)(variables, image)
 
 
-def _rematerialized(apply: Callable, config: ConfigDict) -> Callable:
+def _rematerialized(apply: Callable, config: Config) -> Callable:
     """Returns `apply`, of whose activations the backward pass recomputes all but convolutions."""
     if not config.remat:
         return apply

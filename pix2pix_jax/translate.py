@@ -18,6 +18,7 @@ import tqdm
 from absl import flags
 from etils import epath
 
+from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.data import augment, image_spec
 from pix2pix_jax.data.folders import examples, image_files
 from pix2pix_jax.data.formats import encode
@@ -25,7 +26,6 @@ from pix2pix_jax.data.formats.decode import palette_of
 from pix2pix_jax.data.formats.pixels import EXTENSIONS
 from pix2pix_jax.errors import DATA_ERROR, DataError, UserError, run_command
 from pix2pix_jax.inference import tiling
-from pix2pix_jax.limits import CHOICES
 from pix2pix_jax.reports import translation_page
 from pix2pix_jax.storage import atomic
 
@@ -54,7 +54,7 @@ TILE = flags.DEFINE_integer(
     'tile', 0, 'Side of overlapping tiles, for large images; 0: whole images.', **SHARED
 )
 OVERLAP = flags.DEFINE_integer('overlap', 64, 'Pixels by which tiles overlap, at least.', **SHARED)
-NORMS = ['', *CHOICES['test.norm']]
+NORMS = ['', *FIELDS['test.norm'].allowed.words]
 NORM = flags.DEFINE_enum(
     'norm', '', NORMS, 'Statistics of the norms; by default config.test.norm.', **SHARED
 )

@@ -32,7 +32,7 @@ from pix2pix_jax.config import flatten, validate
 from pix2pix_jax.data import sources
 from pix2pix_jax.errors import Stopped, UserError, run_command
 from pix2pix_jax.evaluation import metrics
-from pix2pix_jax.train import count_steps
+from pix2pix_jax.train_setup import count_steps
 from pix2pix_jax.workdir.metric_writer import read_result, result_folder
 
 TABLE = flags.DEFINE_enum('table', None, sorted(TABLES), 'The ablation.')

@@ -1,6 +1,6 @@
 """Compiles a config's training step for an accelerator that is not there, and prints its bounds.
 
-pip install -r requirements-aot.txt    (in an environment of its own)
+pip install -e '.[aot]'    (in an environment of its own)
 python scripts/aot.py --target=h100 [--config=configs/facades.py --config.batch_size=16 ...]
 
 Where the config's batch is smaller than the devices are many, every device gets one such batch.
@@ -24,7 +24,7 @@ from absl import flags
 from jax.experimental import topologies
 
 from pix2pix_jax import main as command
-from pix2pix_jax import train
+from pix2pix_jax import train_setup
 from pix2pix_jax.config import Config, validate
 from pix2pix_jax.distributed import parallel
 from pix2pix_jax.errors import UserError, run_command
@@ -135,7 +135,7 @@ def open_target(target: Target) -> list[jax.Device]:
     except Exception as error:  # of whatever kind a missing plugin raises
         raise UserError(
             f'--target={TARGET.value}: jax cannot compile for it here '
-            f'({str(error).splitlines()[0]}); pip install -r requirements-aot.txt'
+            f"({str(error).splitlines()[0]}); pip install -e '.[aot]'"
         ) from error
     return list(topology.devices[: target.devices])
 
@@ -163,7 +163,7 @@ def lower(config: Config, devices: list[jax.Device], form: str = '') -> jax.stag
 
     def state_and_key():
         placed = [PlatformOf(form)] * len(devices) if form else devices
-        return train.initial_state(config, placed, total_steps=1)[0], training_key(config)
+        return train_setup.initial_state(config, placed, total_steps=1)[0], training_key(config)
 
     state, key = jax.eval_shape(state_and_key)
     g, size = config.generator, (config.batch_size * config.optimizer.d_steps, *config.image_size)

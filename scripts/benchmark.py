@@ -1,6 +1,6 @@
 """Times training, translation, the input pipeline and the start, beside PyTorch on the same cores.
 
-pip install -r requirements-bench.txt
+pip install -e '.[bench]'
 python scripts/benchmark.py [--size=256 --batch=1 --width=64 --dtype=float32 --steps=20]
     [--parts=step,infer,pipeline,start,export] [--json=FILE] [--no-torch]
 
@@ -27,7 +27,7 @@ from benchmark_workers import Worker, median, ratio, take_turns
 from pix2pix_jax.errors import UserError, run_command
 
 PARTS = ('step', 'infer', 'pipeline', 'start')
-MORE = ('export',)  # it needs requirements-export.txt
+MORE = ('export',)  # it needs pip install -e '.[export]'
 SIZE = flags.DEFINE_integer('size', 256, 'Side of the images: 32, 64, 128 or 256.')
 BATCH = flags.DEFINE_integer('batch', 1, 'Batch size.', lower_bound=1)
 WIDTH = flags.DEFINE_integer('width', 64, 'Filters of the first layers.', lower_bound=1)
@@ -90,9 +90,9 @@ def check_flags() -> None:
         if part not in PARTS + MORE:
             raise UserError(f'--parts: {part!r} is unknown, allowed are {", ".join(PARTS + MORE)}')
     if 'export' in SELECTED.value and importlib.util.find_spec('jax2onnx') is None:
-        raise UserError('jax2onnx is missing: pip install -r requirements-export.txt')
+        raise UserError("jax2onnx is missing: pip install -e '.[export]'")
     if TORCH.value and importlib.util.find_spec('torch') is None:
-        raise UserError('torch is missing: pip install -r requirements-bench.txt, or --no-torch')
+        raise UserError("torch is missing: pip install -e '.[bench]', or --no-torch")
 
 
 def accept_no_torch(argv: list[str]) -> None:

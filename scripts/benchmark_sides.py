@@ -95,13 +95,13 @@ def _ours():
 def our_step(setting: Setting) -> Prepared:
     """Prepares the training step as pix2pix_jax.train makes it."""
     jax = _ours()
-    from pix2pix_jax import train
+    from pix2pix_jax import train_setup
     from pix2pix_jax.distributed import parallel
     from pix2pix_jax.train_state import training_key
     from pix2pix_jax.train_step import train_step
 
     config, devices = config_of(setting), jax.local_devices()[:1]
-    state, _ = train.initial_state(config, devices, total_steps=1000)
+    state, _ = train_setup.initial_state(config, devices, total_steps=1000)
     images = draw_batch(setting)
     box, key = [parallel.replicate(state, devices)], training_key(config)
     del state  # it is donated to the step
@@ -119,9 +119,9 @@ def our_step(setting: Setting) -> Prepared:
 
 def our_state(config, jax):
     """Returns freshly drawn weights."""
-    from pix2pix_jax import train
+    from pix2pix_jax import train_setup
 
-    return train.initial_state(config, jax.local_devices()[:1], total_steps=1000)[0]
+    return train_setup.initial_state(config, jax.local_devices()[:1], total_steps=1000)[0]
 
 
 def our_infer(setting: Setting) -> Prepared:

@@ -18,10 +18,10 @@ from clu import parameter_overview
 from etils import epath
 
 from pix2pix_jax.config import Config, default_config, flatten
+from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.interop.torch import convert
 from pix2pix_jax.interop.torch.convert import Network
-from pix2pix_jax.limits import CHOICES
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.train_state import GanState
 from pix2pix_jax.workdir import data_json, locks
@@ -44,13 +44,17 @@ DROPOUT = flags.DEFINE_bool(
 GAN = flags.DEFINE_enum(
     'gan',
     'vanilla',
-    [name for name in CHOICES['loss.gan'] if name != 'none'],
+    [name for name in FIELDS['loss.gan'].allowed.words if name != 'none'],
     'The loss of the discriminator.',
     **SHARED,
 )
 DATASET = flags.DEFINE_string('dataset', '', 'Folder of pairs to evaluate on.', **SHARED)
 DIRECTION = flags.DEFINE_enum(
-    'direction', 'AtoB', CHOICES['dataset.direction'], 'Which half is the input.', **SHARED
+    'direction',
+    'AtoB',
+    FIELDS['dataset.direction'].allowed.words,
+    'Which half is the input.',
+    **SHARED,
 )
 
 

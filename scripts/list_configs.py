@@ -1,4 +1,4 @@
-"""Writes docs/configs.md: a table of every config, from the config files themselves.
+"""Writes docs/experiments.md: a table of every config, from the config files themselves.
 
 python scripts/list_configs.py
 
@@ -39,7 +39,7 @@ FOUND_SIZE = (256, 256)  # stands for a size that is found in the data
 
 def main() -> None:
     """Writes the table."""
-    (ROOT / 'docs' / 'configs.md').write_text(table())
+    (ROOT / 'docs' / 'experiments.md').write_text(table())
 
 
 def table() -> str:
@@ -64,7 +64,7 @@ def row(path: pathlib.Path) -> str:
         _count(state.discriminator),
         str(receptive_field(config.discriminator.layers)),
         '{}x{}'.format(*logits),
-        config.update,
+        config['update'],
         f'{config.loss.d_weight:g}',
         _steps(config),
     ]

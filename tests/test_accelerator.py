@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from pix2pix_jax import train
+from pix2pix_jax import train_setup
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.presets import apply_arg
 from pix2pix_jax.train_state import training_key
@@ -30,7 +30,7 @@ def losses_on(device, dtype):
     batch = {k: rng.uniform(-1, 1, shape).astype(np.float32) for k in ('input', 'target')}
     batch['index'] = np.arange(2, dtype=np.int32)
     with jax.default_device(device), jax.default_matmul_precision('highest'):
-        state, _ = train.initial_state(config, [device], total_steps=2)
+        state, _ = train_setup.initial_state(config, [device], total_steps=2)
         step = jax.jit(functools.partial(train_step, config=config, axis_name=None))
         found = []
         for _ in range(2):

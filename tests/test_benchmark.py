@@ -12,7 +12,7 @@ import pytest
 SCRIPTS = pathlib.Path(__file__).parents[1] / 'scripts'
 PIPELINES = ('pipeline', 'pipeline_workers', 'pipeline_cached')
 needs_torch = pytest.mark.skipif(
-    importlib.util.find_spec('torch') is None, reason='needs the packages of requirements-bench.txt'
+    importlib.util.find_spec('torch') is None, reason='needs the extra bench'
 )
 
 

@@ -216,7 +216,7 @@ def test_a_flag_or_a_file_of_another_type_is_one_line(field, tmp_path):
         values = flags.FlagValues()
         config_flags.DEFINE_config_file('config', lock_config=True, flag_values=values)
         with pytest.raises(flags.Error, match=field) as error:
-            values(['main', f'--config={main.REPOSITORY}/configs/test.py', f'--config.{field}=x'])
+            values(['main', f'--config={main.CONFIG_ROOT}/configs/test.py', f'--config.{field}=x'])
         assert '\n' not in str(error.value)
     path = file_with(tmp_path, [f'c.{field} = None if c.{field} == () else object()'])
     message = error_of(main.load_config, path, '')

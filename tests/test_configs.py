@@ -20,7 +20,8 @@ from pix2pix_jax.inference.generator import state_shapes
 from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.models.layers import Dropout
 from pix2pix_jax.optimizers import create_optimizers
-from pix2pix_jax.train import count_steps, train_and_evaluate
+from pix2pix_jax.train import train_and_evaluate
+from pix2pix_jax.train_setup import count_steps
 from pix2pix_jax.train_state import create_state
 from pix2pix_jax.workdir.config_json import to_json
 
@@ -104,7 +105,7 @@ def test_default_py_is_the_default():
 
 
 def test_the_table_is_up_to_date():
-    assert (ROOT / 'docs' / 'configs.md').read_text() == LISTING.table()
+    assert (ROOT / 'docs' / 'experiments.md').read_text() == LISTING.table()
 
 
 @pytest.fixture(scope='module')

@@ -66,7 +66,7 @@ def test_who_reaches_a_host(host, expected):
     ('args', 'gradio', 'message'),
     [
         ([], True, '--workdir is missing'),
-        (['--workdir=none'], False, 'the demo needs gradio: pip install -r requirements-demo.txt'),
+        (['--workdir=none'], False, "the demo needs gradio: pip install -e '.[demo]'"),
         (['--workdir=none', '--port=0'], True, '--workdir=none: no run there'),
         (['--workdir=none', '--port=65536'], True, '--port=65536'),
     ],
@@ -204,7 +204,7 @@ def drag(page, start, stop):
 
 @pytest.mark.skipif(
     bool(MISSING),
-    reason=f'needs {" ".join(MISSING)}: pip install -r requirements-demo.txt playwright, and '
+    reason=f"needs {' '.join(MISSING)}: pip install -e '.[demo]' playwright, and "
     'apt-get install chromium',
 )
 def test_the_page_in_a_browser(run, server, tmp_path):

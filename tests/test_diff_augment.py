@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from pix2pix_jax.config import default_config, validate
+from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.diff_augment import diff_augment
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.limits import AUGMENTATIONS
 
 N, SIDE = 64, 16
+POLICIES = FIELDS['discriminator.augment'].allowed.words
 KEYS = jax.random.split(jax.random.key(0), N)
 
 
@@ -65,8 +66,8 @@ def test_cutouts():
 def test_a_pair_has_the_draws_of_its_key_wherever_it_lies():
     x, image = images(0), images(1)
     order = np.random.default_rng(0).permutation(N)[:7]
-    whole = diff_augment(x, image, KEYS, AUGMENTATIONS)
-    some = diff_augment(x[order], image[order], KEYS[order], AUGMENTATIONS)
+    whole = diff_augment(x, image, KEYS, POLICIES)
+    some = diff_augment(x[order], image[order], KEYS[order], POLICIES)
     for a, b in zip(whole, some):
         np.testing.assert_allclose(a[order], b, atol=1e-6)
 
@@ -92,7 +93,7 @@ def test_gradients_pass_and_jit_is_no_jit():
     x, image, keys = images(0)[:2], images(1)[:2], KEYS[:2]
 
     def total(image):
-        return jnp.square(diff_augment(x, image, keys, AUGMENTATIONS)[1]).sum()
+        return jnp.square(diff_augment(x, image, keys, POLICIES)[1]).sum()
 
     value, gradient = jax.value_and_grad(total)(image)
     np.testing.assert_allclose(jax.jit(total)(image), value, rtol=1e-6)

@@ -4,7 +4,7 @@ from scipy import linalg
 
 from pix2pix_jax.evaluation import fid_kid, image_metrics
 
-NEEDED = 'needs the packages of requirements-bench.txt'
+NEEDED = 'needs the extra bench'
 # (N, M, D): fewer images than features, more, as many, and one feature
 SIZES = [(7, 5, 20), (20, 30, 4), (12, 12, 12), (13, 12, 12), (2, 2, 5), (9, 4, 1), (5, 40, 12)]
 

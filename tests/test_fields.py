@@ -27,7 +27,8 @@ from pix2pix_jax.errors import UserError
 from pix2pix_jax.inference.generator import Generator
 from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.optimizers import create_optimizers
-from pix2pix_jax.train import count_steps, train_and_evaluate
+from pix2pix_jax.train import train_and_evaluate
+from pix2pix_jax.train_setup import count_steps
 from pix2pix_jax.train_state import create_state, training_key
 from pix2pix_jax.train_step import train_step
 from pix2pix_jax.workdir.checkpoints import Checkpoints

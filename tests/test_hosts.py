@@ -4,6 +4,7 @@ The runs on up to four forced devices, and on two processes of two, are this fil
 as a program; the others are the command.
 """
 
+import inspect
 import json
 import os
 import pickle
@@ -23,7 +24,7 @@ from pix2pix_jax.data import sources
 from pix2pix_jax.distributed import hosts, parallel
 from pix2pix_jax.distributed.preemption import StopRequest
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.recorder import Bystander
+from pix2pix_jax.recorder import NullRecorder, Recorder
 from pix2pix_jax.runtime import use_compile_cache
 from pix2pix_jax.workdir.checkpoints import Checkpoints
 
@@ -239,13 +240,14 @@ def test_hosts_with_different_commands_or_data_are_refused(pairs, tmp_path):
 OPEN = """
 import json, sys
 from etils import epath
-from pix2pix_jax import hosts, train
+from pix2pix_jax import train_setup
+from pix2pix_jax.distributed import hosts
 from pix2pix_jax.config import default_config
 config = default_config()
 config.dataset.path, workdir, config.init_from, address, i = sys.argv[1:]
 config.dataset.val_fraction = 0.25
 with hosts.joined(address, 2, int(i)):
-    _, splits, _ = train.open_data(config, epath.Path(workdir))
+    splits, _ = train_setup.open_data(config, epath.Path(workdir))
     print(json.dumps({name: source.names for name, source in splits.items()}), file=sys.stderr)
 """
 
@@ -286,12 +288,19 @@ def test_a_bad_file_on_one_host_ends_all(pairs, tmp_path):
     assert not (tmp_path / 'run').exists()
 
 
-def test_a_bystander_records_nothing_and_says_how_to_go_on():
-    bystander = Bystander('python -m pix2pix_jax.main --process_id=1')
-    assert not bystander.has_val and not bystander.save(1, None, False)
-    with pytest.raises(AttributeError, match='savee'):
-        bystander.savee(1)
-    error = bystander.stopped_by(DataError('3.png is cut off'))
+def test_a_null_recorder_has_the_recorders_methods():
+    for name, method in vars(Recorder).items():
+        if callable(method) and not name.startswith('_'):
+            same = inspect.signature(getattr(NullRecorder, name))
+            assert same == inspect.signature(method), name
+    public = {name for name in vars(Recorder) if not name.startswith('_')}
+    assert {name for name in vars(NullRecorder) if not name.startswith('_')} == public
+
+
+def test_it_records_nothing_and_says_how_to_go_on():
+    recorder = NullRecorder('python -m pix2pix_jax.main --process_id=1')
+    assert not recorder.has_val and not recorder.evaluate(1, None)
+    error = recorder.stopped_by(DataError('3.png is cut off'))
     assert isinstance(error, DataError) and str(error) == (
         '3.png is cut off; mend the file and go on with: python -m pix2pix_jax.main --process_id=1'
     )

@@ -6,7 +6,7 @@ import pytest
 from pix2pix_jax.evaluation import inception
 from pix2pix_jax.interop.torch.pth import read_tensors
 
-NEEDED = 'needs the packages of requirements-bench.txt'
+NEEDED = 'needs the extra bench'
 # Of pytorch-fid 0.3.0 with torch 2.13, for the weights and images here: mean and standard deviation
 # of all features, and three of them.
 RECORDED = (1.160597, 1.497866, 2.312812, 1.102859, 4.110562)

@@ -11,8 +11,10 @@ from runs import make_pairs, metrics, tiny_config
 
 from pix2pix_jax import evaluate
 from pix2pix_jax.data import preflight, sources
+from pix2pix_jax.dry_run import dry_run
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.train import dry_run, open_data, train_and_evaluate
+from pix2pix_jax.train import train_and_evaluate
+from pix2pix_jax.train_setup import open_data
 from pix2pix_jax.web import drawing
 from pix2pix_jax.workdir import data_json
 from pix2pix_jax.workdir.run_json import steps_before
@@ -189,7 +191,7 @@ def test_before_anything_is_trained_the_data_may_change(copied):
     config, pairs, workdir = copied
     shutil.rmtree(workdir / 'checkpoints')
     add(pairs, 'train/new')
-    _, splits, _ = open_data(config, workdir)
+    splits, _ = open_data(config, workdir)
     assert 'new' in splits['train'].names + splits['val'].names
 
 
@@ -270,7 +272,7 @@ def drawn_by_number(config, count):
 
 def test_an_old_run_keeps_its_draw(old_run, capsys):
     config, pairs, workdir = old_run
-    config, splits, _ = open_data(config, workdir)
+    splits, _ = open_data(config, workdir)
     val = drawn_by_number(config, 10)
     assert set(splits['val'].names) == val and set(splits['train'].names).isdisjoint(val)
     assert 'run has no data.json yet: the pairs are taken to be those it began with' in (
@@ -390,7 +392,7 @@ def test_names_that_an_earlier_run_knew_keep_their_split(copied):
     add(pairs, *(f'train/{name}' for name in new))
     for seed in (0, 1):  # another seed draws the new names otherwise, and those alone
         config.init_from, config.seed = str(workdir), seed
-        _, splits, _ = open_data(config, workdir.with_name('new'))
+        splits, _ = open_data(config, workdir.with_name('new'))
         found = {split: set(splits[split].names) for split in ('train', 'val')}
         assert all(found[split] - set(new) == before[split] for split in found)
         assert found['val'] & set(new) and found['train'] & set(new)
@@ -400,7 +402,7 @@ def test_init_from_of_an_old_run_takes_its_draw(old_run, tmp_path, capsys):
     config, pairs, workdir = old_run
     set_path(workdir, pairs)
     config.init_from = str(workdir)
-    _, splits, _ = open_data(config, tmp_path / 'new')
+    splits, _ = open_data(config, tmp_path / 'new')
     assert set(splits['val'].names) == drawn_by_number(config, 10)
     pairs.rename(tmp_path / 'moved')
     config.dataset.path = str(tmp_path / 'moved')
@@ -420,7 +422,7 @@ def test_names_that_are_those_of_other_data_by_chance(copied, capsys):
         (pairs / 'train' / f'{name}.png').unlink()
     config.init_from = str(workdir)
     capsys.readouterr()
-    _, splits, _ = open_data(config, workdir.with_name('new'))
+    splits, _ = open_data(config, workdir.with_name('new'))
     assert len(splits['val']) and len(splits['train']) and len(splits['train'].names) < 8 - len(val)
     lines = [x for x in capsys.readouterr().out.splitlines() if 'earlier run' in x]
     assert lines == [

@@ -8,7 +8,7 @@ import pytest
 from pix2pix_jax.evaluation import lpips
 from pix2pix_jax.interop.torch.pth import read_tensors
 
-NEEDED = 'needs the packages of requirements-bench.txt'
+NEEDED = 'needs the extra bench'
 
 
 @pytest.fixture(scope='module')

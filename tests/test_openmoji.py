@@ -135,7 +135,7 @@ def test_two_processes_at_once_both_succeed(cache, monkeypatch):
 
 PREPARE = """
 import os, pathlib, sys, time
-from pix2pix_jax.data import openmoji
+from pix2pix_jax.data.catalogue import openmoji
 
 some, render_all = openmoji.drawings()[:30], openmoji.render_all
 

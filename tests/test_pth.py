@@ -18,7 +18,7 @@ DATA = pathlib.Path(__file__).parent / 'testdata'
 FORMATS = ('zip', 'legacy')
 SIX = struct.pack('<6f', *range(6))  # a storage
 needs_torch = pytest.mark.skipif(
-    importlib.util.find_spec('torch') is None, reason='needs the packages of requirements-bench.txt'
+    importlib.util.find_spec('torch') is None, reason='needs the extra bench'
 )
 
 

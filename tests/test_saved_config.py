@@ -6,7 +6,7 @@ import pytest
 from runs import CONTEXT, changed, error_of
 
 from pix2pix_jax.config import default_config, flatten, validate
-from pix2pix_jax.limits import CHOICES, RANGES
+from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.workdir.config_json import LENGTH, MAY_CHANGE, differences, from_json, to_json
 
 
@@ -52,9 +52,9 @@ def other_values():
     for field, value in flatten(default_config()).items():
         if isinstance(value, bool):
             others[field] = not value
-        elif field in CHOICES or field in RANGES:
-            valid = CHOICES.get(field) or RANGES[field]
-            others.update((field, v) for v in valid if v != value)
+        else:
+            allowed = FIELDS[field].allowed
+            others.update((field, v) for v in allowed.words or allowed.ends if v != value)
     return others
 
 

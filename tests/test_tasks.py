@@ -10,7 +10,6 @@ from pix2pix_jax import Translator, translate
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.data import augment, pipeline, sources, tasks
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.limits import CHOICES
 from pix2pix_jax.presets import apply_arg
 from pix2pix_jax.train import train_and_evaluate
 
@@ -46,10 +45,6 @@ def folder(tmp_path):
         for i in range(count):
             Image.fromarray(photo(i)).save(tmp_path / 'photos' / split / f'{i}.png')
     return tmp_path / 'photos'
-
-
-def test_the_config_has_all_tasks():
-    assert CHOICES['dataset.task'] == ('none', *tasks.TASKS)
 
 
 @pytest.mark.parametrize('name', tasks.TASKS)

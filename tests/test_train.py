@@ -13,7 +13,9 @@ from pix2pix_jax.config import default_config
 from pix2pix_jax.errors import DataError, Stopped, UserError
 from pix2pix_jax.inference.generator import load_run
 from pix2pix_jax.reports import progress
-from pix2pix_jax.train import norm_statistics, train_and_evaluate
+from pix2pix_jax.reports.start import norm_statistics
+from pix2pix_jax.train import train_and_evaluate
+from pix2pix_jax.train_setup import count_steps
 from pix2pix_jax.workdir import locks
 from pix2pix_jax.workdir.checkpoints import Checkpoints
 
@@ -280,11 +282,11 @@ def test_a_folder_of_other_things_is_left_alone(pairs, tmp_path):
 
 def test_epochs_give_the_steps():
     config = default_config()
-    assert train.count_steps(config, 400) == 80_000
+    assert count_steps(config, 400) == 80_000
     config.num_epochs, config.batch_size = 15, 4
-    assert train.count_steps(config, 49_825) == 186_843
+    assert count_steps(config, 49_825) == 186_843
     config.num_steps = 7
-    assert train.count_steps(config, 400) == 7
+    assert count_steps(config, 400) == 7
 
 
 def test_nan_stops_the_run_and_is_not_saved(pairs, tmp_path, monkeypatch):

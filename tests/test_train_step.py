@@ -1,12 +1,14 @@
 """The step against a plain one, written out with one gradient a loss."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.diff_augment import diff_augment
@@ -87,7 +89,7 @@ def plain_step(state, batch, config):
         return config.loss.d_weight * (real + fake)
 
     d_params = descend(d.params, jax.grad(d_loss)(d.params))
-    alternating = config.update == 'alternating'
+    alternating = config['update'] == 'alternating'
     critic = d_params if alternating else d.params
     critic_stats = real_and_fake(d.params)[2] if alternating else d.batch_stats
 
@@ -416,3 +418,17 @@ def test_each_view_of_d_has_draws_of_its_own():
     (real, fake), again, (other, _) = terms(0), terms(0), terms(1)
     assert (real, fake) == again
     assert abs(real + fake - 2) > 1e-5 and abs(real - other) > 1e-5
+
+
+@pytest.mark.parametrize('kind', [ConfigDict, FrozenConfigDict])
+def test_the_update_order_is_the_fields_in_every_kind_of_config(kind):
+    """`config.update` of a plain ConfigDict is its method, which is no order."""
+    state, programs = state_of(config_of()), {}
+    for order in ('alternating', 'simultaneous'):
+        config = config_of(update=order)
+        for given in (config, kind(config.to_dict())):
+            step = functools.partial(train_step, config=given, axis_name=None)
+            program = jax.make_jaxpr(step)(state, batch_of(), training_key(config))
+            programs[order, type(given)] = re.sub('0x[0-9a-f]+', '', str(program))
+        assert programs[order, type(config)] == programs[order, kind]
+    assert len(set(programs.values())) == 2

@@ -9,11 +9,11 @@ from skimage.color import rgb2lab
 
 import pix2pix_jax
 from pix2pix_jax import translate
+from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.data import augment, pipeline, sources
 from pix2pix_jax.data.formats import encode
 from pix2pix_jax.errors import DataError, UserError, run_command
 from pix2pix_jax.inference import generator
-from pix2pix_jax.limits import CHOICES
 from pix2pix_jax.train import train_and_evaluate
 
 
@@ -55,7 +55,7 @@ def test_at_the_trainings_size_it_is_the_evaluation(tmp_path, monkeypatch, name)
     evaluated = generator.Generator(run.config, run.variables)
     with Image.open(pairs / 'train' / '0.png') as picture:
         image = np.asarray(picture)[:, :36]
-    for preprocess in CHOICES['dataset.preprocess']:
+    for preprocess in FIELDS['dataset.preprocess'].allowed.words:
         run.config.dataset.preprocess = preprocess
         source = sources.open_splits(run.config)['train']
         expected = evaluated(pipeline.example(source, 0, run.config)['input'][None])[0]
@@ -73,7 +73,7 @@ def test_smaller_images_are_enlarged_as_the_evaluation_does(tmp_path, monkeypatc
     evaluated = generator.Generator(run.config, run.variables)
     with Image.open(pairs / 'train' / '0.png') as picture:
         image = np.asarray(picture)[:, :24]
-    for preprocess in set(CHOICES['dataset.preprocess']) - {'none'}:
+    for preprocess in set(FIELDS['dataset.preprocess'].allowed.words) - {'none'}:
         run.config.dataset.preprocess = preprocess
         source = sources.open_splits(run.config)['train']
         (expected,) = evaluated(pipeline.example(source, 0, run.config)['input'][None])

@@ -10,7 +10,7 @@ import pytest
 from runs import error_of, tiny_config
 from test_sides import write
 
-from pix2pix_jax import main, train
+from pix2pix_jax import main, train_setup
 from pix2pix_jax.data import image_spec
 from pix2pix_jax.errors import UserError
 
@@ -67,7 +67,7 @@ def line_of(tmp_path, capsys, pictures, fields):
         write(tmp_path / 'my_pairs' / 'train' / name / f'0.{kind}', image)
     said = []
     try:
-        train.prepare(tiny_config(tmp_path / 'my_pairs', **fields), tmp_path / 'run')
+        train_setup.resolve(tiny_config(tmp_path / 'my_pairs', **fields), tmp_path / 'run')
     except UserError as error:
         said = [f'error: {error}']
     said += [x for x in capsys.readouterr().out.splitlines() if x.startswith('warning: ')]

@@ -13,7 +13,7 @@ from test_sides import write
 
 from pix2pix_jax.config import validate
 from pix2pix_jax.data import image_spec, sources, value_checks
-from pix2pix_jax.train import dry_run
+from pix2pix_jax.dry_run import dry_run
 
 PAIRS = 3
 

@@ -69,7 +69,7 @@ def test_the_hashes_are_those_of_the_published_names():
 
 
 def test_lpips_heads_are_those_of_its_package(cache):
-    package = pytest.importorskip('lpips', reason='needs the packages of requirements-bench.txt')
+    package = pytest.importorskip('lpips', reason='needs the extra bench')
     content = (pathlib.Path(package.__file__).parent / 'weights/v0.1/alex.pth').read_bytes()
     assert hashlib.sha256(content).hexdigest() == weights.PUBLISHED['lpips'].sha256
     cache.mkdir(parents=True)

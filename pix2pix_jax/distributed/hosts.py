@@ -238,6 +238,6 @@ def _get(key: str) -> str | None:
 
 
 def _client() -> Any:
-    from jax._src import distributed  # jax has no public name for the store; orbax uses it, too
+    import orbax.checkpoint as ocp  # jax has no public name for the store
 
-    return distributed.global_state.client
+    return ocp.multihost.get_jax_distributed_client()

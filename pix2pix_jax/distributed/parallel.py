@@ -12,8 +12,8 @@ import jax
 import numpy as np
 from flax import jax_utils
 from jax import lax
-from ml_collections import ConfigDict
 
+from pix2pix_jax.config import Config
 from pix2pix_jax.distributed import hosts
 from pix2pix_jax.distributed.preemption import StopRequest
 from pix2pix_jax.errors import UserError
@@ -62,7 +62,7 @@ def is_parallel(devices: list[jax.Device]) -> bool:
     return len(devices) > 1 or jax.process_count() > 1
 
 
-def compile_step(step: Callable, config: ConfigDict, devices: list[jax.Device]) -> Callable:
+def compile_step(step: Callable, config: Config, devices: list[jax.Device]) -> Callable:
     """Returns the pure `step` compiled as (state, batch, key) -> (state, metrics).
 
     The state's buffers are donated: the one that was passed in is gone. Not so with debug_nans,

@@ -9,12 +9,12 @@ import numpy as np
 from etils import epath
 
 from pix2pix_jax.config import Config
+from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.data import augment, image_spec, tasks
 from pix2pix_jax.data.formats import decode, encode
 from pix2pix_jax.data.formats.pixels import Pixels
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.inference import generator, tiling
-from pix2pix_jax.limits import CHOICES
 from pix2pix_jax.models.factory import generator_depth, has_dropout, least_side, padding_unit
 
 Image = np.ndarray | epath.PathLike
@@ -195,8 +195,9 @@ def _about(scaled_as: str, image_size: tuple[int, int]) -> str:
 
 def _check(fit: str, tile: int, overlap: int, norm: str, batch: int, unit: int, least: int) -> None:
     """Raises UserError for a value of the command's flags that is not allowed."""
-    if norm not in ('', *CHOICES['test.norm']):
-        raise UserError(f'--norm={norm}: allowed are {" | ".join(CHOICES["test.norm"])}')
+    allowed = FIELDS['test.norm'].allowed
+    if norm not in ('', *allowed.words):
+        raise UserError(f'--norm={norm}: allowed are {allowed.text}')
     if batch < 1:
         raise UserError(f'--batch={batch}: allowed is 1 or more')
     if tile and fit == 'resize':

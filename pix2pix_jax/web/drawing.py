@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from etils import epath
-from ml_collections import ConfigDict
 
 from pix2pix_jax.config import Config
 from pix2pix_jax.data import augment, hold_out, image_spec, pipeline, sources, tasks
@@ -267,7 +266,7 @@ def fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return image_grid.to_rgb(augment.resized(augment.to_float(picture), target))
 
 
-def uploaded(file: File, config: ConfigDict) -> np.ndarray:
+def uploaded(file: File, config: Config) -> np.ndarray:
     """Returns the image of a user's file as a picture for the canvas; raises DataError.
 
     It is scaled down where it is larger; for a run whose images kept their scale in training its
@@ -280,7 +279,7 @@ def uploaded(file: File, config: ConfigDict) -> np.ndarray:
     return fitted(picture, size)
 
 
-def as_input(picture: np.ndarray, config: ConfigDict) -> np.ndarray:
+def as_input(picture: np.ndarray, config: Config) -> np.ndarray:
     """Returns a picture as an image of the run's inputs, in their value range."""
     ranges = image_spec.parse_ranges('input_range', config.dataset.input_range)
     if not ranges:

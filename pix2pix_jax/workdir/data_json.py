@@ -9,8 +9,8 @@ import math
 from typing import Any
 
 from etils import epath
-from ml_collections import ConfigDict
 
+from pix2pix_jax.config import Config
 from pix2pix_jax.data import hold_out, preflight, sources
 from pix2pix_jax.data.hold_out import Kept, Known
 from pix2pix_jax.data.sources import Source
@@ -67,7 +67,7 @@ def found_in(train: Source) -> dict[str, Any]:
 
 
 def check_unchanged(
-    found: dict[str, Source], config: ConfigDict, known: Known, workdir: epath.PathLike
+    found: dict[str, Source], config: Config, known: Known, workdir: epath.PathLike
 ) -> None:
     """Raises DataError, naming what came and went, where `found` is not what the run has kept."""
     if not known.kept:
@@ -89,7 +89,7 @@ def check_unchanged(
         )
 
 
-def with_earlier(known: Known, config: ConfigDict) -> Known:
+def with_earlier(known: Known, config: Config) -> Known:
     """Returns `known`, of a new run, with the splits that the run of `config.init_from` had.
 
     Only a run that held val out of train has drawn any.

@@ -14,9 +14,8 @@ import zipfile
 from collections.abc import Iterator
 from typing import IO
 
+import tensorflow_datasets as tfds
 from etils import epath
-from tensorflow_datasets.core.download.extractor import iter_archive
-from tensorflow_datasets.core.download.resource import ExtractMethod
 
 from pix2pix_jax.data.folders import split_folders
 from pix2pix_jax.data.lists import list_of
@@ -30,14 +29,15 @@ def unpack(archive: pathlib.Path, folder: pathlib.Path) -> None:
     Raises DataError, naming the archive, where it is none, or damaged.
     """
     print(f'unpacking {archive}', flush=True)
-    method = ExtractMethod.ZIP if zipfile.is_zipfile(archive) else ExtractMethod.TAR
+    kinds = tfds.download.ExtractMethod
+    method = kinds.ZIP if zipfile.is_zipfile(archive) else kinds.TAR
     try:
         with _decompressed(archive) as file:
-            for name, member in iter_archive(file, method):
+            for name, member in tfds.download.iter_archive(file, method):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 with (folder / name).open('wb') as target:
                     shutil.copyfileobj(member, target)
-            while method is ExtractMethod.TAR and file.read(1 << 20):
+            while method is kinds.TAR and file.read(1 << 20):
                 pass  # to the end, where the checksum is
     except Exception as error:  # tarfile, zipfile, gzip and lzma raise many kinds
         if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):

@@ -1,12 +1,18 @@
-"""Every field has its rule, and a value beyond it one clear line."""
+"""Every field has one row, which says what is true, and a value beyond it is one clear line."""
+
+import re
+import runpy
 
 import pytest
 from runs import CONTEXT, changed, error_of
 
 from pix2pix_jax.config import default_config, flatten, validate
+from pix2pix_jax.config_fields import FIELDS, ROWS, SECTIONS
 from pix2pix_jax.data.tasks import TASKS
-from pix2pix_jax.limits import CHOICES, RANGES
+from pix2pix_jax.main import CONFIG_ROOT, load_config
 
+CHOICES = {row.name: row.allowed.words for row in ROWS if row.allowed.words}
+RANGES = {row.name: row.allowed.ends for row in ROWS if row.allowed.ends}
 # Fields that take any value of their type, but for image_size, which has its own check.
 FREE = {
     'image_size': tuple,
@@ -17,7 +23,6 @@ FREE = {
     'dataset.mirror': bool,
     'dataset.vertical_flip': bool,
     'dataset.rotate': bool,
-    'discriminator.augment': str,
     'sync_batch_norm': bool,
     'init_from': str,
     'remat': bool,
@@ -30,6 +35,7 @@ FREE = {
     'discriminator.conditional': bool,
     'test.dropout': bool,
 }
+DEFAULTS = flatten(default_config())
 # What else must hold for a value.
 NEEDS = {'wgan-gp': {'discriminator.norm': 'instance'}}
 for name, task in TASKS.items():
@@ -37,22 +43,53 @@ for name, task in TASKS.items():
     NEEDS[name] = dict(zip(sides, task.channels))
 
 
-def test_every_field_has_exactly_one_rule():
+def test_every_field_has_exactly_one_row_and_one_rule():
     fields = flatten(default_config())
     rules = [*CHOICES, *RANGES, *FREE]
-    assert len(rules) == len(set(rules))
+    assert len(rules) == len(set(rules)) == len(ROWS)
     assert set(rules) == set(fields)
     assert all(isinstance(fields[field], kind) for field, kind in FREE.items())
     assert None not in fields.values()
+    assert all(row.allowed.holds(row.default) for row in ROWS)
+
+
+def test_a_row_has_a_meaning_and_lies_in_its_section():
+    sections = [row.name.rpartition('.')[0] for row in ROWS]
+    assert list(dict.fromkeys(sections)) == list(SECTIONS)
+    assert sections == sorted(sections, key=list(SECTIONS).index)
+    for row in ROWS:
+        assert row.meaning and row.meaning[-1] not in ' .' and '  ' not in row.meaning, row.name
+        assert re.fullmatch(r'(\d(\.\d)+)?([^\d].*)?', row.source), row.name
+        # Each word that the meaning explains is one that is allowed.
+        named = set(re.findall(r"(?:^|[;,.] )'([\w-]+)':", row.meaning))
+        assert named <= set(row.allowed.words), row.name
+    for name, task in TASKS.items():
+        assert f"'{name}': {task.about}" in FIELDS['dataset.task'].meaning
+
+
+def test_the_page_is_up_to_date():
+    script = runpy.run_path(str(CONFIG_ROOT / 'scripts' / 'list_fields.py'))
+    page = (CONFIG_ROOT / 'docs' / 'configuration.md').read_text()
+    assert page == script['page']()
+    assert [line.split('`')[1] for line in page.splitlines() if line.startswith('| `')] == [*FIELDS]
+
+
+def test_fields_of_references_are_set_by_references_alone():
+    used = {True: set(), False: set()}
+    for path in (CONFIG_ROOT / 'configs').rglob('*.py'):
+        fields = flatten(load_config(path, ''))
+        used['reference' in path.parts] |= {f for f in FIELDS if fields[f] != DEFAULTS[f]}
+    marked = {row.name for row in ROWS if row.reference}
+    assert marked <= used[True]
+    assert not marked & used[False]
 
 
 @pytest.mark.parametrize('field', CHOICES)
 def test_values_outside_the_choices_are_refused(field):
     for value in CHOICES[field]:
         validate(changed(**{field: value} | NEEDS.get(value, {})))
-    wrong = 99 if isinstance(CHOICES[field][0], int) else 'nonsense'
-    message = error_of(validate, changed(**{field: wrong}))
-    assert f'config.{field}' in message and str(wrong) in message
+    message = error_of(validate, changed(**{field: 'nonsense'}))
+    assert f"config.{field}='nonsense': allowed are " in message
     assert all(str(value) in message for value in CHOICES[field])
 
 

@@ -1,0 +1,43 @@
+"""What a training would do, said without doing it."""
+
+import jax
+from etils import epath
+
+from pix2pix_jax.config import Config
+from pix2pix_jax.data import pipeline
+from pix2pix_jax.distributed import parallel
+from pix2pix_jax.inference.generator import start_from
+from pix2pix_jax.reports import start
+from pix2pix_jax.train_setup import resolve
+from pix2pix_jax.train_state import training_key
+from pix2pix_jax.train_step import train_step
+from pix2pix_jax.workdir.config_json import to_json
+
+
+def dry_run(config: Config, workdir: epath.PathLike) -> None:
+    """Prints what `train_and_evaluate` would do: config, data, networks, memory; writes nothing.
+
+    Raises what it would raise before the first step.
+    """
+    setup = resolve(config, workdir)
+    config, devices = setup.config, setup.devices
+    print(to_json(config), end='')
+    state, _ = setup.initial_state()
+    if config.init_from and not (setup.workdir / 'checkpoints').exists():
+        state = start_from(state, config.init_from)
+    start.describe(state, devices, 0, setup.total_steps)
+    for line in start.norm_statistics(config, devices):
+        print(line)
+    processes = jax.process_index(), jax.process_count()
+    batch = next(pipeline.train_batches(setup.splits['train'], config, 0, *processes))
+    step_fn = parallel.compile_step(train_step, config, devices)
+    batch = parallel.shard(batch, devices, config.optimizer.d_steps)
+    state = parallel.replicate(state, devices)
+    memory = step_fn.lower(state, batch, training_key(config)).compile().memory_analysis()
+    parts = {
+        'state and batch': memory.argument_size_in_bytes,
+        'activations and gradients': memory.temp_size_in_bytes,
+        'results beside the state': memory.output_size_in_bytes - memory.alias_size_in_bytes,
+    }
+    text = ', '.join(f'{name} {size / 2**20:,.0f} MiB' for name, size in parts.items())
+    print(f'memory of a step on each device: {sum(parts.values()) / 2**20:,.0f} MiB ({text})')

@@ -1,0 +1,53 @@
+"""What the console says when a run starts: its networks, devices, length, and what to know."""
+
+import math
+from typing import Any
+
+import jax
+from clu import parameter_overview
+from etils import epath
+
+from pix2pix_jax.config import Config
+from pix2pix_jax.train_state import GanState
+from pix2pix_jax.workdir.run_json import steps_before
+
+
+def describe(state: GanState, devices: list[jax.Device], start: int, total_steps: int) -> None:
+    """Prints the networks, the devices and the length of the run."""
+    networks: dict[str, Any] = {'generator': state.generator, 'discriminator': state.discriminator}
+    for name, network in networks.items():
+        if network is None:
+            continue
+        if start == 0:
+            print(parameter_overview.get_parameter_overview(network.params, include_stats=False))
+        count = parameter_overview.count_parameters(network.params)
+        print(f'{name}: {count:,} parameters')
+    going_on = f', going on from step {start:,}' if start else ''
+    if start >= total_steps:
+        going_on = ': all done already'
+    on = f' on each of {jax.process_count()} hosts' if jax.process_count() > 1 else ''
+    used = f'{len(devices)} x {devices[0].device_kind}{on}'
+    print(f'{used}, {total_steps:,} steps{going_on}', flush=True)
+
+
+def norm_statistics(config: Config, devices: list[jax.Device]) -> list[str]:
+    """Returns a line that says over how many images batch norm goes, where not over the batch."""
+    count = len(devices) * jax.process_count()
+    networks = [n for n in ('generator', 'discriminator') if config[n].norm == 'batch']
+    if count == 1 or config.sync_batch_norm or not networks:
+        return []
+    return [
+        f'batch norm ({" and ".join(networks)}): in training over the {config.batch_size // count} '
+        f'images of each device, not over the {config.batch_size} of the batch: another number of '
+        'devices is another experiment (--config.sync_batch_norm=True: over all)'
+    ]
+
+
+def of_older_version(workdir: epath.Path, start: int) -> list[str]:
+    """Returns a line that says what is new where a run of a version before 0.2.0 is resumed."""
+    if not start or steps_before(workdir, (0, 2)) < math.inf:
+        return []
+    return [
+        f'the run is of a version before 0.2.0: from step {start + 1} its random draws (dropout, '
+        'discriminator.augment, gradient penalty) are others than that version would have made'
+    ]

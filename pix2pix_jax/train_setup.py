@@ -1,0 +1,158 @@
+"""From a config and a folder to a `Setup`: what a run is made of, resolved once, then unchanged."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+
+import jax
+from etils import epath
+from ml_collections import FrozenConfigDict
+
+from pix2pix_jax.config import Config, validate
+from pix2pix_jax.data import preflight, sources, value_checks
+from pix2pix_jax.data.hold_out import Known
+from pix2pix_jax.distributed import hosts, parallel
+from pix2pix_jax.errors import DataError, UserError
+from pix2pix_jax.models.factory import create_models, dropout_blocks, generator_depth
+from pix2pix_jax.optimizers import Optimizers, create_optimizers
+from pix2pix_jax.train_state import GanState, create_state
+from pix2pix_jax.workdir import data_json
+from pix2pix_jax.workdir.config_json import differences, load_config
+from pix2pix_jax.workdir.run_json import devices_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """A run that can start: its config is whole and fits the data, the devices and the folder."""
+
+    config: FrozenConfigDict  # with what was found in the data and of the machine
+    workdir: epath.Path
+    devices: list[jax.Device]  # of this process
+    splits: Mapping[str, sources.Source]  # read once
+    total_steps: int
+    command: str  # the one that resumes the run
+
+    def initial_state(self) -> tuple[GanState, Optimizers]:
+        """Returns the state before the first step, and the optimizers."""
+        return initial_state(self.config, self.devices, self.total_steps)
+
+
+def resolve(config: Config, workdir: epath.PathLike, command: str = '') -> Setup:
+    """Returns what a run of `config` in `workdir` is made of; prints what was found in the data.
+
+    Raises UserError or DataError for all that can be known before the first step.
+    """
+    workdir = epath.Path(workdir).expanduser()
+    check_reachable(workdir)
+    config = validate(config)
+    devices = parallel.choose_devices(config.num_devices, config.batch_size)
+    parallel.check_dtype(config.dtype, devices[0])
+    if config.optimizer.scale_with_devices and not config.optimizer.rate_devices:
+        config.optimizer.rate_devices = len(devices) * jax.process_count()
+    if config.image_size != (0, 0):  # a size that does not fit is said before data is read
+        create_models(config, devices[0].platform)
+    config.init_from, config.dataset.path = map(_absolute, (config.init_from, config.dataset.path))
+    splits, known = open_data(config, workdir)
+    config.dataset.inputs = splits['train'].inputs
+    if config.image_size == (0, 0):
+        config.image_size = known.image_size or preflight.found_image_size(splits['train'])
+    for line in preflight.report(splits, config):
+        print(line, flush=True)
+    generator = config.generator
+    if generator.dropout_blocks == 0:  # a run keeps the number itself, as older versions did
+        generator.dropout_blocks = dropout_blocks(generator, generator_depth(config))
+    check_run(config, workdir)
+    splits = {name: preflight.decode_all(source, config) for name, source in splits.items()}
+    for line in data_json.left_out(splits):
+        print(line, flush=True)
+    for line in value_checks.remarks(splits['train']):
+        print(f'warning: {line}', flush=True)
+    hosts.check_same(config, devices, splits['train'])
+    steps = count_steps(config, len(splits['train']))
+    if known.steps and steps != known.steps:
+        print(f'the length of the run was {known.steps:,} steps, and is {steps:,} now', flush=True)
+    return Setup(FrozenConfigDict(config), workdir, devices, splits, steps, command)
+
+
+def _absolute(path: str) -> str:
+    """Returns a local path that holds from any folder: evaluate and translate may run elsewhere."""
+    return path if not path or '://' in path else os.path.abspath(os.path.expanduser(path))
+
+
+def open_data(config: Config, workdir: epath.Path) -> tuple[dict[str, sources.Source], Known]:
+    """Returns the splits of the data, and what was known of it: which pairs a resumed run has.
+
+    Process 0 alone needs the folders of runs to know. Raises DataError where the data is not that
+    of the run.
+    """
+    known = Known()
+    if hosts.is_writer():
+        known = data_json.with_earlier(data_json.load_known(workdir), config)
+    known = data_json.from_json(hosts.told(data_json.to_json(known)))
+    found = sources.find_splits(config, known)
+    data_json.check_unchanged(found, config, known, workdir)
+    splits = sources.divide(found, config, known)
+    if known.kept:  # what came since is left out with on_error=skip, and refused without
+        splits = {split: splits[split] for split in known.kept}
+        if config.dataset.on_error == 'skip':
+            path = workdir / data_json.FILE
+            print(f'the pairs are those of {path}, whatever became of the others since')
+    if known.remark and (known.exists or 'val' in splits and splits['val'].held_out):
+        print(known.remark)
+    if 'train' not in splits:
+        raise DataError(f'config.dataset.path={config.dataset.path}: there is no folder train')
+    return splits, known
+
+
+def count_steps(config: Config, pairs: int) -> int:
+    """Returns the length of the run: num_steps, or floor(pairs * epochs / batch)."""
+    steps = config.num_steps or pairs * config.num_epochs // config.batch_size
+    if steps < 1:
+        raise UserError(
+            f'config.batch_size={config.batch_size}: {pairs} pairs for {config.num_epochs} epochs '
+            'are less than one step; allowed are a smaller batch or more epochs'
+        )
+    return steps
+
+
+def check_reachable(workdir: epath.Path) -> None:
+    """Raises UserError where the package for a workdir on gs:// or its like is missing."""
+    try:
+        workdir.exists()
+    except ImportError as error:
+        raise UserError(f'--workdir={workdir}: {error}') from error
+
+
+def check_run(config: Config, workdir: epath.Path) -> None:
+    """Raises UserError if `workdir` holds anything but a run that this config can go on from."""
+    if not workdir.exists():
+        return
+    if workdir.is_dir() and all(path.name.startswith('.') for path in workdir.iterdir()):
+        return
+    if not workdir.is_dir() or not (workdir / 'config.json').exists():
+        raise UserError(
+            f'--workdir={workdir}: it is there and is not the folder of a run (no config.json); '
+            'allowed are a new or empty folder, or that of a run to go on with'
+        )
+    old = load_config(workdir)
+    if old.optimizer.scale_with_devices and not old.optimizer.rate_devices:
+        old.optimizer.rate_devices = devices_of(workdir)
+    changed = differences(old, config)
+    if changed:
+        raise UserError(
+            f'{workdir} holds a run with another config: {"; ".join(changed)}; '
+            'give the old values to go on, or another --workdir to start anew'
+        )
+    if old.dataset.path != config.dataset.path:
+        print(f'config.dataset.path was {old.dataset.path}', flush=True)
+
+
+def initial_state(
+    config: Config, devices: list[jax.Device], total_steps: int
+) -> tuple[GanState, Optimizers]:
+    """Returns the state before the first step, and the optimizers."""
+    axis_name = parallel.axis_of(devices) if config.sync_batch_norm else None
+    models = create_models(config, devices[0].platform, axis_name)
+    count = len(devices) * jax.process_count()
+    optimizers = create_optimizers(config.optimizer, total_steps, count)
+    return create_state(config, models, optimizers), optimizers
