@@ -116,8 +116,9 @@ def test_nor_is_that_after_a_signal(pairs, tmp_path, monkeypatch):
 
 FILL_AT_3 = """
 import pathlib, sys
-from pix2pix_jax import console, main
+from pix2pix_jax import main
 from pix2pix_jax.errors import run_command
+from pix2pix_jax.reports import progress
 
 def step(self, current):
     if current == 3:
@@ -128,7 +129,7 @@ def step(self, current):
                 except OSError:
                     break
 
-console.Console.step = step
+progress.Console.step = step
 run_command(main.main, check_argv=main.check_argv)
 """
 

@@ -11,7 +11,7 @@ from pix2pix_jax.workdir import locks
 HOLD = """
 import sys, time
 from etils import epath
-from pix2pix_jax import locks
+from pix2pix_jax.workdir import locks
 with locks.hold(epath.Path(sys.argv[1])):
     print('held', flush=True)
     time.sleep(600)
