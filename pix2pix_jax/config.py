@@ -62,6 +62,13 @@ def from_fields(fields: Mapping[str, Any]) -> Config:
     return config
 
 
+def has_gradient_penalty(gan: str) -> bool:
+    """Whether D's loss has a gradient penalty with `config.loss.gan`."""
+    from pix2pix_jax import losses  # jax, which a config is made without
+
+    return gan != 'none' and losses.objective(gan).gradient_penalty
+
+
 def _check_together(config: Config) -> None:
     """Raises UserError for fields that do not go together."""
     if config.num_steps == 0 and config.num_epochs == 0:
@@ -70,12 +77,13 @@ def _check_together(config: Config) -> None:
     adversarial = loss.gan != 'none' and loss.gan_weight
     if not (loss.l1_weight or loss.l2_weight or adversarial):
         raise UserError('config.loss: with no GAN, l1_weight and l2_weight there is no objective')
-    if loss.gan == 'wgan-gp' and config.discriminator.norm == 'batch':
+    penalty = has_gradient_penalty(loss.gan)
+    if penalty and config.discriminator.norm == 'batch':
         raise UserError(
-            "config.discriminator.norm='batch': the gradient penalty of wgan-gp is of each image "
-            'alone, and batch norm mixes them; allowed are instance | none'
+            f"config.discriminator.norm='batch': the gradient penalty of {loss.gan} is of each "
+            'image alone, and batch norm mixes them; allowed are instance | none'
         )
-    if augment_policies(config) and loss.gan in ('none', 'wgan-gp'):
+    if augment_policies(config) and (loss.gan == 'none' or penalty):
         why = 'has no discriminator' if loss.gan == 'none' else 'is of D at the images as they are'
         raise UserError(
             f"config.discriminator.augment={config.discriminator.augment!r}: allowed is '' where "

@@ -2,7 +2,7 @@
 
 python -m pix2pix_jax.demo --workdir=runs/facades
 
-It needs gradio (pip install -e '.[demo]'), and no internet.
+It needs gradio (pip install gradio), and no internet.
 """
 
 import functools
@@ -62,7 +62,7 @@ def main() -> int:
     if not WORKDIR.value:
         raise UserError('--workdir is missing: give the folder of a run')
     if importlib.util.find_spec('gradio') is None:
-        raise UserError("the demo needs gradio: pip install -e '.[demo]'")
+        raise UserError('the demo needs gradio: pip install gradio')
     port = free_port(HOST.value, PORT.value)  # before what takes seconds
     workdir = os.path.expanduser(WORKDIR.value)
     from pix2pix_jax.inference.translator import Translator

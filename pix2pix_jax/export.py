@@ -94,7 +94,7 @@ def export(
 ) -> list[str]:
     """Writes `run` to `output` as `format` ('onnx' | 'stablehlo'), once it has been tried.
 
-    The other arguments are those of `portable.create`. Returns what to say about it, as lines.
+    The other arguments are those of `exportable.create`. Returns what to say about it, as lines.
     Raises UserError for a size that the network cannot take, and, with status 1 and nothing
     written, where the exported model differs from the run.
     """
@@ -166,7 +166,7 @@ def check_packages(format: str) -> None:
     missing = [name for name in NEEDED.get(format, ()) if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
-            f"--format={format} needs {' and '.join(missing)}: pip install -e '.[export]'"
+            f'--format={format} needs {" and ".join(missing)}: pip install {" ".join(missing)}'
         )
 
 

@@ -10,7 +10,7 @@ from pix2pix_jax.config import default_config, flatten
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / 'pix2pix_jax'
-PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md'))]
 FOLDERS = ('pix2pix_jax', 'scripts', 'configs', 'tests', 'docs')
 FIELDS = flatten(default_config())
 SECTIONS = {field.split('.')[0] for field in FIELDS if '.' in field}
@@ -38,7 +38,7 @@ def absent(name: str) -> bool:
     """Whether no file has this name: a path in the repository, the package or configs/."""
     if '/' not in name:
         places = [next((ROOT / folder).rglob(name), None) for folder in FOLDERS]
-        return not any(places)
+        return not any(places) and not (ROOT / name).exists()
     return not any((place / name).exists() for place in (ROOT, PACKAGE, ROOT / 'configs'))
 
 
@@ -82,7 +82,7 @@ def test_fields_that_are_named_are_those_of_the_config(page):
 def test_the_readme_is_short_and_lists_all_pages():
     text = (ROOT / 'README.md').read_text()
     assert len(text.splitlines()) <= 200
-    assert [page.name for page in PAGES[1:] if f'](docs/{page.name})' not in text] == []
+    assert [page.name for page in PAGES[2:] if f'](docs/{page.name})' not in text] == []
 
 
 def table(heading: str) -> list[list[str]]:

@@ -85,7 +85,7 @@ def private_imports(code):
 def test_no_private_part_of_a_package_is_imported(folder):
     files = sorted((ROOT / folder).rglob('*.py'))
     assert files
-    found = {path.name: private_imports(path.read_text()) for path in files}
+    found = {path: private_imports(path.read_text()) for path in files}
     assert not {name: names for name, names in found.items() if names}
 
 

@@ -41,14 +41,20 @@ class Metric(NamedTuple):
     trains: Callable[[Options, Config], bool] = lambda options, config: False  # on the train split
 
 
-def of_pairs(function: Callable[[np.ndarray, np.ndarray], float]) -> Create:
+def of_pairs(
+    function: Callable[[np.ndarray, np.ndarray], float], undefined: str = 'without such a value'
+) -> Create:
     """Returns how to compute the mean over images of function(output, target).
 
-    Both are float (H,W,C) on [-1, 1]; NaN says that the image has no such value.
+    Both are float (H,W,C) on [-1, 1]; NaN says that an image has no such value, `undefined` what
+    such images are.
     """
 
     def create(names: Sequence[str], subject: Subject) -> Measure:
-        return PerImage({names[0]: lambda images: function(images['output'], images['target'])})
+        def value(images: Mapping[str, np.ndarray]) -> float:
+            return function(images['output'], images['target'])
+
+        return PerImage({names[0]: value}, undefined)
 
     return create
 
@@ -61,7 +67,7 @@ METRICS = {  # by their names for --metrics, in the order of metrics.json
     'ssim': Metric(
         {'ssim': Value('SSIM', HIGHER)},
         'sides of 11 pixels or more',
-        of_pairs(image_metrics.ssim),
+        of_pairs(image_metrics.ssim, 'smaller than its window'),
         always=True,
         measured_with=lambda options: SSIM_DEFINITION,
     ),
