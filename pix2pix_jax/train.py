@@ -8,9 +8,11 @@ goes on without a gap.
 import collections
 import contextlib
 import time
+from typing import NamedTuple
 
 import jax
 from etils import epath
+from ml_collections import FrozenConfigDict
 
 from pix2pix_jax.config import Config
 from pix2pix_jax.data import pipeline
@@ -132,26 +134,20 @@ def run_steps(
             log_pending()
             images_per_s = clock.steps_per_s(step) * config.batch_size
             pending.append((step, parallel.unreplicate(metrics, devices), images_per_s))
-        evaluate = recorder.has_val and due(step, config.eval_every, last)
-        sample = due(step, config.sample_every, last)
-        minutes = (time.monotonic() - last_save) / 60
-        save = (
-            last
-            or due(step, config.checkpoint.every_steps)
-            or 0 < config.checkpoint.every_minutes <= minutes
-        )
-        if not (evaluate or sample or save or vote.signal_number):
+        due = due_at(step, config, last, minutes=(time.monotonic() - last_save) / 60)
+        evaluate = due.evaluate and recorder.has_val
+        if not (evaluate or due.sample or due.save or vote.signal_number):
             continue
 
         log_pending()
         single = parallel.unreplicate(state, devices)
         improved = evaluate and recorder.evaluate(step, single)
-        if sample:
+        if due.sample:
             recorder.sample(step, single)
         if last:
             recorder.test(step, single)
         signal_number = vote.signal_number  # read once, after all that takes time
-        if save or improved or signal_number:
+        if due.save or improved or signal_number:
             recorder.save(step, single, improved, must=last or signal_number > 0)
             last_save = time.monotonic()
         clock.restart(step)
@@ -160,9 +156,29 @@ def run_steps(
     return parallel.unreplicate(state, devices)
 
 
-def due(step: int, every: int, last: bool = False) -> bool:
-    """Tells whether something done `every` steps (0: never), and at the last, is due now."""
-    return every > 0 and (last or step % every == 0)
+class Due(NamedTuple):
+    """What is done after a step, beside training."""
+
+    evaluate: bool
+    sample: bool
+    save: bool
+
+
+def due_at(step: int, config: FrozenConfigDict, last: bool, minutes: float) -> Due:
+    """Returns what is due after `step`, `minutes` after the last save; at the `last` step all is.
+
+    What has 0 for its number of steps or minutes is never due; the last step is always saved.
+    """
+
+    def every(steps: int) -> bool:
+        return steps > 0 and step % steps == 0
+
+    checkpoint = config.checkpoint
+    return Due(
+        evaluate=config.eval_every > 0 and (last or every(config.eval_every)),
+        sample=config.sample_every > 0 and (last or every(config.sample_every)),
+        save=last or every(checkpoint.every_steps) or 0 < checkpoint.every_minutes <= minutes,
+    )
 
 
 class Clock:

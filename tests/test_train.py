@@ -14,7 +14,7 @@ from pix2pix_jax.errors import DataError, Stopped, UserError
 from pix2pix_jax.inference.generator import load_run
 from pix2pix_jax.reports import progress
 from pix2pix_jax.reports.start import norm_statistics
-from pix2pix_jax.train import train_and_evaluate
+from pix2pix_jax.train import due_at, train_and_evaluate
 from pix2pix_jax.train_setup import count_steps
 from pix2pix_jax.workdir import locks
 from pix2pix_jax.workdir.checkpoints import Checkpoints
@@ -350,3 +350,21 @@ def test_the_start_says_over_how_many_images_batch_norm_goes(devices, fields, sa
     config = changed(batch_size=4, **fields)
     lines = norm_statistics(config, jax.devices()[:1] * devices)
     assert [line[: len(said)] for line in lines] == ([said] if said else [])
+
+
+def test_what_is_due_after_a_step():
+    config = changed(
+        eval_every=3, sample_every=0, **{'checkpoint.every_steps': 4, 'checkpoint.every_minutes': 5}
+    )
+
+    def due(step, last=False, minutes=1.0):
+        return tuple(due_at(step, config, last, minutes))  # evaluate, sample, save
+
+    assert [due(step) for step in (1, 3, 4, 12)] == [
+        (False, False, False), (True, False, False), (False, False, True), (True, False, True),
+    ]  # fmt: skip
+    assert due(1, minutes=5) == (False, False, True)
+    assert due(1, last=True) == (True, False, True)  # all but what is off
+    config.eval_every = config.checkpoint.every_steps = config.checkpoint.every_minutes = 0
+    assert due(12, minutes=1e9) == (False, False, False)
+    assert due(12, last=True) == (False, False, True)  # the last step is always saved
