@@ -13,7 +13,8 @@ from pix2pix_jax.data import preflight, sources, value_checks
 from pix2pix_jax.data.hold_out import Known
 from pix2pix_jax.distributed import hosts, parallel
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.models.factory import create_models, dropout_blocks, generator_depth
+from pix2pix_jax.models.factory import create_models, generator_depth
+from pix2pix_jax.models.unet import dropout_blocks
 from pix2pix_jax.optimizers import Optimizers, create_optimizers
 from pix2pix_jax.train_state import GanState, create_state
 from pix2pix_jax.workdir import data_json

@@ -15,7 +15,7 @@ from pix2pix_jax.data.formats import decode, encode
 from pix2pix_jax.data.formats.pixels import Pixels
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.inference import generator, tiling
-from pix2pix_jax.models.factory import generator_depth, has_dropout, least_side, padding_unit
+from pix2pix_jax.models.factory import generator_depth, has_dropout, minimum_side, padding_unit
 
 Image = np.ndarray | epath.PathLike
 FITS = ('auto', 'pad', 'resize')
@@ -68,7 +68,7 @@ class Translator:
         self.config, self.step = run.config, run.step
         depth = generator_depth(run.config)  # which says what sizes the network takes
         self._unit = padding_unit(run.config.generator, depth)
-        self._least = least_side(run.config.generator, depth)
+        self._least = minimum_side(run.config.generator, depth)
         _check(fit, tile, overlap, norm, batch, self._unit, self._least)
         self._scaled_as, why = _scaling(run.config, fit, tile)
         self.about_fit = f'{_about(self._scaled_as, run.config.image_size)}, as {why}'

@@ -19,7 +19,7 @@ from pix2pix_jax.data import tasks
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.inference.generator import Run, generator_function
 from pix2pix_jax.models.conv import DIMENSIONS
-from pix2pix_jax.models.factory import generator_depth, least_side, unit
+from pix2pix_jax.models.factory import generator_depth, minimum_side, unit
 from pix2pix_jax.models.layers import ConvTranspose
 from pix2pix_jax.version import version
 
@@ -71,7 +71,7 @@ def create(
         tuple(config.image_size),
         unit(config.generator, config.generator.depth),
     )
-    least = least_side(config.generator, config.generator.depth)
+    least = minimum_side(config.generator, config.generator.depth)
     if size and any(side % multiple or side < least for side in size):
         raise UserError(
             f'--image_size={size[0]},{size[1]}: the generator halves an image '

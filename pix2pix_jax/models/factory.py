@@ -12,7 +12,6 @@ from ml_collections import ConfigDict
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.models import layers, resnet, unet
 from pix2pix_jax.models.patchgan import PatchGAN
-from pix2pix_jax.models.unet import dropout_blocks as dropout_blocks
 
 # By config.generator.name: modules with `build`, and what sizes and fields the network takes.
 GENERATORS: dict[str, ModuleType] = {
@@ -162,7 +161,7 @@ def padding_unit(generator: ConfigDict, depth: int) -> int:
     return GENERATORS[generator.name].padding_unit(depth)
 
 
-def least_side(generator: ConfigDict, depth: int) -> int:
+def minimum_side(generator: ConfigDict, depth: int) -> int:
     """Returns the pixels of the shortest side that a `config.generator` of `depth` can take."""
     return GENERATORS[generator.name].minimum_side(depth)
 

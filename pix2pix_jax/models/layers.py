@@ -218,6 +218,17 @@ def _normal_about_one(scale: float) -> Initializer:
     return lambda key, shape: 1 + scale * jax.random.normal(key, shape)
 
 
+def both_statistics(train: bool, norm_statistics: str) -> tuple[str, str]:
+    """Returns the statistics of the norms in the encoder and in the decoder, for `BatchNorm`.
+
+    In training the batch's; at test time `norm_statistics`, of which 'mixed' is 'running' in the
+    encoder and 'image' in the decoder.
+    """
+    if train:
+        return 'batch', 'batch'
+    return ('running', 'image') if norm_statistics == 'mixed' else (norm_statistics,) * 2
+
+
 def mask_numbers(x: jax.Array, train: bool, examples: jax.Array | None) -> jax.Array | None:
     """Returns the numbers by which `Dropout` draws a mask for each of x (N,H,W,C), or None.
 

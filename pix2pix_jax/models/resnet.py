@@ -16,6 +16,7 @@ from pix2pix_jax.models.layers import (
     ModuleFactory,
     Reflect,
     at_least_float32,
+    both_statistics,
     mask_numbers,
 )
 
@@ -100,8 +101,7 @@ class ResNet(nn.Module):
         The switches are those of the U-Net; 'mixed' counts the blocks to the encoder.
         """
         examples = mask_numbers(x, train, examples)
-        mixed = ('running', 'image') if norm_statistics == 'mixed' else (norm_statistics,) * 2
-        encoding, decoding = ('batch', 'batch') if train else mixed
+        encoding, decoding = both_statistics(train, norm_statistics)
 
         def conv(x, features, kernel_size, name, stride=1, padding=0, use_bias=self.use_bias):
             layer = self.conv(

@@ -22,6 +22,7 @@ from pix2pix_jax.models.layers import (
     Dropout,
     ModuleFactory,
     at_least_float32,
+    both_statistics,
     mask_numbers,
 )
 
@@ -146,8 +147,7 @@ class UNet(nn.Module):
         (dropout on, one mask for all images) choose. Dropout needs the rng 'dropout'.
         """
         examples = mask_numbers(x, train, examples)
-        mixed = ('running', 'image') if norm_statistics == 'mixed' else (norm_statistics,) * 2
-        encoding, decoding = ('batch', 'batch') if train else mixed
+        encoding, decoding = both_statistics(train, norm_statistics)
         dropout_blocks = range(self.dropout_from, self.dropout_from + self.dropout_blocks)
 
         filters = [self.width * min(2**i, 8) for i in range(self.depth)]
