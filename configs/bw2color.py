@@ -5,7 +5,7 @@ PHOTOS is any folder of plain photos in colour, with train/ and, if there are an
 
 python -m pix2pix_jax.main --config=configs/bw2color.py --config.dataset.path=PHOTOS
 
-Sheets, metrics and translations are RGB. Time and results at full length are not measured yet.
+Samples, metrics and translations are RGB. Time and results at full length are not measured yet.
 """
 
 from pix2pix_jax.config import Config, default_config

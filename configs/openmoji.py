@@ -27,6 +27,6 @@ def get_config(arg: str = '') -> Config:
     # protocol for batch 1: val L1 0.120 against 0.136.
     config.test.norm = 'running'
     config = apply_arg(config, arg)
-    if config.discriminator.layers == 5:  # the least that it takes
+    if config.discriminator.layers == 5:  # the minimum that it takes
         config.image_size = (96, 96)
     return config

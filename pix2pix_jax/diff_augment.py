@@ -12,7 +12,7 @@ from jax import lax
 
 from pix2pix_jax.config_fields import FIELDS
 
-SHIFT = 1 / 8  # of a side: the greatest translation
+SHIFT = 1 / 8  # of a side: the largest translation
 HOLE = 1 / 2  # of a side: the square that is cut out
 
 

@@ -36,7 +36,7 @@ class Stopped(Exception):
     """The run was stopped by a signal; its state is saved. Ends with status 128 + signal."""
 
     def __init__(self, signal_number: int, message: str):
-        """Keeps the number of the signal and the line that says how to go on."""
+        """Keeps the number of the signal and the line that says how to resume."""
         super().__init__(message)
         self.status = 128 + signal_number
 

@@ -155,10 +155,10 @@ def evaluate_run(
     if known.remark:
         print(known.remark)
     splits = sources.find_splits(run.config, known)
-    new = hold_out.came(known.kept, {name: source.names for name, source in splits.items()})
-    if split in known.kept:  # files of the others may be gone by now
+    new = hold_out.came(known.splits, {name: source.names for name, source in splits.items()})
+    if split in known.splits:  # files of the others may be gone by now
         needed = {split, 'train'} if metrics.trains(options, run.config) else {split}
-        known = known._replace(kept={k: v for k, v in known.kept.items() if k in needed})
+        known = known._replace(splits={k: v for k, v in known.splits.items() if k in needed})
         if split in new:
             print(
                 f'{split}: {len(new[split]):,} pairs came since the run started, and are left out '
@@ -218,12 +218,14 @@ def _pairs(
             a, b = ('{1}x{0}'.format(*image.values.shape) for image in (output, target))
             raise DataError(f'{files[1]} is {a} but {files[0]} is {b}: sizes must agree')
         channels = target.values.shape[-1]
-        side = image_spec.Side('target', 3 if target.opacity or channels == 1 else channels, limits)
+        spec = image_spec.ImageSpec(
+            'target', 3 if target.opacity or channels == 1 else channels, limits
+        )
         if channels == 4 and not (target.opacity and output.opacity):  # four bands: no RGBA
             target, output = (one._replace(opacity=False) for one in (target, output))
-            side = side._replace(channels=channels if output.values.shape[-1] == 4 else 3)
+            spec = spec._replace(channels=channels if output.values.shape[-1] == 4 else 3)
         images = (
-            image_spec.combine(side, [one], [file])
+            image_spec.combine(spec, [one], [file])
             for one, file in zip((output, target), files[::-1])
         )
         yield name, dict(zip(('output', 'target'), map(augment.to_float, images)))

@@ -1,6 +1,6 @@
 """Trains a config: python -m pix2pix_jax.main --config=configs/facades.py [--config.a.b=v ...].
 
-The same command goes on where the run's folder stopped.
+The same command resumes a run from its folder.
 """
 
 import importlib.util

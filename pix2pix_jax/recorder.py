@@ -22,7 +22,7 @@ from pix2pix_jax.train_state import GanState
 from pix2pix_jax.workdir.checkpoints import Checkpoints
 from pix2pix_jax.workdir.metric_writer import RunWriter, result_folder
 
-SHEET_ROWS = 4
+SAMPLE_ROWS = 4
 PAGE_SHARE = 20  # the page is drawn anew at a save when so many times as it took have passed
 
 
@@ -52,7 +52,7 @@ class Recorder:
         return 'val' in self._splits
 
     def resume(self, state: GanState) -> None:
-        """Goes on from `state`: does what a kill kept its save from, and finds the best so far."""
+        """Resumes from `state`: does what a kill kept its save from, and finds the best so far."""
         step = int(state.step)
         rows = self._writer.rows()
         values = {r['step']: r['eval/l1'] for r in rows if r.get('eval/l1') is not None}
@@ -113,22 +113,22 @@ class Recorder:
         self._console.line(f'step {step}: {prefix}  {text}')
 
     def sample(self, step: int, state: GanState) -> None:
-        """Writes a sheet of a few fixed images: input, output, target."""
+        """Writes a grid of a few fixed images: input, output, target."""
         self._translator.update(state.generator_variables())
         source = next(self._splits[s] for s in ('val', 'test', 'train') if s in self._splits)
-        indices = np.linspace(0, len(source) - 1, min(SHEET_ROWS, len(source))).astype(int)
+        indices = np.linspace(0, len(source) - 1, min(SAMPLE_ROWS, len(source))).astype(int)
         pairs = [pipeline.example(source, int(i), self._config) for i in indices]
         inputs = np.stack([pair['input'] for pair in pairs])
         targets = [pair['target'] for pair in pairs]
         rows = list(zip(source.shown(inputs), self._translator(inputs), targets))
         with self._disk(step):
-            self._writer.write_images(step, image_grid.sheet(rows))
+            self._writer.write_images(step, image_grid.make_grid(rows))
 
     def save(self, step: int, state: GanState, improved: bool, must: bool = False) -> None:
         """Saves the state as last, and as best if it improved; raises UserError if not finite.
 
         Where the disk refuses, that is an error, or a warning where checkpoint.on_error says so
-        and the run goes on after this: `must` says that it does not.
+        and the run continues after this: `must` says that it does not.
         """
         if not bool(_all_finite(state)):
             with self._disk(step):
@@ -148,14 +148,14 @@ class Recorder:
 
     @contextlib.contextmanager
     def _disk(self, step: int, must: bool = False) -> Iterator[None]:
-        """Makes one line of what the disk refuses: an error, or a warning if the run may go on."""
+        """Makes one line of what the disk refuses: an error, or a warning if the run continues."""
         try:
             yield
         except OSError as error:
             what = f'{error.filename or self._workdir}: {error.strerror or error}'
             what = f'step {step} is not all written: {what}; {self._last_good()}'
             if must or self._config.checkpoint.on_error == 'raise':
-                raise UserError(f'{what}; go on with: {self._command}', status=1) from error
+                raise UserError(f'{what}; resume with: {self._command}', status=1) from error
             print(f'warning: {what}', file=sys.stderr, flush=True)
 
     def save_once(self, step: int, state: GanState) -> None:
@@ -175,17 +175,17 @@ class Recorder:
         return f'the last good checkpoint is {f"step {last[-1]}" if last else "none"}'
 
     def stopped(self, step: int, signal_number: int) -> Stopped:
-        """Returns the error that ends a run after a signal, with the command that goes on."""
+        """Returns the error that ends a run after a signal, with the command that resumes."""
         return Stopped(
-            signal_number, f'stopped and saved at step {step}; go on with: {self._command}'
+            signal_number, f'stopped and saved at step {step}; resume with: {self._command}'
         )
 
     def stopped_by(self, error: DataError) -> DataError:
-        """Returns the error with the step that is saved and the command that goes on from it."""
+        """Returns the error with the step that is saved and the command that resumes from it."""
         last = self._checkpoints.steps('last')
         return DataError(
             f'{error}; {f"saved is step {last[-1]}" if last else "nothing is saved yet"}: '
-            f'mend the file and go on with: {self._command}'
+            f'mend the file and resume with: {self._command}'
         )
 
     def _write_page(self) -> None:
@@ -239,12 +239,12 @@ class NullRecorder:
     def stopped(self, step: int, signal_number: int) -> Stopped:
         """Returns the error that ends this process with the others after a signal at any."""
         return Stopped(
-            signal_number, f'stopped with the others at step {step}; go on with: {self._command}'
+            signal_number, f'stopped with the others at step {step}; resume with: {self._command}'
         )
 
     def stopped_by(self, error: DataError) -> DataError:
-        """Returns `error`, met in the middle of a run, with the command that goes on."""
-        return DataError(f'{error}; mend the file and go on with: {self._command}')
+        """Returns `error`, met in the middle of a run, with the command that resumes."""
+        return DataError(f'{error}; mend the file and resume with: {self._command}')
 
     def close(self) -> None:
         """Does nothing."""

@@ -2,7 +2,7 @@
 
 Within a step the order is: train, log, evaluate, sample, save. Metrics are fetched one log late,
 and whatever is saved has all of its metrics on disk before it, so that a run killed at any moment
-goes on without a gap.
+resumes without a gap.
 """
 
 import collections
@@ -36,7 +36,7 @@ STEPS_IN_FLIGHT = 2  # dispatched, not finished: enough to keep a device busy, f
 
 
 def train_and_evaluate(config: Config, workdir: epath.PathLike, command: str = '') -> GanState:
-    """Trains as `config` says, goes on where `workdir` stopped, and evaluates on test at the end.
+    """Trains as `config` says, resumes the run in `workdir`, and evaluates on test at the end.
 
     Returns the final state, on one device. `command` is the one that resumes the run. Raises
     UserError for a config that does not fit the data, the devices or the run in `workdir`, where

@@ -93,8 +93,8 @@ def open_data(config: Config, workdir: epath.Path) -> tuple[dict[str, sources.So
     found = sources.find_splits(config, known)
     data_json.check_unchanged(found, config, known, workdir)
     splits = sources.divide(found, config, known)
-    if known.kept:  # what came since is left out with on_error=skip, and refused without
-        splits = {split: splits[split] for split in known.kept}
+    if known.splits:  # what came since is left out with on_error=skip, and refused without
+        splits = {split: splits[split] for split in known.splits}
         if config.dataset.on_error == 'skip':
             path = workdir / data_json.FILE
             print(f'the pairs are those of {path}, whatever became of the others since')
@@ -125,7 +125,7 @@ def check_reachable(workdir: epath.Path) -> None:
 
 
 def check_run(config: Config, workdir: epath.Path) -> None:
-    """Raises UserError if `workdir` holds anything but a run that this config can go on from."""
+    """Raises UserError if `workdir` holds anything but a run that this config can resume."""
     if not workdir.exists():
         return
     if workdir.is_dir() and all(path.name.startswith('.') for path in workdir.iterdir()):
@@ -133,7 +133,7 @@ def check_run(config: Config, workdir: epath.Path) -> None:
     if not workdir.is_dir() or not (workdir / 'config.json').exists():
         raise UserError(
             f'--workdir={workdir}: it is there and is not the folder of a run (no config.json); '
-            'allowed are a new or empty folder, or that of a run to go on with'
+            'allowed are a new or empty folder, or that of a run to resume'
         )
     old = load_config(workdir)
     if old.optimizer.scale_with_devices and not old.optimizer.rate_devices:
@@ -142,7 +142,7 @@ def check_run(config: Config, workdir: epath.Path) -> None:
     if changed:
         raise UserError(
             f'{workdir} holds a run with another config: {"; ".join(changed)}; '
-            'give the old values to go on, or another --workdir to start anew'
+            'give the old values to resume, or another --workdir to start anew'
         )
     if old.dataset.path != config.dataset.path:
         print(f'config.dataset.path was {old.dataset.path}', flush=True)

@@ -193,8 +193,8 @@ class _Spread:
 
 def _write(translator, output, name, suffix, loaded, image) -> translation_page.Item:
     """Writes one translation; returns what the gallery shows of it."""
-    _, side = image_spec.of_config(translator.config)
-    limits = side.ranges[0] if side.ranges else None
+    _, spec = image_spec.of_config(translator.config)
+    limits = spec.ranges[0] if spec.ranges else None
     height, width, channels = image.shape
     extension, dtype = encode.file_type(
         loaded.extension, loaded.dtype, channels, limits, max(height, width)

@@ -1,4 +1,4 @@
-"""Where the runs of scripts/ablations.py that go on at once compute."""
+"""Where the runs of scripts/ablations.py that train at once compute."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ print(platform, len({tuple(d.coords) if platform == 'tpu' else d.id for d in dev
 
 
 def environments(jobs: int) -> list[dict[str, str]]:
-    """Returns what each of the runs that go on at once has in its environment, `jobs` at most.
+    """Returns what each of the runs that train at once has in its environment, `jobs` at most.
 
     There are no more than GPUs or TPU chips. A run whose device is not there fails, as
     JAX_PLATFORMS says (`runtime.local_devices`).

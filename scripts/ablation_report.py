@@ -1,4 +1,4 @@
-"""What scripts/ablations.py reports: a table (Markdown, CSV), a plot, and a sheet of samples."""
+"""What scripts/ablations.py reports: a table (Markdown, CSV), a plot, and a grid of samples."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ from pix2pix_jax.reports import image_grid
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.workdir.metric_writer import read_result
 
-SHEET_ROWS = 6
+SAMPLE_ROWS = 6
 TRUTH = 'ground truth'
 MARK = '<!-- scripts/ablations.py -->'
 Results = dict[str, dict[int, pathlib.Path]]  # folders of evaluations, by row and seed
@@ -57,7 +57,7 @@ def write_report(
     atomic.write_text(output / f'{name}.csv', as_csv(metrics, values))
     if metrics:
         atomic.write_bytes(output / f'{name}.png', plot(table.title, metrics, values))
-    atomic.write_bytes(output / f'{name}_sheet.png', atomic.encode_png(sample_sheet(results)))
+    atomic.write_bytes(output / f'{name}_sheet.png', atomic.encode_png(sample_grid(results)))
     return f'{text}\n{output / name}.md'
 
 
@@ -156,7 +156,7 @@ def plot(about: str, metrics: list[str], values: Values) -> bytes:
     return buffer.getvalue()
 
 
-def sample_sheet(results: Results) -> np.ndarray:
+def sample_grid(results: Results) -> np.ndarray:
     """Returns test images as the paper's figures show them: input, each row's output, target.
 
     Those of each row's first seed; images of another size than the first row's are resized.
@@ -165,7 +165,7 @@ def sample_sheet(results: Results) -> np.ndarray:
     first = next(iter(firsts.values()))
     lines = (first / 'per_image.csv').read_text().splitlines()
     names = [row['name'] for row in csv.DictReader(lines)]
-    picks = image_grid.even_selection(len(names), SHEET_ROWS)
+    picks = image_grid.even_selection(len(names), SAMPLE_ROWS)
 
     def image(folder: pathlib.Path, name: str, kind: str) -> np.ndarray:
         with Image.open(folder / 'images' / f'{name}_{kind}.png') as picture:
@@ -177,7 +177,7 @@ def sample_sheet(results: Results) -> np.ndarray:
         outputs = [image(folder, name, 'output') for folder in firsts.values()]
         row = [image(first, name, 'input'), *outputs, image(first, name, 'target')]
         rows.append([_fit(picture, row[0].shape) for picture in row])
-    return image_grid.sheet(rows, ('input', *results, 'target'))
+    return image_grid.make_grid(rows, ('input', *results, 'target'))
 
 
 def _fit(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -3,8 +3,8 @@
 python scripts/ablations.py --table=losses --config=configs/facades.py \\
     [--seeds=3 --steps=80000 --output=ablations --jobs=1 --config.a.b=v ...]
 
-What is there already is kept, and what was interrupted goes on; tables share their runs. With
---jobs=N as many runs go on at once, each on a GPU or a TPU chip of its own, of which there may be
+What is there already is kept, and what was interrupted resumes; tables share their runs. With
+--jobs=N as many runs train at once, each on a GPU or a TPU chip of its own, of which there may be
 fewer: then the others wait; or each on its share of the CPU's cores. Written are
 OUTPUT/TABLE.{md,csv,png} and TABLE_sheet.png; the runs are in OUTPUT/runs.
 """
@@ -39,7 +39,7 @@ TABLE = flags.DEFINE_enum('table', None, sorted(TABLES), 'The ablation.')
 SEEDS = flags.DEFINE_integer('seeds', 3, 'Runs of each variant: seeds 0, 1, ...', lower_bound=1)
 STEPS = flags.DEFINE_integer('steps', 0, "Length of a run; 0: the config's.", lower_bound=0)
 OUTPUT = flags.DEFINE_string('output', 'ablations', 'Folder of the runs and the reports.')
-JOBS = flags.DEFINE_integer('jobs', 1, 'Runs that go on at once, at most.', lower_bound=1)
+JOBS = flags.DEFINE_integer('jobs', 1, 'Maximum number of runs that train at once.', lower_bound=1)
 SPLIT = flags.DEFINE_string('split', '', 'What is measured: by default test, or else val.')
 OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace files that are no reports of this.')
 METRICS = flags.DEFINE_list('metrics', list(metrics.choices()), 'As those of evaluate.')
@@ -214,7 +214,7 @@ def run_all(jobs: list[Job], logs: pathlib.Path) -> list[Job]:
 def stop(number: int, frame: object) -> None:
     """Takes a signal: raises Stopped."""
     words = shlex.join(['python', 'scripts/ablations.py', *sys.argv[1:]])
-    raise Stopped(number, f'the runs are saved; go on with: {words}')
+    raise Stopped(number, f'the runs are saved; resume with: {words}')
 
 
 def run_job(job: Job, log: pathlib.Path) -> bool:

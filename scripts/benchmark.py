@@ -4,9 +4,9 @@ pip install -e '.[bench]'
 python scripts/benchmark.py [--size=256 --batch=1 --width=64 --dtype=float32 --steps=20]
     [--parts=step,infer,pipeline,start,export] [--json=FILE] [--no-torch]
 
-Each side has a process of its own, and they take turns in rounds, the other one asleep. Figures
-are medians of all that was timed, ratios medians of the rounds' ratios. The JPEG files of the
-pipeline are made by the script.
+Each contestant has a process of its own, and they take turns in rounds, the other one asleep.
+Figures are medians of all that was timed, ratios medians of the rounds' ratios. The JPEG files of
+the pipeline are made by the script.
 """
 
 import contextlib
@@ -20,8 +20,8 @@ import tempfile
 
 from absl import flags
 from benchmark_exports import RUNTIMES, WRITER
-from benchmark_sides import OURS, THEIRS, Setting, cores
 from benchmark_start import start_figures
+from benchmark_tasks import OURS, THEIRS, Setting, cores
 from benchmark_workers import Worker, median, ratio, take_turns
 
 from pix2pix_jax.errors import UserError, run_command
@@ -106,9 +106,9 @@ def accept_no_torch(argv: list[str]) -> None:
 @contextlib.contextmanager
 def both(setting: Setting):
     """Yields the processes, {'': this project's, 'torch_': the peer's, if wanted}."""
-    sides = {'': OURS} | ({'torch_': THEIRS} if TORCH.value else {})
+    contestants = {'': OURS} | ({'torch_': THEIRS} if TORCH.value else {})
     with contextlib.ExitStack() as stack:
-        yield {p: stack.enter_context(Worker(side, setting)) for p, side in sides.items()}
+        yield {p: stack.enter_context(Worker(tasks, setting)) for p, tasks in contestants.items()}
 
 
 def step_figures(setting: Setting) -> dict[str, float]:
@@ -144,9 +144,9 @@ def pipeline_figures(setting: Setting) -> dict[str, float]:
     rounds = 3  # of `pairs` pairs each
     with contextlib.ExitStack() as stack:
         tasks = {
-            prefix + task: (stack.enter_context(Worker(side, setting)), task)
-            for prefix, side in (('', OURS), ('torch_', THEIRS if TORCH.value else {}))
-            for task in side
+            prefix + task: (stack.enter_context(Worker(tasks, setting)), task)
+            for prefix, tasks in (('', OURS), ('torch_', THEIRS if TORCH.value else {}))
+            for task in tasks
             if task.startswith('pipeline')
         }
         for worker, task in tasks.values():

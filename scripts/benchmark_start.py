@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 
-from benchmark_sides import Setting
+from benchmark_tasks import Setting
 
 from pix2pix_jax.errors import UserError
 

@@ -7,7 +7,7 @@ import sys
 from multiprocessing.connection import Connection
 from typing import Any
 
-from benchmark_sides import Setting
+from benchmark_tasks import Setting
 
 from pix2pix_jax.errors import UserError
 
@@ -17,12 +17,12 @@ WARM_UP = 3
 class Worker:
     """A process that does what it is asked for, and sleeps otherwise; use it in a `with`."""
 
-    def __init__(self, side: dict, setting: Setting):
-        """Starts it; `side` are its tasks, as in benchmark_sides."""
+    def __init__(self, tasks: dict, setting: Setting):
+        """Starts it; `tasks` are functions, as in benchmark_tasks."""
         context = multiprocessing.get_context('spawn')
         self._pipe, child = context.Pipe()
         # Not a daemon: those may not have worker processes of their own.
-        self._process = context.Process(target=_serve, args=(side, setting, child))
+        self._process = context.Process(target=_serve, args=(tasks, setting, child))
         self._process.start()
         child.close()
 
@@ -86,7 +86,7 @@ def ratio(times: dict[str, list[list[float]]]) -> float:
     )
 
 
-def _serve(side: dict, setting: Setting, pipe: Connection) -> None:
+def _serve(tasks: dict, setting: Setting, pipe: Connection) -> None:
     """Runs in the worker: answers until the pipe is closed."""
     ready = {}
     while True:
@@ -97,7 +97,7 @@ def _serve(side: dict, setting: Setting, pipe: Connection) -> None:
             return
         if what == 'prepare':
             (task,) = arguments
-            ready[task], figures = side[task](setting)
+            ready[task], figures = tasks[task](setting)
             for _ in range(1 if task.startswith('pipeline') else WARM_UP):
                 ready[task]()
             pipe.send(figures)

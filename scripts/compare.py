@@ -1,4 +1,4 @@
-"""Puts runs on one page: curves, test metrics, what differs in their configs, their last sheets.
+"""Puts runs on one page: curves, test metrics, what differs in their configs, their last samples.
 
 python scripts/compare.py runs/a runs/b [...] [--output=comparison.html]
 
@@ -26,13 +26,13 @@ MARK = '<!-- scripts/compare.py -->'
 FOLDERS: list[str] = []  # the words of the command that are no flags
 
 
-class Run(NamedTuple):
+class RunSummary(NamedTuple):
     """What a run's folder says."""
 
     rows: list[dict[str, Any]]
     config: dict[str, Any]
     metrics: dict[str, dict[str, Any]]  # of test
-    sheet: pathlib.Path | None  # the last
+    samples: pathlib.Path | None  # the last
 
 
 def main() -> None:
@@ -67,21 +67,21 @@ def names_of(folders: list[str]) -> list[str]:
     return [os.path.relpath(path, common) for path in paths]
 
 
-def read(folder: str) -> Run:
+def read(folder: str) -> RunSummary:
     """Returns what is in a run's folder; raises UserError if it is none."""
     workdir = pathlib.Path(folder).expanduser()
     if not (workdir / 'config.json').exists():
         raise UserError(f'{folder}: no run there (config.json is missing)')
-    sheets = metric_writer.sheet_paths(workdir)
-    return Run(
+    grids = metric_writer.sample_paths(workdir)
+    return RunSummary(
         metric_writer.read_metrics(workdir),
         flatten(load_config(workdir)),
         metric_writer.read_result(metric_writer.result_folder(workdir, 'test')).get('metrics', {}),
-        sheets[-1][1] if sheets else None,
+        grids[-1][1] if grids else None,
     )
 
 
-def page(runs: dict[str, Run]) -> str:
+def page(runs: dict[str, RunSummary]) -> str:
     """Returns the page's HTML."""
     rows = {name: run.rows for name, run in runs.items()}
     drawn = [
@@ -96,12 +96,12 @@ def page(runs: dict[str, Run]) -> str:
             'Curves', run_page.grid(f'<div class="card">{svg}</div>' for svg in drawn if svg)
         ),
         run_page.section('What differs in the configs', run_page.table(config_table(runs))),
-        run_page.section('Last samples', run_page.grid(sheet_cards(runs))),
+        run_page.section('Last samples', run_page.grid(sample_cards(runs))),
     ]
     return run_page.document('Comparison', body) + f'{MARK}\n'
 
 
-def test_table(runs: dict[str, Run]) -> list[list[str]]:
+def test_table(runs: dict[str, RunSummary]) -> list[list[str]]:
     """Returns a row a metric, a column a run, with the intervals of resampled images."""
     names = list(dict.fromkeys(name for run in runs.values() for name in run.metrics))
     table = [['name', 'metric', *runs]]
@@ -119,7 +119,7 @@ def test_table(runs: dict[str, Run]) -> list[list[str]]:
     return table if names else []
 
 
-def config_table(runs: dict[str, Run]) -> list[list[str]]:
+def config_table(runs: dict[str, RunSummary]) -> list[list[str]]:
     """Returns a row a field that is not the same in all runs."""
     configs = [run.config for run in runs.values()]
     fields = sorted(set().union(*configs))
@@ -128,13 +128,13 @@ def config_table(runs: dict[str, Run]) -> list[list[str]]:
     return [['field', *runs], *table] if table else []
 
 
-def sheet_cards(runs: dict[str, Run]) -> list[str]:
-    """Returns the last sheet of each run that has one, the picture in the page."""
+def sample_cards(runs: dict[str, RunSummary]) -> list[str]:
+    """Returns the last sample grid of each run that has one, the picture in the page."""
     cards = []
     for name, run in runs.items():
-        if run.sheet is not None:
-            data = base64.b64encode(run.sheet.read_bytes()).decode()
-            step = int(run.sheet.stem.partition('_')[2])
+        if run.samples is not None:
+            data = base64.b64encode(run.samples.read_bytes()).decode()
+            step = int(run.samples.stem.partition('_')[2])
             caption = f'{run_page.escape(name)}, step {step:,}'
             cards.append(
                 f'<figure class="card"><figcaption>{caption}</figcaption>'

@@ -28,7 +28,7 @@ from etils import epath
 from PIL import Image
 
 from pix2pix_jax.data.formats import encode
-from pix2pix_jax.data.image_spec import Side
+from pix2pix_jax.data.image_spec import ImageSpec
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError
 
@@ -108,8 +108,8 @@ def _edit_chunk(data: bytes, rng: np.random.Generator) -> bytes:
 
 def read(file: pathlib.Path) -> dict[str, np.ndarray] | str:
     """Returns the pair, or the error of one line that names the file; raises for anything else."""
-    sides = Side('input', 3), Side('target', 3)
-    source = Source(str(file.parent), (file.stem,), ((epath.Path(file),),), 'AtoB', sides)
+    specs = ImageSpec('input', 3), ImageSpec('target', 3)
+    source = Source(str(file.parent), (file.stem,), ((epath.Path(file),),), 'AtoB', specs)
     try:
         pair = source[0]
     except DataError as error:

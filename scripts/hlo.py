@@ -69,9 +69,9 @@ def _instruction(name: str, shape: str, opcode: str, operands: str, rest: str) -
 
 
 def _arrays(shape: str) -> Iterator[Array]:
-    for dtype, sides, layout in re.findall(r'(\w+)\[([\d,]*)\](\{[^}]*\})?', shape):
-        sides = tuple(int(side) for side in sides.split(',') if side)
-        yield Array(sides, math.prod(sides) * BYTES.get(dtype, 4), 'S(' in layout)
+    for dtype, dims, layout in re.findall(r'(\w+)\[([\d,]*)\](\{[^}]*\})?', shape):
+        dims = tuple(int(dim) for dim in dims.split(',') if dim)
+        yield Array(dims, math.prod(dims) * BYTES.get(dtype, 4), 'S(' in layout)
 
 
 def bytes_moved(program: Program) -> int:
@@ -112,14 +112,14 @@ def _only_copies(instruction: Instruction, program: Program) -> bool:
 def of_kernels(arrays: list[Array], kernels: Iterable[tuple[int, ...]]) -> list[Array]:
     """Returns those of the arrays that have a shape of `kernels`, in whatever order of the axes."""
     known = {form for shape in kernels for form in _forms(shape)}
-    return [a for a in arrays if _sides(a.shape) in known]
+    return [a for a in arrays if _dims(a.shape) in known]
 
 
 def _forms(kernel: tuple[int, ...]) -> list[tuple[int, ...]]:
-    return [_sides(kernel), _sides((math.prod(kernel[:2]), *kernel[2:]))]
+    return [_dims(kernel), _dims((math.prod(kernel[:2]), *kernel[2:]))]
 
 
-def _sides(shape: tuple[int, ...]) -> tuple[int, ...]:
+def _dims(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(sorted(side for side in shape if side > 1))
 
 
@@ -129,7 +129,7 @@ def convolutions(text: str, gpu: bool) -> dict[str, int]:
     For a GPU they are cuDNN's kernels, and one whose window is dilated, or that reads a map with
     zeros between its pixels, is 'dilated'; what is not cuDNN's is 'not of cuDNN'. A TPU's program
     writes the gradients of a strided convolution as windows with a dilation, on one side: only
-    one on both sides is 'dilated'.
+    one on both dims is 'dilated'.
     """
     kinds: dict[str, int] = {}
     for line in text.splitlines():

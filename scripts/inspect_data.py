@@ -4,7 +4,7 @@ python scripts/inspect_data.py --config=configs/folder.py --config.dataset.path=
     [--output=inspection.png] [--config.a.b=v ...]
 
 Prints counts, sizes, kinds of files, value ranges, the classes of label maps, duplicates across
-splits and pairs that look wrong, and writes a sheet of pairs as the network sees them: resized as
+splits and pairs that look wrong, and writes a grid of pairs as the network sees them: resized as
 at test time, and augmented as in training.
 """
 
@@ -32,19 +32,19 @@ from pix2pix_jax.reports import image_grid
 from pix2pix_jax.runtime import cores
 from pix2pix_jax.storage import atomic
 
-OUTPUT = flags.DEFINE_string('output', 'inspection.png', 'The sheet.')
-OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace a file that is no such sheet.')
+OUTPUT = flags.DEFINE_string('output', 'inspection.png', 'The picture that is written.')
+OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace a file that is no such picture.')
 MARK = 'pix2pix_jax inspect_data'  # the PNG's Software, by which it knows its own
 
 MOST = 5000  # pairs of a split that are read; of more an even selection
-ROWS = 6  # of the sheet
+ROWS = 6  # of the picture
 AUGMENTED = 2  # times that each of its pairs is shown augmented
 SHOWN = 3  # names of suspicious pairs, sizes, kinds
 FEW = 48  # colours at most of a label map of unknown classes, twice that of all together
-SIDES = ('input', 'target')  # of plain photos the target alone
+IMAGES = ('input', 'target')  # of plain photos the target alone
 
 
-class Side(NamedTuple):
+class ImageStats(NamedTuple):
     """What the input or the target of one pair looks like."""
 
     name: str
@@ -56,20 +56,20 @@ class Side(NamedTuple):
     classes: collections.Counter  # pixels of each; empty of what is no label map
 
 
-class Look(NamedTuple):
+class PairStats(NamedTuple):
     """What one pair looks like; `error` alone where it cannot be read."""
 
     error: str = ''
     size: tuple[int, int] = (0, 0)
-    sides: tuple[Side, ...] = ()
+    images: tuple[ImageStats, ...] = ()
     remarks: tuple[str, ...] = ()
 
 
 def main() -> None:
-    """Prints the report and writes the sheet."""
+    """Prints the report and writes the picture."""
     command.refuse_flags_of_a_run()
     output = pathlib.Path(OUTPUT.value).expanduser()
-    if output.exists() and not OVERWRITE.value and not is_sheet(output):
+    if output.exists() and not OVERWRITE.value and not is_ours(output):
         raise UserError(f'--output={output} is another file: give another name or --overwrite')
     config = validate(command.CONFIG.value)
     splits = sources.open_splits(config)
@@ -83,12 +83,12 @@ def main() -> None:
         about = describe(split, source, looks[split], value_checks.remarks(source))
         print('\n'.join(['', *about]), flush=True)
     print('\n'.join(['', *duplicates(splits, looks)]))
-    atomic.write_bytes(output, atomic.encode_png(contact_sheet(splits, config), Software=MARK))
+    atomic.write_bytes(output, atomic.encode_png(contact_grid(splits, config), Software=MARK))
     print(f'\n{output}: input and target at test time, then augmented as in training')
 
 
-def is_sheet(path: pathlib.Path) -> bool:
-    """Whether `path` is a sheet of this script's."""
+def is_ours(path: pathlib.Path) -> bool:
+    """Whether `path` is a picture of this script's."""
     try:
         with Image.open(path, formats=['PNG']) as image:
             return image.info.get('Software') == MARK
@@ -99,7 +99,7 @@ def is_sheet(path: pathlib.Path) -> bool:
 # ---------------------------------------------------------------- every pair
 
 
-def look_at_all(source: sources.Source, split: str, data_set: str) -> dict[str, Look]:
+def look_at_all(source: sources.Source, split: str, data_set: str) -> dict[str, PairStats]:
     """Returns what the pairs of a split look like, by name: of many, those of an even selection."""
     picks = image_grid.even_selection(len(source), MOST)
     with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
@@ -108,12 +108,12 @@ def look_at_all(source: sources.Source, split: str, data_set: str) -> dict[str, 
         return dict(zip((source.names[i] for i in picks), bar))
 
 
-def look_at(source: sources.Source, i: int, data_set: str) -> Look:
+def look_at(source: sources.Source, i: int, data_set: str) -> PairStats:
     """Returns what pair `i` looks like."""
     try:
         pair, kinds = source[i], [decode.kind_of(file) for file in source.files[i]]
     except DataError as error:
-        return Look(str(error))
+        return PairStats(str(error))
     kinds = kinds[::-1] if source.direction == 'BtoA' else kinds
     if len(kinds) > 2:  # several inputs, a file each
         kinds = [' + '.join(kinds[:-1]), kinds[-1]]
@@ -126,19 +126,19 @@ def look_at(source: sources.Source, i: int, data_set: str) -> Look:
         arrays = stored(source, i, name) if image.dtype == np.float32 else [image]
         low, high = min(float(v.min()) for v in arrays), max(float(v.max()) for v in arrays)
         numbers = low, high, float(np.mean([v.mean() for v in arrays]))
-        ranges = source.sides[SIDES.index(name)].ranges
+        ranges = source.specs[IMAGES.index(name)].ranges
         if ranges and (low < min(r[0] for r in ranges) or high > max(r[1] for r in ranges)):
             remarks.append(f'{name} with values beyond config.dataset.{name}_range')
-        looks.append(Side(name, kind, *numbers, digest, classes_of(image, of_known)))
+        looks.append(ImageStats(name, kind, *numbers, digest, classes_of(image, of_known)))
         if np.ptp(image, (0, 1)).max() == 0:
             remarks.append(f'{name} of one colour')
     if len(looks) == 2 and np.array_equal(*pair.values()):
         remarks.append('input equal to target')
-    return Look('', image.shape[:2], tuple(looks), tuple(remarks))
+    return PairStats('', image.shape[:2], tuple(looks), tuple(remarks))
 
 
 def stored(source: sources.Source, i: int, name: str) -> list[np.ndarray]:
-    """Returns one side of pair `i` as it is in its files, before its range becomes [-1, 1]."""
+    """Returns the input or the target of pair `i` with the values of its files."""
     pictures, _ = source.stored(i)
     return [p.values for p in (pictures[-1:] if name == 'target' else pictures[:-1])]
 
@@ -165,7 +165,7 @@ def classes_of(image: np.ndarray, known: labels.Classes | None) -> collections.C
 
 
 def describe(
-    split: str, source: sources.Source, looks: dict[str, Look], of_all: list[str]
+    split: str, source: sources.Source, looks: dict[str, PairStats], of_all: list[str]
 ) -> list[str]:
     """Returns the lines about one split; `of_all` are remarks about all of its pairs together."""
     good = [look for look in looks.values() if not look.error]
@@ -174,8 +174,8 @@ def describe(
     if good:
         sizes = collections.Counter('{1}x{0}'.format(*look.size) for look in good)
         lines.append(f'  sizes (width x height): {most_common(sizes)}')
-        for sides in zip(*(look.sides for look in good)):
-            lines += describe_side(sides)
+        for images in zip(*(look.images for look in good)):
+            lines += describe_images(images)
     errors = [look.error for look in looks.values() if look.error]
     lines += [f'  bad: {error}' for error in errors[:SHOWN]]
     if len(errors) > SHOWN:
@@ -191,45 +191,47 @@ def describe(
     return [*lines, '  nothing suspicious in single pairs']
 
 
-def describe_side(sides: Sequence[Side]) -> list[str]:
+def describe_images(images: Sequence[ImageStats]) -> list[str]:
     """Returns the lines about the inputs, or the targets, of all pairs."""
-    kinds = most_common(collections.Counter(side.kind for side in sides))
-    low, high = min(side.low for side in sides), max(side.high for side in sides)
-    mean = np.mean([side.mean for side in sides])
-    lines = [f'  {sides[0].name}: {kinds}; values {low:g} to {high:g}, mean {mean:.3g}']
-    maps = [side.classes for side in sides if side.classes]
+    kinds = most_common(collections.Counter(image.kind for image in images))
+    low, high = min(image.low for image in images), max(image.high for image in images)
+    mean = np.mean([image.mean for image in images])
+    lines = [f'  {images[0].name}: {kinds}; values {low:g} to {high:g}, mean {mean:.3g}']
+    maps = [image.classes for image in images if image.classes]
     total = sum(maps, collections.Counter())
-    if len(maps) > len(sides) / 2 and len(total) <= 2 * FEW:  # more: drawings with soft edges
+    if len(maps) > len(images) / 2 and len(total) <= 2 * FEW:  # more: drawings with soft edges
         shares = (f'{name} {n / total.total():.1%}' for name, n in total.most_common())
         lines.append(f'    a label map: {", ".join(shares)}')
     return lines
 
 
-def duplicates(splits: dict[str, sources.Source], looks: dict[str, dict[str, Look]]) -> list[str]:
+def duplicates(
+    splits: dict[str, sources.Source], looks: dict[str, dict[str, PairStats]]
+) -> list[str]:
     """Returns a line for each two splits that share images, pixel by pixel, and each with twins."""
     lines = []
     for (a, b), k in itertools.product(
-        itertools.combinations_with_replacement(splits, 2), range(len(SIDES))
+        itertools.combinations_with_replacement(splits, 2), range(len(IMAGES))
     ):
         here, there = (
-            {name: look.sides[k] for name, look in looks[split].items() if k < len(look.sides)}
+            {name: look.images[k] for name, look in looks[split].items() if k < len(look.images)}
             for split in (a, b)
         )
         names: dict[str, list[str]] = collections.defaultdict(list)
-        for name, side in here.items():
-            names[side.digest].append(name)
+        for name, image in here.items():
+            names[image.digest].append(name)
         if a == b:
             shared = [some(same, ' = ') for same in names.values() if len(same) > 1]
         else:
             shared = [
-                f'{a}/{names[side.digest][0]} = {b}/{name}'
-                for name, side in there.items()
-                if side.digest in names
+                f'{a}/{names[image.digest][0]} = {b}/{name}'
+                for name, image in there.items()
+                if image.digest in names
             ]
         if shared:
-            side = next(iter(here.values())).name
+            what = next(iter(here.values())).name
             where = f'within {a}' if a == b else f'in both {a} and {b}'
-            lines.append(f'suspicious: {len(shared)} times the same {side} {where}: {some(shared)}')
+            lines.append(f'suspicious: {len(shared)} times the same {what} {where}: {some(shared)}')
     seen = sum(map(len, looks.values()))
     all_of = sum(map(len, splits.values()))
     among = '' if seen == all_of else f' among the {seen:,} of {all_of:,} pairs that were looked at'
@@ -247,10 +249,10 @@ def some(names: Sequence[str], between: str = ', ') -> str:
     return between.join(names[:SHOWN]) + (f'{between}…' if len(names) > SHOWN else '')
 
 
-# ---------------------------------------------------------------- the sheet
+# ---------------------------------------------------------------- the picture
 
 
-def contact_sheet(splits: dict[str, sources.Source], config: Config) -> np.ndarray:
+def contact_grid(splits: dict[str, sources.Source], config: Config) -> np.ndarray:
     """Returns pairs of the first split as the network sees them, a row a pair."""
     source = next(iter(splits.values()))
     rows = []
@@ -262,13 +264,15 @@ def contact_sheet(splits: dict[str, sources.Source], config: Config) -> np.ndarr
         rng = np.random.default_rng((config.seed, int(i)))
         for _ in range(AUGMENTED):
             pair = pipeline.augmented(source[int(i)], rng, config)
-            x, y = (pair[side][None] for side in SIDES)
+            x, y = (pair[name][None] for name in IMAGES)
             pairs.append(pair | {'target': tasks.as_shown(config.dataset.task, x, y)[0]})
         inputs = source.shown(np.stack([pair['input'] for pair in pairs]))
         rows.append([x for shown, pair in zip(inputs, pairs) for x in (shown, pair['target'])])
     if not rows:
-        raise DataError(f'{source.folder}: no pair of the sheet can be read')
-    return image_grid.sheet(rows, (*SIDES, *(f'{side}, augmented' for side in SIDES * AUGMENTED)))
+        raise DataError(f'{source.folder}: no pair of the picture can be read')
+    return image_grid.make_grid(
+        rows, (*IMAGES, *(f'{name}, augmented' for name in IMAGES * AUGMENTED))
+    )
 
 
 if __name__ == '__main__':

@@ -5,7 +5,7 @@ python scripts/kill_test.py [--kills=20 --seed=0 --folder=DIR]
 
 The runs are the real command on tiny settings, killed with SIGKILL while they start, step, log,
 evaluate, draw and save. Compared are the states (both networks and optimizers, statistics, moving
-average, step) of the last and the best checkpoint, metrics.jsonl, the sample sheets, TensorBoard's
+average, step) of the last and the best checkpoint, metrics.jsonl, the sample grids, TensorBoard's
 values, config.json and the evaluation on test. Ends with status 1 where anything differs.
 """
 
@@ -96,7 +96,7 @@ def make_pairs(folder: pathlib.Path) -> None:
 
 
 def start(folder: pathlib.Path, workdir: pathlib.Path, kills: int) -> subprocess.Popen:
-    """Starts the run, or lets it go on; what it says is added to WORKDIR.log."""
+    """Starts or resumes the run; what it says is added to WORKDIR.log."""
     settings = SETTINGS | {'dataset.path': folder / 'pairs', 'num_steps': STEPS_A_KILL * kills}
     command = [sys.executable, '-m', 'pix2pix_jax.main', '--config=configs/folder.py:tiny']
     command += [f'--config.{k}={v}' for k, v in settings.items()]
@@ -137,7 +137,7 @@ MOMENTS: dict[str, Watch] = {
     'start-up': lambda run: None,
     'a row is written': lambda run: size(run / 'metrics.jsonl'),
     'an evaluation is done': lambda run: pathlib.Path(f'{run}.log').read_text().count(': eval'),
-    'a sheet is written': lambda run: names(run / 'samples', '*'),
+    'samples are written': lambda run: names(run / 'samples', '*'),
     'a save begins': lambda run: names(run / 'checkpoints/last', '*tmp*'),
     'a save ends': lambda run: names(run / 'checkpoints/last', '[0-9]*[0-9]'),
     'a save of the best begins': lambda run: names(run / 'checkpoints/best', '*tmp*'),

@@ -23,7 +23,7 @@ from pix2pix_jax.workdir.metric_writer import read_metrics
 STEPS = flags.DEFINE_integer('steps', 20_000, 'Length of the run.', lower_bound=200)
 WARM_UP = flags.DEFINE_float('warm_up', 0.1, 'Fraction of the steps before memory is compared.')
 
-LEAST_GROWTH = 0.05  # of resident memory that counts
+MIN_GROWTH = 0.05  # of resident memory that counts
 KINDS = ('memory_mb', 'files', 'threads')
 Sample = dict[str, float]
 
@@ -43,7 +43,7 @@ def main() -> int:
         )
         growth = last / first - 1
         print(f'{kind}: {first:.1f} in the first quarter, {last:.1f} in the last ({growth:+.1%})')
-        wrong |= growth >= (LEAST_GROWTH if kind == 'memory_mb' else 1e-9)
+        wrong |= growth >= (MIN_GROWTH if kind == 'memory_mb' else 1e-9)
     quarter = len(rates) // 4
     first, last = (statistics.median(part) for part in (rates[1:quarter], rates[-quarter:]))
     print(f'images/s: {first:.1f} in the first quarter, {last:.1f} in the last')

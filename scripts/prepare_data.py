@@ -3,7 +3,7 @@
 python scripts/prepare_data.py facades|maps|edges2shoes|edges2handbags|night2day|cityscapes \\
     [--from=ARCHIVE|FOLDER]
 
-Without --from the published archive is downloaded, which goes on where it was interrupted. --from
+Without --from the published archive is downloaded, which resumes where it was interrupted. --from
 takes that archive, or a folder that holds the same; for cityscapes one with its own two archives.
 The data set is kept as array_record files in ~/tensorflow_datasets, or in TFDS_DATA_DIR.
 """

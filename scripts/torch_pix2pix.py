@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 
-class UNet(nn.Module):
+class TorchUNet(nn.Module):
     """The U-Net (sections 3.2.1 and 6.1.1) for sides of 2**depth; maps (N,3,H,W) to the same."""
 
     def __init__(self, depth: int, width: int):
@@ -62,7 +62,7 @@ class Trainer:
 
     def __init__(self, depth: int, width: int, dtype: torch.dtype = torch.float32):
         """Starts the networks as section 6.2 has it."""
-        self.g, self.d, self.dtype = UNet(depth, width), patchgan(width), dtype
+        self.g, self.d, self.dtype = TorchUNet(depth, width), patchgan(width), dtype
         for module in (*self.g.modules(), *self.d.modules()):
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
                 nn.init.normal_(module.weight, 0, 0.02)

@@ -77,8 +77,8 @@ def metrics(workdir: pathlib.Path) -> list[dict]:
     return [{k: v for k, v in row.items() if not k.startswith('perf/')} for row in rows]
 
 
-def sheets(workdir: pathlib.Path) -> dict[str, bytes]:
-    """Returns the sample sheets by name."""
+def samples(workdir: pathlib.Path) -> dict[str, bytes]:
+    """Returns the sample grids by name."""
     return {path.name: path.read_bytes() for path in (workdir / 'samples').iterdir()}
 
 

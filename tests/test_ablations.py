@@ -63,7 +63,7 @@ def test_an_ablation_is_trained_measured_and_reported_and_goes_on(pairs, tmp_pat
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
     _, error = process.communicate(timeout=120)
-    assert process.returncode == 143 and 'go on with: python scripts/ablations.py' in error
+    assert process.returncode == 143 and 'resume with: python scripts/ablations.py' in error
     kept = {p: p.stat().st_mtime_ns for p in folder.glob('*/run.json') if is_measured(p.parent)}
 
     done = run(*words, cwd=tmp_path)

@@ -15,8 +15,8 @@ def random_image(height, width, channels=3, dtype=np.uint8, seed=0):
 @pytest.mark.parametrize('size,source', SIZES)
 def test_jitter_stays_inside_and_is_uniform(size, source):
     rng = np.random.default_rng(0)
-    drawn = [augment.random_geometry(rng, *source, size, 1.25, True) for _ in range(2000)]
-    boxes = np.array([geometry.box for geometry in drawn])
+    drawn = [augment.random_window(rng, source, size, 1.25, True) for _ in range(2000)]
+    boxes = np.array([window.box for window in drawn])
     (height, width), load = source, [round(1.25 * s) for s in size]
     assert boxes.min() >= 0
     assert (boxes[:, 2] <= width).all() and (boxes[:, 3] <= height).all()
@@ -26,21 +26,21 @@ def test_jitter_stays_inside_and_is_uniform(size, source):
         counts = np.bincount(offsets, minlength=load[axis] - size[axis] + 1)
         assert len(counts) == load[axis] - size[axis] + 1  # 0 and load - size are both drawn
         assert counts.min() > 0.6 * counts.mean() and counts.max() < 1.4 * counts.mean()
-    assert 0.45 < np.mean([geometry.flip for geometry in drawn]) < 0.55
+    assert 0.45 < np.mean([window.flip for window in drawn]) < 0.55
 
 
 def test_no_jitter_and_no_mirror_is_the_whole_image():
     rng = np.random.default_rng(0)
     for _ in range(20):
-        geometry = augment.random_geometry(rng, 30, 40, (16, 16), 1.0, False)
-        assert geometry == augment.whole_image(30, 40)
+        window = augment.random_window(rng, (30, 40), (16, 16), 1.0, False)
+        assert window == augment.whole_image(30, 40)
 
 
 def test_mirror_leaves_the_crops_as_they_are():
     a, b = np.random.default_rng(3), np.random.default_rng(3)
     for _ in range(20):
-        with_flip = augment.random_geometry(a, 30, 40, (16, 16), 1.5, True)
-        assert with_flip.box == augment.random_geometry(b, 30, 40, (16, 16), 1.5, False).box
+        with_flip = augment.random_window(a, (30, 40), (16, 16), 1.5, True)
+        assert with_flip.box == augment.random_window(b, (30, 40), (16, 16), 1.5, False).box
 
 
 @pytest.mark.parametrize('channels', [1, 3])
@@ -51,9 +51,9 @@ def test_equals_resize_then_crop_then_flip(size, source, method, channels):
     rng = np.random.default_rng(1)
     load = [round(s * 286 / 256) for s in size]
     for _ in range(30):
-        geometry = augment.random_geometry(rng, *source, size, 286 / 256, True)
+        window = augment.random_window(rng, source, size, 286 / 256, True)
         left, top = (
-            round(geometry.box[i] * load[1 - i] / source[1 - i]) for i in (0, 1)
+            round(window.box[i] * load[1 - i] / source[1 - i]) for i in (0, 1)
         )  # the crop's offset in the resized image
         if method == 'bicubic':
             full = Image.fromarray(image.squeeze()).resize(load[::-1], Image.Resampling.BICUBIC)
@@ -62,8 +62,8 @@ def test_equals_resize_then_crop_then_flip(size, source, method, channels):
             rows, columns = ((2 * np.arange(n) + 1) * m // (2 * n) for n, m in zip(load, source))
             full = image[rows][:, columns]
         expected = full[top : top + size[0], left : left + size[1]]
-        expected = expected[:, ::-1] if geometry.flip else expected
-        result = augment.apply_geometry(image, geometry, size, method)
+        expected = expected[:, ::-1] if window.flip else expected
+        result = augment.crop_and_resize(image, window, size, method)
         assert result.shape == (*size, channels) and result.dtype == np.uint8
         difference = np.abs(result.astype(int) - expected)
         assert difference.max() <= (1 if method == 'bicubic' else 0)
@@ -71,9 +71,11 @@ def test_equals_resize_then_crop_then_flip(size, source, method, channels):
 
 def test_unchanged_where_nothing_is_to_do():
     image = random_image(8, 10)
-    result = augment.apply_geometry(image, augment.whole_image(8, 10), (8, 10))
+    result = augment.crop_and_resize(image, augment.whole_image(8, 10), (8, 10))
     np.testing.assert_array_equal(result, image)
-    flipped = augment.apply_geometry(image, augment.whole_image(8, 10)._replace(flip=True), (8, 10))
+    flipped = augment.crop_and_resize(
+        image, augment.whole_image(8, 10)._replace(flip=True), (8, 10)
+    )
     np.testing.assert_array_equal(flipped, image[:, ::-1])
 
 
@@ -84,18 +86,18 @@ def test_planes_do_not_touch_each_other(channels, dtype):
     if channels == 4:
         image[:, :5, 3] = 0  # transparent: a resize weighted by alpha would lose the colours
     rng = np.random.default_rng(0)
-    geometry = augment.random_geometry(rng, 9, 11, (16, 16), 1.1, True)
-    result = augment.apply_geometry(image, geometry, (16, 16))
+    window = augment.random_window(rng, (9, 11), (16, 16), 1.1, True)
+    result = augment.crop_and_resize(image, window, (16, 16))
     assert result.shape == (16, 16, channels) and result.dtype == dtype
     for i in range(channels):
-        plane = augment.apply_geometry(image[..., i : i + 1], geometry, (16, 16))
+        plane = augment.crop_and_resize(image[..., i : i + 1], window, (16, 16))
         np.testing.assert_array_equal(result[..., i : i + 1], plane)
 
 
 def test_overshoot_is_clipped():
     image = np.zeros((8, 8, 1), np.uint16)
     image[:, 4:] = 65535
-    result = augment.apply_geometry(image, augment.whole_image(8, 8), (32, 32))
+    result = augment.crop_and_resize(image, augment.whole_image(8, 8), (32, 32))
     assert result.min() == 0 and result.max() == 65535
     assert np.all(np.diff(result[0, 10:22, 0].astype(int)) >= 0)  # no wrap-around at the edge
 
@@ -122,7 +124,7 @@ def test_poses_are_the_symmetries_of_the_image(size):
     seen = set()
     for _ in range(300):
         pose = augment.random_pose(rng, whole, size, vertical=True, turn=True)
-        result = augment.apply_geometry(image, pose._replace(flip=rng.random() < 0.5), size)
+        result = augment.crop_and_resize(image, pose._replace(flip=rng.random() < 0.5), size)
         assert result.shape == image.shape
         seen.add(result.tobytes())
     turned = (
@@ -175,9 +177,9 @@ def test_tints_are_drawn_about_one():
 MODES = ('resize_and_crop', 'scale_width_and_crop', 'scale_width', 'crop')
 
 
-def scales(geometry, size):
+def scales(window, size):
     """Pixels of the result for one of the image, down and across."""
-    left, top, right, bottom = geometry.box
+    left, top, right, bottom = window.box
     return size[0] / (bottom - top), size[1] / (right - left)
 
 
@@ -186,31 +188,31 @@ def scales(geometry, size):
 def test_what_is_cut_lies_in_the_image_at_the_modes_scale(preprocess, shape):
     size, jitter = (64, 96), 1.25
     geometries = [
-        augment.random_geometry(np.random.default_rng(i), *shape, size, jitter, True, preprocess)
+        augment.random_window(np.random.default_rng(i), shape, size, jitter, True, preprocess)
         for i in range(20)
     ]
-    for geometry in geometries:
-        left, top, right, bottom = geometry.box
+    for window in geometries:
+        left, top, right, bottom = window.box
         assert 0 <= left < right <= shape[1] + 1e-9 and 0 <= top < bottom <= shape[0] + 1e-9
-        down, across = scales(geometry, size)
+        down, across = scales(window, size)
         if preprocess == 'resize_and_crop':
             assert down == pytest.approx(size[0] * jitter / shape[0])
             assert across == pytest.approx(size[1] * jitter / shape[1], abs=0.01)
             continue
         assert down == pytest.approx(across, rel=0.1)  # proportions stay, but for rounding
-        fits = max(size[0] / shape[0], size[1] / shape[1])  # the least at which the crop fits
+        fits = max(size[0] / shape[0], size[1] / shape[1])  # the smallest at which the crop fits
         wanted = {'crop': 1, 'scale_width': size[1] / shape[1]}
         wanted = wanted.get(preprocess, size[1] * jitter / shape[1])
         assert across == pytest.approx(max(wanted, fits), rel=0.1)
     room = preprocess == 'crop' and (shape[0] > size[0] or shape[1] > size[1])
     if room:
-        assert len({geometry.box for geometry in geometries}) > 5
+        assert len({window.box for window in geometries}) > 5
 
 
 @pytest.mark.parametrize('shape', [(100, 200), (200, 100), (64, 96), (10, 11)])
 @pytest.mark.parametrize('preprocess', MODES)
 def test_testing_takes_the_middle(preprocess, shape):
-    left, top, right, bottom = augment.middle_geometry(*shape, (64, 96), preprocess).box
+    left, top, right, bottom = augment.centre_window(shape, (64, 96), preprocess).box
     assert abs(left - (shape[1] - right)) <= shape[1] / 64
     assert abs(top - (shape[0] - bottom)) <= shape[0] / 64
     if preprocess == 'resize_and_crop':
@@ -221,7 +223,7 @@ def test_a_crop_is_the_images_own_pixels():
     image = np.random.default_rng(0).integers(0, 256, (100, 130, 3), dtype=np.uint8)
     for seed in range(5):
         rng = np.random.default_rng(seed)
-        geometry = augment.random_geometry(rng, 100, 130, (64, 96), 1.25, False, 'crop')
-        left, top, right, bottom = map(int, geometry.box)
-        found = augment.apply_geometry(image, geometry, (64, 96))
+        window = augment.random_window(rng, (100, 130), (64, 96), 1.25, False, 'crop')
+        left, top, right, bottom = map(int, window.box)
+        found = augment.crop_and_resize(image, window, (64, 96))
         np.testing.assert_array_equal(found, image[top:bottom, left:right])

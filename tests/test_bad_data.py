@@ -1,4 +1,4 @@
-"""A pair that breaks in the middle of a run: saved, named, gone on with to the same end."""
+"""A pair that breaks in the middle of a run: saved, named, resumed to the same end."""
 
 import os
 import re
@@ -51,7 +51,7 @@ def test_a_pair_that_breaks_in_the_middle(tmp_path, monkeypatch):
             train_and_evaluate(config, tmp_path / 'run', 'the command')
     found = re.fullmatch(
         rf'{pairs}/train/\d\.png is no JPEG, PNG, WebP, TIFF or NumPy image; saved is step (\d+): '
-        'mend the file and go on with: the command',
+        'mend the file and resume with: the command',
         str(error.value),
     )
     step = int(found[1])
@@ -94,7 +94,7 @@ def test_the_command_with_worker_processes_ends_with_one_line_and_status_1(tmp_p
     assert process.returncode == 1
     assert re.fullmatch(
         rf'error: {pairs}/train/\d\.png is no JPEG, PNG, WebP, TIFF or NumPy image; saved is '
-        r'step \d+: mend the file and go on with: python -m pix2pix_jax\.main --config=.*'
+        r'step \d+: mend the file and resume with: python -m pix2pix_jax\.main --config=.*'
         r'--workdir=run .*\n',
         stderr,
     ), stderr

@@ -99,9 +99,9 @@ def test_tasks_take_turns(scripts):
 @needs_torch
 def test_the_peer_has_the_papers_networks(scripts):
     import torch
-    from torch_pix2pix import UNet, patchgan
+    from torch_pix2pix import TorchUNet, patchgan
 
-    networks = {'G': UNet(8, 64), 'D': patchgan(64)}
+    networks = {'G': TorchUNet(8, 64), 'D': patchgan(64)}
     counts = {k: sum(p.numel() for p in n.parameters()) for k, n in networks.items()}
     # As this project's own: the ones of the paper's Lua code are these and biases without effect.
     assert counts == {'G': 54_413_955, 'D': 2_768_705}

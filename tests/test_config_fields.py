@@ -95,17 +95,17 @@ def test_values_outside_the_choices_are_refused(field):
 
 @pytest.mark.parametrize('field', RANGES)
 def test_values_outside_the_range_are_refused(field):
-    least, greatest = RANGES[field]
+    minimum, maximum = RANGES[field]
     # The other length field is set, since one of the two must be.
     other = {'num_steps': 'num_epochs', 'num_epochs': 'num_steps'}.get(field)
     context = CONTEXT.get(field, {}) | ({other: 1} if other else {})
-    for value in (least, greatest):
+    for value in (minimum, maximum):
         validate(changed(**{field: value} | context))
     kind = type(flatten(default_config())[field])
-    for value in (kind(least - 1), kind(greatest + 1)):
+    for value in (kind(minimum - 1), kind(maximum + 1)):
         message = error_of(validate, changed(**{field: value}))
         assert f'config.{field}={value}' in message
-        assert f'{least} to {greatest}' in message
+        assert f'{minimum} to {maximum}' in message
 
 
 @pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])

@@ -88,7 +88,7 @@ def plain_transpose(y, kernel, stride, padding, big):
 
 
 def assert_close(actual, expected, rtol=1e-5):
-    """Within `rtol` of the greatest entry."""
+    """Within `rtol` of the largest entry."""
     expected = np.asarray(expected)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=rtol * np.abs(expected).max() + 1e-9)
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from runs import SMALL, make_pairs, metrics, sheets, tiny_config
+from runs import SMALL, make_pairs, metrics, samples, tiny_config
 from test_train import assert_equal_states, stop_at
 from test_writers import events
 
@@ -59,16 +59,16 @@ def checkpoints_left(workdir):
 
 
 def test_a_full_disk_stops_the_run_which_goes_on_later(pairs, whole, tmp_path, train_on_full):
-    with pytest.raises(UserError, match=f'{FULL}; the last good checkpoint is step 2; go on') as e:
+    with pytest.raises(UserError, match=f'{FULL}; the last good checkpoint is step 2; resume') as e:
         train_on_full(tiny_config(pairs), tmp_path, 3)
-    assert e.value.status == 1 and str(e.value).count('go on with') == 1
+    assert e.value.status == 1 and str(e.value).count('resume with') == 1
     assert checkpoints_left(tmp_path)['last'] == ['2']
     assert_equal_states(train_and_evaluate(tiny_config(pairs), tmp_path), whole[1])
-    assert metrics(tmp_path) == metrics(whole[0]) and sheets(tmp_path) == sheets(whole[0])
+    assert metrics(tmp_path) == metrics(whole[0]) and samples(tmp_path) == samples(whole[0])
 
 
 def test_a_run_may_go_on_while_the_disk_is_full(pairs, whole, tmp_path, train_on_full, capsys):
-    """All is there at the end but the sheet that could not be written."""
+    """All is there at the end but the samples that could not be written."""
     config = tiny_config(pairs, checkpoint__on_error='continue')
     state = train_on_full(config, tmp_path, 3, 5)
     warnings = [line for line in capsys.readouterr().err.splitlines() if line[:7] == 'warning']
@@ -78,7 +78,7 @@ def test_a_run_may_go_on_while_the_disk_is_full(pairs, whole, tmp_path, train_on
     assert metrics(tmp_path) == metrics(whole[0])
     assert checkpoints_left(tmp_path)['last'] == ['6']
     missing = 'step_0000004.png'
-    assert sheets(tmp_path) == {k: v for k, v in sheets(whole[0]).items() if k != missing}
+    assert samples(tmp_path) == {k: v for k, v in samples(whole[0]).items() if k != missing}
     theirs, ours = (
         [value for value in events(folder) if value[0][:5] != 'perf/']
         for folder in (whole[0], tmp_path)
@@ -108,7 +108,7 @@ def test_nor_is_that_after_a_signal(pairs, tmp_path, monkeypatch):
     config = tiny_config(pairs, checkpoint__on_error='continue', eval_every=0)
     config.checkpoint.every_steps = 0
     monkeypatch.setattr(Checkpoints, 'save', save)
-    with pytest.raises(UserError, match='step 3 .*No space left on device; .* is none; go on with'):
+    with pytest.raises(UserError, match='step 3 .*No space left on device; .* is none; resume'):
         train_and_evaluate(config, tmp_path)
 
 
@@ -153,7 +153,7 @@ def test_a_disk_that_is_really_full(pairs, tmp_path):
     done = run_on_a_mount(pairs, tmp_path, 'size=4m')
     assert done.returncode == 1, done.stderr
     assert done.stderr.startswith('error: step 4 is not all written: ')
-    assert 'No space left on device; the last good checkpoint is step 2; go on' in done.stderr
+    assert 'No space left on device; the last good checkpoint is step 2; resume' in done.stderr
     assert done.stderr.count('\n') == 1
     assert checkpoints_left(tmp_path / 'copy' / 'run')['last'] == ['2']
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pix2pix_jax.data import hold_out
-from pix2pix_jax.data.hold_out import Kept
+from pix2pix_jax.data.hold_out import SplitPairs
 
 
 def number(seed, name):
@@ -84,9 +84,9 @@ def test_the_draw_of_older_versions(count, fraction):
 
 def test_what_came_and_what_went():
     kept = {
-        'train': Kept(tuple('abc'), {'bad': 'is cut off'}),
-        'val': Kept(('v', 'w'), {}, held_out=True),
-        'test': Kept(('a',), {}),
+        'train': SplitPairs(tuple('abc'), {'bad': 'is cut off'}),
+        'val': SplitPairs(('v', 'w'), {}, held_out=True),
+        'test': SplitPairs(('a',), {}),
     }
     same = {'train': ['w', 'bad', *'cbav'], 'test': ['a']}
     assert hold_out.changes(kept, same) == []
@@ -96,11 +96,11 @@ def test_what_came_and_what_went():
         'val: 1 came (v)',
         'test: 1 went (a)',
     ]
-    kept['val'] = Kept(('v', 'w'), {}, held_out=False)
+    kept['val'] = SplitPairs(('v', 'w'), {}, held_out=False)
     assert hold_out.changes(kept, same | {'val': ['v', 'w']}) == ['train: 2 came (v, w)']
 
 
 def test_the_list_of_an_older_version_says_not_where_val_lies():
-    kept = {'train': Kept(('a',), {}, None), 'val': Kept(('v',), {}, None)}
+    kept = {'train': SplitPairs(('a',), {}, None), 'val': SplitPairs(('v',), {}, None)}
     assert hold_out.changes(kept, {'train': ['a', 'v']}) == []
     assert hold_out.changes(kept, {'train': ['a'], 'val': ['v']}) == []

@@ -178,7 +178,7 @@ def test_an_upload_is_not_too_long(size):
 def test_a_drawing_fills_the_range_of_the_inputs(limits):
     picture = noise()
     given = drawing.as_input(picture, config_of(dataset__input_range=limits))
-    side = image_spec.Side('input', 3, image_spec.parse_ranges('input_range', limits))
+    side = image_spec.ImageSpec('input', 3, image_spec.parse_ranges('input_range', limits))
     found = image_spec.combine(side, [Pixels(given)], ['it'])
     np.testing.assert_allclose(augment.to_float(found), augment.to_float(picture), atol=1e-6)
 

@@ -156,7 +156,7 @@ def run_small(config, folder, name):
 
 
 def run_folder(config, folder):
-    """What a run leaves: the steps in the metrics, the sheets, the checkpoints, a profile."""
+    """What a run leaves: the steps in the metrics, the samples, the checkpoints, a profile."""
     workdir, _ = run_small(config, folder, 'run')
     return (
         [sorted(row) + [row['step']] for row in metrics(workdir)],

@@ -138,10 +138,10 @@ def test_several_devices_and_two_hosts_are_one_device(runs, many, setting):
 
 
 def difference(a, b):
-    """The greatest difference, by the greatest entry of the whole tree; 0 for empty ones."""
-    greatest = max((np.abs(x).max() for x in jax.tree.leaves(b)), default=1)
+    """The largest difference, by the largest entry of the whole tree; 0 for empty ones."""
+    largest = max((np.abs(x).max() for x in jax.tree.leaves(b)), default=1)
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return max((np.abs(x - y).max() for x, y in pairs), default=0) / greatest
+    return max((np.abs(x - y).max() for x, y in pairs), default=0) / largest
 
 
 def test_the_hosts_stay_equal(runs):
@@ -193,7 +193,7 @@ def test_two_hosts_stop_lose_one_and_go_on_to_what_one_device_does(pairs, tmp_pa
     (stopped,) = Checkpoints(parts).steps('last')
     assert stopped > 13
     for i, text in enumerate(err):
-        assert f'at step {stopped}; go on with: python -m pix2pix_jax.main' in text
+        assert f'at step {stopped}; resume with: python -m pix2pix_jax.main' in text
         assert f'--process_id={i}' in text
     assert out[1] == ''  # one console
 
@@ -206,11 +206,11 @@ def test_two_hosts_stop_lose_one_and_go_on_to_what_one_device_does(pairs, tmp_pa
     run = Command(*args)
     statuses, out, err = run.end()
     assert statuses == [0, 0], err
-    assert 'going on from step ' in out[0] and '2 x cpu on each of 2 hosts' in out[0]
+    assert 'resuming from step ' in out[0] and '2 x cpu on each of 2 hosts' in out[0]
     assert len(list(parts.glob('events.out.tfevents.*'))) == 1
     assert (parts / 'evaluation/test/metrics.json').exists()
 
-    # One device goes on from what two hosts saved; and did the same from the start.
+    # One device resumes what two hosts saved; and did the same from the start.
     fields = {name.replace('.', '__'): value for name, value in FIELDS.items()}
     more = fields | {'num_steps': 62}
     assert int(training.train_and_evaluate(tiny_config(pairs, **more), parts).step) == 62
@@ -302,7 +302,7 @@ def test_it_records_nothing_and_says_how_to_go_on():
     assert not recorder.has_val and not recorder.evaluate(1, None)
     error = recorder.stopped_by(DataError('3.png is cut off'))
     assert isinstance(error, DataError) and str(error) == (
-        '3.png is cut off; mend the file and go on with: python -m pix2pix_jax.main --process_id=1'
+        '3.png is cut off; mend the file and resume with: python -m pix2pix_jax.main --process_id=1'
     )
 
 

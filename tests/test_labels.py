@@ -79,7 +79,7 @@ def test_other_images_have_no_label_colours(classes):
 def test_drawings_have_no_label_colours_of_facades():
     for file in openmoji.drawings()[::100]:
         for image in openmoji.render_pair(file.read_text(), 64) or ():
-            assert labels.matching(image, FACADES) < labels.LEAST_MATCHING / 2, file
+            assert labels.matching(image, FACADES) < labels.MIN_MATCHING / 2, file
 
 
 def test_real_facades_have_label_colours_and_their_photos_have_none():
@@ -88,9 +88,9 @@ def test_real_facades_have_label_colours_and_their_photos_have_none():
         pytest.skip('PIX2PIX_FACADES names no folder of the real facades')
     for i, path in enumerate(sorted(pathlib.Path(folder).rglob('*.jpg'))):
         photo, label = np.split(np.asarray(Image.open(path)), 2, axis=1)
-        assert labels.matching(label, FACADES) > 1.5 * labels.LEAST_MATCHING, path
+        assert labels.matching(label, FACADES) > 1.5 * labels.MIN_MATCHING, path
         if i % 5 == 0:
-            assert labels.matching(photo, FACADES) < labels.LEAST_MATCHING / 10, path
+            assert labels.matching(photo, FACADES) < labels.MIN_MATCHING / 10, path
 
 
 def test_confusion_counts_pixels_by_true_and_found_class():

@@ -1,4 +1,4 @@
-"""The command itself, in processes of its own: exit statuses, one-line errors, kill and go on."""
+"""The command itself, in processes of its own: exit statuses, one-line errors, kill and resume."""
 
 import os
 import pathlib
@@ -115,11 +115,11 @@ def test_a_stopped_run_says_how_it_goes_on_and_does(pairs, tmp_path):
         process.send_signal(number)
         _, stderr = process.communicate(timeout=120)
         assert process.returncode == 128 + number
-        command_line = stderr.rpartition('go on with: python -m ')[2].split()
+        command_line = stderr.rpartition('resume with: python -m ')[2].split()
         assert command_line[0] == 'pix2pix_jax.main' and set(args[1:]) < set(command_line)
     last = run(*command_line[1:], cwd=tmp_path)
     assert last.returncode == 0, last.stderr
-    assert 'going on from step ' in last.stdout
+    assert 'resuming from step ' in last.stdout
     assert last.stdout.splitlines()[-1] == 'parts/index.html'
     assert [row['step'] for row in metrics(tmp_path / 'parts')] == list(range(1, 37))
 

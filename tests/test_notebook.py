@@ -108,7 +108,7 @@ def test_all_cells_run(tmp_path, monkeypatch):
     assert os.path.samefile(tmp_path / config.dataset.path, tmp_path / 'data' / 'mine' / 'pairs')
     assert [row['step'] for row in metrics(run)] == [1, 2, 3]
     kinds = [set(o.get('data', ())) for c in notebook.cells for o in c.get('outputs', ())]
-    assert {'image/png', 'image/jpeg'} <= set.union(*kinds)  # the sheet, and the translation
+    assert {'image/png', 'image/jpeg'} <= set.union(*kinds)  # the samples, and the translation
     archives.unpack(tmp_path / 'downloaded.zip', tmp_path / 'there')
     translated = pix2pix_jax.Translator(tmp_path / 'there' / 'mine-tiny')(image)
     with Image.open(run.parent / 'translated' / 'a.png') as found:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from etils import epath
 from object_store import GCSFS, serve
-from runs import assert_equal_states, make_pairs, metrics, sheets, stop_at, tiny_config
+from runs import assert_equal_states, make_pairs, metrics, samples, stop_at, tiny_config
 
 from pix2pix_jax import Translator
 from pix2pix_jax.errors import Stopped
@@ -39,7 +39,7 @@ def test_stopped_and_gone_on_there_equals_a_local_run(store, tmp_path, monkeypat
     assert Checkpoints(there).steps('last') == [3]
     (there / 'checkpoints/last/3/commit_success.txt').copy(there / 'checkpoints/last/2/part')
     assert_equal_states(train_and_evaluate(config, there), whole)
-    assert metrics(there) == metrics(here) and sheets(there) == sheets(here)
+    assert metrics(there) == metrics(here) and samples(there) == samples(here)
     assert [path.name for path in (there / 'checkpoints/last').iterdir()] == ['4']
     assert Checkpoints(there).steps('best') == Checkpoints(here).steps('best')
     test = 'evaluation/test/per_image.csv'

@@ -73,7 +73,7 @@ def test_nothing_is_fetched_and_every_link_is_there(tmp_path):
     atomic.write_text(tmp_path / 'evaluation' / 'a b' / 'index.html', '')
     page = page_of(tmp_path, make_rows(5))
     shown = [link for link in page.links if link.startswith('samples/')]
-    assert len(set(shown)) == run_page.SHEETS
+    assert len(set(shown)) == run_page.SAMPLES
     assert shown[0] == 'samples/step_0002900.png' and shown[-1] == 'samples/step_0000000.png'
     targets = [urllib.parse.unquote(link) for link in page.links if not link.startswith('#')]
     assert 'evaluation/a b/index.html' in targets

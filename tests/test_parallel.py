@@ -123,7 +123,7 @@ def runs(tmp_path_factory):
 
 
 def relative(a, b):
-    """The greatest difference of a tensor's entries, by the tensor's greatest entry."""
+    """The largest difference of a tensor's entries, by the tensor's largest entry."""
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     return max(np.abs(a - b).max() / np.abs(b).max() for a, b in pairs)
 

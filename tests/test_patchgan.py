@@ -81,13 +81,13 @@ def test_images_too_small_for_it_are_refused_with_the_least_size(layers):
             return int(str(error).split()[-1])
 
     results = {side: accepted(side) for side in range(2, 130, 2)}
-    least = next(side for side, result in results.items() if isinstance(result, PatchGAN))
+    minimum = next(side for side, result in results.items() if isinstance(result, PatchGAN))
     for side, result in results.items():
-        if side < least:
-            assert result == least  # what the error names is right
+        if side < minimum:
+            assert result == minimum  # what the error names is right
         else:
             assert isinstance(result, PatchGAN)
-    logits = shapes_of(results[least], (1, least, 512, 6))[0]
+    logits = shapes_of(results[minimum], (1, minimum, 512, 6))[0]
     assert logits.shape[1] >= 1
 
 

@@ -1,4 +1,4 @@
-"""The JSON form of a config, and with which others a run goes on."""
+"""The JSON form of a config, and with which others a run resumes."""
 
 import json
 

@@ -31,7 +31,7 @@ def test_of_many_channels_some_are_shown(channels, shown):
 def test_images_lie_in_their_rows_and_columns(size, factor):
     rng = np.random.default_rng(0)
     rows = [[rng.uniform(-1, 1, (*size, c)) for c in (1, 3, 4)] for _ in range(2)]
-    picture = image_grid.sheet(rows)
+    picture = image_grid.make_grid(rows)
     height, width = size[0] * factor, size[1] * factor
     assert picture.dtype == np.uint8 and picture.ndim == 3
     for r, row in enumerate(rows):
@@ -46,7 +46,7 @@ def test_images_lie_in_their_rows_and_columns(size, factor):
 def test_a_long_title_stays_over_its_column():
     """Titles of neighbours do not touch: the gutter between them is white in the header."""
     image = np.ones((128, 128, 3))
-    picture = image_grid.sheet([[image, image]], ['encoder_decoder l1+cgan'] * 2)
+    picture = image_grid.make_grid([[image, image]], ['encoder_decoder l1+cgan'] * 2)
     header = picture[: image_grid.HEADER]
     dark = (header < 200).any(axis=(0, 2))
     middle = 128 + image_grid.GUTTER

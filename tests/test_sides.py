@@ -89,7 +89,7 @@ def test_a_range_maps_to_the_networks_and_back(tmp_path, dtype):
     _, pair, source = first_pair(tmp_path, **some)
     np.testing.assert_allclose(pair['input'], (image + 50.0) / 100 - 1, atol=1e-6)
     np.testing.assert_allclose(pair['target'], np.clip(image / 50.0 - 1, -1, 1), atol=1e-6)
-    back = image_spec.to_type(pair['input'], dtype, source.sides[0].ranges[0])
+    back = image_spec.to_type(pair['input'], dtype, source.specs[0].ranges[0])
     assert back.dtype == dtype
     np.testing.assert_allclose(back, image, atol=1e-4)
 
@@ -264,7 +264,7 @@ def test_type_of_a_file_back():
     assert image_spec.to_type(x, np.uint16).max() == 65535
     assert image_spec.to_type(x, np.float32, (-3, 5)).min() == -3
     with pytest.raises(DataError):
-        image_spec.combine(image_spec.Side('input', 3), [_pixels(2)], ['a.npy'])
+        image_spec.combine(image_spec.ImageSpec('input', 3), [_pixels(2)], ['a.npy'])
 
 
 def _pixels(channels):

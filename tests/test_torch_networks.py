@@ -85,7 +85,7 @@ def test_the_prefix_of_data_parallel_is_taken_off():
     assert found(find_generator, inside) == found(find_generator, tensors)
 
 
-def test_batches_are_the_greatest_count_and_may_be_missing():
+def test_batches_are_the_largest_count_and_may_be_missing():
     variables = {'batch_stats': {'up1_norm': {'var': np.ones(2)}}, 'params': {}}
     tensors = to_state_dict(variables, unet_layers(2), 9)
     tensors['model.model.1.model.4.weight'] = np.ones(2, np.float32)

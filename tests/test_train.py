@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from runs import assert_equal_states, changed, make_pairs, metrics, sheets, stop_at, tiny_config
+from runs import assert_equal_states, changed, make_pairs, metrics, samples, stop_at, tiny_config
 
 from pix2pix_jax import recorder, train
 from pix2pix_jax.config import default_config
@@ -33,7 +33,7 @@ def whole(pairs, tmp_path_factory):
 
 
 def starts(workdir):
-    """The steps from which the run was started and gone on."""
+    """The steps from which the run was started and resumed."""
     return [start['step'] for start in json.loads((workdir / 'run.json').read_text())['starts']]
 
 
@@ -54,7 +54,7 @@ def test_a_run_leaves_the_files_of_the_contract(whole):
     for name in ('config.json', 'run.json', 'index.html', 'evaluation/test/metrics.json'):
         assert (workdir / name).stat().st_size > 0, name
     assert len(list(workdir.glob('events.out.tfevents.*'))) == 1
-    assert sorted(sheets(workdir)) == [f'step_{s:07d}.png' for s in (2, 4, 6)]
+    assert sorted(samples(workdir)) == [f'step_{s:07d}.png' for s in (2, 4, 6)]
     assert sorted(os.listdir(workdir / 'checkpoints')) == ['best', 'last']
     run = json.loads((workdir / 'run.json').read_text())
     assert run['command'] == 'the command' and run['versions']['jax'] == jax.__version__
@@ -87,7 +87,7 @@ def test_stopped_and_gone_on_equals_uninterrupted(
 ):
     with monkeypatch.context() as patch:
         stop_at(step, number, patch)
-        with pytest.raises(Stopped, match=f'step {step}; go on with: the command') as stopped:
+        with pytest.raises(Stopped, match=f'step {step}; resume with: the command') as stopped:
             train_and_evaluate(tiny_config(pairs), tmp_path, 'the command')
     assert stopped.value.status == 128 + number
     assert Checkpoints(tmp_path).steps('last') == [step]
@@ -95,10 +95,10 @@ def test_stopped_and_gone_on_equals_uninterrupted(
     assert starts(tmp_path) == [0, step]
     assert_equal_states(state, whole[1])
     assert metrics(tmp_path) == metrics(whole[0])
-    assert sheets(tmp_path) == sheets(whole[0])
+    assert samples(tmp_path) == samples(whole[0])
 
 
-def test_a_signal_in_the_middle_of_a_sheet_is_saved_too(pairs, tmp_path, monkeypatch):
+def test_a_signal_in_the_middle_of_samples_is_saved_too(pairs, tmp_path, monkeypatch):
     def send(*args):
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -133,7 +133,7 @@ def test_a_crash_goes_on_from_the_last_save(pairs, whole, tmp_path, monkeypatch)
     assert_equal_states(train_and_evaluate(tiny_config(pairs), tmp_path), whole[1])
     assert starts(tmp_path) == [0, 2]
     assert metrics(tmp_path) == metrics(whole[0])
-    assert sheets(tmp_path) == sheets(whole[0])
+    assert samples(tmp_path) == samples(whole[0])
 
 
 def test_a_kill_between_the_two_saves_of_an_improvement(pairs, tmp_path, monkeypatch):
@@ -219,7 +219,7 @@ def test_a_run_keeps_the_number_of_devices_that_its_rate_is_scaled_with(pairs, t
     # Older versions kept the devices of each host alone; run.json says how many there were.
     path.write_text(json.dumps(kept | {'num_devices': 2}))
     (tmp_path / 'run.json').write_text(json.dumps(record | {'devices': ['a', 'b'], 'hosts': 2}))
-    refused = r'config\.optimizer\.rate_devices: 4 -> 1; give the old values to go on'
+    refused = r'config\.optimizer\.rate_devices: 4 -> 1; give the old values to resume'
     with pytest.raises(UserError, match=refused):
         train_and_evaluate(config, tmp_path)
     longer = tiny_config(pairs, **fields | {'num_steps': 2, 'optimizer__rate_devices': 4})
@@ -232,7 +232,7 @@ def test_a_run_keeps_the_number_of_devices_that_its_rate_is_scaled_with(pairs, t
 
 
 def test_a_run_keeps_the_number_of_blocks_with_dropout(pairs, tmp_path):
-    """So that one that was told it, as by older versions, goes on where it is found."""
+    """So that one that was told it, as by older versions, resumes where it is found."""
     fields = {'generator__depth': 6, 'image_size': (64, 64), 'generator__dropout_from': 1}
     told = tiny_config(pairs, **fields, generator__dropout_blocks=1, num_steps=1)
     train_and_evaluate(told, tmp_path)
@@ -333,7 +333,7 @@ def test_the_size_is_found_in_the_data(tmp_path):
     config = tiny_config(pairs, image_size=(0, 0), num_steps=1)
     train_and_evaluate(config, tmp_path / 'run')
     assert json.loads((tmp_path / 'run/config.json').read_text())['image_size'] == [32, 32]
-    train_and_evaluate(config, tmp_path / 'run')  # goes on: the same size is found
+    train_and_evaluate(config, tmp_path / 'run')  # resumes: the same size is found
 
 
 @pytest.mark.parametrize(

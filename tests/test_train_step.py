@@ -145,7 +145,7 @@ def assert_close(a, b, tolerance=1e-5):
 
 
 def difference(a, b):
-    """The greatest difference between two trees."""
+    """The largest difference between two trees."""
     return max(jax.tree.leaves(jax.tree.map(lambda a, b: float(np.abs(a - b).max()), a, b)))
 
 

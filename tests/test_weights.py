@@ -58,7 +58,7 @@ def seen(folder):
 
 def published(server, path='whole.pth', content=CONTENT):
     url = f'http://127.0.0.1:{server.server_port}/{path}'
-    return weights.Published('net.pth', url, hashlib.sha256(content).hexdigest())
+    return weights.PublishedFile('net.pth', url, hashlib.sha256(content).hexdigest())
 
 
 def test_the_hashes_are_those_of_the_published_names():

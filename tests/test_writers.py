@@ -8,7 +8,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.workdir import metric_writer
-from pix2pix_jax.workdir.metric_writer import RunWriter, read_metrics, sheet_paths
+from pix2pix_jax.workdir.metric_writer import RunWriter, read_metrics, sample_paths
 
 
 def lines(workdir):
@@ -27,7 +27,7 @@ def events(workdir):
     return sorted(found)
 
 
-def sheet(value):
+def grid(value):
     return np.full((6, 8, 3), value, np.uint8)
 
 
@@ -37,7 +37,7 @@ def fill(workdir, steps, resume_step=0):
         writer.write_scalars(step, {'train/g_l1': 1 / step})
         if step % 2 == 0:
             writer.write_scalars(step, {'eval/l1': np.float32(step)})
-            writer.write_images(step, sheet(step))
+            writer.write_images(step, grid(step))
     return writer
 
 
@@ -81,7 +81,7 @@ def test_what_is_not_finite_is_null_in_valid_json(tmp_path, value):
 
 @pytest.mark.parametrize('stop', [0, 1, 3, 4, 5, 7])
 def test_a_resumed_run_leaves_what_an_uninterrupted_one_leaves(tmp_path, stop):
-    """The first run got further than the step it goes on from, and died within a line."""
+    """The first run got further than the step it resumes from, and died within a line."""
     fill(tmp_path / 'whole', range(1, 9)).close()
     first = fill(tmp_path / 'resumed', range(1, 8))
     first.close()
@@ -94,7 +94,7 @@ def test_a_resumed_run_leaves_what_an_uninterrupted_one_leaves(tmp_path, stop):
     whole, resumed = tmp_path / 'whole', tmp_path / 'resumed'
     assert lines(resumed) == lines(whole)
     assert events(resumed) == events(whole)
-    names = [path.name for _, path in sheet_paths(whole)]
+    names = [path.name for _, path in sample_paths(whole)]
     assert names == [f'step_{step:07d}.png' for step in (2, 4, 6, 8)]
     for name in names:
         a, b = ((folder / 'samples' / name).read_bytes() for folder in (whole, resumed))
@@ -138,7 +138,7 @@ def test_a_full_disk_tears_no_row_and_loses_none(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (tmp_path / 'metrics.jsonl').stat().st_size == size + 9
     writer.write_scalars(4, {'eval/l1': np.float32(4)})
-    writer.write_images(4, sheet(4))
+    writer.write_images(4, grid(4))
     writer.close()
     fill(tmp_path / 'whole', [1, 2, 3, 4]).close()
     assert lines(tmp_path) == lines(tmp_path / 'whole')
@@ -157,7 +157,7 @@ def test_more_keys_may_join_the_restored_step(tmp_path):
     assert events(tmp_path).count(('test/l1', 2)) == 1
 
 
-def test_sheets_are_exact_and_in_tensorboard(tmp_path):
+def test_samples_are_exact_and_in_tensorboard(tmp_path):
     writer = RunWriter(tmp_path)
     picture = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     writer.write_images(12, picture)

@@ -2,7 +2,7 @@
 
 Keras U-Net and padded D; kernels N(0, 0.2), those of the seven inner up-convolutions and of D's
 last two N(0, 0.05). D's objective is not halved, both gradients are of the parameters before the
-step. 200 epochs, batch 1: 80,000 steps; every 10 epochs a checkpoint and a sample sheet (it prints
+step. 200 epochs, batch 1: 80,000 steps; every 10 epochs a checkpoint and a sample grid (it prints
 epoch means of the losses, this logs those of single steps). As published, the encoder's batch
 norm, that of D's strided layers, the dropout and the decoder's ReLU have no effect, since their
 results are dropped; here they are built as they were meant. Its remedy for checkerboards is

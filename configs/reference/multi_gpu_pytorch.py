@@ -3,7 +3,7 @@ r"""A PyTorch multi-GPU tutorial, edges -> shoes.
 The PyTorch port's networks without dropout, images resized by nearest neighbour, 64 pairs on each
 of 4 GPUs with batch norm on each device alone. D first, on half of real + generated, then G
 through the updated D; the rate is not scaled. 200 epochs: 38,925 steps; the val split is evaluated
-and a sheet written after every epoch (194 steps).
+and a grid of samples written after every epoch (194 steps).
 
 That is --config.num_devices=4; other numbers of devices divide the batch otherwise.
 

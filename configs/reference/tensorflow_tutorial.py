@@ -1,7 +1,7 @@
 r"""The TensorFlow 2 tutorial, facades labels -> photo.
 
 Keras U-Net and padded D, images resized by nearest neighbour. D's objective is not halved, both
-gradients are of the parameters before the step. 30 epochs, batch 1: 12,000 steps; a sample sheet
+gradients are of the parameters before the step. 30 epochs, batch 1: 12,000 steps; a sample grid
 after every epoch (it has one before), with dropout and each image's statistics, and a checkpoint
 every 10 epochs.
 

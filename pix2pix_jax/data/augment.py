@@ -1,6 +1,6 @@
-"""Paired geometry and value ranges: pure functions on H,W,C arrays.
+"""Paired window and value ranges: pure functions on H,W,C arrays.
 
-A pair shares one geometry (crop box and flip), so input and target stay aligned (paper, 6.2).
+A pair shares one window (crop box and flip), so input and target stay aligned (paper, 6.2).
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from PIL import Image
 from pix2pix_jax.data.formats.pixels import LUMA
 
 
-class Geometry(NamedTuple):
+class CropWindow(NamedTuple):
     """What is cut from an image: `box` (left, top, right, bottom) in its pixels, and how it lies.
 
     It is flipped left-right, then top-bottom, then turned by `turns` quarters.
@@ -23,9 +23,9 @@ class Geometry(NamedTuple):
     turns: int = 0
 
 
-def whole_image(height: int, width: int) -> Geometry:
-    """Returns the geometry of testing: all of the image, not flipped."""
-    return Geometry((0.0, 0.0, float(width), float(height)), False)
+def whole_image(height: int, width: int) -> CropWindow:
+    """Returns the window of testing: all of the image, not flipped."""
+    return CropWindow((0.0, 0.0, float(width), float(height)), False)
 
 
 def loaded_size(
@@ -47,52 +47,51 @@ def loaded_size(
     return tuple(max(n, round(side * scale)) for n, side in zip(image_size, (height, width)))
 
 
-def random_geometry(
+def random_window(
     rng: np.random.Generator,
-    height: int,
-    width: int,
+    shape: tuple[int, int],
     image_size: tuple[int, int],
     jitter: float,
     mirror: bool,
     preprocess: str = 'resize_and_crop',
-) -> Geometry:
-    """Draws the paper's jitter for an image of (height, width) pixels (6.2).
+) -> CropWindow:
+    """Draws the paper's jitter for an image of `shape` (height, width) in pixels (6.2).
 
     It equals a resize to `loaded_size`, a crop of image_size at an integer offset, and with
     `mirror` a left-right flip with probability 1/2. The three draws are always made, so that
     switching one off leaves the others as they were.
     """
-    loaded = loaded_size(height, width, image_size, jitter, preprocess)
+    loaded = loaded_size(*shape, image_size, jitter, preprocess)
     (top, bottom), (left, right) = (
         _random_span(rng, source, size, load)
-        for source, size, load in zip((height, width), image_size, loaded)
+        for source, size, load in zip(shape, image_size, loaded)
     )
     flip = bool(rng.random() < 0.5)
-    return Geometry((left, top, right, bottom), flip and mirror)
+    return CropWindow((left, top, right, bottom), flip and mirror)
 
 
-def middle_geometry(
-    height: int, width: int, image_size: tuple[int, int], preprocess: str = 'resize_and_crop'
-) -> Geometry:
-    """Returns the geometry of testing: without jitter, the crop in the middle, not flipped."""
-    loaded = loaded_size(height, width, image_size, 1.0, preprocess)
+def centre_window(
+    shape: tuple[int, int], image_size: tuple[int, int], preprocess: str = 'resize_and_crop'
+) -> CropWindow:
+    """Returns the window of testing: without jitter, the crop in the middle, not flipped."""
+    loaded = loaded_size(*shape, image_size, 1.0, preprocess)
     (top, bottom), (left, right) = (
         _span((load - size) // 2, source, size, load)
-        for source, size, load in zip((height, width), image_size, loaded)
+        for source, size, load in zip(shape, image_size, loaded)
     )
-    return Geometry((left, top, right, bottom), False)
+    return CropWindow((left, top, right, bottom), False)
 
 
 def random_pose(
-    rng: np.random.Generator, geometry: Geometry, size: tuple[int, int], vertical: bool, turn: bool
-) -> Geometry:
+    rng: np.random.Generator, window: CropWindow, size: tuple[int, int], vertical: bool, turn: bool
+) -> CropWindow:
     """Draws with `vertical` a top-bottom flip (probability 1/2), with `turn` quarter turns.
 
     What is not square is turned by halves. Both draws are always made.
     """
     flip, turns = bool(rng.random() < 0.5), int(rng.integers(4))
     turns = turns if size[0] == size[1] else 2 * (turns % 2)
-    return geometry._replace(vertical=flip and vertical, turns=turns if turn else 0)
+    return window._replace(vertical=flip and vertical, turns=turns if turn else 0)
 
 
 class Tint(NamedTuple):
@@ -135,8 +134,8 @@ def _span(offset: int, source: int, size: int, load: int) -> tuple[float, float]
     return offset * source / load, (offset + size) * source / load
 
 
-def apply_geometry(
-    image: np.ndarray, geometry: Geometry, image_size: tuple[int, int], resize: str = 'bicubic'
+def crop_and_resize(
+    image: np.ndarray, window: CropWindow, image_size: tuple[int, int], resize: str = 'bicubic'
 ) -> np.ndarray:
     """Cuts and resizes an (H, W, C) image to (*image_size, C), in its own dtype.
 
@@ -144,17 +143,17 @@ def apply_geometry(
     resized and then cropped. `resize` is 'bicubic' (antialiased where it shrinks) or 'nearest'.
     """
     height, width, _ = image.shape
-    if geometry.box != (0, 0, width, height) or (height, width) != tuple(image_size):
+    if window.box != (0, 0, width, height) or (height, width) != tuple(image_size):
         resample = _nearest if resize == 'nearest' else _bicubic
-        image = resample(image, geometry.box, image_size)
-    image = _flip(image) if geometry.flip else image
-    image = image[::-1] if geometry.vertical else image
-    return np.rot90(image, geometry.turns) if geometry.turns else image
+        image = resample(image, window.box, image_size)
+    image = _flip(image) if window.flip else image
+    image = image[::-1] if window.vertical else image
+    return np.rot90(image, window.turns) if window.turns else image
 
 
 def resized(image: np.ndarray, size: tuple[int, int], resize: str = 'bicubic') -> np.ndarray:
-    """Returns all of an (H, W, C) image at (height, width) `size`, as `apply_geometry` does."""
-    return apply_geometry(image, whole_image(*image.shape[:2]), tuple(size), resize)
+    """Returns all of an (H, W, C) image at (height, width) `size`, as `crop_and_resize` does."""
+    return crop_and_resize(image, whole_image(*image.shape[:2]), tuple(size), resize)
 
 
 def _flip(image: np.ndarray) -> np.ndarray:

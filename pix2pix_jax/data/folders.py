@@ -34,9 +34,9 @@ def split_folders(
     """
     if layout != 'side_by_side':
         for place in ('{}/' + split, split + '{}', split + '/{}'):
-            sides = _sides(root, place)
-            if sides and not (capitals and sides[0] != root / place.format('A')):
-                return sides
+            folders = _pair_folders(root, place)
+            if folders and not (capitals and folders[0] != root / place.format('A')):
+                return folders
     if layout != 'two_folders' and (root / split).is_dir():
         return (root / split,)
     return ()
@@ -86,14 +86,14 @@ def what_is_there(root: epath.Path, hints: bool) -> str:
     return f'{text}: {hint}' if hints and hint else text
 
 
-def _sides(root: epath.Path, place: str) -> tuple[epath.Path, ...]:
-    """Returns the folders of A, A2, ... and B, where `place` has the side's name in it."""
-    a, b = (_either_case(root, place, side) for side in 'AB')
+def _pair_folders(root: epath.Path, place: str) -> tuple[epath.Path, ...]:
+    """Returns the folders of A, A2, ... and B, where `place` has the letter in it."""
+    a, b = (_either_case(root, place, letter) for letter in 'AB')
     if a is None and b is None:
         return ()
     if a is None or b is None:
-        there, side = (a, 'A') if a else (b, 'B')
-        if there != root / place.format(side):  # a or b alone: any folder
+        there, letter = (a, 'A') if a else (b, 'B')
+        if there != root / place.format(letter):  # a or b alone: any folder
             return ()
         raise DataError(
             f'{root / place.format("B" if a else "A")} is missing: there is {there}, and a pair '
@@ -110,9 +110,9 @@ def _sides(root: epath.Path, place: str) -> tuple[epath.Path, ...]:
     return a, *there, b
 
 
-def _either_case(root: epath.Path, place: str, side: str) -> epath.Path | None:
-    """Returns the folder of a side, A or a, if there is one; raises DataError for two."""
-    names = [place.format(name) for name in (side, side.lower())]
+def _either_case(root: epath.Path, place: str, letter: str) -> epath.Path | None:
+    """Returns the folder of a letter, A or a, if there is one; raises DataError for two."""
+    names = [place.format(name) for name in (letter, letter.lower())]
     found = [root / name for name in names if (root / name).is_dir()]
     if len(found) == 2 and not (is_local(root) and os.path.samefile(*found)):
         raise DataError(f'there are {found[0]} and {found[1]}: allowed is one of them')

@@ -1,4 +1,4 @@
-"""Which pair is in which split: as a run has kept it, or drawn. By names; no file is opened."""
+"""Which pair is in which split, by names alone: as a run's data.json says, or drawn."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from pix2pix_jax.data.folders import examples
 SPLITS = ('train', 'val', 'test')
 
 
-class Kept(NamedTuple):
+class SplitPairs(NamedTuple):
     """The pairs of a split that a run uses, and why others are left out, by name."""
 
     used: tuple[str, ...]
@@ -23,7 +23,7 @@ class Known(NamedTuple):
     """What is known about a data set before it is opened; by default nothing, as of a new run."""
 
     exists: bool = False  # there is a run on it
-    kept: dict[str, Kept] = {}  # the splits of that run; {}: they are drawn
+    splits: dict[str, SplitPairs] = {}  # the splits of that run; {}: they are drawn
     old: bool = False  # that run began with a version before 0.2.0
     image_size: tuple[int, ...] = ()  # that run's (height, width)
     found: dict[str, Any] = {}  # what that run found in its pairs: image_size, inputs
@@ -74,35 +74,41 @@ def by_number(groups: Sequence[str], seed: int, fraction: float) -> set:
     return {groups[i] for i in np.random.default_rng(seed).permutation(len(groups))[:count]}
 
 
-def place(split: str, kept: Kept, found: Mapping[str, Any]) -> str:
-    """Returns the split in whose folder the pairs of a kept `split` lie."""
-    held_out = split == 'val' and 'val' not in found if kept.held_out is None else kept.held_out
+def place(split: str, recorded: SplitPairs, found: Mapping[str, Any]) -> str:
+    """Returns the split in whose folder the pairs of a recorded `split` lie."""
+    held_out = (
+        split == 'val' and 'val' not in found if recorded.held_out is None else recorded.held_out
+    )
     return 'train' if held_out else split
 
 
-def came(kept: Mapping[str, Kept], found: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Returns the names of each split that were `found` and are not `kept`."""
+def came(
+    recorded: Mapping[str, SplitPairs], found: Mapping[str, Sequence[str]]
+) -> dict[str, list[str]]:
+    """Returns the names of each split that were `found` and are not `recorded`."""
     known: dict[str, set[str]] = {split: set() for split in found}
-    for split, pairs in kept.items():
+    for split, pairs in recorded.items():
         known.setdefault(place(split, pairs, found), set()).update(pairs.used, pairs.skipped)
     new = {split: [n for n in names if n not in known[split]] for split, names in found.items()}
     return {split: names for split, names in new.items() if names}
 
 
-def went(kept: Mapping[str, Kept], found: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+def went(
+    recorded: Mapping[str, SplitPairs], found: Mapping[str, Sequence[str]]
+) -> dict[str, list[str]]:
     """Returns the names of each split that a run uses and that were not `found`."""
     there = {split: set(names) for split, names in found.items()}
     gone = {}
-    for split, pairs in kept.items():
+    for split, pairs in recorded.items():
         names = there.get(place(split, pairs, found), ())
         gone[split] = [name for name in pairs.used if name not in names]
     return {split: names for split, names in gone.items() if names}
 
 
-def changes(kept: Mapping[str, Kept], found: Mapping[str, Sequence[str]]) -> list[str]:
+def changes(recorded: Mapping[str, SplitPairs], found: Mapping[str, Sequence[str]]) -> list[str]:
     """Returns what came to each split and what went, in words; nothing where names are equal."""
     words = {split: [] for split in SPLITS}
-    for what, names in (('came', came(kept, found)), ('went', went(kept, found))):
+    for what, names in (('came', came(recorded, found)), ('went', went(recorded, found))):
         for split, some in names.items():
             words[split].append(f'{len(some):,} {what} ({examples(some)})')
     return [f'{split}: {", ".join(parts)}' for split, parts in words.items() if parts]

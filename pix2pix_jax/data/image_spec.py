@@ -1,4 +1,4 @@
-"""What the files of one side of a pair, input or target, become: channels, value range, classes.
+"""What the files of an input or a target become: channels, value range, classes.
 
 An image keeps its type up to `augment.to_float` where that says its range (uint8, uint16); any
 other becomes float32 on [-1, 1] when it is read.
@@ -18,8 +18,8 @@ from pix2pix_jax.errors import DataError, UserError
 VOID = 255  # in a class-index map: no class
 
 
-class Side(NamedTuple):
-    """How the network takes one side of the pairs."""
+class ImageSpec(NamedTuple):
+    """What the network takes as an input, or as a target."""
 
     name: str  # 'input' or 'target'
     channels: int
@@ -28,27 +28,27 @@ class Side(NamedTuple):
     field: str = ''  # where `channels` come from, for messages
 
 
-def of_config(config: ConfigDict) -> tuple[Side, Side]:
-    """Returns the sides of input and target; of plain photos (dataset.task) the target is RGB."""
+def of_config(config: ConfigDict) -> tuple[ImageSpec, ImageSpec]:
+    """Returns the specs of input and target; of plain photos (dataset.task) the target is RGB."""
     d, g = config.dataset, config.generator
-    ranges = [parse_ranges(f'{side}_range', d[f'{side}_range']) for side in ('input', 'target')]
+    ranges = [parse_ranges(f'{name}_range', d[f'{name}_range']) for name in ('input', 'target')]
     channels, field = g.output_channels, 'config.generator.output_channels'
     if d.task != 'none':
         channels, field = 3, 'config.dataset.task'
     return (
-        Side(
+        ImageSpec(
             'input',
             g.input_channels,
             ranges[0],
             d.input_classes,
             field='config.generator.input_channels',
         ),
-        Side('target', channels, ranges[1], field=field),
+        ImageSpec('target', channels, ranges[1], field=field),
     )
 
 
 def check(config: ConfigDict) -> None:
-    """Raises UserError for fields about the sides of a pair that do not go together."""
+    """Raises UserError for fields about input and target that do not go together."""
     d, g = config.dataset, config.generator
     _, target = of_config(config)
     if len(target.ranges) > 1:
@@ -98,42 +98,42 @@ def parse_ranges(field: str, text: str, name: str = '') -> tuple[Range, ...]:
     return tuple(found)
 
 
-def read(side: Side, file: File) -> Pixels:
+def read(spec: ImageSpec, file: File) -> Pixels:
     """Returns the image of a file, or its class indices; raises DataError, naming it."""
-    return decode.read_pixels(file, indices=side.classes > 0)
+    return decode.read_pixels(file, indices=spec.classes > 0)
 
 
-def combine(side: Side, pictures: Sequence[Pixels], files: Sequence[File]) -> np.ndarray:
+def combine(spec: ImageSpec, pictures: Sequence[Pixels], files: Sequence[File]) -> np.ndarray:
     """Returns what the network takes, (H,W,C), of the `pictures` of `files`: one, or several.
 
     uint8, uint16, or float32 on [-1, 1]; of class maps uint8 (H,W,1). The channels of several
     follow each other, each file with its own number. Raises DataError, naming a file, for another
     number of channels, values outside the range of a type, and classes that there are not.
     """
-    if side.classes:
+    if spec.classes:
         with decode.naming(files[0]):
-            return _indices(pictures[0].values, side.classes)
-    ranges = side.ranges * len(files) if len(side.ranges) == 1 else side.ranges
+            return _indices(pictures[0].values, spec.classes)
+    ranges = spec.ranges * len(files) if len(spec.ranges) == 1 else spec.ranges
     parts = []
     for i, (picture, file) in enumerate(zip(pictures, files)):
         with decode.naming(file):
-            channels = side.channels
+            channels = spec.channels
             if len(files) > 1:
                 channels = channels_of(picture)
             limits = ranges[i] if ranges else None
             try:
                 values = decode.as_channels(picture, channels, limits[1] if limits else 1.0)
             except DataError as error:
-                field = f' ({side.field})' if side.field else ''
+                field = f' ({spec.field})' if spec.field else ''
                 raise DataError(f'{error}{field}') from error
-            parts.append(_in_range(values, limits, side.name))
+            parts.append(_in_range(values, limits, spec.name))
     if len(parts) == 1:
         return parts[0]
-    if sum(part.shape[-1] for part in parts) != side.channels:
+    if sum(part.shape[-1] for part in parts) != spec.channels:
         found = ', '.join(f'{part.shape[-1]} ({file})' for part, file in zip(parts, files))
         raise DataError(
             f'the inputs have {sum(part.shape[-1] for part in parts)} channels in all, {found}: '
-            f'needed are config.generator.input_channels={side.channels}'
+            f'needed are config.generator.input_channels={spec.channels}'
         )
     return np.concatenate([augment.to_float(part) for part in parts], axis=-1)
 
@@ -187,7 +187,7 @@ def voc_palette(count: int) -> np.ndarray:
     return colours
 
 
-def _in_range(values: np.ndarray, limits: Range | None, side: str) -> np.ndarray:
+def _in_range(values: np.ndarray, limits: Range | None, name: str) -> np.ndarray:
     """Returns values as uint8 or uint16, whose range is their type's, or as float32 on [-1, 1]."""
     if values.dtype.kind == 'f' and not np.isfinite(values).all():
         raise DataError('has values that are no finite numbers')
@@ -197,10 +197,10 @@ def _in_range(values: np.ndarray, limits: Range | None, side: str) -> np.ndarray
         limits = type_range(values.dtype)
         low, high = values.min(), values.max()
         if low < 0 or high > 1:
-            classes = side == 'input' and values.dtype.kind in 'ui' and 0 <= low <= high < VOID
+            classes = name == 'input' and values.dtype.kind in 'ui' and 0 <= low <= high < VOID
             raise DataError(
                 f'has values from {low:g} to {high:g}: of {values.dtype} allowed is 0 to 1; '
-                f'or say what they are with --config.dataset.{side}_range=LOW:HIGH'
+                f'or say what they are with --config.dataset.{name}_range=LOW:HIGH'
                 + (f', or of classes --config.dataset.input_classes={high + 1}' if classes else '')
             )
     low, high = limits

@@ -97,7 +97,7 @@ def look(root: epath.Path, folder: epath.Path, files: Mapping[str, File]) -> tup
     return '', False
 
 
-def check_sides(folders: Sequence[epath.Path], pairs: Mapping[str, tuple[File, ...]]) -> None:
+def check_folders(folders: Sequence[epath.Path], pairs: Mapping[str, tuple[File, ...]]) -> None:
     """Prints a warning where the files in the `folders` of A and B break at the middle themselves.
 
     As those of sequences a and b may, each of which holds A|B.

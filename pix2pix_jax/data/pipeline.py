@@ -3,7 +3,7 @@
 In training also 'index' (B,), int32: the examples' numbers in the global batch.
 
 A training batch is a function of (seed, step) alone: there is no iterator state to save, and
-a run that goes on may have other workers, hosts and devices.
+a run that resumes may have other workers, hosts and devices.
 """
 
 import dataclasses
@@ -131,9 +131,9 @@ def augmented(pair: Batch, rng: np.random.Generator, config: ConfigDict) -> Batc
     """
     d, size = config.dataset, tuple(config.image_size)
     height, width, _ = pair['target'].shape
-    geometry = augment.random_geometry(rng, height, width, size, d.jitter, d.mirror, d.preprocess)
-    geometry = augment.random_pose(rng, geometry, size, d.vertical_flip, d.rotate)
-    images = {key: _placed(key, image, geometry, config) for key, image in pair.items()}
+    window = augment.random_window(rng, (height, width), size, d.jitter, d.mirror, d.preprocess)
+    window = augment.random_pose(rng, window, size, d.vertical_flip, d.rotate)
+    images = {key: _placed(key, image, window, config) for key, image in pair.items()}
     tints = [augment.random_tint(rng, s) for s in (d.color_jitter, d.input_color_jitter)]
     if d.color_jitter:
         images = {key: augment.apply_tint(image, tints[0]) for key, image in images.items()}
@@ -144,13 +144,13 @@ def augmented(pair: Batch, rng: np.random.Generator, config: ConfigDict) -> Batc
     return images
 
 
-def _placed(key: str, image: np.ndarray, geometry: augment.Geometry, config: ConfigDict):
+def _placed(key: str, image: np.ndarray, window: augment.CropWindow, config: ConfigDict):
     """Returns one image of a pair as the network takes it: (H, W, C) float32 in [-1, 1]."""
     d, size = config.dataset, tuple(config.image_size)
     if key == 'input' and d.input_classes:
-        indices = augment.apply_geometry(image, geometry, size, 'nearest')
+        indices = augment.crop_and_resize(image, window, size, 'nearest')
         return image_spec.one_hot(indices, d.input_classes)
-    return augment.to_float(augment.apply_geometry(image, geometry, size, d.resize))
+    return augment.to_float(augment.crop_and_resize(image, window, size, d.resize))
 
 
 def example(source: Source, i: int, config: ConfigDict) -> Batch:
@@ -163,8 +163,8 @@ def example(source: Source, i: int, config: ConfigDict) -> Batch:
 
 def _example(pair: Batch, i: int, config: ConfigDict) -> Batch:
     d, (height, width, _) = config.dataset, pair['target'].shape
-    geometry = augment.middle_geometry(height, width, tuple(config.image_size), d.preprocess)
-    images = {key: _placed(key, image, geometry, config) for key, image in pair.items()}
+    window = augment.centre_window((height, width), tuple(config.image_size), d.preprocess)
+    images = {key: _placed(key, image, window, config) for key, image in pair.items()}
     if d.task != 'none':
         rng = np.random.default_rng(i)
         images |= {'input': tasks.derive(d.task, images['target'], rng, d.task_amount)['input']}

@@ -94,7 +94,7 @@ def _bytes_of_a_pixel(source: Source) -> int:
     for i in range(min(SAMPLE, len(source))):
         with contextlib.suppress(DataError):
             return sum(image[0, 0].nbytes for image in source[i].values())
-    return sum(side.channels for side in source.sides)
+    return sum(spec.channels for spec in source.specs)
 
 
 def _sizes(source: Source) -> list[tuple[int, int]]:

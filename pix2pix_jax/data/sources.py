@@ -19,8 +19,8 @@ from pix2pix_jax.data.folders import (
 )
 from pix2pix_jax.data.formats.decode import check_one_size, halves, palette_of, size_of
 from pix2pix_jax.data.formats.pixels import File, Pixels
-from pix2pix_jax.data.hold_out import NEW_RUN, SPLITS, Kept, Known
-from pix2pix_jax.data.image_spec import Side
+from pix2pix_jax.data.hold_out import NEW_RUN, SPLITS, Known, SplitPairs
+from pix2pix_jax.data.image_spec import ImageSpec
 from pix2pix_jax.data.lists import list_of, read_list
 from pix2pix_jax.errors import DataError, UserError
 
@@ -42,7 +42,7 @@ class Source:
     names: tuple[str, ...]  # relative path of each pair, without its extension
     files: tuple[tuple[File, ...], ...]  # (A|B,), or (A, B), or (A, A2, ..., B) of each pair
     direction: str  # 'AtoB': A is the input
-    sides: tuple[Side, Side]  # of input and target
+    specs: tuple[ImageSpec, ImageSpec]  # of input and target
     listed: bool = False  # the files are those of a list
     photos: bool = False  # plain photos: a pair is {'target'} alone, the input is derived from it
     size: tuple[int, int] = (0, 0)  # (height, width) that all images must have; 0: any
@@ -69,11 +69,11 @@ class Source:
 
     def _decode(self, i: int) -> Pair:
         pictures, files = self.stored(i)
-        input_side, target_side = self.sides
+        input_spec, target_spec = self.specs
         pair = {}
         if not self.photos:
-            pair['input'] = image_spec.combine(input_side, pictures[:-1], files[:-1])
-        pair['target'] = image_spec.combine(target_side, pictures[-1:], files[-1:])
+            pair['input'] = image_spec.combine(input_spec, pictures[:-1], files[:-1])
+        pair['target'] = image_spec.combine(target_spec, pictures[-1:], files[-1:])
         return self._fitting(pair, files)
 
     def stored(self, i: int) -> tuple[tuple[Pixels, ...], tuple[File, ...]]:
@@ -83,14 +83,14 @@ class Source:
         """
         files = self.files[i]
         if self.photos:
-            return (image_spec.read(self.sides[1], files[0]),), files
-        input_side, target_side = self.sides
+            return (image_spec.read(self.specs[1], files[0]),), files
+        input_spec, target_spec = self.specs
         turned = self.direction == 'BtoA'
         if len(files) == 1:
             # One file: its palette, if it has one, is of both halves.
-            pictures, files = halves(image_spec.read(input_side, files[0]), files[0]), files * 2
+            pictures, files = halves(image_spec.read(input_spec, files[0]), files[0]), files * 2
         else:
-            read_as = (*[input_side] * (len(files) - 1), target_side)
+            read_as = (*[input_spec] * (len(files) - 1), target_spec)
             read_as = read_as[::-1] if turned else read_as
             pictures = tuple(map(image_spec.read, read_as, files))
         check_one_size(pictures, files)
@@ -117,7 +117,7 @@ class Source:
         Classes have the colours of the first file's palette, or some; of several images in one
         input it is the first.
         """
-        if self.sides[0].classes:
+        if self.specs[0].classes:
             return image_spec.coloured(inputs, self._palette)
         return inputs[..., : self._first_channels] if self.inputs > 1 else inputs
 
@@ -127,20 +127,20 @@ class Source:
 
     @functools.cached_property
     def _first_channels(self) -> int:
-        return image_spec.channels_of(image_spec.read(self.sides[0], self.files[0][0]))
+        return image_spec.channels_of(image_spec.read(self.specs[0], self.files[0][0]))
 
     @functools.cached_property
     def target_type(self) -> np.dtype:
         """The type of the first target's file."""
         file = self.files[0][0 if self.direction == 'BtoA' else -1]
-        return image_spec.read(self.sides[1], file).values.dtype
+        return image_spec.read(self.specs[1], file).values.dtype
 
 
 def open_splits(config: ConfigDict, known: Known = NEW_RUN) -> dict[str, Source]:
     """Returns the sources of the splits that there are, among 'train', 'val' and 'test'.
 
-    Where a run has kept its pairs they are those, and no others. Else `val_fraction` of train is
-    held out where there is no val split. Raises UserError for a data set that is not named well
+    Of a run that is there already they are the pairs of its data.json. Else `val_fraction` of train
+    is held out where there is no val split. Raises UserError for a data set that is not named well
     enough to find, and DataError for folders without pairs, with pairs that do not fit together,
     that are no pairs side by side, or without those of the run.
     """
@@ -168,10 +168,10 @@ def find_splits(config: ConfigDict, known: Known = NEW_RUN) -> dict[str, Source]
 
 
 def divide(splits: dict[str, Source], config: ConfigDict, known: Known) -> dict[str, Source]:
-    """Returns the splits with val held out where there is none, or as a run has kept them."""
+    """Returns the splits with val held out where there is none, or as data.json of a run says."""
     splits = dict(splits)
-    if known.kept:
-        splits |= {split: _pick(splits, split, kept) for split, kept in known.kept.items()}
+    if known.splits:
+        splits |= {split: _pick(splits, split, pairs) for split, pairs in known.splits.items()}
     elif config.dataset.val_fraction and 'val' not in splits and 'train' in splits:
         splits['train'], splits['val'] = _hold_out(splits['train'], config, known)
     return {split: splits[split] for split in SPLITS if split in splits}
@@ -240,7 +240,7 @@ def _in_folders(root: epath.Path, config: ConfigDict, known: Known) -> dict[str,
         if folders:
             pairs = pair_files(folders)
             if layout == 'auto' and len(folders) == 2 and folders[0].name == 'a' and not splits:
-                layouts.check_sides(folders, pairs)
+                layouts.check_folders(folders, pairs)
             splits[split] = _source(' + '.join(map(str, folders)), pairs, config)
         elif listed:
             source = _source(str(listed), read_list(listed), config)
@@ -292,7 +292,7 @@ def _source(folder: str, files: dict[str, tuple[File, ...]], config: ConfigDict)
         names=tuple(files),
         files=tuple(files.values()),
         direction=d.direction,
-        sides=image_spec.of_config(config),
+        specs=image_spec.of_config(config),
         photos=d.task != 'none',
         size=tuple(config.image_size) if d.preprocess == 'none' else (0, 0),
     )
@@ -329,19 +329,19 @@ def _held_out(val: Source) -> Source:
     return dataclasses.replace(val, folder=f'held out of {val.folder}', held_out=True)
 
 
-def _pick(splits: dict[str, Source], split: str, kept: Kept) -> Source:
-    """Returns the pairs of a split that are `kept`; those of a val split may lie in train."""
-    where = hold_out.place(split, kept, splits)
+def _pick(splits: dict[str, Source], split: str, recorded: SplitPairs) -> Source:
+    """Returns the recorded pairs of a split; those of a val split may lie in train."""
+    where = hold_out.place(split, recorded, splits)
     source = splits.get(where)
     index = {name: i for i, name in enumerate(source.names)} if source else {}
-    missing = [name for name in kept.used if name not in index]
+    missing = [name for name in recorded.used if name not in index]
     if missing:
         raise DataError(
-            f'{len(missing)} of the {len(kept.used)} pairs of {split} that the run uses are not '
-            f'there ({examples(missing)}): put them back, or start anew with another --workdir'
+            f'{len(missing)} of the {len(recorded.used)} pairs of {split} that the run uses are '
+            f'not there ({examples(missing)}): put them back, or start anew with another --workdir'
         )
-    source = subset(source, [index[name] for name in kept.used])
-    source = dataclasses.replace(source, skipped=kept.skipped)
+    source = subset(source, [index[name] for name in recorded.used])
+    source = dataclasses.replace(source, skipped=recorded.skipped)
     return _held_out(source) if where != split else source
 
 

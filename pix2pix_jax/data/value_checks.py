@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pix2pix_jax.data.formats.pixels import Pixels
-from pix2pix_jax.data.image_spec import VOID, Range, Side, type_range
+from pix2pix_jax.data.image_spec import VOID, ImageSpec, Range, type_range
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.runtime import cores
@@ -38,8 +38,8 @@ class Look(NamedTuple):
     """What the values of one or more pictures are, opacity left out."""
 
     dtype: np.dtype
-    least: float  # of the finite values; NaN: there are none
-    greatest: float
+    minimum: float  # of the finite values; NaN: there are none
+    maximum: float
     some: np.ndarray  # a thin selection, float
     classes: frozenset[int] | None  # the values of what may be class indices, but VOID; None: none
 
@@ -48,9 +48,9 @@ class Found(NamedTuple):
     """The looks of a sample at one place in the pairs, together, and what becomes of the values."""
 
     look: Look
-    side: Side
+    spec: ImageSpec
     limits: Range  # what becomes [-1, 1]
-    low: float  # percentiles, of 8 bits the least and the greatest value
+    low: float  # percentiles, of 8 bits the minimum and the largest value
     high: float
 
 
@@ -63,20 +63,20 @@ def remarks(source: Source) -> list[str]:
     found = []
     for place, of_all in enumerate(zip(*looks)):
         is_target = source.photos or place == source.inputs
-        found.append(_found(_together(of_all), source.sides[is_target], place))
+        found.append(_found(_together(of_all), source.specs[is_target], place))
     lines = [_remark(found, place, source) for place in range(len(found))]
     return [line for line in lines if line]
 
 
 def _remark(found: list[Found], place: int, source: Source) -> str:
     this, several = found[place], source.inputs > 1
-    what = f'{this.side.name}s'
+    what = f'{this.spec.name}s'
     around = [this]
-    if several and this.side.name == 'input':
+    if several and this.spec.name == 'input':
         what, around = f'input {place + 1}', found[: source.inputs]
-    elif this.look.classes and not (this.side.classes or this.side.ranges):
+    elif this.look.classes and not (this.spec.classes or this.spec.ranges):
         return f'{what}: {_as_classes(this, of_halves=len(source.files[0]) == 1)}'
-    if this.side.classes or not is_sliver(this):
+    if this.spec.classes or not is_sliver(this):
         return ''
     ranges = ','.join(_range_for(f) if is_sliver(f) else _text(f.limits) for f in around)
     return f'{what}: {_as_sliver(this, ranges)}'
@@ -97,8 +97,8 @@ def look(pixels: Pixels) -> Look:
     classes = _classes(values) if _indices(thin) is not None else None
     some = thin.astype(np.float64).ravel()
     finite = values[np.isfinite(values)]
-    least, greatest = (float(f(finite)) if finite.size else np.nan for f in (np.min, np.max))
-    return Look(values.dtype, least, greatest, some[np.isfinite(some)], classes)
+    minimum, maximum = (float(f(finite)) if finite.size else np.nan for f in (np.min, np.max))
+    return Look(values.dtype, minimum, maximum, some[np.isfinite(some)], classes)
 
 
 def _indices(values: np.ndarray) -> frozenset[int] | None:
@@ -134,7 +134,7 @@ def _classes(values: np.ndarray) -> frozenset[int] | None:
 
 def _together(looks: Iterable[Look]) -> Look:
     """Returns what all of the pictures are."""
-    dtypes, least, greatest, some, classes = zip(*looks)
+    dtypes, minimum, maximum, some, classes = zip(*looks)
     together = None if None in classes else frozenset().union(*classes)
     # One value is that of a mask's background; few far apart are shades, unless they may be those
     # of many classes.
@@ -142,7 +142,7 @@ def _together(looks: Iterable[Look]) -> Look:
         apart = 4 if max(together) <= SMALL_CLASS else 8
         together = None if len(together) <= max(1, max(together) / apart) else together
     dtype = max(dtypes, key=lambda kind: kind.itemsize)
-    extremes = np.fmin.reduce(least), np.fmax.reduce(greatest)
+    extremes = np.fmin.reduce(minimum), np.fmax.reduce(maximum)
     return Look(dtype, *map(float, extremes), np.concatenate(some), together)
 
 
@@ -158,13 +158,13 @@ def _look_at_sample(source: Source) -> list[tuple[Look, ...]]:
         return [looks for looks in pool.map(of_pair, sample) if looks]
 
 
-def _found(look: Look, side: Side, place: int) -> Found:
-    ranges = side.ranges
+def _found(look: Look, spec: ImageSpec, place: int) -> Found:
+    ranges = spec.ranges
     limits = ranges[place if len(ranges) > 1 else 0] if ranges else type_range(look.dtype)
-    low, high = look.least, look.greatest
+    low, high = look.minimum, look.maximum
     if look.dtype != np.uint8 and look.some.size:
         low, high = np.percentile(look.some, PERCENTILES, method='nearest')
-    return Found(look, side, limits, float(low), float(high))
+    return Found(look, spec, limits, float(low), float(high))
 
 
 def _placed(found: Found) -> tuple[float, float]:
@@ -181,9 +181,9 @@ def _placed(found: Found) -> tuple[float, float]:
 
 def _as_classes(found: Found, of_halves: bool) -> str:
     low, high = min(found.look.classes), max(found.look.classes)
-    void = f' and {VOID}' if found.look.greatest == VOID else ''
+    void = f' and {VOID}' if found.look.maximum == VOID else ''
     text = f'gray values {low} to {high}{void} look like class indices; '
-    if found.side.name == 'target':
+    if found.spec.name == 'target':
         become = '{:.2f} to {:.2f}'.format(*_placed(found._replace(low=low, high=high)))
         return (
             f'{text}classes as targets are not built yet, and as an image they become {become} of '
@@ -200,17 +200,17 @@ def _as_classes(found: Found, of_halves: bool) -> str:
 def _as_sliver(found: Found, ranges: str) -> str:
     become = '{:.2f} to {:.2f}'.format(*_placed(found))
     part = 'all' if found.look.dtype == np.uint8 else '99.8%'
-    field = f'config.dataset.{found.side.name}_range'
+    field = f'config.dataset.{found.spec.name}_range'
     return (
         f'{part} of the values are {found.low:.5g} to {found.high:.5g}, a sliver of '
-        f'{_text(found.limits)} ({field if found.side.ranges else found.look.dtype}), and become '
+        f'{_text(found.limits)} ({field if found.spec.ranges else found.look.dtype}), and become '
         f'{become} of -1 to 1: --{field}={ranges} would fill it'
     )
 
 
 def _range_for(found: Found) -> str:
     """Returns a round range that the values fill, as '0:4095'."""
-    low, high = found.look.least, found.look.greatest
+    low, high = found.look.minimum, found.look.maximum
     if high - low > 2 * (found.high - found.low):  # a few wrong pixels
         low, high = found.low, found.high
     unit = 10.0 ** (math.floor(math.log10(high - low)) - 1)  # the second digit of the length

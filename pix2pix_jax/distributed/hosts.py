@@ -99,7 +99,7 @@ def check_same(config: Config, devices: list[jax.Device], train: Source) -> None
     """Raises UserError unless every process has the config, devices and pairs of process 0.
 
     Returns when all have found it so, and process 0 writes nothing before. What may change when a
-    run goes on (the folder of the data) may differ between processes.
+    run resumes (the folder of the data) may differ between processes.
     """
     if jax.process_count() == 1:
         return

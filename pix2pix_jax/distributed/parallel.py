@@ -180,5 +180,5 @@ class StopVote:
 
     @property
     def signal_number(self) -> int:
-        """The signal to stop for after this step, the same on all processes; 0: go on."""
+        """The signal to stop for after this step, the same on all processes; 0: continue."""
         return self._stop.signal_number if self._hosts == 1 else self._outcome

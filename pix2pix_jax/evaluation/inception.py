@@ -36,7 +36,7 @@ avg_pool = functools.partial(
 )
 
 
-class Conv(nn.Module):
+class ConvNormReLU(nn.Module):
     """A convolution without bias, batch norm with fixed statistics, ReLU."""
 
     features: int
@@ -68,13 +68,13 @@ class BlockA(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps (N,H,W,C) to (N,H,W, 224 + pool_features)."""
-        one = Conv(64, name='branch1x1')(x)
-        five = Conv(48, name='branch5x5_1')(x)
-        five = Conv(64, (5, 5), name='branch5x5_2')(five)
-        three = Conv(64, name='branch3x3dbl_1')(x)
-        three = Conv(96, (3, 3), name='branch3x3dbl_2')(three)
-        three = Conv(96, (3, 3), name='branch3x3dbl_3')(three)
-        pool = Conv(self.pool_features, name='branch_pool')(avg_pool(x))
+        one = ConvNormReLU(64, name='branch1x1')(x)
+        five = ConvNormReLU(48, name='branch5x5_1')(x)
+        five = ConvNormReLU(64, (5, 5), name='branch5x5_2')(five)
+        three = ConvNormReLU(64, name='branch3x3dbl_1')(x)
+        three = ConvNormReLU(96, (3, 3), name='branch3x3dbl_2')(three)
+        three = ConvNormReLU(96, (3, 3), name='branch3x3dbl_3')(three)
+        pool = ConvNormReLU(self.pool_features, name='branch_pool')(avg_pool(x))
         return jnp.concatenate([one, five, three, pool], axis=-1)
 
 
@@ -84,10 +84,10 @@ class BlockB(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps (N,H,W,C) to (N,(H-1)/2,(W-1)/2, 480 + C)."""
-        three = Conv(384, (3, 3), 2, 'VALID', name='branch3x3')(x)
-        double = Conv(64, name='branch3x3dbl_1')(x)
-        double = Conv(96, (3, 3), name='branch3x3dbl_2')(double)
-        double = Conv(96, (3, 3), 2, 'VALID', name='branch3x3dbl_3')(double)
+        three = ConvNormReLU(384, (3, 3), 2, 'VALID', name='branch3x3')(x)
+        double = ConvNormReLU(64, name='branch3x3dbl_1')(x)
+        double = ConvNormReLU(96, (3, 3), name='branch3x3dbl_2')(double)
+        double = ConvNormReLU(96, (3, 3), 2, 'VALID', name='branch3x3dbl_3')(double)
         return jnp.concatenate([three, double, max_pool(x, strides=(2, 2))], axis=-1)
 
 
@@ -100,16 +100,16 @@ class BlockC(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps (N,H,W,C) to (N,H,W,768)."""
         row, column, width = (1, 7), (7, 1), self.width
-        one = Conv(192, name='branch1x1')(x)
-        seven = Conv(width, name='branch7x7_1')(x)
-        seven = Conv(width, row, name='branch7x7_2')(seven)
-        seven = Conv(192, column, name='branch7x7_3')(seven)
-        double = Conv(width, name='branch7x7dbl_1')(x)
-        double = Conv(width, column, name='branch7x7dbl_2')(double)
-        double = Conv(width, row, name='branch7x7dbl_3')(double)
-        double = Conv(width, column, name='branch7x7dbl_4')(double)
-        double = Conv(192, row, name='branch7x7dbl_5')(double)
-        pool = Conv(192, name='branch_pool')(avg_pool(x))
+        one = ConvNormReLU(192, name='branch1x1')(x)
+        seven = ConvNormReLU(width, name='branch7x7_1')(x)
+        seven = ConvNormReLU(width, row, name='branch7x7_2')(seven)
+        seven = ConvNormReLU(192, column, name='branch7x7_3')(seven)
+        double = ConvNormReLU(width, name='branch7x7dbl_1')(x)
+        double = ConvNormReLU(width, column, name='branch7x7dbl_2')(double)
+        double = ConvNormReLU(width, row, name='branch7x7dbl_3')(double)
+        double = ConvNormReLU(width, column, name='branch7x7dbl_4')(double)
+        double = ConvNormReLU(192, row, name='branch7x7dbl_5')(double)
+        pool = ConvNormReLU(192, name='branch_pool')(avg_pool(x))
         return jnp.concatenate([one, seven, double, pool], axis=-1)
 
 
@@ -119,12 +119,12 @@ class BlockD(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps (N,H,W,C) to (N,(H-1)/2,(W-1)/2, 512 + C)."""
-        three = Conv(192, name='branch3x3_1')(x)
-        three = Conv(320, (3, 3), 2, 'VALID', name='branch3x3_2')(three)
-        seven = Conv(192, name='branch7x7x3_1')(x)
-        seven = Conv(192, (1, 7), name='branch7x7x3_2')(seven)
-        seven = Conv(192, (7, 1), name='branch7x7x3_3')(seven)
-        seven = Conv(192, (3, 3), 2, 'VALID', name='branch7x7x3_4')(seven)
+        three = ConvNormReLU(192, name='branch3x3_1')(x)
+        three = ConvNormReLU(320, (3, 3), 2, 'VALID', name='branch3x3_2')(three)
+        seven = ConvNormReLU(192, name='branch7x7x3_1')(x)
+        seven = ConvNormReLU(192, (1, 7), name='branch7x7x3_2')(seven)
+        seven = ConvNormReLU(192, (7, 1), name='branch7x7x3_3')(seven)
+        seven = ConvNormReLU(192, (3, 3), 2, 'VALID', name='branch7x7x3_4')(seven)
         return jnp.concatenate([three, seven, max_pool(x, strides=(2, 2))], axis=-1)
 
 
@@ -137,16 +137,16 @@ class BlockE(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps (N,H,W,C) to (N,H,W,2048)."""
         row, column = (1, 3), (3, 1)
-        one = Conv(320, name='branch1x1')(x)
-        three = Conv(384, name='branch3x3_1')(x)
-        three_row = Conv(384, row, name='branch3x3_2a')(three)
-        three_column = Conv(384, column, name='branch3x3_2b')(three)
-        double = Conv(448, name='branch3x3dbl_1')(x)
-        double = Conv(384, (3, 3), name='branch3x3dbl_2')(double)
-        double_row = Conv(384, row, name='branch3x3dbl_3a')(double)
-        double_column = Conv(384, column, name='branch3x3dbl_3b')(double)
+        one = ConvNormReLU(320, name='branch1x1')(x)
+        three = ConvNormReLU(384, name='branch3x3_1')(x)
+        three_row = ConvNormReLU(384, row, name='branch3x3_2a')(three)
+        three_column = ConvNormReLU(384, column, name='branch3x3_2b')(three)
+        double = ConvNormReLU(448, name='branch3x3dbl_1')(x)
+        double = ConvNormReLU(384, (3, 3), name='branch3x3dbl_2')(double)
+        double_row = ConvNormReLU(384, row, name='branch3x3dbl_3a')(double)
+        double_column = ConvNormReLU(384, column, name='branch3x3dbl_3b')(double)
         pool = avg_pool(x) if self.pool == 'avg' else max_pool(x, padding='SAME')
-        pool = Conv(192, name='branch_pool')(pool)
+        pool = ConvNormReLU(192, name='branch_pool')(pool)
         branches = [one, three_row, three_column, double_row, double_column, pool]
         return jnp.concatenate(branches, axis=-1)
 
@@ -157,12 +157,12 @@ class Inception(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps float32 (N,299,299,3) on [-1, 1] to float32 (N,2048)."""
-        x = Conv(32, (3, 3), 2, 'VALID', name='Conv2d_1a_3x3')(x)
-        x = Conv(32, (3, 3), 1, 'VALID', name='Conv2d_2a_3x3')(x)
-        x = Conv(64, (3, 3), name='Conv2d_2b_3x3')(x)
+        x = ConvNormReLU(32, (3, 3), 2, 'VALID', name='Conv2d_1a_3x3')(x)
+        x = ConvNormReLU(32, (3, 3), 1, 'VALID', name='Conv2d_2a_3x3')(x)
+        x = ConvNormReLU(64, (3, 3), name='Conv2d_2b_3x3')(x)
         x = max_pool(x, strides=(2, 2))
-        x = Conv(80, name='Conv2d_3b_1x1')(x)
-        x = Conv(192, (3, 3), 1, 'VALID', name='Conv2d_4a_3x3')(x)
+        x = ConvNormReLU(80, name='Conv2d_3b_1x1')(x)
+        x = ConvNormReLU(192, (3, 3), 1, 'VALID', name='Conv2d_4a_3x3')(x)
         x = max_pool(x, strides=(2, 2))
         x = BlockA(32, name='Mixed_5b')(x)
         x = BlockA(64, name='Mixed_5c')(x)

@@ -80,7 +80,7 @@ DATA_SETS = {'facades': FACADES, 'cityscapes': CITYSCAPES}
 # Of the pixels of a label map. JPEG smears thin parts: of the 506 of real facades each has 0.38 or
 # more; none of their photos has 0.01, and a map in Cityscapes' colours has what are 'rider' and
 # 'motorcycle' there.
-LEAST_MATCHING = 0.2
+MIN_MATCHING = 0.2
 
 
 def from_colours(image: np.ndarray, classes: Classes) -> np.ndarray:
@@ -97,8 +97,9 @@ def from_colours(image: np.ndarray, classes: Classes) -> np.ndarray:
 def matching(image: np.ndarray, classes: Classes) -> float:
     """Returns the share, 0 to 1, of an image (H,W,3) of 0 to 255 that has label colours.
 
-    A pixel has a colour where it is nearer to it than half the least distance of two of them: there
-    it can be of one class alone. Where black is a label, black pixels are left out: much is black.
+    A pixel has a colour where it is nearer to it than half the smallest distance between two of
+    them: there it can be of one class alone. Where black is a label, black pixels are left out:
+    much is black.
     """
     palette = _palette(classes)
     apart = _distances(palette, classes)[~np.eye(len(palette), dtype=bool)].min()
@@ -111,13 +112,13 @@ def matching(image: np.ndarray, classes: Classes) -> float:
 def check(image: np.ndarray, classes: Classes, file: object) -> None:
     """Raises UserError, naming `file`, where a uint8 image (H,W,C) is no map in label colours."""
     share = matching(image, classes) if image.shape[-1] == 3 else 0.0
-    if share < LEAST_MATCHING:
+    if share < MIN_MATCHING:
         names = [*classes.colours, *['void'] * len(classes.void)]
         colours = [*classes.colours.values(), *classes.void]
         allowed = ', '.join(f'{name} {rgb}' for name, rgb in zip(names, colours))
         raise UserError(
             f'{file} is not such a label map as --classes or config.dataset.name says: {share:.1%} '
-            f'of its pixels have label colours, needed are {LEAST_MATCHING:.0%}; allowed are '
+            f'of its pixels have label colours, needed are {MIN_MATCHING:.0%}; allowed are '
             f'{allowed}; without fcn in --metrics the rest is measured'
         )
 

@@ -54,7 +54,7 @@ def evaluate_source(
     """
 
     def examples() -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-        ranges = source.sides[1].ranges
+        ranges = source.specs[1].ranges
         for indices, batch, types in pipeline.eval_batches(source, config, batch_size):
             if ranges:  # they were scaled when they were read
                 types = [source.target_type] * len(types)

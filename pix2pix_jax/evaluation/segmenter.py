@@ -168,9 +168,9 @@ def _batches(
     def example(i: int) -> tuple[np.ndarray, np.ndarray]:
         pair = source[i]
         size = pair[photo].shape[:2]
-        geometry = augment.random_geometry(rng, *size, image_size, JITTER, mirror=True)
-        image = augment.to_float(augment.apply_geometry(pair[photo], geometry, image_size))
-        colours = augment.apply_geometry(pair[label], geometry, image_size, 'nearest')
+        window = augment.random_window(rng, size, image_size, JITTER, mirror=True)
+        image = augment.to_float(augment.crop_and_resize(pair[photo], window, image_size))
+        colours = augment.crop_and_resize(pair[label], window, image_size, 'nearest')
         return image, labels.from_colours(colours, classes)
 
     indices = (int(i) for _ in itertools.count() for i in rng.permutation(len(source)))

@@ -17,7 +17,7 @@ from pix2pix_jax.storage import atomic, downloads
 from pix2pix_jax.storage.downloads import Unavailable
 
 
-class Published(NamedTuple):
+class PublishedFile(NamedTuple):
     """A published file: its name in the cache folder, its address, and its SHA-256."""
 
     name: str
@@ -26,18 +26,18 @@ class Published(NamedTuple):
 
 
 PUBLISHED = {
-    'inception': Published(
+    'inception': PublishedFile(
         'pt_inception-2015-12-05-6726825d.pth',
         'https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/'
         'pt_inception-2015-12-05-6726825d.pth',
         '6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2',
     ),
-    'alexnet': Published(
+    'alexnet': PublishedFile(
         'alexnet-owt-7be5be79.pth',
         'https://download.pytorch.org/models/alexnet-owt-7be5be79.pth',
         '7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02',
     ),
-    'lpips': Published(
+    'lpips': PublishedFile(
         'lpips-v0.1-alex.pth',
         'https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/'
         'lpips/weights/v0.1/alex.pth',
@@ -70,7 +70,7 @@ def load(kind: str, path: str | os.PathLike = '') -> dict[str, np.ndarray]:
     return tensors
 
 
-def find(published: Published) -> pathlib.Path:
+def find(published: PublishedFile) -> pathlib.Path:
     """Returns the file in the cache folder, after downloading it if it is not there or damaged.
 
     Raises Unavailable, with the reason.

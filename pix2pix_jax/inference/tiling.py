@@ -7,7 +7,7 @@ import numpy as np
 
 
 def padded_size(size: tuple[int, int], unit: int) -> tuple[int, int]:
-    """Returns the least multiples of `unit` that are not below `size`."""
+    """Returns the smallest multiples of `unit` that are not below `size`."""
     return tuple(-(-side // unit) * unit for side in size)
 
 

@@ -68,8 +68,8 @@ class Translator:
         self.config, self.step = run.config, run.step
         depth = generator_depth(run.config)  # which says what sizes the network takes
         self._unit = padding_unit(run.config.generator, depth)
-        self._least = minimum_side(run.config.generator, depth)
-        _check(fit, tile, overlap, norm, batch, self._unit, self._least)
+        self._minimum = minimum_side(run.config.generator, depth)
+        _check(fit, tile, overlap, norm, batch, self._unit, self._minimum)
         self._scaled_as, why = _scaling(run.config, fit, tile)
         self.about_fit = f'{_about(self._scaled_as, run.config.image_size)}, as {why}'
         self._tile, self._overlap, self._batch = tile, overlap, batch
@@ -97,7 +97,7 @@ class Translator:
 
     def load(self, *inputs: Image) -> Loaded:
         """Returns what the generator takes of one image, or of the inputs that belong together."""
-        side, target = image_spec.of_config(self.config)
+        spec, target = image_spec.of_config(self.config)
         task, expected = tasks.task(self.config.dataset.task), self.config.dataset.inputs
         if len(inputs) != expected > 0 or not inputs:
             raise DataError(
@@ -105,18 +105,18 @@ class Translator:
                 'config.dataset.inputs says'
             )
         if task is not tasks.PAIRS:  # of the photo that was the target
-            side = side._replace(ranges=target.ranges)
+            spec = spec._replace(ranges=target.ranges)
         if task.of_any_photo:
-            side = side._replace(channels=3)
+            spec = spec._replace(channels=3)
         names = [str(x) if isinstance(x, str | os.PathLike) else 'the array' for x in inputs]
         pictures = [
-            image_spec.read(side, epath.Path(x).expanduser())
+            image_spec.read(spec, epath.Path(x).expanduser())
             if isinstance(x, str | os.PathLike)
-            else _pixels(np.asarray(x), side)
+            else _pixels(np.asarray(x), spec)
             for x in inputs
         ]
         decode.check_one_size(pictures, names)
-        values = image_spec.combine(side, pictures, names)
+        values = image_spec.combine(spec, pictures, names)
         if task.enlarges:
             factor = tasks.factor(self.config)
             values = augment.resized(values, [round(side * factor) for side in values.shape[:2]])
@@ -163,7 +163,7 @@ class Translator:
             scaled = augment.loaded_size(*size, trained, 1.0, self._scaled_as)
         if scaled == trained:  # the network takes it as it is
             return scaled, scaled
-        return scaled, tiling.padded_size([max(side, self._least) for side in scaled], self._unit)
+        return scaled, tiling.padded_size([max(side, self._minimum) for side in scaled], self._unit)
 
 
 def _scaling(config: Config, fit: str, tile: int) -> tuple[str, str]:
@@ -193,7 +193,9 @@ def _about(scaled_as: str, image_size: tuple[int, int]) -> str:
     return f'images keep their scale{smaller}, with reflected borders'
 
 
-def _check(fit: str, tile: int, overlap: int, norm: str, batch: int, unit: int, least: int) -> None:
+def _check(
+    fit: str, tile: int, overlap: int, norm: str, batch: int, unit: int, minimum: int
+) -> None:
     """Raises UserError for a value of the command's flags that is not allowed."""
     allowed = FIELDS['test.norm'].allowed
     if norm not in ('', *allowed.words):
@@ -204,18 +206,18 @@ def _check(fit: str, tile: int, overlap: int, norm: str, batch: int, unit: int, 
         raise UserError('--fit=resize: allowed is --fit=pad with --tile, whose images keep theirs')
     if fit not in FITS:
         raise UserError(f'--fit={fit}: allowed are {" | ".join(FITS)}')
-    if tile and (tile % unit or tile < least):
+    if tile and (tile % unit or tile < minimum):
         raise UserError(
             f'--tile={tile}: allowed are 0 (whole images) and multiples of {unit}, at least '
-            f"{least}: the run's generator halves an image so often"
+            f"{minimum}: the run's generator halves an image so often"
         )
     if tile and not 0 <= overlap < tile:
         raise UserError(f'--overlap={overlap}: allowed is 0 to {tile - 1}, below --tile={tile}')
 
 
-def _pixels(array: np.ndarray, side: image_spec.Side) -> Pixels:
+def _pixels(array: np.ndarray, spec: image_spec.ImageSpec) -> Pixels:
     """Returns an array (H,W) or (H,W,C) as if it had been read; RGBA where RGB is wanted, too."""
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise DataError(f'the array has the shape {array.shape}: allowed are (H,W) and (H,W,C)')
     values = array.reshape(*array.shape[:2], -1)
-    return Pixels(values, opacity=values.shape[-1] == 4 and side.channels in (1, 3))
+    return Pixels(values, opacity=values.shape[-1] == 4 and spec.channels in (1, 3))

@@ -71,11 +71,11 @@ def create(
         tuple(config.image_size),
         unit(config.generator, config.generator.depth),
     )
-    least = minimum_side(config.generator, config.generator.depth)
-    if size and any(side % multiple or side < least for side in size):
+    minimum = minimum_side(config.generator, config.generator.depth)
+    if size and any(side % multiple or side < minimum for side in size):
         raise UserError(
             f'--image_size={size[0]},{size[1]}: the generator halves an image '
-            f'{config.generator.depth} times; allowed are multiples of {multiple} from {least} on'
+            f'{config.generator.depth} times; allowed are multiples of {multiple} from {minimum} on'
         )
     config.image_size = size or trained_size
     g = config.generator
@@ -94,7 +94,7 @@ def create(
         'trained_size': list(trained_size),
         'size': list(size) if size else 'any',
         'multiple_of': multiple,
-        'least_size': least,
+        'least_size': minimum,
         'direction': config.dataset.direction,
         'input_range': config.dataset.input_range or 'of the type',
         'target_range': config.dataset.target_range or 'of the type',
@@ -150,9 +150,9 @@ def input_shape(model: Portable) -> jax.ShapeDtypeStruct:
     if model.size:
         height, width = model.size
         return _shape(f'batch,{height},{width},{channels}')
-    least = model.metadata['least_size'] // multiple
+    minimum = model.metadata['least_size'] // multiple
     return _shape(
-        f'batch,{multiple}*h,{multiple}*w,{channels}', [f'{side}>={least}' for side in 'hw']
+        f'batch,{multiple}*h,{multiple}*w,{channels}', [f'{side}>={minimum}' for side in 'hw']
     )
 
 

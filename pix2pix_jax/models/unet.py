@@ -59,7 +59,7 @@ def padding_unit(depth: int) -> int:
 
 
 def minimum_side(depth: int) -> int:
-    """Returns the least pixels of an image's shorter side."""
+    """Returns the minimum of an image's shorter side, in pixels."""
     return 2**depth
 
 

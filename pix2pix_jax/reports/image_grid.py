@@ -1,4 +1,4 @@
-"""Sheets of images for people to look at: a row an example, a column a kind of image."""
+"""Grids of images to look at: a row an example, a column a kind of image."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 GUTTER = 4  # pixels of white between images
 HEADER = 22  # pixels of the band with the titles
-LEAST_SIDE = 128  # pixels; smaller images are shown enlarged
+MIN_SIDE = 128  # pixels; smaller images are shown enlarged
 
 
 def even_selection(count: int, most: int) -> np.ndarray:
@@ -38,17 +38,17 @@ def some_channels(image: np.ndarray) -> np.ndarray:
     return image if channels in (1, 3, 4) else image[..., : 1 if channels == 2 else 3]
 
 
-def sheet(
+def make_grid(
     rows: Sequence[Sequence[np.ndarray]],
     titles: Sequence[str] = ('input', 'output', 'target'),
 ) -> np.ndarray:
     """Returns `rows` of images as one picture (H,W,3), uint8, with `titles` over the columns.
 
     The images are float (H,W,C) on [-1, 1], all of one height and width. Those
-    smaller than `LEAST_SIDE` are enlarged by a whole factor, pixel by pixel.
+    smaller than `MIN_SIDE` are enlarged by a whole factor, pixel by pixel.
     """
     height, width = rows[0][0].shape[:2]
-    factor = -(-LEAST_SIDE // max(height, width))
+    factor = -(-MIN_SIDE // max(height, width))
     height, width = height * factor, width * factor
     across = max(map(len, rows))
     shape = (HEADER + len(rows) * (height + GUTTER), across * (width + GUTTER) + GUTTER, 3)

@@ -40,7 +40,7 @@ class Console:
             self._bar.write(text, file=sys.stdout)
             sys.stdout.flush()
         else:
-            with contextlib.suppress(OSError):  # a log on a full disk: the run goes on
+            with contextlib.suppress(OSError):  # a log on a full disk: the run continues
                 print(text, flush=True)
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from pix2pix_jax.reports import curves
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.workdir import data_json, metric_writer
 
-SHEETS = 12  # shown on a run's page, evenly spaced over the run
+SAMPLES = 12  # shown on a run's page, evenly spaced over the run
 EXTREMES = 4  # best and worst images on top of an evaluation's page
 Heading = Callable[[str], str]  # what a metric is called, by its name in metrics.json
 STYLE = """
@@ -28,7 +28,7 @@ h1 { font-size: 1.5rem; margin: .5rem 0; overflow-wrap: anywhere; }
 h2 { font-size: 1.1rem; margin: 2rem 0 .6rem; }
 .muted { color: #59636e; font-size: .9rem; }
 .grid { display: grid; gap: .8rem;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, var(--least)), 1fr)); }
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, var(--minimum)), 1fr)); }
 .card { background: #fff; border: 1px solid #d9dee4; border-radius: 8px; padding: .7rem; margin: 0;
   min-width: 0; }
 .card svg, .card img { display: block; width: 100%; height: auto; }
@@ -51,7 +51,7 @@ def write_run_page(
     heading: Heading,
     title: str = '',
 ) -> None:
-    """Writes `workdir`/index.html: curves, sample sheets, test metrics, command, config, versions.
+    """Writes `workdir`/index.html: curves, sample grids, test metrics, command, config, versions.
 
     `rows` are those of `metrics.jsonl`; what has no data yet is left out. `heading` says what a
     metric is called; `title` defaults to the folder's name.
@@ -59,7 +59,7 @@ def write_run_page(
     workdir = epath.Path(workdir)
     title = title or workdir.name
     step = rows[-1]['step'] if rows else 0
-    sheets = _spread(metric_writer.sheet_paths(workdir), SHEETS)[::-1]
+    samples = _spread(metric_writer.sample_paths(workdir), SAMPLES)[::-1]
     body = [
         f'<h1>{escape(title)}</h1><p class="muted">step {step:,}</p>',
         section('Test', table(_test_metrics(workdir, rows, heading))),
@@ -68,7 +68,7 @@ def write_run_page(
             'Curves',
             grid(f'<div class="card">{svg}</div>' for svg in curves.all_curves(rows, heading)),
         ),
-        section('Samples', grid(_sheet_card(step, path.name) for step, path in sheets)),
+        section('Samples', grid(_sample_card(step, path.name) for step, path in samples)),
         section('Command', f'<pre>{escape(command)}</pre>' if command else ''),
         details('Pairs left out', table(_left_out(workdir))),
         details('Config', table([('field', 'value'), *sorted(flatten(config).items())])),
@@ -93,7 +93,7 @@ def write_evaluation_page(
     order = np.argsort(per_image['l1'], kind='stable')
 
     def cards(indices: Iterable[int]) -> str:
-        return grid((_pair_card(i, names, per_image, kinds) for i in indices), least=480)
+        return grid((_pair_card(i, names, per_image, kinds) for i in indices), minimum=480)
 
     title = f'Evaluation: {result["split"]}' if result['split'] else 'Evaluation'
     facts = {key: result[key] for key in ('step', 'checkpoint', 'images')}
@@ -158,10 +158,10 @@ def details(heading: str, content: str) -> str:
     return f'<details><summary>{heading}</summary>\n{content}</details>' if content else ''
 
 
-def grid(cards: Iterable[str], least: int = 320) -> str:
-    """Returns cards in as many columns as fit, each `least` pixels wide or more; '' without."""
+def grid(cards: Iterable[str], minimum: int = 320) -> str:
+    """Returns cards in as many columns as fit, each `minimum` pixels wide or more; '' without."""
     content = '\n'.join(cards)
-    return f'<div class="grid" style="--least:{least}px">\n{content}\n</div>' if content else ''
+    return f'<div class="grid" style="--minimum:{minimum}px">\n{content}\n</div>' if content else ''
 
 
 def table(rows: Sequence[Sequence[Any]]) -> str:
@@ -176,7 +176,7 @@ def table(rows: Sequence[Sequence[Any]]) -> str:
     return f'<div class="scroll"><table><tr>{head}</tr>\n{body}</table></div>'
 
 
-def _sheet_card(step: int, name: str) -> str:
+def _sample_card(step: int, name: str) -> str:
     source = f'samples/{escape(name)}'
     return (
         f'<figure class="card"><figcaption>step {step:,}</figcaption>'

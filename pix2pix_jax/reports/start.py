@@ -22,12 +22,12 @@ def describe(state: GanState, devices: list[jax.Device], start: int, total_steps
             print(parameter_overview.get_parameter_overview(network.params, include_stats=False))
         count = parameter_overview.count_parameters(network.params)
         print(f'{name}: {count:,} parameters')
-    going_on = f', going on from step {start:,}' if start else ''
+    resuming = f', resuming from step {start:,}' if start else ''
     if start >= total_steps:
-        going_on = ': all done already'
+        resuming = ': all done already'
     on = f' on each of {jax.process_count()} hosts' if jax.process_count() > 1 else ''
     used = f'{len(devices)} x {devices[0].device_kind}{on}'
-    print(f'{used}, {total_steps:,} steps{going_on}', flush=True)
+    print(f'{used}, {total_steps:,} steps{resuming}', flush=True)
 
 
 def norm_statistics(config: Config, devices: list[jax.Device]) -> list[str]:

@@ -40,7 +40,7 @@ def write_page(output: epath.PathLike, title: str, rows: Sequence[tuple[str, lis
     body = [
         f'<h1>{run_page.escape(title)}</h1>',
         f'<p class="muted">{len(rows)} translated</p>',
-        run_page.grid((_card(name, items) for name, items in rows), least=480),
+        run_page.grid((_card(name, items) for name, items in rows), minimum=480),
     ]
     atomic.write_text(epath.Path(output) / 'index.html', run_page.document(title, body))
 

@@ -27,7 +27,7 @@ def download(urls: Sequence[str], path: pathlib.Path, sha256: str = '') -> None:
     """Downloads `path` from the first of `urls` that gives it, with that SHA-256 if one is known.
 
     It appears whole or not at all. What came of an interrupted download stays beside it and is
-    gone on from, where the server can; of several processes one downloads. Raises Unavailable,
+    resumed, where the server can; of several processes one downloads. Raises Unavailable,
     with the reason of each address.
     """
     path.parent.mkdir(parents=True, exist_ok=True)

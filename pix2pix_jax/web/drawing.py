@@ -57,9 +57,9 @@ def open_data(workdir: epath.PathLike, config: Config) -> tuple[dict[str, Source
     try:
         known = data_json.load_known(workdir)
         found = sources.find_splits(config, known)
-        gone = hold_out.went(known.kept, {split: source.names for split, source in found.items()})
-        whole = {split: pairs for split, pairs in known.kept.items() if split not in gone}
-        splits = sources.divide(found, config, known._replace(kept=whole or known.kept))
+        gone = hold_out.went(known.splits, {split: source.names for split, source in found.items()})
+        whole = {split: pairs for split, pairs in known.splits.items() if split not in gone}
+        splits = sources.divide(found, config, known._replace(splits=whole or known.splits))
     except UserError as error:
         return {}, str(error)
     return {split: source for split, source in splits.items() if split not in gone}, ''
@@ -242,8 +242,8 @@ def read_picture(file: File, ranges: Sequence = (), most_pixels: int = MOST_PIXE
             f'{file} has {width}x{height} pixels: allowed are at most {most_pixels:,} in all here; '
             'python -m pix2pix_jax.translate --tile=512 takes larger ones'
         )
-    side = image_spec.Side('input', 3, tuple(ranges))
-    values = image_spec.combine(side, [decode.read_pixels(file)], [file])
+    spec = image_spec.ImageSpec('input', 3, tuple(ranges))
+    values = image_spec.combine(spec, [decode.read_pixels(file)], [file])
     return augment.from_float(augment.to_float(values))
 
 

@@ -61,7 +61,7 @@ class Checkpoints:
         return sorted(self._managers[kind].all_steps())
 
     def save(self, kind: str, step: int, state: Any, config: Config) -> None:
-        """Saves the state of `step`; what a run saved later and could not go on from goes.
+        """Saves the state of `step`; what a run saved later and could not resume from is removed.
 
         Raises OSError where the disk refuses; the checkpoints that were there stay.
         """

@@ -9,7 +9,7 @@ from pix2pix_jax.config import Config, default_config, flatten, from_fields
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.version import version
 
-# What may differ when a run goes on; its length too, where the schedule is constant.
+# What may differ when a run resumes; its length too, where the schedule is constant.
 MAY_CHANGE = (
     'log_every',
     'eval_every',
@@ -70,7 +70,7 @@ def _versions(workdir: epath.Path) -> str:
 
 
 def differences(old: Config, new: Config) -> list[str]:
-    """Returns a line 'field: old -> new' for each difference that a run may not go on with."""
+    """Returns a line 'field: old -> new' for each difference that a run may not resume with."""
     free = MAY_CHANGE + (LENGTH if new.optimizer.schedule == 'constant' else ())
     old, new = flatten(old), flatten(from_json(to_json(new)))
     return [

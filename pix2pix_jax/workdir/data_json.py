@@ -12,7 +12,7 @@ from etils import epath
 
 from pix2pix_jax.config import Config
 from pix2pix_jax.data import hold_out, preflight, sources
-from pix2pix_jax.data.hold_out import Kept, Known
+from pix2pix_jax.data.hold_out import Known, SplitPairs
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.storage import atomic
@@ -52,12 +52,12 @@ def load_known(workdir: epath.PathLike) -> Known:
 
 def write_known(workdir: epath.PathLike, splits: dict[str, Source], steps: int) -> None:
     """Writes `workdir`/data.json: the pairs of `splits`, those left out, the length of the run."""
-    kept = {
-        split: Kept(source.names, source.skipped or {}, source.held_out)._asdict()
+    recorded = {
+        split: SplitPairs(source.names, source.skipped or {}, source.held_out)._asdict()
         for split, source in splits.items()
     }
     found = found_in(splits['train']) if splits else {}
-    text = json.dumps({'steps': steps, 'found': found, 'splits': kept}, indent=1)
+    text = json.dumps({'steps': steps, 'found': found, 'splits': recorded}, indent=1)
     atomic.write_text(epath.Path(workdir) / FILE, text + '\n')
 
 
@@ -69,11 +69,11 @@ def found_in(train: Source) -> dict[str, Any]:
 def check_unchanged(
     found: dict[str, Source], config: Config, known: Known, workdir: epath.PathLike
 ) -> None:
-    """Raises DataError, naming what came and went, where `found` is not what the run has kept."""
-    if not known.kept:
+    """Raises DataError, naming what came and went, where `found` is not what data.json says."""
+    if not known.splits:
         return
     names = {split: source.names for split, source in found.items()}
-    changes = [] if config.dataset.on_error == 'skip' else hold_out.changes(known.kept, names)
+    changes = [] if config.dataset.on_error == 'skip' else hold_out.changes(known.splits, names)
     if not changes and known.found:
         now = found_in(sources.divide(found, config, known)['train'])
         changes = [
@@ -99,10 +99,10 @@ def with_earlier(known: Known, config: Config) -> Known:
         return known
     try:
         theirs = load_known(workdir)
-        splits = theirs.kept
+        splits = theirs.splits
         if theirs.old and not splits:
             opened = sources.open_splits(load_config(workdir), theirs)
-            splits = {s: Kept(x.names, {}, x.held_out) for s, x in opened.items()}
+            splits = {s: SplitPairs(x.names, {}, x.held_out) for s, x in opened.items()}
     except UserError as error:
         remark = f'its pairs are not known ({error}): val is drawn anew'
         return known._replace(remark=f'config.init_from={workdir}: {remark}')
@@ -121,12 +121,12 @@ def elsewhere(known: Known) -> Known:
     Names that the run divided keep their split. A run of which that is not known draws val as it
     did, by the names that there are.
     """
-    held_out = 'val' in known.kept and hold_out.place('val', known.kept['val'], {}) == 'train'
-    earlier = _divided(known.kept) if held_out else {}
+    held_out = 'val' in known.splits and hold_out.place('val', known.splits['val'], {}) == 'train'
+    earlier = _divided(known.splits) if held_out else {}
     return Known(exists=True, old=known.old, earlier=earlier, remark=known.remark)
 
 
-def _divided(splits: dict[str, Kept]) -> dict[str, str]:
+def _divided(splits: dict[str, SplitPairs]) -> dict[str, str]:
     """Returns the split of each name that a run divided into train and val."""
     return {
         name: split
@@ -136,7 +136,7 @@ def _divided(splits: dict[str, Kept]) -> dict[str, str]:
 
 
 def _old_draw(workdir: epath.Path) -> str:
-    """Says how the pairs of a run are known that has kept no list of them."""
+    """Says how the pairs of a run without data.json are found."""
     text = f'{workdir} has no {FILE} yet: the pairs are taken to be those it began with'
     if not (workdir / 'run.json').exists():
         text += ', divided as versions before 0.2.0 did, as there is no run.json either'
@@ -157,25 +157,25 @@ def left_out(splits: dict[str, Source]) -> list[str]:
 def skipped_pairs(workdir: epath.PathLike) -> list[tuple[str, str, str]]:
     """Returns split, name and why of each pair that the run in `workdir` leaves out."""
     path = _path(epath.Path(workdir))
-    splits = _read(path).kept if path is not None else {}
+    splits = _read(path).splits if path is not None else {}
     return [(split, *pair) for split, pairs in splits.items() for pair in pairs.skipped.items()]
 
 
 def to_json(known: Known) -> str:
     """Returns `known` as JSON."""
-    kept = {split: pairs._asdict() for split, pairs in known.kept.items()}
-    return json.dumps(known._replace(kept=kept)._asdict())
+    splits = {split: pairs._asdict() for split, pairs in known.splits.items()}
+    return json.dumps(known._replace(splits=splits)._asdict())
 
 
 def from_json(text: str) -> Known:
     """Returns what `to_json` wrote."""
     known = Known(**json.loads(text))
-    kept = {split: Kept(**pairs) for split, pairs in known.kept.items()}
-    return known._replace(kept=kept, image_size=tuple(known.image_size))
+    splits = {split: SplitPairs(**pairs) for split, pairs in known.splits.items()}
+    return known._replace(splits=splits, image_size=tuple(known.image_size))
 
 
 def _path(workdir: epath.Path) -> epath.Path | None:
-    """Returns the file that keeps the pairs of a run, if it has one."""
+    """Returns the file that lists the pairs of a run, if it has one."""
     return next((path for name in (FILE, OLD) if (path := workdir / name).exists()), None)
 
 
@@ -184,13 +184,15 @@ def _read(path: epath.Path) -> Known:
         data = json.loads(path.read_text())
         if path.name == OLD:
             data = {'splits': data}
-        kept = {
-            split: Kept(_strings(pairs['used']), dict(pairs['skipped']), pairs.get('held_out'))
+        splits = {
+            split: SplitPairs(
+                _strings(pairs['used']), dict(pairs['skipped']), pairs.get('held_out')
+            )
             for split, pairs in data['splits'].items()
         }
-        if kept and 'train' not in kept:
+        if splits and 'train' not in splits:
             raise TypeError('there is no train')
-        return Known(kept=kept, found=dict(data.get('found', {})), steps=data.get('steps', 0))
+        return Known(splits=splits, found=dict(data.get('found', {})), steps=data.get('steps', 0))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(f'{path} is damaged ({error!r}): no run wrote it so') from error
 

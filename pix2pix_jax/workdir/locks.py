@@ -28,7 +28,7 @@ def hold(workdir: epath.Path) -> Iterator[None]:
     """Locks `workdir`, which is created if need be, while entered; clears what a kill left there.
 
     Raises UserError where another process holds it. Where there are no locks (object stores, some
-    network drives) it says so and goes on.
+    network drives) it says so and continues.
     """
     if fcntl is None or not atomic.is_local(workdir):
         _say_unlocked(workdir)

@@ -1,4 +1,4 @@
-"""What a run writes while it trains: metrics.jsonl, TensorBoard events, sample sheets.
+"""What a run writes while it trains: metrics.jsonl, TensorBoard events, sample grids.
 
 The methods are named as in clu.metric_writers, which needs TensorFlow; this does not. Whatever
 happens to the process, `metrics.jsonl` holds one JSON object a step in rising order, and at most
@@ -33,14 +33,14 @@ OLD_SSIM = 'versions before 0.2.0 measured SSIM on [-1, 1], where it is another 
 
 
 class RunWriter:
-    """Writes the metrics and sample sheets of one run; one process of the run holds one.
+    """Writes the metrics and sample grids of one run; one process of the run holds one.
 
     Where the disk refuses, methods raise OSError and lose nothing: rows and events are put into
     their files by a later call, once it does not. After `flush` all that was given is on the disk.
     """
 
     def __init__(self, workdir: epath.PathLike, resume_step: int = 0):
-        """Takes `workdir` back to `resume_step`: later rows and sheets go.
+        """Takes `workdir` back to `resume_step`: later rows and samples are removed.
 
         The event files are replaced by one that replays what is kept, so that TensorBoard shows
         every step once. Raises DataError where `metrics.jsonl` is not what a run wrote.
@@ -57,7 +57,7 @@ class RunWriter:
         # in the file they begin; and what is there of them, in bytes.
         self._rows, self._written = [dict(row) for row in rows[-1:]], _lines(rows[-1:])
         self._start = len(_lines(rows[:-1]))
-        for step, path in sheet_paths(workdir):
+        for step, path in sample_paths(workdir):
             if step > resume_step:
                 path.unlink()
         self._hparams: Summary | None = None
@@ -81,11 +81,11 @@ class RunWriter:
         self._add_scalars(step, new)
         self._settle()
 
-    def write_images(self, step: int, sheet: np.ndarray) -> None:
-        """Writes `sheet` (uint8, H,W,3) as `samples/step_XXXXXXX.png` and to TensorBoard."""
-        png = atomic.encode_png(sheet)
+    def write_images(self, step: int, grid: np.ndarray) -> None:
+        """Writes `grid` (uint8, H,W,3) as `samples/step_XXXXXXX.png` and to TensorBoard."""
+        png = atomic.encode_png(grid)
         atomic.write_bytes(self._workdir / 'samples' / f'step_{step:07d}.png', png)
-        self._add_sheet(step, png)
+        self._add_samples(step, png)
 
     def write_hparams(self, config: Mapping[str, Any]) -> None:
         """Shows the nested dict `config` as text in TensorBoard."""
@@ -107,7 +107,7 @@ class RunWriter:
                 atomic.sync(file)
         if self._events is None:
             self._replay()
-        if self._events is None:  # the disk took the rows, and not the sheets
+        if self._events is None:  # the disk took the rows, and not the samples
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._workdir))
         with atomic.naming(self._workdir):
             self._events.flush()
@@ -146,7 +146,7 @@ class RunWriter:
     # ------------------------------------------------------------ TensorBoard
 
     def _replay(self) -> None:
-        """Replaces the event files by one with all that `metrics.jsonl` and the sheets hold."""
+        """Replaces the event files by one with all that `metrics.jsonl` and samples/ hold."""
         for path in self._workdir.glob(EVENTS):
             path.unlink()
         try:
@@ -160,15 +160,15 @@ class RunWriter:
             self._add(0, self._hparams)
         for row in read_metrics(self._workdir):
             self._add_scalars(row['step'], row)
-        for step, path in sheet_paths(self._workdir):
-            self._add_sheet(step, path.read_bytes())
+        for step, path in sample_paths(self._workdir):
+            self._add_samples(step, path.read_bytes())
 
     def _add_scalars(self, step: int, scalars: Mapping[str, float | None]) -> None:
         for name, value in scalars.items():
             if name != 'step' and value is not None:
                 self._add(step, Summary(value=[Summary.Value(tag=name, simple_value=value)]))
 
-    def _add_sheet(self, step: int, png: bytes) -> None:
+    def _add_samples(self, step: int, png: bytes) -> None:
         width, height = Image.open(io.BytesIO(png)).size
         image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
         self._add(step, Summary(value=[Summary.Value(tag='samples', image=image)]))
@@ -224,8 +224,8 @@ def _read_rows(workdir: epath.PathLike) -> list[dict[str, Any]]:
     return rows
 
 
-def sheet_paths(workdir: epath.PathLike) -> list[tuple[int, epath.Path]]:
-    """Returns (step, path) of the run's sample sheets, in the order of the steps."""
+def sample_paths(workdir: epath.PathLike) -> list[tuple[int, epath.Path]]:
+    """Returns (step, path) of the run's sample grids, in the order of the steps."""
     found = []
     for path in (epath.Path(workdir) / 'samples').glob('step_*.png'):
         digits = path.stem.removeprefix('step_')

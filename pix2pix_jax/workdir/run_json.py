@@ -1,4 +1,4 @@
-"""run.json: what a run was started with, and when it went on."""
+"""run.json: what a run was started with, and when it resumed."""
 
 import contextlib
 import datetime

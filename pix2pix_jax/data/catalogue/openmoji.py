@@ -44,8 +44,8 @@ SAME = {
 }
 PEOPLE = (0x1F9D1, 0x1F9D2, 0x1F9D3)
 
-LEAST_INK = 0.01  # fraction of pixels that a drawing covers
-LEAST_COLOR = 0.01  # fraction of pixels where line art and drawing differ
+MIN_INK = 0.01  # fraction of pixels that a drawing covers
+MIN_COLOR = 0.01  # fraction of pixels where line art and drawing differ
 VISIBLE = 24  # of 255: a difference that counts
 
 TEMPORARY = '.openmoji-'
@@ -208,7 +208,7 @@ def render_pair(svg: str, size: int) -> tuple[np.ndarray, np.ndarray] | None:
     is_box = len(shapes) == 1 and (shapes[0].get('width'), shapes[0].get('height')) == FLAG_BOX
     ink = min((image.min(axis=-1) < 255 - VISIBLE).mean() for image in (line, drawing))
     color = (np.abs(line.astype(np.int16) - drawing).max(axis=-1) > VISIBLE).mean()
-    return None if is_box or ink < LEAST_INK or color < LEAST_COLOR else (line, drawing)
+    return None if is_box or ink < MIN_INK or color < MIN_COLOR else (line, drawing)
 
 
 def _render(root: ET.Element, size: int) -> np.ndarray:

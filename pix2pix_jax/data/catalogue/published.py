@@ -9,7 +9,7 @@ MIRRORS = (
 )
 
 
-class Published(NamedTuple):
+class PublishedDataset(NamedTuple):
     """A published data set."""
 
     title: str
@@ -23,42 +23,42 @@ class Published(NamedTuple):
 
 
 PUBLISHED = {
-    'facades': Published(
+    'facades': PublishedDataset(
         'CMP facades: photo | labels',
         {'train': 400, 'val': 100, 'test': 106},
         'https://cmp.felk.cvut.cz/~tylecr1/facade/',
         'the terms of the CMP Facade Database apply',
         'e2e25dd517e9d15828416ab329da2854',
     ),
-    'maps': Published(
+    'maps': PublishedDataset(
         'Google Maps: aerial photo | map',
         {'train': 1096, 'val': 1098},
         'https://phillipi.github.io/pix2pix/',
         'the terms of Google Maps apply',
         'e5f65d26eb288457f5ac056deb94d154',
     ),
-    'edges2shoes': Published(
+    'edges2shoes': PublishedDataset(
         'UT Zappos50K: edges | shoes',
         {'train': 49825, 'val': 200},
         'https://vision.cs.utexas.edu/projects/finegrained/utzap50k/',
         'for academic, non-commercial use',
         '71da478b54fedde126e234a2a050bc15',
     ),
-    'edges2handbags': Published(
+    'edges2handbags': PublishedDataset(
         'Amazon handbags of iGAN: edges | handbags',
         {'train': 138567, 'val': 200},
         'https://github.com/junyanz/iGAN',
         'the terms of the photos apply',
         '815592f22fa7f7534a286a25bb73bf03',
     ),
-    'night2day': Published(
+    'night2day': PublishedDataset(
         'Transient attributes: night | day',
         {'train': 17823, 'test': 2287},
         'http://transattr.cs.brown.edu/',
         'the terms of the photos apply',
         'fd21b1d447a1f927fed41aabedd85baa',
     ),
-    'cityscapes': Published(
+    'cityscapes': PublishedDataset(
         'Cityscapes: photo | labels, each resized to 256x256, as published for pix2pix',
         {'train': 2975, 'val': 500},
         'https://www.cityscapes-dataset.com/',

@@ -88,7 +88,7 @@ def _pairs_in(folder: pathlib.Path, archive: pathlib.Path) -> pathlib.Path:
 def pack_run(workdir: epath.PathLike, archive: epath.PathLike) -> pathlib.Path:
     """Writes the run's folder as the zip file `archive`, without checkpoints before the newest.
 
-    The newest of `last` and of `best` are in it, so that it translates and goes on elsewhere.
+    The newest of `last` and of `best` are in it, so that the copy translates and resumes elsewhere.
     Returns its path; it appears there complete or not at all. Raises UserError for no run.
     """
     workdir, archive = (pathlib.Path(path).expanduser() for path in (workdir, archive))

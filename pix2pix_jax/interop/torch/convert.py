@@ -74,7 +74,7 @@ def imported_config(
 
     `image_size` is by default where a U-Net's innermost map is one pixel, of a ResNet 256;
     `dropout` that of a U-Net, by default on, in the blocks where it is there. A run without a
-    discriminator is one with loss.gan 'none': there are no weights to go on with, and a run that
+    discriminator is one with loss.gan 'none': there are no weights to start from, and a run that
     starts from this one makes a discriminator of its own. The pairs are in the folder `dataset`,
     in that `direction`. Raises UserError for what does not fit.
     """

@@ -152,11 +152,11 @@ def _norm(tensors: Mapping[str, np.ndarray], bias: str, without: str) -> dict[st
 
 
 def _kernel(tensors: Mapping[str, np.ndarray], name: str) -> tuple[int, int]:
-    """The first two sides of a kernel, as it is there: its filters, and its input's channels."""
+    """The first two dimensions of a kernel, as stored: its filters, and its input's channels."""
     if name not in tensors:
         raise DataError(f'{name} is missing')
     if tensors[name].ndim != 4 or 0 in tensors[name].shape:
-        raise DataError(f'{name} is {tensors[name].shape}: allowed are kernels of four sides')
+        raise DataError(f'{name} is {tensors[name].shape}: allowed are kernels of four dimensions')
     return tensors[name].shape[:2]
 
 

@@ -1,8 +1,8 @@
 """What scripts/benchmark.py times, as functions by task: this project's, and the peer's in PyTorch.
 
-A side is a dict of functions of the Setting, by the name of the task. Each prepares and returns
-(call, figures): `call()` does the task once and returns the seconds that it took, a pair's where
-the task is the pipeline; `figures` are what preparing has measured.
+A contestant's tasks are a dict of functions of the Setting, by the name of the task. Each prepares
+and returns (call, figures): `call()` does the task once and returns the seconds that it took, a
+pair's where the task is the pipeline; `figures` are what preparing has measured.
 """
 
 import itertools
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 Prepared = tuple[Callable[[], float], dict[str, float]]
-DRAIN = 16  # batches taken before a measurement: those made while the other side was timed
+DRAIN = 16  # batches taken before a measurement: those made while the other contestant was timed
 
 
 class Setting(NamedTuple):
