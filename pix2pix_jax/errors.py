@@ -42,25 +42,34 @@ class Stopped(Exception):
 
 
 def run_command(
-    main: Callable[[], int | None],
+    main: Callable[[flags.FlagValues], int | None],
+    define_flags: Callable[[], flags.FlagValues],
     argv: list[str] | None = None,
     check_argv: Callable[[list[str]], None] | None = None,
 ) -> None:
-    """Parses the absl flags, runs `main`, and exits with its status; the entry of all commands.
+    """Parses a command's flags, calls `main` with them and exits with its status.
 
-    `argv` is sys.argv by default; `check_argv` may look at it first, change it, raise UserError.
+    Every command is entered here.
+
+    Args:
+      main: the command; what it returns is the exit status, None is 0.
+      define_flags: returns the flags of this command alone, not yet parsed.
+      argv: the words of the command line, sys.argv by default.
+      check_argv: is called with `argv` before it is parsed; may change it or raise UserError.
     """
     argv = sys.argv if argv is None else argv
+    values = define_flags()
     if '--help' in argv or '-h' in argv:
-        print(f'{sys.modules["__main__"].__doc__}\n{flags.FLAGS.main_module_help()}')
+        modules = values.flags_by_module_dict()
+        print(sys.modules['__main__'].__doc__, *map(values.module_help, modules), sep='\n')
         sys.exit(0)
     try:
         if check_argv is not None:
             check_argv(argv)
-        extra = flags.FLAGS(argv)[1:]
+        extra = values(argv)[1:]
         if extra:
             raise UserError(f'unexpected argument {extra[0]!r}: options are written --name=value')
-        sys.exit(main() or 0)
+        sys.exit(main(values) or 0)
     except flags.Error as error:
         fail(str(error), USAGE_ERROR)
     except (UserError, Stopped) as error:

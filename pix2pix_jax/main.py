@@ -21,17 +21,36 @@ PACKAGE = pathlib.Path(__file__).resolve().parent
 # configs/ lies beside the package in a checkout, and in it where it was installed from a wheel.
 CONFIG_ROOT = PACKAGE if (PACKAGE / 'configs').is_dir() else PACKAGE.parent
 
-CONFIG = config_flags.DEFINE_config_file(
-    'config', None, 'Config file, as configs/facades.py[:ARG].', lock_config=True
-)
-WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run; by default runs/CONFIG[-ARG].')
-DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Say what would be trained, and end.')
-COORDINATOR = flags.DEFINE_string('coordinator', '', 'HOST:PORT of process 0, of several hosts.')
-NUM_PROCESSES = flags.DEFINE_integer('num_processes', 1, 'Number of processes, one a host.')
-PROCESS_ID = flags.DEFINE_integer('process_id', 0, 'Number of this process, from 0.')
+
+def define_flags() -> flags.FlagValues:
+    """Returns the flags of this command."""
+    values = define_config_flag()
+    flags.DEFINE_string(
+        'workdir', '', 'Folder of the run; by default runs/CONFIG[-ARG].', flag_values=values
+    )
+    flags.DEFINE_bool('dry_run', False, 'Say what would be trained, and end.', flag_values=values)
+    flags.DEFINE_string(
+        'coordinator', '', 'HOST:PORT of process 0, of several hosts.', flag_values=values
+    )
+    flags.DEFINE_integer('num_processes', 1, 'Number of processes, one a host.', flag_values=values)
+    flags.DEFINE_integer('process_id', 0, 'Number of this process, from 0.', flag_values=values)
+    return values
 
 
-def main() -> int:
+def define_config_flag() -> flags.FlagValues:
+    """Returns --config, and with it --config.FIELD, alone: for commands that take a config."""
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file(
+        'config',
+        None,
+        'Config file, as configs/facades.py[:ARG].',
+        lock_config=True,
+        flag_values=values,
+    )
+    return values
+
+
+def main(values: flags.FlagValues) -> int:
     """Trains as the flags say; returns the exit status."""
     from pix2pix_jax.distributed import hosts
     from pix2pix_jax.dry_run import dry_run
@@ -39,16 +58,16 @@ def main() -> int:
     from pix2pix_jax.train import train_and_evaluate
 
     prepare_process(find_devices=False)
-    if CONFIG.value.deterministic:
+    if values.config.deterministic:
         use_deterministic_kernels()
-    workdir = WORKDIR.value or default_workdir(flags.FLAGS['config'].config_filename)
+    workdir = values.workdir or default_workdir(values['config'].config_filename)
     command = shlex.join(['python', '-m', 'pix2pix_jax.main', *sys.argv[1:]])
-    with hosts.joined(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value):
+    with hosts.joined(values.coordinator, values.num_processes, values.process_id):
         local_devices()
-        if DRY_RUN.value:
-            dry_run(CONFIG.value, workdir)
+        if values.dry_run:
+            dry_run(values.config, workdir)
             return 0
-        train_and_evaluate(CONFIG.value, workdir, command)
+        train_and_evaluate(values.config, workdir, command)
         print(f'{workdir}/index.html')
     return 0
 
@@ -57,13 +76,6 @@ def default_workdir(config_file: str) -> str:
     """Returns runs/X or runs/X-ARG for the config file X.py[:ARG]."""
     path, _, arg = config_file.partition(':')
     return f'runs/{pathlib.Path(path).stem}' + (f'-{arg}' if arg else '')
-
-
-def refuse_flags_of_a_run() -> None:
-    """Raises UserError for flags of training that a script which trains nothing itself is given."""
-    for flag in (WORKDIR, DRY_RUN, COORDINATOR, NUM_PROCESSES, PROCESS_ID):
-        if flag.present:
-            raise UserError(f'--{flag.name} is of a single run: leave it out')
 
 
 def check_argv(argv: list[str]) -> None:
@@ -126,4 +138,4 @@ def load_config(path: pathlib.Path, arg: str) -> Config:
 
 
 if __name__ == '__main__':
-    run_command(main, check_argv=check_argv)
+    run_command(main, define_flags, check_argv=check_argv)
