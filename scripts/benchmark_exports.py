@@ -19,8 +19,8 @@ def write_all(setting: Setting) -> Prepared:
     import jax
     from benchmark_tasks import our_state
 
-    from pix2pix_jax import export
     from pix2pix_jax.inference.generator import Run
+    from pix2pix_jax.interop import exportable
 
     config = config_of(setting)
     run = Run(config, 0, 'last', our_state(config, jax).generator_variables())
@@ -28,7 +28,7 @@ def write_all(setting: Setting) -> Prepared:
     for name in FORMATS:
         for weights in WEIGHTS:
             begin, file = time.perf_counter(), file_of(setting, name, weights)
-            export.export(run, name, file, weights=weights)
+            exportable.export(run, name, file, weights=weights)
             figures[f'{name}_{weights}_export_s'] = time.perf_counter() - begin
             figures[f'{name}_{weights}_mb'] = os.path.getsize(file) / 1e6
     return (lambda: 0.0), figures

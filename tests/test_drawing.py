@@ -7,14 +7,13 @@ import pytest
 from PIL import Image
 from runs import make_pairs, tiny_config
 
-from pix2pix_jax import demo
 from pix2pix_jax.config import default_config
 from pix2pix_jax.data import augment, image_spec, pipeline, sources
 from pix2pix_jax.data.formats import encode
 from pix2pix_jax.data.formats.pixels import LazyFile, Pixels
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.evaluation import labels
-from pix2pix_jax.web import drawing
+from pix2pix_jax.web import drawing, page
 
 
 def config_of(**fields):
@@ -64,10 +63,10 @@ def test_the_commonest_colours_come_in_their_order_without_their_neighbours():
 
 def test_a_palette_is_not_too_long_and_has_no_two_alike():
     found = drawing.commonest_colours([noise(64, 64)])
-    assert 2 <= len(found) <= drawing.MOST_COLOURS
+    assert 2 <= len(found) <= drawing.MAX_COLOURS
     rgb = np.array([rgb for _, rgb in found], float)
     distances = np.linalg.norm(rgb[:, None] - rgb, axis=-1)[~np.eye(len(rgb), dtype=bool)]
-    assert distances.min() > drawing.UNLIKE - 8
+    assert distances.min() > drawing.MIN_COLOUR_DISTANCE - 8
 
 
 @pytest.mark.parametrize('value', [0, 100, 255])
@@ -142,7 +141,7 @@ def test_files_of_every_kind_become_pictures():
 def test_too_many_pixels_are_refused_before_they_are_decoded(monkeypatch):
     monkeypatch.setattr(drawing.decode, 'read_pixels', None)
     with pytest.raises(DataError, match=r'a\.png has 30x20 pixels: allowed are at most 599'):
-        drawing.read_picture(as_file(noise()), most_pixels=599)
+        drawing.read_picture(as_file(noise()), max_pixels=599)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +154,7 @@ def test_uploads_keep_their_proportions(size, expected):
     assert found.shape == (*expected, 3) and found.dtype == np.uint8
     if size == expected:
         np.testing.assert_array_equal(found, picture)
-    assert found.shape[0] * found.shape[1] <= demo.most_pixels((32, 32))
+    assert found.shape[0] * found.shape[1] <= page.max_pixels((32, 32))
 
 
 @pytest.mark.parametrize('preprocess', ['crop', 'none'])
@@ -189,7 +188,7 @@ def test_a_drawing_fills_the_range_of_the_inputs(limits):
 def test_samples_are_the_inputs_of_the_first_split_that_there_is(tmp_path):
     config = tiny_config(make_pairs(tmp_path / 'pairs', {'train': 3, 'test': 20}, size=48))
     splits = sources.open_splits(config)
-    split, found = drawing.samples(config, splits, most=4)
+    split, found = drawing.samples(config, splits, maximum=4)
     assert split == 'test' and len(found) == 4
     for i, picture in zip((0, 6, 13, 19), found):
         expected = pipeline.example(splits['test'], i, config)['input']

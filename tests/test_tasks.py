@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pix2pix_jax import Translator, translate
+from pix2pix_jax import Translator
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.data import augment, pipeline, sources, tasks
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.inference import files, inputs
 from pix2pix_jax.presets import apply_arg
 from pix2pix_jax.train import train_and_evaluate
 
@@ -141,8 +142,8 @@ def test_a_run_is_rgb_for_whoever_looks_at_it(folder, tmp_path):
         assert Image.open(tmp_path / f'run/evaluation/test/images/0_{kind}.png').mode == mode
     target = np.asarray(Image.open(tmp_path / 'run/evaluation/test/images/0_target.png'))
     np.testing.assert_array_equal(target, photo(0))
-    inputs = translate.find_inputs([str(folder / 'test')])
-    translate.translate(Translator(tmp_path / 'run'), inputs, tmp_path / 'out')
+    found = inputs.find_inputs([str(folder / 'test')])
+    files.translate_all(Translator(tmp_path / 'run'), found, tmp_path / 'out')
     for name in ('0', '1'):  # of a photo in colours its lightness is taken, as in the evaluation
         found = np.asarray(Image.open(tmp_path / f'out/{name}.png'))
         expected = Image.open(tmp_path / f'run/evaluation/test/images/{name}_output.png')

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from absl.testing import flagsaver
 from PIL import Image
 from runs import make_pairs, tiny_config
 from skimage.color import rgb2lab
@@ -123,8 +122,8 @@ def test_the_command_gives_what_the_evaluation_wrote(tmp_path, size):
         with Image.open(tmp_path / 'pairs' / 'test' / name) as pair:
             pair.crop((0, 0, size, size)).save(tmp_path / 'in' / name)
     words = ['translate', f'--workdir={run}', f'--input={tmp_path}/in', f'--output={tmp_path}/out']
-    with flagsaver.flagsaver(), pytest.raises(SystemExit) as stopped:
-        run_command(translate.main, words)
+    with pytest.raises(SystemExit) as stopped:
+        run_command(translate.main, translate.define_flags, words)
     assert stopped.value.code == 0
     for name in ('0', '1'):
         with Image.open(run / f'evaluation/test/images/{name}_output.png') as picture:

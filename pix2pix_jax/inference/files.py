@@ -61,7 +61,7 @@ def translate_files(workdir: str, checkpoint: str, options: TranslateOptions, jo
       DataError: where the inputs are not one for each name.
     """
     inputs = find_inputs(job.places)
-    check_output(job.output, job.overwrite, job.places, inputs)
+    check_output(job, inputs)
     from pix2pix_jax.inference.translator import Translator
     from pix2pix_jax.runtime import prepare_process
 
@@ -93,23 +93,14 @@ def _print_choices(translator: 'Translator') -> None:
         print('each tile is normalised by its own statistics; --norm=running has one for all')
 
 
-def check_output(
-    output: str, overwrite: bool, places: Sequence[str] = (), inputs: Iterable[Input] = ()
-) -> None:
-    """Raises UserError where writing to `output` would touch what is already there.
-
-    Args:
-      output: the folder.
-      overwrite: it may hold files.
-      places: what the user gave as inputs; it may not lie in one of them.
-      inputs: what was found there; no translation may lie beside one of them.
-    """
-    folder = atomic.resolved(output)
+def check_output(job: Job, inputs: Iterable[Input]) -> None:
+    """Raises UserError where writing the translations of `inputs` would touch what is there."""
+    output, folder = job.output, atomic.resolved(job.output)
     if folder.exists() and not folder.is_dir():
         raise UserError(f'--output={output} is a file: allowed is a folder')
-    if folder.exists() and any(folder.iterdir()) and not overwrite:
+    if folder.exists() and any(folder.iterdir()) and not job.overwrite:
         raise UserError(f'--output={output} holds files: give an empty folder or --overwrite')
-    sources = [atomic.resolved(place) for place in places]
+    sources = [atomic.resolved(place) for place in job.places]
     inside = any(source.is_dir() and source in (folder, *folder.parents) for source in sources)
     # The files in folders where translations will lie, links followed or not.
     written = {(folder / one.name).parent for one in inputs}
