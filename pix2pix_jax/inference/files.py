@@ -4,7 +4,7 @@ import dataclasses
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -93,7 +93,7 @@ def _print_choices(translator: 'Translator') -> None:
         print('each tile is normalised by its own statistics; --norm=running has one for all')
 
 
-def check_output(job: Job, inputs: Iterable[Input]) -> None:
+def check_output(job: Job, inputs: Sequence[Input]) -> None:
     """Raises UserError where writing the translations of `inputs` would touch what is there."""
     output, folder = job.output, atomic.resolved(job.output)
     if folder.exists() and not folder.is_dir():
@@ -196,7 +196,7 @@ class _Spread:
 
     def deviation(self) -> np.ndarray:
         """Returns (H,W,1), the root of the mean square over channels; at most 1 on [-1, 1]."""
-        return np.sqrt((self._squares / self._count).mean(-1, keepdims=True))
+        return np.sqrt(np.asarray(self._squares / self._count).mean(-1, keepdims=True))
 
 
 def _write(

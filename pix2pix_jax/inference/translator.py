@@ -3,7 +3,7 @@
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from etils import epath
@@ -17,7 +17,7 @@ from pix2pix_jax.inference import generator, tiling
 from pix2pix_jax.inference.options import TranslateOptions, check_options
 from pix2pix_jax.models.factory import generator_depth, has_dropout, minimum_side, padding_unit
 
-Image = np.ndarray | epath.PathLike
+Image: TypeAlias = np.ndarray | epath.PathLike
 
 
 class Loaded(NamedTuple):
@@ -96,7 +96,8 @@ class Translator:
         values = image_spec.combine(spec, pictures, names)
         if task.enlarges:
             factor = tasks.factor(self.config)
-            values = augment.resized(values, [round(side * factor) for side in values.shape[:2]])
+            height, width = (round(side * factor) for side in values.shape[:2])
+            values = augment.resized(values, (height, width))
         extension = '' if names[0] == 'the array' else epath.Path(names[0]).suffix
         shown = image_spec.channels_of(pictures[0])
         return Loaded(values, extension, pictures[0].values.dtype, shown)
@@ -115,7 +116,7 @@ class Translator:
             yield from self._translate(list(group), sample)
 
     def _translate(self, group: list[np.ndarray], sample: int) -> Iterator[np.ndarray]:
-        def generate(x: np.ndarray) -> np.ndarray:
+        def generate(x: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
             return self._generator(np.stack(list(map(self.floats, x))), sample=sample)
 
         o = self.options
@@ -139,7 +140,8 @@ class Translator:
             scaled = augment.loaded_size(*size, trained, 1.0, self._scaled_as)
         if scaled == trained:  # the network takes it as it is
             return scaled, scaled
-        return scaled, tiling.padded_size([max(side, self._minimum) for side in scaled], self._unit)
+        height, width = (max(side, self._minimum) for side in scaled)
+        return scaled, tiling.padded_size((height, width), self._unit)
 
 
 def _scaling(config: Config, fit: str, tile: int) -> tuple[str, str]:

@@ -74,13 +74,13 @@ def export(
         where the exported model differs from the run.
     """
     if format == 'onnx':
-        from pix2pix_jax.interop import onnx as interop
+        from pix2pix_jax.interop.onnx import load, to_bytes
     else:
-        from pix2pix_jax.interop import stablehlo as interop
+        from pix2pix_jax.interop.stablehlo import load, to_bytes
     model = create(run, norm, size, weights)
-    data = interop.to_bytes(model)
+    data = to_bytes(model)
     allowed = TOLERANCES[weights]
-    differs_by = difference(model, interop.load(data)[0])
+    differs_by = difference(model, load(data)[0])
     if not differs_by <= allowed:  # NaN is not
         raise UserError(
             f'--output={output}: nothing written, the exported model differs from the run by '
@@ -219,11 +219,12 @@ def _with_turned_kernels(
     layer = context.module
     if not isinstance(layer, ConvTranspose) or context.method_name != '__call__':
         return apply(*args, **kwargs)
-    kernel = np.flip(np.asarray(layer.get_variable('params', 'kernel')), (0, 1)).swapaxes(2, 3)
+    kernel: np.ndarray = np.asarray(layer.get_variable('params', 'kernel'))
+    turned = np.flip(kernel, (0, 1)).swapaxes(2, 3)
     low = layer.kernel_size - 1 - layer.padding
     y = jax.lax.conv_general_dilated(
         args[0],
-        jnp.asarray(kernel).astype(layer.dtype),
+        jnp.asarray(turned).astype(layer.dtype),
         window_strides=(1, 1),
         padding=((low, low + layer.output_padding),) * 2,
         lhs_dilation=(layer.stride,) * 2,
@@ -251,7 +252,7 @@ def difference(model: Exportable, exported: Function) -> float:
     apply = generator_function(model.config, jax.default_backend(), model.norm, dropout=False)
     expected = jax.jit(apply)(model.variables, image)
     # Not a number where either is: that is no small difference.
-    return float(np.abs(np.asarray(exported(image)) - np.asarray(expected)).max())
+    return float(np.abs(np.asarray(exported(jnp.asarray(image))) - np.asarray(expected)).max())
 
 
 def _shape(shape: str, constraints: Sequence[str] = ()) -> jax.ShapeDtypeStruct:

@@ -80,9 +80,10 @@ def samples(
     out; without any the split is ''.
     """
     for split in ('test', 'val', 'train'):
-        found = []
-        source = splits.get(split, ())
-        for i in image_grid.even_selection(len(source), maximum) if len(source) else ():
+        source, found = splits.get(split), []
+        if not source:  # none, or one without pairs
+            continue
+        for i in image_grid.even_selection(len(source), maximum):
             try:
                 found.append(_sample(source, int(i), config))
             except DataError:
@@ -155,7 +156,8 @@ def commonest_colours(pictures: Sequence[np.ndarray], maximum: int = MAX_COLOURS
 
 def _commonest(pixels: np.ndarray) -> tuple[int, int, int]:
     colours, counts = np.unique(pixels, axis=0, return_counts=True)
-    return tuple(map(int, colours[counts.argmax()]))
+    red, green, blue = map(int, colours[counts.argmax()])
+    return red, green, blue
 
 
 def hexadecimal(rgb: Iterable[int]) -> str:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import gradio
 
 MAX_UPLOAD_BYTES = 20 * 2**20
-FONTS = {'font': ['system-ui', 'sans-serif'], 'font_mono': ['monospace']}
 
 
 def serve_run(workdir: str, checkpoint: str, host: str, port: int) -> None:
@@ -81,7 +80,7 @@ def serve(blocks: 'gradio.Blocks', host: str, port: int) -> None:
         ssr_mode=False,
         pwa=False,
         mcp_server=False,
-        theme=gr.themes.Default(**FONTS),
+        theme=gr.themes.Default(font=['system-ui', 'sans-serif'], font_mono=['monospace']),
         css=page.CSS,
     )
     print(f'http://{name}:{port}', flush=True)
