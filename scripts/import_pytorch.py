@@ -81,8 +81,10 @@ def main() -> None:
         image_size(IMAGE_SIZE.value),
         DROPOUT.value,
         GAN.value,
-        os.path.abspath(path) if path and '://' not in path else path,
-        DIRECTION.value,
+        {
+            'path': os.path.abspath(path) if path and '://' not in path else path,
+            'direction': DIRECTION.value,
+        },
     )
     state = convert.imported_state(config, generator, discriminator)
     with locks.hold(workdir):
