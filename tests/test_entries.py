@@ -6,7 +6,7 @@ import sys
 import jax
 import numpy as np
 import pytest
-from runs import changed, error_of
+from helpers.runs import changed, error_of
 
 from pix2pix_jax import losses
 from pix2pix_jax.config import validate

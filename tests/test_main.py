@@ -8,13 +8,13 @@ import sys
 import time
 
 import pytest
-from runs import SMALL, make_pairs, metrics
+from helpers import ROOT
+from helpers.runs import SMALL, make_pairs, metrics
 
 from pix2pix_jax import main
 from pix2pix_jax.errors import UserError
 
 CONFIG = '--config=configs/folder.py:tiny'
-ROOT = pathlib.Path(__file__).parent.parent
 ENVIRONMENT = os.environ | {'JAX_PLATFORMS': 'cpu'}
 
 
@@ -104,7 +104,7 @@ def test_default_workdir(config, workdir):
 
 
 def test_a_stopped_run_says_how_it_goes_on_and_does(pairs, tmp_path):
-    """That it ends as an uninterrupted one: test_train.py, and for SIGKILL test_kill.py."""
+    """That it ends as an uninterrupted one: test_train.py, and for SIGKILL test_kill_test.py."""
     data, length = f'--config.dataset.path={pairs}', '--config.num_steps=36'
     seldom = [f'--config.{field}=0' for field in ('eval_every', 'sample_every')]
     seldom.append('--config.checkpoint.every_steps=0')

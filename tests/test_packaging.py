@@ -1,7 +1,6 @@
 """What is installed: packages and configs, extras; and files that repeat what others say."""
 
 import os
-import pathlib
 import re
 import runpy
 import shutil
@@ -10,11 +9,11 @@ import sys
 import tomllib
 
 import pytest
+from helpers import ROOT
 
 from pix2pix_jax import main
 from pix2pix_jax.errors import UserError
 
-ROOT = pathlib.Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
 
 
