@@ -202,6 +202,8 @@ def drag(page, start, stop):
     page.mouse.up()
 
 
+@pytest.mark.e2e
+@pytest.mark.slow
 @pytest.mark.skipif(
     bool(MISSING),
     reason=f"needs {' '.join(MISSING)}: pip install -e '.[demo]' playwright, and "

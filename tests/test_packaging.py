@@ -37,6 +37,7 @@ def test_every_folder_with_modules_is_installed(installed):
     assert {name.split('.')[0] for name in installed} == {'pix2pix_jax'}  # no top-level configs
 
 
+@pytest.mark.e2e
 def test_installed_configs_are_found_from_an_empty_folder(installed, tmp_path):
     site, empty = tmp_path / 'site', tmp_path / 'empty'
     for name, folder in installed.items():

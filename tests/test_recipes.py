@@ -57,6 +57,8 @@ def python(package, *arguments):
     return done.stdout
 
 
+@pytest.mark.e2e
+@pytest.mark.slow
 def test_a_loss_a_task_a_norm_and_a_metric_by_their_recipes(package, tmp_path):
     pairs = make_pairs(tmp_path / 'pairs', {'train': 3, 'test': 2})
     workdir, output = tmp_path / 'run', tmp_path / 'evaluation'

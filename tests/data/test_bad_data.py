@@ -72,6 +72,8 @@ def test_a_pair_that_breaks_in_the_middle(tmp_path, monkeypatch):
     assert metrics(tmp_path / 'run') == metrics(tmp_path / 'whole')
 
 
+@pytest.mark.e2e
+@pytest.mark.slow
 def test_the_command_with_worker_processes_ends_with_one_line_and_status_1(tmp_path):
     pairs = make_pairs(tmp_path / 'pairs', {'train': 8})
     fields = FIELDS | {'num_steps': 10**6, 'image_size': 32, 'dataset.workers': 1}

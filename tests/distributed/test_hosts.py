@@ -118,6 +118,7 @@ def runs(tmp_path_factory):
     return results | both
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('setting', SETTINGS)
 @pytest.mark.parametrize('many', [2, 4, 'host 0', 'host 1'])
 def test_several_devices_and_two_hosts_are_one_device(runs, many, setting):
@@ -144,6 +145,7 @@ def difference(a, b):
     return max((np.abs(x - y).max() for x, y in pairs), default=0) / largest
 
 
+@pytest.mark.slow
 def test_the_hosts_stay_equal(runs):
     for name in SETTINGS:
         first, second = (runs[f'host {i}'][name]['all'] for i in (0, 1))
@@ -182,6 +184,8 @@ def arguments(pairs, workdir):
     return ['--config=configs/folder.py:tiny', data, *fields, f'--workdir={workdir}']
 
 
+@pytest.mark.e2e
+@pytest.mark.slow
 def test_two_hosts_stop_lose_one_and_go_on_to_what_one_device_does(pairs, tmp_path):
     parts = tmp_path / 'parts'
     args = arguments(pairs, parts)
@@ -224,6 +228,8 @@ def test_two_hosts_stop_lose_one_and_go_on_to_what_one_device_does(pairs, tmp_pa
                 np.testing.assert_allclose(row[name], same[name], rtol=1e-3, err_msg=name)
 
 
+@pytest.mark.e2e
+@pytest.mark.slow
 def test_hosts_with_different_commands_or_data_are_refused(pairs, tmp_path):
     args = arguments(pairs, tmp_path / 'run')
     statuses, _, err = Command(*args, own=((), ['--config.seed=1'])).end()
@@ -252,6 +258,7 @@ with hosts.joined(address, 2, int(i)):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('start_from_it', [False, True])
 def test_process_0_alone_reads_which_pairs_a_run_has(tmp_path, start_from_it):
     """A run that resumes, and one that starts from its weights; the draw would be another."""
@@ -277,6 +284,7 @@ def test_process_0_alone_reads_which_pairs_a_run_has(tmp_path, start_from_it):
         assert json.loads(err.splitlines()[-1]) == names
 
 
+@pytest.mark.e2e
 def test_a_bad_file_on_one_host_ends_all(pairs, tmp_path):
     bad = make_pairs(tmp_path / 'bad', {'train': 8, 'val': 2})
     (bad / 'train/3.png').write_bytes((bad / 'train/3.png').read_bytes()[:60])
@@ -322,6 +330,7 @@ def test_wrong_flags(flags, message):
         hosts.check_flags(*flags)
 
 
+@pytest.mark.e2e
 def test_a_batch_that_the_hosts_do_not_divide(pairs, tmp_path):
     args = arguments(pairs, tmp_path / 'run')
     statuses, _, err = Command(*args, '--config.batch_size=3').end()
@@ -329,6 +338,8 @@ def test_a_batch_that_the_hosts_do_not_divide(pairs, tmp_path):
     assert all('config.batch_size=3: must be a multiple of 2 hosts' in text for text in err)
 
 
+@pytest.mark.e2e
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('name', 'rate'), [('multi_gpu_pytorch', 2e-4), ('multi_gpu_tensorflow', 8e-4)]
 )
@@ -346,6 +357,8 @@ def test_the_multi_gpu_configs_on_four_devices(pairs, tmp_path, name, rate):
     assert Checkpoints(tmp_path).steps('last')[-1] == 4
 
 
+@pytest.mark.e2e
+@pytest.mark.slow
 def test_the_rate_is_scaled_with_the_devices_of_all_hosts_and_kept(pairs, tmp_path):
     scaled = '--config.optimizer.scale_with_devices=True'
     few = [f'--config.{name}=0' for name in ('eval_every', 'sample_every')]

@@ -53,6 +53,8 @@ def is_measured(run):
     return path.exists() and 'lab_l' in json.loads(path.read_text())['metrics']
 
 
+@pytest.mark.e2e
+@pytest.mark.slow
 def test_an_ablation_is_trained_measured_and_reported_and_goes_on(pairs, tmp_path):
     words = arguments(pairs, '--table=update_order', '--seeds=1', '--jobs=2', '--steps=2')
     folder = tmp_path / 'out/runs'
@@ -116,6 +118,8 @@ def test_the_paper_is_beside(scripts):
     assert '| ground truth | 0.900 | 0.80 / 0.26 / 0.21 |' in text
 
 
+@pytest.mark.e2e
+@pytest.mark.slow
 def test_a_run_that_fails_is_named_and_the_others_are_done(pairs, tmp_path):
     mine = tmp_path / 'out/runs/update=simultaneous-0/notes.txt'
     mine.parent.mkdir(parents=True)
@@ -156,6 +160,7 @@ def test_mistakes_are_one_line(more, message, pairs, scripts, tmp_path, monkeypa
     assert not (tmp_path / 'out').exists()
 
 
+@pytest.mark.e2e
 def test_other_runs_and_files_are_left_alone(pairs, tmp_path):
     words = arguments(pairs, '--table=update_order', '--seeds=1', '--steps=1')
     (tmp_path / 'out').mkdir()

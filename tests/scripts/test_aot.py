@@ -25,6 +25,7 @@ def run(*arguments):
     return subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True)
 
 
+@pytest.mark.e2e
 def test_a_missing_or_unknown_target_is_one_line():
     for arguments in ((), ('--target=gtx',)):
         result = run(*arguments)
@@ -33,6 +34,7 @@ def test_a_missing_or_unknown_target_is_one_line():
         assert result.stderr.count('\n') == 1
 
 
+@pytest.mark.e2e
 def test_without_a_plugin_one_line_says_what_to_install():
     missing = {'v5e-1': 'libtpu', 'h100': 'jax_cuda12_plugin'}
     missing = [t for t, plugin in missing.items() if importlib.util.find_spec(plugin) is None]
@@ -52,6 +54,8 @@ def test_every_device_gets_the_configs_batch_or_its_share_of_the_given_one(aot):
         aot.batch_size(4, 8, given=True)
 
 
+@pytest.mark.e2e
+@pytest.mark.slow
 @pytest.mark.parametrize(('plugin', 'target'), [('jax_cuda12_plugin', 'h100'), ('libtpu', 'v5e-8')])
 def test_a_step_compiles_without_a_dilated_convolution(plugin, target):
     if importlib.util.find_spec(plugin) is None:

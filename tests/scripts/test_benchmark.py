@@ -38,6 +38,8 @@ def benchmark(tmp_path, *arguments):
     return figures, done.stdout
 
 
+@pytest.mark.e2e
+@pytest.mark.slow
 def test_ours_alone(tmp_path):
     figures, table = benchmark(tmp_path, '--no-torch')
     phases = [f'start_{p}{cold}_s' for p in ('imports', 'state', 'step') for cold in ('', '_cold')]
@@ -52,6 +54,8 @@ def test_ours_alone(tmp_path):
     assert 'torch' not in figures['machine'] and 'first step' in table
 
 
+@pytest.mark.e2e
+@pytest.mark.slow
 @needs_torch
 def test_beside_torch(tmp_path):
     figures, table = benchmark(tmp_path, '--parts=step,infer,pipeline')
@@ -63,6 +67,7 @@ def test_beside_torch(tmp_path):
     assert 'first_step_cold_s' not in figures and figures['machine']['torch'] in table
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     'flag,words', [('--size=48', '32, 64, 128, 256'), ('--parts=step,speed', "'speed'")]
 )

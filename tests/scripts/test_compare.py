@@ -39,6 +39,7 @@ def runs(tmp_path):
     return tmp_path / 'runs'
 
 
+@pytest.mark.e2e
 def test_a_page_with_all_that_there_is(runs):
     done = run('a', 'b<c', cwd=runs)
     assert done.returncode == 0, done.stderr
@@ -53,6 +54,7 @@ def test_a_page_with_all_that_there_is(runs):
     assert run('a', 'b<c', cwd=runs).returncode == 0  # replaces its own page
 
 
+@pytest.mark.e2e
 def test_every_metric_has_its_title(runs):
     names = [name for metric in metrics.METRICS.values() for name in metric.values]
     result = {
@@ -68,6 +70,7 @@ def test_every_metric_has_its_title(runs):
         assert f'<td>{name}</td><td>{metrics.heading(name)}</td><td>0.5000' in page
 
 
+@pytest.mark.e2e
 def test_mistakes_are_one_line(runs):
     atomic.write_text(runs / 'mine.html', 'mine')
     for arguments, message in (

@@ -62,6 +62,8 @@ def script(monkeypatch):
     return script
 
 
+@pytest.mark.e2e
+@pytest.mark.slow
 def test_imported_networks_translate_evaluate_and_start_a_run(folder, tmp_path):
     words = [f'--generator={RESNET}_G.safetensors', f'--discriminator={RESNET}_D.npz']
     words += ['--gan=lsgan', '--image_size=64', '--dataset=pairs', '--direction=BtoA']

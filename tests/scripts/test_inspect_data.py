@@ -35,6 +35,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.e2e
 def test_good_data(folder):
     done = run('--config.dataset.path=pairs', '--config.dataset.direction=BtoA', cwd=folder)
     assert (done.returncode, done.stderr) == (0, '')
@@ -54,12 +55,14 @@ def test_good_data(folder):
     assert run('--config.dataset.path=pairs', cwd=folder).returncode == 0  # its own is replaced
 
 
+@pytest.mark.e2e
 def test_known_classes_have_names(folder):
     fields = '--config.dataset.path=pairs', '--config.dataset.direction=BtoA'
     done = run(*fields, '--config.dataset.name=facades', cwd=folder)
     assert '    a label map: facade 75.0%, window 25.0%' in done.stdout.splitlines()
 
 
+@pytest.mark.e2e
 def test_what_is_suspicious_is_said(folder):
     train, test = folder / 'pairs/train', folder / 'pairs/test'
     shutil.copy(train / '0.png', test / 'same.png')
@@ -84,6 +87,7 @@ def test_what_is_suspicious_is_said(folder):
         assert words in done.stdout.replace(f'{folder}/', ''), words
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     'arguments,status,words',
     [
@@ -102,6 +106,7 @@ def test_a_users_mistake_is_one_line(folder, arguments, status, words):
     assert (folder / 'mine.png').read_bytes() == before
 
 
+@pytest.mark.e2e
 def test_plain_photos(folder):
     done = run('--config.dataset.path=pairs', cwd=folder, config='bw2color')
     assert (done.returncode, done.stderr) == (0, '')
@@ -112,6 +117,7 @@ def test_plain_photos(folder):
     assert np.ptp(colours, axis=1).max() > 50  # the target is shown in RGB
 
 
+@pytest.mark.e2e
 def test_values_are_those_of_the_files(tmp_path):
     """Not what a range makes of them: a wrong one is seen, and said."""
     for side, values in (('A', [0, 5000]), ('A2', [7, 9]), ('B', [100, 300])):
@@ -129,6 +135,7 @@ def test_values_are_those_of_the_files(tmp_path):
     assert 'nothing suspicious' not in done.stdout
 
 
+@pytest.mark.e2e
 def test_a_sliver_of_the_range_and_class_indices(tmp_path):
     y, x = np.mgrid[0:16, 0:16]
     for side, image in (('A', (x + y) // 4), ('B', (x + y) * 130)):
@@ -150,6 +157,7 @@ def test_a_sliver_of_the_range_and_class_indices(tmp_path):
     assert '  nothing suspicious in single pairs' in done.stdout.splitlines()
 
 
+@pytest.mark.e2e
 def test_the_values_of_halves_are_those_of_each(tmp_path):
     """Where a range is given, they are read anew: A's are not B's."""
     (tmp_path / 'pairs' / 'train').mkdir(parents=True)
@@ -164,6 +172,7 @@ def test_the_values_of_halves_are_those_of_each(tmp_path):
     assert '  target: PNG RGB (1); values 190 to 200, mean 200' in done.stdout
 
 
+@pytest.mark.e2e
 def test_soft_edges_are_no_label_map(tmp_path):
     """Each drawing has few shades, all of them together have many."""
     for n in range(8):

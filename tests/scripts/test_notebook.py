@@ -67,6 +67,8 @@ def write_colab(folder):
         (folder / name).write_text(textwrap.dedent(code))
 
 
+@pytest.mark.e2e
+@pytest.mark.slow
 def test_all_cells_run(tmp_path, monkeypatch):
     """As in Colab: from a zip of pairs to a zip of the run, and on with more steps."""
     nbclient = pytest.importorskip('nbclient', reason='needs nbclient and ipykernel')

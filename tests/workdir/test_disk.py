@@ -156,6 +156,7 @@ def run_on_a_mount(pairs, tmp_path, options):
     )
 
 
+@pytest.mark.e2e
 def test_a_disk_that_is_really_full(pairs, tmp_path):
     done = run_on_a_mount(pairs, tmp_path, 'size=4m')
     assert done.returncode == 1, done.stderr
@@ -165,6 +166,7 @@ def test_a_disk_that_is_really_full(pairs, tmp_path):
     assert checkpoints_left(tmp_path / 'copy' / 'run')['last'] == ['2']
 
 
+@pytest.mark.e2e
 def test_a_read_only_folder(pairs, tmp_path):
     done = run_on_a_mount(pairs, tmp_path, 'ro')
     assert done.returncode == 1

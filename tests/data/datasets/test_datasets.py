@@ -325,6 +325,7 @@ def run(*words):
     )
 
 
+@pytest.mark.e2e
 def test_the_command(folder):
     done = run('facades', f'--from={archive(folder, "gztar")}')
     assert (done.returncode, done.stderr) == (0, '')
