@@ -15,9 +15,9 @@ import types
 import numpy as np
 import pytest
 from absl.testing import flagsaver
+from helpers.pictures import noise
+from helpers.runs import changed, make_pairs, tiny_config
 from PIL import Image
-from runs import make_pairs, tiny_config
-from test_drawing import config_of, noise
 
 import pix2pix_jax
 from pix2pix_jax import demo
@@ -33,7 +33,7 @@ from pix2pix_jax.web import drawing
 def test_the_seed_is_of_no_use_without_dropout():
     def why(has_dropout, **fields):
         return demo.no_seed(
-            types.SimpleNamespace(config=config_of(**fields), has_dropout=has_dropout)
+            types.SimpleNamespace(config=changed(**fields), has_dropout=has_dropout)
         )
 
     assert why(True) == ''
@@ -99,7 +99,7 @@ def stand_in(monkeypatch, config):
 @pytest.mark.parametrize('channels', [1, 3, 4])
 def test_a_translation_is_shown_as_rgb(monkeypatch, channels, limits):
     fields = {'input_channels': channels, 'output_channels': channels}
-    config = config_of(**{f'generator__{k}': v for k, v in fields.items()})
+    config = changed(**{f'generator__{k}': v for k, v in fields.items()})
     config.dataset.input_range = config.dataset.target_range = limits
     picture = noise(32, 32, 3 if channels == 3 else 1)
     picture = picture if channels == 3 else picture.repeat(3, -1)
@@ -110,7 +110,7 @@ def test_a_translation_is_shown_as_rgb(monkeypatch, channels, limits):
 
 def test_the_page_without_samples_and_dropout(monkeypatch):
     pytest.importorskip('gradio', reason='needs gradio')
-    translator = stand_in(monkeypatch, config_of(generator__dropout=0.0))
+    translator = stand_in(monkeypatch, changed(generator__dropout=0.0))
     components = demo.create_page(translator, 'run', '', []).get_config_file()['components']
     assert not [c for c in components if c['type'] == 'gallery']
     (slider,) = (c['props'] for c in components if c['type'] == 'slider')
@@ -202,6 +202,8 @@ def drag(page, start, stop):
     page.mouse.up()
 
 
+@pytest.mark.e2e
+@pytest.mark.slow
 @pytest.mark.skipif(
     bool(MISSING),
     reason=f"needs {' '.join(MISSING)}: pip install -e '.[demo]' playwright, and "

@@ -16,8 +16,8 @@ import types
 import jax
 import numpy as np
 import pytest
+from helpers.runs import make_pairs, metrics
 from PIL import Image
-from runs import make_pairs, metrics
 
 from pix2pix_jax import main, train
 from pix2pix_jax.config import Config, default_config, flatten, validate

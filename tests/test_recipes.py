@@ -2,21 +2,20 @@
 
 import json
 import os
-import pathlib
 import re
 import shutil
 import subprocess
 import sys
 
 import pytest
-from runs import make_pairs
+from helpers import ROOT
+from helpers.runs import make_pairs
 
-ROOT = pathlib.Path(__file__).parents[1]
 RECIPE = re.compile(r'`(\S+\.py)`, an entry of `(\w+)`:\n\n```python\n(.*?)```', re.DOTALL)
 # Two steps with the loss, on the task, with the norm; then the metric.
 CODE = """
 import sys
-from runs import tiny_config
+from helpers.runs import tiny_config
 from pix2pix_jax import evaluate
 from pix2pix_jax.evaluation import metrics
 from pix2pix_jax.evaluation.metrics import Options
@@ -58,6 +57,8 @@ def python(package, *arguments):
     return done.stdout
 
 
+@pytest.mark.e2e
+@pytest.mark.slow
 def test_a_loss_a_task_a_norm_and_a_metric_by_their_recipes(package, tmp_path):
     pairs = make_pairs(tmp_path / 'pairs', {'train': 3, 'test': 2})
     workdir, output = tmp_path / 'run', tmp_path / 'evaluation'
