@@ -24,7 +24,6 @@ if 'XLA_FLAGS' not in os.environ:
 
 import jax
 import pytest
-from absl import flags
 
 from pix2pix_jax.reports import curves
 from pix2pix_jax.runtime import use_compile_cache
@@ -44,14 +43,3 @@ def no_curves(request):
         if request.module.__name__ != 'test_pages':
             patch.setattr(curves, 'all_curves', lambda rows, heading: [])
         yield
-
-
-@pytest.fixture(autouse=True, scope='module')
-def same_flags():
-    """Takes back what a script that a test imports makes of the flags of other commands."""
-    before = {name: flags.FLAGS[name] for name in flags.FLAGS}
-    yield
-    for name, flag in before.items():
-        if flags.FLAGS[name] is not flag:
-            delattr(flags.FLAGS, name)
-            flags.FLAGS[name] = flag
