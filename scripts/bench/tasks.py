@@ -174,7 +174,8 @@ OURS = {
 
 def _trainer(setting: Setting):
     import torch
-    from torch_pix2pix import Trainer
+
+    from bench.torch_pix2pix import Trainer
 
     torch.manual_seed(0)
     torch.set_num_threads(cores())
@@ -197,7 +198,8 @@ def their_infer(setting: Setting) -> Prepared:
 
 def _their_pairs(setting: Setting, workers: int) -> Prepared:
     import torch
-    from torch_pix2pix import batches
+
+    from bench.torch_pix2pix import batches
 
     torch.set_num_threads(cores())
     folder = os.path.join(setting.folder, 'train')
