@@ -22,7 +22,7 @@ from ablation.report import check_report, write_report
 from ablation.tables import TABLES
 from pix2pix_jax import main as command
 from pix2pix_jax.config import validate
-from pix2pix_jax.data import sources
+from pix2pix_jax.data import discover
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.evaluation import metrics
 from pix2pix_jax.train_setup import count_steps
@@ -81,7 +81,7 @@ def plan_of(values: flags.FlagValues) -> Plan:
     output = pathlib.Path(values.output).expanduser().absolute()
     if not values.overwrite:
         check_report(output, values.table)
-    splits = sources.open_splits(validate(values.config))
+    splits = discover.open_splits(validate(values.config))
     split = values.split or ('test' if 'test' in splits else 'val')
     if 'train' not in splits or split not in splits:
         raise UserError(f'--split={split}: the data has {" | ".join(splits)}')

@@ -24,7 +24,7 @@ from PIL import Image
 
 from pix2pix_jax import main as command
 from pix2pix_jax.config import Config, validate
-from pix2pix_jax.data import pipeline, preflight, sources, tasks, value_checks
+from pix2pix_jax.data import discover, pipeline, preflight, sources, tasks, value_checks
 from pix2pix_jax.data.formats import decode
 from pix2pix_jax.errors import DataError, UserError, run_command
 from pix2pix_jax.evaluation import labels, segmenter
@@ -79,7 +79,7 @@ def main(values: flags.FlagValues) -> None:
     if output.exists() and not values.overwrite and not is_ours(output):
         raise UserError(f'--output={output} is another file: give another name or --overwrite')
     config = validate(values.config)
-    splits = sources.open_splits(config)
+    splits = discover.open_splits(config)
     if config.image_size == (0, 0):
         config.image_size = preflight.found_image_size(next(iter(splits.values())))
     for line in preflight.report(splits, config):

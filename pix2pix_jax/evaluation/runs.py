@@ -8,7 +8,7 @@ import numpy as np
 from etils import epath
 
 from pix2pix_jax.config import Config, flatten, from_fields
-from pix2pix_jax.data import augment, hold_out, image_spec, sources
+from pix2pix_jax.data import augment, discover, hold_out, image_spec
 from pix2pix_jax.data.folders import examples, pair_files
 from pix2pix_jax.data.formats.decode import read_pixels
 from pix2pix_jax.data.sources import Source
@@ -138,7 +138,7 @@ def open_splits(
         known = data_json.elsewhere(known)
     if known.remark:
         print(known.remark)
-    found = sources.find_splits(config, known)
+    found = discover.find_splits(config, known)
     new = hold_out.came(known.splits, {name: source.names for name, source in found.items()})
     if images.split in known.splits:
         needed = {images.split, 'train'} if with_train else {images.split}
@@ -149,7 +149,7 @@ def open_splits(
                 f'{images.split}: {len(names):,} pairs came since the run started, and are left '
                 f'out ({examples(names)}); --dataset=DIR measures those of a folder'
             )
-    splits = sources.divide(found, config, known)
+    splits = discover.divide(found, config, known)
     if images.split not in splits:
         raise UserError(f"--split={images.split}: the run's data has {' | '.join(splits)}")
     return splits

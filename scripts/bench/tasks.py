@@ -137,10 +137,10 @@ def our_infer(setting: Setting) -> Prepared:
 
 def _our_pairs(setting: Setting, **dataset: Any) -> Prepared:
     _ours()
-    from pix2pix_jax.data import pipeline, preflight, sources
+    from pix2pix_jax.data import discover, pipeline, preflight
 
     config = config_of(setting, **dataset)
-    source = sources.open_splits(config)['train']
+    source = discover.open_splits(config)['train']
     if dataset['cache'] == 'on':
         source = preflight.decode_all(source, config)
     return pairs_of(pipeline.train_batches(source, config), setting)

@@ -9,7 +9,7 @@ from helpers import OLD_RUN
 from helpers.runs import make_pairs, metrics, tiny_config
 from PIL import Image
 
-from pix2pix_jax.data import preflight, sources
+from pix2pix_jax.data import discover, preflight
 from pix2pix_jax.dry_run import dry_run
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.evaluation.runs import RunImages, evaluate_run
@@ -279,7 +279,7 @@ def test_an_old_run_keeps_its_draw(old_run, capsys):
     )
     splits, _ = drawing.open_data(workdir, config)
     assert set(splits['val'].names) == val
-    new_run = sources.open_splits(config)
+    new_run = discover.open_splits(config)
     assert set(new_run['val'].names) != val  # so that it tells them apart
 
 
@@ -376,9 +376,9 @@ def test_an_old_run_on_small_letters_stays_as_it_was(tmp_path):
     for side in 'ab':
         make_pairs(tmp_path / 'pairs' / 'train' / side, {'more': 3})
     config = tiny_config(tmp_path / 'pairs')
-    assert sources.open_splits(config)['train'].names == ('more/0', 'more/1', 'more/2')
+    assert discover.open_splits(config)['train'].names == ('more/0', 'more/1', 'more/2')
     known = data_json.Known(exists=True, old=True)
-    assert len(sources.open_splits(config, known)['train']) == 6
+    assert len(discover.open_splits(config, known)['train']) == 6
 
 
 # ---------------------------------------------------------------- init_from
@@ -523,7 +523,7 @@ def test_sets_of_any_size_are_read(tmp_path, monkeypatch):
     pairs = bad_pairs(tmp_path / 'pairs')
     config = tiny_config(pairs, dataset__on_error='skip')
     monkeypatch.setattr(preflight, 'DECODE_FIRST', 5)
-    splits = sources.open_splits(config)
+    splits = discover.open_splits(config)
     assert 'train: all pairs are read once to find the bad ones' in preflight.report(splits, config)
     found = preflight.decode_all(splits['train'], config)
     assert set(found.skipped) == {'4', '7'} and len(found) == 9 and not found.decoded
