@@ -14,13 +14,13 @@ import types
 
 import numpy as np
 import pytest
+from helpers.pictures import noise
+from helpers.runs import changed, make_pairs, tiny_config
 from PIL import Image
-from runs import make_pairs, tiny_config
-from test_drawing import config_of, noise
 
 import pix2pix_jax
 from pix2pix_jax import demo
-from pix2pix_jax.data import sources
+from pix2pix_jax.data import discover
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.inference import generator
 from pix2pix_jax.train import train_and_evaluate
@@ -34,7 +34,7 @@ from pix2pix_jax.web import server as web_server
 def test_the_seed_is_of_no_use_without_dropout():
     def why(has_dropout, **fields):
         return web_page.no_seed(
-            types.SimpleNamespace(config=config_of(**fields), has_dropout=has_dropout)
+            types.SimpleNamespace(config=changed(**fields), has_dropout=has_dropout)
         )
 
     assert why(True) == ''
@@ -100,7 +100,7 @@ def stand_in(monkeypatch, config):
 @pytest.mark.parametrize('channels', [1, 3, 4])
 def test_a_translation_is_shown_as_rgb(monkeypatch, channels, limits):
     fields = {'input_channels': channels, 'output_channels': channels}
-    config = config_of(**{f'generator__{k}': v for k, v in fields.items()})
+    config = changed(**{f'generator__{k}': v for k, v in fields.items()})
     config.dataset.input_range = config.dataset.target_range = limits
     picture = noise(32, 32, 3 if channels == 3 else 1)
     picture = picture if channels == 3 else picture.repeat(3, -1)
@@ -111,7 +111,7 @@ def test_a_translation_is_shown_as_rgb(monkeypatch, channels, limits):
 
 def test_the_page_without_samples_and_dropout(monkeypatch):
     pytest.importorskip('gradio', reason='needs gradio')
-    translator = stand_in(monkeypatch, config_of(generator__dropout=0.0))
+    translator = stand_in(monkeypatch, changed(generator__dropout=0.0))
     components = web_page.create_page(translator, 'run', '', []).get_config_file()['components']
     assert not [c for c in components if c['type'] == 'gallery']
     (slider,) = (c['props'] for c in components if c['type'] == 'slider')
@@ -203,6 +203,8 @@ def drag(page, start, stop):
     page.mouse.up()
 
 
+@pytest.mark.e2e
+@pytest.mark.slow
 @pytest.mark.skipif(
     bool(MISSING),
     reason=f"needs {' '.join(MISSING)}: pip install -e '.[demo]' playwright, and "
@@ -214,7 +216,7 @@ def test_the_page_in_a_browser(run, server, tmp_path):
     process, address = server
     translate = pix2pix_jax.Translator(run)
     config = translate.config
-    _, samples = drawing.samples(config, sources.open_splits(config))
+    _, samples = drawing.samples(config, discover.open_splits(config))
     blue, red = (np.array(rgb) for rgb in ((0, 0, 255), (255, 0, 0)))
     asked = []
     with sync_playwright() as playwright:

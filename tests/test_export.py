@@ -8,7 +8,7 @@ import jax
 import jax.export
 import numpy as np
 import pytest
-from runs import make_pairs, tiny_config
+from helpers.runs import make_pairs, tiny_config
 
 from pix2pix_jax import export
 from pix2pix_jax.config import default_config, validate

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from reference import Recording
+from helpers.reference import Recording
 
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.models.factory import create_models
