@@ -137,7 +137,7 @@ def step(self, current):
                     break
 
 progress.Console.step = step
-run_command(main.main, check_argv=main.check_argv)
+run_command(main.main, main.define_flags, check_argv=main.check_argv)
 """
 
 

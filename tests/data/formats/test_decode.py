@@ -312,9 +312,10 @@ def test_one_line_and_no_warning_on_the_console(tmp_path):
     """Pillow's own warning of a bomb would be a second line."""
     (tmp_path / '1.png').write_bytes(FILES['large'][0])
     program = (
-        'import pathlib; from pix2pix_jax import errors; '
+        'import pathlib; from absl import flags; from pix2pix_jax import errors; '
         'from pix2pix_jax.data.formats import decode; '
-        'errors.run_command(lambda: decode.read_image(pathlib.Path("1.png"), 3), [""])'
+        'read = lambda values: decode.read_image(pathlib.Path("1.png"), 3); '
+        'errors.run_command(read, flags.FlagValues, [""])'
     )
     command = [sys.executable, '-c', program]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
