@@ -101,9 +101,9 @@ class Recorder:
     def _measure(self, split, step, state, folder) -> dict[str, float]:
         self._translator.update(state.generator_variables())
         about = {'split': split, 'step': step, 'checkpoint': 'last'}
-        summary, _ = report.evaluate_source(
-            self._translator, self._splits[split], self._config, folder, about=about
-        )
+        source = self._splits[split]
+        examples = report.translated(self._translator, source, self._config)
+        summary, _ = report.measure(examples, len(source), folder, about=about)
         return {name: s['mean'] for name, s in summary.items() if 'mean' in s}
 
     def _write_means(self, prefix: str, step: int, means: Mapping[str, float]) -> None:

@@ -29,7 +29,6 @@ os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, searched))
 
 import jax
 import pytest
-from absl import flags
 
 from pix2pix_jax.reports import curves
 from pix2pix_jax.runtime import use_compile_cache
@@ -49,14 +48,3 @@ def no_curves(request):
         if request.module.__name__ != 'test_run_page':
             patch.setattr(curves, 'all_curves', lambda rows, heading: [])
         yield
-
-
-@pytest.fixture(autouse=True, scope='module')
-def same_flags():
-    """Takes back what a script that a test imports makes of the flags of other commands."""
-    before = {name: flags.FLAGS[name] for name in flags.FLAGS}
-    yield
-    for name, flag in before.items():
-        if flags.FLAGS[name] is not flag:
-            delattr(flags.FLAGS, name)
-            flags.FLAGS[name] = flag

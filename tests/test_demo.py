@@ -21,7 +21,7 @@ from PIL import Image
 
 import pix2pix_jax
 from pix2pix_jax import demo
-from pix2pix_jax.data import sources
+from pix2pix_jax.data import discover
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.inference import generator
 from pix2pix_jax.train import train_and_evaluate
@@ -215,7 +215,7 @@ def test_the_page_in_a_browser(run, server, tmp_path):
     process, address = server
     translate = pix2pix_jax.Translator(run)
     config = translate.config
-    _, samples = drawing.samples(config, sources.open_splits(config))
+    _, samples = drawing.samples(config, discover.open_splits(config))
     blue, red = (np.array(rgb) for rgb in ((0, 0, 255), (255, 0, 0)))
     asked = []
     with sync_playwright() as playwright:

@@ -16,9 +16,9 @@ RECIPE = re.compile(r'`(\S+\.py)`, an entry of `(\w+)`:\n\n```python\n(.*?)```',
 CODE = """
 import sys
 from helpers.runs import tiny_config
-from pix2pix_jax import evaluate
 from pix2pix_jax.evaluation import metrics
 from pix2pix_jax.evaluation.metrics import Options
+from pix2pix_jax.evaluation.runs import evaluate_run
 from pix2pix_jax.train import train_and_evaluate
 
 pairs, workdir, output = sys.argv[1:]
@@ -26,7 +26,7 @@ config = tiny_config(
     pairs, num_steps=2, loss__gan='square-hinge', dataset__task='mirrored', generator__norm='soft'
 )
 train_and_evaluate(config, workdir)
-evaluate.evaluate_run(workdir, 'test', 'last', output, Options(('mse',)))
+evaluate_run(workdir, output, options=Options(('mse',)))
 print(metrics.about())  # a part of --help
 """
 

@@ -11,7 +11,7 @@ import numpy as np
 from etils import epath
 
 from pix2pix_jax.config import Config
-from pix2pix_jax.data import augment, hold_out, image_spec, pipeline, sources, tasks
+from pix2pix_jax.data import augment, discover, hold_out, image_spec, pipeline, tasks
 from pix2pix_jax.data.formats import decode
 from pix2pix_jax.data.formats.pixels import File, LazyFile
 from pix2pix_jax.data.sources import Source
@@ -56,10 +56,10 @@ def open_data(workdir: epath.PathLike, config: Config) -> tuple[dict[str, Source
     """Returns the splits of a run's data that are whole and '', or none and why there is none."""
     try:
         known = data_json.load_known(workdir)
-        found = sources.find_splits(config, known)
+        found = discover.find_splits(config, known)
         gone = hold_out.went(known.splits, {split: source.names for split, source in found.items()})
         whole = {split: pairs for split, pairs in known.splits.items() if split not in gone}
-        splits = sources.divide(found, config, known._replace(splits=whole or known.splits))
+        splits = discover.divide(found, config, known._replace(splits=whole or known.splits))
     except UserError as error:
         return {}, str(error)
     return {split: source for split, source in splits.items() if split not in gone}, ''

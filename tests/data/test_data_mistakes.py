@@ -7,14 +7,13 @@ import sys
 
 import numpy as np
 import pytest
-from absl.testing import flagsaver
 from helpers import ROOT
 from helpers.pictures import classes, labels, photo
 from PIL import Image
 
 from pix2pix_jax import main
 from pix2pix_jax.config import default_config, validate
-from pix2pix_jax.data import sources
+from pix2pix_jax.data import discover
 from pix2pix_jax.errors import run_command
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.workdir import data_json
@@ -39,7 +38,7 @@ def trained(count=12):
     config = default_config()
     config.image_size, config.dataset.path, config.dataset.val_fraction = (64, 64), 'my_pairs', 0.1
     atomic.write_text('runs/mine/config.json', to_json(config))
-    data_json.write_known('runs/mine', sources.open_splits(validate(config)), 2400)
+    data_json.write_known('runs/mine', discover.open_splits(validate(config)), 2400)
     pathlib.Path('runs/mine/checkpoints/last/100').mkdir(parents=True)
 
 
@@ -204,8 +203,8 @@ def said(mistake, folder, monkeypatch, capsys):
     words = ['--config=configs/folder.py', '--config.dataset.path=my_pairs', '--workdir=runs/mine']
     monkeypatch.setattr(sys, 'argv', ['main', *words])
     capsys.readouterr()
-    with flagsaver.flagsaver(), pytest.raises(SystemExit) as info:
-        run_command(main.main, check_argv=main.check_argv)
+    with pytest.raises(SystemExit) as info:
+        run_command(main.main, main.define_flags, check_argv=main.check_argv)
     line = capsys.readouterr().err
     assert info.value.code == 1, line
     assert line.count('\n') == 1

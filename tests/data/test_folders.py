@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers.pictures import config, error, numbers, picture, save, side_by_side
 
-from pix2pix_jax.data import sources
+from pix2pix_jax.data import discover
 
 
 @pytest.mark.parametrize('layout', ['auto', 'two_folders'])
@@ -17,7 +17,7 @@ def test_two_folders(tmp_path, layout, a, b):
     for i, name in enumerate(['1', '2', '10'], 1):
         save(tmp_path / a / f'{name}.png', picture(i))
         save(tmp_path / b / f'{name}.webp', picture(i + 100))
-    train = sources.open_splits(config(tmp_path, **{'dataset.layout': layout}))['train']
+    train = discover.open_splits(config(tmp_path, **{'dataset.layout': layout}))['train']
     assert train.names == ('1', '2', '10')
     np.testing.assert_array_equal(train[2]['input'], picture(3))
     assert train[2]['target'].shape == (16, 16, 3)
@@ -28,7 +28,7 @@ def test_nested_folders_and_odd_names(tmp_path):
     side_by_side(tmp_path / 'train', names)
     side_by_side(tmp_path / 'train', ['.hidden.png', '.DS/1.png'])
     (tmp_path / 'train' / 'notes.txt').write_text('not an image')
-    train = sources.open_splits(config(tmp_path))['train']
+    train = discover.open_splits(config(tmp_path))['train']
     assert train.names == ('b 1', 'sub.1/9', 'sub.1/10.a', 'sub.1/é ü/2', '図')
     assert numbers(train) == [(1, 101), (4, 104), (3, 103), (2, 102), (5, 105)]
 
@@ -38,7 +38,7 @@ def test_home_and_relative_paths(tmp_path, monkeypatch):
     monkeypatch.setenv('HOME', str(tmp_path))
     monkeypatch.chdir(tmp_path)
     for path in ('~/data', 'data', pathlib.Path('.', 'data')):
-        assert len(sources.open_splits(config(path))['train']) == 1
+        assert len(discover.open_splits(config(path))['train']) == 1
 
 
 def test_no_splits(tmp_path):
@@ -78,7 +78,7 @@ def test_unpaired_names(tmp_path):
 def test_missing_half(tmp_path):
     save(tmp_path / 'train' / 'A' / '1.png', picture(1))
     assert f'{tmp_path}/train/B is missing' in error(tmp_path)
-    splits = sources.open_splits(config(tmp_path, **{'dataset.layout': 'side_by_side'}))
+    splits = discover.open_splits(config(tmp_path, **{'dataset.layout': 'side_by_side'}))
     assert splits['train'].names == ('A/1',)
 
 
@@ -94,7 +94,7 @@ def test_composed_and_decomposed_names_are_one(tmp_path, forms):
         for i, name in enumerate(['é', 'sub é/ḍ̇', '가']):
             name = unicodedata.normalize(form, name)
             save(tmp_path / f'train{"AB"[number]}' / f'{name}.png', picture(i + 100 * number))
-    train = sources.open_splits(config(tmp_path))['train']
+    train = discover.open_splits(config(tmp_path))['train']
     assert train.names == tuple(unicodedata.normalize('NFC', n) for n in ('sub é/ḍ̇', 'é', '가'))
     assert numbers(train) == [(1, 101), (0, 100), (2, 102)]
 
@@ -118,7 +118,7 @@ def test_links_to_files_and_folders_are_followed(tmp_path):
     (tmp_path / 'train' / '4.png').symlink_to(tmp_path / 'there' / 'more' / '3.png')
     (tmp_path / 'train' / 'linked').symlink_to(tmp_path / 'there' / 'more')
     (tmp_path / 'test').symlink_to('there')
-    splits = sources.open_splits(config(tmp_path))
+    splits = discover.open_splits(config(tmp_path))
     assert splits['train'].names == ('1', '4', 'linked/2', 'linked/3')
     assert numbers(splits['train']) == [(1, 101), (2, 102), (1, 101), (2, 102)]
     assert splits['test'].names == ('more/2', 'more/3')

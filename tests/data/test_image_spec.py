@@ -7,7 +7,7 @@ import pytest
 from helpers.pictures import config, error, write
 from PIL import Image
 
-from pix2pix_jax.data import augment, image_spec, pipeline, sources
+from pix2pix_jax.data import augment, discover, image_spec, pipeline
 from pix2pix_jax.errors import DataError, UserError
 
 SIZE = (16, 16)
@@ -40,7 +40,7 @@ def fields(channels_in=3, channels_out=3, **more):
 
 def first_pair(folder, **some):
     c = config(folder, **some)
-    source = sources.open_splits(c)['train']
+    source = discover.open_splits(c)['train']
     return source[0], pipeline.example(source, 0, c), source
 
 
@@ -185,7 +185,7 @@ def test_augmented_classes_stay_classes(tmp_path):
     """Jitter and mirroring never mix classes, and move them with the photo."""
     classes_folder(tmp_path)
     c = config(tmp_path, **fields(4, 3, input_classes=4, jitter=1.5, mirror=True))
-    source = sources.open_splits(c)['train']
+    source = discover.open_splits(c)['train']
     for seed in range(5):
         pair = pipeline.augmented(source[0], np.random.default_rng(seed), c)
         assert set(np.unique(pair['input'])) == {-1, 1}

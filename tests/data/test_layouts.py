@@ -12,7 +12,7 @@ from helpers.pictures import COLOURS, classes, config, labels, photo, picture, s
 from helpers.runs import make_pairs
 from PIL import Image, ImageFilter
 
-from pix2pix_jax.data import folders, layouts, seams, sources
+from pix2pix_jax.data import discover, folders, layouts, seams
 from pix2pix_jax.data.catalogue import openmoji
 from pix2pix_jax.data.hold_out import Known
 from pix2pix_jax.errors import DataError
@@ -92,7 +92,7 @@ def said(root, capsys, known=None, **fields):
     """Returns 'refused: …' or 'warning: …' as opening the set says it; '' where it passes."""
     capsys.readouterr()
     try:
-        sources.open_splits(config(root, **fields), known or Known())
+        discover.open_splits(config(root, **fields), known or Known())
     except DataError as error:
         assert '\n' not in str(error)
         return f'refused: {error}'
@@ -417,7 +417,7 @@ def test_small_letters_are_found(tmp_path, capsys, a, b, capital):
     write(tmp_path / a, IMAGES)
     write(tmp_path / b, IMAGES[::-1])
     write(tmp_path / a.replace('a', 'a2') if a[0] == 'a' else tmp_path / f'{a}2', IMAGES)
-    train = sources.open_splits(config(tmp_path))['train']
+    train = discover.open_splits(config(tmp_path))['train']
     assert len(train) == COUNT and train.files[0][0].parent.name in ('a', 'A', 'traina', 'train')
 
 
@@ -461,7 +461,7 @@ def test_one_small_letter_is_a_folder_as_any_other(tmp_path, capsys):
     for i, name in enumerate('abc'):
         write(tmp_path / 'train' / name, pairs[3 * i : 3 * i + 3])
     assert said(tmp_path, capsys) == ''
-    assert len(sources.open_splits(config(tmp_path))['train']) == 9
+    assert len(discover.open_splits(config(tmp_path))['train']) == 9
 
 
 def test_capital_and_small_are_one_too_many(tmp_path, capsys):

@@ -3,11 +3,12 @@ import itertools
 
 import numpy as np
 import pytest
+from etils import epath
 from PIL import Image
 
 from pix2pix_jax import runtime
 from pix2pix_jax.config import default_config, validate
-from pix2pix_jax.data import augment, pipeline, preflight, sources
+from pix2pix_jax.data import augment, discover, pipeline, preflight
 from pix2pix_jax.errors import DataError
 
 PAIRS = 7
@@ -33,7 +34,7 @@ def config(folder, **fields):
 
 
 def train(folder):
-    return sources.open_splits(config(folder))['train']
+    return discover.open_splits(config(folder))['train']
 
 
 def take(n, *args, **kwargs):
@@ -49,7 +50,7 @@ def assert_equal(a, b):
 def test_shapes_and_ranges(folder):
     c = config(folder, **{'generator.input_channels': 1, 'generator.output_channels': 4})
     c.image_size = (16, 32)
-    (batch,) = take(1, sources.open_splits(c)['train'], c)
+    (batch,) = take(1, discover.open_splits(c)['train'], c)
     assert batch['input'].shape == (4, 16, 32, 1) and batch['target'].shape == (4, 16, 32, 4)
     np.testing.assert_array_equal(batch.pop('index'), np.arange(4))
     for image in batch.values():
@@ -137,7 +138,7 @@ def test_jitter_is_new_in_every_epoch_and_mirroring_is_fair(folder):
 @pytest.mark.parametrize('workers', [0, 2])
 def test_an_unreadable_pair_reaches_the_caller(folder, tmp_path, workers):
     source, c = train(folder), config(folder, **{'dataset.workers': workers})
-    missing = (sources.epath.Path(tmp_path / 'gone.png'),)
+    missing = (epath.Path(tmp_path / 'gone.png'),)
     source = dataclasses.replace(source, files=(missing,) * PAIRS)
     with pytest.raises(DataError, match='gone.png cannot be read'):
         next(pipeline.train_batches(source, c))

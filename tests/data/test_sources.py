@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from helpers.pictures import config, error, numbers, picture, save, side_by_side
 
-from pix2pix_jax.data import preflight, sources
+from pix2pix_jax.data import discover, preflight
 from pix2pix_jax.errors import DataError, UserError
 
 # ---------------------------------------------------------------- what is read
@@ -15,7 +15,7 @@ from pix2pix_jax.errors import DataError, UserError
 def test_side_by_side(tmp_path, extension):
     side_by_side(tmp_path / 'train', [f'{i}.{extension}' for i in (1, 2, 10)])
     side_by_side(tmp_path / 'test', [f'{i}.{extension}' for i in (7,)])
-    splits = sources.open_splits(config(tmp_path))
+    splits = discover.open_splits(config(tmp_path))
     assert list(splits) == ['train', 'test']
     train = splits['train']
     assert train.names == ('1', '2', '10')
@@ -31,8 +31,8 @@ def test_side_by_side(tmp_path, extension):
 
 def test_direction(tmp_path):
     side_by_side(tmp_path / 'train', ['1.png'])
-    a_to_b = sources.open_splits(config(tmp_path))['train'][0]
-    b_to_a = sources.open_splits(config(tmp_path, **{'dataset.direction': 'BtoA'}))['train'][0]
+    a_to_b = discover.open_splits(config(tmp_path))['train'][0]
+    b_to_a = discover.open_splits(config(tmp_path, **{'dataset.direction': 'BtoA'}))['train'][0]
     np.testing.assert_array_equal(a_to_b['input'], b_to_a['target'])
     np.testing.assert_array_equal(a_to_b['target'], b_to_a['input'])
     assert a_to_b['input'][0, 0, 0] == 1
@@ -44,10 +44,10 @@ def test_direction(tmp_path):
 def test_val_is_held_out_of_train_alone(tmp_path):
     side_by_side(tmp_path / 'train', [f'{i}.png' for i in range(20)])
     side_by_side(tmp_path / 'test', ['t.png'])
-    assert 'val' not in sources.open_splits(config(tmp_path))
+    assert 'val' not in discover.open_splits(config(tmp_path))
     held = []
     for seed in (0, 0, 1):
-        splits = sources.open_splits(
+        splits = discover.open_splits(
             config(tmp_path, **{'dataset.val_fraction': 0.2, 'seed': seed})
         )
         assert list(splits) == ['train', 'val', 'test']
@@ -57,7 +57,7 @@ def test_val_is_held_out_of_train_alone(tmp_path):
         assert splits['test'].names == ('t',)
         held.append(val)
     assert held[0] == held[1] != held[2]
-    splits = sources.open_splits(config(tmp_path, **{'dataset.val_fraction': 0.001}))
+    splits = discover.open_splits(config(tmp_path, **{'dataset.val_fraction': 0.001}))
     assert len(splits['val']) == 1
 
 
@@ -68,13 +68,13 @@ def below(text, fraction):
 def test_val_folder_wins_over_val_fraction(tmp_path):
     side_by_side(tmp_path / 'train', ['1.png', '2.png'])
     side_by_side(tmp_path / 'val', ['v.png'])
-    splits = sources.open_splits(config(tmp_path, **{'dataset.val_fraction': 0.5}))
+    splits = discover.open_splits(config(tmp_path, **{'dataset.val_fraction': 0.5}))
     assert splits['val'].names == ('v',) and len(splits['train']) == 2
 
 
 def test_only_test(tmp_path):
     side_by_side(tmp_path / 'test', ['1.png'])
-    assert list(sources.open_splits(config(tmp_path, **{'dataset.val_fraction': 0.5}))) == ['test']
+    assert list(discover.open_splits(config(tmp_path, **{'dataset.val_fraction': 0.5}))) == ['test']
 
 
 # ---------------------------------------------------------------- memory, sizes, report
@@ -83,7 +83,7 @@ def test_only_test(tmp_path):
 def test_decode_all_keeps_pairs_in_memory(tmp_path, monkeypatch):
     side_by_side(tmp_path / 'train', [f'{i}.png' for i in range(7)])
     c = config(tmp_path)
-    source = sources.open_splits(c)['train']
+    source = discover.open_splits(c)['train']
     expected = numbers(source)
     kept = {
         cache: preflight.decode_all(source, config(tmp_path, **{'dataset.cache': cache}))
@@ -104,7 +104,7 @@ def test_decode_all_keeps_pairs_in_memory(tmp_path, monkeypatch):
 def test_auto_cache_needs_a_quarter_of_memory(tmp_path, monkeypatch):
     side_by_side(tmp_path / 'train', ['1.png', '2.png'])
     c = config(tmp_path)
-    source = sources.open_splits(c)['train']
+    source = discover.open_splits(c)['train']
     needed = 2 * 16 * 16 * 6
     for pages, kept in ((4 * needed, True), (4 * needed - 4, False)):
         monkeypatch.setattr(os, 'sysconf', lambda name: pages if 'PHYS' in name else 1)  # noqa: B023
@@ -129,7 +129,7 @@ def test_found_image_size(tmp_path, found, expected):
     height, width = found
     side_by_side(tmp_path / 'train', ['1.jpg', '2.jpg'], height=height, width=width)
     side_by_side(tmp_path / 'train', ['3.jpg'], height=24, width=40)
-    source = sources.open_splits(config(tmp_path))['train']
+    source = discover.open_splits(config(tmp_path))['train']
     assert preflight.found_image_size(source) == expected
 
 
@@ -138,7 +138,7 @@ def test_report(tmp_path):
     side_by_side(tmp_path / 'train', ['3.png'], width=30)
     side_by_side(tmp_path / 'test', ['1.png'])
     c = config(tmp_path, **{'dataset.direction': 'BtoA'})
-    lines = preflight.report(sources.open_splits(c), c)
+    lines = preflight.report(discover.open_splits(c), c)
     assert lines[:3] == [
         f'train: 3 pairs of 20x16 to 30x16 pixels (width x height), {tmp_path}/train',
         f'test: 1 pairs of 16x16 pixels (width x height), {tmp_path}/test',
@@ -213,7 +213,7 @@ def test_facades():
     if not folder:
         pytest.skip('PIX2PIX_FACADES is not set to the folder of the facades archive')
     c = config(folder, **{'dataset.direction': 'BtoA'})
-    splits = sources.open_splits(c)
+    splits = discover.open_splits(c)
     assert {split: len(source) for split, source in splits.items()} == {'train': 400, 'test': 106}
     assert splits['train'].names == tuple(str(i) for i in range(1, 401))
     assert preflight.found_image_size(splits['train']) == (256, 256)

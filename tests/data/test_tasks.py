@@ -8,7 +8,7 @@ from PIL import Image
 
 from pix2pix_jax import Translator, translate
 from pix2pix_jax.config import default_config, validate
-from pix2pix_jax.data import augment, pipeline, sources, tasks
+from pix2pix_jax.data import augment, discover, pipeline, tasks
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.presets import apply_arg
 from pix2pix_jax.train import train_and_evaluate
@@ -120,12 +120,12 @@ def test_noise_has_its_deviation():
 
 def test_test_time_inputs_are_always_the_same_ones(folder):
     config = config_of('denoise', folder)
-    source = sources.open_splits(config)['test']
+    source = discover.open_splits(config)['test']
     a, b, other = (pipeline.example(source, i, config) for i in (0, 0, 1))
     np.testing.assert_array_equal(a['input'], b['input'])
     noise = [pair['input'] - pair['target'] for pair in (a, other)]
     assert not np.allclose(*noise)
-    batches = pipeline.train_batches(sources.open_splits(config)['train'], config)
+    batches = pipeline.train_batches(discover.open_splits(config)['train'], config)
     seen = [next(batches) for _ in range(8)]  # two epochs: new noise in the second
     noise = {np.round(pair['input'] - pair['target'], 4).tobytes() for pair in seen}
     assert len(noise) == 8

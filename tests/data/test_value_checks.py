@@ -11,7 +11,7 @@ from helpers.runs import changed, make_pairs, tiny_config
 from PIL import Image
 
 from pix2pix_jax.config import validate
-from pix2pix_jax.data import image_spec, sources, value_checks
+from pix2pix_jax.data import discover, image_spec, value_checks
 from pix2pix_jax.dry_run import dry_run
 
 PAIRS = 3
@@ -130,7 +130,7 @@ def folder_of(path, *makers, seed=0):
 def remarks(path, channels=(3, 3), **fields):
     fields = {f'dataset.{name}': value for name, value in fields.items()}
     given = {'generator.input_channels': channels[0], 'generator.output_channels': channels[1]}
-    return value_checks.remarks(sources.open_splits(config(path, **given | fields))['train'])
+    return value_checks.remarks(discover.open_splits(config(path, **given | fields))['train'])
 
 
 @pytest.mark.parametrize('seed', range(3))
@@ -143,7 +143,7 @@ def test_nothing_is_said_of_what_is_right(tmp_path, name, seed):
 def test_nothing_is_said_of_known_data(tmp_path):
     assert remarks(make_pairs(tmp_path, {'train': 3})) == []
     openmoji = changed(**{'dataset.name': 'openmoji', 'image_size': (64, 64)})
-    splits = sources.open_splits(validate(openmoji))
+    splits = discover.open_splits(validate(openmoji))
     assert [value_checks.remarks(source) for source in splits.values()] == [[]] * len(splits)
 
 
@@ -192,7 +192,7 @@ def test_what_the_line_says_fills_the_range_and_ends_the_line(tmp_path, seed):
     (line,) = remarks(path, (3, 1))
     text = re.search(r'target_range=(\S+) would', line)[1]
     assert remarks(path, (3, 1), target_range=text) == []
-    source = sources.open_splits(config(path, **{
+    source = discover.open_splits(config(path, **{
         'generator.output_channels': 1, 'dataset.target_range': text}))['train']  # fmt: skip
     found = np.stack([source[i]['target'] for i in range(PAIRS)])
     assert np.ptp(found) > 1
@@ -334,7 +334,7 @@ def test_class_indices_of_other_integers_are_an_error_that_says_how(tmp_path):
     with pytest.raises(
         value_checks.DataError, match='or of classes --config.dataset.input_classes=5$'
     ):
-        _ = sources.open_splits(config(tmp_path))['train'][0]
+        _ = discover.open_splits(config(tmp_path))['train'][0]
 
 
 # ---------------------------------------------------------------- where it is said

@@ -20,7 +20,7 @@ from helpers.device_runs import STEPS, relative, train
 from helpers.runs import SMALL, make_pairs, metrics, tiny_config
 
 from pix2pix_jax import train as training
-from pix2pix_jax.data import sources
+from pix2pix_jax.data import discover
 from pix2pix_jax.distributed import hosts, parallel
 from pix2pix_jax.distributed.preemption import StopRequest
 from pix2pix_jax.errors import DataError, UserError
@@ -270,7 +270,7 @@ def test_process_0_alone_reads_which_pairs_a_run_has(tmp_path, start_from_it):
     (run / 'checkpoints' / 'last' / '3').mkdir(parents=True)
     (run / 'config.json').write_text('{}')
     (run / 'data.json').write_text(json.dumps({'splits': kept}))
-    drawn = sources.open_splits(tiny_config(folder, dataset__val_fraction=0.25))
+    drawn = discover.open_splits(tiny_config(folder, dataset__val_fraction=0.25))
     assert names['val'] != list(drawn['val'].names)
     here = (tmp_path / 'new', run) if start_from_it else (run, '')
     address = f'127.0.0.1:{free_port()}'

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from pix2pix_jax.evaluation import fid_kid, image_metrics
+from pix2pix_jax.evaluation import bootstrap, fid_kid
 
 NEEDED = 'needs the extra bench'
 # (N, M, D): fewer images than features, more, as many, and one feature
@@ -104,7 +104,7 @@ def test_kid_of_many_images_is_of_subsets(monkeypatch):
 def test_a_pairs_influence_is_the_derivative_by_its_weight(name, size, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        image_metrics, 'summarize_influence', lambda value, influence: seen.append(influence)
+        bootstrap, 'summarize_influence', lambda value, influence: seen.append(influence)
     )
     real, generated = sets(size[0], *size)
     getattr(fid_kid, f'{name}_summary')(real, generated)

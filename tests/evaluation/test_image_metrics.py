@@ -7,7 +7,7 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 
 from pix2pix_jax.data import augment
-from pix2pix_jax.evaluation import image_metrics
+from pix2pix_jax.evaluation import bootstrap, image_metrics
 
 # Wang et al., 2004, as scikit-image has it.
 NAMES = ('l1', 'psnr', 'ssim')
@@ -141,7 +141,7 @@ def test_as_user_gets_is_what_a_png_holds():
 def test_a_small_image_has_no_ssim_and_the_summary_says_why():
     values = evaluate(np.zeros((10, 12, 3)), np.zeros((10, 12, 3)))
     assert np.isnan(values['ssim']) and values['l1'] == 0
-    summary = image_metrics.summarize({'l1': [0.0, 0.0], 'ssim': [0.5, values['ssim']]})
+    summary = bootstrap.summarize({'l1': [0.0, 0.0], 'ssim': [0.5, values['ssim']]})
     assert summary['l1'] == {'mean': 0.0, 'ci95': [0.0, 0.0]}
     assert summary['ssim']['value'] is None and '1 of 2' in summary['ssim']['reason']
 
@@ -150,8 +150,8 @@ def test_the_interval_covers_the_mean_about_as_often_as_it_says():
     rng = np.random.default_rng(0)
     covered = 0
     for _ in range(60):
-        low, high = image_metrics.summarize({'x': rng.normal(size=80)})['x']['ci95']
+        low, high = bootstrap.summarize({'x': rng.normal(size=80)})['x']['ci95']
         covered += low <= 0 <= high
     assert 51 <= covered <= 60  # 57 expected
     values = list(rng.normal(size=30))
-    assert image_metrics.summarize({'x': values}) == image_metrics.summarize({'x': values})
+    assert bootstrap.summarize({'x': values}) == bootstrap.summarize({'x': values})

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pix2pix_jax.evaluation import fid_kid, image_metrics, inception, lpips, perceptual, weights
+from pix2pix_jax.evaluation import bootstrap, fid_kid, inception, lpips, perceptual, weights
 
 
 def features(variables, images):
@@ -43,7 +43,7 @@ def measured(*batches, **arguments):
             measuring.add({'output': output, 'target': target})
     summary, values = measuring.result()
     if 'mean' in summary.get('lpips', {}):
-        assert summary['lpips'] == image_metrics.summarize(values)['lpips']
+        assert summary['lpips'] == bootstrap.summarize(values)['lpips']
     return summary | values
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pix2pix_jax.config import default_config
-from pix2pix_jax.data import sources
+from pix2pix_jax.data import discover
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import labels, segmenter
 from pix2pix_jax.evaluation.labels import FACADES
@@ -43,7 +43,7 @@ def source(tmp_path):
     config = default_config()
     config.dataset.path = str(tmp_path / 'pairs')
     config.dataset.direction = 'BtoA'
-    return sources.open_splits(config)['train']
+    return discover.open_splits(config)['train']
 
 
 def test_it_learns_and_is_kept(source, cache, monkeypatch, capsys):
@@ -114,7 +114,7 @@ def test_real_facades():
         pytest.skip('PIX2PIX_FACADES names no folder of the real facades')
     config = default_config()
     config.dataset.path, config.dataset.direction = folder, 'BtoA'
-    splits = sources.open_splits(config)
+    splits = discover.open_splits(config)
     count = len(FACADES.colours)
     total = np.zeros((count, count + 1))
     for i in range(20):

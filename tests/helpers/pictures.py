@@ -7,7 +7,7 @@ import tifffile
 from PIL import Image
 
 from pix2pix_jax.config import default_config, validate
-from pix2pix_jax.data import preflight, sources
+from pix2pix_jax.data import discover, preflight
 from pix2pix_jax.errors import DataError
 
 COLOURS = np.array([[0, 0, 170], [0, 85, 255], [255, 170, 0], [0, 170, 85]], np.uint8)
@@ -97,7 +97,7 @@ def error(path, kind=DataError, **fields):
     """Returns the message of the error that opening and decoding gives: one line."""
     with pytest.raises(kind) as info:
         c = config(path, **fields)
-        for source in sources.open_splits(c).values():
+        for source in discover.open_splits(c).values():
             preflight.decode_all(source, c)
     assert type(info.value) is kind
     message = str(info.value)

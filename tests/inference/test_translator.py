@@ -10,7 +10,7 @@ from skimage.color import rgb2lab
 import pix2pix_jax
 from pix2pix_jax import translate
 from pix2pix_jax.config_fields import FIELDS
-from pix2pix_jax.data import augment, pipeline, sources
+from pix2pix_jax.data import augment, discover, pipeline
 from pix2pix_jax.data.formats import encode
 from pix2pix_jax.errors import DataError, UserError, run_command
 from pix2pix_jax.inference import generator
@@ -57,7 +57,7 @@ def test_at_the_trainings_size_it_is_the_evaluation(tmp_path, monkeypatch, name)
         image = np.asarray(picture)[:, :36]
     for preprocess in FIELDS['dataset.preprocess'].allowed.words:
         run.config.dataset.preprocess = preprocess
-        source = sources.open_splits(run.config)['train']
+        source = discover.open_splits(run.config)['train']
         expected = evaluated(pipeline.example(source, 0, run.config)['input'][None])[0]
         for fit in ('auto', 'pad', 'resize'):
             translator = pix2pix_jax.Translator(tmp_path / 'run', fit=fit)
@@ -75,7 +75,7 @@ def test_smaller_images_are_enlarged_as_the_evaluation_does(tmp_path, monkeypatc
         image = np.asarray(picture)[:, :24]
     for preprocess in set(FIELDS['dataset.preprocess'].allowed.words) - {'none'}:
         run.config.dataset.preprocess = preprocess
-        source = sources.open_splits(run.config)['train']
+        source = discover.open_splits(run.config)['train']
         (expected,) = evaluated(pipeline.example(source, 0, run.config)['input'][None])
         translator = pix2pix_jax.Translator(tmp_path / 'run')
         (found,) = translator.translate([translator.load(image)])

@@ -12,7 +12,6 @@ import time
 import jax
 import numpy as np
 import pytest
-from absl.testing import flagsaver
 from helpers import ROOT
 from helpers.runs import SMALL, make_pairs
 from PIL import Image
@@ -106,7 +105,7 @@ def test_an_ablation_is_trained_measured_and_reported_and_goes_on(pairs, tmp_pat
 
 
 def test_the_paper_is_beside(scripts):
-    report, tables = scripts('ablation_report'), scripts('ablation_tables').TABLES
+    report, tables = scripts('ablation.report'), scripts('ablation.tables').TABLES
     values = {
         'l1': {'fcn_class_iou': {0: 0.5, 1: 0.75}},
         'gan': {'fcn_class_iou': {1: 0.25}},
@@ -144,7 +143,7 @@ def test_a_run_that_fails_is_named_and_the_others_are_done(pairs, tmp_path):
         (('--table=losses', '--metrics=is'), "'is' is unknown"),
         (('--table=batch_size', '--config.batch_size=4'), 'varies it'),
         (('--table=losses', '--split=dev'), '--split=dev: the data has train | val | test'),
-        (('--table=losses', '--dry_run'), '--dry_run is of a single run'),
+        (('--table=losses', '--dry_run'), "flag 'dry_run'"),
         (('--table=losses', '--config.num_devices', '1'), 'write --config.num_devices=1'),
         (('--table=losses', '--segmenter=nowhere:f'), '--segmenter=nowhere:f: ModuleNotFound'),
     ],
@@ -153,8 +152,8 @@ def test_mistakes_are_one_line(more, message, pairs, scripts, tmp_path, monkeypa
     ablations, words = scripts('ablations'), ['ablations.py', *arguments(pairs, *more)]
     monkeypatch.setattr(sys, 'argv', words)
     monkeypatch.chdir(tmp_path)
-    with flagsaver.flagsaver(), pytest.raises(SystemExit) as stopped:
-        run_command(ablations.main, words, ablations.check_argv)
+    with pytest.raises(SystemExit) as stopped:
+        run_command(ablations.main, ablations.define_flags, words, ablations.check_argv)
     error = capsys.readouterr().err
     assert stopped.value.code == 2 and message in error and error.count('\n') == 1
     assert not (tmp_path / 'out').exists()
@@ -196,7 +195,7 @@ def write_result(folder, size=16, **values):
 
 def test_a_report_of_what_is_there(scripts, tmp_path):
     """A seed and a metric are missing, one could not be computed, sizes and truths differ."""
-    report, table = scripts('ablation_report'), scripts('ablation_tables').TABLES['image_size']
+    report, table = scripts('ablation.report'), scripts('ablation.tables').TABLES['image_size']
     results = {
         'as trained': {
             0: write_result(tmp_path / 'a0', l1=0.5, real_fcn_class_iou=0.4, fid='no network'),
@@ -217,36 +216,33 @@ def test_a_report_of_what_is_there(scripts, tmp_path):
 
 def test_what_was_measured_otherwise_is_measured_anew(scripts, tmp_path):
     """SSIM has another definition since 0.2.0; the run stays as it is."""
-    ablations = scripts('ablations')
+    jobs = scripts('ablation.jobs')
     (tmp_path / 'checkpoints/last/2').mkdir(parents=True)
     (tmp_path / 'run.json').write_text('{"command": "python -m pix2pix_jax.main --config=x"}')
-    job = ablations.Job('row', 0, 2, tmp_path, ['--config=x'], [], tmp_path / 'evaluation')
+    job = jobs.Job('row', 0, 2, tmp_path, ['--config=x'], [], tmp_path / 'evaluation')
     write_result(job.result, l1=0.5)
     result = json.loads((job.result / 'metrics.json').read_text()) | {'step': 2}
-    with flagsaver.flagsaver():
-        ablations.flags.FLAGS(['ablations.py', '--metrics='])
-        for measured, expected in ((result['measured'], True), ({}, False), (None, False)):
-            old = {key: value for key, value in result.items() if key != 'measured'}
-            old |= {} if measured is None else {'measured': measured}
-            (job.result / 'metrics.json').write_text(json.dumps(old))
-            assert ablations.is_done(job) == expected and ablations.is_trained(job)
+    for measured, expected in ((result['measured'], True), ({}, False), (None, False)):
+        old = {key: value for key, value in result.items() if key != 'measured'}
+        old |= {} if measured is None else {'measured': measured}
+        (job.result / 'metrics.json').write_text(json.dumps(old))
+        assert jobs.is_done(job, metrics.PAIRS_ALONE) == expected and jobs.is_trained(job)
 
 
 def test_nothing_of_a_table_was_measured(scripts, tmp_path):
-    report, table = scripts('ablation_report'), scripts('ablation_tables').TABLES['color']
+    report, table = scripts('ablation.report'), scripts('ablation.tables').TABLES['color']
     results = {'l1': {0: write_result(tmp_path / 'a', l1=0.5, lab_l='gray images')}}
     assert 'L: gray images' in report.write_report(tmp_path, 'color', table, results, 'command')
     assert not (tmp_path / 'color.png').exists()
 
 
-def test_every_row_of_every_table_resolves_and_equal_settings_share_a_run(scripts, monkeypatch):
-    ablations, tables = scripts('ablations'), scripts('ablation_tables').TABLES
-    words = ['ablations.py', f'--config={SCRIPTS.parent}/configs/facades.py', '--table=losses']
-    ablations.flags.FLAGS(words)
-    monkeypatch.setattr(sys, 'argv', words)
+def test_every_row_of_every_table_resolves_and_equal_settings_share_a_run(scripts):
+    jobs, tables = scripts('ablation.jobs'), scripts('ablation.tables').TABLES
+    config = f'{SCRIPTS.parent}/configs/facades.py'
+    plan = jobs.Plan('', config, (), pathlib.Path('out'), 80_000, 'test', metrics.PAIRS_ALONE)
     names = {}
-    for name, table in tables.items():
-        for job in ablations.jobs_of(table.rows, 0, pathlib.Path('out'), 80_000, 'test'):
+    for name in tables:
+        for job in jobs.jobs_of(plan._replace(table=name), 0):
             names[name, job.row] = job.workdir.name
     assert len(set(names.values())) == 18
     for shared in (('losses', 'l1+cgan'), ('receptive_field', '70x70'), ('color', 'l1+cgan'),
@@ -256,7 +252,7 @@ def test_every_row_of_every_table_resolves_and_equal_settings_share_a_run(script
                    ('image_size', 'twice the size')):  # fmt: skip
         assert names[shared] == 'base-0'
     assert names['color', 'pixelgan'] == names['receptive_field', '1x1'] != 'base-0'
-    (job, _) = ablations.jobs_of(tables['update_order'].rows, 1, pathlib.Path('out'), 9, 'test')
+    (job, _) = jobs.jobs_of(plan._replace(table='update_order', steps=9), 1)
     assert job.workdir.name == 'base-1' and '--config.seed=1' in job.train
 
 
@@ -272,7 +268,7 @@ def test_every_row_of_every_table_resolves_and_equal_settings_share_a_run(script
     ],
 )
 def test_each_job_has_a_device_that_is_there(scripts, monkeypatch, found, visible, jobs, expected):
-    devices = scripts('ablation_devices')
+    devices = scripts('ablation.devices')
     monkeypatch.setattr(devices, 'find_devices', lambda: found)
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
     places = devices.environments(jobs)
@@ -282,15 +278,15 @@ def test_each_job_has_a_device_that_is_there(scripts, monkeypatch, found, visibl
 
 
 def test_jobs_on_a_cpu_share_its_cores(scripts, monkeypatch):
-    devices, ablations = scripts('ablation_devices'), scripts('ablations')
+    devices, processes = scripts('ablation.devices'), scripts('ablation.processes')
     monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
     places = devices.environments(2)
     assert devices.find_devices() == ('cpu', 1) and places == [{}, {}]
-    monkeypatch.setattr(ablations.os, 'sched_getaffinity', lambda pid: {0, 1, 2, 3, 5})
+    monkeypatch.setattr(processes.os, 'sched_getaffinity', lambda pid: {0, 1, 2, 3, 5})
     cores = []
-    monkeypatch.setattr(ablations.os, 'sched_setaffinity', lambda pid, share: cores.append(share))
+    monkeypatch.setattr(processes.os, 'sched_setaffinity', lambda pid, share: cores.append(share))
     for slot in range(2):
-        ablations.take_place(slot, places)
+        processes.take_place(slot, places)
     assert cores == [[0, 2, 5], [1, 3]]
     monkeypatch.setattr(devices, 'find_devices', None)  # not asked for
     assert devices.environments(1) == [{}]
@@ -301,33 +297,31 @@ def test_no_device_is_one_line(scripts, monkeypatch):
     with pytest.raises(
         UserError, match='--jobs: jax finds no device here, with JAX_PLATFORMS=rocm'
     ):
-        scripts('ablation_devices').find_devices()
+        scripts('ablation.devices').find_devices()
 
 
 @pytest.fixture
 def run_all(scripts, tmp_path, monkeypatch):
     """Does so many jobs of other runs at once; returns those that failed."""
-    ablations = scripts('ablations')
-    monkeypatch.setattr(ablations.signal, 'signal', lambda *args: None)
+    job, processes = scripts('ablation.jobs').Job, scripts('ablation.processes')
+    monkeypatch.setattr(processes.signal, 'signal', lambda *args: None)
 
     def call(count, at_once, train=()):
         jobs = [
-            ablations.Job('row', i, 1, tmp_path / f'{i}', [*train], [], tmp_path / f'{i}/e')
+            job('row', i, 1, tmp_path / f'{i}', [*train], [], tmp_path / f'{i}/e')
             for i in range(count)
         ]
-        with flagsaver.flagsaver():
-            ablations.flags.FLAGS(['ablations.py', f'--jobs={at_once}', '--metrics='])
-            return ablations.run_all(jobs, tmp_path / 'logs')
+        return processes.run_all(jobs, tmp_path / 'logs', at_once)
 
     return call
 
 
 def test_more_jobs_than_gpus_wait_for_one(scripts, run_all, monkeypatch, capsys):
-    ablations, busy, most, used = scripts('ablations'), set(), [], []
-    monkeypatch.setattr(scripts('ablation_devices'), 'find_devices', lambda: ('cuda', 2))
+    processes, busy, most, used = scripts('ablation.processes'), set(), [], []
+    monkeypatch.setattr(scripts('ablation.devices'), 'find_devices', lambda: ('cuda', 2))
 
     def run_job(job, log):
-        gpu = ablations.LOCAL.environment['CUDA_VISIBLE_DEVICES']
+        gpu = processes.LOCAL.environment['CUDA_VISIBLE_DEVICES']
         assert gpu not in busy
         busy.add(gpu)
         most.append(len(busy))
@@ -336,7 +330,7 @@ def test_more_jobs_than_gpus_wait_for_one(scripts, run_all, monkeypatch, capsys)
         busy.remove(gpu)
         return True
 
-    monkeypatch.setattr(ablations, 'run_job', run_job)
+    monkeypatch.setattr(processes, 'run_job', run_job)
     assert run_all(7, at_once=5) == []
     assert len(used) == 7 and set(used) == {'0', '1'} and max(most) == 2
     assert '2 at a time, each on one of 2 cuda devices' in capsys.readouterr().out
@@ -348,7 +342,7 @@ def test_a_device_that_is_gone_fails_the_run_and_no_cpu_takes_it(
 ):
     if any(device.platform == 'gpu' for device in jax.devices()):
         pytest.skip('there is a GPU')
-    monkeypatch.setattr(scripts('ablation_devices'), 'find_devices', lambda: (platform, 2))
+    monkeypatch.setattr(scripts('ablation.devices'), 'find_devices', lambda: (platform, 2))
     words = ['--config=configs/folder.py:tiny', *SMALL, f'--config.dataset.path={pairs}']
     failed = run_all(2, 2, train=[*words, f'--workdir={tmp_path}/run'])
     assert len(failed) == 2 and not (tmp_path / 'run').exists()

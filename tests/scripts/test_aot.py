@@ -10,7 +10,7 @@ from helpers import ROOT
 from pix2pix_jax.errors import UserError
 
 SCRIPT = ROOT / 'scripts' / 'aot.py'
-sys.path.insert(0, str(SCRIPT.parent))  # it imports hlo
+sys.path.insert(0, str(SCRIPT.parent))  # it imports bench
 
 
 @pytest.fixture(scope='module')
@@ -47,11 +47,10 @@ def test_without_a_plugin_one_line_says_what_to_install():
 
 
 def test_every_device_gets_the_configs_batch_or_its_share_of_the_given_one(aot):
-    aot.flags.FLAGS(['aot', '--target=v5e-8', f'--config={SCRIPT.parents[1]}/configs/facades.py'])
-    assert aot.batch_size(1, 8, given=False) == 8
-    assert aot.batch_size(64, 8, given=True) == 64
+    assert aot.batch_size(1, 8, 'v5e-8', given=False) == 8
+    assert aot.batch_size(64, 8, 'v5e-8', given=True) == 64
     with pytest.raises(UserError, match='batch_size=4.* multiple of the 8 devices of v5e-8'):
-        aot.batch_size(4, 8, given=True)
+        aot.batch_size(4, 8, 'v5e-8', given=True)
 
 
 @pytest.mark.e2e

@@ -78,7 +78,7 @@ def test_wrong_flags_are_one_line(flag, words):
 
 
 def test_ratios_are_medians_over_rounds(scripts):
-    from benchmark_workers import ratio
+    from bench.workers import ratio
 
     ours = [[1.0, 1.0], [2.0, 2.0, 90.0], [4.0]]
     theirs = [[2.0, 2.0], [3.0, 3.0, 3.0], [40.0]]  # 2, 1.5 and 10 times ours
@@ -86,7 +86,7 @@ def test_ratios_are_medians_over_rounds(scripts):
 
 
 def test_tasks_take_turns(scripts):
-    from benchmark_workers import take_turns
+    from bench.workers import take_turns
 
     calls = []
 
@@ -104,7 +104,8 @@ def test_tasks_take_turns(scripts):
 @needs_torch
 def test_the_peer_has_the_papers_networks(scripts):
     import torch
-    from torch_pix2pix import TorchUNet, patchgan
+
+    from bench.torch_pix2pix import TorchUNet, patchgan
 
     networks = {'G': TorchUNet(8, 64), 'D': patchgan(64)}
     counts = {k: sum(p.numel() for p in n.parameters()) for k, n in networks.items()}
@@ -117,7 +118,8 @@ def test_the_peer_has_the_papers_networks(scripts):
 def test_the_peers_pairs_are_this_projects(scripts, tmp_path):
     import torch
     from PIL import Image
-    from torch_pix2pix import batches
+
+    from bench.torch_pix2pix import batches
 
     photo = np.random.default_rng(0).integers(0, 256, (36, 36, 3), np.uint8)
     photo = np.asarray(Image.fromarray(photo).resize((64, 64)))

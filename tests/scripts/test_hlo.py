@@ -1,4 +1,4 @@
-"""What scripts/hlo.py reads out of the texts of compiled programs."""
+"""What scripts/bench/hlo.py reads out of the texts of compiled programs."""
 
 import importlib
 import sys
@@ -9,7 +9,7 @@ import pytest
 from helpers import ROOT
 
 sys.path.insert(0, str(ROOT / 'scripts'))
-hlo = importlib.import_module('hlo')
+hlo = importlib.import_module('bench.hlo')
 
 CALL = '%c = (f32[1], u8[0]) custom-call(%x, %k), window={{{}}}, custom_call_target="__cudnn${}"'
 

@@ -10,7 +10,6 @@ import sys
 
 import numpy as np
 import pytest
-from absl.testing import flagsaver
 from helpers import ROOT
 from helpers.reference import Recording
 from helpers.runs import make_pairs
@@ -55,8 +54,8 @@ def script(monkeypatch):
     module = importlib.import_module('import_pytorch')
 
     def script(*words):
-        with flagsaver.flagsaver(), pytest.raises(SystemExit) as stopped:
-            run_command(module.main, ['import_pytorch', *words])
+        with pytest.raises(SystemExit) as stopped:
+            run_command(module.main, module.define_flags, ['import_pytorch', *words])
         return stopped.value.code
 
     return script
@@ -129,9 +128,9 @@ def test_a_generator_alone_is_a_run_without_a_discriminator(folder, tmp_path, sc
     # Its pairs may be named later.
     evaluate = importlib.import_module('pix2pix_jax.evaluate')
     for words, status in (((), 2), ((f'--dataset={folder}/pairs',), 0)):
-        with flagsaver.flagsaver(), pytest.raises(SystemExit) as stopped:
+        with pytest.raises(SystemExit) as stopped:
             command = ['evaluate', f'--workdir={workdir}', '--metrics=', *words]
-            run_command(evaluate.main, command)
+            run_command(evaluate.main, evaluate.define_flags, command)
         assert stopped.value.code == status
     assert 'names no pairs: give their folder, --dataset=DIR' in capsys.readouterr().err
     assert (workdir / 'evaluation/test_of_pairs/metrics.json').exists()

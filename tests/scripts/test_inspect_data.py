@@ -95,7 +95,7 @@ def test_what_is_suspicious_is_said(folder):
         (('--config.dataset.path=nowhere',), 1, 'nowhere: does not exist'),
         (('--config.dataset.path=pairs', '--output=mine.png'), 2, 'mine.png is another file'),
         (('--config.dataset.path=pairs', '--config.batch_size=0'), 2, 'config.batch_size=0'),
-        (('--config.dataset.path=pairs', '--dry_run'), 2, '--dry_run is of a single run'),
+        (('--config.dataset.path=pairs', '--dry_run'), 2, "flag 'dry_run'"),
     ],
 )
 def test_a_users_mistake_is_one_line(folder, arguments, status, words):

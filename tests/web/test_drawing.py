@@ -9,7 +9,7 @@ from helpers.runs import changed, make_pairs, tiny_config
 from PIL import Image
 
 from pix2pix_jax import demo
-from pix2pix_jax.data import augment, image_spec, pipeline, sources
+from pix2pix_jax.data import augment, discover, image_spec, pipeline
 from pix2pix_jax.data.formats import encode
 from pix2pix_jax.data.formats.pixels import LazyFile, Pixels
 from pix2pix_jax.errors import DataError, UserError
@@ -178,7 +178,7 @@ def test_a_drawing_fills_the_range_of_the_inputs(limits):
 
 def test_samples_are_the_inputs_of_the_first_split_that_there_is(tmp_path):
     config = tiny_config(make_pairs(tmp_path / 'pairs', {'train': 3, 'test': 20}, size=48))
-    splits = sources.open_splits(config)
+    splits = discover.open_splits(config)
     split, found = drawing.samples(config, splits, most=4)
     assert split == 'test' and len(found) == 4
     for i, picture in zip((0, 6, 13, 19), found):
@@ -191,9 +191,9 @@ def test_samples_are_the_inputs_of_the_first_split_that_there_is(tmp_path):
 def test_a_pair_that_cannot_be_read_is_left_out(tmp_path):
     config = tiny_config(make_pairs(tmp_path / 'pairs', {'train': 3, 'test': 2}))
     for name in ('0', '1'):
-        assert len(drawing.samples(config, sources.open_splits(config))[1]) == 2 - int(name)
+        assert len(drawing.samples(config, discover.open_splits(config))[1]) == 2 - int(name)
         (tmp_path / 'pairs' / 'test' / f'{name}.png').write_bytes(b'no image')
-    assert drawing.samples(config, sources.open_splits(config))[0] == 'train'
+    assert drawing.samples(config, discover.open_splits(config))[0] == 'train'
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_samples_of_photos_are_what_the_translator_takes(tmp_path, task, channel
     Image.fromarray(noise(32, 32)).save(tmp_path / 'train' / 'a.png')
     config = tiny_config(tmp_path, dataset__task=task)
     config.generator.input_channels, config.generator.output_channels = channels
-    splits = sources.open_splits(config)
+    splits = discover.open_splits(config)
     _, (found,) = drawing.samples(config, splits)
     assert found.shape == (*drawing.canvas_size(config), 3)
     given = pipeline.example(splits['train'], 0, config)
@@ -243,5 +243,5 @@ def test_several_inputs_in_the_data_are_refused(tmp_path):
         Image.fromarray(noise()).save(tmp_path / 'train' / side / 'a.png')
     config = tiny_config(tmp_path, generator__input_channels=4)
     with pytest.raises(UserError, match='several inputs'):
-        drawing.check(config, sources.open_splits(config))
+        drawing.check(config, discover.open_splits(config))
     drawing.check(changed(generator__input_channels=1), {})

@@ -9,10 +9,10 @@ from helpers import OLD_RUN
 from helpers.runs import make_pairs, metrics, tiny_config
 from PIL import Image
 
-from pix2pix_jax import evaluate
-from pix2pix_jax.data import preflight, sources
+from pix2pix_jax.data import discover, preflight
 from pix2pix_jax.dry_run import dry_run
 from pix2pix_jax.errors import DataError, UserError
+from pix2pix_jax.evaluation.runs import RunImages, evaluate_run
 from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.train_setup import open_data
 from pix2pix_jax.web import drawing
@@ -218,7 +218,7 @@ def test_a_file_that_is_missing_is_named(copied):
         f'{workdir}/data.json is missing: it says which pairs the run uses; put it back'
     )
     with pytest.raises(DataError, match='data.json is missing'):
-        evaluate.evaluate_run(workdir, 'test', 'last', workdir / 'out')
+        evaluate_run(workdir, workdir / 'out')
     assert drawing.open_data(workdir, config)[1].startswith(f'{workdir}/data.json is missing')
 
 
@@ -230,17 +230,17 @@ def test_evaluate_measures_the_pairs_of_the_run(copied, capsys):
     val = read(workdir)['splits']['val']['used']
     add(pairs, 'train/new', 'test/new')
     for split, count in (('val', len(val)), ('test', 2)):
-        evaluate.evaluate_run(workdir, split, 'last', workdir / split)
+        evaluate_run(workdir, workdir / split, RunImages(split))
         assert json.loads((workdir / split / 'metrics.json').read_text())['images'] == count
     assert 'test: 1 pairs came since the run started, and are left out (new)' in (
         capsys.readouterr().out
     )
-    evaluate.evaluate_run(workdir, 'test', 'last', workdir / 'all', dataset=str(pairs))
+    evaluate_run(workdir, workdir / 'all', RunImages(dataset=str(pairs)))
     assert json.loads((workdir / 'all' / 'metrics.json').read_text())['images'] == 3
     shutil.rmtree(pairs / 'train')
-    evaluate.evaluate_run(workdir, 'test', 'last', workdir / 'test')
+    evaluate_run(workdir, workdir / 'test')
     with pytest.raises(DataError, match='pairs of val that the run uses are not there'):
-        evaluate.evaluate_run(workdir, 'val', 'last', workdir / 'val')
+        evaluate_run(workdir, workdir / 'val', RunImages(split='val'))
     assert list(drawing.open_data(workdir, config)[0]) == ['test']
 
 
@@ -249,7 +249,7 @@ def test_a_split_that_the_run_did_not_have_can_be_evaluated(copied):
     data = read(workdir)
     del data['splits']['test']
     (workdir / 'data.json').write_text(json.dumps(data))
-    evaluate.evaluate_run(workdir, 'test', 'last', workdir / 'out')
+    evaluate_run(workdir, workdir / 'out')
     assert json.loads((workdir / 'out' / 'metrics.json').read_text())['images'] == 2
 
 
@@ -279,7 +279,7 @@ def test_an_old_run_keeps_its_draw(old_run, capsys):
     )
     splits, _ = drawing.open_data(workdir, config)
     assert set(splits['val'].names) == val
-    new_run = sources.open_splits(config)
+    new_run = discover.open_splits(config)
     assert set(new_run['val'].names) != val  # so that it tells them apart
 
 
@@ -287,7 +287,7 @@ def test_an_old_run_is_evaluated_on_the_val_that_it_held_out(old_run, tmp_path):
     """Its own last value is found again, and it resumes on these pairs."""
     config, pairs, workdir = old_run
     set_path(workdir, pairs)
-    evaluate.evaluate_run(workdir, 'val', 'last', tmp_path / 'out')
+    evaluate_run(workdir, tmp_path / 'out', RunImages(split='val'))
     found = json.loads((tmp_path / 'out' / 'metrics.json').read_text())
     assert found['images'] == 3
     before = metrics(OLD_RUN)[-1]
@@ -306,7 +306,7 @@ def test_an_old_run_of_which_config_and_checkpoints_were_copied(old_run, tmp_pat
         (workdir / name).unlink()
     set_path(workdir, pairs)
     words = 'run has no data.json yet: the pairs are taken to be those it began with, divided as'
-    evaluate.evaluate_run(workdir, 'val', 'last', tmp_path / 'out')
+    evaluate_run(workdir, tmp_path / 'out', RunImages(split='val'))
     assert capsys.readouterr().out.count(words) == 1
     found = json.loads((tmp_path / 'out' / 'metrics.json').read_text())
     expected = metrics(OLD_RUN)[-1]['eval/l1']
@@ -320,7 +320,7 @@ def test_an_old_run_of_which_config_and_checkpoints_were_copied(old_run, tmp_pat
 
 def measured(workdir, split, dataset, folder):
     """The names that `evaluate --dataset` measures."""
-    evaluate.evaluate_run(workdir, split, 'last', folder, dataset=str(dataset))
+    evaluate_run(workdir, folder, RunImages(split, dataset=str(dataset)))
     rows = (folder / 'per_image.csv').read_text().splitlines()[1:]
     return {row.split(',')[0] for row in rows}
 
@@ -376,9 +376,9 @@ def test_an_old_run_on_small_letters_stays_as_it_was(tmp_path):
     for side in 'ab':
         make_pairs(tmp_path / 'pairs' / 'train' / side, {'more': 3})
     config = tiny_config(tmp_path / 'pairs')
-    assert sources.open_splits(config)['train'].names == ('more/0', 'more/1', 'more/2')
+    assert discover.open_splits(config)['train'].names == ('more/0', 'more/1', 'more/2')
     known = data_json.Known(exists=True, old=True)
-    assert len(sources.open_splits(config, known)['train']) == 6
+    assert len(discover.open_splits(config, known)['train']) == 6
 
 
 # ---------------------------------------------------------------- init_from
@@ -494,7 +494,7 @@ def test_a_run_resumes_with_its_pairs_whatever_became_of_the_files(whole, tmp_pa
     rows, expected = metrics(tmp_path / 'run'), metrics(whole[1])
     for row, other in zip(rows, expected, strict=True):
         assert {k: v for k, v in row.items() if k in other} == other
-    summary = evaluate.evaluate_run(tmp_path / 'run', 'train', 'last', tmp_path / 'out')
+    summary = evaluate_run(tmp_path / 'run', tmp_path / 'out', RunImages(split='train'))
     assert 'l1' in summary
     result = json.loads((tmp_path / 'out' / 'metrics.json').read_text())
     assert result['images'] == len(before['splits']['train']['used'])
@@ -509,7 +509,7 @@ def test_a_run_resumes_with_its_pairs_whatever_became_of_the_files(whole, tmp_pa
     with pytest.raises(DataError, match=rf'1 of the .* pairs of train .* not there \({good}\)'):
         train_and_evaluate(config, tmp_path / 'run')
     # Test is there, and evaluated without train.
-    assert 'l1' in evaluate.evaluate_run(tmp_path / 'run', 'test', 'last', tmp_path / 'test')
+    assert 'l1' in evaluate_run(tmp_path / 'run', tmp_path / 'test')
 
 
 def test_on_error_does_not_change_when_a_run_resumes(whole, trained):
@@ -523,7 +523,7 @@ def test_sets_of_any_size_are_read(tmp_path, monkeypatch):
     pairs = bad_pairs(tmp_path / 'pairs')
     config = tiny_config(pairs, dataset__on_error='skip')
     monkeypatch.setattr(preflight, 'DECODE_FIRST', 5)
-    splits = sources.open_splits(config)
+    splits = discover.open_splits(config)
     assert 'train: all pairs are read once to find the bad ones' in preflight.report(splits, config)
     found = preflight.decode_all(splits['train'], config)
     assert set(found.skipped) == {'4', '7'} and len(found) == 9 and not found.decoded

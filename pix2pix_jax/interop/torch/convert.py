@@ -67,22 +67,29 @@ def imported_config(
     image_size: tuple[int, ...] = (),
     dropout: bool | None = None,
     gan: str = 'vanilla',
-    dataset: str = '',
-    direction: str = 'AtoB',
+    dataset: Mapping[str, str] | None = None,
 ) -> Config:
     """Returns the config of the networks, with that implementation's defaults for what is unknown.
 
-    `image_size` is by default where a U-Net's innermost map is one pixel, of a ResNet 256;
-    `dropout` that of a U-Net, by default on, in the blocks where it is there. A run without a
-    discriminator is one with loss.gan 'none': there are no weights to start from, and a run that
-    starts from this one makes a discriminator of its own. The pairs are in the folder `dataset`,
-    in that `direction`. Raises UserError for what does not fit.
+    Args:
+      generator: what `read_generator` returned.
+      discriminator: what `read_discriminator` returned. Without it the run has loss.gan 'none', and
+        a run that starts from this one makes a discriminator of its own.
+      image_size: by default that where a U-Net's innermost map is one pixel; of a ResNet 256.
+      dropout: whether a U-Net has dropout, in the blocks where that implementation has it; by
+        default on.
+      gan: the value of loss.gan.
+      dataset: fields of config.dataset by name, as {'path': ..., 'direction': ...}.
+
+    Raises:
+      UserError: for what does not fit together.
     """
     config, fields = default_config(), generator.fields | _dropout(generator, dropout)
     unet = fields['name'] == 'unet'
     config.image_size = image_size or (2 ** fields['depth'] if unet else RESNET_SIZE,)
-    config.dataset.path, config.dataset.direction = dataset, direction
-    if (fields['input_channels'], fields['output_channels']) == (1, 2) and direction == 'AtoB':
+    config.dataset.update(dataset or {})
+    channels = fields['input_channels'], fields['output_channels']
+    if channels == (1, 2) and config.dataset.direction == 'AtoB':
         config.dataset.task = 'colorize'  # that implementation's: L to a, b of CIE Lab
     config.loss.gan = 'none' if discriminator is None else gan
     parts = {'generator': fields, 'discriminator': discriminator.fields if discriminator else {}}

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from pix2pix_jax.config import default_config, validate
-from pix2pix_jax.data import sources
+from pix2pix_jax.data import discover
 from pix2pix_jax.data.catalogue import openmoji
 from pix2pix_jax.errors import UserError
 
@@ -113,7 +113,7 @@ def test_prepare_renders_once(cache, monkeypatch):
 
     c = default_config()
     c.dataset.name, c.image_size = 'openmoji', (32, 16)
-    splits = sources.open_splits(validate(c))
+    splits = discover.open_splits(validate(c))
     assert {split: source.names for split, source in splits.items()} == {
         'train': ('1F439', '1F600'),
         'test': ('1F33E',),

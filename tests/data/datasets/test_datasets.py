@@ -16,7 +16,7 @@ from helpers import ROOT
 from PIL import Image
 
 from pix2pix_jax.config import default_config
-from pix2pix_jax.data import pipeline, preflight, sources
+from pix2pix_jax.data import discover, pipeline, preflight
 from pix2pix_jax.data.catalogue import builder
 from pix2pix_jax.data.catalogue.published import PUBLISHED
 from pix2pix_jax.data.datasets import cityscapes, prepare
@@ -58,7 +58,7 @@ def config(path=''):
 def test_the_pairs_are_those_of_the_folder(folder, kind):
     source = {'folder': folder, 'inner folder': folder.parent}.get(kind) or archive(folder, kind)
     assert prepare.prepare('facades', str(source)) == builder.folder_of('facades')
-    here, there = sources.open_splits(config()), sources.open_splits(config(folder))
+    here, there = discover.open_splits(config()), discover.open_splits(config(folder))
     assert list(here) == list(COUNTS)
     for split, count in COUNTS.items():
         assert here[split].names == there[split].names == tuple(str(n + 1) for n in range(count))
@@ -76,7 +76,7 @@ def test_the_batches_are_those_of_the_folder(folder, workers):
     for path, count in (('', workers), (folder, 0)):
         c = config(path)
         c.dataset.workers = count
-        batches.append(next(pipeline.train_batches(sources.open_splits(c)['train'], c, 3)))
+        batches.append(next(pipeline.train_batches(discover.open_splits(c)['train'], c, 3)))
     for key in ('input', 'target'):
         np.testing.assert_array_equal(batches[0][key], batches[1][key])
 
@@ -102,7 +102,7 @@ def test_a_damaged_data_set_is_one_line(folder):
     prepare.prepare('facades', str(folder))
     (builder.folder_of('facades') / 'dataset_info.json').write_text('{')
     with pytest.raises(DataError, match='is damaged: remove it and prepare it anew'):
-        sources.open_splits(config())
+        discover.open_splits(config())
 
 
 def test_two_at_once_both_succeed(folder):
@@ -113,7 +113,7 @@ def test_two_at_once_both_succeed(folder):
     command = [sys.executable, '-c', code, str(archive(folder, 'gztar'))]
     both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     assert [one.communicate()[1] for one in both] == ['', '']
-    assert len(sources.open_splits(config())['train']) == COUNTS['train']
+    assert len(discover.open_splits(config())['train']) == COUNTS['train']
 
 
 def test_a_folder_of_several_data_sets(folder, tmp_path):
@@ -134,7 +134,7 @@ def test_what_is_no_file_is_named(folder):
 
 def test_a_data_set_that_is_not_prepared_is_one_line():
     with pytest.raises(UserError, match=r'python scripts/prepare_data.py facades puts it there; '):
-        sources.open_splits(config())
+        discover.open_splits(config())
 
 
 def test_a_bad_record_is_named(folder):
@@ -143,7 +143,7 @@ def test_a_bad_record_is_named(folder):
     with pytest.raises(
         DataError, match='facades: train/3 is no JPEG, PNG, WebP, TIFF or NumPy image'
     ):
-        preflight.decode_all(sources.open_splits(config())['train'], config())
+        preflight.decode_all(discover.open_splits(config())['train'], config())
 
 
 def test_other_counts_than_published_are_noted():
@@ -230,7 +230,7 @@ def test_cityscapes_from_its_own_archives(cities, zipped):
     prepare.prepare('cityscapes', str(cities))
     c = config()
     c.dataset.name, c.dataset.direction = 'cityscapes', 'BtoA'
-    splits = sources.open_splits(c)
+    splits = discover.open_splits(c)
     assert {split: source.names for split, source in splits.items()} == {
         'train': ('aachen/aachen_0', 'aachen/aachen_1', 'bonn/bonn_0'),
         'val': ('ulm/ulm_0',),

@@ -13,7 +13,7 @@ from etils import epath
 from helpers.pictures import config, map_items, picture, save, side_by_side
 from PIL import Image, ImageFile
 
-from pix2pix_jax.data import sources
+from pix2pix_jax.data import discover
 from pix2pix_jax.data.formats import decode
 from pix2pix_jax.errors import DataError
 
@@ -85,7 +85,7 @@ def over_white(color, alpha, top=255):
 def test_channels(tmp_path, n_in, n_out):
     side_by_side(tmp_path / 'train', ['1.png'], channels=4)
     fields = {'generator.input_channels': n_in, 'generator.output_channels': n_out}
-    pair = sources.open_splits(config(tmp_path, **fields))['train'][0]
+    pair = discover.open_splits(config(tmp_path, **fields))['train'][0]
     for key, n, number in (('input', n_in, 1), ('target', n_out, 101)):
         image = Image.fromarray(picture(number, channels=4))
         if n < 4:  # transparent parts lie over white
@@ -101,7 +101,7 @@ def test_gray_palette_and_16_bit_files(tmp_path):
     Image.fromarray(grey.squeeze()).convert('P').save(tmp_path / 'train' / '2.png')
     Image.fromarray(grey.squeeze().astype(np.uint16) * 257).save(tmp_path / 'train' / '3.png')
     expected = np.repeat(grey[:, :16], 3, axis=-1)
-    *eight, sixteen = map_items(sources.open_splits(config(tmp_path))['train'])
+    *eight, sixteen = map_items(discover.open_splits(config(tmp_path))['train'])
     for pair in eight:
         np.testing.assert_array_equal(pair['input'], expected)
     np.testing.assert_array_equal(sixteen['input'], expected.astype(np.uint16) * 257)
@@ -192,7 +192,7 @@ def test_exif_orientation_is_applied_before_the_pair_is_halved(tmp_path, orienta
     options = {'quality': 95} if kind == 'JPEG' else {} if kind == 'PNG' else {'lossless': True}
     data = encoded(stored, kind, exif=exif, **options)
     (tmp_path / 'train' / '1.jpg').write_bytes(data)
-    train = sources.open_splits(config(tmp_path))['train']
+    train = discover.open_splits(config(tmp_path))['train']
     assert train.shape(0) == (16, 16)
     tolerance = 40 if kind == 'JPEG' else 0
     np.testing.assert_allclose(train[0]['input'].astype(int), a, atol=tolerance)

@@ -8,10 +8,10 @@ import statistics
 
 import matplotlib
 import numpy as np
-from ablation_tables import Table
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ablation.tables import Table
 from pix2pix_jax.data import augment
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation.metrics import title

@@ -7,8 +7,7 @@ import sys
 from multiprocessing.connection import Connection
 from typing import Any
 
-from benchmark_tasks import Setting
-
+from bench.tasks import Setting
 from pix2pix_jax.errors import UserError
 
 WARM_UP = 3
@@ -18,7 +17,7 @@ class Worker:
     """A process that does what it is asked for, and sleeps otherwise; use it in a `with`."""
 
     def __init__(self, tasks: dict, setting: Setting):
-        """Starts it; `tasks` are functions, as in benchmark_tasks."""
+        """Starts it; `tasks` are functions, as in tasks.py."""
         context = multiprocessing.get_context('spawn')
         self._pipe, child = context.Pipe()
         # Not a daemon: those may not have worker processes of their own.

@@ -3,7 +3,7 @@
 import os
 import time
 
-from benchmark_tasks import Prepared, Setting, config_of, draw_batch, timed
+from bench.tasks import Prepared, Setting, config_of, draw_batch, our_state, timed
 
 FORMATS = ('onnx', 'stablehlo')
 WEIGHTS = ('float32', 'float16')
@@ -17,7 +17,6 @@ def file_of(setting: Setting, name: str, weights: str) -> str:
 def write_all(setting: Setting) -> Prepared:
     """Exports freshly drawn weights in every format; the figures are megabytes and seconds."""
     import jax
-    from benchmark_tasks import our_state
 
     from pix2pix_jax import export
     from pix2pix_jax.inference.generator import Run
@@ -37,7 +36,6 @@ def write_all(setting: Setting) -> Prepared:
 def translate(setting: Setting) -> Prepared:
     """Prepares the run itself, as `translate --nodropout` has it."""
     import jax
-    from benchmark_tasks import our_state
 
     from pix2pix_jax.inference.generator import Generator
 

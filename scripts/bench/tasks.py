@@ -137,10 +137,10 @@ def our_infer(setting: Setting) -> Prepared:
 
 def _our_pairs(setting: Setting, **dataset: Any) -> Prepared:
     _ours()
-    from pix2pix_jax.data import pipeline, preflight, sources
+    from pix2pix_jax.data import discover, pipeline, preflight
 
     config = config_of(setting, **dataset)
-    source = sources.open_splits(config)['train']
+    source = discover.open_splits(config)['train']
     if dataset['cache'] == 'on':
         source = preflight.decode_all(source, config)
     return pairs_of(pipeline.train_batches(source, config), setting)
@@ -174,7 +174,8 @@ OURS = {
 
 def _trainer(setting: Setting):
     import torch
-    from torch_pix2pix import Trainer
+
+    from bench.torch_pix2pix import Trainer
 
     torch.manual_seed(0)
     torch.set_num_threads(cores())
@@ -197,7 +198,8 @@ def their_infer(setting: Setting) -> Prepared:
 
 def _their_pairs(setting: Setting, workers: int) -> Prepared:
     import torch
-    from torch_pix2pix import batches
+
+    from bench.torch_pix2pix import batches
 
     torch.set_num_threads(cores())
     folder = os.path.join(setting.folder, 'train')

@@ -7,8 +7,7 @@ import sys
 import tempfile
 import time
 
-from benchmark_tasks import Setting
-
+from bench.tasks import Setting
 from pix2pix_jax.errors import UserError
 
 # What the command prints when a phase has ended.
