@@ -1,4 +1,4 @@
-"""The command itself, in processes of its own: exit statuses, one-line errors, kill and resume."""
+"""The command itself, most in processes of its own: statuses, one-line errors, kill and resume."""
 
 import os
 import pathlib
@@ -12,7 +12,7 @@ from helpers import ROOT
 from helpers.runs import SMALL, make_pairs, metrics
 
 from pix2pix_jax import main
-from pix2pix_jax.errors import UserError
+from pix2pix_jax.errors import UserError, run_command
 
 CONFIG = '--config=configs/folder.py:tiny'
 ENVIRONMENT = os.environ | {'JAX_PLATFORMS': 'cpu'}
@@ -52,7 +52,6 @@ def wait_for_step(process, step):
     raise AssertionError(process.stderr.read())
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize(
     ('args', 'message'),
     [
@@ -74,10 +73,13 @@ def wait_for_step(process, step):
 def test_a_wrong_command_is_one_line_and_status_2(args, message, monkeypatch, capsys, tmp_path):
     monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    done = run(*args, cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.startswith('error: ') and done.stderr.count('\n') == 1
-    assert message in done.stderr
+    monkeypatch.setattr(sys, 'argv', ['main', *args])
+    with pytest.raises(SystemExit) as ended:
+        run_command(main.main, main.define_flags, check_argv=main.check_argv)
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert said.startswith('error: ') and said.count('\n') == 1
+    assert message in said
     assert not os.listdir(tmp_path)
 
 

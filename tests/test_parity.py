@@ -84,7 +84,12 @@ def first_step(state, batch, key, config):
 
 
 @pytest.fixture(
-    scope='module', params=[(name, platform) for name in RECORDINGS for platform in ('cpu', 'gpu')]
+    scope='module',
+    params=[
+        pytest.param((name, platform), marks=marks)
+        for name in RECORDINGS
+        for platform, marks in (('cpu', ()), ('gpu', pytest.mark.slow))
+    ],
 )
 def results(request):
     """The recording, what step 0 computes, and every step's losses and last state.

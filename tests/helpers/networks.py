@@ -1,12 +1,14 @@
 """Networks with weights drawn here: their images, outputs and sizes."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import numpy as np
 
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.models.factory import create_models
+from pix2pix_jax.workdir.config_json import to_json
 
 
 def initial(model, x, seed=0):
@@ -56,3 +58,20 @@ def intermediates(model, variables, x, **kwargs):
     rngs = {'dropout': jax.random.key(7)}
     captured = jax.jit(lambda v, x: apply(v, x, rngs=rngs)[1]['intermediates'])(variables, x)
     return {name: value['__call__'][0] for name, value in captured.items() if name != '__call__'}
+
+
+def once(make: Callable) -> Callable:
+    """Returns `make` as a function that is called once for each config, and keeps what it gave.
+
+    To trace and compile takes most of a test's time; what is kept must not be changed.
+    """
+    made = {}
+
+    @functools.wraps(make)
+    def get(config, *args):
+        key = (to_json(config), *args)
+        if key not in made:
+            made[key] = make(config, *args)
+        return made[key]
+
+    return get
