@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from pix2pix_jax.data import image_spec
 
@@ -17,7 +18,7 @@ RESAMPLES = 1000  # of the bootstrap
 
 
 def as_user_gets(
-    image: np.ndarray, dtype: np.dtype = np.uint8, limits: image_spec.Range | None = None
+    image: np.ndarray, dtype: DTypeLike = np.uint8, limits: image_spec.Range | None = None
 ) -> np.ndarray:
     """Returns float32 `image` (H,W,C) rounded to the levels of a file of `dtype`, in [-1, 1].
 
@@ -92,7 +93,7 @@ def summarize_counts(
     weights = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES).astype(np.float64)
     values = score(counts.sum(0))
     resampled = score(np.tensordot(weights, counts.astype(np.float64), 1))
-    summary = {}
+    summary: dict[str, dict[str, Any]] = {}
     for name, value in values.items():
         if np.isnan(value):
             summary[name] = {'value': None, 'reason': 'nothing was counted'}

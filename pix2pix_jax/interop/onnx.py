@@ -9,9 +9,11 @@ of the middle.
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 import onnx
@@ -30,7 +32,7 @@ def to_bytes(model: Portable) -> bytes:
     """Returns the file: input `input`, output `output`, and the metadata as its properties."""
     function = exportable.function(model)
 
-    def convertible(x):
+    def convertible(x: jax.Array) -> jax.Array:
         with nn.intercept_methods(_nan_borders):
             return function(x)
 
@@ -68,7 +70,7 @@ def _session(data: bytes, **options: Any) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(data, settings, providers=['CPUExecutionProvider'])
 
 
-def _nan_borders(apply, args, kwargs, context):
+def _nan_borders(apply: Callable, args: tuple, kwargs: dict[str, Any], context: Any) -> Any:
     if not isinstance(context.module, Reflect) or context.method_name != '__call__':
         return apply(*args, **kwargs)
     return jnp.pad(args[0], context.module.padding, constant_values=np.nan)

@@ -164,14 +164,14 @@ def skipped_pairs(workdir: epath.PathLike) -> list[tuple[str, str, str]]:
 def to_json(known: Known) -> str:
     """Returns `known` as JSON."""
     splits = {split: pairs._asdict() for split, pairs in known.splits.items()}
-    return json.dumps(known._replace(splits=splits)._asdict())
+    return json.dumps({**known._asdict(), 'splits': splits})
 
 
 def from_json(text: str) -> Known:
     """Returns what `to_json` wrote."""
-    known = Known(**json.loads(text))
-    splits = {split: SplitPairs(**pairs) for split, pairs in known.splits.items()}
-    return known._replace(splits=splits, image_size=tuple(known.image_size))
+    fields = json.loads(text)
+    splits = {split: SplitPairs(**pairs) for split, pairs in fields['splits'].items()}
+    return Known(**fields)._replace(splits=splits, image_size=tuple(fields['image_size']))
 
 
 def _path(workdir: epath.Path) -> epath.Path | None:
