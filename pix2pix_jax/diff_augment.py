@@ -9,6 +9,7 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Float, Key
 
 from pix2pix_jax.config_fields import FIELDS
 
@@ -17,8 +18,11 @@ HOLE = 1 / 2  # of a side: the square that is cut out
 
 
 def diff_augment(
-    x: jax.Array, image: jax.Array, keys: jax.Array, policies: tuple[str, ...]
-) -> tuple[jax.Array, jax.Array]:
+    x: Float[Array, 'n h w ci'],
+    image: Float[Array, 'n h w co'],
+    keys: Key[Array, ' n'],
+    policies: tuple[str, ...],
+) -> tuple[Float[Array, 'n h w ci'], Float[Array, 'n h w co']]:
     """Returns the inputs x (N,H,W,Ci) and the images (N,H,W,Co) of D, in [-1,1], augmented.
 
     Every pair has draws of its own, with its key of `keys` (N,). 'color' changes brightness,
@@ -29,8 +33,11 @@ def diff_augment(
 
 
 def _augment(
-    x: jax.Array, image: jax.Array, key: jax.Array, policies: tuple[str, ...]
-) -> tuple[jax.Array, jax.Array]:
+    x: Float[Array, 'h w ci'],
+    image: Float[Array, 'h w co'],
+    key: Key[Array, ''],
+    policies: tuple[str, ...],
+) -> tuple[Float[Array, 'h w ci'], Float[Array, 'h w co']]:
     """Returns one pair (H,W,Ci), (H,W,Co) augmented."""
     words = FIELDS['discriminator.augment'].allowed.words
     keys = dict(zip(words, jax.random.split(key, len(words))))
@@ -43,7 +50,7 @@ def _augment(
     return seen[..., : x.shape[-1]], seen[..., x.shape[-1] :]
 
 
-def _color(image: jax.Array, key: jax.Array) -> jax.Array:
+def _color(image: Float[Array, 'h w c'], key: Key[Array, '']) -> Float[Array, 'h w c']:
     brightness, saturation, contrast = jax.random.uniform(key, (3,))
     image = image + (brightness - 0.5)
     gray = image.mean(-1, keepdims=True)
@@ -52,7 +59,7 @@ def _color(image: jax.Array, key: jax.Array) -> jax.Array:
     return (image - mean) * (contrast + 0.5) + mean
 
 
-def _translate(image: jax.Array, key: jax.Array) -> jax.Array:
+def _translate(image: Float[Array, 'h w c'], key: Key[Array, '']) -> Float[Array, 'h w c']:
     height, width, channels = image.shape
     most = [round(side * SHIFT) for side in (height, width)]
     padded = jnp.pad(image, [(most[0],) * 2, (most[1],) * 2, (0, 0)])
@@ -61,7 +68,7 @@ def _translate(image: jax.Array, key: jax.Array) -> jax.Array:
     return lax.dynamic_slice(padded, (top, left, 0), (height, width, channels))
 
 
-def _cut_out(image: jax.Array, key: jax.Array) -> jax.Array:
+def _cut_out(image: Float[Array, 'h w c'], key: Key[Array, '']) -> Float[Array, 'h w c']:
     """Zeroes a square whose middle is anywhere, so that some of it may lie outside."""
     sides = jnp.array(image.shape[:2])
     middle = jax.random.randint(key, (2,), 0, sides + 1)

@@ -73,12 +73,12 @@ def main(values: flags.FlagValues) -> int:
     from pix2pix_jax.evaluation import report, runs
 
     workdir, real, generated, output, dataset = (
-        os.path.expanduser(values[name].value)
+        os.path.expanduser(getattr(values, name))
         for name in ('workdir', 'real', 'generated', 'output', 'dataset')
     )
     if output:
         runs.check_output(output, values.overwrite)
-    paths = {name: os.path.expanduser(values[name].value) for name in WEIGHTS}
+    paths = {name: os.path.expanduser(getattr(values, name)) for name in WEIGHTS}
     options = Options(tuple(values.metrics), values.classes, values.segmenter, **paths)
     metrics.check(options)
     if workdir:

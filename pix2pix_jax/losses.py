@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
 
 
 class Objective(NamedTuple):
@@ -47,8 +48,11 @@ def objective(name: str) -> Objective:
 
 
 def gradient_penalty(
-    critic: Callable[[jax.Array], jax.Array], real: jax.Array, fake: jax.Array, keys: jax.Array
-) -> jax.Array:
+    critic: Callable[[jax.Array], jax.Array],
+    real: Float[Array, 'n h w c'],
+    fake: Float[Array, 'n h w c'],
+    keys: Key[Array, ' n'],
+) -> Float[Array, '']:
     """Returns the mean over images of (|gradient of the critic| - 1)^2 (Gulrajani et al., 2017).
 
     `critic` maps images (N,H,W,C) to logits (N,h,w,1), each image alone; an image's value is the
@@ -63,11 +67,11 @@ def gradient_penalty(
     return jnp.square(norm - 1).mean()
 
 
-def l1(output: jax.Array, target: jax.Array) -> jax.Array:
+def l1(output: Float[Array, 'n h w c'], target: Float[Array, 'n h w c']) -> Float[Array, '']:
     """Returns the mean absolute difference over all pixels and channels (equation 3)."""
     return jnp.abs(output - target).mean()
 
 
-def l2(output: jax.Array, target: jax.Array) -> jax.Array:
+def l2(output: Float[Array, 'n h w c'], target: Float[Array, 'n h w c']) -> Float[Array, '']:
     """Returns the mean squared difference over all pixels and channels."""
     return jnp.square(output - target).mean()

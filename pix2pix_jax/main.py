@@ -60,7 +60,7 @@ def main(values: flags.FlagValues) -> int:
     prepare_process(find_devices=False)
     if values.config.deterministic:
         use_deterministic_kernels()
-    workdir = values.workdir or default_workdir(values['config'].config_filename)
+    workdir = values.workdir or default_workdir(config_flags.get_config_filename(values['config']))
     command = shlex.join(['python', '-m', 'pix2pix_jax.main', *sys.argv[1:]])
     with hosts.joined(values.coordinator, values.num_processes, values.process_id):
         local_devices()
@@ -116,7 +116,7 @@ def load_config(path: pathlib.Path, arg: str) -> Config:
     Raises UserError, naming the file, if that fails or is no whole config.
     """
     spec = importlib.util.spec_from_file_location('config', path)
-    if spec is None:
+    if spec is None or spec.loader is None:
         raise UserError(f'--config={path}: not a Python file')
     module = importlib.util.module_from_spec(spec)
     try:

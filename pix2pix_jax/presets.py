@@ -59,7 +59,8 @@ def apply_arg(
     `tiny` (seconds on a CPU). `words` are those of one config alone, with their fields. Raises
     UserError for any other.
     """
-    words, seen = words or {}, {}
+    words = words or {}
+    seen: dict[str, str] = {}
     for item in filter(None, arg.split(',')):
         key, _, value = item.partition('=')
         if seen.setdefault(key, item) != item:

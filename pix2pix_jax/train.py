@@ -78,7 +78,8 @@ def train(setup: Setup) -> GanState:
     profile = Profile(workdir / 'profile', config.profile_steps * hosts.is_writer(), first)
     try:
         recorder.resume(state)
-        with StopRequest() as stop, jax.debug_nans(config.debug_nans or jax.config.jax_debug_nans):
+        debug_nans = config.debug_nans or jax.config.jax_debug_nans  # type: ignore[attr-defined]
+        with StopRequest() as stop, jax.debug_nans(debug_nans):
             return run_steps(setup, state, recorder, profile, stop)
     except DataError as error:
         raise recorder.stopped_by(error) from error

@@ -21,6 +21,7 @@ from pix2pix_jax.optimizers import Optimizers
 class TrainState(train_state.TrainState):
     """A network's parameters and optimizer, with the moving statistics of its norms."""
 
+    step: jax.Array  # steps done, an int32 scalar
     batch_stats: Any = struct.field(default_factory=dict)
 
     @property
@@ -81,8 +82,8 @@ def create_state(config: Config, models: Models, optimizers: Optimizers) -> GanS
     height, width = config.image_size
     channels = config.generator.input_channels
     x = jnp.zeros((1, height, width, channels))
-    init = functools.partial(models.generator.init, train=False, noise=False)
-    variables = {'generator': jax.jit(init)(jax.random.fold_in(key, 0), x)}
+    init = jax.jit(functools.partial(models.generator.init, train=False, noise=False))
+    variables = {'generator': init(jax.random.fold_in(key, 0), x)}
     if models.discriminator is not None:
         seen = config.generator.output_channels + channels * config.discriminator.conditional
         x = jnp.zeros((1, height, width, seen))

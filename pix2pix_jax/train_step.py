@@ -11,9 +11,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Float, Key
+from ml_collections import ConfigDict
 
 from pix2pix_jax import losses
-from pix2pix_jax.config import Config, augment_policies
+from pix2pix_jax.config import augment_policies
 from pix2pix_jax.diff_augment import diff_augment
 from pix2pix_jax.models.layers import CONV_OUTPUT
 from pix2pix_jax.train_state import GanState, TrainState
@@ -23,7 +25,7 @@ Metrics = dict[str, jax.Array]
 
 
 def train_step(
-    state: GanState, batch: Batch, key: jax.Array, *, config: Config, axis_name: str | None
+    state: GanState, batch: Batch, key: Key[Array, ''], *, config: ConfigDict, axis_name: str | None
 ) -> tuple[GanState, Metrics]:
     """Returns the state after one step on `batch`, and the step's losses (float32 scalars).
 
@@ -48,7 +50,8 @@ def train_step(
     fake, pull_back, g_stats = jax.vjp(
         lambda params: generate(g, params, last, key, config), g.params, has_aux=True
     )
-    metrics, new_d = {}, None
+    metrics: Metrics = {}
+    new_d = None
     if d is not None:
         new_d, metrics = discriminator_step(d, last, fake, key, config, axis_name)
     critic = new_d if config['update'] == 'alternating' else d
@@ -60,11 +63,11 @@ def train_step(
 
 
 def generate(
-    g: TrainState, params: Any, batch: Batch, key: jax.Array, config: Config
-) -> tuple[jax.Array, Any]:
+    g: TrainState, params: Any, batch: Batch, key: Key[Array, ''], config: ConfigDict
+) -> tuple[Float[Array, 'n h w c'], Any]:
     """Returns G's images (N,H,W,Co) for the inputs in training, and its moving statistics."""
 
-    def apply(params):
+    def apply(params: Any) -> tuple[jax.Array, Any]:
         fake, mutated = g.apply_fn(
             {'params': params, 'batch_stats': g.batch_stats},
             batch['input'],
@@ -81,9 +84,9 @@ def generate(
 def discriminator_step(
     d: TrainState,
     batch: Batch,
-    fake: jax.Array,
-    key: jax.Array,
-    config: Config,
+    fake: Float[Array, 'n h w c'],
+    key: Key[Array, ''],
+    config: ConfigDict,
     axis_name: str | None,
 ) -> tuple[TrainState, Metrics]:
     """Returns D after one update on the batch and the images generated from it, and metrics."""
@@ -92,7 +95,11 @@ def discriminator_step(
 
 
 def discriminator_gradients(
-    d: TrainState, batch: Batch, fake: jax.Array, key: jax.Array, config: Config
+    d: TrainState,
+    batch: Batch,
+    fake: Float[Array, 'n h w c'],
+    key: Key[Array, ''],
+    config: ConfigDict,
 ) -> tuple[Any, tuple[Any, Metrics]]:
     """Returns the gradients of D's loss, and D's moving statistics with the metrics.
 
@@ -101,8 +108,8 @@ def discriminator_gradients(
     target, weights = batch['target'], config.loss
     gan = losses.objective(weights.gan)
 
-    def objective(params):
-        def see(image, stats, view):
+    def objective(params: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:
+        def see(image: jax.Array, stats: Any, view: str) -> tuple[jax.Array, Any]:
             variables = {'params': params, 'batch_stats': stats}
             return discriminate(d, variables, batch, image, stream(key, view), config)
 
@@ -126,12 +133,16 @@ def discriminator_gradients(
 
 
 def generator_gradient(
-    critic: TrainState | None, batch: Batch, fake: jax.Array, key: jax.Array, config: Config
-) -> tuple[jax.Array, Metrics]:
+    critic: TrainState | None,
+    batch: Batch,
+    fake: Float[Array, 'n h w c'],
+    key: Key[Array, ''],
+    config: ConfigDict,
+) -> tuple[Float[Array, 'n h w c'], Metrics]:
     """Returns the gradient of G's loss by the generated images, and the metrics."""
     target, weights = batch['target'], config.loss
 
-    def objective(fake):
+    def objective(fake: jax.Array) -> tuple[jax.Array, Metrics]:
         l1, l2 = losses.l1(fake, target), losses.l2(fake, target)
         loss = weights.l1_weight * l1 + weights.l2_weight * l2
         metrics = {'g_l1': l1, 'g_l2': l2}
@@ -145,12 +156,12 @@ def generator_gradient(
     return jax.grad(objective, has_aux=True)(fake)
 
 
-def stream(key: jax.Array, name: str) -> jax.Array:
+def stream(key: Key[Array, ''], name: str) -> Key[Array, '']:
     """Returns the key of one use of randomness in a step ('dropout', ...), of the step's key."""
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
-def example_keys(key: jax.Array, batch: Batch) -> jax.Array:
+def example_keys(key: Key[Array, ''], batch: Batch) -> Key[Array, ' n']:
     """Returns a key (N,) for each example of `batch`, by its number in the global batch."""
     return jax.vmap(jax.random.fold_in, (None, 0))(key, batch['index'])
 
@@ -159,17 +170,17 @@ def discriminate(
     d: TrainState,
     variables: dict[str, Any],
     batch: Batch,
-    image: jax.Array,
-    key: jax.Array,
-    config: Config,
-) -> tuple[jax.Array, Any]:
+    image: Float[Array, 'n h w c'],
+    key: Key[Array, ''],
+    config: ConfigDict,
+) -> tuple[Float[Array, 'n _ _ 1'], Any]:
     """Returns D's logits (N,h,w,1) for `image`, seen with its input if conditional; and its stats.
 
     Both are augmented, with `key`, where `discriminator.augment` says how.
     """
     policies = augment_policies(config)
 
-    def apply(variables, image):
+    def apply(variables: dict[str, Any], image: jax.Array) -> tuple[jax.Array, Any]:
         x = batch['input']
         if policies:
             x, image = diff_augment(x, image, example_keys(key, batch), policies)
@@ -180,7 +191,7 @@ def discriminate(
     return _rematerialized(apply, config)(variables, image)
 
 
-def _rematerialized(apply: Callable, config: Config) -> Callable:
+def _rematerialized(apply: Callable, config: ConfigDict) -> Callable:
     """Returns `apply`, of whose activations the backward pass recomputes all but convolutions."""
     if not config.remat:
         return apply

@@ -23,4 +23,4 @@ def version() -> str:
 
 def numbers(version: str) -> tuple[int, ...]:
     """Returns 1.20.3rc1 as (1, 20, 3), which compares; () for what does not begin with a number."""
-    return tuple(map(int, re.findall(r'\d+', re.match(r'[\d.]*', version)[0])))
+    return tuple(map(int, re.findall(r'\d+', re.split(r'[^\d.]', version, maxsplit=1)[0])))

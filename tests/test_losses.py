@@ -93,16 +93,15 @@ def test_the_gradient_penalty_of_a_linear_critic_is_known():
         value = (images * weights[None]).sum((1, 2, 3))
         return jnp.stack([value, 3 * value], axis=-1).reshape(-1, 1, 2, 1)
 
-    real, fake = np.random.default_rng(1).normal(size=(2, 5, 4, 4, 3)).astype(np.float32)
+    real, fake = jnp.array(np.random.default_rng(1).normal(size=(2, 5, 4, 4, 3)), jnp.float32)
     penalty = losses.gradient_penalty(critic, real, fake, keys(5))
     np.testing.assert_allclose(penalty, (2 * np.linalg.norm(weights) - 1) ** 2, rtol=1e-5)
 
 
 def test_the_gradient_penalty_is_taken_between_the_images_and_averaged_over_them():
     """Of |x|^2 / 2 the gradient is x: between 0 and a unit image its norm is the mix itself."""
-    images = np.zeros((2000, 2, 2, 1), np.float32)
-    unit = images.copy()
-    unit[:, 0, 0, 0] = 1
+    images = jnp.zeros((2000, 2, 2, 1))
+    unit = images.at[:, 0, 0, 0].set(1)
     critic = lambda x: jnp.square(x).sum((1, 2, 3), keepdims=True) / 2  # noqa: E731
     penalty = losses.gradient_penalty(critic, images, unit, keys(2000))
     np.testing.assert_allclose(penalty, 1 / 3, rtol=0.05)  # of a uniform u: the mean of (u - 1)^2

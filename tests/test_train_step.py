@@ -52,8 +52,8 @@ state_of = once(make_state)
 def batch_of(n=2, seed=0):
     rng = np.random.default_rng(seed)
     draw = functools.partial(rng.uniform, -1, 1, (n, 8, 8, 3))
-    images = {'input': draw().astype(np.float32), 'target': draw().astype(np.float32)}
-    return {**images, 'index': np.arange(n, dtype=np.int32)}
+    images = {name: jnp.array(draw(), jnp.float32) for name in ('input', 'target')}
+    return {**images, 'index': jnp.arange(n)}
 
 
 @once
@@ -229,7 +229,7 @@ def noisy():
     config = config_of(**{'generator.dropout': 0.5, 'loss.gan': 'none'})
     batch = batch_of()
     for name in ('input', 'target'):
-        batch[name] = np.repeat(batch[name][:1], 2, axis=0)
+        batch[name] = jnp.repeat(batch[name][:1], 2, axis=0)
     return jitted(config), state_of(config), batch, training_key(config)
 
 
@@ -327,7 +327,7 @@ def test_every_step_of_d_has_its_own_part_of_the_batch_and_g_the_last():
     """Two D steps on parts a, b are a D step on a, then a whole step on b."""
     two, one = (config_of(**{'optimizer.d_steps': n}) for n in (2, 1))
     state, parts = state_of(two), [batch_of(seed=seed) for seed in (0, 1)]
-    batch = {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
+    batch = {k: jnp.concatenate([part[k] for part in parts]) for k in parts[0]}
     new, metrics = jitted(two)(state, batch, training_key(two))
     after_a, _ = jitted(one)(state, parts[0], training_key(one))
     # G as it was, with no statistics of part a; there is no dropout, so keys do not matter.

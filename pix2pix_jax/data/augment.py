@@ -6,6 +6,7 @@ A pair shares one window (crop box and flip), so input and target stay aligned (
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 from PIL import Image
 
 from pix2pix_jax.data.formats.pixels import LUMA
@@ -38,13 +39,13 @@ def loaded_size(
     own. Where the crop would not fit, it is enlarged until it does, proportions kept.
     """
     if preprocess == 'resize_and_crop':
-        return tuple(round(size * jitter) for size in image_size)
+        return round(image_size[0] * jitter), round(image_size[1] * jitter)
     scale = 1.0
     if preprocess.startswith('scale_width'):
         factor = jitter if preprocess == 'scale_width_and_crop' else 1.0
         scale = round(image_size[1] * factor) / width
     scale = max(scale, image_size[0] / height, image_size[1] / width)
-    return tuple(max(n, round(side * scale)) for n, side in zip(image_size, (height, width)))
+    return max(image_size[0], round(height * scale)), max(image_size[1], round(width * scale))
 
 
 def random_window(
@@ -119,7 +120,7 @@ def apply_tint(image: np.ndarray, tint: Tint) -> np.ndarray:
     mean = image.mean()
     image = (image - mean) * np.float32(tint.contrast) + mean
     if image.shape[-1] == 3:
-        gray = image @ np.float32(LUMA)[:, None]
+        gray = image @ np.array(LUMA, np.float32)[:, None]
         image = (image - gray) * np.float32(tint.saturation) + gray
     return np.clip(image - 1, -1, 1)
 
@@ -153,7 +154,7 @@ def crop_and_resize(
 
 def resized(image: np.ndarray, size: tuple[int, int], resize: str = 'bicubic') -> np.ndarray:
     """Returns all of an (H, W, C) image at (height, width) `size`, as `crop_and_resize` does."""
-    return crop_and_resize(image, whole_image(*image.shape[:2]), tuple(size), resize)
+    return crop_and_resize(image, whole_image(*image.shape[:2]), size, resize)
 
 
 def _flip(image: np.ndarray) -> np.ndarray:
@@ -204,7 +205,7 @@ def to_float(image: np.ndarray) -> np.ndarray:
     return image.astype(np.float32)
 
 
-def from_float(image: np.ndarray, dtype: np.dtype = np.uint8) -> np.ndarray:
+def from_float(image: np.ndarray, dtype: DTypeLike = np.uint8) -> np.ndarray:
     """Scales float [-1, 1] to uint8 or uint16: the inverse of `to_float`, clipped and rounded."""
     image = np.asarray(image, np.float32)
     top = np.float32(np.iinfo(dtype).max / 2)

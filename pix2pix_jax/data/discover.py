@@ -114,7 +114,8 @@ def _root(config: ConfigDict) -> epath.Path:
 
 
 def _in_folders(root: epath.Path, config: ConfigDict, known: Known) -> dict[str, Source]:
-    splits, layout = {}, config.dataset.layout
+    splits: dict[str, Source] = {}
+    layout = config.dataset.layout
     if config.dataset.task != 'none':
         layout = 'side_by_side'  # a folder a split, whatever folders are in it
     for split in SPLITS:
@@ -223,7 +224,7 @@ def _pick(splits: dict[str, Source], split: str, recorded: SplitPairs) -> Source
     source = splits.get(where)
     index = {name: i for i, name in enumerate(source.names)} if source else {}
     missing = [name for name in recorded.used if name not in index]
-    if missing:
+    if source is None or missing:
         raise DataError(
             f'{len(missing)} of the {len(recorded.used)} pairs of {split} that the run uses are '
             f'not there ({examples(missing)}): put them back, or start anew with another --workdir'

@@ -153,7 +153,7 @@ def image_files(folder: epath.Path) -> dict[str, epath.Path]:
     """
     if not folder.is_dir():
         raise DataError(f'{folder} is not a folder')
-    found = {}
+    found: dict[str, epath.Path] = {}
     for name, path in _walk(folder, '', ()):
         if name in found:
             one, other = sorted((found[name], path))

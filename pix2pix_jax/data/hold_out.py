@@ -48,9 +48,9 @@ def by_hash(groups: Sequence[str], seed: int, fraction: float, earlier: Mapping[
     val = {group for group, number in new.items() if number < fraction}
     val |= {group for group in there & earlier.keys() if earlier[group] == 'val'}
     if not val and new:
-        val = {min(new, key=new.get)}
+        val = {min(new, key=new.__getitem__)}
     if val == there and new:
-        val.remove(max(new, key=new.get))
+        val.remove(max(new, key=new.__getitem__))
     return val
 
 
@@ -107,7 +107,7 @@ def went(
 
 def changes(recorded: Mapping[str, SplitPairs], found: Mapping[str, Sequence[str]]) -> list[str]:
     """Returns what came to each split and what went, in words; nothing where names are equal."""
-    words = {split: [] for split in SPLITS}
+    words: dict[str, list[str]] = {split: [] for split in SPLITS}
     for what, names in (('came', came(recorded, found)), ('went', went(recorded, found))):
         for split, some in names.items():
             words[split].append(f'{len(some):,} {what} ({examples(some)})')

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
+from numpy.typing import DTypeLike
 
 from pix2pix_jax.data import augment
 from pix2pix_jax.data.formats import decode
@@ -216,7 +217,7 @@ def type_range(dtype: np.dtype) -> Range:
     return (0, np.iinfo(dtype).max) if dtype in (np.uint8, np.uint16) else (0, 1)
 
 
-def to_type(image: np.ndarray, dtype: np.dtype, limits: Range | None = None) -> np.ndarray:
+def to_type(image: np.ndarray, dtype: DTypeLike, limits: Range | None = None) -> np.ndarray:
     """Returns float [-1, 1] as values of a file: the inverse of what reading does, rounded."""
     unit = (np.clip(np.asarray(image, np.float32), -1, 1) + 1) / 2
     kind = np.dtype(dtype)
@@ -225,7 +226,7 @@ def to_type(image: np.ndarray, dtype: np.dtype, limits: Range | None = None) -> 
     return values.astype(kind) if kind.kind == 'f' else np.rint(values).astype(kind)
 
 
-def rounded(image: np.ndarray, dtype: np.dtype, limits: Range | None = None) -> np.ndarray:
+def rounded(image: np.ndarray, dtype: DTypeLike, limits: Range | None = None) -> np.ndarray:
     """Returns float [-1, 1] as it is read again from a file of `dtype` and that range."""
     if np.dtype(dtype).kind not in 'ui':
         return np.clip(image, -1, 1)

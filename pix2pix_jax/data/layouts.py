@@ -214,16 +214,16 @@ def _endings(names: Sequence[str], others: Sequence[str]) -> tuple[tuple[str, st
 
     And the share of names of which that is so. Endings of digits alone are numbers, no families.
     """
-    count = collections.Counter()
+    count: collections.Counter[tuple[str, str]] = collections.Counter()
     for name in names:
         i = bisect.bisect_left(others, name)
         if names is not others and i < len(others) and others[i] == name:
             count['', ''] += 1
             continue
         near = [others[j] for j in (i - 1, i, i + 1) if 0 <= j < len(others) and others[j] != name]
-        near = [_rest(*sorted((name, other))) for other in near if other[0] == name[0]]
-        if near:
-            count[min(near, key=lambda endings: len(''.join(endings)))] += 1
+        rests = [_rest(*sorted((name, other))) for other in near if other[0] == name[0]]
+        if rests:
+            count[min(rests, key=lambda endings: len(''.join(endings)))] += 1
     for endings, times in count.most_common(3):
         if endings == ('', '') or not ''.join(endings).isdigit():
             return endings, times / len(names)

@@ -40,7 +40,8 @@ def read_list(path: epath.Path) -> dict[str, tuple[epath.Path, ...]]:
     rows = _from_csv(path, text) if path.suffix == '.csv' else _from_json(path, text)
     if not rows:
         raise DataError(f'{path} lists no pairs')
-    pairs, targets = {}, set()
+    pairs: dict[str, tuple[epath.Path, ...]] = {}
+    targets = set()
     for where, (inputs, target) in rows.items():
         if not target or not inputs or not all(inputs):
             raise DataError(f'{path}, {where}: input or target is empty')
@@ -94,12 +95,12 @@ def _from_json(path: epath.Path, text: str) -> dict[str, Row]:
         raise DataError(f'{path} is no JSON: {error}') from error
     rows = {}
     for i, item in enumerate(items if isinstance(items, list) else [items]):
-        inputs = item.get('input') if isinstance(item, dict) else None
-        inputs = [inputs] if isinstance(inputs, str) else inputs
-        files = [*inputs, item.get('target')] if isinstance(inputs, list) else [None]
-        if not all(isinstance(file, str) for file in files):
+        fields = item if isinstance(item, dict) else {}
+        inputs, target = fields.get('input'), fields.get('target')
+        files = [inputs] if isinstance(inputs, str) else inputs
+        if not (isinstance(files, list) and all(isinstance(f, str) for f in (*files, target))):
             raise DataError(
                 f'{path}, item {i}: needed is {{"input": FILE or [FILE, ...], "target": FILE}}'
             )
-        rows[f'item {i}'] = inputs, item['target']
+        rows[f'item {i}'] = files, item['target']
     return rows

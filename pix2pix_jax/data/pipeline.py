@@ -43,9 +43,10 @@ def train_batches(
     from `next` where a pair cannot be read.
     """
     workers = config.dataset.workers
+    read: Source | _Reported = source
     if workers:  # a copy of the cache in every worker would not fit where the cache just did
-        source = _Reported(dataclasses.replace(source, decoded=()))
-    data = grain.MapDataset.source(source).seed(config.seed).shuffle().repeat()
+        read = _Reported(dataclasses.replace(source, decoded=()))
+    data = grain.MapDataset.source(read).seed(config.seed).shuffle().repeat()
     data = data.random_map(functools.partial(_augment, config=config))
     data = data[process_index::process_count]
     pairs = config.batch_size * config.optimizer.d_steps  # a batch for each step of D
@@ -116,7 +117,9 @@ def _obey_parent(worker_index: int, worker_count: int) -> None:
 
 
 def _end_with_parent() -> None:
-    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    parent = multiprocessing.parent_process()
+    if parent:
+        multiprocessing.connection.wait([parent.sentinel])
     os._exit(1)  # it was killed: else the worker would wait for its questions for ever
 
 
@@ -144,7 +147,9 @@ def augmented(pair: Batch, rng: np.random.Generator, config: ConfigDict) -> Batc
     return images
 
 
-def _placed(key: str, image: np.ndarray, window: augment.CropWindow, config: ConfigDict):
+def _placed(
+    key: str, image: np.ndarray, window: augment.CropWindow, config: ConfigDict
+) -> np.ndarray:
     """Returns one image of a pair as the network takes it: (H, W, C) float32 in [-1, 1]."""
     d, size = config.dataset, tuple(config.image_size)
     if key == 'input' and d.input_classes:

@@ -11,7 +11,7 @@ import sys
 import tqdm
 from ml_collections import ConfigDict
 
-from pix2pix_jax.data.sources import Source, subset
+from pix2pix_jax.data.sources import Pair, Source, subset
 from pix2pix_jax.data.tasks import TASKS
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.runtime import cores
@@ -34,7 +34,7 @@ def decode_all(source: Source, config: ConfigDict) -> Source:
         return source
     good, decoded, errors = [], [], {}
 
-    def decode(i):
+    def decode(i: int) -> Pair | DataError | None:
         try:
             pair = source[i]
             return pair if keep else None
@@ -99,14 +99,14 @@ def _bytes_of_a_pixel(source: Source) -> int:
 
 def _sizes(source: Source) -> list[tuple[int, int]]:
     """Returns the sizes of a sample; bad files are left to `decode_all`, which names them all."""
-    sizes, error = [], None
+    sizes, errors = [], []
     for i in range(0, len(source), math.ceil(len(source) / SAMPLE)):
         try:
             sizes.append(source.shape(i))
         except DataError as bad:
-            error = bad
+            errors.append(bad)
     if not sizes:
-        raise error
+        raise errors[-1]
     return sizes
 
 
@@ -118,7 +118,8 @@ def found_image_size(source: Source) -> tuple[int, int]:
     """
     ((size, _),) = collections.Counter(_sizes(source)).most_common(1)
     unit = min(128, max(16, 2 ** int(math.log2(min(size))) // 2))
-    return tuple(unit * max(1, round(side / unit)) for side in size)
+    height, width = (unit * max(1, round(side / unit)) for side in size)
+    return height, width
 
 
 def report(splits: dict[str, Source], config: ConfigDict) -> list[str]:
@@ -133,12 +134,12 @@ def report(splits: dict[str, Source], config: ConfigDict) -> list[str]:
         )
     first = next(iter(splits.values()))
     lines.append(_pairing(first, config))
-    size = _bytes(first) / 2**20
+    memory = _bytes(first) / 2**20
     where = 'kept in memory' if _keeps(first, config) else 'read from disk at every use'
     for split, source in splits.items():
         if len(source) > DECODE_FIRST and _finds_bad(source, config):
             lines.append(f'{split}: all pairs are read once to find the bad ones')
-    lines.append(f'{next(iter(splits))} takes about {size:,.0f} MiB decoded: {where}')
+    lines.append(f'{next(iter(splits))} takes about {memory:,.0f} MiB decoded: {where}')
     return lines
 
 

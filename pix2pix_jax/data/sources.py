@@ -71,6 +71,7 @@ class Source:
             return (image_spec.read(self.specs[1], files[0]),), files
         input_spec, target_spec = self.specs
         turned = self.direction == 'BtoA'
+        pictures: tuple[Pixels, ...]
         if len(files) == 1:
             # One file: its palette, if it has one, is of both halves.
             pictures, files = halves(image_spec.read(input_spec, files[0]), files[0]), files * 2

@@ -5,7 +5,7 @@ A task's functions take and give float32 images (H,W,C) on [-1, 1]; `amount` is
 """
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +23,7 @@ LAB_MIDDLE, LAB_RANGE = (50, 0, 0), (50, 110, 110)  # CIE Lab onto [-1, 1]
 class Task(NamedTuple):
     """How the input is derived, and what the network takes and gives."""
 
-    derive: Derive | None
+    derive: Derive
     channels: tuple[int, int]  # of the generator's input and output
     about: str
     amount: float = 0.0  # where dataset.task_amount is 0; 0: there is no amount
@@ -35,6 +35,11 @@ class Task(NamedTuple):
     lab: bool = False  # a and b of CIE Lab are the target, the input is L
 
 
+def unchanged(photo: np.ndarray, rng: np.random.Generator, amount: float) -> np.ndarray:
+    """Returns the photo."""
+    return photo
+
+
 def lightness(photo: np.ndarray, rng: np.random.Generator, amount: float) -> np.ndarray:
     """Returns L of CIE Lab, (H,W,1)."""
     return _to_lab(photo)[..., :1]
@@ -42,7 +47,7 @@ def lightness(photo: np.ndarray, rng: np.random.Generator, amount: float) -> np.
 
 def gray(photo: np.ndarray, rng: np.random.Generator, amount: float) -> np.ndarray:
     """Returns the gray image, (H,W,1)."""
-    return photo @ np.float32(LUMA)[:, None]
+    return photo @ np.array(LUMA, np.float32)[:, None]
 
 
 def hole_in_the_middle(photo: np.ndarray, rng: np.random.Generator, amount: float) -> np.ndarray:
@@ -66,7 +71,7 @@ def edges(photo: np.ndarray, rng: np.random.Generator, amount: float) -> np.ndar
 def coarse(photo: np.ndarray, rng: np.random.Generator, amount: float) -> np.ndarray:
     """Returns the photo as a bicubic enlargement of one `amount` times smaller."""
     size = photo.shape[:2]
-    small = tuple(max(1, round(side / amount)) for side in size)
+    small = max(1, round(size[0] / amount)), max(1, round(size[1] / amount))
     return np.clip(augment.resized(augment.resized(photo, small), size), -1, 1)
 
 
@@ -93,7 +98,7 @@ TASKS = {
     ),
     'denoise': Task(noisy, (3, 3), 'it with noise', 0.2, in_pixels=True),
 }
-PAIRS = Task(None, (3, 3), 'pairs')  # no task: inputs are files, of any channels
+PAIRS = Task(unchanged, (3, 3), 'pairs')  # no task: inputs are files, of any channels
 LAB_MEANING = {'input': 'L of CIE Lab as L / 50 - 1', 'output': 'a and b of CIE Lab, over 110'}
 
 
@@ -212,7 +217,7 @@ def _to_lab(photo: np.ndarray) -> np.ndarray:
     return lab.astype(np.float32)
 
 
-def _with_hole(photo: np.ndarray, place: tuple[float, float], amount: float) -> np.ndarray:
+def _with_hole(photo: np.ndarray, place: Iterable[float], amount: float) -> np.ndarray:
     height, width, _ = photo.shape
     rows, columns = (
         slice(start := round(where * (side - round(side * amount))), start + round(side * amount))

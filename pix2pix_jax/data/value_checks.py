@@ -75,7 +75,9 @@ def _remark(found: list[Found], place: int, source: Source) -> str:
     if several and this.spec.name == 'input':
         what, around = f'input {place + 1}', found[: source.inputs]
     elif this.look.classes and not (this.spec.classes or this.spec.ranges):
-        return f'{what}: {_as_classes(this, of_halves=len(source.files[0]) == 1)}'
+        return (
+            f'{what}: {_as_classes(this, this.look.classes, of_halves=len(source.files[0]) == 1)}'
+        )
     if this.spec.classes or not is_sliver(this):
         return ''
     ranges = ','.join(_range_for(f) if is_sliver(f) else _text(f.limits) for f in around)
@@ -142,8 +144,8 @@ def _together(looks: Iterable[Look]) -> Look:
         apart = 4 if max(together) <= SMALL_CLASS else 8
         together = None if len(together) <= max(1, max(together) / apart) else together
     dtype = max(dtypes, key=lambda kind: kind.itemsize)
-    extremes = np.fmin.reduce(minimum), np.fmax.reduce(maximum)
-    return Look(dtype, *map(float, extremes), np.concatenate(some), together)
+    low, high = float(np.fmin.reduce(minimum)), float(np.fmax.reduce(maximum))
+    return Look(dtype, low, high, np.concatenate(some), together)
 
 
 def _look_at_sample(source: Source) -> list[tuple[Look, ...]]:
@@ -170,17 +172,18 @@ def _found(look: Look, spec: ImageSpec, place: int) -> Found:
 def _placed(found: Found) -> tuple[float, float]:
     """Returns what the lowest and the highest values become, of -1 to 1."""
     low, high = found.limits
-    return tuple(
+    lowest, highest = (
         min(1.0, max(-1.0, 2 * (value - low) / (high - low) - 1))
         for value in (found.low, found.high)
     )
+    return lowest, highest
 
 
 # ---------------------------------------------------------------- words
 
 
-def _as_classes(found: Found, of_halves: bool) -> str:
-    low, high = min(found.look.classes), max(found.look.classes)
+def _as_classes(found: Found, classes: frozenset[int], of_halves: bool) -> str:
+    low, high = min(classes), max(classes)
     void = f' and {VOID}' if found.look.maximum == VOID else ''
     text = f'gray values {low} to {high}{void} look like class indices; '
     if found.spec.name == 'target':

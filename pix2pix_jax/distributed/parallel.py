@@ -62,7 +62,7 @@ def is_parallel(devices: list[jax.Device]) -> bool:
     return len(devices) > 1 or jax.process_count() > 1
 
 
-def compile_step(step: Callable, config: Config, devices: list[jax.Device]) -> Callable:
+def compile_step(step: Callable, config: Config, devices: list[jax.Device]) -> jax.stages.Wrapped:
     """Returns the pure `step` compiled as (state, batch, key) -> (state, metrics).
 
     The state's buffers are donated: the one that was passed in is gone. Not so with debug_nans,
@@ -143,7 +143,7 @@ def shard(batch: dict[str, np.ndarray], devices: list[jax.Device], parts: int = 
         return batch
     n = len(devices)
 
-    def split(images):
+    def split(images: np.ndarray) -> np.ndarray:
         images = images.reshape(parts, n, -1, *images.shape[1:]).swapaxes(0, 1)
         return images.reshape(n, -1, *images.shape[3:])
 
@@ -160,7 +160,8 @@ class StopVote:
     def __init__(self, stop: StopRequest, devices: list[jax.Device], delay: int):
         """Votes by `stop`; a vote counts `delay` steps later, when its step is done."""
         self._stop, self._count, self._delay = stop, len(devices), delay
-        self._votes, self._outcome = collections.deque(), 0
+        self._votes: collections.deque[jax.Array] = collections.deque()
+        self._outcome = 0
         self._hosts = jax.process_count()
         if self._hosts > 1:
             everywhere = on_all_hosts(devices)

@@ -10,7 +10,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class StopRequest:
     """While entered, the first signal sets `signal_number`; a second one ends the process."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         """Starts without a request."""
         self.signal_number = 0
 
@@ -19,7 +19,9 @@ class StopRequest:
         self._previous = {number: signal.signal(number, self._handle) for number in SIGNALS}
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None):
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Puts the previous handlers back."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)

@@ -36,7 +36,7 @@ def summarize_counts(
     weights = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES).astype(np.float64)
     values = score(counts.sum(0))
     resampled = score(np.tensordot(weights, counts.astype(np.float64), 1))
-    summary = {}
+    summary: dict[str, dict[str, Any]] = {}
     for name, value in values.items():
         if np.isnan(value):
             summary[name] = {'value': None, 'reason': 'nothing was counted'}

@@ -80,7 +80,7 @@ def kernel_summary(real: np.ndarray, generated: np.ndarray) -> dict[str, Any]:
 
 def _frechet(real: np.ndarray, generated: np.ndarray) -> tuple[float, tuple[np.ndarray, ...]]:
     """Returns FID, and (q1, q2, u, s, v) where A = q1 r1, B = q2 r2 and r1 r2' = u diag(s) v'."""
-    difference = np.mean(real, 0, np.float64) - np.mean(generated, 0, np.float64)
+    difference = real.mean(0, np.float64) - generated.mean(0, np.float64)
     x, y = _centred(real), _centred(generated)
     # The QR decomposition keeps the matrix at DxD where there are more images than features.
     q1, r1 = np.linalg.qr(x / np.sqrt(len(x) - 1))

@@ -5,6 +5,7 @@ in float64. An image is judged as a user gets it: pass it through `as_user_gets`
 """
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from pix2pix_jax.data import image_spec
 
@@ -13,7 +14,7 @@ SSIM_WINDOW = 11  # pixels, of the Gaussian window with sigma 1.5
 
 
 def as_user_gets(
-    image: np.ndarray, dtype: np.dtype = np.uint8, limits: image_spec.Range | None = None
+    image: np.ndarray, dtype: DTypeLike = np.uint8, limits: image_spec.Range | None = None
 ) -> np.ndarray:
     """Returns float32 `image` (H,W,C) rounded to the levels of a file of `dtype`, in [-1, 1].
 

@@ -8,7 +8,7 @@ https://github.com/mseitzer/pytorch-fid/blob/master/src/pytorch_fid/inception.py
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -180,7 +180,7 @@ class Inception(nn.Module):
 
 def shapes() -> dict[str, tuple[int, ...]]:
     """Returns {name: shape} of the tensors that the published file must have."""
-    found = {'fc.weight': (CLASSES, FEATURES)}
+    found: dict[str, tuple[int, ...]] = {'fc.weight': (CLASSES, FEATURES)}
     for path, array in _template().items():
         shape = array.shape
         if path[-1] == 'kernel':  # (H,W,in,out); PyTorch's is (out,in,H,W)
@@ -220,7 +220,7 @@ def resize(images: jax.Array) -> jax.Array:
 
 @jax.jit
 def _apply(variables: Mapping[str, Any], images: jax.Array) -> jax.Array:
-    return Inception().apply(variables, images)
+    return cast(jax.Array, Inception().apply(variables, images))
 
 
 def _template() -> dict[tuple[str, ...], jax.ShapeDtypeStruct]:

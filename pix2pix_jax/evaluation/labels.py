@@ -105,7 +105,7 @@ def matching(image: np.ndarray, classes: Classes) -> float:
     apart = _distances(palette, classes)[~np.eye(len(palette), dtype=bool)].min()
     distances = _distances(image, classes)
     has_one = distances.min(-1) < apart / 4
-    black = has_one & ~palette.any(-1)[distances.argmin(-1)]
+    black = has_one & (palette == 0).all(-1)[distances.argmin(-1)]
     return float((has_one & ~black).sum() / max(1, (~black).sum()))
 
 

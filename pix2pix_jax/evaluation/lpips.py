@@ -65,8 +65,8 @@ def distance(
         raise ValueError(f'output is {output.shape} but target is {target.shape}')
     if min(output.shape[1:3]) < SMALLEST:
         raise ValueError(f'LPIPS needs images of {SMALLEST}x{SMALLEST} pixels or more')
-    weights = used(weights)
-    return map_batches(lambda *pair: _distance(weights, *pair), batch_size, output, target)
+    tensors = used(weights)
+    return map_batches(lambda *pair: _distance(tensors, *pair), batch_size, output, target)
 
 
 @jax.jit

@@ -132,8 +132,9 @@ class Perceptual:
 
     def _measure_pairs(self) -> None:
         if self._pairs:
-            pairs = (np.stack(images) for images in zip(*self._pairs))
-            self._distances.extend(map(float, lpips.distance(self._lpips_weights, *pairs)))
+            outputs, targets = (np.stack(images) for images in zip(*self._pairs))
+            distances = lpips.distance(self._lpips_weights, outputs, targets)
+            self._distances.extend(map(float, distances))
             self._pairs = []
 
     def _measure_features(self) -> None:

@@ -76,7 +76,8 @@ def measure(
       The summary, as `metrics.json` has it, and the values of each image in the order of the
       examples.
     """
-    names, kinds = [], ()
+    names: list[str] = []
+    kinds: tuple[str, ...] = ()
     measures = [*metrics.always(), *more]
     shown = progress and sys.stderr.isatty()
     for name, images in tqdm.tqdm(examples, total=count, disable=not shown, unit='image'):
@@ -86,7 +87,8 @@ def measure(
         kinds = tuple(images)
         if output_dir is not None:
             _write_images(epath.Path(output_dir), name, images)
-    summary, per_image = {}, {}
+    summary: Summary = {}
+    per_image: dict[str, list[float]] = {}
     for one in measures:
         part, columns = one.result()
         summary |= part

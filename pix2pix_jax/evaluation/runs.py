@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
@@ -99,7 +99,7 @@ def config_of(config: Config, images: RunImages) -> Config:
     The network stays as deep as it was trained: it is fully convolutional (section 6.1.1 of the
     paper). Raises UserError where there is no such folder, or no such size.
     """
-    changed = {}
+    changed: dict[str, Any] = {}
     if images.dataset:
         if not epath.Path(images.dataset).is_dir():
             raise UserError(f'--dataset={images.dataset} is not a folder')

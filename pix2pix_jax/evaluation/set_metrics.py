@@ -55,7 +55,7 @@ class NotComputed:
 
     def __init__(self, names: tuple[str, ...], reason: str):
         """Takes their names and the reason, a line."""
-        self._result = ({name: {'value': None, 'reason': reason} for name in names}, {})
+        self._result: Result = ({name: {'value': None, 'reason': reason} for name in names}, {})
 
     def add(self, images: Images) -> None:
         """Takes no notice."""
@@ -68,9 +68,9 @@ class NotComputed:
 class LabHistograms:
     """The intersections of the Lab histograms of all outputs and all targets (Figure 7)."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         """Starts with no images."""
-        self._counts = []
+        self._counts: list[list[np.ndarray]] = []
         self._channels = 3
 
     def add(self, images: Images) -> None:
@@ -92,7 +92,7 @@ class LabHistograms:
             lab_histograms.intersections(counts.sum(0)),
             lab_histograms.influences(counts),
         )
-        summary = {k: bootstrap.summarize_influence(whole[k], influences[k]) for k in whole}
+        summary = {k: bootstrap.summarize_influence(float(whole[k]), influences[k]) for k in whole}
         return summary, values
 
 
@@ -114,7 +114,7 @@ class LabelScores:
         """Starts with no images."""
         self._classes, self._true, self._found = classes, true, found
         self._kinds = {'fcn': 'output'} | ({'real_fcn': 'target'} if ground_truth else {})
-        self._matrices = {prefix: [] for prefix in self._kinds}
+        self._matrices: dict[str, list[np.ndarray]] = {prefix: [] for prefix in self._kinds}
 
     def add(self, images: Images) -> None:
         """Scores one example."""
@@ -126,9 +126,10 @@ class LabelScores:
 
     def result(self) -> Result:
         """Returns the scores of all pixels together, and every image's accuracy."""
-        summary, values = {}, {}
-        for prefix, matrices in self._matrices.items():
-            matrices = np.array(matrices)
+        summary: dict[str, dict[str, Any]] = {}
+        values = {}
+        for prefix, of_images in self._matrices.items():
+            matrices = np.array(of_images)
             found = bootstrap.summarize_counts(matrices, labels.scores)
             summary |= {f'{prefix}_{name}': value for name, value in found.items()}
             accuracy = labels.scores(matrices)['pixel_accuracy']

@@ -120,8 +120,9 @@ def generator_function(
     takes `rngs={'dropout': key}`. `norm` and `dropout` replace config.test where given; `platform`
     is as in `create_models`.
     """
+    apply: Callable[..., Any] = create_models(config, platform).generator.apply
     return functools.partial(
-        create_models(config, platform).generator.apply,
+        apply,
         train=False,
         norm_statistics=norm or config.test.norm,
         noise=config.test.dropout if dropout is None else dropout,

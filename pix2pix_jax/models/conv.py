@@ -23,13 +23,17 @@ kernel. Results do not depend on the form, up to rounding.
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Float
 
 DIMENSIONS = ('NHWC', 'HWIO', 'NHWC')
+
+Size = tuple[Any, Any]  # height and width of a map: integers, or jax.export's symbolic sizes
+Padding = tuple[tuple[int, int], tuple[int, int]]  # zeros around the big map, by axis
 
 
 class Geometry(NamedTuple):
@@ -37,50 +41,70 @@ class Geometry(NamedTuple):
 
     kernel: tuple[int, int]
     stride: int
-    padding: tuple[tuple[int, int], tuple[int, int]]  # zeros around the big map, by axis
-    big: tuple[int, int]  # height, width
+    padding: Padding
+    big: Size
     form: str
 
     @property
-    def small(self) -> tuple[int, int]:
+    def small(self) -> Size:
         """Height and width of the small map."""
-        return tuple(
+        height, width = (
             (b + sum(p) - k) // self.stride + 1
             for b, p, k in zip(self.big, self.padding, self.kernel)
         )
+        return height, width
 
 
-def conv(x: jax.Array, kernel: jax.Array, stride: int, padding: int | str, form: str) -> jax.Array:
+Operator = Callable[[jax.Array, jax.Array, Geometry], jax.Array]
+
+
+def conv(
+    x: Float[Array, 'n h w i'],
+    kernel: Float[Array, 'kh kw i o'],
+    stride: int,
+    padding: int | str,
+    form: str,
+) -> Float[Array, 'n _ _ o']:
     """Returns the convolution of x (N,H,W,I) with kernel (kh,kw,I,O): (N,H',W',O).
 
     `padding` is the zeros on every side, or 'SAME': H' = ceil(H / stride).
     """
-    big, window = x.shape[1:3], kernel.shape[:2]
+    height, width = x.shape[1:3]
     if isinstance(padding, str):
-        pads = tuple(map(tuple, lax.padtype_to_pads(big, window, (stride, stride), padding)))
+        strides = (stride, stride)
+        rows, columns = lax.padtype_to_pads((height, width), kernel.shape[:2], strides, padding)
     else:
-        pads = ((padding, padding),) * 2
-    kernel, pads = _without_blind_taps(kernel, stride, pads, big)
-    return forward(x, kernel, Geometry(kernel.shape[:2], stride, pads, big, form))
+        rows = columns = (padding, padding)
+    kernel, pads = _without_blind_taps(kernel, stride, (rows, columns), (height, width))
+    kh, kw = kernel.shape[:2]
+    return forward(x, kernel, Geometry((kh, kw), stride, pads, (height, width), form))
 
 
 def conv_transpose(
-    y: jax.Array, kernel: jax.Array, stride: int, padding: int, form: str, output_padding: int = 0
-) -> jax.Array:
+    y: Float[Array, 'n h w i'],
+    kernel: Float[Array, 'kh kw o i'],
+    stride: int,
+    padding: int,
+    form: str,
+    output_padding: int = 0,
+) -> Float[Array, 'n _ _ o']:
     """Returns the transposed convolution of y (N,H',W',I) with kernel (kh,kw,O,I): (N,H,W,O).
 
     The kernel is that of the strided convolution from O to I channels, of which this is the
     linear transpose: H = (H' - 1) * stride + kh - 2 * padding + output_padding.
     """
-    big = tuple(
+    height, width = (
         (s - 1) * stride + k - 2 * padding + output_padding
         for s, k in zip(y.shape[1:3], kernel.shape[:2])
     )
-    kernel, pads = _without_blind_taps(kernel, stride, ((padding, padding),) * 2, big)
-    return input_gradient(y, kernel, Geometry(kernel.shape[:2], stride, pads, big, form))
+    kernel, pads = _without_blind_taps(kernel, stride, ((padding, padding),) * 2, (height, width))
+    kh, kw = kernel.shape[:2]
+    return input_gradient(y, kernel, Geometry((kh, kw), stride, pads, (height, width), form))
 
 
-def _without_blind_taps(kernel, stride, pads, big):
+def _without_blind_taps(
+    kernel: jax.Array, stride: int, pads: Padding, big: Size
+) -> tuple[jax.Array, Padding]:
     """Returns the kernel without the outer taps that only ever see padding, and its own padding.
 
     Where a 2x2 map becomes one pixel 4 of 16 taps are left. Given all of them, a TPU's XLA first
@@ -89,34 +113,41 @@ def _without_blind_taps(kernel, stride, pads, big):
     """
     if not all(isinstance(side, int) for side in big):
         return kernel, pads
-    kept, padding = [], []
+    kept, seen = [], []
     for taps, (low, high), side in zip(kernel.shape[:2], pads, big):
         starts = range(-low, side + high - taps + 1, stride)
         seeing = [t for t in range(taps) if any(0 <= start + t < side for start in starts)]
         kept.append(slice(seeing[0], seeing[-1] + 1))
-        padding.append((low - seeing[0], high - (taps - 1 - seeing[-1])))
-    return kernel[tuple(kept)], tuple(padding)
+        seen.append((low - seeing[0], high - (taps - 1 - seeing[-1])))
+    rows, columns = seen
+    return kernel[tuple(kept)], (rows, columns)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def forward(x: jax.Array, kernel: jax.Array, g: Geometry) -> jax.Array:
+def forward(
+    x: Float[Array, 'n h w i'], kernel: Float[Array, 'kh kw i o'], g: Geometry
+) -> Float[Array, 'n _ _ o']:
     """Returns y of the strided convolution."""
     return _operator('forward', g, *kernel.shape[2:])(x, kernel, g)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def input_gradient(y: jax.Array, kernel: jax.Array, g: Geometry) -> jax.Array:
+def input_gradient(
+    y: Float[Array, 'n h w o'], kernel: Float[Array, 'kh kw i o'], g: Geometry
+) -> Float[Array, 'n _ _ i']:
     """Returns the gradient of <y, forward(x, kernel)> by x."""
     return _operator('input_gradient', g, *kernel.shape[2:])(y, kernel, g)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def weight_gradient(x: jax.Array, y: jax.Array, g: Geometry) -> jax.Array:
+def weight_gradient(
+    x: Float[Array, 'n _ _ i'], y: Float[Array, 'n _ _ o'], g: Geometry
+) -> Float[Array, '_ _ i o']:
     """Returns the gradient of <y, forward(x, kernel)> by the kernel."""
     return _operator('weight_gradient', g, x.shape[-1], y.shape[-1])(x, y, g)
 
 
-def _keep(operator):
+def _keep(operator: Operator) -> Callable:
     return lambda a, b, g: (operator(a, b, g), (a, b))
 
 
@@ -137,17 +168,17 @@ weight_gradient.defvjp(
 # ---------------------------------------------------------------- native form
 
 
-def _native_forward(x, kernel, g):
+def _native_forward(x: jax.Array, kernel: jax.Array, g: Geometry) -> jax.Array:
     strides = (g.stride, g.stride)
     return lax.conv_general_dilated(x, kernel, strides, g.padding, dimension_numbers=DIMENSIONS)
 
 
-def _native_input_gradient(y, kernel, g):
+def _native_input_gradient(y: jax.Array, kernel: jax.Array, g: Geometry) -> jax.Array:
     x = jax.ShapeDtypeStruct((y.shape[0], *g.big, kernel.shape[2]), y.dtype)
     return jax.linear_transpose(lambda x: _native_forward(x, kernel, g), x)(y)[0]
 
 
-def _native_weight_gradient(x, y, g):
+def _native_weight_gradient(x: jax.Array, y: jax.Array, g: Geometry) -> jax.Array:
     kernel = jax.ShapeDtypeStruct((*g.kernel, x.shape[-1], y.shape[-1]), x.dtype)
     return jax.linear_transpose(lambda k: _native_forward(x, k, g), kernel)(y)[0]
 
@@ -155,12 +186,12 @@ def _native_weight_gradient(x, y, g):
 # ---------------------------------------------------------------- patches form
 
 
-def _patches(x, g):
+def _patches(x: jax.Array, g: Geometry) -> jax.Array:
     """Returns the patches (N,H',W',kh*kw*I), in the order of the kernel's rows."""
     return jnp.concatenate(_taps(x, g), axis=-1)
 
 
-def _taps(x, g):
+def _taps(x: jax.Array, g: Geometry) -> list[jax.Array]:
     """Returns what each tap of the kernel sees, (N,H',W',I), in the order of its rows."""
     x = jnp.pad(x, ((0, 0), *g.padding, (0, 0)))
     (h, w), s = g.small, g.stride
@@ -171,23 +202,23 @@ def _taps(x, g):
     ]
 
 
-def _patches_forward(x, kernel, g):
+def _patches_forward(x: jax.Array, kernel: jax.Array, g: Geometry) -> jax.Array:
     return _patches(x, g) @ kernel.reshape(-1, kernel.shape[-1])
 
 
-def _patches_weight_gradient(x, y, g):
+def _patches_weight_gradient(x: jax.Array, y: jax.Array, g: Geometry) -> jax.Array:
     patches = _patches(x, g)
     product = jnp.einsum('nhwp,nhwo->po', patches, y)
     return product.reshape(*g.kernel, x.shape[-1], y.shape[-1])
 
 
-def _taps_weight_gradient(x, y, g):
+def _taps_weight_gradient(x: jax.Array, y: jax.Array, g: Geometry) -> jax.Array:
     y = y.reshape(-1, y.shape[-1])
     products = [tap.reshape(-1, x.shape[-1]).T @ y for tap in _taps(x, g)]
     return jnp.stack(products).reshape(*g.kernel, x.shape[-1], y.shape[-1])
 
 
-def _small_patches_weight_gradient(x, y, g):
+def _small_patches_weight_gradient(x: jax.Array, y: jax.Array, g: Geometry) -> jax.Array:
     """Multiplies x by what it meets: for every tap the small map, shifted and with zeros around.
 
     The patches are of the small map, so they are few where its channels are. For stride 1.
@@ -203,7 +234,7 @@ def _small_patches_weight_gradient(x, y, g):
     return product.reshape(x.shape[-1], kh, kw, y.shape[-1]).transpose(1, 2, 0, 3)
 
 
-def _patches_input_gradient(y, kernel, g):
+def _patches_input_gradient(y: jax.Array, kernel: jax.Array, g: Geometry) -> jax.Array:
     """Multiplies by the kernel as a matrix, then adds the overlapping patches up.
 
     Position i * s + a of the padded big map receives tap a of patch i. With a = s * q + r, taps
@@ -215,7 +246,7 @@ def _patches_input_gradient(y, kernel, g):
     kernel = jnp.pad(kernel, ((0, qh * s - kh), (0, qw * s - kw), (0, 0), (0, 0)))
     taps = lax.dot_general(y, kernel.reshape(-1, y.shape[-1]), (((3,), (1,)), ((), ())))
     taps = taps.reshape(n, h, w, qh, s, qw, s, channels)
-    blocks = sum(
+    shifted = (
         jnp.pad(
             taps[:, :, :, a, :, b],
             ((0, 0), (a, qh - 1 - a), (b, qw - 1 - b), (0, 0), (0, 0), (0, 0)),
@@ -223,6 +254,7 @@ def _patches_input_gradient(y, kernel, g):
         for a in range(qh)
         for b in range(qw)
     )
+    blocks = jnp.asarray(sum(shifted))
     x = blocks.transpose(0, 1, 3, 2, 4, 5).reshape(n, (h + qh - 1) * s, (w + qw - 1) * s, channels)
     # Where the stride does not divide, the last rows of the big map are in no patch.
     top, left = g.padding[0][0], g.padding[1][0]

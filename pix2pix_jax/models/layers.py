@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int
 
 from pix2pix_jax.models import conv
 
@@ -33,7 +35,7 @@ def kernel_initializer(name: str, scale: float) -> Initializer:
     if name == 'orthogonal':
         return nn.initializers.orthogonal(scale)
 
-    def deviation(shape):
+    def deviation(shape: tuple[int, ...]) -> float:
         fan_in, fan_out = math.prod(shape[:3]), math.prod(shape[:2]) * shape[3]
         if name == 'xavier':
             return scale * math.sqrt(2 / (fan_in + fan_out))
@@ -55,10 +57,10 @@ class Conv(nn.Module):
     use_bias: bool = True
     kernel_init: Initializer = kernel_initializer('normal', 0.02)
     conv_form: str = 'native'
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, 'n h w c']) -> Float[Array, 'n _ _ {self.features}']:
         """Maps (N,H,W,C) to (N,H',W',features)."""
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param('kernel', self.kernel_init, shape)
@@ -77,10 +79,10 @@ class ConvTranspose(nn.Module):
     use_bias: bool = True
     kernel_init: Initializer = kernel_initializer('normal', 0.02)
     conv_form: str = 'native'
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, 'n h w c']) -> Float[Array, 'n _ _ {self.features}']:
         """Maps (N,H,W,C) to (N,2H,2W,features) at stride 2, kernel 4, padding 1."""
         shape = (self.kernel_size, self.kernel_size, self.features, x.shape[-1])
         kernel = self.param('kernel', self.kernel_init, shape)
@@ -101,10 +103,10 @@ class ResizeConv(nn.Module):
     use_bias: bool = True
     kernel_init: Initializer = kernel_initializer('normal', 0.02)
     conv_form: str = 'native'
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, 'n h w c']) -> Float[Array, 'n 2*h 2*w {self.features}']:
         """Maps (N,H,W,C) to (N,2H,2W,features)."""
         x = Reflect(1)(x.repeat(2, axis=1).repeat(2, axis=2))
         kernel = self.param('kernel', self.kernel_init, (3, 3, x.shape[-1], self.features))
@@ -118,7 +120,9 @@ class Reflect(nn.Module):
     pixels: int
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, 'n h w c']
+    ) -> Float[Array, 'n h+2*{self.pixels} w+2*{self.pixels} c']:
         """Maps (N,H,W,C) to (N,H+2*pixels,W+2*pixels,C)."""
         pad = partial(jnp.pad, pad_width=self.padding[1:], mode='reflect')
         return jax.vmap(pad)(x)  # older jax pads no batch of open size
@@ -129,7 +133,7 @@ class Reflect(nn.Module):
         return (0, 0), (self.pixels,) * 2, (self.pixels,) * 2, (0, 0)
 
 
-def at_least_float32(x: jax.Array) -> jax.Array:
+def at_least_float32(x: Float[Array, '*shape']) -> Float[Array, '*shape']:
     """Returns x in float32 if its dtype holds less."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
@@ -154,10 +158,10 @@ class BatchNorm(nn.Module):
     momentum: float = 0.9  # of the moving averages; 0.1 in PyTorch's sense
     scale_init: float = 0.02  # standard deviation about 1
     axis_name: str | None = None
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, statistics: str) -> jax.Array:
+    def __call__(self, x: Float[Array, 'n h w c'], statistics: str) -> Float[Array, 'n h w c']:
         """Normalises x (N,H,W,C)."""
         shape = (x.shape[-1],)
         scale = self.param('scale', _normal_about_one(self.scale_init), shape)
@@ -188,10 +192,10 @@ class InstanceNorm(nn.Module):
     """Normalises each image and channel over H, W; no parameters (as in PyTorch's default)."""
 
     epsilon: float = 1e-5
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, statistics: str) -> jax.Array:
+    def __call__(self, x: Float[Array, 'n h w c'], statistics: str) -> Float[Array, 'n h w c']:
         """Normalises x (N,H,W,C); `statistics` are the image's own, whatever it says."""
         del statistics
         x = at_least_float32(x)
@@ -204,7 +208,7 @@ class NoNorm(nn.Module):
     """The norm of a network that has none."""
 
     @nn.compact
-    def __call__(self, x: jax.Array, statistics: str) -> jax.Array:
+    def __call__(self, x: Float[Array, 'n h w c'], statistics: str) -> Float[Array, 'n h w c']:
         """Returns x."""
         del statistics
         return x
@@ -229,7 +233,9 @@ def both_statistics(train: bool, norm_statistics: str) -> tuple[str, str]:
     return ('running', 'image') if norm_statistics == 'mixed' else (norm_statistics,) * 2
 
 
-def mask_numbers(x: jax.Array, train: bool, examples: jax.Array | None) -> jax.Array | None:
+def mask_numbers(
+    x: Float[Array, 'n h w c'], train: bool, examples: Int[Array, ' n'] | None
+) -> Int[Array, ' n'] | None:
     """Returns the numbers by which `Dropout` draws a mask for each of x (N,H,W,C), or None.
 
     In training `examples` (N,), by default 0 to N-1; at test time None, one mask for all.
@@ -245,7 +251,9 @@ class Dropout(nn.Module):
     rate: float
 
     @nn.compact
-    def __call__(self, x: jax.Array, examples: jax.Array | None) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, 'n h w c'], examples: Int[Array, ' n'] | None
+    ) -> Float[Array, 'n h w c']:
         """Drops entries of x (N,H,W,C), scales the others by 1 / (1 - rate).
 
         `examples` (N,) are the images' numbers: the mask of an image depends on the rng 'dropout'

@@ -1,7 +1,7 @@
 """The PatchGAN discriminator (Isola et al., 2017, sections 3.2.2 and 6.1.2)."""
 
 import flax.linen as nn
-import jax
+from jaxtyping import Array, Float
 
 from pix2pix_jax.models.layers import BatchNorm, Conv, ModuleFactory, at_least_float32
 
@@ -31,7 +31,7 @@ class PatchGAN(nn.Module):
     conv: ModuleFactory = Conv
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, 'n h w c']) -> Float[Array, 'n _ _ 1']:
         """Maps images (N,H,W,C), conditional: input and output stacked, to logits (N,h,w,1).
 
         Statistics of batch norm are always the batch's. Three layers: 256x256 gives 30x30.

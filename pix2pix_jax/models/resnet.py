@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
 from pix2pix_jax.models.layers import (
@@ -90,12 +91,12 @@ class ResNet(nn.Module):
     @nn.compact
     def __call__(
         self,
-        x: jax.Array,
+        x: Float[Array, 'n h w c'],
         train: bool,
         norm_statistics: str = 'image',
         noise: bool = True,
-        examples: jax.Array | None = None,
-    ) -> jax.Array:
+        examples: Int[Array, ' n'] | None = None,
+    ) -> Float[Array, 'n h w {self.output_channels}']:
         """Translates images (N,H,W,C) in [-1,1] to (N,H,W,output_channels) in [-1,1], float32.
 
         The switches are those of the U-Net; 'mixed' counts the blocks to the encoder.
@@ -103,18 +104,13 @@ class ResNet(nn.Module):
         examples = mask_numbers(x, train, examples)
         encoding, decoding = both_statistics(train, norm_statistics)
 
-        def conv(x, features, kernel_size, name, stride=1, padding=0, use_bias=self.use_bias):
-            layer = self.conv(
-                features,
-                kernel_size=kernel_size,
-                stride=stride,
-                padding=padding,
-                use_bias=use_bias,
-                name=name,
-            )
-            return layer(x)
+        def conv(
+            x: jax.Array, features: int, kernel_size: int, name: str, **fields: Any
+        ) -> jax.Array:
+            fields = dict(stride=1, padding=0, use_bias=self.use_bias) | fields
+            return self.conv(features, kernel_size=kernel_size, name=name, **fields)(x)
 
-        def norm(x, name, statistics):
+        def norm(x: jax.Array, name: str, statistics: str) -> jax.Array:
             return self.norm(name=f'{name}_norm')(x, statistics)
 
         x = nn.relu(norm(conv(Reflect(3)(x), self.width, 7, 'stem'), 'stem', encoding))

@@ -12,6 +12,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
 from pix2pix_jax.errors import UserError
@@ -133,12 +134,12 @@ class UNet(nn.Module):
     @nn.compact
     def __call__(
         self,
-        x: jax.Array,
+        x: Float[Array, 'n h w c'],
         train: bool,
         norm_statistics: str = 'image',
         noise: bool = True,
-        examples: jax.Array | None = None,
-    ) -> jax.Array:
+        examples: Int[Array, ' n'] | None = None,
+    ) -> Float[Array, 'n h w {self.output_channels}']:
         """Translates images (N,H,W,C) in [-1,1] to (N,H,W,output_channels), float32, in [-1,1].
 
         In training the statistics are the batch's and every image has its own dropout mask, by

@@ -97,8 +97,8 @@ def write_evaluation_page(
 
     title = f'Evaluation: {result["split"]}' if result['split'] else 'Evaluation'
     facts = {key: result[key] for key in ('step', 'checkpoint', 'images')}
-    about = [f'{key} {value}' for key, value in facts.items() if value is not None]
-    about = ', '.join(about) + ': ' + ' | '.join(kinds)
+    known = [f'{key} {value}' for key, value in facts.items() if value is not None]
+    about = ', '.join(known) + ': ' + ' | '.join(kinds)
     body = [
         f'<h1>{escape(title)}</h1><p class="muted">{escape(about)}</p>',
         section('Metrics', table(metrics_table(result['metrics'], heading))),
@@ -117,7 +117,7 @@ def metrics_table(
 
     The name is that in metrics.json and per_image.csv.
     """
-    table = [('name', 'metric', 'mean', '95% interval')]
+    table: list[tuple[str, ...]] = [('name', 'metric', 'mean', '95% interval')]
     for name, summary in metrics.items():
         if 'mean' in summary:
             low, high = (format_number(v) for v in summary['ci95'])

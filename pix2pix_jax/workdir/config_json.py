@@ -72,9 +72,9 @@ def _versions(workdir: epath.Path) -> str:
 def differences(old: Config, new: Config) -> list[str]:
     """Returns a line 'field: old -> new' for each difference that a run may not resume with."""
     free = MAY_CHANGE + (LENGTH if new.optimizer.schedule == 'constant' else ())
-    old, new = flatten(old), flatten(from_json(to_json(new)))
+    before, after = flatten(old), flatten(from_json(to_json(new)))
     return [
-        f'config.{k}: {old[k]!r} -> {new[k]!r}'
-        for k in sorted(new)
-        if old[k] != new[k] and not k.startswith(free) and not (k in FOUND and not old[k])
+        f'config.{k}: {before[k]!r} -> {after[k]!r}'
+        for k in sorted(after)
+        if before[k] != after[k] and not k.startswith(free) and not (k in FOUND and not before[k])
     ]

@@ -6,6 +6,7 @@ where names came or went; with `dataset.on_error=skip` only where some went.
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from etils import epath
@@ -50,7 +51,7 @@ def load_known(workdir: epath.PathLike) -> Known:
     return known._replace(exists=True, old=old > 0)
 
 
-def write_known(workdir: epath.PathLike, splits: dict[str, Source], steps: int) -> None:
+def write_known(workdir: epath.PathLike, splits: Mapping[str, Source], steps: int) -> None:
     """Writes `workdir`/data.json: the pairs of `splits`, those left out, the length of the run."""
     recorded = {
         split: SplitPairs(source.names, source.skipped or {}, source.held_out)._asdict()
@@ -164,14 +165,14 @@ def skipped_pairs(workdir: epath.PathLike) -> list[tuple[str, str, str]]:
 def to_json(known: Known) -> str:
     """Returns `known` as JSON."""
     splits = {split: pairs._asdict() for split, pairs in known.splits.items()}
-    return json.dumps(known._replace(splits=splits)._asdict())
+    return json.dumps({**known._asdict(), 'splits': splits})
 
 
 def from_json(text: str) -> Known:
     """Returns what `to_json` wrote."""
-    known = Known(**json.loads(text))
-    splits = {split: SplitPairs(**pairs) for split, pairs in known.splits.items()}
-    return known._replace(splits=splits, image_size=tuple(known.image_size))
+    fields = json.loads(text)
+    splits = {split: SplitPairs(**pairs) for split, pairs in fields['splits'].items()}
+    return Known(**fields)._replace(splits=splits, image_size=tuple(fields['image_size']))
 
 
 def _path(workdir: epath.Path) -> epath.Path | None:

@@ -18,7 +18,7 @@ from pix2pix_jax.storage import atomic
 try:
     import fcntl
 except ImportError:  # not a Unix
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 LOCK = '.lock'
 

@@ -97,7 +97,7 @@ def _git_commit() -> str:
     """Returns the commit of the code, with + if it was changed since; '' outside git."""
     folder = pathlib.Path(__file__).parent
 
-    def git(*words):
+    def git(*words: str) -> str:
         return subprocess.run(
             ['git', '-C', str(folder), *words], capture_output=True, text=True, check=True
         ).stdout.strip()

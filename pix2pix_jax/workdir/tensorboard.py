@@ -8,7 +8,8 @@ import sys
 
 without_torch = 'torch' not in sys.modules
 if without_torch:
-    sys.modules['torch'] = None  # `import torch` raises ImportError, which tensorboardX expects
+    # `import torch` raises ImportError, which tensorboardX expects.
+    sys.modules['torch'] = None  # type: ignore[assignment]
 try:
     from tensorboardX import summary
     from tensorboardX.event_file_writer import EventsWriter

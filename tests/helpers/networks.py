@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from pix2pix_jax.config import default_config, validate
@@ -17,7 +18,7 @@ def initial(model, x, seed=0):
     rng = np.random.default_rng(seed)
 
     def draw(path, leaf):
-        noise = rng.normal(size=leaf.shape).astype(np.float32)
+        noise = jnp.array(rng.normal(size=leaf.shape), jnp.float32)
         name = path[-1].key
         fan_in = np.sqrt(np.prod(leaf.shape[:2]) * max(leaf.shape[-2:])) if leaf.ndim == 4 else 1
         return {
@@ -37,7 +38,8 @@ def run(model, variables, x, **kwargs):
 
 
 def images(n=2, height=8, width=8, seed=0):
-    return np.random.default_rng(seed).uniform(-1, 1, (n, height, width, 3)).astype(np.float32)
+    x = np.random.default_rng(seed).uniform(-1, 1, (n, height, width, 3))
+    return jnp.array(x, jnp.float32)
 
 
 def model_of(**fields):

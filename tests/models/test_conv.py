@@ -33,7 +33,7 @@ N, I, O = 2, 3, 5  # noqa: E741
 
 
 def normal(seed, *shape):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    return jnp.array(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
 def example(kh, kw, stride, padding, height, width, form):

@@ -20,10 +20,10 @@ from pix2pix_jax.models.layers import (
 EPSILON = 1e-5
 
 
-def images(dtype=np.float32):
+def images(dtype=jnp.float32):
     """Three images of different mean and spread, (3,4,5,2)."""
     x = np.random.default_rng(0).normal(size=(3, 4, 5, 2))
-    return (x * np.array([1, 2, 5]).reshape(3, 1, 1, 1) + [[[[0, 7]]]]).astype(dtype)
+    return jnp.array(x * np.array([1, 2, 5]).reshape(3, 1, 1, 1) + [[[[0, 7]]]], dtype)
 
 
 def variables(scale=(1.5, 0.5), bias=(0.1, -2.0), mean=(1.0, 2.0), var=(4.0, 9.0)):
@@ -40,6 +40,7 @@ def normalised(x, mean, var):
 def test_batch_norm_normalises_over_these_axes(statistics, axes):
     x = images()
     y, _ = BatchNorm().apply(variables(), x, statistics, mutable=['batch_stats'])
+    x = np.asarray(x)
     expected = normalised(x, x.mean(axes, keepdims=True), x.var(axes, keepdims=True))
     np.testing.assert_allclose(y, expected, atol=1e-5)
 
@@ -85,7 +86,7 @@ def test_batch_norm_starts_as_the_paper_says():
 
 def test_statistics_are_float32_in_bfloat16():
     """A mean of 300 and a spread of 4: in bfloat16 the variance would be lost."""
-    x = (np.random.default_rng(0).normal(size=(2, 16, 16, 2)) * 4 + 300).astype(jnp.bfloat16)
+    x = jnp.array(np.random.default_rng(0).normal(size=(2, 16, 16, 2)) * 4 + 300, jnp.bfloat16)
     layer = BatchNorm(dtype=jnp.bfloat16)
     y, mutated = layer.apply(variables(), x, 'batch', mutable=['batch_stats'])
     assert y.dtype == jnp.bfloat16
@@ -103,7 +104,7 @@ def test_unknown_statistics_are_an_error():
         BatchNorm().apply(variables(), images(), 'group')
 
 
-@pytest.mark.parametrize('examples', [None, np.arange(2)])
+@pytest.mark.parametrize('examples', [None, jnp.arange(2)])
 @pytest.mark.parametrize('rate', [0.5, 0.25])
 def test_dropout_drops_its_rate_and_keeps_the_mean(rate, examples):
     x = jnp.ones((2, 50, 50, 8))
@@ -115,12 +116,12 @@ def test_dropout_drops_its_rate_and_keeps_the_mean(rate, examples):
 def test_dropout_has_one_mask_for_all_images_or_one_for_each():
     x = jnp.ones((3, 8, 8, 4))
     rngs = {'dropout': jax.random.key(0)}
-    numbers = np.array([4, 0, 9])
+    numbers = jnp.array([4, 0, 9])
     own = Dropout(0.5).apply({}, x, numbers, rngs=rngs)
     shared = Dropout(0.5).apply({}, x, None, rngs=rngs)
     assert (own[0] != own[1]).any() and (own[1] != own[2]).any()
     # Its own is a function of its number, whichever images are beside it.
-    other = Dropout(0.5).apply({}, x[:2], numbers[[2, 0]], rngs=rngs)
+    other = Dropout(0.5).apply({}, x[:2], numbers[jnp.array([2, 0])], rngs=rngs)
     np.testing.assert_array_equal(other, own[jnp.array([2, 0])])
     np.testing.assert_array_equal(shared[0], shared[1])
     np.testing.assert_array_equal(shared[0], shared[2])
@@ -207,7 +208,7 @@ def test_momentum_is_that_of_the_moving_averages():
 
 def test_with_an_axis_the_statistics_are_those_of_all_devices():
     """Two halves on an axis, mapped, are the whole batch; alone they are not."""
-    x = np.concatenate([images(), images() + 1])[:6]
+    x = jnp.concatenate([images(), images() + 1])[:6]
     whole, expected = BatchNorm().apply(variables(), x, 'batch', mutable=['batch_stats'])
 
     def halves(axis_name):
@@ -226,14 +227,13 @@ def test_with_an_axis_the_statistics_are_those_of_all_devices():
 
 def test_resize_conv_doubles_by_nearest_neighbour_and_convolves():
     """With a kernel of one tap the output is the doubled image; borders are reflected."""
-    x = np.random.default_rng(0).normal(size=(2, 3, 2, 1)).astype(np.float32)
+    x = jnp.array(np.random.default_rng(0).normal(size=(2, 3, 2, 1)), jnp.float32)
     layer = ResizeConv(1, use_bias=False)
     shape = jax.eval_shape(layer.init, jax.random.key(0), x)['params']['kernel'].shape
     assert shape == (3, 3, 1, 1)
     doubled = np.kron(x[..., 0], np.ones((1, 2, 2)))[..., None]
     for i, j in ((1, 1), (0, 0), (2, 1)):
-        kernel = np.zeros(shape, np.float32)
-        kernel[i, j] = 1
+        kernel = jnp.zeros(shape).at[i, j].set(1)
         y = layer.apply({'params': {'kernel': kernel}}, x)
         padded = np.pad(doubled, ((0, 0), (1, 1), (1, 1), (0, 0)), mode='reflect')
         np.testing.assert_allclose(y, padded[:, i : i + 6, j : j + 4], atol=1e-6)

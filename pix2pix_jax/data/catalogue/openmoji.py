@@ -161,18 +161,19 @@ def render_all(files: Iterable[pathlib.Path], folder: pathlib.Path, size: int) -
     In processes, since resvg holds the interpreter's lock, and in ones that run this module, since
     those of a pool need a main module of a script's form. Raises OSError if one of them fails.
     """
-    files = list(map(str, files))
+    names = list(map(str, files))
     for split in ('train', 'test'):
         (folder / split).mkdir(parents=True, exist_ok=True)
-    count = min(8, os.cpu_count() or 1, len(files))
+    count = min(8, os.cpu_count() or 1, len(names))
     command = [sys.executable, '-m', __name__, str(folder), str(size)]
     workers = [subprocess.Popen(command, stdin=subprocess.PIPE, text=True) for _ in range(count)]
     quiet = not sys.stderr.isatty()
     try:
         for i, worker in enumerate(workers):
-            worker.stdin.write('\n'.join(files[i::count]))
-            worker.stdin.close()
-        with tqdm.tqdm(desc='rendering OpenMoji, once', total=len(files), disable=quiet) as bar:
+            if worker.stdin:
+                worker.stdin.write('\n'.join(names[i::count]))
+                worker.stdin.close()
+        with tqdm.tqdm(desc='rendering OpenMoji, once', total=len(names), disable=quiet) as bar:
             while any(worker.poll() is None for worker in workers):
                 bar.update(sum(1 for _ in folder.rglob('*.png')) - bar.n)
                 time.sleep(0.1)

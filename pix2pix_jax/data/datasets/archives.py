@@ -48,7 +48,7 @@ def unpack(archive: pathlib.Path, folder: pathlib.Path) -> None:
         ) from error
 
 
-def _decompressed(archive: pathlib.Path) -> IO[bytes]:
+def _decompressed(archive: pathlib.Path) -> IO[bytes] | gzip.GzipFile | lzma.LZMAFile:
     with archive.open('rb') as file:
         magic = file.read(6)
     if magic.startswith(b'\x1f\x8b'):
@@ -118,7 +118,7 @@ def _of_run(workdir: pathlib.Path) -> Iterator[pathlib.Path]:
         kept |= {max(finished, key=lambda path: int(path.name))} if finished else set()
     for path in sorted(workdir.rglob('*')):
         if path.relative_to(workdir).parts[0] == 'checkpoints':
-            goes = kept.intersection(path.parents)
+            goes = not kept.isdisjoint(path.parents)
         else:
             goes = not path.name.startswith('.')
         if goes and path.is_file():

@@ -33,7 +33,9 @@ def join_pairs(root: pathlib.Path, folder: pathlib.Path) -> int:
     DataError for photos without labels, and for files that cannot be read.
     """
     with contextlib.ExitStack() as stack:
-        found = {p.relative_to(root).as_posix(): p for p in root.rglob('*.png')}
+        found: dict[str, pathlib.Path | LazyFile] = {
+            p.relative_to(root).as_posix(): p for p in root.rglob('*.png')
+        }
         for name in PUBLISHED['cityscapes'].archives:
             if (root / name).exists():
                 found |= _members(stack, root / name)
@@ -54,7 +56,7 @@ def join_pairs(root: pathlib.Path, folder: pathlib.Path) -> int:
                 f'{PUBLISHED["cityscapes"].archives[1]}'
             )
 
-        def join(key):
+        def join(key: tuple[str, ...]) -> None:
             a, b = _resized(photos[key], 'bicubic'), _resized(labels[key], 'nearest')
             png = atomic.encode_png(np.concatenate([a, b], axis=1))
             atomic.write_bytes(folder / key[0] / f'{key[1]}.png', png)

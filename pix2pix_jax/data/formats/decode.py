@@ -10,6 +10,7 @@ import io
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -63,8 +64,9 @@ def read_pixels(file: File, indices: bool = False) -> Pixels:
 
 def _read_picture(data: bytes, indices: bool) -> Pixels:
     image = _open(io.BytesIO(data))
-    if image.format != 'MPO' and getattr(image, 'n_frames', 1) > 1:  # MPO: a phone's JPEG
-        raise DataError(f'is animated ({image.n_frames} frames): allowed are still images')
+    frames = getattr(image, 'n_frames', 1)
+    if image.format != 'MPO' and frames > 1:  # MPO: a phone's JPEG
+        raise DataError(f'is animated ({frames} frames): allowed are still images')
     if image.format in ('JPEG', 'MPO') and data.count(b'\xff\xda') > MAX_SCANS:
         raise DataError(f'has more than {MAX_SCANS} scans: a JPEG of a few is allowed')
     bits = 8
@@ -120,7 +122,7 @@ def as_channels(pixels: Pixels, channels: int, white: float = 1.0) -> np.ndarray
     if count == 1 and channels in (3, 4):
         values, count = np.repeat(values, 3, axis=-1), 3
     if count == 3 and channels == 1:
-        return _like(values @ np.float32(LUMA)[:, None], values.dtype)
+        return _like(values @ np.array(LUMA, np.float32)[:, None], values.dtype)
     if count == 3 and channels == 4:
         return np.concatenate([values, np.full_like(values[..., :1], top)], axis=-1)
     if count != channels:
@@ -207,7 +209,7 @@ def _check_length(file: File) -> None:
         raise DataError(f'has {length:,} bytes: allowed are at most {MAX_BYTES:,}')
 
 
-def _open(stream: io.IOBase) -> Image.Image:
+def _open(stream: IO[bytes]) -> Image.Image:
     """Returns the image with its header read, its size checked."""
     try:
         image = Image.open(stream, formats=FORMATS)
@@ -227,8 +229,8 @@ def halves(pixels: Pixels, file: File) -> tuple[Pixels, Pixels]:
             f'{file} is {width} pixels wide: side by side, A|B, the width must be even '
             '(for A and B in two folders: --config.dataset.layout=two_folders)'
         )
-    parts = np.split(pixels.values, 2, axis=1)
-    return tuple(Pixels(np.ascontiguousarray(part), pixels.opacity) for part in parts)
+    left, right = map(np.ascontiguousarray, np.split(pixels.values, 2, axis=1))
+    return Pixels(left, pixels.opacity), Pixels(right, pixels.opacity)
 
 
 def check_one_size(pictures: Sequence[Pixels], files: Sequence[File]) -> None:

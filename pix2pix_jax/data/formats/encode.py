@@ -57,15 +57,18 @@ def encode(image: np.ndarray, extension: str) -> bytes:
         import tifffile  # with imagecodecs, 26 MB
 
         photometric = 'rgb' if image.shape[-1] in (3, 4) else 'minisblack'
-        layout = {} if flat.ndim == 2 else {'planarconfig': 'contig'}
-        extra = {'extrasamples': ['unassalpha']} if image.shape[-1] == 4 else {}
         tifffile.imwrite(
-            stream, flat, photometric=photometric, compression='zlib', **layout, **extra
+            stream,
+            flat,
+            photometric=photometric,
+            compression='zlib',
+            planarconfig=None if flat.ndim == 2 else 'contig',
+            extrasamples=['unassalpha'] if image.shape[-1] == 4 else None,
         )
     elif image.dtype == np.uint16:
         import imagecodecs
 
-        return imagecodecs.png_encode(flat)
+        return bytes(imagecodecs.png_encode(flat))
     elif extension in JPEG:
         Image.fromarray(flat).save(stream, 'JPEG', quality=QUALITY, subsampling=0)
     else:

@@ -3,10 +3,9 @@
 Neither has checksums; what is cut off is refused.
 """
 
-import io
 import logging
 import math
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
@@ -34,7 +33,7 @@ def is_npy(head: bytes) -> bool:
     return head == b'\x93NUM'
 
 
-def read_tiff(stream: io.IOBase, indices: bool = False) -> tuple[np.ndarray, bool]:
+def read_tiff(stream: IO[bytes], indices: bool = False) -> tuple[np.ndarray, bool]:
     """Returns a TIFF's (H,W,C) in its own dtype, and whether the last channel is opacity.
 
     Pages of one size are channels. Where 0 is white it is turned round, but for `indices`. Raises
@@ -45,12 +44,12 @@ def read_tiff(stream: io.IOBase, indices: bool = False) -> tuple[np.ndarray, boo
     with tifffile.TiffFile(stream) as tiff:
         shape, axes = _described(tiff)
         page = tiff.series[0].keyframe
-        kind = page.photometric.name
+        kind = _name(page.photometric)
         if kind not in PHOTOMETRIC:
             raise DataError(f'has colours of the kind {kind}: allowed are gray and RGB')
-        if kind == 'YCBCR' and page.compression.name not in JPEGS:
+        if kind == 'YCBCR' and _name(page.compression) not in JPEGS:
             raise DataError('has the colours YCbCr: allowed are gray and RGB')
-        if page.bitspersample not in (1, 8 * page.dtype.itemsize):
+        if page.dtype is None or page.bitspersample not in (1, 8 * page.dtype.itemsize):
             raise DataError(f'has {page.bitspersample} bits a value: allowed are 1, 8, 16, 32, 64')
         if page.tags.valueof('Orientation', default=1) != 1:
             raise DataError('is stored turned (its Orientation): allowed is an upright one')
@@ -71,7 +70,7 @@ def read_tiff(stream: io.IOBase, indices: bool = False) -> tuple[np.ndarray, boo
     return np.ascontiguousarray(np.moveaxis(image, channel, -1)), opacity
 
 
-def size_of_tiff(stream: io.IOBase) -> tuple[int, int]:
+def size_of_tiff(stream: IO[bytes]) -> tuple[int, int]:
     """Returns (height, width) from the header."""
     import tifffile
 
@@ -97,14 +96,19 @@ def _described(tiff: 'tifffile.TiffFile') -> tuple[tuple[int, ...], str]:
     return series.shape, series.axes
 
 
-def _check_whole(page: 'tifffile.TiffPage', size: int) -> None:
+def _name(tag: int) -> str:
+    """Returns the name of a tag's value, its number where tifffile knows no name for it."""
+    return getattr(tag, 'name', str(tag))
+
+
+def _check_whole(page: 'tifffile.TiffPage | tifffile.TiffFrame | None', size: int) -> None:
     # tifffile fills up with zeros what is not there.
-    segments = list(zip(page.dataoffsets, page.databytecounts))
+    segments = list(zip(page.dataoffsets, page.databytecounts)) if page else []
     if not segments or any(not count or start + count > size for start, count in segments):
         raise DataError('is cut off: pixels are missing')
 
 
-def read_npy(stream: io.IOBase) -> np.ndarray:
+def read_npy(stream: IO[bytes]) -> np.ndarray:
     """Returns the (H,W,C) of a .npy file of (H,W) or (H,W,C), in its own dtype."""
     shape = size_of_npy(stream)
     stream.seek(0)
@@ -112,7 +116,7 @@ def read_npy(stream: io.IOBase) -> np.ndarray:
     return np.ascontiguousarray(image.reshape(*shape, -1))
 
 
-def size_of_npy(stream: io.IOBase) -> tuple[int, int]:
+def size_of_npy(stream: IO[bytes]) -> tuple[int, int]:
     """Returns (height, width) from the header; raises DataError for other shapes and types."""
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0
@@ -127,7 +131,7 @@ def size_of_npy(stream: io.IOBase) -> tuple[int, int]:
     if len(shape) not in (2, 3):
         raise DataError(f'has the shape {shape}: allowed are (height, width[, channels])')
     _check_size(shape)
-    return shape[:2]
+    return shape[0], shape[1]
 
 
 def _check_size(shape: tuple[int, ...]) -> None:

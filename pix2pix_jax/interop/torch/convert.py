@@ -5,7 +5,7 @@ file that the networks of that implementation load strictly. The way in and back
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -52,7 +52,7 @@ def read_discriminator(path: str | os.PathLike, generator: Network) -> Network:
     return _read(path, recognize.find_discriminator, generator.fields)
 
 
-def _read(path: str | os.PathLike, find, *args) -> Network:
+def _read(path: str | os.PathLike, find: Callable[..., dict[str, Any]], *args: Any) -> Network:
     tensors = state_dict_files.read_state_dict(path)
     try:
         tensors, batches = recognize.cleaned(tensors)
@@ -134,7 +134,7 @@ def imported_state(
 
     layers = names.generator_layers(config.generator, generator_depth(config))
     state = shapes.replace(generator=loaded(shapes.generator, generator, layers))
-    if discriminator is None:
+    if discriminator is None or shapes.discriminator is None:
         return state
     layers = names.discriminator_layers(config.discriminator.layers)
     return state.replace(discriminator=loaded(shapes.discriminator, discriminator, layers))
@@ -143,8 +143,8 @@ def imported_state(
 def _variables(shapes: Mapping[str, Any], network: Network, layers: Layers) -> dict[str, Any]:
     """The network's variables, which must be of the `shapes` that its fields give."""
     empty = jax.tree.map(lambda x: np.broadcast_to(np.float32(0), x.shape), shapes)
-    expected = names.to_state_dict(empty, layers)
-    expected = {k: v.shape for k, v in expected.items() if not k.endswith(names.BATCHES)}
+    of_shapes = names.to_state_dict(empty, layers)
+    expected = {k: v.shape for k, v in of_shapes.items() if not k.endswith(names.BATCHES)}
     there = {name: tensor.shape for name, tensor in network.tensors.items()}
     for name in (*there, *expected):
         if there.get(name) != expected.get(name):

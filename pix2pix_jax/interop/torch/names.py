@@ -72,7 +72,7 @@ def discriminator_layers(layers: int) -> Layers:
 
 def _with_norms(convs: Layers) -> Layers:
     """Puts after each convolution its norm, which has the next number."""
-    layers = {}
+    layers: Layers = {}
     for module, prefix in convs.items():
         parent, _, number = prefix.rpartition('.')
         layers |= {module: prefix, f'{module}_norm': f'{parent}.{int(number) + 1}'}

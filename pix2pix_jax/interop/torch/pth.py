@@ -22,7 +22,7 @@ from pix2pix_jax.interop.torch import pickle_reader
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 BFLOAT16 = np.dtype('V2')  # numpy has none: two bytes, made float32 at the end
-DTYPES = {
+DTYPES: dict[str, np.dtype] = {
     'DoubleStorage': np.dtype('<f8'),
     'FloatStorage': np.dtype('<f4'),
     'HalfStorage': np.dtype('<f2'),
@@ -123,9 +123,9 @@ def _open_legacy(file: IO[bytes], file_size: int) -> tuple[Any, Storages]:
         if pickle_reader.read(file, ALLOWED) != expected:
             raise ValueError('it begins otherwise')
     _check_little_endian(pickle_reader.read(file, ALLOWED)['little_endian'])
-    references = []
+    references: list[tuple] = []
     tree = pickle_reader.read(file, ALLOWED, references)
-    kinds = {}
+    kinds: dict[str, tuple[np.dtype, int]] = {}
     for key, dtype, count in map(_storage, references):
         if kinds.setdefault(key, (dtype, count)) != (dtype, count):
             raise ValueError(f'storage {key} is of two kinds')

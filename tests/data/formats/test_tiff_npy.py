@@ -141,6 +141,13 @@ def film(image):
     return tiff(np.stack([image] * 3), photometric='rgb')
 
 
+def with_tag(data, tag, value):
+    stream = io.BytesIO(data)
+    with tifffile.TiffFile(stream) as file:
+        file.pages[0].tags[tag].overwrite(value)
+    return stream.getvalue()
+
+
 def two_sizes(image):
     stream = io.BytesIO()
     with tifffile.TiffWriter(stream) as writer:
@@ -157,6 +164,10 @@ def two_sizes(image):
         (
             tiff(values(channels=4), photometric='separated'),
             'has colours of the kind SEPARATED: allowed are gray and RGB',
+        ),
+        (
+            with_tag(tiff(values(), photometric='rgb'), 262, 12345),
+            'has colours of the kind 12345: allowed are gray and RGB',
         ),
         (
             tiff(values(), photometric='rgb', extratags=[(274, 3, 1, 6, True)]),
