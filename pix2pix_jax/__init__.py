@@ -1,5 +1,12 @@
 """pix2pix in JAX and Flax. Importing the package starts nothing."""
 
+import sys
+
+if sys.argv[:1] == ['-m']:  # python -m pix2pix_jax.COMMAND: the first line of ours that it runs
+    from pix2pix_jax import interrupts
+
+    interrupts.end_at_once()
+
 __all__ = ['Translator']
 
 

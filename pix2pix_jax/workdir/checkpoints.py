@@ -1,7 +1,8 @@
 """Checkpoints: the state and its config, in `checkpoints/last` and `checkpoints/best` (Orbax).
 
-The files hold one copy of the state, without a device axis. Saves are synchronous: the step
-donates its buffers, and a save that returns is on disk; only then the one before it goes.
+`last` holds all that a run resumes from, `best` what translates (`GanState.translating`). The files
+hold one copy of the state, without a device axis. Saves are synchronous: the step donates its
+buffers, and a save that returns is on disk; only then the one before it goes.
 """
 
 import json
@@ -20,7 +21,7 @@ from pix2pix_jax.errors import UserError
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.workdir.config_json import from_json, to_json
 
-KINDS = ('last', 'best')
+LAST, BEST = KINDS = 'last', 'best'
 # The prefix of arrays that older versions did not save -> of those that they started from.
 STARTED_FROM = {'ema_batch_stats': 'generator/batch_stats'}
 

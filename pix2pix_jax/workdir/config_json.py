@@ -24,6 +24,14 @@ LENGTH = ('num_steps', 'num_epochs')
 # What a run finds in its data and on its machines; 0 where it was not yet known, as in an imported
 # run, or was not yet written down, as by older versions.
 FOUND = ('dataset.inputs', 'optimizer.rate_devices')
+# What older versions did by default, or before there was the field. A run that has this value keeps
+# it where the command that resumes it has today's default.
+OLDER_DEFAULTS = {
+    'eval_images': 0,
+    'eval_every': 2000,
+    'sample_every': 1000,
+    'checkpoint.every_steps': 2000,
+}
 
 
 def to_json(config: Config) -> str:
@@ -40,7 +48,7 @@ def from_json(text: str) -> Config:
         fields = flatten(ConfigDict(data))
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f'not the config of a run: {error}') from error
-    defaults = flatten(default_config())
+    defaults = flatten(default_config()) | OLDER_DEFAULTS
     unknown = sorted(set(fields) - set(defaults))
     if unknown:
         raise UserError(f'the run has the field config.{unknown[0]}, unknown to this version')
@@ -48,7 +56,7 @@ def from_json(text: str) -> Config:
 
 
 def load_config(workdir: epath.PathLike) -> Config:
-    """Returns the config of the run in `workdir`; fields that it lacks have their defaults.
+    """Returns the config of the run in `workdir`; fields that it lacks are as they were before.
 
     Raises UserError, naming the file and the versions, where it is not a config of this version.
     """
@@ -57,6 +65,19 @@ def load_config(workdir: epath.PathLike) -> Config:
         return from_json(path.read_text())
     except UserError as error:
         raise UserError(f'{path}: {error}{_versions(path.parent)}', status=1) from error
+
+
+def kept_of_older(old: Config, new: Config) -> dict[str, int]:
+    """Returns the fields that a run keeps from an older version, by names (`OLDER_DEFAULTS`).
+
+    `old` is the run's config, `new` that of the command that resumes it.
+    """
+    before, after, defaults = flatten(old), flatten(new), flatten(default_config())
+    return {
+        name: value
+        for name, value in OLDER_DEFAULTS.items()
+        if before[name] == value and after[name] == defaults[name]
+    }
 
 
 def _versions(workdir: epath.Path) -> str:
