@@ -89,7 +89,8 @@ ROWS = (
     Field('ema_decay', 0.0, BELOW_1,
           "decay of a moving average of G's weights, which is then evaluated in G's place; 0: off"),
     Field('init_from', '', free("a run's folder"),
-          'the weights start from the last ones of this run, the optimizers anew'),
+          'the weights of both networks start from the last ones of this run (its best has no '
+          'discriminator), the optimizers anew'),
     Field('remat', False, ON_OFF,
           'keep only the outputs of convolutions for the backward pass, and recompute the rest: '
           'less memory on GPU and TPU'),

@@ -166,6 +166,12 @@ def run_folder(config, folder):
     )
 
 
+def evaluations(config, folder):
+    """The L1 on val of each evaluation."""
+    workdir, _ = run_small(config, folder, 'run')
+    return [row['eval/l1'] for row in metrics(workdir) if 'eval/l1' in row]
+
+
 def start(config, folder):
     """The weights with which the first step begins: a run that learns nothing keeps them."""
     config = copy.deepcopy(config)
@@ -245,6 +251,7 @@ FIELDS = {
     'log_every': (2, run_folder),
     'eval_every': (0, run_folder),
     'sample_every': (0, run_folder),
+    'eval_images': (1, evaluations),
     'dataset.name': ('facades', training_data, {'dataset.path': ''}),
     'dataset.path': ('other', training_data),
     'dataset.layout': ('two_folders', training_data),

@@ -4,6 +4,8 @@ The loop, the recorder and the input pipeline are the real ones, on decoded pair
 step takes a state of as many arrays as the paper's and its batch, and changes its counter alone.
 """
 
+import contextlib
+import io
 import itertools
 import pathlib
 import statistics
@@ -64,6 +66,7 @@ def run_loop(setting: Setting) -> Clocks:
 
     with (
         tempfile.TemporaryDirectory() as folder,
+        contextlib.redirect_stdout(io.StringIO()),
         mock.patch.object(train.pipeline, 'train_batches', marked),
         mock.patch.object(train, 'train_step', empty_step),
     ):
