@@ -49,6 +49,8 @@ ROWS = (
     ('loop with an empty step, steps/s', 'loop_steps_per_s', ''),
     ('  its main thread, CPU ms a step', 'loop_main_ms', ''),
     ('  all its threads, CPU ms a step', 'loop_process_ms', ''),
+    ('  without the pipeline, steps/s', 'loop_alone_steps_per_s', ''),
+    ('    its main thread, CPU ms a step', 'loop_alone_main_ms', ''),
 )
 EXPORTED = (('MB', 'mb'), ('export, s', 'export_s'), ('ms', 'ms'), ('ratio', 'ratio'),
             ('peak MB', 'peak_mb'))  # fmt: skip

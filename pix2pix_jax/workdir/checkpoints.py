@@ -22,6 +22,7 @@ from pix2pix_jax.storage import atomic
 from pix2pix_jax.workdir.config_json import from_json, to_json
 
 LAST, BEST = KINDS = 'last', 'best'
+BEST_LACKS = ': best translates, and has no discriminator and no optimizers to train on from'
 # The prefix of arrays that older versions did not save -> of those that they started from.
 STARTED_FROM = {'ema_batch_stats': 'generator/batch_stats'}
 
@@ -104,7 +105,10 @@ class Checkpoints:
                     path.rmtree()
 
     def restore_newest(self, target: Any) -> Any | None:
-        """Returns the newest state in `last` that loads, shaped as `target`; None without one."""
+        """Returns the newest state in `last` that loads, shaped as `target`; None without one.
+
+        Raises UserError where none of them loads, and where there is a `best` alone.
+        """
         for step in reversed(self.steps('last')):
             try:
                 return self.restore('last', step, target)
@@ -112,6 +116,8 @@ class Checkpoints:
                 logging.warning('%s', error)
         if self.steps('last'):
             raise UserError(f'{self._root}/last: none of the checkpoints loads', status=1)
+        if self.steps(BEST):
+            raise UserError(f'{self._root}/last is missing{BEST_LACKS}', status=1)
         return None
 
     def restore(self, kind: str, step: int, target: Any) -> Any:
@@ -194,6 +200,8 @@ class Checkpoints:
         why = ''
         if name == 'best' and found:
             why = ' (best needs an evaluation on a val split: config.dataset.val_fraction)'
+        if name == LAST and found:
+            why = BEST_LACKS
         raise UserError(f'{self._root}: no checkpoint {name!r}, {allowed}{why}')
 
     def close(self) -> None:

@@ -46,8 +46,11 @@ def empty_step(state: Any, batch: dict, key: Any, config: Any, axis_name: str | 
     return state.replace(generator=generator), dict.fromkeys(names, seen)
 
 
-def run_loop(setting: Setting) -> Clocks:
-    """Takes the steps in a run's folder; returns the seconds that one of them took."""
+def run_loop(setting: Setting, again: bool = False) -> Clocks:
+    """Takes the steps in a run's folder; returns the seconds that one of them took.
+
+    `again` gives the step one batch again and again, without the input pipeline.
+    """
     from pix2pix_jax import train, train_setup
 
     config = config_of(setting, cache='on')
@@ -59,7 +62,10 @@ def run_loop(setting: Setting) -> Clocks:
     batches_of = train.pipeline.train_batches
 
     def marked(*args: Any) -> Iterator[dict]:
-        for number, batch in zip(itertools.count(1), batches_of(*args)):
+        batches = batches_of(*args)
+        if again:
+            batches = itertools.repeat(next(batches))
+        for number, batch in zip(itertools.count(1), batches):
             if number in (WARM_UP, WARM_UP + STEPS):
                 marks.append(clocks())
             yield batch
@@ -78,10 +84,13 @@ def run_loop(setting: Setting) -> Clocks:
 def our_loop(setting: Setting) -> Prepared:
     """Runs the loop a few times; the figures are medians, and there is nothing to call."""
     ours()
-    runs = [run_loop(setting) for _ in range(RUNS)]
-    wall, main, process = (statistics.median(taken) for taken in zip(*runs))
-    figures = {'loop_steps_per_s': 1 / wall, 'loop_main_ms': main * 1e3}
-    return lambda: 0.0, figures | {'loop_process_ms': process * 1e3}
+    figures = {}
+    for prefix, again in (('loop', False), ('loop_alone', True)):
+        runs = [run_loop(setting, again) for _ in range(RUNS)]
+        wall, main, process = (statistics.median(taken) for taken in zip(*runs))
+        figures |= {f'{prefix}_steps_per_s': 1 / wall, f'{prefix}_main_ms': main * 1e3}
+        figures[f'{prefix}_process_ms'] = process * 1e3
+    return lambda: 0.0, figures
 
 
 LOOP = {'loop': our_loop}
