@@ -74,6 +74,16 @@ def test_no_traceback_from_the_first_line_on(after):
         assert (status, said) in ((130, 'stopped\n'), (0, ''))
 
 
+def test_who_imports_the_package_keeps_their_own_ctrl_c(tmp_path):
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine' / '__init__.py').write_text('import pix2pix_jax')
+    text = 'import signal; assert signal.getsignal(signal.SIGINT) is signal.default_int_handler'
+    (tmp_path / 'mine' / 'command.py').write_text(text)
+    path = {'PYTHONPATH': f'{tmp_path}{os.pathsep}{ROOT}'}
+    command = [sys.executable, '-m', 'mine.command']
+    subprocess.run(command, check=True, env=os.environ | path)
+
+
 DROPPED = """
 import gc, os, signal, time
 from pix2pix_jax import interrupts
