@@ -19,7 +19,7 @@ from pix2pix_jax.models.unet import dropout_blocks
 from pix2pix_jax.optimizers import Optimizers, create_optimizers
 from pix2pix_jax.train_state import GanState, create_state
 from pix2pix_jax.workdir import data_json
-from pix2pix_jax.workdir.config_json import differences, kept_of_older, load_config
+from pix2pix_jax.workdir.config_json import as_begun, differences, load_config
 from pix2pix_jax.workdir.run_json import devices_of
 
 
@@ -47,7 +47,10 @@ def resolve(config: Config, workdir: epath.PathLike, command: str = '') -> Setup
     workdir = epath.Path(workdir).expanduser()
     check_reachable(workdir)
     config = validate(config)
-    keep_of_older(config, workdir)
+    begun = as_begun(config, workdir) if hosts.is_writer() else {}
+    for field, value in json.loads(hosts.told(json.dumps(begun))).items():
+        config.update_from_flattened_dict({field: value})
+        print(f'config.{field}={value!r}, as the run began', flush=True)
     devices = parallel.choose_devices(config.num_devices, config.batch_size)
     parallel.check_dtype(config.dtype, devices[0])
     if config.optimizer.scale_with_devices and not config.optimizer.rate_devices:
@@ -75,21 +78,6 @@ def resolve(config: Config, workdir: epath.PathLike, command: str = '') -> Setup
     if known.steps and steps != known.steps:
         print(f'the length of the run was {known.steps:,} steps, and is {steps:,} now', flush=True)
     return Setup(FrozenConfigDict(config), workdir, devices, splits, steps, command)
-
-
-def keep_of_older(config: Config, workdir: epath.Path) -> None:
-    """Sets the fields that the run in `workdir` keeps from an older version, and says so.
-
-    Process 0 alone needs to have the folder.
-    """
-    kept = {}
-    if hosts.is_writer() and (workdir / 'config.json').exists():
-        kept = kept_of_older(load_config(workdir), config)
-    kept = json.loads(hosts.told(json.dumps(kept)))
-    config.update_from_flattened_dict(kept)
-    if kept:
-        text = ', '.join(f'config.{name}={value}' for name, value in kept.items())
-        print(f'{text}: the run keeps what older versions did by default', flush=True)
 
 
 def _absolute(path: str) -> str:

@@ -463,7 +463,7 @@ def test_an_older_run_keeps_what_was_the_default(pairs, tmp_path, capsys):
     today = {'eval_every': -1, 'sample_every': -1, 'checkpoint__every_steps': 0}
     for steps in (2, 3):
         train_and_evaluate(tiny_config(pairs, **today, num_steps=steps), tmp_path)
-        assert 'config.eval_images=0, config.eval_every=2000' in capsys.readouterr().out
+        assert 'config.eval_images=0, as the run began' in capsys.readouterr().out
         config = load_run(tmp_path).config
         assert (config.eval_images, config.eval_every, config.sample_every) == (0, 2000, 1000)
         assert config.checkpoint.every_steps == 2000
