@@ -104,7 +104,10 @@ def run_recording(recording, config, state):
 
     first, losses = None, []
     for step in range(len(recording.arrays['losses_real_fake_gan_l1'])):
-        batch = {k: v.astype(config.dtype) for k, v in recording.batch(step).items()}
+        batch = {
+            k: v if k == 'index' else v.astype(config.dtype)
+            for k, v in recording.batch(step).items()
+        }
         parts, (state, metrics) = run(state, batch, training_key(config))
         first = first or parts
         losses.append(metrics)

@@ -6,6 +6,7 @@ where names came or went; with `dataset.on_error=skip` only where some went.
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from etils import epath
@@ -50,7 +51,7 @@ def load_known(workdir: epath.PathLike) -> Known:
     return known._replace(exists=True, old=old > 0)
 
 
-def write_known(workdir: epath.PathLike, splits: dict[str, Source], steps: int) -> None:
+def write_known(workdir: epath.PathLike, splits: Mapping[str, Source], steps: int) -> None:
     """Writes `workdir`/data.json: the pairs of `splits`, those left out, the length of the run."""
     recorded = {
         split: SplitPairs(source.names, source.skipped or {}, source.held_out)._asdict()
