@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from etils import epath
 
 from pix2pix_jax.data import pipeline
 from pix2pix_jax.errors import DataError, Stopped, UserError
@@ -71,13 +72,13 @@ class Recorder:
 
     def log(self, step: int, metrics: Mapping[str, np.ndarray], images_per_s: float) -> None:
         """Writes the losses of a step; raises UserError if one is not finite."""
-        metrics = {k: float(v) for k, v in metrics.items()}
-        metrics['learning_rate'] = float(self._schedule(step - 1))
-        scalars = {f'train/{k}': v for k, v in metrics.items()}
+        values = {k: float(v) for k, v in metrics.items()}
+        values['learning_rate'] = float(self._schedule(step - 1))
+        scalars = {f'train/{k}': v for k, v in values.items()}
         with self._disk(step):
             self._writer.write_scalars(step, scalars | {'perf/images_per_s': images_per_s})
-        self._console.train(step, metrics, images_per_s, self._config.batch_size)
-        wrong = [k for k, v in metrics.items() if not math.isfinite(v)]
+        self._console.train(step, values, images_per_s, self._config.batch_size)
+        wrong = [k for k, v in values.items() if not math.isfinite(v)]
         if wrong:
             with self._disk(step):
                 self._writer.flush()
@@ -98,12 +99,14 @@ class Recorder:
                 means = self._measure('test', step, state, result_folder(self._workdir, 'test'))
                 self._write_means('test', step, means)
 
-    def _measure(self, split, step, state, folder) -> dict[str, float]:
+    def _measure(
+        self, split: str, step: int, state: GanState, folder: epath.Path | None
+    ) -> dict[str, float]:
         self._translator.update(state.generator_variables())
         about = {'split': split, 'step': step, 'checkpoint': 'last'}
-        summary, _ = report.evaluate_source(
-            self._translator, self._splits[split], self._config, folder, about=about
-        )
+        source = self._splits[split]
+        examples = report.translated(self._translator, source, self._config)
+        summary, _ = report.measure(examples, len(source), folder, about=about)
         return {name: s['mean'] for name, s in summary.items() if 'mean' in s}
 
     def _write_means(self, prefix: str, step: int, means: Mapping[str, float]) -> None:

@@ -25,7 +25,7 @@ from pix2pix_jax.reports import start
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.train_setup import Setup, check_run, resolve
 from pix2pix_jax.train_state import GanState, training_key
-from pix2pix_jax.train_step import train_step
+from pix2pix_jax.train_step import Metrics, train_step
 from pix2pix_jax.workdir import data_json, locks
 from pix2pix_jax.workdir.checkpoints import Checkpoints
 from pix2pix_jax.workdir.config_json import to_json
@@ -78,82 +78,14 @@ def train(setup: Setup) -> GanState:
     profile = Profile(workdir / 'profile', config.profile_steps * hosts.is_writer(), first)
     try:
         recorder.resume(state)
-        with StopRequest() as stop, jax.debug_nans(config.debug_nans or jax.config.jax_debug_nans):
+        debug_nans = config.debug_nans or jax.config.jax_debug_nans  # type: ignore[attr-defined]
+        with StopRequest() as stop, jax.debug_nans(debug_nans):
             return run_steps(setup, state, recorder, profile, stop)
     except DataError as error:
         raise recorder.stopped_by(error) from error
     finally:
         profile.close()
         recorder.close()
-
-
-def run_steps(
-    setup: Setup,
-    state: GanState,
-    recorder: Recorder | NullRecorder,
-    profile: Profile,
-    stop: StopRequest,
-) -> GanState:
-    """Takes the steps from `state` to the last; returns the state, on one device.
-
-    Raises Stopped at the first step after a signal, and DataError for a training pair that cannot
-    be read, when the state has been saved.
-    """
-    config, devices, first = setup.config, setup.devices, int(state.step)
-    step_fn = parallel.compile_step(train_step, config, devices)
-    state, key = parallel.replicate(state, devices), training_key(config)
-    processes = jax.process_index(), jax.process_count()
-    batches = pipeline.train_batches(setup.splits['train'], config, first, *processes)
-    vote = parallel.StopVote(stop, devices, STEPS_IN_FLIGHT)
-    in_flight, pending = collections.deque(), []
-    clock, last_save = Clock(first), time.monotonic()
-
-    def log_pending() -> None:
-        for step, metrics, images_per_s in pending:
-            recorder.log(step, jax.device_get(metrics), images_per_s)
-        pending.clear()
-
-    for step in range(first + 1, setup.total_steps + 1):
-        try:
-            batch = next(batches)
-        except DataError:  # the state is that of the step before, with its metrics
-            log_pending()
-            recorder.save_once(step - 1, parallel.unreplicate(state, devices))
-            raise
-        batch = parallel.shard(batch, devices, config.optimizer.d_steps)
-        state, metrics = step_fn(state, batch, key)
-        vote.cast()
-        recorder.step(step)
-        profile.step(step, metrics)
-        in_flight.append(metrics)
-        if len(in_flight) > STEPS_IN_FLIGHT:
-            jax.block_until_ready(in_flight.popleft())
-
-        last = step == setup.total_steps
-        if step % config.log_every == 0 or last:
-            log_pending()
-            images_per_s = clock.steps_per_s(step) * config.batch_size
-            pending.append((step, parallel.unreplicate(metrics, devices), images_per_s))
-        due = due_at(step, config, last, minutes=(time.monotonic() - last_save) / 60)
-        evaluate = due.evaluate and recorder.has_val
-        if not (evaluate or due.sample or due.save or vote.signal_number):
-            continue
-
-        log_pending()
-        single = parallel.unreplicate(state, devices)
-        improved = evaluate and recorder.evaluate(step, single)
-        if due.sample:
-            recorder.sample(step, single)
-        if last:
-            recorder.test(step, single)
-        signal_number = vote.signal_number  # read once, after all that takes time
-        if due.save or improved or signal_number:
-            recorder.save(step, single, improved, must=last or signal_number > 0)
-            last_save = time.monotonic()
-        clock.restart(step)
-        if signal_number and not last:
-            raise recorder.stopped(step, signal_number)
-    return parallel.unreplicate(state, devices)
 
 
 class Due(NamedTuple):
@@ -181,20 +113,101 @@ def due_at(step: int, config: FrozenConfigDict, last: bool, minutes: float) -> D
     )
 
 
-class Clock:
-    """Measures the rate of training between two logs, other work left out."""
+def run_steps(
+    setup: Setup,
+    state: GanState,
+    recorder: Recorder | NullRecorder,
+    profile: Profile,
+    stop: StopRequest,
+) -> GanState:
+    """Takes the steps from `state` to the last; returns the state, on one device.
 
-    def __init__(self, step: int):
-        """Starts at `step`."""
-        self.restart(step)
+    Raises Stopped at the first step after a signal, and DataError for a training pair that cannot
+    be read, when the state has been saved.
+    """
+    config, devices, first = setup.config, setup.devices, int(state.step)
+    step_fn = parallel.compile_step(train_step, config, devices)
+    state, key = parallel.replicate(state, devices), training_key(config)
+    processes = jax.process_index(), jax.process_count()
+    batches = pipeline.train_batches(setup.splits['train'], config, first, *processes)
+    vote = parallel.StopVote(stop, devices, STEPS_IN_FLIGHT)
+    in_flight: collections.deque[Metrics] = collections.deque()
+    log, last_save = LateLog(recorder, config.batch_size, first), time.monotonic()
 
-    def restart(self, step: int) -> None:
-        """Starts again, after an evaluation or a save."""
+    for step in range(first + 1, setup.total_steps + 1):
+        try:
+            batch = next(batches)
+        except DataError:  # the state is that of the step before, with its metrics
+            log.flush()
+            recorder.save_once(step - 1, parallel.unreplicate(state, devices))
+            raise
+        batch = parallel.shard(batch, devices, config.optimizer.d_steps)
+        state, metrics = step_fn(state, batch, key)
+        vote.cast()
+        recorder.step(step)
+        profile.step(step, metrics)
+        in_flight.append(metrics)
+        if len(in_flight) > STEPS_IN_FLIGHT:
+            jax.block_until_ready(in_flight.popleft())
+
+        last = step == setup.total_steps
+        if step % config.log_every == 0 or last:
+            log.add(step, parallel.unreplicate(metrics, devices))
+        due = due_at(step, config, last, minutes=(time.monotonic() - last_save) / 60)
+        if not (due.evaluate and recorder.has_val or due.sample or due.save or vote.signal_number):
+            continue
+        log.flush()
+        single = parallel.unreplicate(state, devices)
+        improved = record(step, single, due, last, recorder)
+        signal_number = vote.signal_number  # read once, after all that takes time
+        if due.save or improved or signal_number:
+            recorder.save(step, single, improved, must=last or signal_number > 0)
+            last_save = time.monotonic()
+        log.restart_clock(step)
+        if signal_number and not last:
+            raise recorder.stopped(step, signal_number)
+    return parallel.unreplicate(state, devices)
+
+
+def record(
+    step: int, state: GanState, due: Due, last: bool, recorder: Recorder | NullRecorder
+) -> bool:
+    """Evaluates, samples and tests as is due; returns whether `state` is the best so far."""
+    improved = due.evaluate and recorder.has_val and recorder.evaluate(step, state)
+    if due.sample:
+        recorder.sample(step, state)
+    if last:
+        recorder.test(step, state)
+    return improved
+
+
+class LateLog:
+    """Logs metrics one log late, so that no step waits for the metrics of the one before.
+
+    The rate of training is that between two logs, without the time of other work.
+    """
+
+    def __init__(self, recorder: Recorder | NullRecorder, batch_size: int, step: int):
+        """Starts the clock at `step`."""
+        self._recorder, self._batch_size = recorder, batch_size
+        self._pending: tuple[int, Metrics, float] | None = None
+        self.restart_clock(step)
+
+    def restart_clock(self, step: int) -> None:
+        """Starts the clock again, after an evaluation or a save."""
         self._step, self._time = step, time.monotonic()
 
-    def steps_per_s(self, step: int) -> float:
-        """Returns the rate since the last call or restart."""
+    def add(self, step: int, metrics: Metrics) -> None:
+        """Logs what was added last, and keeps the metrics of `step` for the next call."""
+        self.flush()
         now = time.monotonic()
-        rate = (step - self._step) / max(now - self._time, 1e-9)
+        steps_per_s = (step - self._step) / max(now - self._time, 1e-9)
         self._step, self._time = step, now
-        return rate
+        self._pending = step, metrics, steps_per_s * self._batch_size
+
+    def flush(self) -> None:
+        """Logs what was added last, if it is not logged yet; waits for it."""
+        if self._pending is not None:
+            step, metrics, images_per_s = self._pending
+            self._recorder.log(step, jax.device_get(metrics), images_per_s)
+            self._pending = None

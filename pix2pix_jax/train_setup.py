@@ -9,7 +9,7 @@ from etils import epath
 from ml_collections import FrozenConfigDict
 
 from pix2pix_jax.config import Config, validate
-from pix2pix_jax.data import preflight, sources, value_checks
+from pix2pix_jax.data import discover, preflight, sources, value_checks
 from pix2pix_jax.data.hold_out import Known
 from pix2pix_jax.distributed import hosts, parallel
 from pix2pix_jax.errors import DataError, UserError
@@ -90,9 +90,9 @@ def open_data(config: Config, workdir: epath.Path) -> tuple[dict[str, sources.So
     if hosts.is_writer():
         known = data_json.with_earlier(data_json.load_known(workdir), config)
     known = data_json.from_json(hosts.told(data_json.to_json(known)))
-    found = sources.find_splits(config, known)
+    found = discover.find_splits(config, known)
     data_json.check_unchanged(found, config, known, workdir)
-    splits = sources.divide(found, config, known)
+    splits = discover.divide(found, config, known)
     if known.splits:  # what came since is left out with on_error=skip, and refused without
         splits = {split: splits[split] for split in known.splits}
         if config.dataset.on_error == 'skip':

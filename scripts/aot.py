@@ -17,12 +17,12 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import hlo
 import jax
 import jax.numpy as jnp
 from absl import flags
 from jax.experimental import topologies
 
+from bench import hlo
 from pix2pix_jax import main as command
 from pix2pix_jax import train_setup
 from pix2pix_jax.config import Config, validate
@@ -62,8 +62,6 @@ GPUS = {
     't4': (40, 64, 1024, 65536, 65536, 4194304, 1.59, (7, 5), 'Tesla T4'),
 }
 
-TARGET = flags.DEFINE_enum('target', None, sorted(TARGETS), 'The device to compile for.')
-
 QUIET = {  # there is no TPU whose metadata could be asked for, or that two processes would share
     'TPU_SKIP_MDS_QUERY': '1',
     'ALLOW_MULTIPLE_LIBTPU_LOAD': '1',
@@ -74,42 +72,58 @@ QUIET = {  # there is no TPU whose metadata could be asked for, or that two proc
 }
 
 
-def main() -> None:
+def define_flags() -> flags.FlagValues:
+    """Returns the flags of this command."""
+    values = command.define_config_flag()
+    about = 'The device to compile for.'
+    flags.DEFINE_enum('target', None, sorted(TARGETS), about, flag_values=values)
+    return values
+
+
+def main(values: flags.FlagValues) -> None:
     """Compiles and prints the table."""
-    if TARGET.value is None:
+    name = values.target
+    if name is None:
         raise UserError(f'--target is missing: allowed are {", ".join(sorted(TARGETS))}')
-    target = TARGETS[TARGET.value]
     jax.config.update('jax_platforms', 'cpu')
-    config = validate(command.CONFIG.value)
+    config = validate(values.config)
     if config.image_size == (0, 0):
         raise UserError('config.image_size=0,0: give a size, there is no data here to find it in')
-    devices = open_target(target)
+    devices = open_target(name)
     parallel.check_dtype(config.dtype, devices[0])
     given = any(word.startswith('--config.batch_size') for word in sys.argv)
-    config.batch_size = batch_size(config.batch_size, len(devices), given)
+    config.batch_size = batch_size(config.batch_size, len(devices), name, given)
     start = time.monotonic()
-    compiled = compile_step(config, target, devices)
+    compiled = compile_step(config, name, devices)
     seconds = time.monotonic() - start
     cpu = jax.devices('cpu')[:1]
     flops = lower(config, cpu, form='tpu').cost_analysis()['flops'] / len(devices)
-    for line in report(TARGET.value, config, compiled, flops, seconds):
+    for line in report(name, config, compiled, flops, seconds):
         print(line)
 
 
-def batch_size(size: int, devices: int, given: bool) -> int:
-    """Returns the batch that `devices` share; raises UserError if a `given` one does not divide."""
+def batch_size(size: int, devices: int, target: str, given: bool) -> int:
+    """Returns the batch that a target's devices share.
+
+    Args:
+      size: the config's batch size.
+      devices: how many devices there are.
+      target: their name in TARGETS.
+      given: whether the user gave the size; raises UserError if the devices do not divide it then.
+    """
     if size % devices == 0:
         return size
     if given:
         raise UserError(
             f'config.batch_size={size}: must be a multiple of the {devices} devices of '
-            f'{TARGET.value}; left out it is one batch of the config on each'
+            f'{target}; left out it is one batch of the config on each'
         )
     return size * devices
 
 
-def compile_step(config: Config, target: Target, devices: list[jax.Device]) -> jax.stages.Compiled:
+def compile_step(config: Config, name: str, devices: list[jax.Device]) -> jax.stages.Compiled:
     """Returns the compiled step; raises UserError if it needs more memory than the device has."""
+    target = TARGETS[name]
     options = {'xla_gpu_autotune_level': '0'} if target.platform == 'cuda' else None
     try:
         return lower(config, devices).compile(options)
@@ -118,12 +132,13 @@ def compile_step(config: Config, target: Target, devices: list[jax.Device]) -> j
             raise
         raise UserError(
             f'config.batch_size={config.batch_size}: does not fit into the {target.memory} GiB of '
-            f'a device of {TARGET.value} ({str(error).splitlines()[0]}); allowed is a smaller one'
+            f'a device of {name} ({str(error).splitlines()[0]}); allowed is a smaller one'
         ) from error
 
 
-def open_target(target: Target) -> list[jax.Device]:
+def open_target(name: str) -> list[jax.Device]:
     """Returns descriptions of the target's devices; raises UserError if its plugin is missing."""
+    target = TARGETS[name]
     os.environ.update(QUIET)
     try:
         if target.platform == 'cuda':
@@ -134,7 +149,7 @@ def open_target(target: Target) -> list[jax.Device]:
             topology = topologies.get_topology_desc(target.topology, platform='tpu')
     except Exception as error:  # of whatever kind a missing plugin raises
         raise UserError(
-            f'--target={TARGET.value}: jax cannot compile for it here '
+            f'--target={name}: jax cannot compile for it here '
             f"({str(error).splitlines()[0]}); pip install -e '.[aot]'"
         ) from error
     return list(topology.devices[: target.devices])
@@ -243,4 +258,4 @@ def check_argv(argv: list[str]) -> None:
 
 
 if __name__ == '__main__':
-    run_command(main, check_argv=check_argv)
+    run_command(main, define_flags, check_argv=check_argv)

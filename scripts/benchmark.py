@@ -17,28 +17,18 @@ import os
 import pathlib
 import platform
 import tempfile
+from typing import NamedTuple
 
 from absl import flags
-from benchmark_exports import RUNTIMES, WRITER
-from benchmark_start import start_figures
-from benchmark_tasks import OURS, THEIRS, Setting, cores
-from benchmark_workers import Worker, median, ratio, take_turns
 
+from bench.exports import RUNTIMES, WRITER
+from bench.start import start_figures
+from bench.tasks import OURS, THEIRS, Setting, cores
+from bench.workers import Worker, median, ratio, take_turns
 from pix2pix_jax.errors import UserError, run_command
 
 PARTS = ('step', 'infer', 'pipeline', 'start')
 MORE = ('export',)  # it needs pip install -e '.[export]'
-SIZE = flags.DEFINE_integer('size', 256, 'Side of the images: 32, 64, 128 or 256.')
-BATCH = flags.DEFINE_integer('batch', 1, 'Batch size.', lower_bound=1)
-WIDTH = flags.DEFINE_integer('width', 64, 'Filters of the first layers.', lower_bound=1)
-DTYPE = flags.DEFINE_enum('dtype', 'float32', ['float32', 'bfloat16'], 'Of the computation.')
-STEPS = flags.DEFINE_integer('steps', 20, 'Steps and translations that are timed.', lower_bound=1)
-STARTS = flags.DEFINE_integer('starts', 3, 'Starts with the compile cache.', lower_bound=1)
-PAIRS = flags.DEFINE_integer('pairs', 300, 'JPEG files that are made and read.', lower_bound=1)
-SELECTED = flags.DEFINE_list('parts', list(PARTS), 'What is timed.')
-JSON = flags.DEFINE_string('json', '', 'A file for the figures.')
-TORCH = flags.DEFINE_bool('torch', True, 'Time PyTorch as well; --no-torch: this project alone.')
-
 ROUNDS = 10
 # Figure, PyTorch's, ratio, in the order of the table.
 ROWS = (
@@ -60,38 +50,72 @@ EXPORTED = (('MB', 'mb'), ('export, s', 'export_s'), ('ms', 'ms'), ('ratio', 'ra
             ('peak MB', 'peak_mb'))  # fmt: skip
 
 
-def main() -> None:
+class Timing(NamedTuple):
+    """How often the parts are timed, and beside what."""
+
+    steps: int  # steps and translations
+    starts: int  # with the compile cache
+    torch: bool  # PyTorch as well
+
+
+def define_flags() -> flags.FlagValues:
+    """Returns the flags of this command."""
+    values = flags.FlagValues()
+
+    def count(name: str, default: int, about: str) -> None:
+        flags.DEFINE_integer(name, default, about, lower_bound=1, flag_values=values)
+
+    about = 'Side of the images: 32, 64, 128 or 256.'
+    flags.DEFINE_integer('size', 256, about, flag_values=values)
+    count('batch', 1, 'Batch size.')
+    count('width', 64, 'Filters of the first layers.')
+    names, about = ['float32', 'bfloat16'], 'Of the computation.'
+    flags.DEFINE_enum('dtype', 'float32', names, about, flag_values=values)
+    count('steps', 20, 'Steps and translations that are timed.')
+    count('starts', 3, 'Starts with the compile cache.')
+    count('pairs', 300, 'JPEG files that are made and read.')
+    flags.DEFINE_list('parts', list(PARTS), 'What is timed.', flag_values=values)
+    flags.DEFINE_string('json', '', 'A file for the figures.', flag_values=values)
+    about = 'Time PyTorch as well; --no-torch: this project alone.'
+    flags.DEFINE_bool('torch', True, about, flag_values=values)
+    return values
+
+
+def main(values: flags.FlagValues) -> None:
     """Prints the table, and writes the figures."""
-    check_flags()
-    figures = dict(size=SIZE.value, batch=BATCH.value, width=WIDTH.value, dtype=DTYPE.value)
-    figures |= {'steps': STEPS.value, 'machine': machine()}
+    check_flags(values)
+    timing = Timing(values.steps, values.starts, values.torch)
+    figures = {name: values[name].value for name in ('size', 'batch', 'width', 'dtype', 'steps')}
+    figures['machine'] = machine(timing.torch)
     with tempfile.TemporaryDirectory() as folder:
-        setting = Setting(*list(figures.values())[:4], folder, PAIRS.value)
-        for part in SELECTED.value:
+        setting = Setting(
+            values.size, values.batch, values.width, values.dtype, folder, values.pairs
+        )
+        for part in values.parts:
             if part in ('pipeline', 'start') and not os.path.exists(f'{folder}/train'):
-                write_pairs(pathlib.Path(folder), PAIRS.value, SIZE.value)
+                write_pairs(pathlib.Path(folder), setting.pairs, setting.size)
             figures |= {
                 'step': step_figures,
                 'infer': infer_figures,
                 'pipeline': pipeline_figures,
-                'start': lambda setting: start_figures(setting, STARTS.value),
+                'start': lambda setting, timing: start_figures(setting, timing.starts),
                 'export': export_figures,
-            }[part](setting)
+            }[part](setting, timing)
     print(table(figures))
-    if JSON.value:
-        pathlib.Path(JSON.value).write_text(json.dumps(figures, indent=1) + '\n')
+    if values.json:
+        pathlib.Path(values.json).write_text(json.dumps(figures, indent=1) + '\n')
 
 
-def check_flags() -> None:
+def check_flags(values: flags.FlagValues) -> None:
     """Raises UserError for a value that cannot be timed."""
-    if SIZE.value not in (32, 64, 128, 256):
-        raise UserError(f'--size={SIZE.value}: allowed are 32, 64, 128, 256')
-    for part in SELECTED.value:
+    if values.size not in (32, 64, 128, 256):
+        raise UserError(f'--size={values.size}: allowed are 32, 64, 128, 256')
+    for part in values.parts:
         if part not in PARTS + MORE:
             raise UserError(f'--parts: {part!r} is unknown, allowed are {", ".join(PARTS + MORE)}')
-    if 'export' in SELECTED.value and importlib.util.find_spec('jax2onnx') is None:
+    if 'export' in values.parts and importlib.util.find_spec('jax2onnx') is None:
         raise UserError("jax2onnx is missing: pip install -e '.[export]'")
-    if TORCH.value and importlib.util.find_spec('torch') is None:
+    if values.torch and importlib.util.find_spec('torch') is None:
         raise UserError("torch is missing: pip install -e '.[bench]', or --no-torch")
 
 
@@ -104,21 +128,21 @@ def accept_no_torch(argv: list[str]) -> None:
 
 
 @contextlib.contextmanager
-def both(setting: Setting):
+def both(setting: Setting, torch: bool):
     """Yields the processes, {'': this project's, 'torch_': the peer's, if wanted}."""
-    contestants = {'': OURS} | ({'torch_': THEIRS} if TORCH.value else {})
+    contestants = {'': OURS} | ({'torch_': THEIRS} if torch else {})
     with contextlib.ExitStack() as stack:
         yield {p: stack.enter_context(Worker(tasks, setting)) for p, tasks in contestants.items()}
 
 
-def step_figures(setting: Setting) -> dict[str, float]:
+def step_figures(setting: Setting, timing: Timing) -> dict[str, float]:
     """Returns the figures of the training step: a process that does nothing else."""
-    with both(setting) as workers:
+    with both(setting, timing.torch) as workers:
         figures = {}
         for prefix, worker in workers.items():
             prepared = worker.prepare('step')
             figures |= {prefix + name: value for name, value in prepared.items()}
-        times = take_turns({p: (w, 'step') for p, w in workers.items()}, ROUNDS, STEPS.value)
+        times = take_turns({p: (w, 'step') for p, w in workers.items()}, ROUNDS, timing.steps)
         figures |= {f'{p}peak_mb': worker.peak_mb() for p, worker in workers.items()}
     figures |= milliseconds('step', times)
     for prefix in times:
@@ -129,23 +153,23 @@ def step_figures(setting: Setting) -> dict[str, float]:
     return figures
 
 
-def infer_figures(setting: Setting) -> dict[str, float]:
+def infer_figures(setting: Setting, timing: Timing) -> dict[str, float]:
     """Returns the figures of translating a batch."""
-    with both(setting) as workers:
+    with both(setting, timing.torch) as workers:
         for worker in workers.values():
             worker.prepare('infer')
-        times = take_turns({p: (w, 'infer') for p, w in workers.items()}, ROUNDS, STEPS.value)
+        times = take_turns({p: (w, 'infer') for p, w in workers.items()}, ROUNDS, timing.steps)
     figures = milliseconds('infer', times)
     return figures | ({'infer_ratio': ratio(times)} if 'torch_' in times else {})
 
 
-def pipeline_figures(setting: Setting) -> dict[str, float]:
+def pipeline_figures(setting: Setting, timing: Timing) -> dict[str, float]:
     """Returns pairs/s of the input pipelines; the peer's is its better one."""
     rounds = 3  # of `pairs` pairs each
     with contextlib.ExitStack() as stack:
         tasks = {
             prefix + task: (stack.enter_context(Worker(tasks, setting)), task)
-            for prefix, tasks in (('', OURS), ('torch_', THEIRS if TORCH.value else {}))
+            for prefix, tasks in (('', OURS), ('torch_', THEIRS if timing.torch else {}))
             for task in tasks
             if task.startswith('pipeline')
         }
@@ -154,7 +178,7 @@ def pipeline_figures(setting: Setting) -> dict[str, float]:
         times = take_turns(tasks, rounds, rounds)
     rates = {name: 1 / median(taken) for name, taken in times.items()}
     figures = {f'{name}_pairs_per_s': rate for name, rate in rates.items()}
-    if TORCH.value:
+    if timing.torch:
         best = max((name for name in rates if name.startswith('torch_')), key=rates.get)
         figures['torch_pipeline_threads_pairs_per_s'] = rates['torch_pipeline']
         figures['torch_pipeline_pairs_per_s'] = rates[best]
@@ -162,7 +186,7 @@ def pipeline_figures(setting: Setting) -> dict[str, float]:
     return figures
 
 
-def export_figures(setting: Setting) -> dict[str, float]:
+def export_figures(setting: Setting, timing: Timing) -> dict[str, float]:
     """Returns the figures of exported models, each run in a process of its own."""
     with Worker(WRITER, setting) as writer:
         figures = writer.prepare('write_all')
@@ -170,7 +194,7 @@ def export_figures(setting: Setting) -> dict[str, float]:
         workers = {task: stack.enter_context(Worker(RUNTIMES, setting)) for task in RUNTIMES}
         for task, worker in workers.items():
             worker.prepare(task)
-        times = take_turns({t: (w, t) for t, w in workers.items()}, ROUNDS, STEPS.value)
+        times = take_turns({t: (w, t) for t, w in workers.items()}, ROUNDS, timing.steps)
         figures |= {f'{task}_peak_mb': worker.peak_mb() for task, worker in workers.items()}
     for task, taken in times.items():
         figures[f'{task}_ms'] = 1e3 * median(taken)
@@ -212,8 +236,8 @@ def write_pairs(root: pathlib.Path, count: int, size: int) -> None:
         Image.fromarray(pair).save(root / 'train' / f'{i}.jpg', quality=95)
 
 
-def machine() -> dict[str, str | int]:
-    """Returns what the figures depend on."""
+def machine(torch: bool) -> dict[str, str | int]:
+    """Returns what the figures depend on; the version of PyTorch where `torch` is timed."""
     cpu, instructions = platform.processor() or platform.machine(), ''
     with contextlib.suppress(OSError):
         lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines()
@@ -223,7 +247,7 @@ def machine() -> dict[str, str | int]:
         found = known.get('flags', '').split()
         names = {'avx512f': 'AVX-512', 'avx2': 'AVX2', 'avx': 'AVX'}
         instructions = next((name for flag, name in names.items() if flag in found), '')
-    packages = ('jax', 'torch') if TORCH.value else ('jax',)
+    packages = ('jax', 'torch') if torch else ('jax',)
     versions = {name: importlib.metadata.version(name) for name in packages}
     about = {'cpu': cpu, 'cores': cores(), 'instructions': instructions}
     return about | {'python': platform.python_version()} | versions
@@ -261,4 +285,4 @@ def _cell(value: float, is_ratio: bool) -> str:
 
 
 if __name__ == '__main__':
-    run_command(main, check_argv=accept_no_torch)
+    run_command(main, define_flags, check_argv=accept_no_torch)

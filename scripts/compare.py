@@ -6,8 +6,10 @@ The page is one file, pictures included, and opens from disk.
 """
 
 import base64
+import functools
 import os
 import pathlib
+import sys
 from typing import Any, NamedTuple
 
 from absl import flags
@@ -20,10 +22,7 @@ from pix2pix_jax.storage import atomic
 from pix2pix_jax.workdir import metric_writer
 from pix2pix_jax.workdir.config_json import load_config
 
-OUTPUT = flags.DEFINE_string('output', 'comparison.html', 'The page.')
-OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace a file that is no such page.')
 MARK = '<!-- scripts/compare.py -->'
-FOLDERS: list[str] = []  # the words of the command that are no flags
 
 
 class RunSummary(NamedTuple):
@@ -35,22 +34,26 @@ class RunSummary(NamedTuple):
     samples: pathlib.Path | None  # the last
 
 
-def main() -> None:
-    """Writes the page."""
-    if len(FOLDERS) < 2:
+def define_flags() -> flags.FlagValues:
+    """Returns the flags of this command."""
+    values = flags.FlagValues()
+    flags.DEFINE_string('output', 'comparison.html', 'The page.', flag_values=values)
+    about = 'Replace a file that is no such page.'
+    flags.DEFINE_bool('overwrite', False, about, flag_values=values)
+    return values
+
+
+def main(folders: list[str], values: flags.FlagValues) -> None:
+    """Writes the page of the runs in `folders`."""
+    if len(folders) < 2:
         raise UserError('give two runs or more: python scripts/compare.py runs/a runs/b')
-    output = pathlib.Path(OUTPUT.value).expanduser()
-    if output.exists() and not OVERWRITE.value and not is_page(output):
+    output = pathlib.Path(values.output).expanduser()
+    if output.exists() and not values.overwrite and not is_page(output):
         raise UserError(f'--output={output} is another file: give another name or --overwrite')
-    names = names_of(FOLDERS)
-    runs = {name: read(folder) for name, folder in zip(names, FOLDERS)}
+    names = names_of(folders)
+    runs = {name: read(folder) for name, folder in zip(names, folders)}
     atomic.write_text(output, page(runs))
     print(output)
-
-
-def take_folders(argv: list[str]) -> None:
-    """Takes the words that are no flags from `argv`."""
-    FOLDERS[:] = take_words(argv)
 
 
 def is_page(path: pathlib.Path) -> bool:
@@ -144,4 +147,4 @@ def sample_cards(runs: dict[str, RunSummary]) -> list[str]:
 
 
 if __name__ == '__main__':
-    run_command(main, check_argv=take_folders)
+    run_command(functools.partial(main, take_words(sys.argv)), define_flags)

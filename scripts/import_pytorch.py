@@ -29,60 +29,51 @@ from pix2pix_jax.workdir.checkpoints import Checkpoints
 from pix2pix_jax.workdir.config_json import to_json
 from pix2pix_jax.workdir.run_json import record_start
 
-SHARED = {'allow_override': True}  # other commands have flags of these names
-GENERATOR = flags.DEFINE_string('generator', '', 'File of the generator.', **SHARED)
-DISCRIMINATOR = flags.DEFINE_string(
-    'discriminator', '', 'File of its discriminator, for a run that trains on.', **SHARED
-)
-WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run, new or empty.', **SHARED)
-IMAGE_SIZE = flags.DEFINE_list(
-    'image_size', [], 'SIZE or HEIGHT,WIDTH; by default from the depth, of a ResNet 256.', **SHARED
-)
-DROPOUT = flags.DEFINE_bool(
-    'dropout', None, 'Of a U-Net, by default on (a ResNet shows it).', **SHARED
-)
-GAN = flags.DEFINE_enum(
-    'gan',
-    'vanilla',
-    [name for name in FIELDS['loss.gan'].allowed.words if name != 'none'],
-    'The loss of the discriminator.',
-    **SHARED,
-)
-DATASET = flags.DEFINE_string('dataset', '', 'Folder of pairs to evaluate on.', **SHARED)
-DIRECTION = flags.DEFINE_enum(
-    'direction',
-    'AtoB',
-    FIELDS['dataset.direction'].allowed.words,
-    'Which half is the input.',
-    **SHARED,
-)
+
+def define_flags() -> flags.FlagValues:
+    """Returns the flags of this command."""
+    values = flags.FlagValues()
+
+    def text(name: str, about: str) -> None:
+        flags.DEFINE_string(name, '', about, flag_values=values)
+
+    text('generator', 'File of the generator.')
+    text('discriminator', 'File of its discriminator, for a run that trains on.')
+    text('workdir', 'Folder of the run, new or empty.')
+    about = 'SIZE or HEIGHT,WIDTH; by default from the depth, of a ResNet 256.'
+    flags.DEFINE_list('image_size', [], about, flag_values=values)
+    about = 'Of a U-Net, by default on (a ResNet shows it).'
+    flags.DEFINE_bool('dropout', None, about, flag_values=values)
+    names = [name for name in FIELDS['loss.gan'].allowed.words if name != 'none']
+    about = 'The loss of the discriminator.'
+    flags.DEFINE_enum('gan', 'vanilla', names, about, flag_values=values)
+    text('dataset', 'Folder of pairs to evaluate on.')
+    names = FIELDS['dataset.direction'].allowed.words
+    flags.DEFINE_enum('direction', 'AtoB', names, 'Which half is the input.', flag_values=values)
+    return values
 
 
-def main() -> None:
+def main(values: flags.FlagValues) -> None:
     """Writes the run and says what it is."""
-    for flag in (GENERATOR, WORKDIR):
-        if not flag.value:
-            raise UserError(f'--{flag.name} is missing: --generator and --workdir are needed')
-    if GAN.present and not DISCRIMINATOR.value:
+    for name in ('generator', 'workdir'):
+        if not values[name].value:
+            raise UserError(f'--{name} is missing: --generator and --workdir are needed')
+    if values['gan'].present and not values.discriminator:
         raise UserError('--gan is the loss of a discriminator: give --discriminator, too')
-    workdir = epath.Path(WORKDIR.value).expanduser()
+    workdir = epath.Path(values.workdir).expanduser()
     check_new(workdir)
-    generator = convert.read_generator(os.path.expanduser(GENERATOR.value))
+    generator = convert.read_generator(os.path.expanduser(values.generator))
     discriminator = None
-    if DISCRIMINATOR.value:
-        path = os.path.expanduser(DISCRIMINATOR.value)
+    if values.discriminator:
+        path = os.path.expanduser(values.discriminator)
         discriminator = convert.read_discriminator(path, generator)
-    path = os.path.expanduser(DATASET.value)
-    if path and not epath.Path(path).is_dir():
-        raise UserError(f'--dataset={DATASET.value} is not a folder')
     config = convert.imported_config(
         generator,
         discriminator,
-        image_size(IMAGE_SIZE.value),
-        DROPOUT.value,
-        GAN.value,
-        os.path.abspath(path) if path and '://' not in path else path,
-        DIRECTION.value,
+        image_size(values.image_size),
+        values.dropout,
+        values.gan,
+        {'path': folder_of_pairs(values.dataset), 'direction': values.direction},
     )
     state = convert.imported_state(config, generator, discriminator)
     with locks.hold(workdir):
@@ -90,6 +81,17 @@ def main() -> None:
         write_run(workdir, config, state)
     for line in describe(workdir, config, state, generator, discriminator):
         print(line)
+
+
+def folder_of_pairs(given: str) -> str:
+    """Returns the absolute path of the folder that is `given`, '' for none.
+
+    Raises UserError where there is no such folder.
+    """
+    path = os.path.expanduser(given)
+    if path and not epath.Path(path).is_dir():
+        raise UserError(f'--dataset={given} is not a folder')
+    return os.path.abspath(path) if path and '://' not in path else path
 
 
 def check_new(workdir: epath.Path) -> None:
@@ -162,4 +164,4 @@ def command_of_a_new_run(workdir: epath.Path, config: Config) -> str:
 
 
 if __name__ == '__main__':
-    run_command(main)
+    run_command(main, define_flags)

@@ -24,7 +24,7 @@ from PIL import Image
 
 from pix2pix_jax import main as command
 from pix2pix_jax.config import Config, validate
-from pix2pix_jax.data import pipeline, preflight, sources, tasks, value_checks
+from pix2pix_jax.data import discover, pipeline, preflight, sources, tasks, value_checks
 from pix2pix_jax.data.formats import decode
 from pix2pix_jax.errors import DataError, UserError, run_command
 from pix2pix_jax.evaluation import labels, segmenter
@@ -32,8 +32,6 @@ from pix2pix_jax.reports import image_grid
 from pix2pix_jax.runtime import cores
 from pix2pix_jax.storage import atomic
 
-OUTPUT = flags.DEFINE_string('output', 'inspection.png', 'The picture that is written.')
-OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace a file that is no such picture.')
 MARK = 'pix2pix_jax inspect_data'  # the PNG's Software, by which it knows its own
 
 MOST = 5000  # pairs of a split that are read; of more an even selection
@@ -65,14 +63,23 @@ class PairStats(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
-def main() -> None:
+def define_flags() -> flags.FlagValues:
+    """Returns the flags of this command."""
+    values = command.define_config_flag()
+    about = 'The picture that is written.'
+    flags.DEFINE_string('output', 'inspection.png', about, flag_values=values)
+    about = 'Replace a file that is no such picture.'
+    flags.DEFINE_bool('overwrite', False, about, flag_values=values)
+    return values
+
+
+def main(values: flags.FlagValues) -> None:
     """Prints the report and writes the picture."""
-    command.refuse_flags_of_a_run()
-    output = pathlib.Path(OUTPUT.value).expanduser()
-    if output.exists() and not OVERWRITE.value and not is_ours(output):
+    output = pathlib.Path(values.output).expanduser()
+    if output.exists() and not values.overwrite and not is_ours(output):
         raise UserError(f'--output={output} is another file: give another name or --overwrite')
-    config = validate(command.CONFIG.value)
-    splits = sources.open_splits(config)
+    config = validate(values.config)
+    splits = discover.open_splits(config)
     if config.image_size == (0, 0):
         config.image_size = preflight.found_image_size(next(iter(splits.values())))
     for line in preflight.report(splits, config):
@@ -276,4 +283,4 @@ def contact_grid(splits: dict[str, sources.Source], config: Config) -> np.ndarra
 
 
 if __name__ == '__main__':
-    run_command(main, check_argv=command.check_argv)
+    run_command(main, define_flags, check_argv=command.check_argv)

@@ -29,10 +29,6 @@ from pix2pix_jax.inference.generator import load_state
 from pix2pix_jax.workdir.checkpoints import KINDS, Checkpoints
 from pix2pix_jax.workdir.metric_writer import read_metrics
 
-KILLS = flags.DEFINE_integer('kills', 20, 'How often the run is killed.', lower_bound=1)
-SEED = flags.DEFINE_integer('seed', 0, 'Of the moments.')
-FOLDER = flags.DEFINE_string('folder', '', 'Where the runs are kept; by default they are not.')
-
 STEPS_A_KILL = 16  # steps of the run for each kill: so many are seldom done between two
 SETTINGS = {
     'generator.depth': 2,  # every start traces the networks again
@@ -48,12 +44,25 @@ TIMEOUT = 1800  # seconds
 Watch = Callable[[pathlib.Path], object]
 
 
-def main() -> int:
+def define_flags() -> flags.FlagValues:
+    """Returns the flags of this command."""
+    values = flags.FlagValues()
+    about = 'How often the run is killed.'
+    flags.DEFINE_integer('kills', 20, about, lower_bound=1, flag_values=values)
+    flags.DEFINE_integer('seed', 0, 'Of the moments.', flag_values=values)
+    about = 'Where the runs are kept; by default they are not.'
+    flags.DEFINE_string('folder', '', about, flag_values=values)
+    return values
+
+
+def main(values: flags.FlagValues) -> int:
     """Makes both runs; prints what the kills met, and the differences."""
     with tempfile.TemporaryDirectory() as temporary:
-        folder = pathlib.Path(FOLDER.value or temporary)
-        differences = kill_and_compare(folder, KILLS.value, SEED.value)
-    print('\n'.join(differences) or f'{KILLS.value} kills survived: equal, bit for bit', flush=True)
+        folder = pathlib.Path(values.folder or temporary)
+        differences = kill_and_compare(folder, values.kills, values.seed)
+    print(
+        '\n'.join(differences) or f'{values.kills} kills survived: equal, bit for bit', flush=True
+    )
     return 1 if differences else 0
 
 
@@ -233,4 +242,4 @@ def contents(run: pathlib.Path) -> dict[str, bytes | None]:
 
 
 if __name__ == '__main__':
-    run_command(main)
+    run_command(main, define_flags)

@@ -11,6 +11,7 @@ import pathlib
 import flax
 import jax
 import jax.numpy as jnp
+from absl import flags
 from clu import parameter_overview
 
 from pix2pix_jax.config import Config, validate
@@ -37,7 +38,7 @@ update | D's weight | steps |
 FOUND_SIZE = (256, 256)  # stands for a size that is found in the data
 
 
-def main() -> None:
+def main(_: flags.FlagValues) -> None:
     """Writes the table."""
     (ROOT / 'docs' / 'experiments.md').write_text(table())
 
@@ -97,4 +98,4 @@ def _steps(config: Config) -> str:
 
 
 if __name__ == '__main__':
-    run_command(main)
+    run_command(main, flags.FlagValues)

@@ -5,6 +5,8 @@ python scripts/list_fields.py
 
 import pathlib
 
+from absl import flags
+
 from pix2pix_jax.config_fields import ROWS, SECTIONS, Field
 from pix2pix_jax.errors import run_command
 
@@ -20,7 +22,7 @@ implementation (`configs/reference/`), and seldom need one elsewhere.
 COLUMNS = ('field', 'default', 'allowed', 'meaning', 'unit', 'source')
 
 
-def main() -> None:
+def main(_: flags.FlagValues) -> None:
     """Writes the page."""
     (ROOT / 'docs' / 'configuration.md').write_text(page())
 
@@ -46,4 +48,4 @@ def cells(field: Field) -> list[str]:
 
 
 if __name__ == '__main__':
-    run_command(main)
+    run_command(main, flags.FlagValues)

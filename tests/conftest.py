@@ -2,6 +2,7 @@
 # ruff: noqa: E402 - the flags come before jax
 
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -22,9 +23,12 @@ if 'XLA_FLAGS' not in os.environ:
     # A process ends at once with a flag that its XLA does not know.
     os.environ['XLA_FLAGS'] = QUICK if known.returncode == 0 else ''
 
+# Programs that tests start find helpers/ too.
+searched = (str(pathlib.Path(__file__).parent), os.environ.get('PYTHONPATH'))
+os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, searched))
+
 import jax
 import pytest
-from absl import flags
 
 from pix2pix_jax.reports import curves
 from pix2pix_jax.runtime import use_compile_cache
@@ -41,17 +45,6 @@ def strict_jax():
 def no_curves(request):
     """Draws no curves on the pages of this process's runs, which take a third of a tiny run."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.module.__name__ != 'test_pages':
+        if request.module.__name__ != 'test_run_page':
             patch.setattr(curves, 'all_curves', lambda rows, heading: [])
         yield
-
-
-@pytest.fixture(autouse=True, scope='module')
-def same_flags():
-    """Takes back what a script that a test imports makes of the flags of other commands."""
-    before = {name: flags.FLAGS[name] for name in flags.FLAGS}
-    yield
-    for name, flag in before.items():
-        if flags.FLAGS[name] is not flag:
-            delattr(flags.FLAGS, name)
-            flags.FLAGS[name] = flag

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 from absl import flags
+from helpers.runs import changed, error_of
 from ml_collections import ConfigDict, config_flags
-from runs import changed, error_of
 
 from pix2pix_jax import main
 from pix2pix_jax.config import Config, default_config, flatten, validate

@@ -4,7 +4,7 @@ import re
 import runpy
 
 import pytest
-from runs import CONTEXT, changed, error_of
+from helpers.runs import CONTEXT, changed, error_of
 
 from pix2pix_jax.config import default_config, flatten, validate
 from pix2pix_jax.config_fields import FIELDS, ROWS, SECTIONS

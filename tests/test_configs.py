@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from runs import make_pairs, metrics
-from test_unet import count
+from helpers.networks import count
+from helpers.runs import make_pairs, metrics
 
 from pix2pix_jax import config as config_lib
 from pix2pix_jax.config import default_config, flatten, validate

@@ -14,26 +14,27 @@ import types
 
 import numpy as np
 import pytest
-from absl.testing import flagsaver
+from helpers.pictures import noise
+from helpers.runs import changed, make_pairs, tiny_config
 from PIL import Image
-from runs import make_pairs, tiny_config
-from test_drawing import config_of, noise
 
 import pix2pix_jax
 from pix2pix_jax import demo
-from pix2pix_jax.data import sources
+from pix2pix_jax.data import discover
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.inference import generator
 from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.web import drawing
+from pix2pix_jax.web import page as web_page
+from pix2pix_jax.web import server as web_server
 
 # ---------------------------------------------------------------- the command
 
 
 def test_the_seed_is_of_no_use_without_dropout():
     def why(has_dropout, **fields):
-        return demo.no_seed(
-            types.SimpleNamespace(config=config_of(**fields), has_dropout=has_dropout)
+        return web_page.no_seed(
+            types.SimpleNamespace(config=changed(**fields), has_dropout=has_dropout)
         )
 
     assert why(True) == ''
@@ -42,16 +43,16 @@ def test_the_seed_is_of_no_use_without_dropout():
 
 
 def test_ports():
-    assert demo.free_port('127.0.0.1', 0) > 0
+    assert web_server.free_port('127.0.0.1', 0) > 0
     with socket.socket() as taken:
         taken.bind(('127.0.0.1', 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f'--port={port}: Address already in use; give another'):
-            demo.free_port('127.0.0.1', port)
-    assert demo.free_port('127.0.0.1', port) == port
+            web_server.free_port('127.0.0.1', port)
+    assert web_server.free_port('127.0.0.1', port) == port
     with pytest.raises(UserError, match=r'--host=no\.such\.host\.invalid'):
-        demo.free_port('no.such.host.invalid', 0)
+        web_server.free_port('no.such.host.invalid', 0)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_ports():
     [('127.0.0.1', True), ('::1', True), ('localhost', True), ('0.0.0.0', False), ('me', False)],
 )
 def test_who_reaches_a_host(host, expected):
-    assert demo.is_loopback(host) == expected
+    assert web_server.is_loopback(host) == expected
 
 
 @pytest.mark.parametrize(
@@ -79,8 +80,8 @@ def test_a_wrong_command_is_one_line_and_status_2(args, gradio, message, monkeyp
         lambda name: (gradio or None) if name == 'gradio' else find(name),
     )
     monkeypatch.setattr('pix2pix_jax.runtime.prepare_process', lambda: None)
-    with flagsaver.flagsaver(), pytest.raises(SystemExit) as stopped:
-        run_command(demo.main, ['demo', *args])
+    with pytest.raises(SystemExit) as stopped:
+        run_command(demo.main, demo.define_flags, ['demo', *args])
     error = capsys.readouterr().err
     assert stopped.value.code == 2 and error.count('\n') == 1
     assert message in error and error.startswith('error: ')
@@ -99,19 +100,19 @@ def stand_in(monkeypatch, config):
 @pytest.mark.parametrize('channels', [1, 3, 4])
 def test_a_translation_is_shown_as_rgb(monkeypatch, channels, limits):
     fields = {'input_channels': channels, 'output_channels': channels}
-    config = config_of(**{f'generator__{k}': v for k, v in fields.items()})
+    config = changed(**{f'generator__{k}': v for k, v in fields.items()})
     config.dataset.input_range = config.dataset.target_range = limits
     picture = noise(32, 32, 3 if channels == 3 else 1)
     picture = picture if channels == 3 else picture.repeat(3, -1)
-    found = demo.translated(stand_in(monkeypatch, config), picture, 0)
+    found = web_page.translated(stand_in(monkeypatch, config), picture, 0)
     # Of RGBA the opacity is negated, too: all is transparent, and lies over white.
     np.testing.assert_array_equal(found, 255 if channels == 4 else 255 - picture)
 
 
 def test_the_page_without_samples_and_dropout(monkeypatch):
     pytest.importorskip('gradio', reason='needs gradio')
-    translator = stand_in(monkeypatch, config_of(generator__dropout=0.0))
-    components = demo.create_page(translator, 'run', '', []).get_config_file()['components']
+    translator = stand_in(monkeypatch, changed(generator__dropout=0.0))
+    components = web_page.create_page(translator, 'run', '', []).get_config_file()['components']
     assert not [c for c in components if c['type'] == 'gallery']
     (slider,) = (c['props'] for c in components if c['type'] == 'slider')
     assert not slider['interactive'] and 'no block of the generator' in slider['info']
@@ -202,6 +203,8 @@ def drag(page, start, stop):
     page.mouse.up()
 
 
+@pytest.mark.e2e
+@pytest.mark.slow
 @pytest.mark.skipif(
     bool(MISSING),
     reason=f"needs {' '.join(MISSING)}: pip install -e '.[demo]' playwright, and "
@@ -213,7 +216,7 @@ def test_the_page_in_a_browser(run, server, tmp_path):
     process, address = server
     translate = pix2pix_jax.Translator(run)
     config = translate.config
-    _, samples = drawing.samples(config, sources.open_splits(config))
+    _, samples = drawing.samples(config, discover.open_splits(config))
     blue, red = (np.array(rgb) for rgb in ((0, 0, 255), (255, 0, 0)))
     asked = []
     with sync_playwright() as playwright:
@@ -282,7 +285,11 @@ def test_the_page_in_a_browser(run, server, tmp_path):
         chooser.value.set_files(tmp_path / 'bad.png')
         page.get_by_text('bad.png is no JPEG, PNG, WebP, TIFF or NumPy image').wait_for()
         np.testing.assert_array_equal(canvas(page), image)
-        large = {'name': 'a.png', 'mimeType': 'image/png', 'buffer': bytes(demo.MOST_BYTES + 1)}
+        large = {
+            'name': 'a.png',
+            'mimeType': 'image/png',
+            'buffer': bytes(web_server.MAX_UPLOAD_BYTES + 1),
+        }
         answer = page.request.post(f'{address}/gradio_api/upload', multipart={'files': large})
         assert answer.status == 413
         browser.close()

@@ -4,11 +4,11 @@ import pathlib
 import re
 
 import pytest
-from test_house import MODULES, imported, room
+from helpers import ROOT
+from helpers.source_code import MODULES, imported, room
 
 from pix2pix_jax.config import default_config, flatten
 
-ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / 'pix2pix_jax'
 PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md'))]
 FOLDERS = ('pix2pix_jax', 'scripts', 'configs', 'tests', 'docs')
@@ -35,11 +35,13 @@ def anchors(page: pathlib.Path) -> set[str]:
 
 
 def absent(name: str) -> bool:
-    """Whether no file has this name: a path in the repository, the package or configs/."""
+    """Whether no file has this name: a path in the repository, the package, configs/ or tests/."""
     if '/' not in name:
         places = [next((ROOT / folder).rglob(name), None) for folder in FOLDERS]
         return not any(places) and not (ROOT / name).exists()
-    return not any((place / name).exists() for place in (ROOT, PACKAGE, ROOT / 'configs'))
+    return not any(
+        (place / name).exists() for place in (ROOT, PACKAGE, ROOT / 'configs', ROOT / 'tests')
+    )
 
 
 @pages

@@ -6,7 +6,7 @@ import sys
 import jax
 import numpy as np
 import pytest
-from runs import changed, error_of
+from helpers.runs import changed, error_of
 
 from pix2pix_jax import losses
 from pix2pix_jax.config import validate
@@ -29,6 +29,7 @@ def usage():
     return ''.join(done.stdout.split())  # lines are broken anywhere, in words with hyphens too
 
 
+@pytest.mark.e2e
 def test_every_metric_is_in_the_help(usage):
     for name, metric in metrics.METRICS.items():
         for value in metric.values.values():

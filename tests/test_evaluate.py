@@ -3,12 +3,19 @@ import json
 
 import numpy as np
 import pytest
-from absl.testing import flagsaver
 from PIL import Image
 
 from pix2pix_jax import config, evaluate
 from pix2pix_jax.errors import DataError, UserError, run_command
-from pix2pix_jax.evaluation import image_metrics, labels, metrics, report, segmenter, weights
+from pix2pix_jax.evaluation import (
+    image_metrics,
+    labels,
+    metrics,
+    report,
+    runs,
+    segmenter,
+    weights,
+)
 from pix2pix_jax.inference import generator
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.workdir import metric_writer
@@ -32,8 +39,8 @@ def write_labels(path, seed, classes=labels.FACADES):
 def run(*args):
     """The exit status of the command with these flags, by default with the metrics of pairs."""
     args = args if any('--metrics' in arg for arg in args) else ('--metrics=', *args)
-    with flagsaver.flagsaver(), pytest.raises(SystemExit) as stopped:
-        run_command(evaluate.main, ['evaluate', *args])
+    with pytest.raises(SystemExit) as stopped:
+        run_command(evaluate.main, evaluate.define_flags, ['evaluate', *args])
     return stopped.value.code
 
 
@@ -72,7 +79,7 @@ def test_a_run_is_measured_as_its_images_are(workdir, capsys):
     with (folder / 'per_image.csv').open() as file:
         rows = list(csv.DictReader(file))
     assert [row['name'] for row in rows] == [f'sub/{i}' for i in range(5)]
-    again = evaluate.evaluate_folders(*_folders(folder, workdir.parent), None)
+    again = runs.evaluate_folders(*_folders(folder, workdir.parent), None)
     for name, summary in again.items():  # measured from the images on disk
         values = [float(row[name]) for row in rows]
         assert summary['mean'] == pytest.approx(np.mean(values), abs=1e-6)
@@ -100,6 +107,17 @@ def test_a_new_evaluation_replaces_the_old_one_and_nothing_else(workdir):
     assert {p.name for p in set(before) - after} == {f'4_{kind}.png' for kind in report.KINDS}
     assert after - set(before) == {mine} and mine.read_bytes() == b'mine'
     assert json.loads((folder / 'metrics.json').read_text())['images'] == 4
+
+
+def test_the_config_of_the_run_is_not_written_into(workdir):
+    """A caller may go on with it; what is changed is the copy that the run is measured with."""
+    config = generator.load_run(workdir).config
+    before, dataset = config.to_json(), f'{workdir.parent}/data'
+    changed = runs.config_of(config, runs.RunImages(scale=2, dataset=dataset))
+    assert changed.image_size == (2 * SIZE, 2 * SIZE) and changed.dataset.path == dataset
+    assert changed.generator.depth == 4  # of the size that was trained on
+    assert run(f'--workdir={workdir}', '--scale=2', f'--dataset={dataset}') == 0
+    assert config.to_json() == before
 
 
 def test_pairs_of_another_folder(workdir, capsys):

@@ -9,8 +9,7 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from absl.testing import flagsaver
-from runs import make_pairs, tiny_config
+from helpers.runs import make_pairs, tiny_config
 
 from pix2pix_jax import export
 from pix2pix_jax.config import default_config, validate
@@ -26,8 +25,8 @@ NEEDED = 'needs the extra export'
 
 
 def onnx():
-    if numbers(jax.__version__) < numbers(export.ONNX_JAX):
-        pytest.skip(f'ONNX needs jax {export.ONNX_JAX}')
+    if numbers(jax.__version__) < numbers(export.MIN_JAX_FOR_ONNX):
+        pytest.skip(f'ONNX needs jax {export.MIN_JAX_FOR_ONNX}')
     for package in ('jax2onnx', 'onnxruntime'):
         pytest.importorskip(package, reason=NEEDED)
     from pix2pix_jax.interop import onnx as interop
@@ -124,6 +123,14 @@ def test_float16_is_half_the_size_and_close(interop):
     check(run, exported, images(run, 2, (32, 8)), tolerance=1e-2)
     difference = exportable.difference(exportable.create(run), exported)
     assert 1e-5 < difference < 1e-2 and metadata['weights'] == 'float16'
+
+
+def test_the_runs_own_config_stays():
+    run = random_run(dtype='bfloat16')
+    before = run.config.to_json()
+    model = exportable.create(run, size=(32, 64))
+    assert model.config.image_size == (32, 64) and model.config.dtype == 'float32'
+    assert run.config.to_json() == before
 
 
 def test_a_run_in_bfloat16_is_exported_in_float32(interop):
@@ -239,8 +246,8 @@ def workdir(tmp_path_factory):
 
 def command(*args):
     """The exit status of the command with these flags."""
-    with flagsaver.flagsaver(), pytest.raises(SystemExit) as stopped:
-        run_command(export.main, ['export', *args])
+    with pytest.raises(SystemExit) as stopped:
+        run_command(export.main, export.define_flags, ['export', *args])
     return stopped.value.code
 
 
@@ -299,7 +306,7 @@ def test_mistakes_are_one_line(workdir, tmp_path, capsys, monkeypatch, args, mes
 
 def test_missing_packages_are_named(workdir, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(export.importlib.util, 'find_spec', lambda name: None)
-    monkeypatch.setattr(export.importlib.metadata, 'version', lambda name: export.ONNX_JAX)
+    monkeypatch.setattr(export.importlib.metadata, 'version', lambda name: export.MIN_JAX_FOR_ONNX)
     assert command(f'--workdir={workdir}', '--format=onnx', f'--output={tmp_path}/a.onnx') == 2
     error = capsys.readouterr().err
     assert 'needs jax2onnx and onnxruntime: pip install jax2onnx onnxruntime' in error

@@ -16,12 +16,12 @@ import types
 import jax
 import numpy as np
 import pytest
+from helpers.runs import make_pairs, metrics
 from PIL import Image
-from runs import make_pairs, metrics
 
 from pix2pix_jax import main, train
 from pix2pix_jax.config import Config, default_config, flatten, validate
-from pix2pix_jax.data import pipeline, preflight, sources
+from pix2pix_jax.data import discover, pipeline, preflight
 from pix2pix_jax.distributed import parallel
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.inference.generator import Generator
@@ -94,7 +94,7 @@ def translation(config, folder):
 
 def training_data(config, folder):
     """The splits, and the bytes of the first batches and of a test image."""
-    splits = sources.open_splits(config)
+    splits = discover.open_splits(config)
     batches = itertools.islice(pipeline.train_batches(splits['train'], config), 4)
     example = pipeline.example(splits['train'], 0, config)
     return (
@@ -122,12 +122,12 @@ def devices(config, folder):
 
 
 def in_memory(config, folder):
-    split = sources.open_splits(config)['train']
+    split = discover.open_splits(config)['train']
     return bool(preflight.decode_all(split, config).decoded)
 
 
 def good_pairs(config, folder):
-    split = sources.open_splits(config)['train']
+    split = discover.open_splits(config)['train']
     return preflight.decode_all(split, config).names
 
 
@@ -143,7 +143,7 @@ def processes(config, folder):
     pids.unlink(missing_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, '_augment', recorded)
-        next(pipeline.train_batches(sources.open_splits(config)['train'], config))
+        next(pipeline.train_batches(discover.open_splits(config)['train'], config))
     return set(map(int, pids.read_text().split())) == {os.getpid()}
 
 

@@ -1,34 +1,9 @@
 """The plan of the package: rooms are folders, and each module at the root; imports go one way."""
 
-import ast
 import graphlib
-import pathlib
 
 import pytest
-
-PACKAGE = pathlib.Path(__file__).parents[1] / 'pix2pix_jax'
-MODULES = {
-    '.'.join(path.relative_to(PACKAGE.parent).with_suffix('').parts).removesuffix('.__init__'): path
-    for path in PACKAGE.rglob('*.py')
-}
-
-
-def room(module: str) -> str:
-    """The folder that a module lies in; of one at the root its own name."""
-    path = MODULES[module].relative_to(PACKAGE)
-    return path.stem if path.parent == pathlib.Path() else path.parent.as_posix()
-
-
-def imported(module: str) -> set[str]:
-    """The modules of the package that a module imports, in its functions too."""
-    found = set()
-    for node in ast.walk(ast.parse(MODULES[module].read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = {f'{node.module}.{alias.name}' for alias in node.names}
-            found |= names & MODULES.keys() or {node.module}
-    return found & MODULES.keys()
+from helpers.source_code import MODULES, imported, room
 
 
 def floors(imports: dict[str, set[str]]) -> list[str]:

@@ -1,16 +1,15 @@
 """What importing the package costs, and that no private part of another package is imported."""
 
 import ast
-import pathlib
 import subprocess
 import sys
 
 import imagecodecs
 import numpy as np
 import pytest
+from helpers import ROOT
 from PIL import Image
 
-ROOT = pathlib.Path(__file__).parents[1]
 # Imports every module of the package that reads data or trains, reads files, says what came along.
 CODE = """
 import sys

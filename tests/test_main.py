@@ -1,4 +1,4 @@
-"""The command itself, in processes of its own: exit statuses, one-line errors, kill and resume."""
+"""The command itself, most in processes of its own: statuses, one-line errors, kill and resume."""
 
 import os
 import pathlib
@@ -8,13 +8,13 @@ import sys
 import time
 
 import pytest
-from runs import SMALL, make_pairs, metrics
+from helpers import ROOT
+from helpers.runs import SMALL, make_pairs, metrics
 
 from pix2pix_jax import main
-from pix2pix_jax.errors import UserError
+from pix2pix_jax.errors import UserError, run_command
 
 CONFIG = '--config=configs/folder.py:tiny'
-ROOT = pathlib.Path(__file__).parent.parent
 ENVIRONMENT = os.environ | {'JAX_PLATFORMS': 'cpu'}
 
 
@@ -73,19 +73,24 @@ def wait_for_step(process, step):
 def test_a_wrong_command_is_one_line_and_status_2(args, message, monkeypatch, capsys, tmp_path):
     monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    done = run(*args, cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.startswith('error: ') and done.stderr.count('\n') == 1
-    assert message in done.stderr
+    monkeypatch.setattr(sys, 'argv', ['main', *args])
+    with pytest.raises(SystemExit) as ended:
+        run_command(main.main, main.define_flags, check_argv=main.check_argv)
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert said.startswith('error: ') and said.count('\n') == 1
+    assert message in said
     assert not os.listdir(tmp_path)
 
 
+@pytest.mark.e2e
 def test_bad_data_is_one_line_and_status_1(tmp_path):
     done = run(CONFIG, f'--config.dataset.path={tmp_path}/nope', cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith('error: ') and done.stderr.count('\n') == 1
 
 
+@pytest.mark.e2e
 def test_help_prints_the_flags(tmp_path):
     done = run('--help', cwd=tmp_path)
     assert done.returncode == 0
@@ -103,8 +108,10 @@ def test_default_workdir(config, workdir):
     assert main.default_workdir(config) == workdir
 
 
+@pytest.mark.e2e
+@pytest.mark.slow
 def test_a_stopped_run_says_how_it_goes_on_and_does(pairs, tmp_path):
-    """That it ends as an uninterrupted one: test_train.py, and for SIGKILL test_kill.py."""
+    """That it ends as an uninterrupted one: test_train.py, and for SIGKILL test_kill_test.py."""
     data, length = f'--config.dataset.path={pairs}', '--config.num_steps=36'
     seldom = [f'--config.{field}=0' for field in ('eval_every', 'sample_every')]
     seldom.append('--config.checkpoint.every_steps=0')
@@ -124,6 +131,7 @@ def test_a_stopped_run_says_how_it_goes_on_and_does(pairs, tmp_path):
     assert [row['step'] for row in metrics(tmp_path / 'parts')] == list(range(1, 37))
 
 
+@pytest.mark.e2e
 def test_bad_numbers_end_the_run_with_status_1(pairs, tmp_path):
     """Adam without eps divides by zero where a gradient is zero: a real NaN in the first step."""
     done = run(
@@ -136,6 +144,7 @@ def test_bad_numbers_end_the_run_with_status_1(pairs, tmp_path):
     assert not list((tmp_path / 'run').glob('checkpoints/*/*'))
 
 
+@pytest.mark.e2e
 def test_a_second_signal_ends_at_once(pairs, tmp_path):
     process = start(
         CONFIG, *SMALL, f'--config.dataset.path={pairs}', '--config.num_steps=1000000',
@@ -176,12 +185,14 @@ def test_a_space_before_the_config_file(tmp_path):
     assert argv[1].endswith('configs/test.py') and argv[1].startswith('--config=')
 
 
+@pytest.mark.e2e
 def test_a_workdir_that_cannot_be_made(pairs, tmp_path):
     done = run(CONFIG, f'--config.dataset.path={pairs}', '--workdir=/proc/x', cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith('error: /proc/x') and done.stderr.count('\n') == 1
 
 
+@pytest.mark.e2e
 def test_a_store_without_its_package(pairs, tmp_path):
     for name in ('gcsfs', 'tensorflow'):  # which may be installed
         (tmp_path / f'{name}.py').write_text(f'raise ModuleNotFoundError("No module named {name}")')
@@ -198,6 +209,7 @@ def test_the_package_is_light_to_import():
     subprocess.run([sys.executable, '-c', code], check=True)
 
 
+@pytest.mark.e2e
 def test_a_dry_run_says_what_would_be_trained_and_writes_nothing(pairs, tmp_path):
     done = run(CONFIG, f'--config.dataset.path={pairs}', '--dry_run', cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -213,12 +225,14 @@ def test_a_dry_run_says_what_would_be_trained_and_writes_nothing(pairs, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.e2e
 def test_a_dry_run_looks_at_the_run_to_start_from(pairs, tmp_path):
     wrong = '--config.init_from=nowhere'
     done = run(CONFIG, f'--config.dataset.path={pairs}', wrong, '--dry_run', cwd=tmp_path)
     assert done.returncode == 2 and 'nowhere' in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.e2e
 def test_a_dry_run_refuses_what_a_run_refuses(pairs, tmp_path):
     wrong = '--config.loss.gan=wgan-gp'
     done = run(CONFIG, f'--config.dataset.path={pairs}', wrong, '--dry_run', cwd=tmp_path)
@@ -228,6 +242,8 @@ def test_a_dry_run_refuses_what_a_run_refuses(pairs, tmp_path):
     )
 
 
+@pytest.mark.e2e
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists('/proc/self/task'), reason='reads /proc')
 def test_workers_end_with_a_run_that_is_killed(pairs, tmp_path):
     process = start(

@@ -1,20 +1,18 @@
 """A run of version 0.1.0 (testdata/run_0.1.0) is resumed and translates with this one."""
 
-import pathlib
 import shutil
 
 import jax
 import numpy as np
 import pytest
+from helpers import OLD_RUN
+from helpers.runs import make_pairs, metrics, tiny_config
 from PIL import Image
-from runs import make_pairs, metrics, tiny_config
 
 from pix2pix_jax import Translator
 from pix2pix_jax.inference.generator import load_state
 from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.workdir.checkpoints import Checkpoints
-
-OLD_RUN = pathlib.Path(__file__).parent / 'testdata' / 'run_0.1.0'
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What is installed: packages and configs, extras; and files that repeat what others say."""
 
 import os
-import pathlib
 import re
 import runpy
 import shutil
@@ -10,11 +9,11 @@ import sys
 import tomllib
 
 import pytest
+from helpers import ROOT
 
 from pix2pix_jax import main
 from pix2pix_jax.errors import UserError
 
-ROOT = pathlib.Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
 
 
@@ -38,6 +37,7 @@ def test_every_folder_with_modules_is_installed(installed):
     assert {name.split('.')[0] for name in installed} == {'pix2pix_jax'}  # no top-level configs
 
 
+@pytest.mark.e2e
 def test_installed_configs_are_found_from_an_empty_folder(installed, tmp_path):
     site, empty = tmp_path / 'site', tmp_path / 'empty'
     for name, folder in installed.items():

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from reference import Recording
+from helpers.reference import Recording
 
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.models.factory import create_models
@@ -84,7 +84,12 @@ def first_step(state, batch, key, config):
 
 
 @pytest.fixture(
-    scope='module', params=[(name, platform) for name in RECORDINGS for platform in ('cpu', 'gpu')]
+    scope='module',
+    params=[
+        pytest.param((name, platform), marks=marks)
+        for name in RECORDINGS
+        for platform, marks in (('cpu', ()), ('gpu', pytest.mark.slow))
+    ],
 )
 def results(request):
     """The recording, what step 0 computes, and every step's losses and last state.

@@ -1,7 +1,7 @@
 """The :ARG of a config: what each word changes, alone and combined, and what is refused."""
 
 import pytest
-from runs import error_of
+from helpers.runs import error_of
 
 from pix2pix_jax.config import default_config, flatten, validate
 from pix2pix_jax.models.factory import create_models

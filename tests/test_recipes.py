@@ -2,24 +2,23 @@
 
 import json
 import os
-import pathlib
 import re
 import shutil
 import subprocess
 import sys
 
 import pytest
-from runs import make_pairs
+from helpers import ROOT
+from helpers.runs import make_pairs
 
-ROOT = pathlib.Path(__file__).parents[1]
 RECIPE = re.compile(r'`(\S+\.py)`, an entry of `(\w+)`:\n\n```python\n(.*?)```', re.DOTALL)
 # Two steps with the loss, on the task, with the norm; then the metric.
 CODE = """
 import sys
-from runs import tiny_config
-from pix2pix_jax import evaluate
+from helpers.runs import tiny_config
 from pix2pix_jax.evaluation import metrics
 from pix2pix_jax.evaluation.metrics import Options
+from pix2pix_jax.evaluation.runs import evaluate_run
 from pix2pix_jax.train import train_and_evaluate
 
 pairs, workdir, output = sys.argv[1:]
@@ -27,7 +26,7 @@ config = tiny_config(
     pairs, num_steps=2, loss__gan='square-hinge', dataset__task='mirrored', generator__norm='soft'
 )
 train_and_evaluate(config, workdir)
-evaluate.evaluate_run(workdir, 'test', 'last', output, Options(('mse',)))
+evaluate_run(workdir, output, options=Options(('mse',)))
 print(metrics.about())  # a part of --help
 """
 
@@ -58,6 +57,8 @@ def python(package, *arguments):
     return done.stdout
 
 
+@pytest.mark.e2e
+@pytest.mark.slow
 def test_a_loss_a_task_a_norm_and_a_metric_by_their_recipes(package, tmp_path):
     pairs = make_pairs(tmp_path / 'pairs', {'train': 3, 'test': 2})
     workdir, output = tmp_path / 'run', tmp_path / 'evaluation'

@@ -8,10 +8,11 @@ import jax
 import pytest
 
 CODE = """
+from absl import flags
 from pix2pix_jax.errors import run_command
 from pix2pix_jax.runtime import prepare_process
 
-run_command(prepare_process, [''])
+run_command(lambda values: prepare_process(), flags.FlagValues, [''])
 """
 
 

@@ -5,8 +5,16 @@ import signal
 import jax
 import numpy as np
 import pytest
+from helpers.runs import (
+    assert_equal_states,
+    changed,
+    make_pairs,
+    metrics,
+    samples,
+    stop_at,
+    tiny_config,
+)
 from PIL import Image
-from runs import assert_equal_states, changed, make_pairs, metrics, samples, stop_at, tiny_config
 
 from pix2pix_jax import recorder, train
 from pix2pix_jax.config import default_config

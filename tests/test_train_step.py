@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from helpers.networks import once
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from pix2pix_jax.config import default_config, validate
@@ -37,12 +38,15 @@ def config_of(**fields):
     return validate(config)
 
 
-def state_of(config, optimizer=None):
+def make_state(config, optimizer=None):
     models = create_models(config, 'gpu')
     # Gradient descent: the updates are the gradients, which Adam's first step would hide.
     optimizer = optimizer or optax.sgd(RATE)
     optimizers = Optimizers(optimizer, optimizer, optax.constant_schedule(RATE))
     return jax.jit(lambda: create_state(config, models, optimizers))()
+
+
+state_of = once(make_state)
 
 
 def batch_of(n=2, seed=0):
@@ -52,6 +56,7 @@ def batch_of(n=2, seed=0):
     return {**images, 'index': jnp.arange(n)}
 
 
+@once
 def jitted(config):
     return jax.jit(functools.partial(train_step, config=config, axis_name=None))
 
@@ -248,7 +253,7 @@ def test_every_step_has_its_own_noise(noisy):
 
 def test_the_state_is_a_function_of_the_seed():
     config = config_of()
-    a, b = state_of(config), state_of(config)
+    a, b = state_of(config), make_state(config)
     jax.tree.map(np.testing.assert_array_equal, a.generator.params, b.generator.params)
     jax.tree.map(np.testing.assert_array_equal, a.discriminator.params, b.discriminator.params)
     other = state_of(config_of(seed=1))
@@ -367,7 +372,7 @@ def test_remat_keeps_less_for_the_backward_pass():
     sizes = []
     for remat in (False, True):
         config = config_of(**fields, remat=remat)
-        g = jax.eval_shape(lambda config=config: state_of(config)).generator
+        g = jax.eval_shape(lambda config=config: make_state(config)).generator
         x = jax.ShapeDtypeStruct((2, 64, 64, 3), np.float32)
 
         def kept(g, x, config=config):

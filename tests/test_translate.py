@@ -4,7 +4,6 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
-from absl.testing import flagsaver
 from PIL import Image
 
 from pix2pix_jax import config, translate
@@ -36,8 +35,8 @@ def names(folder):
 
 def run(*args):
     """The exit status of the command with these flags."""
-    with flagsaver.flagsaver(), pytest.raises(SystemExit) as stopped:
-        run_command(translate.main, ['translate', '--workdir=run', *args])
+    with pytest.raises(SystemExit) as stopped:
+        run_command(translate.main, translate.define_flags, ['translate', '--workdir=run', *args])
     return stopped.value.code
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pix2pix_jax.evaluation import image_metrics
+from pix2pix_jax.evaluation import bootstrap
 
 SUBSETS = 100  # of KID, as in its paper (Binkowski et al., 2018) and in torch-fidelity
 SUBSET_SIZE = 1000
@@ -44,7 +44,7 @@ def frechet_summary(real: np.ndarray, generated: np.ndarray) -> dict[str, Any]:
     shift = np.mean(real, 0, np.float64) - np.mean(generated, 0, np.float64)
     influence = 2 * (x - y) @ shift + (x**2).sum(1) + (y**2).sum(1)
     influence -= (n - 1) * ((q1 @ u) ** 2 @ values + (q2 @ v) ** 2 @ values)
-    return image_metrics.summarize_influence(value, influence)
+    return bootstrap.summarize_influence(value, influence)
 
 
 def kernel_distance(real: np.ndarray, generated: np.ndarray) -> float:
@@ -75,7 +75,7 @@ def kernel_summary(real: np.ndarray, generated: np.ndarray) -> dict[str, Any]:
         influence += 2 * (_kernel_sums(x, x)[0] - _kernel_diagonal(x)) / (n - 1)
     by_real, by_generated = _kernel_sums(real, generated)
     influence -= 2 * (by_real + by_generated) / n
-    return image_metrics.summarize_influence(kernel_distance(real, generated), influence)
+    return bootstrap.summarize_influence(kernel_distance(real, generated), influence)
 
 
 def _frechet(real: np.ndarray, generated: np.ndarray) -> tuple[float, tuple[np.ndarray, ...]]:

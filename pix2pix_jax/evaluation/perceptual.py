@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from pix2pix_jax.evaluation import fid_kid, image_metrics, inception, lpips, weights
+from pix2pix_jax.evaluation import bootstrap, fid_kid, inception, lpips, weights
 from pix2pix_jax.evaluation.options import Subject
 from pix2pix_jax.evaluation.set_metrics import Images, Result
 
@@ -104,7 +104,7 @@ class Perceptual:
         if self._wants('lpips'):
             self._measure_pairs()
             values['lpips'] = self._distances
-            summary = image_metrics.summarize(values)
+            summary = bootstrap.summarize(values)
         if self._wants(*SETS):
             self._measure_features()
             count = len(self._features)

@@ -33,38 +33,24 @@ Summary = dict[str, dict[str, Any]]
 PerImage = dict[str, list[float]]
 
 
-def evaluate_source(
-    translator: Callable[[np.ndarray], np.ndarray],
-    source: Source,
-    config: Config,
-    output_dir: epath.PathLike | None = None,
-    *,
-    about: Mapping[str, Any] | None = None,
-    batch_size: int = 1,
-    progress: bool = False,
-    more: Sequence[Measure] = (),
-) -> tuple[Summary, PerImage]:
-    """Translates all of `source` and measures it; with `output_dir` also writes the report.
+def translated(
+    translator: Callable[[np.ndarray], np.ndarray], source: Source, config: Config
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """Yields the name of each pair of `source` and its {'input', 'output', 'target'}.
 
-    `translator` maps float32 (N,H,W,C) on [-1, 1] to the like; its outputs are judged after
-    rounding to the 8 or 16 bits of the targets' files. `about` is {'split', 'step', 'checkpoint'[,
-    'measured']}, for the report. `more` measures see every example after those of single pairs.
-    Returns (summary, values per image in the order of `source.names`), as `metrics.summarize` says.
-    Raises DataError for a pair that cannot be read.
+    Images are float32 (H,W,C) on [-1, 1]; `translator` maps (N,H,W,C) to the like. An output is
+    rounded to the 8 or 16 bits of the target's file, as a user gets it. Raises DataError for a pair
+    that cannot be read.
     """
-
-    def examples() -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-        ranges = source.specs[1].ranges
-        for indices, batch, types in pipeline.eval_batches(source, config, batch_size):
-            if ranges:  # they were scaled when they were read
-                types = [source.target_type] * len(types)
-            limits = itertools.repeat(ranges[0] if ranges else None)
-            outputs = map(image_metrics.as_user_gets, translator(batch['input']), types, limits)
-            inputs = source.shown(batch['input'])
-            for i, *images in zip(indices, inputs, outputs, batch['target']):
-                yield source.names[i], dict(zip(KINDS, images))
-
-    return measure(examples(), len(source), output_dir, about=about, progress=progress, more=more)
+    ranges = source.specs[1].ranges
+    for indices, batch, types in pipeline.eval_batches(source, config, batch_size=1):
+        if ranges:  # they were scaled when they were read
+            types = [source.target_type] * len(types)
+        limits = itertools.repeat(ranges[0] if ranges else None)
+        outputs = map(image_metrics.as_user_gets, translator(batch['input']), types, limits)
+        inputs = source.shown(batch['input'])
+        for i, *images in zip(indices, inputs, outputs, batch['target']):
+            yield source.names[i], dict(zip(KINDS, images))
 
 
 def measure(
@@ -76,11 +62,22 @@ def measure(
     progress: bool = False,
     more: Sequence[Measure] = (),
 ) -> tuple[Summary, PerImage]:
-    """Measures `count` (name, {'output', 'target'[, 'input']}) and writes the report.
+    """Measures images against their targets and, where there is an `output_dir`, writes the report.
 
-    Images are float (H,W,C) on [-1, 1]. Returns as `evaluate_source` does.
+    Args:
+      examples: (name, {'output', 'target'[, 'input']}), images float (H,W,C) on [-1, 1].
+      count: how many examples there are.
+      output_dir: the report's folder; None: there is no report.
+      about: {'split', 'step', 'checkpoint'[, 'measured']}, for the report.
+      progress: whether a terminal shows a bar.
+      more: measures that see every example after those of single pairs.
+
+    Returns:
+      The summary, as `metrics.json` has it, and the values of each image in the order of the
+      examples.
     """
-    names, kinds = [], ()
+    names: list[str] = []
+    kinds: tuple[str, ...] = ()
     measures = [*metrics.always(), *more]
     shown = progress and sys.stderr.isatty()
     for name, images in tqdm.tqdm(examples, total=count, disable=not shown, unit='image'):
@@ -90,7 +87,8 @@ def measure(
         kinds = tuple(images)
         if output_dir is not None:
             _write_images(epath.Path(output_dir), name, images)
-    summary, per_image = {}, {}
+    summary: Summary = {}
+    per_image: dict[str, list[float]] = {}
     for one in measures:
         part, columns = one.result()
         summary |= part

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pix2pix_jax.data import augment
-from pix2pix_jax.evaluation import image_metrics, lab_histograms, labels
+from pix2pix_jax.evaluation import bootstrap, lab_histograms, labels
 from pix2pix_jax.evaluation.labels import Classes
 
 Images = Mapping[str, np.ndarray]  # 'output', 'target'[, 'input'], float (H,W,C) on [-1, 1]
@@ -47,7 +47,7 @@ class PerImage:
 
     def result(self) -> Result:
         """Returns the means and the values."""
-        return image_metrics.summarize(self._values, self._undefined), self._values
+        return bootstrap.summarize(self._values, self._undefined), self._values
 
 
 class NotComputed:
@@ -92,9 +92,7 @@ class LabHistograms:
             lab_histograms.intersections(counts.sum(0)),
             lab_histograms.influences(counts),
         )
-        summary = {
-            k: image_metrics.summarize_influence(float(whole[k]), influences[k]) for k in whole
-        }
+        summary = {k: bootstrap.summarize_influence(float(whole[k]), influences[k]) for k in whole}
         return summary, values
 
 
@@ -132,7 +130,7 @@ class LabelScores:
         values = {}
         for prefix, of_images in self._matrices.items():
             matrices = np.array(of_images)
-            found = image_metrics.summarize_counts(matrices, labels.scores)
+            found = bootstrap.summarize_counts(matrices, labels.scores)
             summary |= {f'{prefix}_{name}': value for name, value in found.items()}
             accuracy = labels.scores(matrices)['pixel_accuracy']
             values[f'{prefix}_pixel_accuracy'] = accuracy.tolist()

@@ -31,6 +31,7 @@ class Run(NamedTuple):
     step: int
     checkpoint: str
     variables: dict[str, Any]
+    ema: bool = True  # the variables are the averages, where the run has any
 
 
 def load_run(workdir: epath.PathLike, checkpoint: str = 'last', ema: bool = True) -> Run:
@@ -40,7 +41,7 @@ def load_run(workdir: epath.PathLike, checkpoint: str = 'last', ema: bool = True
     any. Raises UserError if there is no such run.
     """
     config, step, state = load_state(workdir, checkpoint, ema)
-    return Run(config, step, checkpoint, state.generator_variables(ema))
+    return Run(config, step, checkpoint, state.generator_variables(ema), ema)
 
 
 def load_state(
@@ -119,8 +120,9 @@ def generator_function(
     takes `rngs={'dropout': key}`. `norm` and `dropout` replace config.test where given; `platform`
     is as in `create_models`.
     """
+    apply: Callable[..., Any] = create_models(config, platform).generator.apply
     return functools.partial(
-        create_models(config, platform).generator.apply,
+        apply,
         train=False,
         norm_statistics=norm or config.test.norm,
         noise=config.test.dropout if dropout is None else dropout,

@@ -8,7 +8,8 @@ import numpy as np
 
 def padded_size(size: tuple[int, int], unit: int) -> tuple[int, int]:
     """Returns the smallest multiples of `unit` that are not below `size`."""
-    return tuple(-(-side // unit) * unit for side in size)
+    height, width = (-(-side // unit) * unit for side in size)
+    return height, width
 
 
 def pad(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -3,22 +3,21 @@
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from etils import epath
 
 from pix2pix_jax.config import Config
-from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.data import augment, image_spec, tasks
 from pix2pix_jax.data.formats import decode, encode
 from pix2pix_jax.data.formats.pixels import Pixels
-from pix2pix_jax.errors import DataError, UserError
+from pix2pix_jax.errors import DataError
 from pix2pix_jax.inference import generator, tiling
+from pix2pix_jax.inference.options import TranslateOptions, check_options
 from pix2pix_jax.models.factory import generator_depth, has_dropout, minimum_side, padding_unit
 
-Image = np.ndarray | epath.PathLike
-FITS = ('auto', 'pad', 'resize')
+Image: TypeAlias = np.ndarray | epath.PathLike
 
 
 class Loaded(NamedTuple):
@@ -36,47 +35,25 @@ class Translator:
     Everything about the network is read from the run's folder.
     """
 
-    def __init__(
-        self,
-        workdir: epath.PathLike,
-        checkpoint: str = 'last',
-        *,
-        fit: str = 'auto',
-        tile: int = 0,
-        overlap: int = 64,
-        norm: str = '',
-        dropout: bool | None = None,
-        seed: int | None = None,
-        ema: bool = True,
-        batch: int = 1,
-    ):
+    def __init__(self, workdir: epath.PathLike, checkpoint: str = 'last', **options: Any):
         """Loads `checkpoint` of the run in `workdir`: 'last', 'best' or a step.
 
-        Args:
-          fit: 'auto': as config.dataset.preprocess had it in training, `about_fit` says how;
-            'pad': at its own scale, borders reflected up to a size that the network takes, and
-            cut off again; 'resize': resized to the training's size and back.
-          tile: side in pixels of overlapping tiles, blended, for large images; 0: whole images.
-          overlap: pixels by which tiles lie over their neighbours, at least.
-          norm, dropout, seed: replace config.test's; see `inference.Generator`.
-          ema: the averaged weights, where the run has any.
-          batch: images, or tiles, that go through the network together.
-
-        Raises UserError where there is no such run, or a value is not allowed.
+        `options` are fields of `TranslateOptions`: Translator('runs/facades', tile=512). Raises
+        UserError where there is no such run, or a value is not allowed.
         """
-        run = generator.load_run(workdir, checkpoint, ema)
+        self.options = TranslateOptions(**options)
+        o, run = self.options, generator.load_run(workdir, checkpoint, self.options.ema)
         self.config, self.step = run.config, run.step
         depth = generator_depth(run.config)  # which says what sizes the network takes
         self._unit = padding_unit(run.config.generator, depth)
         self._minimum = minimum_side(run.config.generator, depth)
-        _check(fit, tile, overlap, norm, batch, self._unit, self._minimum)
-        self._scaled_as, why = _scaling(run.config, fit, tile)
+        check_options(o, self._unit, self._minimum)
+        self._scaled_as, why = _scaling(run.config, o.fit, o.tile)
         self.about_fit = f'{_about(self._scaled_as, run.config.image_size)}, as {why}'
-        self._tile, self._overlap, self._batch = tile, overlap, batch
-        noise = run.config.test.dropout if dropout is None else dropout
+        noise = run.config.test.dropout if o.dropout is None else o.dropout
         self.has_dropout = noise and has_dropout(run.config.generator, depth)
         self._generator = generator.Generator(
-            run.config, run.variables, norm=norm, dropout=dropout, seed=seed, batch=batch
+            run.config, run.variables, norm=o.norm, dropout=o.dropout, seed=o.seed, batch=o.batch
         )
 
     def __call__(self, *inputs: Image, sample: int = 0) -> np.ndarray:
@@ -119,7 +96,8 @@ class Translator:
         values = image_spec.combine(spec, pictures, names)
         if task.enlarges:
             factor = tasks.factor(self.config)
-            values = augment.resized(values, [round(side * factor) for side in values.shape[:2]])
+            height, width = (round(side * factor) for side in values.shape[:2])
+            values = augment.resized(values, (height, width))
         extension = '' if names[0] == 'the array' else epath.Path(names[0]).suffix
         shown = image_spec.channels_of(pictures[0])
         return Loaded(values, extension, pictures[0].values.dtype, shown)
@@ -138,14 +116,13 @@ class Translator:
             yield from self._translate(list(group), sample)
 
     def _translate(self, group: list[np.ndarray], sample: int) -> Iterator[np.ndarray]:
-        def generate(x: np.ndarray) -> np.ndarray:
+        def generate(x: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
             return self._generator(np.stack(list(map(self.floats, x))), sample=sample)
 
-        if self._tile:
+        o = self.options
+        if o.tile:
             for image in group:
-                yield tiling.translate_in_tiles(
-                    generate, image, self._tile, self._overlap, self._batch
-                )
+                yield tiling.translate_in_tiles(generate, image, o.tile, o.overlap, o.batch)
             return
         d, size = self.config.dataset, group[0].shape[:2]
         scaled, padded = self._sizes(size)
@@ -163,7 +140,8 @@ class Translator:
             scaled = augment.loaded_size(*size, trained, 1.0, self._scaled_as)
         if scaled == trained:  # the network takes it as it is
             return scaled, scaled
-        return scaled, tiling.padded_size([max(side, self._minimum) for side in scaled], self._unit)
+        height, width = (max(side, self._minimum) for side in scaled)
+        return scaled, tiling.padded_size((height, width), self._unit)
 
 
 def _scaling(config: Config, fit: str, tile: int) -> tuple[str, str]:
@@ -191,28 +169,6 @@ def _about(scaled_as: str, image_size: tuple[int, int]) -> str:
         )
     smaller = f' (those below {width}x{height} are enlarged)' if scaled_as else ''
     return f'images keep their scale{smaller}, with reflected borders'
-
-
-def _check(
-    fit: str, tile: int, overlap: int, norm: str, batch: int, unit: int, minimum: int
-) -> None:
-    """Raises UserError for a value of the command's flags that is not allowed."""
-    allowed = FIELDS['test.norm'].allowed
-    if norm not in ('', *allowed.words):
-        raise UserError(f'--norm={norm}: allowed are {allowed.text}')
-    if batch < 1:
-        raise UserError(f'--batch={batch}: allowed is 1 or more')
-    if tile and fit == 'resize':
-        raise UserError('--fit=resize: allowed is --fit=pad with --tile, whose images keep theirs')
-    if fit not in FITS:
-        raise UserError(f'--fit={fit}: allowed are {" | ".join(FITS)}')
-    if tile and (tile % unit or tile < minimum):
-        raise UserError(
-            f'--tile={tile}: allowed are 0 (whole images) and multiples of {unit}, at least '
-            f"{minimum}: the run's generator halves an image so often"
-        )
-    if tile and not 0 <= overlap < tile:
-        raise UserError(f'--overlap={overlap}: allowed is 0 to {tile - 1}, below --tile={tile}')
 
 
 def _pixels(array: np.ndarray, spec: image_spec.ImageSpec) -> Pixels:

@@ -5,7 +5,7 @@ with the weights as constants. What comes out is the network's own output: of co
 a and b of CIE Lab, as `input` and `output` of the metadata say.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -13,14 +13,17 @@ import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
+from etils import epath
+from flax.linen.module import InterceptorContext
 
 from pix2pix_jax.config import Config
 from pix2pix_jax.data import tasks
-from pix2pix_jax.errors import UserError
+from pix2pix_jax.errors import DATA_ERROR, UserError
 from pix2pix_jax.inference.generator import Run, generator_function
 from pix2pix_jax.models.conv import DIMENSIONS
 from pix2pix_jax.models.factory import generator_depth, minimum_side, unit
 from pix2pix_jax.models.layers import ConvTranspose
+from pix2pix_jax.storage import atomic
 from pix2pix_jax.version import version
 
 TOLERANCES = {'float32': 1e-3, 'float16': 1e-2}  # of outputs in [-1, 1], by the weights' dtype
@@ -29,7 +32,7 @@ CHANNELS = {1: 'gray', 3: 'RGB'}
 Function = Callable[[jax.Array], jax.Array]
 
 
-class Portable(NamedTuple):
+class Exportable(NamedTuple):
     """A generator to export; `size` is None where any multiple of `multiple` will do."""
 
     config: Config
@@ -50,66 +53,145 @@ class Portable(NamedTuple):
         return self.size or tuple(self.metadata['trained_size'])
 
 
+def export(
+    run: Run,
+    format: str,
+    output: epath.PathLike,
+    norm: str = '',
+    size: tuple[int, int] | None = None,
+    weights: str = 'float32',
+) -> list[str]:
+    """Writes a run to a file, once it has been tried; returns what to say about it, as lines.
+
+    Args:
+      run: the trained generator.
+      format: 'onnx' | 'stablehlo'.
+      output: the file.
+      norm, size, weights: as in `create`.
+
+    Raises:
+      UserError: for a size that the network cannot take, and, with status 1 and nothing written,
+        where the exported model differs from the run.
+    """
+    if format == 'onnx':
+        from pix2pix_jax.interop.onnx import load, to_bytes
+    else:
+        from pix2pix_jax.interop.stablehlo import load, to_bytes
+    model = create(run, norm, size, weights)
+    data = to_bytes(model)
+    allowed = TOLERANCES[weights]
+    differs_by = difference(model, load(data)[0])
+    if not differs_by <= allowed:  # NaN is not
+        raise UserError(
+            f'--output={output}: nothing written, the exported model differs from the run by '
+            f'{differs_by:.2g}; allowed is {allowed:g}',
+            DATA_ERROR,
+        )
+    atomic.write_bytes(output, data)
+    height, width = model.check_size
+    return [
+        f'{output}: {len(data) / 1e6:.3g} MB, {format}, weights {weights}, step {run.step}',
+        *describe(model),
+        f'checked: on an image of {height}x{width} within {differs_by:.2g} of the run '
+        f'({allowed:g} allowed)',
+    ]
+
+
+def describe(model: Exportable) -> list[str]:
+    """Returns what the model takes and gives, as lines."""
+    about = model.metadata
+    if model.size:
+        sizes = f'H, W = {", ".join(map(str, model.size))}'
+    else:
+        sizes = f'H and W multiples of {about["multiple_of"]} from {about["least_size"]} on'
+    shapes = {
+        name: f'{name}: float32 (N, H, W, {about[f"{name}_channels"]}) on [-1, 1], {about[name]}'
+        for name in ('input', 'output')
+    }
+    return [
+        f'{shapes["input"]}; any N, {sizes}',
+        f'{shapes["output"]}; norms {about["norm"]}, no dropout',
+    ]
+
+
 def create(
     run: Run,
     norm: str = '',
     size: tuple[int, int] | None = None,
     weights: str = 'float32',
-    averaged: bool = True,
-) -> Portable:
-    """Returns what is to be exported of `run`.
+) -> Exportable:
+    """Returns what is to be exported of a run.
 
-    `norm` ('image' | 'running' | 'mixed') replaces config.test.norm where given; a `size` (height,
-    width) is fixed, None leaves it open. `averaged` says that the run's variables are averages
-    where it has any. Raises UserError where the network cannot take the size.
+    Args:
+      run: the trained generator.
+      norm: 'image' | 'running' | 'mixed'; '': config.test.norm.
+      size: (height, width) of the images; None leaves it open.
+      weights: what the kernels are stored in, 'float32' | 'float16'.
+
+    Raises:
+      UserError: where the network cannot take the size.
     """
-    config = run.config.copy_and_resolve_references()
-    config.unlock()
-    config.generator.depth = generator_depth(config)  # as trained, whatever the size
-    config.dtype = 'float32'
-    trained_size, multiple = (
-        tuple(config.image_size),
-        unit(config.generator, config.generator.depth),
-    )
-    minimum = minimum_side(config.generator, config.generator.depth)
-    if size and any(side % multiple or side < minimum for side in size):
-        raise UserError(
-            f'--image_size={size[0]},{size[1]}: the generator halves an image '
-            f'{config.generator.depth} times; allowed are multiples of {multiple} from {minimum} on'
-        )
-    config.image_size = size or trained_size
-    g = config.generator
-    norm = norm or config.test.norm
-    meaning = {'input': _channels(g.input_channels), 'output': _channels(g.output_channels)}
-    if config.dataset.input_classes:
-        meaning['input'] = f'{g.input_channels} classes, 1 for the one that a pixel is of, else -1'
-    meaning |= tasks.channel_meaning(config.dataset.task)
+    config, norm = config_to_export(run.config, size), norm or run.config.test.norm
+    sizes = {
+        'trained_size': list(run.config.image_size),
+        'size': list(size) if size else 'any',
+        'multiple_of': unit(config.generator, config.generator.depth),
+        'least_size': minimum_side(config.generator, config.generator.depth),
+    }
     metadata = {
         'producer': f'pix2pix_jax {version()}',
         'layout': 'NHWC',
         'value_range': [-1, 1],
-        **meaning,
-        'input_channels': g.input_channels,
-        'output_channels': g.output_channels,
-        'trained_size': list(trained_size),
-        'size': list(size) if size else 'any',
-        'multiple_of': multiple,
-        'least_size': minimum,
+        **_meanings(config),
+        **sizes,
         'direction': config.dataset.direction,
         'input_range': config.dataset.input_range or 'of the type',
         'target_range': config.dataset.target_range or 'of the type',
         'task': config.dataset.task,
-        'generator': g.name,
+        'generator': config.generator.name,
         'norm': norm,
         'weights': weights,
-        'averaged_weights': bool(config.ema_decay and averaged),
+        'averaged_weights': bool(config.ema_decay and run.ema),
         'step': run.step,
         'checkpoint': run.checkpoint,
     }
-    return Portable(config, run.variables, norm, size, weights, metadata)
+    return Exportable(config, run.variables, norm, size, weights, metadata)
 
 
-def function(model: Portable) -> Function:
+def config_to_export(config: Config, size: tuple[int, int] | None) -> Config:
+    """Returns a copy of a run's config for images of `size`, as deep as trained, in float32.
+
+    Raises UserError where the network cannot take the size, (height, width); None: the training's.
+    """
+    config, depth = config.copy_and_resolve_references(), generator_depth(config)
+    multiple, minimum = unit(config.generator, depth), minimum_side(config.generator, depth)
+    if size and any(side % multiple or side < minimum for side in size):
+        raise UserError(
+            f'--image_size={size[0]},{size[1]}: the generator halves an image {depth} times; '
+            f'allowed are multiples of {multiple} from {minimum} on'
+        )
+    with config.unlocked():
+        config.generator.depth = depth  # whatever the size
+        config.dtype = 'float32'
+        config.image_size = size or tuple(config.image_size)
+    return config
+
+
+def _meanings(config: Config) -> dict[str, Any]:
+    """What the channels of input and output are, and how many there are of each."""
+    g = config.generator
+    meanings = {'input': _channels(g.input_channels), 'output': _channels(g.output_channels)}
+    if config.dataset.input_classes:
+        meanings['input'] = f'{g.input_channels} classes, 1 for the one that a pixel is of, else -1'
+    meanings |= tasks.channel_meaning(config.dataset.task)
+    return {
+        **meanings,
+        'input_channels': g.input_channels,
+        'output_channels': g.output_channels,
+    }
+
+
+def function(model: Exportable) -> Function:
     """Returns float32 (N,H,W,Ci) in [-1,1] -> float32 (N,H,W,Co) in [-1,1], without dropout.
 
     The weights are its constants. Convolutions are XLA's own, in the form that converters know:
@@ -120,22 +202,29 @@ def function(model: Portable) -> Function:
     if model.weights == 'float16':  # kernels, which are most of it: the layers compute in float32
         variables = jax.tree.map(lambda a: a.astype(jnp.float16) if a.ndim == 4 else a, variables)
 
-    def translate(x):
+    def translate(x: jax.Array) -> jax.Array:
         with nn.intercept_methods(_with_turned_kernels):
             return apply(variables, x)
 
     return translate
 
 
-def _with_turned_kernels(apply, args, kwargs, context):
+def _with_turned_kernels(
+    apply: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    context: InterceptorContext,
+) -> Any:
+    """Calls a method of a layer; a transposed convolution as XLA's own, its kernel turned."""
     layer = context.module
     if not isinstance(layer, ConvTranspose) or context.method_name != '__call__':
         return apply(*args, **kwargs)
-    kernel = np.flip(np.asarray(layer.get_variable('params', 'kernel')), (0, 1)).swapaxes(2, 3)
+    kernel: np.ndarray = np.asarray(layer.get_variable('params', 'kernel'))
+    turned = np.flip(kernel, (0, 1)).swapaxes(2, 3)
     low = layer.kernel_size - 1 - layer.padding
     y = jax.lax.conv_general_dilated(
         args[0],
-        jnp.asarray(kernel).astype(layer.dtype),
+        jnp.asarray(turned).astype(layer.dtype),
         window_strides=(1, 1),
         padding=((low, low + layer.output_padding),) * 2,
         lhs_dilation=(layer.stride,) * 2,
@@ -144,7 +233,7 @@ def _with_turned_kernels(apply, args, kwargs, context):
     return y + layer.get_variable('params', 'bias').reshape(1, 1, 1, -1) if layer.use_bias else y
 
 
-def input_shape(model: Portable) -> jax.ShapeDtypeStruct:
+def input_shape(model: Exportable) -> jax.ShapeDtypeStruct:
     """Returns the shape of the images, the batch symbolic, and the sides where they are open."""
     channels, multiple = model.config.generator.input_channels, model.multiple
     if model.size:
@@ -156,17 +245,17 @@ def input_shape(model: Portable) -> jax.ShapeDtypeStruct:
     )
 
 
-def difference(model: Portable, exported: Function) -> float:
+def difference(model: Exportable, exported: Function) -> float:
     """Returns the largest difference of `exported` from the run's own output, of a fixed image."""
     shape = (1, *model.check_size, model.config.generator.input_channels)
     image = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
     apply = generator_function(model.config, jax.default_backend(), model.norm, dropout=False)
     expected = jax.jit(apply)(model.variables, image)
     # Not a number where either is: that is no small difference.
-    return float(np.abs(np.asarray(exported(image)) - np.asarray(expected)).max())
+    return float(np.abs(np.asarray(exported(jnp.asarray(image))) - np.asarray(expected)).max())
 
 
-def _shape(shape: str, constraints: list[str] = ()) -> jax.ShapeDtypeStruct:
+def _shape(shape: str, constraints: Sequence[str] = ()) -> jax.ShapeDtypeStruct:
     dimensions = jax.export.symbolic_shape(shape, constraints=constraints)
     return jax.ShapeDtypeStruct(dimensions, jnp.float32)
 

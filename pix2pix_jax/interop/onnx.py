@@ -18,17 +18,18 @@ import jax.numpy as jnp
 import numpy as np
 import onnx
 import onnxruntime
+from flax.linen.module import InterceptorContext
 from jax2onnx import to_onnx
 
 from pix2pix_jax.interop import exportable
-from pix2pix_jax.interop.exportable import Function, Portable
+from pix2pix_jax.interop.exportable import Exportable, Function
 from pix2pix_jax.models.layers import Reflect
 
 OPSET = 18  # the first in which all that is used has its present form
-ERRORS = 3  # of onnxruntime's levels: no warnings
+LOG_ERRORS = 3  # of onnxruntime's levels: no warnings
 
 
-def to_bytes(model: Portable) -> bytes:
+def to_bytes(model: Exportable) -> bytes:
     """Returns the file: input `input`, output `output`, and the metadata as its properties."""
     function = exportable.function(model)
 
@@ -45,7 +46,7 @@ def to_bytes(model: Portable) -> bytes:
         output_names=['output'],
     )
     _reflect_borders(converted)
-    file = _tidied(converted)
+    file = _optimized(converted)
     if model.weights == 'float16':
         _halve_kernels(file)
     file.producer_name, file.producer_version = model.metadata['producer'].split()
@@ -65,12 +66,18 @@ def load(data: bytes) -> tuple[Function, dict[str, str]]:
 
 def _session(data: bytes, **options: Any) -> onnxruntime.InferenceSession:
     settings = onnxruntime.SessionOptions()
-    for name, value in {'log_severity_level': ERRORS, **options}.items():
+    for name, value in {'log_severity_level': LOG_ERRORS, **options}.items():
         setattr(settings, name, value)
     return onnxruntime.InferenceSession(data, settings, providers=['CPUExecutionProvider'])
 
 
-def _nan_borders(apply: Callable, args: tuple, kwargs: dict[str, Any], context: Any) -> Any:
+def _nan_borders(
+    apply: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    context: InterceptorContext,
+) -> Any:
+    """Calls a method of a layer; a reflected border becomes one of NaN."""
     if not isinstance(context.module, Reflect) or context.method_name != '__call__':
         return apply(*args, **kwargs)
     return jnp.pad(args[0], context.module.padding, constant_values=np.nan)
@@ -85,7 +92,7 @@ def _reflect_borders(model: onnx.ModelProto) -> None:
             node.attribute.append(onnx.helper.make_attribute('mode', 'reflect'))
 
 
-def _tidied(model: onnx.ModelProto) -> onnx.ModelProto:
+def _optimized(model: onnx.ModelProto) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'model.onnx')
         _session(

@@ -20,13 +20,13 @@ import jax
 import jax.export
 
 from pix2pix_jax.interop import exportable
-from pix2pix_jax.interop.exportable import Function, Portable
+from pix2pix_jax.interop.exportable import Exportable, Function
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 METADATA = 'metadata.json'
 
 
-def to_bytes(model: Portable) -> bytes:
+def to_bytes(model: Exportable) -> bytes:
     """Returns the file."""
     function = exportable.function(model)
     with _without_locations():

@@ -6,7 +6,7 @@ const canvas = element.querySelector('canvas');
 const context = canvas.getContext('2d', { willReadFrequently: true });
 const [size, picker] = ['input[type=range]', 'input[type=color]'].map((s) => element.querySelector(s));
 const paper = canvas.dataset.paper;
-const MOST_UNDOS = 30;
+const MAX_UNDOS = 30;
 
 let tool = 'pen';
 let colour = canvas.dataset.brush;
@@ -26,7 +26,7 @@ function put(image) {
 }
 
 function remember() {
-  undos = [...undos, pixels()].slice(-MOST_UNDOS);
+  undos = [...undos, pixels()].slice(-MAX_UNDOS);
 }
 
 function send() {

@@ -11,7 +11,7 @@ import numpy as np
 from etils import epath
 
 from pix2pix_jax.config import Config
-from pix2pix_jax.data import augment, hold_out, image_spec, pipeline, sources, tasks
+from pix2pix_jax.data import augment, discover, hold_out, image_spec, pipeline, tasks
 from pix2pix_jax.data.formats import decode
 from pix2pix_jax.data.formats.pixels import File, LazyFile
 from pix2pix_jax.data.sources import Source
@@ -24,14 +24,14 @@ from pix2pix_jax.workdir import data_json
 
 Colour = tuple[str, tuple[int, int, int]]  # its name, '' for none; RGB
 WHITE, BLACK, GRAY = ('white', (255,) * 3), ('black', (0,) * 3), ('hole', (128,) * 3)
-MOST_COLOURS = 12
-UNLIKE = 40  # distance in RGB of two colours on the palette, at least
-RARE = 0.002  # of the pixels: a colour of fewer is not on the palette
+MAX_COLOURS = 12
+MIN_COLOUR_DISTANCE = 40  # in RGB, of two colours on the palette
+MIN_COLOUR_SHARE = 0.002  # of the pixels, of a colour on the palette
 
-MOST_PIXELS = 2**25  # of an uploaded file: a phone's photo has 2**24
-LONGEST = 4  # times the shorter side of an upload
+MAX_PIXELS = 2**25  # of an uploaded file: a phone's photo has 2**24
+MAX_ASPECT_RATIO = 4  # times the shorter side of an upload
 URL = 'data:image/png;base64,'
-MOST_URL = 2**26  # characters of a picture as text: more than a canvas can have
+MAX_URL_LENGTH = 2**26  # characters of a picture as text: more than a canvas can have
 
 
 def check(config: Config, splits: dict[str, Source]) -> None:
@@ -56,10 +56,10 @@ def open_data(workdir: epath.PathLike, config: Config) -> tuple[dict[str, Source
     """Returns the splits of a run's data that are whole and '', or none and why there is none."""
     try:
         known = data_json.load_known(workdir)
-        found = sources.find_splits(config, known)
+        found = discover.find_splits(config, known)
         gone = hold_out.went(known.splits, {split: source.names for split, source in found.items()})
         whole = {split: pairs for split, pairs in known.splits.items() if split not in gone}
-        splits = sources.divide(found, config, known._replace(splits=whole or known.splits))
+        splits = discover.divide(found, config, known._replace(splits=whole or known.splits))
     except UserError as error:
         return {}, str(error)
     return {split: source for split, source in splits.items() if split not in gone}, ''
@@ -72,17 +72,18 @@ def canvas_size(config: Config) -> tuple[int, int]:
 
 
 def samples(
-    config: Config, splits: dict[str, Source], most: int = 12
+    config: Config, splits: dict[str, Source], maximum: int = 12
 ) -> tuple[str, list[np.ndarray]]:
-    """Returns a split, test, val or train, and at most so many of its inputs as pictures.
+    """Returns a split, test, val or train, and at most `maximum` of its inputs as pictures.
 
     They have the size of the training, as in an evaluation. Pairs that cannot be read are left
     out; without any the split is ''.
     """
     for split in ('test', 'val', 'train'):
-        found = []
-        source = splits.get(split, ())
-        for i in image_grid.even_selection(len(source), most) if len(source) else ():
+        source, found = splits.get(split), []
+        if not source:  # none, or one without pairs
+            continue
+        for i in image_grid.even_selection(len(source), maximum):
             try:
                 found.append(_sample(source, int(i), config))
             except DataError:
@@ -120,12 +121,12 @@ def palette(config: Config, pictures: Sequence[np.ndarray]) -> list[Colour]:
         return [WHITE, BLACK]
     found = commonest_colours(pictures)
     if task.holes:
-        return [found[0], GRAY, *found[1 : MOST_COLOURS - 1]]
+        return [found[0], GRAY, *found[1 : MAX_COLOURS - 1]]
     return found
 
 
-def commonest_colours(pictures: Sequence[np.ndarray], most: int = MOST_COLOURS) -> list[Colour]:
-    """Returns at least two and at most so many colours of `pictures`, unlike, commonest first.
+def commonest_colours(pictures: Sequence[np.ndarray], maximum: int = MAX_COLOURS) -> list[Colour]:
+    """Returns at least two and at most `maximum` colours of `pictures`, unlike, commonest first.
 
     Of line art, which has white paper or black and no colours, they are the two.
     """
@@ -143,10 +144,10 @@ def commonest_colours(pictures: Sequence[np.ndarray], most: int = MOST_COLOURS) 
             return [BLACK, WHITE]
     found: list[tuple[int, int, int]] = []
     for i in np.argsort(-counts, kind='stable'):
-        if len(found) == most or (counts[i] < RARE * len(pixels) and len(found) > 1):
+        if len(found) == maximum or (counts[i] < MIN_COLOUR_SHARE * len(pixels) and len(found) > 1):
             break
         middle = np.minimum(bins[i] * 8 + 4, 255)
-        if all(np.linalg.norm(middle - np.array(other)) >= UNLIKE for other in found):
+        if all(np.linalg.norm(middle - np.array(other)) >= MIN_COLOUR_DISTANCE for other in found):
             found.append(_commonest(pixels[index == i]))
     if len(found) == 1:  # pictures of one colour
         found.append(BLACK[1] if sum(found[0]) > 384 else WHITE[1])
@@ -155,7 +156,8 @@ def commonest_colours(pictures: Sequence[np.ndarray], most: int = MOST_COLOURS) 
 
 def _commonest(pixels: np.ndarray) -> tuple[int, int, int]:
     colours, counts = np.unique(pixels, axis=0, return_counts=True)
-    return tuple(map(int, colours[counts.argmax()]))
+    red, green, blue = map(int, colours[counts.argmax()])
+    return red, green, blue
 
 
 def hexadecimal(rgb: Iterable[int]) -> str:
@@ -216,30 +218,30 @@ def to_url(picture: np.ndarray) -> str:
     return URL + base64.b64encode(atomic.encode_png(picture)).decode()
 
 
-def from_url(url: str, most_pixels: int) -> np.ndarray:
+def from_url(url: str, max_pixels: int) -> np.ndarray:
     """Returns the picture of what a browser's canvas gives; the inverse of `to_url`.
 
     Raises DataError for any other text, and for more pixels than allowed.
     """
-    if not isinstance(url, str) or not url.startswith(URL) or len(url) > MOST_URL:
+    if not isinstance(url, str) or not url.startswith(URL) or len(url) > MAX_URL_LENGTH:
         raise DataError('the drawing is no PNG of a canvas')
     try:
         data = base64.b64decode(url[len(URL) :], validate=True)
     except binascii.Error as error:
         raise DataError('the drawing is no PNG of a canvas') from error
-    return read_picture(LazyFile('the drawing', lambda: data), most_pixels=most_pixels)
+    return read_picture(LazyFile('the drawing', lambda: data), max_pixels=max_pixels)
 
 
-def read_picture(file: File, ranges: Sequence = (), most_pixels: int = MOST_PIXELS) -> np.ndarray:
+def read_picture(file: File, ranges: Sequence = (), max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Returns the image of a file as a picture: any that a run's data may have, of any depth.
 
     `ranges` are those of the run's inputs. Raises DataError, naming the file, for what is none, or
     has more pixels than allowed; only its header is read to know.
     """
     height, width = decode.size_of(file)
-    if height * width > most_pixels:
+    if height * width > max_pixels:
         raise DataError(
-            f'{file} has {width}x{height} pixels: allowed are at most {most_pixels:,} in all here; '
+            f'{file} has {width}x{height} pixels: allowed are at most {max_pixels:,} in all here; '
             'python -m pix2pix_jax.translate --tile=512 takes larger ones'
         )
     spec = image_spec.ImageSpec('input', 3, tuple(ranges))
@@ -255,10 +257,10 @@ def fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
     height, width = picture.shape[:2]
     factor = min(1, min(size) / min(height, width))
-    if max(height, width) > LONGEST * max(min(height, width), min(size)):
+    if max(height, width) > MAX_ASPECT_RATIO * max(min(height, width), min(size)):
         raise DataError(
-            f'the picture is {width}x{height}: allowed here is a longer side of at most {LONGEST} '
-            'times the shorter'
+            f'the picture is {width}x{height}: allowed here is a longer side of at most '
+            f'{MAX_ASPECT_RATIO} times the shorter'
         )
     if factor == 1:
         return picture

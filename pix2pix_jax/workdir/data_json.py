@@ -12,7 +12,7 @@ from typing import Any
 from etils import epath
 
 from pix2pix_jax.config import Config
-from pix2pix_jax.data import hold_out, preflight, sources
+from pix2pix_jax.data import discover, hold_out, preflight
 from pix2pix_jax.data.hold_out import Known, SplitPairs
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, UserError
@@ -76,7 +76,7 @@ def check_unchanged(
     names = {split: source.names for split, source in found.items()}
     changes = [] if config.dataset.on_error == 'skip' else hold_out.changes(known.splits, names)
     if not changes and known.found:
-        now = found_in(sources.divide(found, config, known)['train'])
+        now = found_in(discover.divide(found, config, known)['train'])
         changes = [
             f'{name}: {known.found[name]} -> {now[name]}'
             for name in now
@@ -102,7 +102,7 @@ def with_earlier(known: Known, config: Config) -> Known:
         theirs = load_known(workdir)
         splits = theirs.splits
         if theirs.old and not splits:
-            opened = sources.open_splits(load_config(workdir), theirs)
+            opened = discover.open_splits(load_config(workdir), theirs)
             splits = {s: SplitPairs(x.names, {}, x.held_out) for s, x in opened.items()}
     except UserError as error:
         remark = f'its pairs are not known ({error}): val is drawn anew'

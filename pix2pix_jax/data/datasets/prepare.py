@@ -13,7 +13,7 @@ from pix2pix_jax.data.catalogue import builder
 from pix2pix_jax.data.catalogue.published import MIRRORS, PUBLISHED
 from pix2pix_jax.data.datasets import archives, cityscapes
 from pix2pix_jax.data.folders import pair_files, split_folders
-from pix2pix_jax.data.sources import SPLITS
+from pix2pix_jax.data.hold_out import SPLITS
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.storage import atomic, downloads
 

@@ -5,7 +5,7 @@ file that the networks of that implementation load strictly. The way in and back
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -52,7 +52,7 @@ def read_discriminator(path: str | os.PathLike, generator: Network) -> Network:
     return _read(path, recognize.find_discriminator, generator.fields)
 
 
-def _read(path: str | os.PathLike, find, *args) -> Network:
+def _read(path: str | os.PathLike, find: Callable[..., dict[str, Any]], *args: Any) -> Network:
     tensors = state_dict_files.read_state_dict(path)
     try:
         tensors, batches = recognize.cleaned(tensors)
@@ -67,22 +67,29 @@ def imported_config(
     image_size: tuple[int, ...] = (),
     dropout: bool | None = None,
     gan: str = 'vanilla',
-    dataset: str = '',
-    direction: str = 'AtoB',
+    dataset: Mapping[str, str] | None = None,
 ) -> Config:
     """Returns the config of the networks, with that implementation's defaults for what is unknown.
 
-    `image_size` is by default where a U-Net's innermost map is one pixel, of a ResNet 256;
-    `dropout` that of a U-Net, by default on, in the blocks where it is there. A run without a
-    discriminator is one with loss.gan 'none': there are no weights to start from, and a run that
-    starts from this one makes a discriminator of its own. The pairs are in the folder `dataset`,
-    in that `direction`. Raises UserError for what does not fit.
+    Args:
+      generator: what `read_generator` returned.
+      discriminator: what `read_discriminator` returned. Without it the run has loss.gan 'none', and
+        a run that starts from this one makes a discriminator of its own.
+      image_size: by default that where a U-Net's innermost map is one pixel; of a ResNet 256.
+      dropout: whether a U-Net has dropout, in the blocks where that implementation has it; by
+        default on.
+      gan: the value of loss.gan.
+      dataset: fields of config.dataset by name, as {'path': ..., 'direction': ...}.
+
+    Raises:
+      UserError: for what does not fit together.
     """
     config, fields = default_config(), generator.fields | _dropout(generator, dropout)
     unet = fields['name'] == 'unet'
     config.image_size = image_size or (2 ** fields['depth'] if unet else RESNET_SIZE,)
-    config.dataset.path, config.dataset.direction = dataset, direction
-    if (fields['input_channels'], fields['output_channels']) == (1, 2) and direction == 'AtoB':
+    config.dataset.update(dataset or {})
+    channels = fields['input_channels'], fields['output_channels']
+    if channels == (1, 2) and config.dataset.direction == 'AtoB':
         config.dataset.task = 'colorize'  # that implementation's: L to a, b of CIE Lab
     config.loss.gan = 'none' if discriminator is None else gan
     parts = {'generator': fields, 'discriminator': discriminator.fields if discriminator else {}}
@@ -127,7 +134,7 @@ def imported_state(
 
     layers = names.generator_layers(config.generator, generator_depth(config))
     state = shapes.replace(generator=loaded(shapes.generator, generator, layers))
-    if discriminator is None:
+    if discriminator is None or shapes.discriminator is None:
         return state
     layers = names.discriminator_layers(config.discriminator.layers)
     return state.replace(discriminator=loaded(shapes.discriminator, discriminator, layers))
@@ -136,8 +143,8 @@ def imported_state(
 def _variables(shapes: Mapping[str, Any], network: Network, layers: Layers) -> dict[str, Any]:
     """The network's variables, which must be of the `shapes` that its fields give."""
     empty = jax.tree.map(lambda x: np.broadcast_to(np.float32(0), x.shape), shapes)
-    expected = names.to_state_dict(empty, layers)
-    expected = {k: v.shape for k, v in expected.items() if not k.endswith(names.BATCHES)}
+    of_shapes = names.to_state_dict(empty, layers)
+    expected = {k: v.shape for k, v in of_shapes.items() if not k.endswith(names.BATCHES)}
     there = {name: tensor.shape for name, tensor in network.tensors.items()}
     for name in (*there, *expected):
         if there.get(name) != expected.get(name):

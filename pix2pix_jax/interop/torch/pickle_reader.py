@@ -50,8 +50,9 @@ def read(file: IO[bytes], allowed: frozenset[str], references: list | None = Non
     in `allowed` and for an instruction of other kinds of values; and ValueError, TypeError,
     IndexError, KeyError or AttributeError for a damaged pickle.
     """
-    stack, memo = [], {}
-    marks = []  # where in the stack the open tuples, lists and dicts begin
+    stack: list[Any] = []
+    memo: dict[Any, Any] = {}
+    marks: list[int] = []  # where in the stack the open tuples, lists and dicts begin
 
     def popped_to_mark() -> list:
         start = marks.pop()
@@ -59,6 +60,7 @@ def read(file: IO[bytes], allowed: frozenset[str], references: list | None = Non
         del stack[start:]
         return items
 
+    argument: Any
     for instruction, argument, _ in pickletools.genops(file):
         code = instruction.name
         if code in ('PROTO', 'FRAME'):
@@ -115,7 +117,7 @@ def read(file: IO[bytes], allowed: frozenset[str], references: list | None = Non
 def _called(name: str, args: tuple) -> Any:
     if name != MAPPING:
         return Call(name, tuple(args))
-    mapping = {}
+    mapping: dict[Any, Any] = {}
     _set_items(mapping, args[0] if args else [])
     return mapping
 

@@ -1,0 +1,214 @@
+"""Measures a run on a split of its data, or one folder of images against another."""
+
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from etils import epath
+
+from pix2pix_jax.config import Config, flatten, from_fields
+from pix2pix_jax.data import augment, discover, hold_out, image_spec
+from pix2pix_jax.data.folders import examples, pair_files
+from pix2pix_jax.data.formats.decode import read_pixels
+from pix2pix_jax.data.sources import Source
+from pix2pix_jax.errors import DataError, UserError
+from pix2pix_jax.evaluation import metrics, report
+from pix2pix_jax.evaluation.options import Options
+from pix2pix_jax.inference import generator
+from pix2pix_jax.models.factory import generator_depth
+from pix2pix_jax.runtime import prepare_process
+from pix2pix_jax.workdir import data_json, metric_writer
+
+
+class RunImages(NamedTuple):
+    """Which images of a run are measured."""
+
+    split: str = 'test'
+    checkpoint: str = 'last'  # that translates them: or 'best', or a step
+    scale: int = 1  # their size is this multiple of the size trained on
+    dataset: str = ''  # the folder of their pairs; '': those of the run
+
+
+TEST = RunImages()
+
+
+def check_output(folder: epath.PathLike, overwrite: bool) -> None:
+    """Raises UserError where `folder` holds anything but an earlier report, unless `overwrite`."""
+    path = epath.Path(folder)
+    if path.exists() and not path.is_dir():
+        raise UserError(f'--output={folder} is a file: allowed is a folder')
+    if path.exists() and any(path.iterdir()) and not overwrite and not report.is_report(path):
+        raise UserError(f'--output={folder} holds other files: give an empty folder or --overwrite')
+
+
+def default_output(workdir: epath.PathLike, images: RunImages) -> epath.Path:
+    """Returns the folder in `workdir` where a run keeps the evaluation of these images."""
+    name = os.path.basename(os.path.abspath(images.dataset)) if images.dataset else ''
+    return metric_writer.result_folder(workdir, images.split, images.scale, name)
+
+
+# ---------------------------------------------------------------- a run
+
+
+def evaluate_run(
+    workdir: epath.PathLike,
+    output: epath.PathLike,
+    images: RunImages = TEST,
+    options: Options = metrics.PAIRS_ALONE,
+) -> report.Summary:
+    """Measures images of a run and writes the report.
+
+    Args:
+      workdir: the folder of the run.
+      output: the folder for the report.
+      images: which images are measured, and which checkpoint translates them.
+      options: what is measured beside L1, PSNR and SSIM.
+
+    Returns:
+      The summary, as `metrics.json` has it.
+
+    Raises:
+      UserError: for a run, checkpoint or split that is not there, and for label maps of other
+        colours than the FCN-score is to count.
+      DataError: for bad pairs.
+    """
+    prepare_process()
+    run = generator.load_run(workdir, images.checkpoint)
+    if run.config.dataset.name == 'folder' and not (images.dataset or run.config.dataset.path):
+        raise UserError(f'{workdir} names no pairs: give their folder, --dataset=DIR')
+    config = config_of(run.config, images)
+    splits = open_splits(workdir, config, images, metrics.trains(options, config))
+    source = splits[images.split]
+    about = {'split': images.split, 'step': run.step, 'checkpoint': run.checkpoint}
+    about |= {'scale': images.scale} | ({'dataset': images.dataset} if images.dataset else {})
+    summary, _ = report.measure(
+        report.translated(generator.Generator(config, run.variables), source, config),
+        len(source),
+        output,
+        about=about | {'measured': metrics.identity(options)},
+        progress=True,
+        more=metrics.for_run(options, config, splits, images.split),
+    )
+    return summary
+
+
+def config_of(config: Config, images: RunImages) -> Config:
+    """Returns the config of a run with the folder and the size of the images that are measured.
+
+    The network stays as deep as it was trained: it is fully convolutional (section 6.1.1 of the
+    paper). Raises UserError where there is no such folder, or no such size.
+    """
+    changed: dict[str, Any] = {}
+    if images.dataset:
+        if not epath.Path(images.dataset).is_dir():
+            raise UserError(f'--dataset={images.dataset} is not a folder')
+        changed['dataset.path'] = images.dataset
+    if images.scale != 1:
+        if config.dataset.preprocess == 'none':
+            raise UserError(
+                f"--scale={images.scale}: allowed is 1 where config.dataset.preprocess='none', "
+                'whose images have the size of the training'
+            )
+        changed['generator.depth'] = generator_depth(config)
+        changed['image_size'] = tuple(images.scale * side for side in config.image_size)
+    return from_fields(flatten(config) | changed)
+
+
+def open_splits(
+    workdir: epath.PathLike, config: Config, images: RunImages, with_train: bool
+) -> dict[str, Source]:
+    """Returns the splits of a run's pairs, by name, or those of the folder that `images` names.
+
+    Args:
+      workdir: the folder of the run.
+      config: as `config_of` returns it.
+      images: which images are measured. Of the other splits, pairs may be gone.
+      with_train: whether pairs of the train split are needed, too.
+
+    Returns:
+      The pairs that the run uses; those that came later are left out, and that is printed.
+
+    Raises:
+      UserError: where the data has no such split.
+      DataError: for pairs that are not there.
+    """
+    known = data_json.load_known(workdir)
+    if images.dataset:
+        known = data_json.elsewhere(known)
+    if known.remark:
+        print(known.remark)
+    found = discover.find_splits(config, known)
+    new = hold_out.came(known.splits, {name: source.names for name, source in found.items()})
+    if images.split in known.splits:
+        needed = {images.split, 'train'} if with_train else {images.split}
+        known = known._replace(splits={k: v for k, v in known.splits.items() if k in needed})
+        if images.split in new:
+            names = new[images.split]
+            print(
+                f'{images.split}: {len(names):,} pairs came since the run started, and are left '
+                f'out ({examples(names)}); --dataset=DIR measures those of a folder'
+            )
+    splits = discover.divide(found, config, known)
+    if images.split not in splits:
+        raise UserError(f"--split={images.split}: the run's data has {' | '.join(splits)}")
+    return splits
+
+
+# ---------------------------------------------------------------- two folders
+
+
+def evaluate_folders(
+    real: epath.PathLike,
+    generated: epath.PathLike,
+    output: epath.PathLike | None,
+    options: Options = metrics.PAIRS_ALONE,
+    limits: tuple[image_spec.Range, ...] = (),
+) -> report.Summary:
+    """Measures the images in one folder against those of the same names in another.
+
+    RGB images are measured as RGB, those of other channels as they are. Names are relative paths
+    without their extensions.
+
+    Args:
+      real: the folder of the targets.
+      generated: the folder of the images that are measured.
+      output: the folder for the report; None: there is no report.
+      options: what is measured beside L1, PSNR and SSIM.
+      limits: the range of the images' values; (): that of their type.
+
+    Returns:
+      The summary, as `metrics.json` has it.
+
+    Raises:
+      DataError: for a folder without images, a name that only one folder has, an unreadable image,
+        or a pair of two sizes.
+      UserError: for label maps of other colours than `options` say.
+    """
+    pairs = pair_files((epath.Path(real), epath.Path(generated)))
+    more = metrics.for_folders(options, [real_file for real_file, _ in pairs.values()])
+    about = {'measured': metrics.identity(options)}
+    images = _read(pairs, limits)
+    return report.measure(images, len(pairs), output, about=about, progress=True, more=more)[0]
+
+
+def _read(
+    pairs: dict[str, tuple[epath.Path, ...]], limits: tuple[image_spec.Range, ...]
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    for name, files in pairs.items():
+        target, output = map(read_pixels, files)
+        if output.values.shape[:2] != target.values.shape[:2]:
+            a, b = ('{1}x{0}'.format(*image.values.shape) for image in (output, target))
+            raise DataError(f'{files[1]} is {a} but {files[0]} is {b}: sizes must agree')
+        channels = target.values.shape[-1]
+        spec = image_spec.ImageSpec(
+            'target', 3 if target.opacity or channels == 1 else channels, limits
+        )
+        if channels == 4 and not (target.opacity and output.opacity):  # four bands: no RGBA
+            target, output = (one._replace(opacity=False) for one in (target, output))
+            spec = spec._replace(channels=channels if output.values.shape[-1] == 4 else 3)
+        images = (
+            image_spec.combine(spec, [one], [file])
+            for one, file in zip((output, target), files[::-1])
+        )
+        yield name, dict(zip(('output', 'target'), map(augment.to_float, images)))

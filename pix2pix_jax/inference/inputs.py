@@ -1,0 +1,81 @@
+"""The images that a user names: a file, a folder, a pattern, or several of them."""
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from etils import epath
+
+from pix2pix_jax.data.folders import examples, image_files
+from pix2pix_jax.data.formats.pixels import EXTENSIONS
+from pix2pix_jax.errors import DataError, UserError
+from pix2pix_jax.storage import atomic
+
+
+class Input(NamedTuple):
+    """The files of one translation: several for a run with several inputs for one output."""
+
+    name: str  # path relative to what was given, without extension
+    files: tuple[epath.Path, ...]
+
+
+def split_inputs(text: str) -> list[str]:
+    """Returns the parts of --input: one where it exists as it is, else what is between commas."""
+    whole = os.path.expanduser(text)
+    if epath.Path(whole).exists():
+        return [whole]
+    return [os.path.expanduser(part) for part in text.split(',')]
+
+
+def find_inputs(places: Sequence[str]) -> list[Input]:
+    """Returns the images of each place by name, those of one name from all places together.
+
+    Raises as `find_images`, and DataError where a name is not in all of the places.
+    """
+    found = [dict(find_images(place)) for place in places]
+    if len(found) > 1 and all(epath.Path(place).is_file() for place in places):  # of any names
+        ((name, _),) = found[0].items()
+        return [Input(name, tuple(file for one in found for file in one.values()))]
+    for place, one in zip(places, found):
+        unpaired = one.keys() ^ found[0].keys()
+        if unpaired:
+            raise DataError(
+                f'--input={",".join(places)}: {len(unpaired)} names are not in both {places[0]} '
+                f'and {place} ({examples(unpaired)})'
+            )
+    return [Input(name, tuple(one[name] for one in found)) for name in found[0]]
+
+
+def find_images(pattern: str) -> list[tuple[str, epath.Path]]:
+    """Returns the images of a file, a folder (those in its folders too) or a pattern, by name.
+
+    Raises UserError where there are none, DataError where two would get one name.
+    """
+    path = epath.Path(pattern)
+    if path.is_dir():
+        return sorted(image_files(path).items())
+    if path.exists():
+        return [(path.stem, path)]
+    fixed = next((i for i, part in enumerate(path.parts) if set(part) & set('*?[')), None)
+    if fixed is None:
+        raise UserError(f'--input={pattern} does not exist: give an image, a folder or a pattern')
+    root = epath.Path(*path.parts[:fixed])
+    found: dict[str, epath.Path] = {}
+    for file in sorted(_matching(root, path, fixed)):
+        name = str(file.relative_to(root).with_suffix(''))
+        if file.is_dir() or file.name.startswith('.') or file.suffix.lower() not in EXTENSIONS:
+            continue
+        if name in found:
+            raise DataError(f'{found[name]} and {file} have the same name: allowed is one file')
+        found[name] = file
+    if not found:
+        raise UserError(f'--input={pattern} matches no image: allowed are {" ".join(EXTENSIONS)}')
+    return list(found.items())
+
+
+def _matching(root: epath.Path, pattern: epath.Path, fixed: int) -> Iterator[epath.Path]:
+    """The files of a pattern, of which so many parts are `fixed`; ** is any folders."""
+    if not atomic.is_local(pattern):
+        return root.glob('/'.join(pattern.parts[fixed:]))
+    return map(epath.Path, glob.glob(os.fspath(pattern), recursive=True))

@@ -1,0 +1,100 @@
+"""Serves the page of a run: what the command demo does, once its flags are read."""
+
+import ipaddress
+import os
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+from pix2pix_jax.errors import UserError
+from pix2pix_jax.web import drawing, page
+
+if TYPE_CHECKING:
+    import gradio
+
+MAX_UPLOAD_BYTES = 20 * 2**20
+
+
+def serve_run(workdir: str, checkpoint: str, host: str, port: int) -> None:
+    """Serves the page of a run until the process is stopped, and says its address on stdout.
+
+    Args:
+      workdir: folder of the run.
+      checkpoint: 'last', 'best' or a step.
+      host: address to listen on.
+      port: 0 for any that is free.
+
+    Raises:
+      UserError: for a host or port that cannot be listened on, a run or checkpoint that is not
+        there, and a run whose inputs cannot be drawn.
+    """
+    port = free_port(host, port)  # before what takes seconds
+    from pix2pix_jax.inference.translator import Translator
+    from pix2pix_jax.runtime import prepare_process
+
+    prepare_process()
+    translator = Translator(workdir, checkpoint)
+    splits, why = drawing.open_data(workdir, translator.config)
+    drawing.check(translator.config, splits)
+    split, pictures = drawing.samples(translator.config, splits)
+    if not pictures:
+        print(f'no samples to choose from: {why or "none of the pairs can be read"}', flush=True)
+    name = os.path.basename(os.path.abspath(workdir))
+    serve(page.create_page(translator, name, split, pictures), host, port)
+
+
+def free_port(host: str, port: int) -> int:
+    """Returns `port`, or a free one for 0; raises UserError where it is taken or `host` is none."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            return probe.getsockname()[1]
+    except socket.gaierror as error:
+        raise UserError(
+            f'--host={host}: {error.strerror}; allowed is an address of this machine'
+        ) from error
+    except OSError as error:
+        raise UserError(
+            f'--host={host} --port={port}: {error.strerror}; give another, as --port=0 for any '
+            'that is free'
+        ) from error
+
+
+def serve(blocks: 'gradio.Blocks', host: str, port: int) -> None:
+    """Serves a page until the process is stopped."""
+    import gradio as gr
+
+    name = f'[{host}]' if ':' in host else host  # IPv6 in an address
+    blocks.launch(
+        server_name=name,
+        server_port=port,
+        share=False,
+        quiet=True,
+        prevent_thread_lock=True,
+        show_error=True,
+        max_file_size=MAX_UPLOAD_BYTES,
+        footer_links=[],
+        enable_monitoring=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        theme=gr.themes.Default(font=['system-ui', 'sans-serif'], font_mono=['monospace']),
+        css=page.CSS,
+    )
+    print(f'http://{name}:{port}', flush=True)
+    if not is_loopback(host):
+        print('others who reach this machine can use the page; stop it with Ctrl-C', flush=True)
+    try:
+        threading.Event().wait()
+    finally:
+        blocks.close(verbose=False)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a page at `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == 'localhost'

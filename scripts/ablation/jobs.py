@@ -1,0 +1,129 @@
+"""The runs of scripts/ablations.py: which there are, and how far each has come."""
+
+import json
+import pathlib
+import re
+import shlex
+from typing import Any, NamedTuple
+
+from ablation.tables import TABLES, Variant
+from pix2pix_jax.config import flatten
+from pix2pix_jax.errors import UserError
+from pix2pix_jax.evaluation import metrics
+from pix2pix_jax.main import load_config
+from pix2pix_jax.workdir.metric_writer import read_result, result_folder
+
+
+class Plan(NamedTuple):
+    """An ablation as the flags give it."""
+
+    table: str  # a key of TABLES
+    config: str  # FILE.py[:ARG]
+    fields: tuple[str, ...]  # flags --config.FIELD=VALUE, for every run
+    output: pathlib.Path
+    steps: int  # of a run at the config's batch size
+    split: str  # that is measured
+    options: metrics.Options  # what is measured
+
+
+class Job(NamedTuple):
+    """A run to train, and how it is evaluated."""
+
+    row: str
+    seed: int
+    steps: int
+    workdir: pathlib.Path
+    train: list[str]  # flags of pix2pix_jax.main
+    evaluate: list[str]  # of pix2pix_jax.evaluate
+    result: pathlib.Path  # the folder of the evaluation
+
+
+# ---------------------------------------------------------------- which there are
+
+
+def jobs_of(plan: Plan, seed: int) -> list[Job]:
+    """Returns a job a row. Raises UserError for a --config. flag that a row would overrule."""
+    rows = TABLES[plan.table].rows
+    file, _, arg = plan.config.partition(':')
+    base = flatten(load_config(pathlib.Path(file), arg))
+    changes = {row: changes_of(variant, file, arg, base) for row, variant in rows.items()}
+    varied = {'seed', 'num_steps'}.union(*changes.values())
+    varied |= {'batch_size'} if any(variant.batch for variant in rows.values()) else set()
+    for word in plan.fields:
+        if re.match(r'--(?:no)?config\.([^=]*)', word)[1] in varied:
+            raise UserError(f'{word}: --table={plan.table} varies it; leave it out')
+    return [job_of(plan, row, seed, changes[row]) for row in rows]
+
+
+def changes_of(variant: Variant, file: str, arg: str, base: dict[str, Any]) -> dict[str, Any]:
+    """Returns the fields in which a row differs from the config that was given."""
+    words = ','.join(filter(None, (arg, variant.arg)))
+    fields = flatten(load_config(pathlib.Path(file), words)) | dict(variant.fields)
+    fields |= {'batch_size': variant.batch} if variant.batch else {}
+    return {name: value for name, value in fields.items() if value != base[name]}
+
+
+def job_of(plan: Plan, row: str, seed: int, fields: dict[str, Any]) -> Job:
+    """Returns the job of a row whose runs differ in `fields`; equal ones have one workdir."""
+    variant = TABLES[plan.table].rows[row]
+    steps = plan.steps // (variant.batch or 1)
+    named = fields | ({'num_steps': steps} if steps != plan.steps else {})
+    name = ','.join(f'{name}={value}' for name, value in sorted(named.items())) or 'base'
+    workdir = plan.output / 'runs' / f'{name}-{seed}'
+    train = [f'--config={plan.config}', *plan.fields]
+    train += [f'--config.{name}={value}' for name, value in fields.items()]
+    train += [f'--config.num_steps={steps}', f'--config.seed={seed}', f'--workdir={workdir}']
+    evaluate = [f'--workdir={workdir}', f'--split={plan.split}', f'--scale={variant.scale}']
+    options = plan.options._asdict()
+    evaluate += [f'--metrics={",".join(options.pop("names"))}']
+    evaluate += [f'--{name}={value}' for name, value in options.items() if value]
+    result = pathlib.Path(result_folder(workdir, plan.split, variant.scale))
+    return Job(row, seed, steps, workdir, train, evaluate, result)
+
+
+# ---------------------------------------------------------------- how far each has come
+
+
+def check_runs(jobs: list[Job]) -> None:
+    """Raises UserError for a run that is there and is another than this command would train."""
+    for job in jobs:
+        trained = trained_by(job)
+        if trained and trained != job.train:
+            other = sorted(set(trained) ^ set(job.train))
+            raise UserError(
+                f'{job.workdir} was trained by another command, which differs in '
+                f'{", ".join(other)}: give another --output'
+            )
+
+
+def trained_by(job: Job) -> list[str]:
+    """Returns the flags that the run in the job's folder was trained with; [] if there is none."""
+    record = job.workdir / 'run.json'
+    return shlex.split(json.loads(record.read_text())['command'])[3:] if record.exists() else []
+
+
+def is_trained(job: Job) -> bool:
+    """Whether this command trained the run to its end: the last thing that it does is a save."""
+    last = job.workdir / 'checkpoints' / 'last' / str(job.steps)
+    return trained_by(job) == job.train and last.is_dir()
+
+
+def is_done(job: Job, options: metrics.Options, must_be_whole: bool = True) -> bool:
+    """Whether the run was trained to its end by this command, and measured as `options` say.
+
+    What could not be computed is not yet measured, unless it need not be whole.
+    """
+    result = read_result(job.result)
+    if trained_by(job) != job.train or result.get('step') != job.steps:
+        return False
+    wanted, measured = metrics.identity(options), result.get('measured', {})
+    if any(measured.get(name) != what for name, what in wanted.items()):
+        return False
+    values = [next(iter(metrics.METRICS[name].values)) for name in options.names]
+    whole = all('mean' in result['metrics'].get(value, {}) for value in values)
+    return whole or not must_be_whole
+
+
+def log_of(job: Job, logs: pathlib.Path) -> pathlib.Path:
+    """Returns the file with what a run and its evaluation printed."""
+    return logs / f'{job.workdir.name}.log'

@@ -1,0 +1,1 @@
+"""What scripts/benchmark.py and scripts/aot.py are made of."""

@@ -1,0 +1,108 @@
+"""The processes of scripts/benchmark.py, and how they take turns."""
+
+import multiprocessing
+import resource
+import statistics
+import sys
+from multiprocessing.connection import Connection
+from typing import Any
+
+from bench.tasks import Setting
+from pix2pix_jax.errors import UserError
+
+WARM_UP = 3
+
+
+class Worker:
+    """A process that does what it is asked for, and sleeps otherwise; use it in a `with`."""
+
+    def __init__(self, tasks: dict, setting: Setting):
+        """Starts it; `tasks` are functions, as in tasks.py."""
+        context = multiprocessing.get_context('spawn')
+        self._pipe, child = context.Pipe()
+        # Not a daemon: those may not have worker processes of their own.
+        self._process = context.Process(target=_serve, args=(tasks, setting, child))
+        self._process.start()
+        child.close()
+
+    def __enter__(self) -> 'Worker':
+        """Returns itself."""
+        return self
+
+    def __exit__(self, *error) -> None:
+        """Ends the process: it waits for nothing but the next question."""
+        self._pipe.close()
+        self._process.join(10)
+        self._process.kill()
+
+    def _ask(self, *question) -> Any:
+        try:
+            self._pipe.send(question)
+            return self._pipe.recv()
+        except (EOFError, OSError) as error:
+            raise UserError('a benchmarked process failed, see above', status=1) from error
+
+    def prepare(self, task: str) -> dict[str, float]:
+        """Has `task` prepared and warmed up; returns the figures that this gave."""
+        return self._ask('prepare', task)
+
+    def run(self, task: str, times: int) -> list[float]:
+        """Has `task` done; returns the seconds that each time took."""
+        return self._ask('run', task, times)
+
+    def peak_mb(self) -> float:
+        """Returns the most memory that the process has had so far."""
+        return self._ask('peak')
+
+
+def take_turns(
+    tasks: dict[str, tuple[Worker, str]], rounds: int, times: int
+) -> dict[str, list[list[float]]]:
+    """Has each task done `times` times, in rounds; returns its seconds by round.
+
+    Every other round goes backwards, so that no task always follows the same one.
+    """
+    rounds = min(rounds, times)
+    taken: dict[str, list[list[float]]] = {name: [] for name in tasks}
+    for i in range(rounds):
+        count = times * (i + 1) // rounds - times * i // rounds
+        for name in list(tasks)[:: -1 if i % 2 else 1]:
+            worker, task = tasks[name]
+            taken[name].append(worker.run(task, count))
+    return taken
+
+
+def median(rounds: list[list[float]]) -> float:
+    """Returns the median of all rounds' times."""
+    return statistics.median(t for taken in rounds for t in taken)
+
+
+def ratio(times: dict[str, list[list[float]]]) -> float:
+    """Returns the median over rounds of the peer's time by ours; above 1: ours is faster."""
+    return statistics.median(
+        statistics.median(theirs) / statistics.median(ours)
+        for ours, theirs in zip(times[''], times['torch_'])
+    )
+
+
+def _serve(tasks: dict, setting: Setting, pipe: Connection) -> None:
+    """Runs in the worker: answers until the pipe is closed."""
+    ready = {}
+    while True:
+        try:
+            what, *arguments = pipe.recv()
+        except EOFError:
+            ready.clear()  # ends the worker processes of its input pipelines
+            return
+        if what == 'prepare':
+            (task,) = arguments
+            ready[task], figures = tasks[task](setting)
+            for _ in range(1 if task.startswith('pipeline') else WARM_UP):
+                ready[task]()
+            pipe.send(figures)
+        elif what == 'run':
+            task, times = arguments
+            pipe.send([ready[task]() for _ in range(times)])
+        else:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            pipe.send(peak / (2**20 if sys.platform == 'darwin' else 2**10))

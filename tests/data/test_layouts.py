@@ -1,0 +1,503 @@
+"""What lies under train/ is taken as A|B side by side only where it can be that.
+
+Sets of many kinds, made from 1/f noise, landscapes of it, drawings of OpenMoji and, where they are
+there, the facades.
+"""
+
+import os
+
+import numpy as np
+import pytest
+from helpers.pictures import COLOURS, classes, config, labels, photo, picture, save
+from helpers.runs import make_pairs
+from PIL import Image, ImageFilter
+
+from pix2pix_jax.data import discover, folders, layouts, seams
+from pix2pix_jax.data.catalogue import openmoji
+from pix2pix_jax.data.hold_out import Known
+from pix2pix_jax.errors import DataError
+
+COUNT = 12
+
+# ---------------------------------------------------------------- images
+
+
+def landscape(seed, height=64, width=64):
+    """A bright sky over dark ground: the left border is like the right one."""
+    ramp = np.linspace(230, 40, height)[:, None, None]
+    return (0.35 * photo(seed, height, width) + 0.65 * ramp).astype(np.uint8)
+
+
+def filtered(image, kind):
+    return np.asarray(Image.fromarray(image).filter(kind))
+
+
+def gray(image):
+    return np.asarray(Image.fromarray(image).convert('L').convert('RGB'))
+
+
+def blurred(image):
+    return filtered(image, ImageFilter.GaussianBlur(2))
+
+
+def small(image):
+    height, width = image.shape[:2]
+    there = Image.fromarray(image).resize((width // 4, height // 4), Image.Resampling.BICUBIC)
+    return np.asarray(there.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def noisy(image):
+    noise = np.random.default_rng(0).normal(0, 25, image.shape)
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+def night(image):
+    return (0.35 * image).astype(np.uint8)
+
+
+def depth(image):
+    far = np.linspace(20, 230, image.shape[0])[:, None, None]
+    return np.broadcast_to(far, image.shape).astype(np.uint8)
+
+
+def edges(image):
+    found = np.asarray(Image.fromarray(image).convert('L').filter(ImageFilter.FIND_EDGES))
+    return np.where(found[..., None] < 40, 255, 0).repeat(3, -1).astype(np.uint8)
+
+
+OTHERS = (gray, blurred, small, noisy, night, depth, edges, labels)
+
+
+@pytest.fixture(scope='module')
+def drawings():
+    """Line art and drawings of OpenMoji, (64,64,3) on white."""
+    found = (openmoji.render_pair(f.read_text(), 64) for f in openmoji.drawings()[::90])
+    return [pair for pair in found if pair]
+
+
+@pytest.fixture(scope='module')
+def facades():
+    """Photos and label maps of facades."""
+    folder = os.environ.get('PIX2PIX_FACADES')
+    if not folder:
+        pytest.skip('PIX2PIX_FACADES is not set to the folder of the facades archive')
+    found = [np.asarray(Image.open(f'{folder}/train/{i}.jpg')) for i in range(1, 41)]
+    return [(image[:, :256], image[:, 256:]) for image in found]
+
+
+# ---------------------------------------------------------------- what is said
+
+
+def said(root, capsys, known=None, **fields):
+    """Returns 'refused: …' or 'warning: …' as opening the set says it; '' where it passes."""
+    capsys.readouterr()
+    try:
+        discover.open_splits(config(root, **fields), known or Known())
+    except DataError as error:
+        assert '\n' not in str(error)
+        return f'refused: {error}'
+    return capsys.readouterr().out.strip()
+
+
+def write(folder, images, name='{}.png'):
+    for i, image in enumerate(images):
+        save(folder / name.format(i), image)
+
+
+def beside(pairs):
+    return [np.concatenate(pair, axis=1) for pair in pairs]
+
+
+# ---------------------------------------------------------------- A|B passes
+
+
+@pytest.mark.parametrize('turned', [False, True])
+@pytest.mark.parametrize('other', OTHERS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize('make', [photo, landscape])
+@pytest.mark.parametrize('size', [(64, 64), (64, 96), (64, 48)])
+def test_pairs_pass(tmp_path, capsys, make, other, turned, size):
+    pairs = [(image := make(i, *size), other(image)) for i in range(COUNT)]
+    pairs = [pair[::-1] for pair in pairs] if turned else pairs
+    write(tmp_path / 'train', beside(pairs))
+    write(tmp_path / 'test', beside(pairs[:3]))
+    assert said(tmp_path, capsys) == ''
+
+
+@pytest.mark.parametrize('extension', ['jpg', 'webp'])
+@pytest.mark.parametrize('other', [gray, labels], ids=lambda f: f.__name__)
+def test_pairs_of_lossy_files_pass(tmp_path, capsys, other, extension):
+    pairs = [(image := photo(i, 60, 90), other(image)) for i in range(COUNT)]
+    write(tmp_path / 'train', beside(pairs), f'{{}}.{extension}')
+    assert said(tmp_path, capsys) == ''
+
+
+@pytest.mark.parametrize('cut', [False, True])
+@pytest.mark.parametrize('other', ['line', 'edges', 'gray', 'equal'])
+@pytest.mark.parametrize('turned', [False, True])
+def test_drawings_on_white_pass(tmp_path, capsys, drawings, other, turned, cut):
+    """Where nothing is at the middle, and, cut to what is drawn, where both sides are alike."""
+    pairs = []
+    for line, drawing in drawings:
+        if cut:
+            (top, left), (bottom, right) = (
+                f(np.argwhere(line.min(-1) < 230), 0) for f in (np.min, np.max)
+            )
+            box = slice(top, bottom + 1), slice(left, right + 1)
+            line, drawing = (
+                np.asarray(Image.fromarray(np.ascontiguousarray(x[box])).resize((64, 64)))
+                for x in (line, drawing)
+            )
+        made = {'line': line, 'edges': edges(drawing), 'gray': gray(drawing), 'equal': drawing}
+        pairs.append((made[other], drawing)[:: -1 if turned else 1])
+    write(tmp_path / 'train', beside(pairs))
+    assert said(tmp_path, capsys) == ''
+
+
+def test_facades_pass_both_ways_and_their_photos_alone_do_not(tmp_path, capsys, facades):
+    root = os.environ['PIX2PIX_FACADES']
+    for direction in ('AtoB', 'BtoA'):
+        assert said(root, capsys, **{'dataset.direction': direction}) == ''
+    write(tmp_path / 'turned' / 'train', beside(pair[::-1] for pair in facades))
+    assert said(tmp_path / 'turned', capsys) == ''
+    for other in OTHERS:
+        write(tmp_path / other.__name__ / 'train', beside((a, other(a)) for a, _ in facades[::4]))
+        assert said(tmp_path / other.__name__, capsys) == '', other
+    for number, name in enumerate(('photos', 'labels')):
+        write(tmp_path / name / 'train', [pair[number] for pair in facades])
+        assert 'run on across the middle' in said(tmp_path / name, capsys)
+
+
+def test_the_published_layouts_and_those_of_the_tests_pass(tmp_path, capsys):
+    make_pairs(tmp_path / 'boxes', {'train': 9, 'val': 2, 'test': 3})
+    assert said(tmp_path / 'boxes', capsys) == ''
+    for split in ('train', 'val'):  # maps, edges2shoes: names of numbers and of letters
+        write(tmp_path / 'maps' / split, beside((photo(i), labels(photo(i))) for i in range(COUNT)))
+    assert said(tmp_path / 'maps', capsys) == ''
+    write(tmp_path / 'noise' / 'train', [picture(i, 32, 16) for i in range(COUNT)])
+    assert said(tmp_path / 'noise', capsys) == ''
+    write(tmp_path / 'one' / 'train', beside([(photo(0), gray(photo(0)))]))
+    assert said(tmp_path / 'one', capsys) == ''
+
+
+def test_pairs_in_folders_of_equal_names_pass(tmp_path, capsys):
+    """As frames of several films, or beside what they were made from."""
+    for film in range(3):
+        pairs = [(photo(9 * film + i), labels(photo(9 * film + i))) for i in range(6)]
+        write(tmp_path / 'train' / f'film{film}', beside(pairs), 'frame_{:04}.png')
+    write(tmp_path / 'raw', [photo(i) for i in range(6)], 'frame_{:04}.png')
+    assert said(tmp_path, capsys) == ''
+
+
+def test_where_pairs_are_likely_names_are_warned_of(tmp_path, capsys):
+    for film in 'xy':
+        pairs = [(landscape(i), gray(landscape(i))) for i in range(6)]
+        write(tmp_path / 'train' / film, beside(pairs))
+    assert said(tmp_path, capsys) == (
+        f'warning: {tmp_path}/train: x/ and y/ hold files of equal names; each file is taken as '
+        'A|B side by side'
+    )
+
+
+@pytest.mark.parametrize('size', [(64, 48), (64, 64), (48, 64)])
+@pytest.mark.parametrize('place', ['vol{}/{{}}.png', '{{}}_{}.png'])
+def test_drawings_of_any_proportions_are_not_refused_for_their_names(
+    tmp_path, capsys, drawings, size, place
+):
+    """Nothing is at their middle that could tell: doubt warns."""
+    pairs = [np.concatenate(pair, axis=1) for pair in drawings]
+    pairs = [np.asarray(Image.fromarray(x).resize((2 * size[1], size[0]))) for x in pairs]
+    for word in ('front', 'back', 'side')[: 2 if place[0] == '{' else 3]:
+        write(tmp_path / 'train', pairs, place.format(word))
+    for folder in ('lines', 'colour'):
+        write(tmp_path / folder, pairs, '{}.png')
+    assert said(tmp_path, capsys).startswith(f'warning: {tmp_path}/train: ')
+
+
+def layers(seed):
+    """Layers of tissue that run through the whole image, (96,128), 0 to 255."""
+    rng, y = np.random.default_rng(seed), np.arange(96)[:, None]
+    wave = np.sin(2 * np.pi * (np.arange(128) / 128 * rng.uniform(0.5, 2) + rng.uniform()))
+    surface, image = 30 + rng.uniform(0.5, 3) * wave, np.zeros((96, 128))
+    for number, value in enumerate((120, 60, 160, 80, 30)):
+        image = np.where(y > surface + 8 * number, value, image)
+    return image[..., None].repeat(3, -1).astype(np.uint8)
+
+
+def symmetric(seed):
+    half = photo(seed, 64, 32)
+    return np.concatenate([half, half[:, ::-1]], axis=1)
+
+
+@pytest.mark.parametrize('other', ['darker', 'noisy', 'inverted and darker'])
+@pytest.mark.parametrize('make', [layers, symmetric])
+def test_aligned_pairs_that_run_on_across_the_middle_are_not_refused(tmp_path, capsys, make, other):
+    images = [make(i) for i in range(24)]
+    changed = {
+        'darker': lambda x: (0.9 * x).astype(np.uint8),
+        'noisy': lambda x: noisy(x),
+        'inverted and darker': lambda x: (128 - 0.5 * x).astype(np.uint8),
+    }[other]
+    write(tmp_path / 'train', beside((image, changed(image)) for image in images))
+    assert not said(tmp_path, capsys).startswith('refused')
+    write(tmp_path / 'single' / 'train', images)
+    assert said(tmp_path / 'single', capsys).startswith('refused')
+
+
+def test_of_aligned_pairs_that_run_on_the_warning_says_both(tmp_path, capsys):
+    images = [symmetric(i) for i in range(12)]
+    write(tmp_path / 'train', beside((x, (0.95 * x).astype(np.uint8)) for x in images))
+    text = said(tmp_path, capsys)
+    assert text.startswith(f'warning: {tmp_path}/train: ') and (
+        ' run on across the middle, as single images do, but both halves of most show one '
+        'content, as those of A|B do; each file is taken as A|B side by side' in text
+    )
+
+
+def test_the_names_of_many_cities_are_no_two_families(tmp_path, capsys):
+    """As in Cityscapes, of which each file begins with its folder's name."""
+    for city in ('aachen', 'bochum', 'zurich'):
+        write(tmp_path / 'train' / city, IMAGES[:5], f'{city}_{{:06}}_000019_leftImg8bit.png')
+    files = folders.image_files(tmp_path / 'train')
+    assert layouts._families(files) == ''
+    assert 'run on across the middle' in said(tmp_path, capsys)
+    two = {name: file for name, file in files.items() if 'zurich' not in name}
+    assert 'two families' in layouts._families(two)
+    each = {f'{city}/{i}_{side}': '' for city in 'abc' for i in range(3) for side in 'AB'}
+    assert layouts._families(each) == 'its names are in two families, as a/0_A and a/0_B'
+
+
+# ---------------------------------------------------------------- what is no A|B is refused
+
+
+def refused(root, capsys):
+    text = said(root, capsys)
+    assert text.startswith(f'refused: {root}/train: '), text
+    ending = (
+        f': not A|B side by side, it seems; put A into {root}/train/A and B into {root}/train/B '
+        f'under equal names, or list the pairs in {root}/train.csv (columns input, target; '
+        '--config.dataset.layout=list); for A|B in each file: --config.dataset.layout=side_by_side'
+    )
+    assert text.endswith(ending)
+    fields = {'dataset.layout': 'side_by_side'}
+    assert said(root, capsys, **fields) == ''  # never where it is said
+    assert said(root, capsys, Known(exists=True)) == (
+        f'warning: {text.removeprefix("refused: ").removesuffix(ending)}; each file was and is '
+        'taken as A|B side by side'
+    )
+    assert (
+        said(root, capsys, **{'dataset.task': 'gray_to_color', 'generator.input_channels': 1}) == ''
+    )
+    return text.removeprefix(f'refused: {root}/train: ').removesuffix(ending)
+
+
+IMAGES = [photo(i, 48, 64) for i in range(COUNT)]
+MASKS = [classes(i, 48, 64) for i in range(COUNT)]
+PAIRS = {
+    'images and masks': (IMAGES, MASKS),
+    'left and right': (IMAGES, [np.roll(image, 3, axis=1) for image in IMAGES]),
+    'masks and images': ([COLOURS[mask] for mask in MASKS], IMAGES),
+    'wide': ([photo(i, 32, 64) for i in range(COUNT)], [classes(i, 32, 64) for i in range(COUNT)]),
+}
+
+
+@pytest.fixture(params=PAIRS)
+def two(request):
+    return PAIRS[request.param]
+
+
+@pytest.mark.parametrize('a,b', [('images', 'masks'), ('left', 'right'), ('x/rgb', 'x/depth')])
+def test_folders_of_equal_names(tmp_path, capsys, two, a, b):
+    write(tmp_path / 'train' / a, two[0], '{}.jpg')
+    write(tmp_path / 'train' / b, two[1])
+    first, second = sorted((a, b))
+    assert refused(tmp_path, capsys) in (
+        f'{first}/ and {second}/ hold files of equal names',
+        f'{second}/ and {first}/ hold files of equal names',
+    )
+
+
+@pytest.mark.parametrize(
+    'folder,name,but',
+    [
+        ('trainannot', '{}.png', ''),
+        ('masks', '{}.png', ''),
+        ('labels/train', '{}.png', ''),
+        ('train_labels', '{}_L.png', ", but for '' and '_L'"),
+        ('annotations', '{}_mask.png', ", but for '' and '_mask'"),
+    ],
+)
+def test_a_folder_beside(tmp_path, capsys, two, folder, name, but):
+    """As CamVid has them."""
+    write(tmp_path / 'train', two[0], '0001TP_{}.png')
+    write(tmp_path / 'test', two[0][:3], '0001TP_{}.png')
+    write(tmp_path / folder, two[1], f'0001TP_{name}')
+    found = refused(tmp_path, capsys)
+    assert found == f'{tmp_path}/{folder} holds files of the same names{but}'
+
+
+@pytest.mark.parametrize(
+    'a,b',
+    [
+        ('l_{}', 'r_{}'),
+        ('{}_photo', '{}_label'),
+        ('{}_A', '{}_B'),
+        ('{:03}', '{:03}_mask'),
+        ('photo{}', 'label{}'),
+        ('x_{}_leftImg8bit', 'x_{}_gtFine_color'),
+    ],
+)
+def test_names_in_two_families(tmp_path, capsys, two, a, b):
+    write(tmp_path / 'train', two[0], f'{a}.png')
+    write(tmp_path / 'train', two[1], f'{b}.png')
+    assert 'its names are in two families, as ' in refused(tmp_path, capsys)
+
+
+def test_gray_files_among_ones_of_colours(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    names = [f'{n:08x}' for n in rng.integers(0, 2**31, 2 * COUNT)]
+    for i in range(COUNT):
+        save(tmp_path / 'train' / f'{names[2 * i]}.png', IMAGES[i])
+        save(tmp_path / 'train' / f'{names[2 * i + 1]}.png', MASKS[i])
+    found = refused(tmp_path, capsys)
+    assert found.startswith('its files are of several kinds, as ')
+    assert '(gray)' in found and '(colours)' in found
+
+
+def test_palette_files_among_ones_of_colours(tmp_path, capsys):
+    write(tmp_path / 'train', IMAGES[:6], 'a{}.png')
+    for i in range(6):
+        image = Image.fromarray(MASKS[i], mode='P')
+        image.putpalette(COLOURS.ravel().tolist())
+        image.save(tmp_path / 'train' / f'{chr(ord("p") + i)}.png')
+    assert '(palette)' in refused(tmp_path, capsys)
+
+
+@pytest.mark.parametrize('make', [photo, landscape])
+@pytest.mark.parametrize('size', [(64, 64), (48, 64), (64, 48), (32, 64)])
+def test_single_photos(tmp_path, capsys, make, size):
+    write(tmp_path / 'train', [make(i, *size) for i in range(40)], '{}.jpg')
+    found = refused(tmp_path, capsys)
+    assert found.endswith(
+        ' of the 32 files that were looked at run on across the middle, as single images do'
+    )
+
+
+def test_single_drawings(tmp_path, capsys, drawings):
+    write(tmp_path / 'train', [drawing for _, drawing in drawings])
+    assert 'run on across the middle' in refused(tmp_path, capsys)
+
+
+def test_photos_of_odd_widths(tmp_path, capsys):
+    sizes = np.random.default_rng(0).integers(40, 60, COUNT)
+    write(tmp_path / 'train', [photo(i, 48, width) for i, width in enumerate(sizes)])
+    odd = [width for width in sizes if width % 2]
+    assert said(tmp_path, capsys).startswith(
+        f'refused: {tmp_path}/train: {len(odd)} of the {COUNT} files that were looked at have an '
+        'odd width, as '
+    )
+
+
+def test_files_about_as_wide_as_high_are_warned_of(tmp_path, capsys):
+    write(tmp_path / 'train', [picture(i, 64, 64) for i in range(COUNT)])  # noise says nothing
+    assert said(tmp_path, capsys) == (
+        f'warning: {tmp_path}/train: files of 64x64 pixels give halves of 32x64; each file is '
+        'taken as A|B side by side'
+    )
+
+
+# ---------------------------------------------------------------- A and B in small letters
+
+
+@pytest.mark.parametrize(
+    'a,b', [('a/train', 'b/train'), ('traina', 'trainb'), ('train/a', 'train/b')]
+)
+@pytest.mark.parametrize('capital', [False, True])
+def test_small_letters_are_found(tmp_path, capsys, a, b, capital):
+    a = a.replace('a', 'A', 1) if capital and a[0] == 'a' else a
+    write(tmp_path / a, IMAGES)
+    write(tmp_path / b, IMAGES[::-1])
+    write(tmp_path / a.replace('a', 'a2') if a[0] == 'a' else tmp_path / f'{a}2', IMAGES)
+    train = discover.open_splits(config(tmp_path))['train']
+    assert len(train) == COUNT and train.files[0][0].parent.name in ('a', 'A', 'traina', 'train')
+
+
+def test_small_letters_of_sequences_of_pairs_are_warned_of(tmp_path, capsys):
+    for i, name in enumerate('ab'):
+        images = [photo(9 * i + k, 48, 64) for k in range(6)]
+        write(tmp_path / 'train' / name, beside((image, labels(image)) for image in images))
+    assert said(tmp_path, capsys) == (
+        f'warning: {tmp_path}/train/a and {tmp_path}/train/b: most files break at the middle, as '
+        'A|B side by side does; they are taken as A and B (for A|B in each file: '
+        '--config.dataset.layout=side_by_side)'
+    )
+    assert said(tmp_path, capsys, **{'dataset.layout': 'side_by_side'}) == ''
+    write(tmp_path / 'others' / 'train' / 'a', IMAGES)
+    write(tmp_path / 'others' / 'train' / 'b', [labels(image) for image in IMAGES])
+    assert said(tmp_path / 'others', capsys) == ''
+
+
+@pytest.mark.parametrize('place', ['{}', 'A/{}', '{}A', '{}.csv'])
+@pytest.mark.parametrize('name', ['valid', 'validation', 'testing', 'training'])
+def test_a_split_under_another_name_is_warned_of(tmp_path, capsys, name, place):
+    for split in ('train', 'test', 'val'):
+        if not split.startswith(name[:3]):
+            write(tmp_path / split, beside((photo(i), labels(photo(i))) for i in range(4)))
+    (tmp_path / place.format(name)).mkdir(parents=True)
+    text = said(tmp_path, capsys, **{'dataset.val_fraction': 0.3})
+    drawn = '; val is held out of train' if name.startswith('val') else ''
+    assert text == (
+        f'warning: {tmp_path / place.format(name)} is not read: the names of splits are train, '
+        f'val and test{drawn}'
+    )
+    assert said(tmp_path, capsys, Known(exists=True)) == ''
+    write(tmp_path / {'val': 'val', 'tes': 'test', 'tra': 'train'}[name[:3]], [
+        np.concatenate([photo(1), labels(photo(1))], axis=1)
+    ])  # fmt: skip
+    assert said(tmp_path, capsys) == ''
+
+
+def test_one_small_letter_is_a_folder_as_any_other(tmp_path, capsys):
+    pairs = beside((photo(i), labels(photo(i))) for i in range(9))
+    for i, name in enumerate('abc'):
+        write(tmp_path / 'train' / name, pairs[3 * i : 3 * i + 3])
+    assert said(tmp_path, capsys) == ''
+    assert len(discover.open_splits(config(tmp_path))['train']) == 9
+
+
+def test_capital_and_small_are_one_too_many(tmp_path, capsys):
+    for name in 'AaB':
+        write(tmp_path / 'train' / name, IMAGES[:2])
+    if len(list((tmp_path / 'train').iterdir())) < 3:
+        pytest.skip('the file system does not tell them apart')
+    assert said(tmp_path, capsys) == (
+        f'refused: there are {tmp_path}/train/A and {tmp_path}/train/a: allowed is one of them'
+    )
+
+
+# ---------------------------------------------------------------- the sample
+
+
+def test_a_sample_is_read_of_many(tmp_path, monkeypatch):
+    write(tmp_path, [photo(i, 16, 32) for i in range(40)])
+    files = folders.image_files(tmp_path)
+    sample = layouts.read_sample(files)
+    assert len(sample.names) == layouts.SAMPLE and sample == layouts.read_sample(files)
+    assert sample.names != list(files)[: layouts.SAMPLE]
+    monkeypatch.setattr(layouts, 'MOST_PIXELS', 100)
+    assert len(layouts.read_sample(files).names) == 8
+    (tmp_path / f'{sample.names[0]}.png').write_bytes(b'')
+    assert len(layouts.read_sample(files).names) == 8
+
+
+@pytest.mark.parametrize('dtype', ['uint8', 'uint16', 'float32'])
+def test_any_range_of_values(dtype):
+    scale = {'uint8': 1, 'uint16': 7, 'float32': 1e-3}[dtype]
+    image = photo(1)
+    for values, expected in (
+        (image, 'runs on'),
+        (np.concatenate([image, 255 - image], axis=1), 'breaks'),
+        (np.full_like(image, 9), ''),
+        (picture(1, 64, 64), ''),
+    ):
+        values = values.astype(dtype) * np.array(scale, dtype)
+        assert seams.across_middle(values) == expected

@@ -1,0 +1,165 @@
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+from etils import epath
+from PIL import Image
+
+from pix2pix_jax import runtime
+from pix2pix_jax.config import default_config, validate
+from pix2pix_jax.data import augment, discover, pipeline, preflight
+from pix2pix_jax.errors import DataError
+
+PAIRS = 7
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """Pairs i of 18x20 pixels: A has the value 10 i, B a gradient; B is A's geometry in red."""
+    folder = tmp_path_factory.mktemp('pairs')
+    (folder / 'train').mkdir()
+    for i in range(PAIRS):
+        image = np.random.default_rng(i).integers(0, 256, (20, 18, 3), np.uint8)
+        pair = np.concatenate([image, 255 - image], axis=1)
+        Image.fromarray(pair).save(folder / 'train' / f'{i}.png')
+    return folder
+
+
+def config(folder, **fields):
+    c = default_config()
+    c.image_size, c.batch_size, c.dataset.path = (16, 16), 4, str(folder)
+    c.update_from_flattened_dict(fields)
+    return validate(c)
+
+
+def train(folder):
+    return discover.open_splits(config(folder))['train']
+
+
+def take(n, *args, **kwargs):
+    return list(itertools.islice(pipeline.train_batches(*args, **kwargs), n))
+
+
+def assert_equal(a, b):
+    assert a.keys() == b.keys()
+    for key in a:
+        np.testing.assert_array_equal(a[key], b[key])
+
+
+def test_shapes_and_ranges(folder):
+    c = config(folder, **{'generator.input_channels': 1, 'generator.output_channels': 4})
+    c.image_size = (16, 32)
+    (batch,) = take(1, discover.open_splits(c)['train'], c)
+    assert batch['input'].shape == (4, 16, 32, 1) and batch['target'].shape == (4, 16, 32, 4)
+    np.testing.assert_array_equal(batch.pop('index'), np.arange(4))
+    for image in batch.values():
+        assert image.dtype == np.float32 and image.min() >= -1 and image.max() <= 1
+
+
+@pytest.mark.parametrize('resize', ['bicubic', 'nearest'])
+def test_one_geometry_for_both_images_of_a_pair(folder, resize):
+    # B is A's negative: it stays so under the same crop and flip, and under no other.
+    for batch in take(10, train(folder), config(folder, **{'dataset.resize': resize})):
+        np.testing.assert_allclose(batch['input'], -batch['target'], atol=2.1 / 127.5)
+
+
+def test_a_batch_depends_on_seed_and_step_alone(folder):
+    source, c = train(folder), config(folder)
+    whole = take(9, source, c)
+    for start in (0, 1, 5, 8):
+        for batch, expected in zip(take(9 - start, source, c, start=start), whole[start:]):
+            assert_equal(batch, expected)
+    for batch, expected in zip(take(9, preflight.decode_all(source, c), c), whole):
+        assert_equal(batch, expected)
+    (other,) = take(1, source, config(folder, seed=1))
+    assert not np.array_equal(other['input'], whole[0]['input'])
+    (late,) = take(1, source, c, start=10**9)
+    assert late['input'].shape == (4, 16, 16, 3)
+
+
+def test_hosts_share_the_global_batch(folder):
+    source, c = train(folder), config(folder)
+    whole = take(5, source, c, start=3)
+    shares = [take(5, source, c, start=3, process_index=i, process_count=2) for i in (0, 1)]
+    for step, batch in enumerate(whole):
+        for key in batch:
+            assert shares[0][step][key].shape[0] == 2
+            woven = np.stack([share[step][key] for share in shares], axis=1)
+            np.testing.assert_array_equal(woven.reshape(batch[key].shape), batch[key])
+
+
+def test_workers_change_nothing(folder):
+    source, c = train(folder), config(folder)
+    with_workers = take(4, source, config(folder, **{'dataset.workers': 2}), start=2)
+    for batch, expected in zip(with_workers, take(4, source, c, start=2)):
+        assert type(batch['input']) is np.ndarray
+        assert_equal(batch, expected)
+
+
+@pytest.mark.parametrize('cores, threads, waiting', [(1, 1, 2), (6, 6, 12), (64, 16, 16)])
+def test_what_waits_in_memory_has_a_limit(monkeypatch, cores, threads, waiting):
+    """Threads are as many as cores that the process may use; each makes a batch at a time."""
+    monkeypatch.setattr(runtime.os, 'cpu_count', lambda: 128)
+    allowed = lambda pid: set(range(cores))  # noqa: E731
+    monkeypatch.setattr(runtime.os, 'sched_getaffinity', allowed, raising=False)
+    options = pipeline.read_options()
+    assert (options.num_threads, options.prefetch_buffer_size) == (threads, waiting)
+    monkeypatch.delattr(runtime.os, 'sched_getaffinity')
+    assert pipeline.read_options().num_threads == 16
+
+
+def test_an_epoch_visits_every_pair_once(folder):
+    source = train(folder)
+    fields = {'batch_size': 1, 'dataset.jitter': 1.0, 'dataset.mirror': False}
+    c = config(folder, **fields)
+    known = [pipeline.example(source, i, c)['input'] for i in range(PAIRS)]
+    batches = take(4 * PAIRS, source, c)
+    seen = [
+        next(i for i, image in enumerate(known) if np.array_equal(image, batch['input'][0]))
+        for batch in batches
+    ]
+    epochs = [seen[i : i + PAIRS] for i in range(0, len(seen), PAIRS)]
+    assert all(sorted(epoch) == list(range(PAIRS)) for epoch in epochs)
+    assert len(set(map(tuple, epochs))) > 1  # a new order
+
+
+def test_jitter_is_new_in_every_epoch_and_mirroring_is_fair(folder):
+    source = train(folder)
+    source = dataclasses.replace(source, names=source.names[:1], files=source.files[:1])
+    c = config(folder, batch_size=1, **{'dataset.jitter': 1.0})
+    image = pipeline.example(source, 0, c)['input']
+    flips = [not np.array_equal(batch['input'][0], image) for batch in take(200, source, c)]
+    assert 70 < sum(flips) < 130
+    jittered = take(30, source, config(folder, batch_size=1, **{'dataset.jitter': 1.5}))
+    assert len({batch['input'].tobytes() for batch in jittered}) > 25
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_an_unreadable_pair_reaches_the_caller(folder, tmp_path, workers):
+    source, c = train(folder), config(folder, **{'dataset.workers': workers})
+    missing = (epath.Path(tmp_path / 'gone.png'),)
+    source = dataclasses.replace(source, files=(missing,) * PAIRS)
+    with pytest.raises(DataError, match='gone.png cannot be read'):
+        next(pipeline.train_batches(source, c))
+
+
+def test_example_is_the_whole_image_resized(folder):
+    source = train(folder)
+    pair = pipeline.example(source, 3, config(folder))
+    for key, image in source[3].items():
+        expected = Image.fromarray(image).resize((16, 16), Image.Resampling.BICUBIC)
+        np.testing.assert_array_equal(augment.from_float(pair[key]), np.asarray(expected))
+    same_size = pipeline.example(source, 3, config(folder, image_size=(20, 18)))
+    np.testing.assert_array_equal(same_size['input'], augment.to_float(source[3]['input']))
+
+
+def test_eval_batches_are_in_order_and_complete(folder):
+    source, c = train(folder), config(folder)
+    batches = list(pipeline.eval_batches(source, c, 3))
+    assert [indices for indices, _, _ in batches] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert batches[2][1]['input'].shape == (1, 16, 16, 3)
+    for indices, batch, types in batches:
+        assert types == [np.uint8] * len(indices)
+        for k, i in enumerate(indices):
+            assert_equal({key: batch[key][k] for key in batch}, pipeline.example(source, i, c))

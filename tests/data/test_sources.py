@@ -1,0 +1,225 @@
+import hashlib
+import os
+
+import numpy as np
+import pytest
+from helpers.pictures import config, error, numbers, picture, save, side_by_side
+
+from pix2pix_jax.data import discover, preflight
+from pix2pix_jax.errors import DataError, UserError
+
+# ---------------------------------------------------------------- what is read
+
+
+@pytest.mark.parametrize('extension', ['png', 'PNG', 'webp', 'jpg', 'jpeg', 'JPG'])
+def test_side_by_side(tmp_path, extension):
+    side_by_side(tmp_path / 'train', [f'{i}.{extension}' for i in (1, 2, 10)])
+    side_by_side(tmp_path / 'test', [f'{i}.{extension}' for i in (7,)])
+    splits = discover.open_splits(config(tmp_path))
+    assert list(splits) == ['train', 'test']
+    train = splits['train']
+    assert train.names == ('1', '2', '10')
+    assert len(train) == 3 and 'train' in repr(train)
+    pair = train[0]
+    assert set(pair) == {'input', 'target'}
+    assert pair['input'].shape == pair['target'].shape == (16, 16, 3)
+    assert pair['input'].dtype == np.uint8
+    if extension.lower() == 'png':  # the others lose a little
+        assert numbers(train) == [(1, 101), (2, 102), (3, 103)]
+        np.testing.assert_array_equal(pair['target'], picture(101))
+
+
+def test_direction(tmp_path):
+    side_by_side(tmp_path / 'train', ['1.png'])
+    a_to_b = discover.open_splits(config(tmp_path))['train'][0]
+    b_to_a = discover.open_splits(config(tmp_path, **{'dataset.direction': 'BtoA'}))['train'][0]
+    np.testing.assert_array_equal(a_to_b['input'], b_to_a['target'])
+    np.testing.assert_array_equal(a_to_b['target'], b_to_a['input'])
+    assert a_to_b['input'][0, 0, 0] == 1
+
+
+# ---------------------------------------------------------------- val
+
+
+def test_val_is_held_out_of_train_alone(tmp_path):
+    side_by_side(tmp_path / 'train', [f'{i}.png' for i in range(20)])
+    side_by_side(tmp_path / 'test', ['t.png'])
+    assert 'val' not in discover.open_splits(config(tmp_path))
+    held = []
+    for seed in (0, 0, 1):
+        splits = discover.open_splits(
+            config(tmp_path, **{'dataset.val_fraction': 0.2, 'seed': seed})
+        )
+        assert list(splits) == ['train', 'val', 'test']
+        train, val = set(splits['train'].names), set(splits['val'].names)
+        assert train | val == {str(i) for i in range(20)} and not train & val
+        assert val == {n for n in train | val if below(f'{seed}/{n}', 0.2)} and len(val) > 1
+        assert splits['test'].names == ('t',)
+        held.append(val)
+    assert held[0] == held[1] != held[2]
+    splits = discover.open_splits(config(tmp_path, **{'dataset.val_fraction': 0.001}))
+    assert len(splits['val']) == 1
+
+
+def below(text, fraction):
+    return int(hashlib.sha256(text.encode()).hexdigest(), 16) / 2**256 < fraction
+
+
+def test_val_folder_wins_over_val_fraction(tmp_path):
+    side_by_side(tmp_path / 'train', ['1.png', '2.png'])
+    side_by_side(tmp_path / 'val', ['v.png'])
+    splits = discover.open_splits(config(tmp_path, **{'dataset.val_fraction': 0.5}))
+    assert splits['val'].names == ('v',) and len(splits['train']) == 2
+
+
+def test_only_test(tmp_path):
+    side_by_side(tmp_path / 'test', ['1.png'])
+    assert list(discover.open_splits(config(tmp_path, **{'dataset.val_fraction': 0.5}))) == ['test']
+
+
+# ---------------------------------------------------------------- memory, sizes, report
+
+
+def test_decode_all_keeps_pairs_in_memory(tmp_path, monkeypatch):
+    side_by_side(tmp_path / 'train', [f'{i}.png' for i in range(7)])
+    c = config(tmp_path)
+    source = discover.open_splits(c)['train']
+    expected = numbers(source)
+    kept = {
+        cache: preflight.decode_all(source, config(tmp_path, **{'dataset.cache': cache}))
+        for cache in ('auto', 'on', 'off')
+    }
+    monkeypatch.setattr(preflight, 'DECODE_FIRST', 6)
+    large = preflight.decode_all(source, c)
+    large_on = preflight.decode_all(source, config(tmp_path, **{'dataset.cache': 'on'}))
+    for path in tmp_path.glob('*/*'):
+        path.unlink()
+    for source in (kept['auto'], kept['on'], large_on):
+        assert numbers(source) == expected
+    for source in (kept['off'], large):
+        with pytest.raises(DataError, match='cannot be read'):
+            source[0]
+
+
+def test_auto_cache_needs_a_quarter_of_memory(tmp_path, monkeypatch):
+    side_by_side(tmp_path / 'train', ['1.png', '2.png'])
+    c = config(tmp_path)
+    source = discover.open_splits(c)['train']
+    needed = 2 * 16 * 16 * 6
+    for pages, kept in ((4 * needed, True), (4 * needed - 4, False)):
+        monkeypatch.setattr(os, 'sysconf', lambda name: pages if 'PHYS' in name else 1)  # noqa: B023
+        assert bool(preflight.decode_all(source, c).decoded) == kept
+        where = 'kept in memory' if kept else 'read from disk'
+        assert where in preflight.report({'train': source}, c)[-1]
+
+
+@pytest.mark.parametrize(
+    'found,expected',
+    [
+        ((256, 256), (256, 256)),
+        ((600, 600), (640, 640)),
+        ((286, 286), (256, 256)),
+        ((512, 1024), (512, 1024)),
+        ((64, 64), (64, 64)),
+        ((70, 200), (64, 192)),
+        ((5, 7), (16, 16)),
+    ],
+)
+def test_found_image_size(tmp_path, found, expected):
+    height, width = found
+    side_by_side(tmp_path / 'train', ['1.jpg', '2.jpg'], height=height, width=width)
+    side_by_side(tmp_path / 'train', ['3.jpg'], height=24, width=40)
+    source = discover.open_splits(config(tmp_path))['train']
+    assert preflight.found_image_size(source) == expected
+
+
+def test_report(tmp_path):
+    side_by_side(tmp_path / 'train', ['1.png', '2.png'], width=20)
+    side_by_side(tmp_path / 'train', ['3.png'], width=30)
+    side_by_side(tmp_path / 'test', ['1.png'])
+    c = config(tmp_path, **{'dataset.direction': 'BtoA'})
+    lines = preflight.report(discover.open_splits(c), c)
+    assert lines[:3] == [
+        f'train: 3 pairs of 20x16 to 30x16 pixels (width x height), {tmp_path}/train',
+        f'test: 1 pairs of 16x16 pixels (width x height), {tmp_path}/test',
+        'pairs side by side: input = B (right half), target = A (left half)',
+    ]
+
+
+# ---------------------------------------------------------------- errors
+
+
+def test_no_path(tmp_path, monkeypatch):
+    monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path))
+    assert '--config.dataset.path=DIR' in error('', UserError)
+    message = error('', UserError, **{'dataset.name': 'maps'})
+    assert 'python scripts/prepare_data.py maps' in message
+    assert '--config.dataset.path=DIR' in message
+
+
+def test_wrong_path(tmp_path):
+    assert 'nowhere: does not exist' in error(tmp_path / 'nowhere')
+    (tmp_path / 'file').write_text('')
+    assert 'file: is not a folder' in error(tmp_path / 'file')
+
+
+def test_odd_width_names_the_file(tmp_path):
+    side_by_side(tmp_path / 'train', ['1.png', '2.png'])
+    save(tmp_path / 'train' / '3.png', picture(3, 33))
+    message = error(tmp_path)
+    assert message.startswith(f'{tmp_path}/train/3.png is 33 pixels wide') and 'even' in message
+
+
+def test_sizes_of_a_pair_differ(tmp_path):
+    save(tmp_path / 'trainA' / '1.png', picture(1, 16, 20))
+    save(tmp_path / 'trainB' / '1.png', picture(1, 16, 16))
+    assert error(tmp_path) == (
+        f'{tmp_path}/trainA/1.png is 16x20 and {tmp_path}/trainB/1.png is 16x16: '
+        'a pair has one size'
+    )
+
+
+def test_too_few_to_hold_out(tmp_path):
+    side_by_side(tmp_path / 'train', ['1.png'])
+    assert 'too few to hold some out' in error(tmp_path, **{'dataset.val_fraction': 0.1})
+
+
+@pytest.mark.parametrize('cache', ['auto', 'on', 'off'])
+def test_bad_files_are_all_named(tmp_path, cache):
+    names = [f'{i}.png' for i in range(6)]
+    side_by_side(tmp_path / 'train', names)
+    train = tmp_path / 'train'
+    whole = (train / '0.png').read_bytes()
+    fields = {'dataset.cache': cache}
+
+    (train / '1.png').write_bytes(whole[: len(whole) // 2])  # truncated
+    assert error(tmp_path, **fields).startswith(f'{train}/1.png is cut off: ')
+    (train / '3.png').write_bytes(b'')
+    (train / '4.png').write_text('not an image')
+    message = error(tmp_path, **fields)
+    assert message.startswith(f'3 of 6 pairs in {train} are bad: {train}/1.png is cut off')
+    assert f'{train}/3.png is empty' in message
+    assert f'{train}/4.png is no JPEG, PNG, WebP, TIFF or NumPy image' in message
+    (train / '5.png').write_text('not an image')
+    message = error(tmp_path, **fields)
+    assert message.startswith('4 of 6 pairs') and message.endswith('; …')
+
+
+# ---------------------------------------------------------------- real pairs
+
+
+def test_facades():
+    folder = os.environ.get('PIX2PIX_FACADES')
+    if not folder:
+        pytest.skip('PIX2PIX_FACADES is not set to the folder of the facades archive')
+    c = config(folder, **{'dataset.direction': 'BtoA'})
+    splits = discover.open_splits(c)
+    assert {split: len(source) for split, source in splits.items()} == {'train': 400, 'test': 106}
+    assert splits['train'].names == tuple(str(i) for i in range(1, 401))
+    assert preflight.found_image_size(splits['train']) == (256, 256)
+    test = preflight.decode_all(splits['test'], c)
+    saturation = {
+        key: np.mean([np.ptp(pair[key].astype(int), axis=-1).mean() for pair in test.decoded])
+        for key in ('input', 'target')
+    }
+    assert saturation['input'] > 100 > 50 > saturation['target']  # labels in, photos out

@@ -1,0 +1,358 @@
+"""Values that fill a sliver of their range, and class indices as images: said, and with no alarm
+where nothing is wrong."""
+
+import os
+import re
+
+import numpy as np
+import pytest
+from helpers.pictures import config, write
+from helpers.runs import changed, make_pairs, tiny_config
+from PIL import Image
+
+from pix2pix_jax.config import validate
+from pix2pix_jax.data import discover, image_spec, value_checks
+from pix2pix_jax.dry_run import dry_run
+
+PAIRS = 3
+
+
+def smooth(rng, size=64, channels=1):
+    """A field from 0 to 1: coarse things as in a photo, and some noise."""
+    at = np.linspace(0, 7.99, size)
+    weights = np.maximum(0, 1 - np.abs(at[:, None] - np.arange(9)))  # linear between 9 points
+    field = np.einsum('ya,xb,abc->yxc', weights, weights, rng.normal(size=(9, 9, channels)))
+    field += rng.normal(0, 0.1, field.shape)
+    return (field - field.min()) / np.ptp(field)
+
+
+def photo(rng, dtype=np.uint8, channels=3):
+    top = 1 if np.dtype(dtype).kind == 'f' else np.iinfo(dtype).max
+    return (smooth(rng, channels=channels) * top).astype(dtype)
+
+
+def night(rng, channels=3):
+    """Dark, with some lamps."""
+    image = smooth(rng, channels=channels) ** 3 * 120
+    y, x = rng.integers(0, 60, 2)
+    image[y : y + 4, x : x + 4] = 250
+    return image.astype(np.uint8)
+
+
+def regions(rng, count, size=64):
+    """A map of `count` classes in a few regions each."""
+    return (smooth(rng, size) * (count - 1e-6)).astype(np.uint8)
+
+
+def many(rng, count, size=64):
+    """A map of regions around points, each of one of 12 of `count` classes."""
+    points, classes = rng.uniform(0, size, (24, 2)), rng.choice(count, 12)
+    at = np.stack(np.mgrid[0:size, 0:size], -1)[:, :, None]
+    nearest = ((at - points) ** 2).sum(-1).argmin(-1)
+    return classes[nearest % 12, None].astype(np.uint8)
+
+
+def quantised(levels, top):
+    def image(rng):
+        return (np.floor(smooth(rng, 256) ** 2 * (levels - 0.01)) * top // (levels - 1)).astype(
+            'u1'
+        )
+
+    return image
+
+
+def thin_lines(rng):
+    """Soft, dark lines on black."""
+    image = np.zeros((64, 64, 1), np.uint8)
+    for x in rng.integers(2, 61, 4):
+        image[:, x - 1 : x + 2, 0] = rng.integers(20, 200, (64, 1)) * [0.3, 1, 0.5]
+    return image
+
+
+def coloured(rng):
+    return image_spec.voc_palette(12)[regions(rng, 12)[..., 0]]
+
+
+def bands(rng, count, size=64):
+    """A map in which each of `count` classes has a row or more."""
+    rows = rng.permutation(count)[np.arange(size) * count // size]
+    return rows[:, None, None].repeat(size, 1).astype(np.uint8)
+
+
+def sparse(dtype):
+    def image(rng):
+        image = np.zeros((64, 64, 1), dtype)
+        image[3, rng.integers(0, 64, 3)] = np.iinfo(dtype).max
+        return image
+
+    return image
+
+
+GOOD = {
+    'photos': photo,
+    'gray': lambda rng: photo(rng, channels=1),
+    '16 bits': lambda rng: photo(rng, np.uint16),
+    'floats': lambda rng: photo(rng, np.float32, 1),
+    'night': night,
+    'gray night': lambda rng: night(rng, 1),
+    'edges': lambda rng: (np.abs(smooth(rng) - 0.5) > 0.05).astype(np.uint8) * 255,
+    'masks': lambda rng: (smooth(rng) > 0.5).astype(np.uint16) * np.uint16(65535),
+    'three shades': lambda rng: np.uint8([0, 128, 255])[regions(rng, 3)],
+    'dark': lambda rng: (smooth(rng) * 56).astype(np.uint8),
+    'darker than half': lambda rng: (smooth(rng) * 120).astype(np.uint8),
+    'quantised': quantised(16, 200),
+    'quantised and dark': quantised(32, 124),
+    'quantised, few': quantised(5, 160),
+    'thin lines': thin_lines,
+    'masks of 128': lambda rng: (smooth(rng) > 0.5).astype(np.uint8) * 128,
+    'dark shades': lambda rng: np.uint8([0, 50, 255])[regions(rng, 3)],
+    'colours of classes': coloured,
+    'a few points': sparse(np.uint8),
+    'a few points of 16 bits': sparse(np.uint16),
+    'black': lambda rng: np.zeros((64, 64, 1), np.uint8),
+    'white': lambda rng: np.full((64, 64, 1), 255, np.uint8),
+    'RGBA': lambda rng: np.concatenate([photo(rng), np.full((64, 64, 1), 255, np.uint8)], -1),
+}
+
+
+def folder_of(path, *makers, seed=0):
+    """Pairs of pictures: each maker's in a folder A, A2, ..., the last one's in B."""
+    names = ['A', *(f'A{i}' for i in range(2, len(makers))), 'B']
+    for i in range(PAIRS):
+        rng = np.random.default_rng((seed, i))
+        for name, make in zip(names, makers):
+            image = make(rng)
+            kind = 'npy' if image.dtype.kind == 'f' else 'png'
+            write(path / 'train' / name / f'{i}.{kind}', image)
+    return path
+
+
+def remarks(path, channels=(3, 3), **fields):
+    fields = {f'dataset.{name}': value for name, value in fields.items()}
+    given = {'generator.input_channels': channels[0], 'generator.output_channels': channels[1]}
+    return value_checks.remarks(discover.open_splits(config(path, **given | fields))['train'])
+
+
+@pytest.mark.parametrize('seed', range(3))
+@pytest.mark.parametrize('name', GOOD)
+def test_nothing_is_said_of_what_is_right(tmp_path, name, seed):
+    path = folder_of(tmp_path, GOOD[name], GOOD[name], seed=seed)
+    assert remarks(path) == [] and remarks(path, direction='BtoA') == []
+
+
+def test_nothing_is_said_of_known_data(tmp_path):
+    assert remarks(make_pairs(tmp_path, {'train': 3})) == []
+    openmoji = changed(**{'dataset.name': 'openmoji', 'image_size': (64, 64)})
+    splits = discover.open_splits(validate(openmoji))
+    assert [value_checks.remarks(source) for source in splits.values()] == [[]] * len(splits)
+
+
+@pytest.mark.parametrize('fields', [{}, {'task': 'colorize'}])
+def test_nothing_is_said_of_facades(fields):
+    folder = os.environ.get('PIX2PIX_FACADES')
+    if not folder:
+        pytest.skip('PIX2PIX_FACADES names no folder of the real facades')
+    assert remarks(folder, (1, 2) if fields else (3, 3), **fields) == []
+
+
+# ---------------------------------------------------------------- slivers
+
+
+@pytest.mark.parametrize('top, limits', [
+    (1023, '0:1023'), (4095, '0:4095'), (16383, '0:16383'), (3990, '0:4000'), (4000, '0:4000'),
+    (210, '0:250'), (9100, '0:10000'), (12200, '0:15000'),
+])  # fmt: skip
+@pytest.mark.parametrize('side', ['input', 'target'])
+def test_few_bits_of_16_and_the_range_to_set(tmp_path, side, top, limits):
+    def few(rng):
+        return np.rint(smooth(rng) * top).astype(np.uint16)
+
+    path = folder_of(tmp_path, *((few, photo) if side == 'input' else (photo, few)))
+    (line,) = remarks(path)
+    field = f'config.dataset.{side}_range'
+    assert line.startswith(f'{side}s: 99.8% of the values are ')
+    assert re.search(r'a sliver of 0:65535 \(uint16\), and become -(1.00|0.9.) to -0', line)
+    assert line.endswith(f' of -1 to 1: --{field}={limits} would fill it')
+    assert remarks(path, **{f'{side}_range': limits}) == []
+
+
+@pytest.mark.parametrize('seed', range(20))
+def test_what_the_line_says_fills_the_range_and_ends_the_line(tmp_path, seed):
+    """Whatever the values are, from 0 on or from elsewhere, of whichever type."""
+    rng = np.random.default_rng(seed)
+    dtype = rng.choice(['uint16', 'float32'])
+    whole = 65535 if dtype == 'uint16' else 1.0
+    length = whole * 10 ** rng.uniform(-2.5, -0.62)
+    start = rng.choice([0, rng.uniform(0, whole - length)])
+
+    def sliver(rng):
+        return (start + smooth(rng) * length).astype(dtype)
+
+    path = folder_of(tmp_path, photo, sliver, seed=seed)
+    (line,) = remarks(path, (3, 1))
+    text = re.search(r'target_range=(\S+) would', line)[1]
+    assert remarks(path, (3, 1), target_range=text) == []
+    source = discover.open_splits(config(path, **{
+        'generator.output_channels': 1, 'dataset.target_range': text}))['train']  # fmt: skip
+    found = np.stack([source[i]['target'] for i in range(PAIRS)])
+    assert np.ptp(found) > 1
+    assert (np.abs(found) == 1).mean() < 0.01  # next to nothing is cut off
+
+
+def test_a_range_that_does_not_fit_the_values(tmp_path):
+    path = folder_of(tmp_path, lambda rng: photo(rng, np.float32, 1), photo)
+    for limits, become in (('0:255', '-1.00 to -0.99'), ('2:3', '-1.00 to -1.00')):
+        (line,) = remarks(path, (1, 3), input_range=limits)
+        assert f'{limits} (config.dataset.input_range), and become {become} of -1 to 1' in line
+        assert '--config.dataset.input_range=0:1 would fill it' in line
+
+
+@pytest.mark.parametrize('dtype', [np.int16, np.int32, np.float32, np.float64])
+def test_a_range_longer_than_the_type_can_count(tmp_path, dtype):
+    """20,000 - (-20,000) is no int16."""
+    full = lambda rng: (smooth(rng) * 40000 - 20000).astype(dtype)  # noqa: E731
+    for i in range(PAIRS):
+        rng = np.random.default_rng(i)
+        write(tmp_path / 'train' / 'A' / f'{i}.npy', full(rng))
+        write(tmp_path / 'train' / 'B' / f'{i}.png', photo(rng))
+    (line,) = remarks(tmp_path, (1, 3), input_range='-1000000:1000000')
+    assert '--config.dataset.input_range=-20000:20000 would fill it' in line
+
+
+@pytest.mark.parametrize('wrong', [np.nan, np.inf, -np.inf])
+def test_values_that_are_no_numbers_are_left_out(tmp_path, wrong):
+    def holes(rng):
+        image = (smooth(rng) * 0.01).astype(np.float32)
+        image[5:9] = wrong
+        return image
+
+    (line,) = remarks(folder_of(tmp_path / 'some', holes, photo))
+    assert '--config.dataset.input_range=0:0.01 would fill it' in line
+    none = lambda rng: np.full((64, 64, 1), wrong, np.float32)  # noqa: E731
+    assert remarks(folder_of(tmp_path / 'all', none, photo)) == []
+
+
+def test_some_wrong_pixels_do_not_hide_it(tmp_path):
+    def depth(rng):
+        image = (smooth(rng) * 3900).astype(np.uint16)
+        image[0, 0] = 65535
+        return image
+
+    (line,) = remarks(folder_of(tmp_path, photo, depth))
+    assert '--config.dataset.target_range=0:4000 ' in line
+
+
+def test_nearly_black_images(tmp_path):
+    dark = lambda rng: (smooth(rng, channels=3) * 20).astype(np.uint8)  # noqa: E731
+    lines = remarks(folder_of(tmp_path, dark, dark))
+    assert lines == [
+        f'{side}s: all of the values are 0 to 20, a sliver of 0:255 (uint8), and become -1.00 to '
+        f'-0.84 of -1 to 1: --config.dataset.{side}_range=0:20 would fill it'
+        for side in ('input', 'target')
+    ]
+    opaque = lambda rng: np.concatenate([dark(rng), np.full((64, 64, 1), 255, np.uint8)], -1)  # noqa: E731
+    assert len(remarks(folder_of(tmp_path / 'rgba', opaque, photo))) == 1
+
+
+def test_of_several_inputs_each_has_its_own(tmp_path):
+    depth = lambda rng: (smooth(rng) * 3900).astype(np.uint16)  # noqa: E731
+    path = folder_of(tmp_path, photo, depth, lambda rng: regions(rng, 12), photo)
+    limits = '--config.dataset.input_range=0:255,0:4000,0:12 would fill it'
+    lines = remarks(path, (5, 3))
+    assert [line.partition(':')[0] for line in lines] == ['input 2', 'input 3']
+    assert all(line.endswith(limits) for line in lines)
+    assert remarks(path, (5, 3), input_range='0:255,0:4000,0:12') == []
+
+
+def test_a_bad_pair_is_left_to_others(tmp_path):
+    path = folder_of(tmp_path, photo, lambda rng: (smooth(rng) * 900).astype(np.uint16))
+    for i in range(PAIRS):
+        assert len(remarks(path)) == (1 if i < PAIRS else 0)
+        (path / 'train/A' / f'{i}.png').write_bytes(b'no image')
+    assert remarks(path) == []
+
+
+# ---------------------------------------------------------------- class indices
+
+
+@pytest.mark.parametrize('count', [66, 151, 182])
+def test_the_indices_of_many_classes(tmp_path, count):
+    """Of Mapillary, ADE20K and COCO-Stuff; few of them are in one image."""
+    path = folder_of(tmp_path, lambda rng: many(rng, count), photo)
+    (line,) = remarks(path)
+    assert re.match(r'inputs: gray values \d+ to (6|1[0-9])\d look like class indices; ', line)
+    (line,) = remarks(path, direction='BtoA')
+    assert line.startswith('targets: gray values ')
+
+
+def test_dark_photos_are_no_classes_but_a_sliver(tmp_path):
+    path = folder_of(tmp_path, lambda rng: (smooth(rng) * 24).astype(np.uint8), photo)
+    (line,) = remarks(path)
+    assert line.startswith('inputs: all of the values are 0 to 24, a sliver of 0:255 (uint8)')
+
+
+@pytest.mark.parametrize('count', [2, 3, 12, 19, 34, 64])
+@pytest.mark.parametrize('void', [False, True])
+def test_class_indices_as_images(tmp_path, count, void):
+    def indices(rng):
+        image = regions(rng, count) if count <= 12 else bands(rng, count)
+        image[:5] = 255 if void else image[:5]
+        return image
+
+    path = folder_of(tmp_path, indices, photo)
+    (line,) = remarks(path)
+    classes = f'--config.dataset.input_classes={count} --config.generator.input_channels={count} '
+    what = f'gray values 0 to {count - 1}{" and 255" if void else ""}'
+    assert line == (
+        f'inputs: {what} look like class indices; {classes}takes them one-hot '
+        f'(if they are none: --config.dataset.input_range=0:{count - 1})'
+    )
+    assert remarks(path, (count, 3), input_classes=count) == []
+    assert remarks(path, input_range=f'0:{count - 1}') == []
+    (line,) = remarks(path, direction='BtoA')
+    assert line.startswith(f'targets: {what} look like class indices; classes as targets are not ')
+    assert line.endswith(f'--config.dataset.target_range=0:{count - 1} spreads them over it')
+
+
+def test_class_indices_in_half_a_file_and_of_16_bits(tmp_path):
+    for i in range(PAIRS):
+        rng = np.random.default_rng(i)
+        labels = regions(rng, 5).repeat(3, axis=-1)
+        write(tmp_path / 'half' / 'train' / f'{i}.png', np.concatenate([photo(rng), labels], 1))
+    (line,) = remarks(tmp_path / 'half', direction='BtoA')
+    assert 'input_classes=5' in line and 'takes them one-hot, from a folder of their own' in line
+    deep = lambda rng: regions(rng, 5).astype(np.uint16)  # noqa: E731
+    (line,) = remarks(folder_of(tmp_path / 'deep', deep, photo))
+    assert 'input_classes=5' in line
+
+
+def test_class_indices_of_other_integers_are_an_error_that_says_how(tmp_path):
+    for i in range(PAIRS):
+        rng = np.random.default_rng(i)
+        write(tmp_path / 'train' / 'A' / f'{i}.npy', regions(rng, 5).astype(np.int32))
+        write(tmp_path / 'train' / 'B' / f'{i}.png', photo(rng))
+    with pytest.raises(
+        value_checks.DataError, match='or of classes --config.dataset.input_classes=5$'
+    ):
+        _ = discover.open_splits(config(tmp_path))['train'][0]
+
+
+# ---------------------------------------------------------------- where it is said
+
+
+def test_the_start_of_a_run_says_it(tmp_path, capsys):
+    path = folder_of(tmp_path / 'data', lambda rng: regions(rng, 12), photo)
+    dry_run(tiny_config(path), tmp_path / 'run')
+    (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith('warning: ')]
+    assert line.startswith('warning: inputs: gray values 0 to 11 look like class indices; ')
+
+
+def test_a_palette_of_colours_is_no_map_of_indices(tmp_path):
+    for i in range(PAIRS):
+        rng = np.random.default_rng(i)
+        image = Image.fromarray(regions(rng, 12)[..., 0], 'P')
+        image.putpalette(image_spec.voc_palette(12).ravel().tolist())
+        (tmp_path / 'train/A').mkdir(parents=True, exist_ok=True)
+        image.save(tmp_path / f'train/A/{i}.png')
+        write(tmp_path / 'train' / 'B' / f'{i}.png', photo(rng))
+    assert remarks(tmp_path) == []

@@ -1,0 +1,125 @@
+"""The segmentation network of the FCN-score, on photos of two colours."""
+
+import dataclasses
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pix2pix_jax.config import default_config
+from pix2pix_jax.data import discover
+from pix2pix_jax.errors import UserError
+from pix2pix_jax.evaluation import labels, segmenter
+from pix2pix_jax.evaluation.labels import FACADES
+
+SIZE = (32, 32)
+STEPS = 200
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(segmenter.atomic, 'cache_folder', lambda: tmp_path / 'cache')
+    monkeypatch.setattr(segmenter, 'WIDTH', 8)
+    monkeypatch.setattr(segmenter, 'DEPTH', 2)
+    return tmp_path / 'cache'
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Windows and doors on a facade, A a photo in other colours, B the label map."""
+    rng = np.random.default_rng(0)
+    palette = np.array([FACADES.colours[name] for name in ('facade', 'window', 'door')])
+    paints = np.array([[200, 180, 160], [60, 70, 110], [90, 40, 20]])
+    for i in range(6):
+        classes = np.zeros(SIZE, int)
+        for kind in (1, 2):
+            top, left = rng.integers(0, 20, 2)
+            classes[top : top + 12, left : left + 12] = kind
+        photo = np.clip(paints[classes] + rng.normal(0, 5, (*SIZE, 3)), 0, 255)
+        pair = np.concatenate([photo, palette[classes]], axis=1).astype(np.uint8)
+        (tmp_path / 'pairs/train').mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pair).save(tmp_path / f'pairs/train/{i}.png')
+    config = default_config()
+    config.dataset.path = str(tmp_path / 'pairs')
+    config.dataset.direction = 'BtoA'
+    return discover.open_splits(config)['train']
+
+
+def test_it_learns_and_is_kept(source, cache, monkeypatch, capsys):
+    segment = segmenter.load_or_train(source, SIZE, FACADES, STEPS)
+    photos = np.stack([source[i]['target'] for i in range(6)]) / 127.5 - 1
+    true = np.stack([segmenter.label_map(source, i, SIZE, FACADES) for i in range(6)])
+    found = segment(photos.astype(np.float32))
+    assert found.dtype == np.int32 and found.shape == (6, *SIZE)
+    assert (found == true).mean() > 0.9
+    (path,) = (cache / 'segmenters').glob('*.npz')
+
+    assert f'training the segmenter of {source.folder}, once: ' in capsys.readouterr().out
+    monkeypatch.setattr(segmenter, '_train', None)  # not needed any more
+    again = segmenter.load_or_train(source, SIZE, FACADES, STEPS)
+    np.testing.assert_array_equal(again(photos.astype(np.float32)), found)
+    assert not capsys.readouterr().out
+    monkeypatch.undo()
+
+
+def test_other_data_sizes_or_steps_are_another_one(source, tmp_path):
+    paths = {segmenter._path(source, SIZE, FACADES, STEPS)}
+    paths.add(segmenter._path(source, (64, 64), FACADES, STEPS))
+    paths.add(segmenter._path(source, SIZE, labels.CITYSCAPES, STEPS))
+    paths.add(segmenter._path(source, SIZE, FACADES, STEPS + 1))
+    paths.add(segmenter._path(dataclasses.replace(source, direction='AtoB'), SIZE, FACADES, STEPS))
+    file = source.files[0][0]
+    pair = np.asarray(Image.open(file)).copy()
+    pair[0, 0] ^= 1
+    Image.fromarray(pair).save(file)
+    paths.add(segmenter._path(source, SIZE, FACADES, STEPS))
+    assert len(paths) == 6
+
+
+def test_a_damaged_file_is_made_anew(source, cache):
+    segmenter.load_or_train(source, SIZE, FACADES, 1)
+    (path,) = (cache / 'segmenters').glob('*.npz')
+    whole = path.read_bytes()
+    for damaged in (b'', whole[: len(whole) // 2], b'PK' + whole[5:]):
+        path.write_bytes(damaged)
+        segmenter.load_or_train(source, SIZE, FACADES, 1)
+        assert path.read_bytes() == whole
+
+
+def test_labels_of_other_colours_are_refused_before_the_training(source, tmp_path, capsys):
+    file = source.files[4][0]
+    Image.fromarray(np.roll(np.asarray(Image.open(file)), SIZE[1], axis=1)).save(file)  # B|A
+    with pytest.raises(UserError, match=r'4\.png is not such a label map .*: 0\.0% of its pixels'):
+        segmenter.load_or_train(source, SIZE, FACADES, STEPS)
+    assert 'training' not in capsys.readouterr().out
+
+
+def test_the_photo_is_a_of_the_pair(source):
+    assert segmenter.photo_and_labels(source.direction) == ('target', 'input')
+    turned = dataclasses.replace(source, direction='AtoB')
+    assert segmenter.photo_and_labels(turned.direction) == ('input', 'target')
+    maps = [segmenter.label_map(either, 0, SIZE, FACADES) for either in (source, turned)]
+    np.testing.assert_array_equal(*maps)
+
+
+def test_label_maps_keep_their_classes_at_another_size(source):
+    small = segmenter.label_map(source, 0, (20, 20), FACADES)
+    assert set(np.unique(small)) <= {1, 2, 3}
+
+
+def test_real_facades():
+    folder = os.environ.get('PIX2PIX_FACADES')
+    if not folder:
+        pytest.skip('PIX2PIX_FACADES names no folder of the real facades')
+    config = default_config()
+    config.dataset.path, config.dataset.direction = folder, 'BtoA'
+    splits = discover.open_splits(config)
+    count = len(FACADES.colours)
+    total = np.zeros((count, count + 1))
+    for i in range(20):
+        true = segmenter.label_map(splits['test'], i, SIZE, FACADES)
+        total += labels.confusion(true, true, count)
+    assert (total.sum(1) > 0).sum() >= 10  # nearly all classes occur
+    share = dict(zip(FACADES.colours, total.sum(1) / total.sum()))
+    assert 0.25 < share['facade'] < 0.45 and 0.05 < share['window'] < 0.25 > share['shop']

@@ -1,0 +1,101 @@
+"""The JSON form of a config, and with which others a run resumes."""
+
+import json
+
+import pytest
+from helpers.runs import CONTEXT, changed, error_of
+
+from pix2pix_jax.config import default_config, flatten, validate
+from pix2pix_jax.config_fields import FIELDS
+from pix2pix_jax.workdir.config_json import LENGTH, MAY_CHANGE, differences, from_json, to_json
+
+
+def test_what_may_change_names_fields():
+    fields = flatten(default_config())
+    for name in MAY_CHANGE + LENGTH:
+        assert name in fields or any(field.startswith(name) for field in fields)
+
+
+def test_json_keeps_every_field():
+    fields = {'image_size': (64, 128), 'update': 'simultaneous', 'seed': 5, 'dataset.path': 'é'}
+    config = validate(changed(**fields))
+    text = to_json(config)
+    assert json.loads(text)['image_size'] == [64, 128]
+    again = from_json(text)
+    assert again == config and again.image_size == (64, 128)
+    assert to_json(again) == text
+
+
+def test_json_with_an_unknown_field_or_a_wrong_value_is_refused():
+    fields = default_config().to_dict()
+    message = error_of(from_json, json.dumps(fields | {'colour': 'red'}))
+    assert 'config.colour' in message
+    message = error_of(from_json, json.dumps(fields | {'dtype': 'float8'}))
+    assert 'config.dtype' in message
+
+
+@pytest.mark.parametrize('text', ['', '{', '[1]', 'null', '{"seed": "one"}', '{"loss": 3}'])
+def test_what_is_no_config_is_refused(text):
+    error_of(from_json, text)
+
+
+def test_json_without_a_field_takes_its_default():
+    """A run of an older version, from before the field."""
+    fields = default_config().to_dict()
+    del fields['log_every'], fields['loss']['d_weight']
+    assert from_json(json.dumps(fields)) == default_config()
+
+
+def other_values():
+    """A valid value that is not the default, for every field that has one."""
+    others = {'image_size': (64, 64), 'dataset.name': 'facades', 'dataset.path': 'elsewhere'}
+    for field, value in flatten(default_config()).items():
+        if isinstance(value, bool):
+            others[field] = not value
+        else:
+            allowed = FIELDS[field].allowed
+            others.update((field, v) for v in allowed.words or allowed.ends if v != value)
+    return others
+
+
+@pytest.mark.parametrize('field, value', other_values().items())
+def test_a_run_goes_on_only_where_the_contract_says(field, value):
+    context = {'num_steps': 1, 'dataset.inputs': 1} | CONTEXT.get(field, {})
+    found = {field: 1} if field == 'optimizer.rate_devices' else {}  # 0: not yet
+    old, new = changed(**context | found), changed(**context | {field: value})
+    free = {'log_every', 'eval_every', 'sample_every', 'num_devices', 'num_steps', 'num_epochs'}
+    free |= {'dataset.path', 'dataset.cache', 'dataset.workers'}
+    if field in free or field.startswith('checkpoint.'):
+        assert differences(old, new) == []
+    else:
+        assert differences(old, new) == [f'config.{field}: {flatten(old)[field]!r} -> {value!r}']
+
+
+def test_what_an_older_version_did_not_write_down_may_be_found():
+    field = 'dataset.inputs'
+    assert differences(changed(), changed(**{field: 2})) == []
+    assert differences(changed(**{field: 1}), changed(**{field: 2})) == [f'config.{field}: 1 -> 2']
+
+
+def test_the_length_is_fixed_where_the_rate_depends_on_it():
+    fields = {'optimizer.schedule': 'linear', 'num_steps': 100}
+    old, new = changed(**fields), changed(**fields | {'num_steps': 200})
+    assert differences(old, new) == ['config.num_steps: 100 -> 200']
+
+
+def test_every_difference_is_listed():
+    old, new = default_config(), changed(**{'seed': 1, 'loss.gan': 'lsgan', 'log_every': 3})
+    assert [line.split(':')[0] for line in differences(old, new)] == [
+        'config.loss.gan',
+        'config.seed',
+    ]
+
+
+def test_the_devices_are_fixed_where_the_rate_depends_on_them():
+    fields = {'optimizer.scale_with_devices': True, 'optimizer.rate_devices': 4}
+    assert differences(changed(**fields), changed(**fields, num_devices=2)) == []
+    fewer = fields | {'optimizer.rate_devices': 2}
+    assert differences(changed(**fields), changed(**fewer)) == [
+        'config.optimizer.rate_devices: 4 -> 2'
+    ]
+    assert differences(changed(**fields | {'optimizer.rate_devices': 0}), changed(**fewer)) == []
