@@ -120,8 +120,16 @@ def run_steps(
 ) -> GanState:
     """Takes the steps from `state` to the last; returns the state, on one device.
 
-    Raises Stopped at the first step after a signal, and DataError for a training pair that cannot
-    be read, when the state has been saved.
+    Args:
+      setup: the run.
+      state: where it starts, on one device.
+      recorder: that of this process.
+      profile: traces the steps that it was made for.
+      stop: knows whether a signal came.
+
+    Raises:
+      Stopped: at the first step after a signal, when the state has been saved.
+      DataError: for a training pair that cannot be read, when the state has been saved.
     """
     config, devices, first = setup.config, setup.devices, int(state.step)
     step_fn = parallel.compile_step(train_step, config, devices)
@@ -172,10 +180,19 @@ def wait_for(metrics: Metrics) -> None:
 def finish(
     step: int, state: GanState, due: Due, recorder: Recorder | NullRecorder, vote: parallel.StopVote
 ) -> bool:
-    """Does what is `due` after a step; returns whether it saved.
+    """Does what is due after a step; returns whether it saved.
 
-    Raises Stopped after a signal, when the state is saved. What it interrupted is done first when
-    the run is resumed (`catch_up`).
+    What a signal interrupts is done first when the run is resumed (`catch_up`).
+
+    Args:
+      step: how many steps are done.
+      state: after them, on one device.
+      due: what is done now.
+      recorder: that of this process.
+      vote: knows whether a signal came to any process.
+
+    Raises:
+      Stopped: after a signal, when the state is saved.
     """
     whole = True
     try:
@@ -194,7 +211,14 @@ def finish(
 def record(step: int, state: GanState, due: Due, recorder: Recorder | NullRecorder) -> bool:
     """Evaluates, samples and tests as is due; returns whether `state` is the best so far.
 
-    Raises Interrupted where a signal comes within an evaluation.
+    Args:
+      step: how many steps are done.
+      state: after them, on one device.
+      due: what is done now.
+      recorder: that of this process.
+
+    Raises:
+      Interrupted: where a signal comes within an evaluation.
     """
     improved = due.evaluate and recorder.evaluate(step, state)
     if due.sample:

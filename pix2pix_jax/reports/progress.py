@@ -56,7 +56,14 @@ class Console:
             self._bar.update(step - self._bar.n)
 
     def train(self, step: int, metrics: Mapping[str, float], rate: float, left: float) -> None:
-        """Shows a logged step: losses, `rate` in images/s, and the time left, in seconds."""
+        """Shows a logged step: losses, rate, and the time left.
+
+        Args:
+          step: its number, from 1.
+          metrics: the losses by name, of which those in `SHOWN` are printed.
+          rate: images per second.
+          left: seconds to the end of the run, with all that it does beside training.
+        """
         text = '  '.join(f'{k} {metrics[k]:.4f}' for k in SHOWN if k in metrics)
         text += f'  {rate:.1f} images/s  {duration(left)} left'
         if self._bar is not None:
