@@ -53,7 +53,7 @@ class Recorder:
           checkpoints: those of the run.
           state: that the run starts or resumes from.
           schedule: the learning rate by step.
-          interrupted: whether an evaluation is to end with Interrupted; asked before each image.
+          interrupted: whether an evaluation is to end with Interrupted; asked between images.
         """
         self._config, self._workdir, self._command = setup.config, setup.workdir, setup.command
         self._splits, self._checkpoints, self._schedule = setup.splits, checkpoints, schedule

@@ -71,5 +71,5 @@ def test_public_functions_of_many_arguments_describe_each():
     found = {module: undescribed(path.read_text()) for module, path in MODULES.items()}
     assert not {module: names for module, names in found.items() if names}
     source = MODULES['pix2pix_jax.train'].read_text()
-    assert undescribed(source.replace('  minutes: how long', '  hours: how long')) == ['due_at']
-    assert undescribed(source.replace('Args:', 'Takes:')) == ['due_at', 'run_steps', 'record']
+    assert undescribed(source.replace('  vote: knows', '  veto: knows')) == ['finish']
+    assert undescribed(source.replace('Args:', 'Takes:')) == ['run_steps', 'finish', 'record']
