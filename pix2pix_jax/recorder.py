@@ -14,7 +14,7 @@ from etils import epath
 
 from pix2pix_jax.data import pipeline
 from pix2pix_jax.errors import DataError, Stopped, UserError
-from pix2pix_jax.evaluation import metrics, report
+from pix2pix_jax.evaluation import metrics, report, translated
 from pix2pix_jax.inference.generator import Generator
 from pix2pix_jax.reports import image_grid, run_page
 from pix2pix_jax.reports.progress import Console
@@ -42,7 +42,9 @@ class Recorder:
         self._console = Console(int(state.step), setup.total_steps)
         self._writer = RunWriter(setup.workdir, int(state.step))
         self._writer.write_hparams(setup.config.to_dict())
-        self._translator = Generator(setup.config, state.generator_variables())
+        self._translator = Generator(
+            setup.config, state.generator_variables(), batch=translated.batch_size(setup.config)
+        )  # that of evaluations, for sheets too: it is compiled once
         self._logged = int(state.step)
         self._best = self._newest = math.inf  # eval/l1 of the best checkpoint, and the last one
         self._next_page = -math.inf
@@ -105,8 +107,8 @@ class Recorder:
         self._translator.update(state.generator_variables())
         about = {'split': split, 'step': step, 'checkpoint': 'last'}
         source = self._splits[split]
-        examples = report.translated(self._translator, source, self._config)
-        summary, _ = report.measure(examples, len(source), folder, about=about)
+        batches = translated.batches(self._translator.on_device, source, self._config)
+        summary, _ = report.measure(batches, len(source), folder, about=about)
         return {name: s['mean'] for name, s in summary.items() if 'mean' in s}
 
     def _write_means(self, prefix: str, step: int, means: Mapping[str, float]) -> None:
