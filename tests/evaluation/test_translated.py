@@ -170,3 +170,19 @@ def test_targets_that_have_a_range(tmp_path):
     levels = (example['output'] + 1) / 2 * 1023
     np.testing.assert_allclose(levels, np.rint(levels), atol=1e-3)
     np.testing.assert_allclose(example['output'], 0.7 * example['input'], atol=1.1 / 1023)
+
+
+def test_colorization_is_measured_in_rgb(tmp_path):
+    """Its colours are computed on the host, between translation and measurement."""
+    for i in range(2):
+        pictures.save(tmp_path / 'test' / f'{i}.png', pictures.photo(i, 32, 32))
+    pictures.save(tmp_path / 'train' / '0.png', pictures.photo(9, 32, 32))
+    channels = {'generator__input_channels': 1, 'generator__output_channels': 2}
+    config = validate(tiny_config(tmp_path, dataset__task='colorize', **channels))
+    source = discover.open_splits(config)['test']
+    state, _ = initial_state(config, jax.devices()[:1], total_steps=1)
+    generator = Generator(config, state.generator_variables())
+    for _, example in all_of(translated.batches(generator.on_device, source, config)):
+        assert example['output'].shape == example['target'].shape == (32, 32, 3)
+        expected = image_metrics.of_pair(example['output'], example['target'])
+        assert {name: example[name] for name in expected} == pytest.approx(expected, abs=1e-5)
