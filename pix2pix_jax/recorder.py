@@ -5,7 +5,6 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +15,8 @@ from etils import epath
 from pix2pix_jax.data import pipeline
 from pix2pix_jax.data.sources import evenly
 from pix2pix_jax.errors import DataError, Stopped, UserError
-from pix2pix_jax.evaluation import metrics, report
+from pix2pix_jax.evaluation import metrics, report, translated
+from pix2pix_jax.evaluation.translated import Batch
 from pix2pix_jax.inference.generator import Generator
 from pix2pix_jax.intervals import NOTHING, Due, intervals
 from pix2pix_jax.reports import image_grid, run_page
@@ -28,7 +28,6 @@ from pix2pix_jax.workdir.metric_writer import RunWriter, result_folder, sample_p
 
 SAMPLE_ROWS = 4
 PAGE_SHARE = 20  # the page is drawn anew at a save when so many times as it took have passed
-Example = TypeVar('Example')
 
 
 class Interrupted(Exception):
@@ -72,7 +71,9 @@ class Recorder:
         self._console = Console(int(state.step), setup.total_steps)
         self._writer = RunWriter(setup.workdir, int(state.step))
         self._writer.write_hparams(setup.config.to_dict())
-        self._translator = Generator(setup.config, state.generator_variables())
+        self._translator = Generator(
+            setup.config, state.generator_variables(), batch=translated.batch_size(setup.config)
+        )  # that of evaluations, for sheets too: it is compiled once
         self._logged = int(state.step)
         self._best = self._newest = math.inf  # eval/l1 of the best checkpoint, and the last one
         self._next_page = -math.inf
@@ -151,16 +152,17 @@ class Recorder:
         self._translator.update(state.generator_variables())
         about = {'split': split, 'step': step, 'checkpoint': 'last'}
         source = self._measured[split]
-        examples = report.translated(self._translator, source, self._config)
-        examples = self._until_interrupted(examples)
-        summary, _ = report.measure(examples, len(source), folder, about=about)
+        batches = translated.batches(self._translator.on_device, source, self._config)
+        summary, _ = report.measure(
+            self._until_interrupted(batches), len(source), folder, about=about
+        )
         return {name: s['mean'] for name, s in summary.items() if 'mean' in s}
 
-    def _until_interrupted(self, examples: Iterable[Example]) -> Iterator[Example]:
-        for example in examples:
+    def _until_interrupted(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        for batch in batches:
             if self._interrupted():
                 raise Interrupted
-            yield example
+            yield batch
 
     def _write_means(self, prefix: str, step: int, means: Mapping[str, float]) -> None:
         with self._disk(step):

@@ -1,5 +1,6 @@
 import csv
 import json
+import types
 
 import numpy as np
 import pytest
@@ -36,6 +37,11 @@ def write_labels(path, seed, classes=labels.FACADES):
     atomic.write_bytes(path, atomic.encode_png(image))
 
 
+def fake(translate):
+    """What makes a generator that does what `translate` does."""
+    return lambda *_: types.SimpleNamespace(on_device=translate)
+
+
 def run(*args):
     """The exit status of the command with these flags, by default with the metrics of pairs."""
     args = args if any('--metrics' in arg for arg in args) else ('--metrics=', *args)
@@ -63,7 +69,7 @@ def workdir(tmp_path, monkeypatch):
         return generator.Run(c, 40, checkpoint, {})
 
     monkeypatch.setattr(generator, 'load_run', load_run)
-    monkeypatch.setattr(generator, 'Generator', lambda *_: lambda images: 0.4 / 127.5 - images)
+    monkeypatch.setattr(generator, 'Generator', fake(lambda images: 0.4 / 127.5 - images))
     return tmp_path / 'run'
 
 
@@ -305,17 +311,11 @@ def test_the_own_segmenter_labels_photos(workdir, tmp_path, monkeypatch):
     train = segmenter.load_or_train
     monkeypatch.setattr(segmenter, 'load_or_train', lambda *args: train(*args, steps=150))
     is_facade = palette[0] / 127.5 - 1
-    monkeypatch.setattr(
-        generator,
-        'Generator',
-        lambda *_: (
-            lambda x: (
-                np.where((abs(x - is_facade) < 0.1).all(-1, keepdims=True), 0.65, -0.7)
-                .repeat(3, -1)
-                .astype(np.float32)
-            )
-        ),
-    )
+
+    def photos(x):
+        return np.where((abs(x - is_facade) < 0.1).all(-1, keepdims=True), 0.65, -0.7).repeat(3, -1)
+
+    monkeypatch.setattr(generator, 'Generator', fake(photos))
     assert run(f'--workdir={workdir}', '--metrics=fcn', '--classes=facades') == 0
     result = found(workdir / 'evaluation/test')
     for name in ('fcn_pixel_accuracy', 'real_fcn_pixel_accuracy'):

@@ -4,6 +4,7 @@ An image keeps its type up to `augment.to_float` where that says its range (uint
 other becomes float32 on [-1, 1] when it is read.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from pix2pix_jax.data.formats import decode
 from pix2pix_jax.data.formats.pixels import File, Pixels, Range
 from pix2pix_jax.errors import DataError, UserError
 
+MOST_LEVELS = 65_536
 VOID = 255  # in a class-index map: no class
 
 
@@ -226,8 +228,15 @@ def to_type(image: np.ndarray, dtype: DTypeLike, limits: Range | None = None) ->
     return values.astype(kind) if kind.kind == 'f' else np.rint(values).astype(kind)
 
 
-def rounded(image: np.ndarray, dtype: DTypeLike, limits: Range | None = None) -> np.ndarray:
-    """Returns float [-1, 1] as it is read again from a file of `dtype` and that range."""
-    if np.dtype(dtype).kind not in 'ui':
-        return np.clip(image, -1, 1)
-    return augment.to_float(_in_range(to_type(image, dtype, limits), limits, 'target'))
+@functools.lru_cache(maxsize=16)
+def levels(kind: np.dtype, limits: Range | None = None) -> np.ndarray:
+    """Returns what a file of type `kind` and that range can hold, as it is read: float32 (K,).
+
+    They ascend on [-1, 1]. There are none (K is 0) of floats, and none of a range of more than
+    65,536 whole numbers, for `encode.file_type` writes it as floats.
+    """
+    low, high = np.rint(limits or type_range(kind))
+    if kind.kind not in 'ui' or high - low >= MOST_LEVELS:
+        return np.zeros(0, np.float32)
+    values = np.arange(low, high + 1)
+    return augment.to_float(_in_range(values if limits else values.astype(kind), limits, 'target'))

@@ -1,27 +1,20 @@
 """Image metrics: how far a generated image is from the target.
 
 All functions take one pair of float arrays (H,W,C) on [-1, 1] and of one shape, C any, and work
-in float64. An image is judged as a user gets it: pass it through `as_user_gets` first.
+in float64. `device_metrics` computes the same of whole batches; what it finds is tested against
+these.
 """
 
 import numpy as np
-from numpy.typing import DTypeLike
-
-from pix2pix_jax.data import image_spec
 
 PSNR_MAX = 100.0  # dB; the formula is infinite for identical images, and a mean must not be
-SSIM_WINDOW = 11  # pixels, of the Gaussian window with sigma 1.5
+SSIM_WINDOW, SSIM_SIGMA = 11, 1.5  # pixels, of the Gaussian window
+SSIM_K1, SSIM_K2 = 0.01, 0.03
 
 
-def as_user_gets(
-    image: np.ndarray, dtype: DTypeLike = np.uint8, limits: image_spec.Range | None = None
-) -> np.ndarray:
-    """Returns float32 `image` (H,W,C) rounded to the levels of a file of `dtype`, in [-1, 1].
-
-    They are 256 of uint8, 65,536 of uint16, fewer where `limits` are the range of its values that
-    [-1, 1] stands for; a file of floats has no levels.
-    """
-    return image_spec.rounded(image, dtype, limits)
+def of_pair(output: np.ndarray, target: np.ndarray) -> dict[str, float]:
+    """Returns {'l1', 'psnr', 'ssim'} of a pair."""
+    return {f.__name__: f(output, target) for f in (l1, psnr, ssim)}
 
 
 def l1(output: np.ndarray, target: np.ndarray) -> float:
@@ -31,8 +24,13 @@ def l1(output: np.ndarray, target: np.ndarray) -> float:
 
 def psnr(output: np.ndarray, target: np.ndarray) -> float:
     """Returns 20 log10(2 / rmse) in dB, at most `PSNR_MAX` (where rmse is below 2e-5)."""
-    rmse = np.sqrt(np.mean(_difference(output, target) ** 2))
-    return float(20 * np.log10(2 / max(rmse, 2 * 10 ** (-PSNR_MAX / 20))))
+    return float(decibels(np.mean(_difference(output, target) ** 2)))
+
+
+def decibels(mse: np.ndarray) -> np.ndarray:
+    """Returns the PSNR of mean squared differences on [-1, 1], of any shape, in float64."""
+    rmse = np.sqrt(np.asarray(mse, np.float64))
+    return 20 * np.log10(2 / np.maximum(rmse, 2 * 10 ** (-PSNR_MAX / 20)))
 
 
 def ssim(output: np.ndarray, target: np.ndarray) -> float:
@@ -53,7 +51,9 @@ def ssim(output: np.ndarray, target: np.ndarray) -> float:
             (np.asarray(output, np.float64) + 1) / 2,
             (np.asarray(target, np.float64) + 1) / 2,
             gaussian_weights=True,
-            sigma=1.5,
+            sigma=SSIM_SIGMA,
+            K1=SSIM_K1,
+            K2=SSIM_K2,
             use_sample_covariance=False,
             data_range=1,
             channel_axis=-1,

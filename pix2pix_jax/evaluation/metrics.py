@@ -1,5 +1,6 @@
 """The metrics: what each is called, which way is better, what it needs and how it is computed."""
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ from pix2pix_jax.config import Config
 from pix2pix_jax.data.formats.pixels import File
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.evaluation import fcn_score, image_metrics, perceptual
+from pix2pix_jax.evaluation import fcn_score, perceptual
 from pix2pix_jax.evaluation.checkerboard import PERIOD, checkerboard
 from pix2pix_jax.evaluation.labels import DATA_SETS
 from pix2pix_jax.evaluation.options import Options, Subject
@@ -59,15 +60,23 @@ def of_pairs(
     return create
 
 
+def with_the_translation(name: str, undefined: str = 'without such a value') -> Create:
+    """Returns how to take the mean of a value that examples bring along (see `translated`)."""
+    return lambda names, subject: PerImage({name: operator.itemgetter(name)}, undefined)
+
+
 METRICS = {  # by their names for --metrics, in the order of metrics.json
-    'l1': Metric({'l1': Value('L1', LOWER)}, 'a pair', of_pairs(image_metrics.l1), always=True),
+    'l1': Metric({'l1': Value('L1', LOWER)}, 'a pair', with_the_translation('l1'), always=True),
     'psnr': Metric(
-        {'psnr': Value('PSNR', HIGHER, 'dB')}, 'a pair', of_pairs(image_metrics.psnr), always=True
+        {'psnr': Value('PSNR', HIGHER, 'dB')},
+        'a pair',
+        with_the_translation('psnr'),
+        always=True,
     ),
     'ssim': Metric(
         {'ssim': Value('SSIM', HIGHER)},
         'sides of 11 pixels or more',
-        of_pairs(image_metrics.ssim, 'smaller than its window'),
+        with_the_translation('ssim', 'smaller than its window'),
         always=True,
         measured_with=lambda options: SSIM_DEFINITION,
     ),

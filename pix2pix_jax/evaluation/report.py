@@ -10,51 +10,29 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tqdm
 from etils import epath
 
-from pix2pix_jax.config import Config
-from pix2pix_jax.data import augment, pipeline
-from pix2pix_jax.data.sources import Source
-from pix2pix_jax.evaluation import image_metrics, metrics
+from pix2pix_jax.data import augment
+from pix2pix_jax.evaluation import metrics
 from pix2pix_jax.evaluation.set_metrics import Measure
+from pix2pix_jax.evaluation.translated import KINDS
 from pix2pix_jax.reports import image_grid, run_page
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.workdir.metric_writer import SSIM_DEFINITION
 
-KINDS = ('input', 'output', 'target')
 IMAGE = re.compile(r'.*_(input|output|target)\.png')
 TEMPORARY = re.compile(r'\..*\.tmp')  # of a kill
 Summary = dict[str, dict[str, Any]]
 PerImage = dict[str, list[float]]
 
 
-def translated(
-    translator: Callable[[np.ndarray], np.ndarray], source: Source, config: Config
-) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """Yields the name of each pair of `source` and its {'input', 'output', 'target'}.
-
-    Images are float32 (H,W,C) on [-1, 1]; `translator` maps (N,H,W,C) to the like. An output is
-    rounded to the 8 or 16 bits of the target's file, as a user gets it. Raises DataError for a pair
-    that cannot be read.
-    """
-    ranges = source.specs[1].ranges
-    for indices, batch, types in pipeline.eval_batches(source, config, batch_size=1):
-        if ranges:  # they were scaled when they were read
-            types = [source.target_type] * len(types)
-        limits = itertools.repeat(ranges[0] if ranges else None)
-        outputs = map(image_metrics.as_user_gets, translator(batch['input']), types, limits)
-        inputs = source.shown(batch['input'])
-        for i, *images in zip(indices, inputs, outputs, batch['target']):
-            yield source.names[i], dict(zip(KINDS, images))
-
-
 def measure(
-    examples: Iterable[tuple[str, Mapping[str, np.ndarray]]],
+    batches: Iterable[Sequence[tuple[str, Mapping[str, Any]]]],
     count: int,
     output_dir: epath.PathLike | None = None,
     *,
@@ -65,7 +43,9 @@ def measure(
     """Measures images against their targets and, where there is an `output_dir`, writes the report.
 
     Args:
-      examples: (name, {'output', 'target'[, 'input']}), images float (H,W,C) on [-1, 1].
+      batches: of (name, example). An example maps 'output', 'target'[, 'input'] to its images,
+        float (H,W,C) on [-1, 1], and 'l1', 'psnr', 'ssim' to values that are known already. Who has
+        to stop between two batches gives an iterator that raises.
       count: how many examples there are.
       output_dir: the report's folder; None: there is no report.
       about: {'split', 'step', 'checkpoint'[, 'measured']}, for the report.
@@ -80,13 +60,14 @@ def measure(
     kinds: tuple[str, ...] = ()
     measures = [*metrics.always(), *more]
     shown = progress and sys.stderr.isatty()
-    for name, images in tqdm.tqdm(examples, total=count, disable=not shown, unit='image'):
+    examples = itertools.chain.from_iterable(batches)
+    for name, example in tqdm.tqdm(examples, total=count, disable=not shown, unit='image'):
         for one in measures:
-            one.add(images)
+            one.add(example)
         names.append(name)
-        kinds = tuple(images)
         if output_dir is not None:
-            _write_images(epath.Path(output_dir), name, images)
+            kinds = tuple(kind for kind in KINDS if kind in example)
+            _write_images(epath.Path(output_dir), name, {kind: example[kind] for kind in kinds})
     summary: Summary = {}
     per_image: dict[str, list[float]] = {}
     for one in measures:

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
 from etils import epath
 
 from pix2pix_jax.config import Config, flatten, from_fields
@@ -13,7 +12,7 @@ from pix2pix_jax.data.folders import examples, pair_files
 from pix2pix_jax.data.formats.decode import read_pixels
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.evaluation import metrics, report
+from pix2pix_jax.evaluation import image_metrics, metrics, report, translated
 from pix2pix_jax.evaluation.options import Options
 from pix2pix_jax.inference import generator
 from pix2pix_jax.models.factory import generator_depth
@@ -83,7 +82,7 @@ def evaluate_run(
     about = {'split': images.split, 'step': run.step, 'checkpoint': run.checkpoint}
     about |= {'scale': images.scale} | ({'dataset': images.dataset} if images.dataset else {})
     summary, _ = report.measure(
-        report.translated(generator.Generator(config, run.variables), source, config),
+        translated.batches(generator.Generator(config, run.variables).on_device, source, config),
         len(source),
         output,
         about=about | {'measured': metrics.identity(options)},
@@ -188,13 +187,14 @@ def evaluate_folders(
     pairs = pair_files((epath.Path(real), epath.Path(generated)))
     more = metrics.for_folders(options, [real_file for real_file, _ in pairs.values()])
     about = {'measured': metrics.identity(options)}
-    images = _read(pairs, limits)
-    return report.measure(images, len(pairs), output, about=about, progress=True, more=more)[0]
+    read = ([example] for example in _read(pairs, limits))
+    return report.measure(read, len(pairs), output, about=about, progress=True, more=more)[0]
 
 
 def _read(
     pairs: dict[str, tuple[epath.Path, ...]], limits: tuple[image_spec.Range, ...]
-) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields each pair measured in float64 on the host: of many sizes, each would be compiled."""
     for name, files in pairs.items():
         target, output = map(read_pixels, files)
         if output.values.shape[:2] != target.values.shape[:2]:
@@ -207,8 +207,8 @@ def _read(
         if channels == 4 and not (target.opacity and output.opacity):  # four bands: no RGBA
             target, output = (one._replace(opacity=False) for one in (target, output))
             spec = spec._replace(channels=channels if output.values.shape[-1] == 4 else 3)
-        images = (
-            image_spec.combine(spec, [one], [file])
-            for one, file in zip((output, target), files[::-1])
-        )
-        yield name, dict(zip(('output', 'target'), map(augment.to_float, images)))
+        images = {
+            kind: augment.to_float(image_spec.combine(spec, [one], [file]))
+            for kind, one, file in zip(('output', 'target'), (output, target), files[::-1])
+        }
+        yield name, images | image_metrics.of_pair(**images)

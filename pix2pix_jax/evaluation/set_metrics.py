@@ -14,7 +14,7 @@ from pix2pix_jax.data import augment
 from pix2pix_jax.evaluation import bootstrap, lab_histograms, labels
 from pix2pix_jax.evaluation.labels import Classes
 
-Images = Mapping[str, np.ndarray]  # 'output', 'target'[, 'input'], float (H,W,C) on [-1, 1]
+Images = Mapping[str, Any]  # 'output', 'target'[, 'input'], float (H,W,C) on [-1, 1]; values
 Result = tuple[dict[str, dict[str, Any]], dict[str, list[float]]]
 
 

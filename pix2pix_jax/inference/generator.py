@@ -175,11 +175,18 @@ class Generator:
         Images of one `sample` share a dropout mask, so a result depends on nothing but its input,
         the seed and the sample's number.
         """
-        key = jax.random.fold_in(self._key, sample)
         outputs = []
         for start in range(0, len(inputs), self._batch):
             x = inputs[start : start + self._batch]
             missing = self._batch - len(x)
             padded = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x
-            outputs.append(np.asarray(self._apply(self._variables, padded, key))[: len(x)])
-        return tasks.as_shown(self._task, inputs, np.concatenate(outputs))
+            outputs.append(np.asarray(self.on_device(padded, sample))[: len(x)])
+        return np.concatenate(outputs)
+
+    def on_device(self, inputs: np.ndarray, sample: int = 0) -> jax.Array | np.ndarray:
+        """Translates all inputs in one batch, compiled for its size, and fetches nothing.
+
+        Of colorization the result was fetched, for its colours are computed on the host.
+        """
+        key = jax.random.fold_in(self._key, sample)
+        return tasks.as_shown(self._task, inputs, self._apply(self._variables, inputs, key))

@@ -235,7 +235,7 @@ def test_integers_that_have_no_range_are_0_to_1_both_ways():
     for dtype in ('int16', 'int32', 'uint32'):
         image = np.float32([[[-1], [1]]])
         assert image_spec.to_type(image, dtype).ravel().tolist() == [0, 1]
-        np.testing.assert_array_equal(image_spec.rounded(image, dtype), image)
+        assert image_spec.levels(np.dtype(dtype)).tolist() == [-1, 1]
 
 
 def test_type_of_a_file_back():
@@ -271,3 +271,25 @@ def test_opacity_that_floats_have_not_is_full(tmp_path):
     write(tmp_path / 'train' / 'B' / '1.npy', smooth('float32', 3))
     _, pair, _ = first_pair(tmp_path, **fields(4, 3, input_range='0:100'))
     assert (pair['input'][..., 3] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ('dtype', 'limits', 'count'),
+    [
+        ('uint8', None, 256),
+        ('uint16', None, 65536),
+        ('uint8', (0, 100), 101),
+        ('int32', (-5, 5), 11),
+        ('uint16', (0.5, 3.5), 5),
+        ('float32', None, 0),
+        ('float32', (0, 100), 0),
+        ('uint32', (0, 70000), 0),
+    ],
+)
+def test_levels_are_what_the_values_of_a_file_become(dtype, limits, count):
+    levels = image_spec.levels(np.dtype(dtype), limits)
+    assert len(levels) == count and (np.diff(levels) > 0).all()
+    if count:
+        assert (levels[0], levels[-1]) == (-1, 1)
+        values = image_spec.to_type(levels, dtype, limits)
+        assert (np.diff(values.astype(int)) == 1).all()

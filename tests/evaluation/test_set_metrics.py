@@ -24,11 +24,12 @@ def measured(measure, examples):
     return measure.result()
 
 
-def test_pairs_are_the_metrics_of_single_pairs():
+def test_values_that_pairs_bring_along_are_kept():
+    examples = [pair | image_metrics.of_pair(**pair) for pair in pairs()]
     for measure, name in zip(metrics.always(), ('l1', 'psnr', 'ssim'), strict=True):
-        summary, values = measured(measure, pairs())
+        summary, values = measured(measure, examples)
         assert list(summary) == list(values) == [name]
-        assert values[name][3] == getattr(image_metrics, name)(**pairs()[3])
+        assert values[name] == [example[name] for example in examples]
         assert summary[name]['mean'] == pytest.approx(np.mean(values[name]))
 
 

@@ -1,0 +1,102 @@
+"""The pairs of a split, translated and measured on the device batch by batch."""
+
+import collections
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from pix2pix_jax.config import Config
+from pix2pix_jax.data import pipeline
+from pix2pix_jax.data.sources import Source
+from pix2pix_jax.evaluation import device_metrics
+
+KINDS = ('input', 'output', 'target')
+MOST_IMAGES, MOST_PIXELS = 16, 4 * 256 * 256  # in a batch
+Images = Mapping[str, np.ndarray]
+Batch = list[tuple[str, Mapping[str, Any]]]  # names and what is known of each pair
+
+
+class Example(Mapping[str, Any]):
+    """What is known of a pair: the values 'l1', 'psnr' and 'ssim', and its images.
+
+    'input', 'output' and 'target' are float32 (H,W,C) on [-1, 1]; the output is as a user gets it.
+    The batch's images are fetched from the device when the first of them is asked for.
+    """
+
+    def __init__(self, values: Mapping[str, float], images: Callable[[], Images], index: int):
+        """Takes the values, what returns the batch's images (N,H,W,C), and the pair's number."""
+        self._values, self._images, self._index = values, images, index
+
+    def __getitem__(self, key: str) -> Any:
+        """Returns a value or an image; raises KeyError."""
+        return self._values[key] if key in self._values else self._images()[key][self._index]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yields the names."""
+        return iter((*self._values, *KINDS))
+
+    def __len__(self) -> int:
+        """Returns how many names there are."""
+        return len(self._values) + len(KINDS)
+
+
+def batch_size(config: Config) -> int:
+    """Returns how many images are translated and measured together.
+
+    Four of 256x256, more smaller ones up to 16, one from 512x512 on. Without a backward pass, that
+    many take less memory than a training step of one image.
+    """
+    height, width = config.image_size
+    return max(1, min(MOST_IMAGES, MOST_PIXELS // (height * width)))
+
+
+def batches(
+    translate: Callable[[np.ndarray], jax.Array | np.ndarray], source: Source, config: Config
+) -> Iterator[Batch]:
+    """Yields name and `Example` of each pair of `source`, in order, in batches.
+
+    `translate` maps float32 (N,H,W,Ci) to (N,H,W,Co), and may leave it on the device
+    (`Generator.on_device`); N is always `batch_size(config)`. While the caller has a batch, the
+    device works on the next one. Raises DataError for a pair that cannot be read.
+    """
+    started: collections.deque[Callable[[], Batch]] = collections.deque()
+    for read in pipeline.eval_batches(source, config, batch_size(config)):
+        started.append(_start(translate, source, read, batch_size(config)))
+        if len(started) > 1:
+            yield started.popleft()()
+    for finish in started:
+        yield finish()
+
+
+def _start(
+    translate: Callable[[np.ndarray], jax.Array | np.ndarray],
+    source: Source,
+    read: tuple[list[int], pipeline.Batch, list[np.dtype]],
+    size: int,
+) -> Callable[[], Batch]:
+    """Gives what was read to the device, filled up to `size`; returns what waits for the values."""
+    indices, batch, types = read
+    limits = source.specs[1].ranges[0] if source.specs[1].ranges else None
+    if limits:  # they were scaled when they were read
+        types = [source.target_type] * len(types)
+    filled = np.minimum(np.arange(size), len(indices) - 1)
+    inputs, targets = (
+        batch[kind] if len(indices) == size else batch[kind][filled] for kind in ('input', 'target')
+    )
+    files = device_metrics.levels([types[i] for i in filled], limits)
+    outputs, found = device_metrics.measure(translate(inputs), targets, files)
+
+    @functools.cache
+    def images() -> Images:
+        shown = source.shown(batch['input'])
+        return dict(zip(KINDS, (shown, np.asarray(outputs), batch['target'])))
+
+    def finish() -> Batch:
+        columns = device_metrics.values(found)
+        rows = [dict(zip(columns, row)) for row in zip(*columns.values())]
+        return [(source.names[i], Example(rows[k], images, k)) for k, i in enumerate(indices)]
+
+    return finish
