@@ -59,16 +59,16 @@ def plain(state):
 
 @contextlib.contextmanager
 def compilations() -> Iterator[list[str]]:
-    """Gives a list to which an entry is added for each program that XLA gets to compile.
+    """Gives a list to which the name is added of each program that XLA gets to compile.
 
     Those that come out of the compile cache count, too.
     """
     found, event = [], '/jax/core/compile/backend_compile_duration'
     listening = [True]  # listeners have no public way out
 
-    def listen(name: str, seconds: float, **_: object) -> None:
+    def listen(name: str, seconds: float, fun_name: str = '', **_: object) -> None:
         if name == event and listening:
-            found.append(name)
+            found.append(fun_name)
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
