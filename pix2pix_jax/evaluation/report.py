@@ -80,13 +80,15 @@ def measure(
     kinds: tuple[str, ...] = ()
     measures = [*metrics.always(), *more]
     shown = progress and sys.stderr.isatty()
-    for name, images in tqdm.tqdm(examples, total=count, disable=not shown, unit='image'):
-        for one in measures:
-            one.add(images)
-        names.append(name)
-        kinds = tuple(images)
-        if output_dir is not None:
-            _write_images(epath.Path(output_dir), name, images)
+    with atomic.writing(output_dir or '') as write:
+        for name, images in tqdm.tqdm(examples, total=count, disable=not shown, unit='image'):
+            for one in measures:
+                one.add(images)
+            names.append(name)
+            kinds = tuple(images)
+            if output_dir is not None:
+                for kind, png in _pngs(images).items():
+                    write(_image_path(epath.Path(output_dir), name, kind), png)
     summary: Summary = {}
     per_image: dict[str, list[float]] = {}
     for one in measures:
@@ -130,10 +132,12 @@ def table(summary: Summary) -> str:
     )
 
 
-def _write_images(folder: epath.Path, name: str, images: Mapping[str, np.ndarray]) -> None:
-    for kind, image in images.items():
-        png = atomic.encode_png(augment.from_float(image_grid.some_channels(image)))
-        atomic.write_bytes(_image_path(folder, name, kind), png)
+def _pngs(images: Mapping[str, np.ndarray]) -> dict[str, bytes]:
+    """Returns the images of an example as PNG files."""
+    return {
+        kind: atomic.encode_png(augment.from_float(image_grid.some_channels(image)))
+        for kind, image in images.items()
+    }
 
 
 def _image_path(folder: epath.Path, name: str, kind: str) -> epath.Path:
