@@ -37,9 +37,7 @@ FAILED, DONE = 'pix2pix_jax/failed', 'pix2pix_jax/done'
 _numbers = itertools.count()  # of meetings, the same on all processes
 
 
-def check_flags(
-    coordinator: str, num_processes: int, process_id: int, found: bool = False
-) -> None:
+def check_flags(coordinator: str, num_processes: int, process_id: int, found: bool = False) -> None:
     """Raises UserError unless the flags of a process agree; ('', 1, 0) is a run of one.
 
     With `found` (--hosts=auto) they are found, and none of the three may be given.

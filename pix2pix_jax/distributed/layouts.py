@@ -17,7 +17,9 @@ from typing import Any
 import jax
 from jax.experimental import layout
 
-PLATFORMS = ('gpu', 'tpu')  # on a CPU XLA chooses the plain order for nearly all
+# Where it helps. On a CPU XLA chooses the plain order for all; compiled for a TPU v5e, the step in
+# plain order turns 0.2 MB of kernels, for an H100 697 MB.
+PLATFORMS = ('gpu',)
 
 
 def available() -> bool:

@@ -74,7 +74,7 @@ def compile_step(
       config: the run's config.
       devices: those of this process.
       choose_layouts: whether XLA chooses the state's layouts in memory, on one device alone; None:
-        where that helps, on a GPU or TPU.
+        where that helps, on a GPU.
     """
     donated = () if config.debug_nans else 0
     if not is_parallel(devices):
@@ -142,7 +142,8 @@ def replicate(state: Any, devices: list[jax.Device]) -> Any:
 def _placed(shape: tuple[int, ...], devices: list[jax.Device]) -> jax.sharding.Sharding:
     """Returns how pmap places an array (devices, ...) of this process."""
     if jax.__version_info__ < (0, 8):
-        return jax.sharding.PmapSharding.default(shape, 0, devices)
+        kind = jax.sharding.PmapSharding  # type: ignore[attr-defined]  # newer ones have none
+        return kind.default(shape, 0, devices)
     mesh = jax.sharding.Mesh(np.array(devices), (AXIS,))
     return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS))
 

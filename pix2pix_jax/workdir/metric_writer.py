@@ -71,7 +71,8 @@ class RunWriter:
         """Adds `scalars` (any number type, arrays of one value too) to the row of `step` (>= 1).
 
         The row is put into the file when a later step comes or on `flush`; into an object store
-        after STORE_SECONDS. What is not finite becomes null. Raises ValueError if `step` is before the last one.
+        after STORE_SECONDS. What is not finite becomes null. Raises ValueError if `step` is before
+        the last one.
         """
         last = self._rows[-1]['step'] if self._rows else -1
         if step < last:

@@ -106,6 +106,16 @@ def bytes_moved(program: Program) -> int:
     return total
 
 
+def command_buffers(thunks: str) -> tuple[int, int]:
+    """Returns how many command buffers a GPU's program has, and how many kernels are in them.
+
+    `thunks` is what XLA dumps as `thunk_sequence_after_thunk_passes.txt`: a line a kernel, those
+    of a buffer indented below it. A buffer is launched as one.
+    """
+    buffers = re.findall(r'^\d+: kCommandBuffer', thunks, re.M)
+    return len(buffers), len(re.findall(r'^\s+\d+: k', thunks, re.M))
+
+
 def copies(program: Program) -> list[Array]:
     """Returns the results of all kernels that only copy, transpose or reverse an array."""
     return [i.arrays[0] for i in program.kernels() if _only_copies(i, program)]

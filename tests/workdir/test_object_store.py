@@ -130,7 +130,8 @@ def test_an_image_is_two_requests_and_many_are_written_together(counted):
             write(path, data)
     assert store.at_once > 4
     assert {path: path.read_bytes() for path in files} == files
-    with pytest.raises(gcsfs.retry.HttpError, match='no room'), atomic.writing(bucket / 'run') as write:
+    refused = pytest.raises(gcsfs.retry.HttpError, match='no room')
+    with refused, atomic.writing(bucket / 'run') as write:
         store.answer = refuse
         write(bucket / 'run/b.png', b'two')
 
