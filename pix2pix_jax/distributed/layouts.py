@@ -17,8 +17,8 @@ from typing import Any
 import jax
 from jax.experimental import layout
 
-# Where it helps. On a CPU XLA chooses the plain order for all; compiled for a TPU v5e, the step in
-# plain order turns 0.2 MB of kernels, for an H100 697 MB.
+# Where it helps. On a CPU XLA chooses the plain order for all; compiled for a TPU v5e the step has
+# as many bytes with it as without, for an H100 3.23 in place of 4.72 GB.
 PLATFORMS = ('gpu',)
 
 
