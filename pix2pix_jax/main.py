@@ -34,6 +34,8 @@ def define_flags() -> flags.FlagValues:
     )
     flags.DEFINE_integer('num_processes', 1, 'Number of processes, one a host.', flag_values=values)
     flags.DEFINE_integer('process_id', 0, 'Number of this process, from 0.', flag_values=values)
+    about = 'auto: the three above as SLURM, Open MPI, Kubernetes or a TPU pod say.'
+    flags.DEFINE_enum('hosts', 'flags', ['flags', 'auto'], about, flag_values=values)
     return values
 
 
@@ -62,7 +64,8 @@ def main(values: flags.FlagValues) -> int:
         use_deterministic_kernels()
     workdir = values.workdir or default_workdir(config_flags.get_config_filename(values['config']))
     command = shlex.join(['python', '-m', 'pix2pix_jax.main', *sys.argv[1:]])
-    with hosts.joined(values.coordinator, values.num_processes, values.process_id):
+    found = values.hosts == 'auto'
+    with hosts.joined(values.coordinator, values.num_processes, values.process_id, found):
         local_devices()
         if values.dry_run:
             dry_run(values.config, workdir)

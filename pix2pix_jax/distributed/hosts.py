@@ -15,6 +15,7 @@ import re
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -31,12 +32,21 @@ JOIN_SECONDS = 300  # to wait for all to start
 LEAVE_SECONDS = 10  # to wait for all to hear of an error
 MEET_SECONDS = 24 * 3600  # to wait for what one process has to do alone
 POLL_SECONDS = 0.2
+AUTO = '--hosts=auto'
 FAILED, DONE = 'pix2pix_jax/failed', 'pix2pix_jax/done'
 _numbers = itertools.count()  # of meetings, the same on all processes
 
 
-def check_flags(coordinator: str, num_processes: int, process_id: int) -> None:
-    """Raises UserError unless the three flags of a process agree; ('', 1, 0) is a run of one."""
+def check_flags(coordinator: str, num_processes: int, process_id: int, found: bool = False) -> None:
+    """Raises UserError unless the flags of a process agree; ('', 1, 0) is a run of one.
+
+    With `found` (--hosts=auto) they are found, and none of the three may be given.
+    """
+    if found and (coordinator, num_processes, process_id) != ('', 1, 0):
+        raise UserError(
+            f'{AUTO} finds the processes itself: leave out --coordinator, --num_processes and '
+            '--process_id, or --hosts'
+        )
     if num_processes < 1:
         raise UserError(f'--num_processes={num_processes}: allowed is 1 or more')
     if not 0 <= process_id < num_processes:
@@ -55,17 +65,28 @@ def check_flags(coordinator: str, num_processes: int, process_id: int) -> None:
 
 
 @contextlib.contextmanager
-def joined(coordinator: str = '', num_processes: int = 1, process_id: int = 0) -> Iterator[None]:
+def joined(
+    coordinator: str = '', num_processes: int = 1, process_id: int = 0, found: bool = False
+) -> Iterator[None]:
     """Makes this process one of the run's, before the first use of a device, until it ends.
 
     All end together: after what a run ends with, wherever it happened, all of them raise it or
     exit with its status. Standard output is process 0's alone. Raises UserError for wrong flags.
+
+    Args:
+      coordinator: HOST:PORT of process 0.
+      num_processes: of the run; 1 where it is alone.
+      process_id: the number of this process, from 0.
+      found: whether all three are found: in what SLURM, Open MPI or Kubernetes says, or a TPU pod.
     """
-    check_flags(coordinator, num_processes, process_id)
-    if num_processes == 1:
+    check_flags(coordinator, num_processes, process_id, found)
+    if found:
+        _initialize_as_found()
+    elif num_processes > 1:
+        _initialize(coordinator, num_processes, process_id)
+    else:
         yield
         return
-    _initialize(coordinator, num_processes, process_id)
     if not is_writer():
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     left = threading.Event()
@@ -155,15 +176,53 @@ def meet() -> None:
 
 def _initialize(coordinator: str, num_processes: int, process_id: int) -> None:
     """Waits for all processes; if they do not come in time, says so and exits."""
+    late = (
+        f'--coordinator={coordinator}: process {process_id} waited {JOIN_SECONDS} s '
+        f'for all of --num_processes={num_processes}; is each started, with its own '
+        '--process_id, and can it reach process 0 there?'
+    )
+    try:
+        with _waiting_for_all(late):
+            jax.distributed.initialize(
+                coordinator,
+                num_processes,
+                process_id,
+                cluster_detection_method='deactivate',
+                initialization_timeout=2 * JOIN_SECONDS,
+            )
+    except (RuntimeError, ValueError) as error:  # the port is in use
+        raise UserError(f'--coordinator={coordinator}: {error}') from error
+
+
+def _initialize_as_found() -> None:
+    """Joins as the job's manager says; raises UserError where there is none that jax knows."""
+    late = (
+        f'{AUTO}: waited {JOIN_SECONDS} s for all processes of the job; is each started, and can '
+        'it reach process 0?'
+    )
+    with warnings.catch_warnings(record=True) as remarks:  # of several lines
+        warnings.simplefilter('always')
+        try:
+            with _waiting_for_all(late):
+                jax.distributed.initialize(initialization_timeout=2 * JOIN_SECONDS)
+        except Exception as error:  # of whatever kind a manager's environment raises
+            reason = ' '.join(f'{type(error).__name__}: {error}'.split())
+            if 'coordinator_address should be defined' in reason:
+                reason = (
+                    'this is no job of SLURM, Open MPI or Kubernetes, and no TPU pod: start it '
+                    'with srun or mpirun, or give --coordinator, --num_processes and --process_id'
+                )
+            said = [' '.join(str(remark.message).split()) for remark in remarks]
+            said = [text for text in said if 'Kubernetes' in text]  # its package is missing
+            raise UserError(f'{AUTO}: {"; ".join([reason, *said])}') from error
+
+
+@contextlib.contextmanager
+def _waiting_for_all(late: str) -> Iterator[None]:
+    """Sets up what joining needs; a process that waits too long in it says `late` and exits."""
 
     def give_up() -> NoReturn:
-        print(
-            f'error: --coordinator={coordinator}: process {process_id} waited {JOIN_SECONDS} s '
-            f'for all of --num_processes={num_processes}; is each started, with its own '
-            '--process_id, and can it reach process 0 there?',
-            file=sys.stderr,
-            flush=True,
-        )
+        print(f'error: {late}', file=sys.stderr, flush=True)
         os._exit(2)  # jax would abort, with C++ for a message
 
     jax.config.update('jax_cpu_collectives_implementation', 'gloo')
@@ -173,15 +232,7 @@ def _initialize(coordinator: str, num_processes: int, process_id: int) -> None:
     timer.daemon = True
     timer.start()
     try:
-        jax.distributed.initialize(
-            coordinator,
-            num_processes,
-            process_id,
-            cluster_detection_method='deactivate',
-            initialization_timeout=2 * JOIN_SECONDS,
-        )
-    except (RuntimeError, ValueError) as error:  # the port is in use
-        raise UserError(f'--coordinator={coordinator}: {error}') from error
+        yield
     finally:
         timer.cancel()
 

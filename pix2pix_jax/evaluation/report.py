@@ -61,13 +61,15 @@ def measure(
     measures = [*metrics.always(), *more]
     shown = progress and sys.stderr.isatty()
     examples = itertools.chain.from_iterable(batches)
-    for name, example in tqdm.tqdm(examples, total=count, disable=not shown, unit='image'):
-        for one in measures:
-            one.add(example)
-        names.append(name)
-        if output_dir is not None:
-            kinds = tuple(kind for kind in KINDS if kind in example)
-            _write_images(epath.Path(output_dir), name, {kind: example[kind] for kind in kinds})
+    with atomic.writing(output_dir or '') as write:
+        for name, example in tqdm.tqdm(examples, total=count, disable=not shown, unit='image'):
+            for one in measures:
+                one.add(example)
+            names.append(name)
+            if output_dir is not None:
+                kinds = tuple(kind for kind in KINDS if kind in example)
+                for kind, png in _pngs({kind: example[kind] for kind in kinds}).items():
+                    write(_image_path(epath.Path(output_dir), name, kind), png)
     summary: Summary = {}
     per_image: dict[str, list[float]] = {}
     for one in measures:
@@ -111,10 +113,12 @@ def table(summary: Summary) -> str:
     )
 
 
-def _write_images(folder: epath.Path, name: str, images: Mapping[str, np.ndarray]) -> None:
-    for kind, image in images.items():
-        png = atomic.encode_png(augment.from_float(image_grid.some_channels(image)))
-        atomic.write_bytes(_image_path(folder, name, kind), png)
+def _pngs(images: Mapping[str, np.ndarray]) -> dict[str, bytes]:
+    """Returns the images of an example as PNG files."""
+    return {
+        kind: atomic.encode_png(augment.from_float(image_grid.some_channels(image)))
+        for kind, image in images.items()
+    }
 
 
 def _image_path(folder: epath.Path, name: str, kind: str) -> epath.Path:

@@ -25,6 +25,7 @@ from pix2pix_jax.workdir.run_json import steps_before
 from pix2pix_jax.workdir.tensorboard import Event, EventsWriter, Summary, summary
 
 METRICS = 'metrics.jsonl'
+STORE_SECONDS = 30  # between two writes of rows to an object store, where each is a whole new file
 EVENTS = 'events.out.tfevents.*'
 SSIM = ('eval/ssim', 'test/ssim')
 # What a report keeps beside its numbers: those of another definition are not comparable.
@@ -56,7 +57,9 @@ class RunWriter:
         # Rows that may not be in the file yet, the newest (which keys may still join) last; where
         # in the file they begin; and what is there of them, in bytes.
         self._rows, self._written = [dict(row) for row in rows[-1:]], _lines(rows[-1:])
-        self._start = len(_lines(rows[:-1]))
+        self._before = _lines(rows[:-1])  # of an object store's file; else a disk's need not stay
+        self._start = len(self._before)
+        self._next_put = time.monotonic() + STORE_SECONDS
         for step, path in sample_paths(workdir):
             if step > resume_step:
                 path.unlink()
@@ -67,8 +70,9 @@ class RunWriter:
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         """Adds `scalars` (any number type, arrays of one value too) to the row of `step` (>= 1).
 
-        The row is put into the file when a later step comes or on `flush`. What is not finite
-        becomes null. Raises ValueError if `step` is before the last one.
+        The row is put into the file when a later step comes or on `flush`; into an object store
+        after STORE_SECONDS. What is not finite becomes null. Raises ValueError if `step` is before
+        the last one.
         """
         last = self._rows[-1]['step'] if self._rows else -1
         if step < last:
@@ -79,7 +83,8 @@ class RunWriter:
         new = {k: v for k, v in values.items() if k not in row or row[k] != v}
         row.update(new)
         self._add_scalars(step, new)
-        self._settle()
+        if atomic.is_local(self._path) or time.monotonic() >= self._next_put:
+            self._settle()
 
     def write_images(self, step: int, grid: np.ndarray) -> None:
         """Writes `grid` (uint8, H,W,3) as `samples/step_XXXXXXX.png` and to TensorBoard."""
@@ -100,8 +105,10 @@ class RunWriter:
 
     def flush(self) -> None:
         """Puts everything given so far on the disk."""
-        self._settle()
+        if atomic.is_local(self._path):  # else it is one new file: written once
+            self._settle()
         self._put(self._rows)
+        self._forget()
         if atomic.is_local(self._workdir):
             with atomic.naming(self._path), open(self._path, 'r+b') as file:
                 atomic.sync(file)
@@ -119,21 +126,31 @@ class RunWriter:
         with contextlib.suppress(OSError):
             if self._events is not None:
                 self._events.close()
+                self._events = NoEvents()  # tensorboardX's for gs:// closes when it is collected
 
     def _settle(self) -> None:
         """Puts all rows but the newest into the file, for good."""
         if len(self._rows) > 1:
             self._put(self._rows[:-1])
-            self._start += len(self._written)
-            self._rows, self._written = self._rows[-1:], b''
+            self._forget()
+
+    def _forget(self) -> None:
+        """Keeps the newest row alone: the others, which are in the file, do not change."""
+        done = _lines(self._rows[:-1])
+        self._start += len(done)
+        if not atomic.is_local(self._path):
+            self._before += done
+        self._rows, self._written = self._rows[-1:], self._written[len(done) :]
 
     def _put(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Puts `rows`, the first of self._rows, into the file."""
         data = _lines(rows)
         if data == self._written:
             return
-        if self._written or not atomic.is_local(self._path):
-            # Keys join a row that is there: it must not be torn. Object stores cannot append.
+        if not atomic.is_local(self._path):  # object stores cannot append
+            atomic.write_bytes(self._path, self._before + data)
+            self._next_put = time.monotonic() + STORE_SECONDS
+        elif self._written:  # keys join a row that is there: it must not be torn
             kept = self._path.read_bytes()[: self._start]
             atomic.write_bytes(self._path, kept + data)
         else:

@@ -74,6 +74,15 @@ def _arrays(shape: str) -> Iterator[Array]:
         yield Array(dims, math.prod(dims) * BYTES.get(dtype, 4), 'S(' in layout)
 
 
+def count(program: Program) -> int:
+    """Returns how many kernels the program runs one after the other."""
+    return sum(not _is_free(i.opcode) for i in program.kernels())
+
+
+def _is_free(opcode: str) -> bool:
+    return opcode in FREE or opcode.endswith('-done')
+
+
 def bytes_moved(program: Program) -> int:
     """Returns the bytes of the device's memory that the program's kernels read and write.
 
@@ -84,7 +93,7 @@ def bytes_moved(program: Program) -> int:
     total = 0
     for instruction in program.kernels():
         results, opcode = instruction.arrays, instruction.opcode
-        if opcode in FREE or opcode.endswith('-done'):
+        if _is_free(opcode):
             continue
         if opcode == 'copy-start':  # gives both ends of the transfer
             total += sum(a.moved for a in results)
@@ -95,6 +104,16 @@ def bytes_moved(program: Program) -> int:
             operands = [a for name in instruction.operands for a in arrays.get(name, ())]
             total += sum(a.moved for a in [*results, *operands])
     return total
+
+
+def command_buffers(thunks: str) -> tuple[int, int]:
+    """Returns how many command buffers a GPU's program has, and how many kernels are in them.
+
+    `thunks` is what XLA dumps as `thunk_sequence_after_thunk_passes.txt`: a line a kernel, those
+    of a buffer indented below it. A buffer is launched as one.
+    """
+    buffers = re.findall(r'^\d+: kCommandBuffer', thunks, re.M)
+    return len(buffers), len(re.findall(r'^\s+\d+: k', thunks, re.M))
 
 
 def copies(program: Program) -> list[Array]:

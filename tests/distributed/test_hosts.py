@@ -71,10 +71,10 @@ def free_port():
         return s.getsockname()[1]
 
 
-def start(*args, devices=2):
+def start(*args, devices=2, **variables):
     return subprocess.Popen(
         [sys.executable, *map(str, args)],
-        env=environment(devices),
+        env=environment(devices) | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -143,6 +143,12 @@ def difference(a, b):
     largest = max((np.abs(x).max() for x in jax.tree.leaves(b)), default=1)
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     return max((np.abs(x - y).max() for x, y in pairs), default=0) / largest
+
+
+@pytest.mark.slow
+def test_one_compilation_on_several_devices_and_hosts(runs):
+    for where, settings in runs.items():
+        assert {run['compiled'] for run in settings.values()} == {1}, where
 
 
 @pytest.mark.slow
@@ -328,6 +334,55 @@ def test_it_records_nothing_and_says_how_to_go_on():
 def test_wrong_flags(flags, message):
     with pytest.raises(UserError, match='^' + message.replace('(', r'\(')):
         hosts.check_flags(*flags)
+
+
+def slurm(i, number=2):
+    """What SLURM gives task i of a job on this machine whose port, made of its number, is free."""
+    job = next(n for n in range(os.getpid() % 4000, 4096) if is_free(2**16 - 2**12 + n))
+    names = {'JOB_ID': job, 'STEP_NODELIST': '127.0.0.1', 'STEP_NUM_NODES': 1, 'NTASKS': number}
+    names |= {'PROCID': i, 'LOCALID': i}
+    return {f'SLURM_{name}': str(value) for name, value in names.items()}
+
+
+def is_free(port):
+    with socket.socket() as s:
+        return s.connect_ex(('127.0.0.1', port)) != 0
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_the_tasks_of_a_slurm_job_join_by_its_variables(pairs, tmp_path):
+    args = ['-m', 'pix2pix_jax.main', *arguments(pairs, tmp_path / 'run'), '--hosts=auto']
+    jobs = [slurm(i) for i in (0, 1)]
+    processes = [start(*args, '--config.num_steps=2', **job) for job in jobs]
+    said = [process.communicate(timeout=LIMIT) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert '2 x cpu on each of 2 hosts, 2 steps' in said[0][0] and said[1][0] == ''
+    assert [row['step'] for row in metrics(tmp_path / 'run')] == [1, 2]
+    alone = start(*args, '--config.num_steps=3', devices=1, **slurm(0, 1))  # a job of one task
+    out, err = alone.communicate(timeout=LIMIT)
+    assert alone.returncode == 0, err
+    assert '1 x cpu, 3 steps, resuming from step 2' in out
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ('variables', 'flag', 'message'),
+    [
+        ({}, '', 'this is no job of SLURM, Open MPI or Kubernetes, and no TPU pod: start it with'),
+        ({}, '--process_id=1', 'finds the processes itself: leave out --coordinator'),
+        (slurm(2), '', 'process_id=2'),
+        ({'KUBERNETES_SERVICE_HOST': '10.0.0.1'}, '', 'pip install jax[k8s]'),
+        ({'OMPI_MCA_orte_hnp_uri': '4096.0;tcp://127.0.0.1:1'}, '', 'OMPI_COMM_WORLD_SIZE'),
+    ],
+)
+def test_a_job_that_is_not_found_is_one_line(pairs, tmp_path, variables, flag, message):
+    args = [*arguments(pairs, tmp_path / 'run'), '--hosts=auto', *filter(None, [flag])]
+    process = start('-m', 'pix2pix_jax.main', *args, **variables)
+    _, err = process.communicate(timeout=LIMIT)
+    assert process.returncode == 2
+    (line,) = err.splitlines()
+    assert line.startswith('error: --hosts=auto') and message in line
 
 
 @pytest.mark.e2e

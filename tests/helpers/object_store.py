@@ -12,6 +12,7 @@ import json
 import re
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -26,6 +27,10 @@ class Store:
     """The objects of a bucket, each with its generation."""
 
     def __init__(self) -> None:
+        self.requests: list[str] = []  # each with its method and path
+        self.at_once = 0  # the most requests that were under way together
+        self.delay = 0.0  # seconds before an answer
+        self._under_way = 0
         self._objects: dict[str, tuple[str, bytes]] = {}
         self._uploads: dict[str, tuple[str, bytes, dict]] = {}  # the name, what came, the query
         self._numbers = map(str, itertools.count(1))
@@ -33,22 +38,31 @@ class Store:
 
     def answer(self, method: str, target: str, headers, body: bytes) -> Answer:
         """Returns the status, the body and the headers of the answer to a request."""
+        with self._lock:
+            self.requests.append(f'{method} {target}')
+            self._under_way += 1
+            self.at_once = max(self.at_once, self._under_way)
+        time.sleep(self.delay)
+        with self._lock:
+            self._under_way -= 1
+            return self._answer(method, target, headers, body)
+
+    def _answer(self, method: str, target: str, headers, body: bytes) -> Answer:
         url = urlsplit(target)
         query, path = dict(parse_qsl(url.query)), url.path.removeprefix('/download')
-        with self._lock:
-            if path.startswith('/batch/'):
-                return self._batch(headers, body)
-            if path == f'/upload{API}/o':
-                return self._upload(query, headers, body)
-            name = path.removeprefix(f'{API}/o/')
-            if path == f'{API}/o':
-                return self._list(query)
-            if name == path:
-                return _json({'name': 'bucket'}) if path == API else NOT_FOUND
-            moved = re.fullmatch('(.+)/(moveTo|copyTo|rewriteTo)(?:/b/bucket)?/o/(.+)', name)
-            if moved:
-                return self._copy(unquote(moved[1]), moved[2], unquote(moved[3]))
-            return self._object(method, unquote(name), query, headers)
+        if path.startswith('/batch/'):
+            return self._batch(headers, body)
+        if path == f'/upload{API}/o':
+            return self._upload(query, headers, body)
+        name = path.removeprefix(f'{API}/o/')
+        if path == f'{API}/o':
+            return self._list(query)
+        if name == path:
+            return _json({'name': 'bucket'}) if path == API else NOT_FOUND
+        moved = re.fullmatch('(.+)/(moveTo|copyTo|rewriteTo)(?:/b/bucket)?/o/(.+)', name)
+        if moved:
+            return self._copy(unquote(moved[1]), moved[2], unquote(moved[3]))
+        return self._object(method, unquote(name), query, headers)
 
     def _describe(self, name: str) -> dict:
         generation, data = self._objects[name]
@@ -191,12 +205,20 @@ class Server(http.server.ThreadingHTTPServer):
 @contextlib.contextmanager
 def serve() -> Iterator[dict[str, str]]:
     """Gives the environment in which gs://bucket is a new store."""
+    with serve_store() as (environment, _):
+        yield environment
+
+
+@contextlib.contextmanager
+def serve_store() -> Iterator[tuple[dict[str, str], Store]]:
+    """Gives the environment in which gs://bucket is a new store, and the store itself."""
     with Server(('127.0.0.1', 0), Handler) as server:
         server.store = Store()
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f'http://127.0.0.1:{server.server_port}'
+        variables = {'STORAGE_EMULATOR_HOST': url, 'TENSORSTORE_GCS_HTTP_URL': url}
         try:
-            yield GCSFS | {'STORAGE_EMULATOR_HOST': url, 'TENSORSTORE_GCS_HTTP_URL': url}
+            yield GCSFS | variables, server.store
         finally:
             server.shutdown()
 

@@ -54,6 +54,7 @@ def test_the_bytes_of_a_matrix_product_are_its_operands_and_result():
     a, b = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((64, 32), (32, 16)))
     program = hlo.parse(jax.jit(jnp.matmul).lower(a, b).compile().as_text())
     assert hlo.bytes_moved(program) == 4 * (64 * 32 + 32 * 16 + 64 * 16)
+    assert hlo.count(program) == 1
     assert not hlo.copies(program)
 
 
@@ -97,3 +98,15 @@ def test_copies_are_kernels_that_do_nothing_else_and_known_by_their_sides():
     assert [a.shape for a in found] == [(8, 4, 4, 2), (10,), (4, 4, 8, 2)]
     assert [a.size for a in hlo.of_kernels(found, [(4, 4, 8, 2)])] == [512, 512]
     assert not hlo.of_kernels(found, [(4, 4, 8, 3)])
+
+
+def test_kernels_in_command_buffers_are_indented():
+    thunks = """000: kCommandBuffer [source        | next=006 (1) ]
+    001: kCopy         [source       | next=002 (1)] kCopy
+    002: kCustomKernel [prev=001 (1) | sink        ] loop_add_fusion_50 grid: [1, 1, 1]
+006: kConvolution   [prev=000 (1)  | next=007 (1) ] kConvolution
+000: kCommandBuffer [prev=009 (1)  | next=015 (1) ]
+    010: kCustomKernel [source       | next=011 (1)] input_reduce_fusion_65 grid: [2, 1, 1]
+"""
+    assert hlo.command_buffers(thunks) == (2, 3)
+    assert hlo.command_buffers('') == (0, 0)
