@@ -138,6 +138,10 @@ ROWS = (
     Field('dataset.jitter', 286 / 256, between(1.0, 4.0),
           'in training, images are enlarged by this factor, then cropped back at a random place; '
           '1: off', source='6.2'),
+    Field('dataset.jitter_method', 'resize_then_crop', choices('resize_then_crop', 'box'),
+          "'resize_then_crop': an image is resized as a whole, rounded to its own type, and cut in "
+          "whole pixels, so that it can be kept resized; 'box': the part that is cut is resampled "
+          'alone, as before there was this field (up to 1 of 255 apart)', source='6.2'),
     Field('dataset.preprocess', 'resize_and_crop',
           choices('resize_and_crop', 'scale_width_and_crop', 'scale_width', 'crop', 'none'),
           "how images become `image_size`: 'resize_and_crop': resized, proportions not kept; "

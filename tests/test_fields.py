@@ -122,18 +122,17 @@ def devices(config, folder):
 
 
 def in_memory(config, folder):
-    split = discover.open_splits(config)['train']
-    return bool(preflight.decode_all(split, config).decoded)
+    splits = preflight.decode_all(discover.open_splits(config), config)
+    return {name: bool(split.decoded or split.loaded) for name, split in splits.items()}
 
 
 def good_pairs(config, folder):
-    split = discover.open_splits(config)['train']
-    return preflight.decode_all(split, config).names
+    return preflight.decode_all(discover.open_splits(config), config)['train'].names
 
 
 def processes(config, folder):
     """Who augments: the process of the first batch's draws."""
-    pids, augment = folder / 'pids', pipeline._augment
+    pids, augment = folder / 'pids', pipeline._cut
 
     def recorded(*args, **kwargs):
         with pids.open('a') as file:
@@ -142,7 +141,7 @@ def processes(config, folder):
 
     pids.unlink(missing_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, '_augment', recorded)
+        patch.setattr(pipeline, '_cut', recorded)
         next(pipeline.train_batches(discover.open_splits(config)['train'], config))
     return set(map(int, pids.read_text().split())) == {os.getpid()}
 
@@ -253,6 +252,7 @@ FIELDS = {
     'dataset.target_range': ('0:200', training_data),
     'dataset.input_classes': (3, training_data, {'dataset.path': 'classes'}),
     'dataset.jitter': (1.5, training_data),
+    'dataset.jitter_method': ('box', training_data),
     'dataset.preprocess': ('crop', training_data),
     'dataset.resize': ('nearest', training_data),
     'dataset.mirror': (False, training_data),

@@ -43,11 +43,11 @@ def train_batches(
     from `next` where a pair cannot be read.
     """
     workers = config.dataset.workers
-    read: Source | _Reported = source
     if workers:  # a copy of the cache in every worker would not fit where the cache just did
-        read = _Reported(dataclasses.replace(source, decoded=()))
+        source = dataclasses.replace(source, decoded=(), loaded=())
+    read = _Loaded(source, config, reports=workers > 0)
     data = grain.MapDataset.source(read).seed(config.seed).shuffle().repeat()
-    data = data.random_map(functools.partial(_augment, config=config))
+    data = data.random_map(functools.partial(_cut, config=config))
     data = data[process_index::process_count]
     pairs = config.batch_size * config.optimizer.d_steps  # a batch for each step of D
     stack = _stack if workers else None
@@ -77,18 +77,27 @@ def _numbered(batches: Iterator[Batch], index: np.ndarray) -> Iterator[Batch]:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Reported:
-    """A source whose errors are elements: a worker that raises leaves shared memory behind."""
+class _Loaded:
+    """The pairs of a source at their loaded size.
+
+    With `reports` errors are elements: a worker that raises leaves shared memory behind.
+    """
 
     source: Source
+    config: ConfigDict
+    reports: bool
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, i: int) -> Batch:
+        if self.source.loaded:
+            return self.source.loaded[i]
         try:
-            return self.source[i]
+            return loaded(self.source[i], self.config)
         except DataError as error:
+            if not self.reports:
+                raise
             return {'error': np.frombuffer(str(error).encode(), np.uint8)}
 
 
@@ -123,20 +132,50 @@ def _end_with_parent() -> None:
     os._exit(1)  # it was killed: else the worker would wait for its questions for ever
 
 
-def _augment(pair: Batch, rng: np.random.Generator, config: ConfigDict) -> Batch:
-    return pair if 'error' in pair else augmented(pair, rng, config)
+def loaded(pair: Batch, config: ConfigDict) -> Batch:
+    """Returns a pair of a source as training cuts from it, in its own type.
+
+    With jitter_method='resize_then_crop' it is at its loaded size: the resize is not random.
+    """
+    if config.dataset.jitter_method == 'box':
+        return pair
+    size = loaded_size(pair['target'].shape[:2], config)
+    return {key: augment.resized(image, size, _method(key, config)) for key, image in pair.items()}
+
+
+def loaded_size(shape: tuple[int, int], config: ConfigDict) -> tuple[int, int]:
+    """Returns the (height, width) to which training resizes an image of `shape`."""
+    d = config.dataset
+    return augment.loaded_size(*shape, tuple(config.image_size), d.jitter, d.preprocess)
+
+
+def _method(key: str, config: ConfigDict) -> str:
+    classes = key == 'input' and config.dataset.input_classes
+    return 'nearest' if classes else config.dataset.resize
 
 
 def augmented(pair: Batch, rng: np.random.Generator, config: ConfigDict) -> Batch:
-    """Returns a pair as the network sees it in training: (H, W, C) float32 in [-1, 1].
+    """Returns a pair of a source as the network sees it in training: (H, W, C) float32 in [-1, 1].
 
     All draws are of `rng`, always as many and in one order.
     """
-    d, size = config.dataset, tuple(config.image_size)
-    height, width, _ = pair['target'].shape
-    window = augment.random_window(rng, (height, width), size, d.jitter, d.mirror, d.preprocess)
-    window = augment.random_pose(rng, window, size, d.vertical_flip, d.rotate)
-    images = {key: _placed(key, image, window, config) for key, image in pair.items()}
+    return _cut(loaded(pair, config), rng, config)
+
+
+def _cut(pair: Batch, rng: np.random.Generator, config: ConfigDict) -> Batch:
+    """Returns a pair that is `loaded` as `augmented` does."""
+    if 'error' in pair:
+        return pair
+    d, size, shape = config.dataset, tuple(config.image_size), pair['target'].shape[:2]
+    box = d.jitter_method == 'box'
+    from_size = loaded_size(shape, config) if box else shape
+    crop = augment.random_crop(rng, from_size, size, d.mirror)
+    crop = augment.random_pose(rng, crop, size, d.vertical_flip, d.rotate)
+    if box:
+        window = augment.window_of(crop, shape, from_size, size)
+        images = {key: _placed(key, image, window, config) for key, image in pair.items()}
+    else:
+        images = {k: _to_float(k, augment.cut(v, crop, size), config) for k, v in pair.items()}
     tints = [augment.random_tint(rng, s) for s in (d.color_jitter, d.input_color_jitter)]
     if d.color_jitter:
         images = {key: augment.apply_tint(image, tints[0]) for key, image in images.items()}
@@ -151,11 +190,16 @@ def _placed(
     key: str, image: np.ndarray, window: augment.CropWindow, config: ConfigDict
 ) -> np.ndarray:
     """Returns one image of a pair as the network takes it: (H, W, C) float32 in [-1, 1]."""
-    d, size = config.dataset, tuple(config.image_size)
-    if key == 'input' and d.input_classes:
-        indices = augment.crop_and_resize(image, window, size, 'nearest')
-        return image_spec.one_hot(indices, d.input_classes)
-    return augment.to_float(augment.crop_and_resize(image, window, size, d.resize))
+    size = tuple(config.image_size)
+    placed = augment.crop_and_resize(image, window, size, _method(key, config))
+    return _to_float(key, placed, config)
+
+
+def _to_float(key: str, image: np.ndarray, config: ConfigDict) -> np.ndarray:
+    classes = config.dataset.input_classes
+    if key == 'input' and classes:
+        return image_spec.one_hot(image, classes)
+    return augment.to_float(image)
 
 
 def example(source: Source, i: int, config: ConfigDict) -> Batch:

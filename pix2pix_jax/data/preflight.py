@@ -7,10 +7,12 @@ import dataclasses
 import math
 import os
 import sys
+from collections.abc import Mapping
 
 import tqdm
 from ml_collections import ConfigDict
 
+from pix2pix_jax.data import pipeline
 from pix2pix_jax.data.sources import Pair, Source, subset
 from pix2pix_jax.data.tasks import TASKS
 from pix2pix_jax.errors import DataError
@@ -20,26 +22,32 @@ DECODE_FIRST = 5000  # pairs up to which a split is decoded before training star
 SAMPLE = 64  # pairs whose headers stand for all in reports and estimates
 
 
-def decode_all(source: Source, config: ConfigDict) -> Source:
+def decode_all(splits: Mapping[str, Source], config: ConfigDict) -> dict[str, Source]:
     """Decodes every pair, so that a bad file is named now and not hours into a run.
 
-    Returns the source with its pairs in memory where `dataset.cache` lets them ('auto': where
-    they take at most a quarter of it). More than 5,000 pairs are read lazily, unchecked, unless
-    the cache is 'on'. Raises one DataError for all bad files. Where `dataset.on_error` is 'skip'
-    and they are not known yet, all pairs are read, however many, and the bad ones `skipped`.
+    Returns the splits, with the pairs of those in memory that `dataset.cache` lets be there
+    ('auto': while all together take at most a quarter of it), those of 'train' as training cuts
+    from them. A split of more than 5,000 pairs is read lazily, unchecked, unless the cache is 'on'.
+    Raises one DataError for all bad files of a split. Where `dataset.on_error` is 'skip' and they
+    are not known yet, all pairs are read, however many, and the bad ones `skipped`.
     """
-    keep = _keeps(source, config)
+    kept = _kept(splits, config)
+    return {name: _decode(name, source, config, name in kept) for name, source in splits.items()}
+
+
+def _decode(name: str, source: Source, config: ConfigDict, keep: bool) -> Source:
     skip = _finds_bad(source, config)
     if len(source) > DECODE_FIRST and not (keep or skip):
         return source
+    load = _loads(name, config)
     good, decoded, errors = [], [], {}
 
     def decode(i: int) -> Pair | DataError | None:
         try:
             pair = source[i]
-            return pair if keep else None
         except DataError as error:
             return error
+        return (pipeline.loaded(pair, config) if load else pair) if keep else None
 
     pool = concurrent.futures.ThreadPoolExecutor(cores())
     try:
@@ -59,7 +67,14 @@ def decode_all(source: Source, config: ConfigDict) -> Source:
         raise _bad_pairs(source, list(errors.values()))
     if skip:
         source = dataclasses.replace(subset(source, good), skipped=errors)
-    return dataclasses.replace(source, decoded=tuple(decoded)) if keep else source
+    if not keep:
+        return source
+    return dataclasses.replace(source, **{'loaded' if load else 'decoded': tuple(decoded)})
+
+
+def _loads(name: str, config: ConfigDict) -> bool:
+    """Whether the pairs of a split are kept at the size from which training cuts."""
+    return name == 'train' and config.dataset.jitter_method == 'resize_then_crop'
 
 
 def _finds_bad(source: Source, config: ConfigDict) -> bool:
@@ -75,16 +90,25 @@ def _bad_pairs(source: Source, errors: list[str]) -> DataError:
     return DataError(first)
 
 
-def _keeps(source: Source, config: ConfigDict) -> bool:
-    if config.dataset.cache == 'auto':
-        memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
-        return len(source) <= DECODE_FIRST and _bytes(source) <= memory / 4
-    return config.dataset.cache == 'on'
+def _kept(splits: Mapping[str, Source], config: ConfigDict) -> set[str]:
+    """Returns the names of the splits whose pairs are kept in memory, the first ones first."""
+    if config.dataset.cache != 'auto':
+        return set(splits) if config.dataset.cache == 'on' else set()
+    memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+    kept, room = set(), memory / 4
+    for name, source in splits.items():
+        needed = _bytes(name, source, config)
+        if len(source) <= DECODE_FIRST and needed <= room:
+            kept.add(name)
+            room -= needed
+    return kept
 
 
-def _bytes(source: Source) -> int:
-    """Estimates what all pairs take in memory."""
+def _bytes(name: str, source: Source, config: ConfigDict) -> int:
+    """Estimates what all pairs of a split take in memory."""
     sizes = _sizes(source)
+    if _loads(name, config):
+        sizes = [pipeline.loaded_size(size, config) for size in sizes]
     pixels = sum(height * width for height, width in sizes) / len(sizes)
     return int(len(source) * pixels * _bytes_of_a_pixel(source))
 
@@ -122,7 +146,7 @@ def found_image_size(source: Source) -> tuple[int, int]:
     return height, width
 
 
-def report(splits: dict[str, Source], config: ConfigDict) -> list[str]:
+def report(splits: Mapping[str, Source], config: ConfigDict) -> list[str]:
     """Returns lines for a person: pairs and sizes of each split, direction, cache."""
     lines = []
     for split, source in splits.items():
@@ -134,12 +158,20 @@ def report(splits: dict[str, Source], config: ConfigDict) -> list[str]:
         )
     first = next(iter(splits.values()))
     lines.append(_pairing(first, config))
-    memory = _bytes(first) / 2**20
-    where = 'kept in memory' if _keeps(first, config) else 'read from disk at every use'
     for split, source in splits.items():
         if len(source) > DECODE_FIRST and _finds_bad(source, config):
             lines.append(f'{split}: all pairs are read once to find the bad ones')
-    lines.append(f'{next(iter(splits))} takes about {memory:,.0f} MiB decoded: {where}')
+    return lines + _memory(splits, config)
+
+
+def _memory(splits: Mapping[str, Source], config: ConfigDict) -> list[str]:
+    """Returns a line for each split: what its pairs take, and whether they are kept."""
+    lines, kept = [], _kept(splits, config)
+    for name, source in splits.items():
+        size = 'resized for training' if _loads(name, config) else 'decoded'
+        where = 'kept in memory' if name in kept else 'read from disk at every use'
+        mebibytes = _bytes(name, source, config) / 2**20
+        lines.append(f'{name} takes about {mebibytes:,.0f} MiB {size}: {where}')
     return lines
 
 

@@ -4,6 +4,7 @@ import itertools
 import numpy as np
 import pytest
 from etils import epath
+from helpers.pictures import write
 from PIL import Image
 
 from pix2pix_jax import runtime
@@ -70,12 +71,64 @@ def test_a_batch_depends_on_seed_and_step_alone(folder):
     for start in (0, 1, 5, 8):
         for batch, expected in zip(take(9 - start, source, c, start=start), whole[start:]):
             assert_equal(batch, expected)
-    for batch, expected in zip(take(9, preflight.decode_all(source, c), c), whole):
+    for batch, expected in zip(
+        take(9, preflight.decode_all({'train': source}, c)['train'], c), whole
+    ):
         assert_equal(batch, expected)
     (other,) = take(1, source, config(folder, seed=1))
     assert not np.array_equal(other['input'], whole[0]['input'])
     (late,) = take(1, source, c, start=10**9)
     assert late['input'].shape == (4, 16, 16, 3)
+
+
+GEOMETRIES = [
+    {},
+    {'dataset.jitter': 1.0},
+    {'dataset.vertical_flip': True, 'dataset.rotate': True},
+    {'dataset.color_jitter': 0.3, 'dataset.input_color_jitter': 0.3},
+    *({'dataset.preprocess': p} for p in ('scale_width_and_crop', 'scale_width', 'crop')),
+    {'image_size': (16, 24), 'dataset.rotate': True},
+    {'dataset.resize': 'nearest'},
+    {'dataset.task': 'inpaint_anywhere', 'dataset.path': 'photos'},
+    {'dataset.task': 'super_resolution', 'dataset.path': 'photos'},
+    {'dataset.path': 'many', 'generator.input_channels': 5, 'generator.output_channels': 2},
+    {'dataset.path': 'classes', 'dataset.input_classes': 4, 'generator.input_channels': 4},
+]
+
+
+@pytest.fixture(scope='module')
+def sets(tmp_path_factory, folder):
+    """Photos, class maps, and pairs of two inputs and 16 bits, each of two sizes."""
+    root = tmp_path_factory.mktemp('sets')
+    for i, (height, width) in enumerate([(20, 18), (30, 26), (16, 40)] * 2):
+        rng = np.random.default_rng(i)
+        noise = rng.integers(0, 256, (height, width, 7), np.uint8)
+        write(root / 'photos' / 'train' / f'{i}.png', noise[..., :3])
+        write(root / 'classes' / 'train' / 'A' / f'{i}.png', noise[..., :1] % 4)
+        write(root / 'classes' / 'train' / 'B' / f'{i}.png', noise[..., 4:])
+        write(root / 'many' / 'train' / 'A' / f'{i}.png', noise[..., :3])
+        write(root / 'many' / 'train' / 'A2' / f'{i}.tif', noise[..., 3:5] / np.float32(255))
+        write(root / 'many' / 'train' / 'B' / f'{i}.tif', noise[..., 5:] * np.uint16(257))
+    return lambda name: root / name if name else folder
+
+
+@pytest.mark.parametrize('fields', GEOMETRIES)
+def test_resize_then_crop_draws_what_box_draws(sets, fields):
+    """The same pairs, crops and flips, but for the rounding of the resize: 1 of 255."""
+    path = sets(fields.get('dataset.path', ''))
+    box, resized = (
+        config(path, **(fields | {'dataset.jitter_method': m, 'dataset.path': str(path)}))
+        for m in ('box', 'resize_then_crop')
+    )
+    source = discover.open_splits(box)['train']
+    for batch, expected in zip(take(6, source, resized), take(6, source, box)):
+        assert batch.keys() == expected.keys()
+        tinted = 3 if box.dataset.color_jitter else 1
+        for key in batch:
+            difference = np.abs(batch[key] - expected[key])
+            assert difference.max() <= tinted * 2.001 / 255
+        if fields.get('dataset.resize') == 'nearest' or 'dataset.input_classes' in fields:
+            np.testing.assert_array_equal(batch['input'], expected['input'])
 
 
 def test_hosts_share_the_global_batch(folder):
