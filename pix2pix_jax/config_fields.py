@@ -165,8 +165,10 @@ ROWS = (
           'the same for the input alone'),
     Field('dataset.val_fraction', 0.0, between(0.0, 0.9),
           'part of the train split that is held out for validation where there is no val split'),
-    Field('dataset.cache', 'auto', choices('auto', 'on', 'off'),
-          "keep decoded pairs in memory; 'auto': where they fit"),
+    Field('dataset.cache', 'auto', choices('auto', 'device', 'on', 'off'),
+          "keep decoded pairs: 'on': in memory; 'device': those of training on the device, where "
+          "batches are made of them; 'auto': on a GPU or TPU where they take at most a quarter of "
+          "its memory, else in memory while all splits take at most a quarter of it; 'off': none"),
     Field('dataset.workers', 0, between(0, 1024),
           'processes that augment; 0: threads of this process', 'processes'),
     Field('dataset.on_error', 'raise', choices('raise', 'skip'),

@@ -15,8 +15,7 @@ from etils import epath
 from ml_collections import FrozenConfigDict
 
 from pix2pix_jax.config import Config
-from pix2pix_jax.data import pipeline
-from pix2pix_jax.distributed import hosts, parallel
+from pix2pix_jax.distributed import feed, hosts, parallel
 from pix2pix_jax.distributed.preemption import StopRequest
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.inference.generator import start_from
@@ -128,8 +127,7 @@ def run_steps(
     config, devices, first = setup.config, setup.devices, int(state.step)
     step_fn = parallel.compile_step(train_step, config, devices)
     state, key = parallel.replicate(state, devices), training_key(config)
-    processes = jax.process_index(), jax.process_count()
-    batches = pipeline.train_batches(setup.splits['train'], config, first, *processes)
+    batches = feed.batches(setup.splits['train'], config, devices, first)
     vote = parallel.StopVote(stop, devices, STEPS_IN_FLIGHT)
     in_flight: collections.deque[Metrics] = collections.deque()
     log, last_save = LateLog(recorder, config.batch_size, first), time.monotonic()
@@ -141,7 +139,6 @@ def run_steps(
             log.flush()
             recorder.save_once(step - 1, parallel.unreplicate(state, devices))
             raise
-        batch = parallel.shard(batch, devices, config.optimizer.d_steps)
         state, metrics = step_fn(state, batch, key)
         vote.cast()
         recorder.step(step)

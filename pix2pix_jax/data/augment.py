@@ -196,10 +196,12 @@ def _posed(image: np.ndarray, place: Crop | CropWindow) -> np.ndarray:
 
 
 def _flip(image: np.ndarray) -> np.ndarray:
-    if image.strides[-1] != image.itemsize:
+    if image.shape[-1] > 4:
         return image[:, ::-1]
-    pixels = image.view((np.void, image.shape[-1] * image.itemsize))  # 0.09 ms, not 0.20 of 256x256
-    return np.ascontiguousarray(pixels[:, ::-1]).view(image.dtype)
+    flipped = np.empty(image.shape, image.dtype)
+    for channel in range(image.shape[-1]):  # of RGB of 256x256 0.14 ms, not 0.20 all at once
+        flipped[..., channel] = image[:, ::-1, channel]
+    return flipped
 
 
 def _nearest(image: np.ndarray, box: tuple, image_size: tuple[int, int]) -> np.ndarray:
