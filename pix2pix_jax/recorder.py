@@ -128,10 +128,17 @@ class Recorder:
             self._writer.write_images(step, image_grid.make_grid(rows))
 
     def save(self, step: int, state: GanState, improved: bool, must: bool = False) -> None:
-        """Saves the state as last, and as best if it improved; raises UserError if not finite.
+        """Saves the state as last, and as best if it improved.
 
-        Where the disk refuses, that is an error, or a warning where checkpoint.on_error says so
-        and the run continues after this: `must` says that it does not.
+        Args:
+          step: how many steps are done.
+          state: on one device.
+          improved: whether its L1 on val is the lowest so far.
+          must: whether the run ends after this.
+
+        Raises:
+          UserError: if the state is not finite, or the disk refuses. The latter is a warning where
+            checkpoint.on_error says so and the run continues.
         """
         if not bool(_all_finite(state)):
             with self._disk(step):
@@ -234,7 +241,11 @@ class NullRecorder:
         """Does nothing."""
 
     def save(self, step: int, state: GanState, improved: bool, must: bool = False) -> None:
-        """Does nothing."""
+        """Does nothing.
+
+        Args:
+          step, state, improved, must: as in `Recorder.save`.
+        """
 
     def save_once(self, step: int, state: GanState) -> None:
         """Does nothing."""

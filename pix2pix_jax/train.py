@@ -96,9 +96,15 @@ class Due(NamedTuple):
 
 
 def due_at(step: int, config: FrozenConfigDict, last: bool, minutes: float) -> Due:
-    """Returns what is due after `step`, `minutes` after the last save; at the `last` step all is.
+    """Returns what is due after a step.
 
     What has 0 for its number of steps or minutes is never due; the last step is always saved.
+
+    Args:
+      step: its number, from 1.
+      config: of the run: eval_every, sample_every, checkpoint.
+      last: whether it is the last one, after which all is due.
+      minutes: how long ago the last save was.
     """
 
     def every(steps: int) -> bool:
@@ -121,8 +127,16 @@ def run_steps(
 ) -> GanState:
     """Takes the steps from `state` to the last; returns the state, on one device.
 
-    Raises Stopped at the first step after a signal, and DataError for a training pair that cannot
-    be read, when the state has been saved.
+    Args:
+      setup: the run.
+      state: where it starts, on one device.
+      recorder: that of this process.
+      profile: traces the steps that it was made for.
+      stop: knows whether a signal came.
+
+    Raises:
+      Stopped: at the first step after a signal, when the state has been saved.
+      DataError: for a training pair that cannot be read, when the state has been saved.
     """
     config, devices, first = setup.config, setup.devices, int(state.step)
     step_fn = parallel.compile_step(train_step, config, devices)
@@ -169,7 +183,15 @@ def run_steps(
 def record(
     step: int, state: GanState, due: Due, last: bool, recorder: Recorder | NullRecorder
 ) -> bool:
-    """Evaluates, samples and tests as is due; returns whether `state` is the best so far."""
+    """Evaluates, samples and tests as is due; returns whether `state` is the best so far.
+
+    Args:
+      step: how many steps are done.
+      state: after them, on one device.
+      due: what is done now.
+      last: whether the run ends here: then the test split is measured.
+      recorder: that of this process.
+    """
     improved = due.evaluate and recorder.has_val and recorder.evaluate(step, state)
     if due.sample:
         recorder.sample(step, state)

@@ -200,17 +200,20 @@ def looks_for_nans(config, folder):
 def kernels(config, folder):
     """XLA's flags, as the command sets them before it starts to train."""
     flags = []
+    values = types.SimpleNamespace(
+        config=config,
+        workdir='unused',
+        dry_run=False,
+        coordinator='',
+        num_processes=1,
+        process_id=0,
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('XLA_FLAGS', os.environ['XLA_FLAGS'])
-        patch.setattr(main, 'CONFIG', types.SimpleNamespace(value=config))
-        patch.setattr(main, 'WORKDIR', types.SimpleNamespace(value='unused'))
-        patch.setattr(main, 'DRY_RUN', types.SimpleNamespace(value=False))
-        for name, value in (('COORDINATOR', ''), ('NUM_PROCESSES', 1), ('PROCESS_ID', 0)):
-            patch.setattr(main, name, types.SimpleNamespace(value=value))
         patch.setattr(
             train, 'train_and_evaluate', lambda *args: flags.append(os.environ['XLA_FLAGS'])
         )
-        main.main()
+        main.main(values)
     return flags
 
 

@@ -50,9 +50,14 @@ def loaded_size(
 ) -> tuple[int, int]:
     """Returns the (height, width) to which an image is resized before image_size is cropped.
 
-    `preprocess` is 'resize_and_crop': image_size times `jitter`; 'scale_width_and_crop': that
-    width, the proportions kept; 'scale_width': the same without jitter; 'crop' or 'none': its
-    own. Where the crop would not fit, it is enlarged until it does, proportions kept.
+    Where the crop would not fit, it is enlarged until it does, proportions kept.
+
+    Args:
+      height, width: of the image, in pixels.
+      image_size: (height, width) of the crop, in pixels.
+      jitter: how many times larger than the crop the resized image is, 1 or more.
+      preprocess: 'resize_and_crop': to image_size times `jitter`; 'scale_width_and_crop': to that
+        width, proportions kept; 'scale_width': the same without jitter; 'crop' or 'none': its own.
     """
     if preprocess == 'resize_and_crop':
         return round(image_size[0] * jitter), round(image_size[1] * jitter)
@@ -67,10 +72,15 @@ def loaded_size(
 def random_crop(
     rng: np.random.Generator, loaded: tuple[int, int], image_size: tuple[int, int], mirror: bool
 ) -> Crop:
-    """Draws the paper's jitter for an image of the `loaded` (height, width) in pixels (6.2).
+    """Draws the paper's jitter for a resized image: a crop and a left-right flip (6.2).
 
-    It is a crop of image_size, and with `mirror` a left-right flip with probability 1/2. The three
-    draws are always made, so that switching one off leaves the others as they were.
+    The three draws are always made, so that switching one off leaves the others as they were.
+
+    Args:
+      rng: makes all draws.
+      loaded: (height, width) of the image, in pixels.
+      image_size: (height, width) of the crop.
+      mirror: whether it is flipped, with probability 1/2.
     """
     top, left = (
         int(rng.integers(0, load - size, endpoint=True)) for load, size in zip(loaded, image_size)
@@ -82,7 +92,14 @@ def random_crop(
 def window_of(
     crop: Crop, shape: tuple[int, int], loaded: tuple[int, int], image_size: tuple[int, int]
 ) -> CropWindow:
-    """Returns `crop`, which is in the pixels of `loaded`, in those of an image of `shape`."""
+    """Returns the crop of a resized image as a window of the image before.
+
+    Args:
+      crop: in pixels of the resized image.
+      shape: (height, width) of the image before.
+      loaded: (height, width) to which it would be resized.
+      image_size: (height, width) of the crop.
+    """
     (top, bottom), (left, right) = (
         _span(offset, *sizes) for offset, *sizes in zip(crop[:2], shape, image_size, loaded)
     )
@@ -97,9 +114,17 @@ def random_window(
     mirror: bool,
     preprocess: str = 'resize_and_crop',
 ) -> CropWindow:
-    """Draws as `random_crop` does, for an image of `shape` (height, width) that is not resized yet.
+    """Draws as `random_crop` does, for an image that is not resized yet.
 
     What is cut equals a resize to `loaded_size` and a crop, but for rounding: by up to 1 of 255.
+
+    Args:
+      rng: makes all draws.
+      shape: (height, width) of the image, in pixels.
+      image_size: (height, width) of the crop, in pixels of the resized image.
+      jitter: as in `loaded_size`.
+      mirror: whether it is flipped, with probability 1/2.
+      preprocess: as in `loaded_size`.
     """
     loaded = loaded_size(*shape, image_size, jitter, preprocess)
     return window_of(random_crop(rng, loaded, image_size, mirror), shape, loaded, image_size)
@@ -120,9 +145,16 @@ def centre_window(
 def random_pose(
     rng: np.random.Generator, place: Place, size: tuple[int, int], vertical: bool, turn: bool
 ) -> Place:
-    """Draws with `vertical` a top-bottom flip (probability 1/2), with `turn` quarter turns.
+    """Returns the place with a random top-bottom flip and random quarter turns.
 
-    What is not square is turned by halves. Both draws are always made.
+    Both draws are always made.
+
+    Args:
+      rng: makes both draws.
+      place: what is cut from the image.
+      size: (height, width) of the result; what is not square is turned by halves.
+      vertical: whether it is flipped, with probability 1/2.
+      turn: whether it is turned.
     """
     flip, turns = bool(rng.random() < 0.5), int(rng.integers(4))
     turns = turns if size[0] == size[1] else 2 * (turns % 2)
@@ -166,10 +198,16 @@ def _span(offset: int, source: int, size: int, load: int) -> tuple[float, float]
 def crop_and_resize(
     image: np.ndarray, window: CropWindow, image_size: tuple[int, int], resize: str = 'bicubic'
 ) -> np.ndarray:
-    """Cuts and resizes an (H, W, C) image to (*image_size, C), in its own dtype.
+    """Cuts and resizes an image to (*image_size, C), in its own dtype.
 
     The box is resampled with the pixels around it in reach, as if all of the image had been
-    resized and then cropped. `resize` is 'bicubic' (antialiased where it shrinks) or 'nearest'.
+    resized and then cropped.
+
+    Args:
+      image: (H,W,C), integers, or floats in [-1, 1].
+      window: what is cut from the image, and how it lies.
+      image_size: (height, width) of the result, in pixels.
+      resize: 'bicubic' (antialiased where it shrinks) or 'nearest'.
     """
     height, width, _ = image.shape
     if window.box != (0, 0, width, height) or (height, width) != tuple(image_size):

@@ -40,8 +40,18 @@ def train_batches(
 
     Every epoch visits every pair once in a new order, with new jitter and mirroring (6.2); a
     batch may reach into the next epoch. The shares of all hosts together are the batch of one,
-    in which 'index' counts: of P hosts the first has its examples 0, P, 2P, ... Raises DataError
-    from `next` where a pair cannot be read.
+    in which 'index' counts: of P hosts the first has its examples 0, P, 2P, ...
+
+    Args:
+      source: the training pairs.
+      config: of the run. A batch has batch_size * optimizer.d_steps pairs, which dataset.workers
+        processes read; with 0 the threads of this one do.
+      start: how many steps the run has done.
+      process_index: the number of this host, from 0.
+      process_count: how many hosts there are.
+
+    Raises:
+      DataError: from `next`, where a pair cannot be read.
     """
     workers = config.dataset.workers
     if workers:  # a copy of the cache in every worker would not fit where the cache just did
@@ -63,6 +73,13 @@ def train_draws(
     """Yields of which `loaded` pairs the batches of `train_batches` are, and what is cut.
 
     'draws' (B, 6), int32, has the columns `DRAWS`. The pairs must all have one loaded size.
+
+    Args:
+      source: the training pairs.
+      config: as for `train_batches`.
+      start: as for it.
+      process_index: as for it.
+      process_count: as for it.
     """
     shape = source.loaded[0]['target'].shape[:2]
 

@@ -42,6 +42,12 @@ def batches(
 
     Several devices have a leading axis, as `parallel.shard` makes it. Raises DataError from `next`
     where a pair cannot be read.
+
+    Args:
+      source: the training pairs.
+      config: the whole config.
+      devices: those of this process.
+      start: the number of the first batch, from 0.
     """
     hosts = jax.process_index(), jax.process_count()
     parts = config.optimizer.d_steps

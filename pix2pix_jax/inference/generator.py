@@ -116,9 +116,14 @@ def generator_function(
 ) -> Callable[..., jax.Array]:
     """Returns the generator as a pure function of (variables, images), its test-time switches set.
 
-    Images are float32 (N,H,W,Ci) in [-1,1], the result is (N,H,W,Co) in [-1,1]; with dropout it
-    takes `rngs={'dropout': key}`. `norm` and `dropout` replace config.test where given; `platform`
-    is as in `create_models`.
+    Images are float32 (N,H,W,Ci) in [-1, 1], the result is (N,H,W,Co) in [-1, 1]; with dropout it
+    takes `rngs={'dropout': key}`.
+
+    Args:
+      config: of the run.
+      platform: as in `create_models`.
+      norm: 'image' | 'running' | 'mixed'; '': config.test.norm.
+      dropout: whether there is dropout; None: config.test.dropout.
     """
     apply: Callable[..., Any] = create_models(config, platform).generator.apply
     return functools.partial(

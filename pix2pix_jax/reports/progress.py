@@ -25,7 +25,14 @@ class Console:
             self._bar.update(step - self._bar.n)
 
     def train(self, step: int, metrics: Mapping[str, float], rate: float, batch: int) -> None:
-        """Shows a logged step: losses, `rate` in images/s, and the time left at that rate."""
+        """Shows a logged step: losses, rate, and the time left at that rate.
+
+        Args:
+          step: its number, from 1.
+          metrics: the losses by name, of which those in `SHOWN` are printed.
+          rate: images per second.
+          batch: images per step.
+        """
         text = '  '.join(f'{k} {metrics[k]:.4f}' for k in SHOWN if k in metrics)
         text += f'  {rate:.1f} images/s'
         if self._bar is not None:

@@ -61,9 +61,16 @@ class Checkpoints:
         return sorted(self._managers[kind].all_steps())
 
     def save(self, kind: str, step: int, state: Any, config: Config) -> None:
-        """Saves the state of `step`; what a run saved later and could not resume from is removed.
+        """Saves a state; what a run saved later and could not resume from is removed.
 
-        Raises OSError where the disk refuses; the checkpoints that were there stay.
+        Args:
+          kind: 'last' or 'best'.
+          step: how many steps are done.
+          state: after them, without a device axis.
+          config: of the run, which is saved with it.
+
+        Raises:
+          OSError: where the disk refuses; the checkpoints that were there stay.
         """
         manager, folder = self._managers[kind], self._root / kind
         for later in manager.all_steps():
