@@ -145,6 +145,10 @@ ROWS = (
     Field('dataset.jitter', 286 / 256, between(1.0, 4.0),
           'in training, images are enlarged by this factor, then cropped back at a random place; '
           '1: off', source='6.2'),
+    Field('dataset.jitter_method', 'resize_then_crop', choices('resize_then_crop', 'box'),
+          "'resize_then_crop': an image is resized as a whole, rounded to its own type, and cut in "
+          "whole pixels, so that it can be kept resized; 'box': the part that is cut is resampled "
+          'alone, as before there was this field (up to 1 of 255 apart)', source='6.2'),
     Field('dataset.preprocess', 'resize_and_crop',
           choices('resize_and_crop', 'scale_width_and_crop', 'scale_width', 'crop', 'none'),
           "how images become `image_size`: 'resize_and_crop': resized, proportions not kept; "
@@ -168,8 +172,10 @@ ROWS = (
           'the same for the input alone'),
     Field('dataset.val_fraction', 0.0, between(0.0, 0.9),
           'part of the train split that is held out for validation where there is no val split'),
-    Field('dataset.cache', 'auto', choices('auto', 'on', 'off'),
-          "keep decoded pairs in memory; 'auto': where they fit"),
+    Field('dataset.cache', 'auto', choices('auto', 'device', 'on', 'off'),
+          "keep decoded pairs: 'on': in memory; 'device': those of training on the device, where "
+          "batches are made of them; 'auto': on a GPU or TPU where they take at most a quarter of "
+          "its memory, else in memory while all splits take at most a quarter of it; 'off': none"),
     Field('dataset.workers', 0, between(0, 1024),
           'processes that augment; 0: threads of this process', 'processes'),
     Field('dataset.on_error', 'raise', choices('raise', 'skip'),

@@ -1,11 +1,9 @@
 """What a training would do, said without doing it."""
 
-import jax
 from etils import epath
 
 from pix2pix_jax.config import Config
-from pix2pix_jax.data import pipeline
-from pix2pix_jax.distributed import parallel
+from pix2pix_jax.distributed import feed, parallel
 from pix2pix_jax.inference.generator import start_from
 from pix2pix_jax.reports import start
 from pix2pix_jax.train_setup import resolve
@@ -28,10 +26,8 @@ def dry_run(config: Config, workdir: epath.PathLike) -> None:
     start.describe(state, devices, 0, setup.total_steps)
     for line in start.norm_statistics(config, devices):
         print(line)
-    processes = jax.process_index(), jax.process_count()
-    batch = next(pipeline.train_batches(setup.splits['train'], config, 0, *processes))
+    batch = next(feed.batches(setup.splits['train'], config, devices, 0))
     step_fn = parallel.compile_step(train_step, config, devices)
-    batch = parallel.shard(batch, devices, config.optimizer.d_steps)
     state = parallel.replicate(state, devices)
     memory = step_fn.lower(state, batch, training_key(config)).compile().memory_analysis()
     if memory is None:  # not every backend counts it

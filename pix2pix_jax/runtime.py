@@ -54,6 +54,27 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def memory(root: pathlib.Path = pathlib.Path('/')) -> int:
+    """Returns how many bytes of memory this process may use: a container's or a job's, if less.
+
+    `root` holds proc/ and sys/. A control group's limit holds for all groups inside it, and in a
+    container its own group is the root of what is seen.
+    """
+    found = [os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')]
+    groups = root / 'sys/fs/cgroup'
+    with contextlib.suppress(OSError):
+        for line in (root / 'proc/self/cgroup').read_text().splitlines():
+            _, controllers, path = line.split(':', 2)
+            if controllers and 'memory' not in controllers.split(','):
+                continue
+            tree, file = ('memory', 'memory.limit_in_bytes') if controllers else ('', 'memory.max')
+            group = pathlib.PurePosixPath(path.lstrip('/'))
+            for folder in (group, *group.parents):
+                with contextlib.suppress(OSError, ValueError):  # 'max' is no number: no limit
+                    found.append(int((groups / tree / folder / file).read_text()))
+    return min(found)
+
+
 def use_deterministic_kernels() -> None:
     """Makes XLA use only deterministic kernels on a GPU. Before the first use of a device."""
     flags = os.environ.get('XLA_FLAGS', '')

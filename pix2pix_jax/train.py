@@ -13,8 +13,7 @@ import jax
 from etils import epath
 
 from pix2pix_jax.config import Config
-from pix2pix_jax.data import pipeline
-from pix2pix_jax.distributed import hosts, parallel
+from pix2pix_jax.distributed import feed, hosts, parallel
 from pix2pix_jax.distributed.preemption import StopRequest
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.inference.generator import start_from
@@ -134,8 +133,7 @@ def run_steps(
     config, devices, first = setup.config, setup.devices, int(state.step)
     step_fn = parallel.compile_step(train_step, config, devices)
     state, key = parallel.replicate(state, devices), training_key(config)
-    processes = jax.process_index(), jax.process_count()
-    batches = pipeline.train_batches(setup.splits['train'], config, first, *processes)
+    batches = feed.batches(setup.splits['train'], config, devices, first)
     vote = parallel.StopVote(stop, devices, STEPS_IN_FLIGHT)
     in_flight: collections.deque[Metrics] = collections.deque()
     log, last_save = LateLog(recorder, config.batch_size, first), time.monotonic()
@@ -143,7 +141,7 @@ def run_steps(
     plan = intervals(config, setup.total_steps)
     if not recorder.has_val:
         plan = plan._replace(evaluate=0)
-    log_every, d_steps = config.log_every, config.optimizer.d_steps
+    log_every = config.log_every
 
     for step in range(first + 1, setup.total_steps + 1):
         try:
@@ -152,7 +150,7 @@ def run_steps(
             log.flush()
             recorder.save_once(step - 1, parallel.unreplicate(state, devices))
             raise
-        state, metrics = step_fn(state, parallel.shard(batch, devices, d_steps), key)
+        state, metrics = step_fn(state, batch, key)
         vote.cast()
         recorder.step(step)
         profile.step(step, metrics)

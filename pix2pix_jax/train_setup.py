@@ -12,7 +12,7 @@ from ml_collections import FrozenConfigDict
 from pix2pix_jax.config import Config, validate
 from pix2pix_jax.data import discover, preflight, sources, value_checks
 from pix2pix_jax.data.hold_out import Known
-from pix2pix_jax.distributed import hosts, parallel
+from pix2pix_jax.distributed import feed, hosts, parallel
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.models.factory import create_models, generator_depth
 from pix2pix_jax.models.unet import dropout_blocks
@@ -62,14 +62,15 @@ def resolve(config: Config, workdir: epath.PathLike, command: str = '') -> Setup
     config.dataset.inputs = splits['train'].inputs
     if config.image_size == (0, 0):
         config.image_size = known.image_size or preflight.found_image_size(splits['train'])
-    for line in preflight.report(splits, config):
+    room = feed.room(devices)
+    for line in preflight.report(splits, config, room):
         print(line, flush=True)
     generator = config.generator
     if generator.dropout_blocks == 0:  # a run keeps the number itself, as older versions did
         generator.dropout_blocks = dropout_blocks(generator, generator_depth(config))
     check_run(config, workdir)
-    splits = {name: preflight.decode_all(source, config) for name, source in splits.items()}
-    for line in data_json.left_out(splits):
+    splits = preflight.decode_all(splits, config, room)
+    for line in data_json.left_out(splits) + preflight.not_on_device(splits, config, room):
         print(line, flush=True)
     for line in value_checks.remarks(splits['train']):
         print(f'warning: {line}', flush=True)

@@ -270,7 +270,7 @@ def contact_grid(splits: dict[str, sources.Source], config: Config) -> np.ndarra
             continue
         rng = np.random.default_rng((config.seed, int(i)))
         for _ in range(AUGMENTED):
-            pair = pipeline.augmented(source[int(i)], rng, config)
+            pair = pipeline.augmented(pipeline.loaded(source[int(i)], config), rng, config)
             x, y = (pair[name][None] for name in IMAGES)
             pairs.append(pair | {'target': tasks.as_shown(config.dataset.task, x, y)[0]})
         inputs = source.shown(np.stack([pair['input'] for pair in pairs]))

@@ -122,18 +122,17 @@ def devices(config, folder):
 
 
 def in_memory(config, folder):
-    split = discover.open_splits(config)['train']
-    return bool(preflight.decode_all(split, config).decoded)
+    splits = preflight.decode_all(discover.open_splits(config), config)
+    return {name: bool(split.decoded or split.loaded) for name, split in splits.items()}
 
 
 def good_pairs(config, folder):
-    split = discover.open_splits(config)['train']
-    return preflight.decode_all(split, config).names
+    return preflight.decode_all(discover.open_splits(config), config)['train'].names
 
 
 def processes(config, folder):
     """Who augments: the process of the first batch's draws."""
-    pids, augment = folder / 'pids', pipeline._augment
+    pids, augment = folder / 'pids', pipeline._cut
 
     def recorded(*args, **kwargs):
         with pids.open('a') as file:
@@ -142,7 +141,7 @@ def processes(config, folder):
 
     pids.unlink(missing_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, '_augment', recorded)
+        patch.setattr(pipeline, '_cut', recorded)
         next(pipeline.train_batches(discover.open_splits(config)['train'], config))
     return set(map(int, pids.read_text().split())) == {os.getpid()}
 
@@ -263,6 +262,7 @@ FIELDS = {
     'dataset.target_range': ('0:200', training_data),
     'dataset.input_classes': (3, training_data, {'dataset.path': 'classes'}),
     'dataset.jitter': (1.5, training_data),
+    'dataset.jitter_method': ('box', training_data, {'dataset.path': 'noise'}),
     'dataset.preprocess': ('crop', training_data),
     'dataset.resize': ('nearest', training_data),
     'dataset.mirror': (False, training_data),
@@ -334,12 +334,15 @@ FIELDS = {
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """Four sets of pairs, one with a bad one and one of class maps, and a run to start from."""
+    """Sets of pairs, one with a bad one, of class maps, of noise; and a run to start from."""
     folder = tmp_path_factory.mktemp('fields')
     make_pairs(folder / 'pairs', {'train': 6, 'val': 2}, size=40)
     make_pairs(folder / 'other', {'test': 1, 'train': 8}, size=40)
     make_pairs(folder / 'bad', {'train': 2}, size=40)
     (folder / 'bad' / 'train' / '1.png').write_text('not an image')
+    (folder / 'noise' / 'train').mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(0, 256, (40, 80, 3), np.uint8)
+    Image.fromarray(noise).save(folder / 'noise' / 'train' / '1.png')
     indices = np.arange(40 * 40, dtype=np.uint8).reshape(40, 40) % 3
     for side, image in (('A', indices), ('B', indices * 50)):
         (folder / 'classes' / 'train' / side).mkdir(parents=True)
@@ -359,7 +362,7 @@ def observe(folder):
         config = base(folder)
         config.update_from_flattened_dict(
             {
-                k: str(folder / v) if v in ('trained0', 'other', 'bad', 'classes') else v
+                k: str(folder / v) if v in ('trained0', 'other', 'bad', 'classes', 'noise') else v
                 for k, v in fields
             }
         )

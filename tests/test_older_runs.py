@@ -13,6 +13,7 @@ from pix2pix_jax import Translator
 from pix2pix_jax.inference.generator import load_state
 from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.workdir.checkpoints import Checkpoints
+from pix2pix_jax.workdir.config_json import load_config
 
 
 @pytest.fixture
@@ -30,7 +31,10 @@ def config_of(run, steps):
 def test_it_is_resumed(run, capsys):
     state = train_and_evaluate(config_of(run, 8), run)
     assert int(state.step) == 8
-    assert 'from step 7 its random draws' in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert 'from step 7 its random draws' in said
+    assert "config.dataset.jitter_method='box', as the run began" in said
+    assert load_config(run).dataset.jitter_method == 'box'
     old, new = metrics(OLD_RUN), metrics(run)
     assert [row['step'] for row in new] == list(range(1, 9))
     for before, after in zip(old, new):

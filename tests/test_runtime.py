@@ -7,6 +7,8 @@ import sys
 import jax
 import pytest
 
+from pix2pix_jax import runtime
+
 CODE = """
 from absl import flags
 from pix2pix_jax.errors import run_command
@@ -35,3 +37,30 @@ def test_a_device_that_is_not_there_is_an_error_and_never_the_cpu(platforms):
 def test_the_cpu_is_there(platforms):
     done = run(platforms)
     assert done.returncode == 0, done.stderr
+
+
+GROUP = '/slurm/job_1/step_0'
+
+
+@pytest.mark.parametrize('groups, files, expected', [
+    ('', {}, 8000),
+    (f'0::{GROUP}', {'memory.max': 'max', 'slurm/job_1/memory.max': '3000'}, 3000),
+    (f'0::{GROUP}', {f'{GROUP}/memory.max': '5000', 'slurm/memory.max': '4000'}, 4000),
+    (f'0::{GROUP}', {'slurm/job_2/memory.max': '1000'}, 8000),  # another job's
+    ('0::/', {'memory.max': '2000'}, 2000),  # in a container: its own group is the root
+    ('0::/', {'memory.max': '9000'}, 8000),
+    (f'5:cpu:/x\n4:memory:{GROUP}', {f'memory{GROUP}/memory.limit_in_bytes': '3000'}, 3000),
+    ('4:memory:/docker/1', {'memory/memory.limit_in_bytes': '2500'}, 2500),
+    ('4:memory:/docker/1', {'memory/memory.limit_in_bytes': str(2**63 - 4096)}, 8000),  # none
+    ('5:cpu:/x', {'memory/x/memory.limit_in_bytes': '1'}, 8000),
+])  # fmt: skip
+def test_memory_is_what_the_control_groups_leave(tmp_path, monkeypatch, groups, files, expected):
+    monkeypatch.setattr(runtime.os, 'sysconf', lambda name: 8000 if 'PHYS' in name else 1)
+    (tmp_path / 'proc/self').mkdir(parents=True)
+    if groups:
+        (tmp_path / 'proc/self/cgroup').write_text(f'{groups}\n')
+    for name, text in files.items():
+        path = tmp_path / 'sys/fs/cgroup' / name.lstrip('/')
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'{text}\n')
+    assert runtime.memory(tmp_path) == expected

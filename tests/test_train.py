@@ -49,14 +49,14 @@ def starts(workdir):
 
 def nan_at(step, monkeypatch):
     """Makes the batch of `step` NaN."""
-    batches = train.pipeline.train_batches
+    batches = train.feed.batches
 
     def with_nan(*args):
         for i, batch in enumerate(batches(*args), start=1):
             images = batch.keys() - {'index'} if i == step else ()
             yield {k: v * np.nan if k in images else v for k, v in batch.items()}
 
-    monkeypatch.setattr(train.pipeline, 'train_batches', with_nan)
+    monkeypatch.setattr(train.feed, 'batches', with_nan)
 
 
 def test_a_run_leaves_the_files_of_the_contract(whole):

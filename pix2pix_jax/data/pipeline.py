@@ -1,30 +1,28 @@
-"""Batches of pairs: `{'input': (B, H, W, Ci), 'target': (B, H, W, Co)}`, float32 in [-1, 1].
+"""Batches of pairs: `{'input': (B, H, W, Ci), 'target': (B, H, W, Co)}`.
 
-In training also 'index' (B,), int32: the examples' numbers in the global batch.
+Training batches are in the type in which they travel to the device, which `as_floats` makes float32
+on [-1, 1]; they have 'index' (B,), int32: the examples' numbers in the global batch. What is
+evaluated is float32 on [-1, 1].
 
 A training batch is a function of (seed, step) alone: there is no iterator state to save, and
 a run that resumes may have other workers, hosts and devices.
 """
 
+import contextlib
 import dataclasses
 import functools
-import multiprocessing.connection
-import os
-import signal
-import threading
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 
 import grain
 import numpy as np
-from absl import flags
 from ml_collections import ConfigDict
 
-from pix2pix_jax.data import augment, image_spec, tasks
+from pix2pix_jax.data import augment, image_spec, tasks, waiting
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError
-from pix2pix_jax.runtime import cores
 
-MOST_WAITING = 16  # batches: at 256x256 and 64 pairs of floats one takes 100 MB
+DRAWS = ('pair', *augment.Crop._fields)  # the columns of what `train_draws` yields
 Batch = dict[str, np.ndarray]
 
 
@@ -36,6 +34,9 @@ def train_batches(
     process_count: int = 1,
 ) -> Iterator[Batch]:
     """Yields this host's share of the batches `start`, `start + 1`, … without end.
+
+    Images are in the type of the files, uint8, uint16, or float32 on [-1, 1]; class maps are
+    indices (B,H,W,1); all is float32 where it is computed from floats (colour jitter, tasks).
 
     Every epoch visits every pair once in a new order, with new jitter and mirroring (6.2); a
     batch may reach into the next epoch. The shares of all hosts together are the batch of one,
@@ -53,33 +54,66 @@ def train_batches(
       DataError: from `next`, where a pair cannot be read.
     """
     workers = config.dataset.workers
-    read: Source | _Reported = source
     if workers:  # a copy of the cache in every worker would not fit where the cache just did
-        read = _Reported(dataclasses.replace(source, decoded=()))
-    data = grain.MapDataset.source(read).seed(config.seed).shuffle().repeat()
-    data = data.random_map(functools.partial(_augment, config=config))
-    data = data[process_index::process_count]
-    pairs = config.batch_size * config.optimizer.d_steps  # a batch for each step of D
-    stack = _stack if workers else None
-    data = data.batch(pairs // process_count, drop_remainder=True, batch_fn=stack)[start:]
-    data = data.to_iter_dataset(read_options())
-    index = np.arange(process_index, pairs, process_count, dtype=np.int32)
-    if not workers:
-        return _numbered(iter(data), index)
-    if not flags.FLAGS.is_parsed():  # grain's workers read a flag
-        flags.FLAGS.mark_as_parsed()
-    options = grain.MultiprocessingOptions(num_workers=workers)
-    return _numbered(_copied(iter(data.mp_prefetch(options, _obey_parent))), index)
+        source = dataclasses.replace(source, decoded=(), loaded=())
+    read = _Loaded(source, config, reports=workers > 0)
+    cut = functools.partial(_cut, config=config)
+    data, index = _batches(read, cut, config, process_index, process_count)
+    made_ahead = waiting.batches(data[start:], len(index) * _bytes_of_a_pair(read, config), workers)
+    return _numbered(made_ahead, index)
 
 
-def read_options() -> grain.ReadOptions:
-    """Returns how many threads make batches, one each, and how many batches wait in memory.
+def train_draws(
+    source: Source,
+    config: ConfigDict,
+    start: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
+    """Yields of which `loaded` pairs the batches of `train_batches` are, and what is cut.
 
-    Grain wants no fewer batches than threads.
+    'draws' (B, 6), int32, has the columns `DRAWS`. The pairs must all have one loaded size.
+
+    Args:
+      source: the training pairs.
+      config: as for `train_batches`.
+      start: as for it.
+      process_index: as for it.
+      process_count: as for it.
     """
-    threads = min(cores(), MOST_WAITING)
-    waiting = min(2 * threads, MOST_WAITING)
-    return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=waiting)
+    shape = source.loaded[0]['target'].shape[:2]
+
+    def draw(i: int, rng: np.random.Generator) -> Batch:
+        return {'draws': np.array((i, *_drawn(shape, rng, config)), np.int32)}
+
+    data, index = _batches(range(len(source)), draw, config, process_index, process_count)
+    at_once = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)  # 0.07 ms each
+    return _numbered(iter(data[start:].to_iter_dataset(at_once)), index)
+
+
+def _batches(
+    elements: 'range | _Loaded',
+    transform: Callable[..., Batch],
+    config: ConfigDict,
+    process_index: int,
+    process_count: int,
+) -> tuple[grain.MapDataset, np.ndarray]:
+    """Returns this host's share of all batches, and the numbers of its examples in each."""
+    data = grain.MapDataset.source(elements).seed(config.seed).shuffle().repeat()
+    data = data.random_map(transform)[process_index::process_count]
+    pairs = config.batch_size * config.optimizer.d_steps  # a batch for each step of D
+    index = np.arange(process_index, pairs, process_count, dtype=np.int32)
+    return data.batch(len(index), drop_remainder=True, batch_fn=_stack), index
+
+
+def _bytes_of_a_pair(read: '_Loaded', config: ConfigDict) -> int:
+    """Returns the bytes of the first pair as it travels; of a bad one what floats would take."""
+    with contextlib.suppress(DataError):
+        pair = _cut(read[0], np.random.default_rng(0), config)
+        if 'error' not in pair:
+            return sum(image.nbytes for image in pair.values())
+    channels = config.generator.input_channels + config.generator.output_channels
+    return 4 * channels * math.prod(config.image_size)
 
 
 def _numbered(batches: Iterator[Batch], index: np.ndarray) -> Iterator[Batch]:
@@ -87,66 +121,85 @@ def _numbered(batches: Iterator[Batch], index: np.ndarray) -> Iterator[Batch]:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Reported:
-    """A source whose errors are elements: a worker that raises leaves shared memory behind."""
+class _Loaded:
+    """The pairs of a source at their loaded size.
+
+    With `reports` errors are elements: a worker that raises leaves shared memory behind.
+    """
 
     source: Source
+    config: ConfigDict
+    reports: bool
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, i: int) -> Batch:
+        if self.source.loaded:
+            return self.source.loaded[i]
         try:
-            return self.source[i]
+            return loaded(self.source[i], self.config)
         except DataError as error:
+            if not self.reports:
+                raise
             return {'error': np.frombuffer(str(error).encode(), np.uint8)}
 
 
 def _stack(pairs: Sequence[Batch]) -> Batch:
     bad = [pair for pair in pairs if 'error' in pair]
-    return bad[0] if bad else {key: np.stack([pair[key] for pair in pairs]) for key in pairs[0]}
+    return bad[0] if bad else {k: _together([pair[k] for pair in pairs]) for k in pairs[0]}
 
 
-def _copied(batches: grain.DatasetIterator) -> Iterator[Batch]:
-    """Copies what workers send: it lies in shared memory, which must be free before the exit."""
-    try:
-        for batch in batches:
-            batch = {key: np.array(value) for key, value in batch.items()}
-            if 'error' in batch:
-                raise DataError(batch['error'].tobytes().decode())
-            yield batch
-    finally:  # else an error's traceback would hold the workers
-        batches.close()
+def _together(images: Sequence[np.ndarray]) -> np.ndarray:
+    if len({image.dtype for image in images}) > 1:  # the files of some pairs are of another type
+        images = [augment.to_float(image) for image in images]
+    return np.stack(images)
 
 
-def _obey_parent(worker_index: int, worker_count: int) -> None:
-    """Makes a worker leave interrupts to its parent, and end with it however that ends."""
-    del worker_index, worker_count
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def loaded(pair: Batch, config: ConfigDict) -> Batch:
+    """Returns a pair of a source as training cuts from it, in its own type.
+
+    With jitter_method='resize_then_crop' it is at its loaded size: the resize is not random.
+    """
+    if config.dataset.jitter_method == 'box':
+        return pair
+    size = loaded_size(pair['target'].shape[:2], config)
+    return {key: augment.resized(image, size, _method(key, config)) for key, image in pair.items()}
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent:
-        multiprocessing.connection.wait([parent.sentinel])
-    os._exit(1)  # it was killed: else the worker would wait for its questions for ever
+def loaded_size(shape: tuple[int, int], config: ConfigDict) -> tuple[int, int]:
+    """Returns the (height, width) to which training resizes an image of `shape`."""
+    d = config.dataset
+    return augment.loaded_size(*shape, tuple(config.image_size), d.jitter, d.preprocess)
 
 
-def _augment(pair: Batch, rng: np.random.Generator, config: ConfigDict) -> Batch:
-    return pair if 'error' in pair else augmented(pair, rng, config)
+def _method(key: str, config: ConfigDict) -> str:
+    classes = key == 'input' and config.dataset.input_classes
+    return 'nearest' if classes else config.dataset.resize
 
 
 def augmented(pair: Batch, rng: np.random.Generator, config: ConfigDict) -> Batch:
-    """Returns a pair as the network sees it in training: (H, W, C) float32 in [-1, 1].
+    """Returns a pair of a source as the network sees it in training: (H, W, C) float32 in [-1, 1].
 
     All draws are of `rng`, always as many and in one order.
     """
-    d, size = config.dataset, tuple(config.image_size)
-    height, width, _ = pair['target'].shape
-    window = augment.random_window(rng, (height, width), size, d.jitter, d.mirror, d.preprocess)
-    window = augment.random_pose(rng, window, size, d.vertical_flip, d.rotate)
-    images = {key: _placed(key, image, window, config) for key, image in pair.items()}
+    return as_floats(_cut(loaded(pair, config), rng, config), config)
+
+
+def _cut(pair: Batch, rng: np.random.Generator, config: ConfigDict) -> Batch:
+    """Returns what training takes of a pair that is `loaded`, in the type in which it travels."""
+    if 'error' in pair:
+        return pair
+    d, size, shape = config.dataset, tuple(config.image_size), pair['target'].shape[:2]
+    crop = _drawn(shape, rng, config)
+    if d.jitter_method == 'box':
+        window = augment.window_of(crop, shape, loaded_size(shape, config), size)
+        images = {key: _resampled(key, image, window, config) for key, image in pair.items()}
+    else:
+        images = {key: augment.cut(image, crop, size) for key, image in pair.items()}
+    if not needs_floats(config):
+        return images
+    images = as_floats(images, config)
     tints = [augment.random_tint(rng, s) for s in (d.color_jitter, d.input_color_jitter)]
     if d.color_jitter:
         images = {key: augment.apply_tint(image, tints[0]) for key, image in images.items()}
@@ -157,15 +210,44 @@ def augmented(pair: Batch, rng: np.random.Generator, config: ConfigDict) -> Batc
     return images
 
 
-def _placed(
+def needs_floats(config: ConfigDict) -> list[str]:
+    """Returns the fields for which training computes with images before they travel, if any."""
+    d = config.dataset
+    return [
+        f'dataset.{field}={d[field]!r}'
+        for field, off in (('color_jitter', 0), ('input_color_jitter', 0), ('task', 'none'))
+        if d[field] != off
+    ]
+
+
+def _drawn(shape: tuple[int, int], rng: np.random.Generator, config: ConfigDict) -> augment.Crop:
+    """Draws what is cut from a pair whose `loaded` images have this (height, width)."""
+    d, size = config.dataset, tuple(config.image_size)
+    from_size = loaded_size(shape, config) if d.jitter_method == 'box' else shape
+    crop = augment.random_crop(rng, from_size, size, d.mirror)
+    return augment.random_pose(rng, crop, size, d.vertical_flip, d.rotate)
+
+
+def as_floats(images: Batch, config: ConfigDict) -> Batch:
+    """Returns a pair or a batch as the network takes it: images (..., H, W, C) float32 in [-1, 1].
+
+    Class indices become one-hot.
+    """
+    return {key: _as_float(key, image, config) for key, image in images.items()}
+
+
+def _as_float(key: str, image: np.ndarray, config: ConfigDict) -> np.ndarray:
+    classes = config.dataset.input_classes
+    if key == 'input' and classes:
+        return image_spec.one_hot(image, classes)
+    return image if key == 'index' else augment.to_float(image)
+
+
+def _resampled(
     key: str, image: np.ndarray, window: augment.CropWindow, config: ConfigDict
 ) -> np.ndarray:
-    """Returns one image of a pair as the network takes it: (H, W, C) float32 in [-1, 1]."""
-    d, size = config.dataset, tuple(config.image_size)
-    if key == 'input' and d.input_classes:
-        indices = augment.crop_and_resize(image, window, size, 'nearest')
-        return image_spec.one_hot(indices, d.input_classes)
-    return augment.to_float(augment.crop_and_resize(image, window, size, d.resize))
+    size = tuple(config.image_size)
+    return augment.crop_and_resize(image, window, size, _method(key, config))
 
 
 def example(source: Source, i: int, config: ConfigDict) -> Batch:
@@ -179,7 +261,8 @@ def example(source: Source, i: int, config: ConfigDict) -> Batch:
 def _example(pair: Batch, i: int, config: ConfigDict) -> Batch:
     d, (height, width, _) = config.dataset, pair['target'].shape
     window = augment.centre_window((height, width), tuple(config.image_size), d.preprocess)
-    images = {key: _placed(key, image, window, config) for key, image in pair.items()}
+    images = {key: _resampled(key, image, window, config) for key, image in pair.items()}
+    images = as_floats(images, config)
     if d.task != 'none':
         rng = np.random.default_rng(i)
         images |= {'input': tasks.derive(d.task, images['target'], rng, d.task_amount)['input']}

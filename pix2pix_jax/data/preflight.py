@@ -4,42 +4,58 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import math
-import os
 import sys
+from collections.abc import Mapping
 
 import tqdm
 from ml_collections import ConfigDict
 
+from pix2pix_jax.data import pipeline
 from pix2pix_jax.data.sources import Pair, Source, subset
 from pix2pix_jax.data.tasks import TASKS
 from pix2pix_jax.errors import DataError
-from pix2pix_jax.runtime import cores
+from pix2pix_jax.runtime import cores, memory
 
 DECODE_FIRST = 5000  # pairs up to which a split is decoded before training starts
+DEVICE, MEMORY = 'kept on the device', 'kept in memory'
+DISK = 'read from disk at every use'
 SAMPLE = 64  # pairs whose headers stand for all in reports and estimates
 
 
-def decode_all(source: Source, config: ConfigDict) -> Source:
+def decode_all(
+    splits: Mapping[str, Source], config: ConfigDict, device_room: int = 0
+) -> dict[str, Source]:
     """Decodes every pair, so that a bad file is named now and not hours into a run.
 
-    Returns the source with its pairs in memory where `dataset.cache` lets them ('auto': where
-    they take at most a quarter of it). More than 5,000 pairs are read lazily, unchecked, unless
-    the cache is 'on'. Raises one DataError for all bad files. Where `dataset.on_error` is 'skip'
-    and they are not known yet, all pairs are read, however many, and the bad ones `skipped`.
+    Returns the splits, with the pairs of those in memory that `dataset.cache` lets be there, those
+    of 'train' as training cuts from them and, where there is room, `on_device` (see `_places`). A
+    split of more than 5,000 pairs is read lazily, unchecked, unless it is kept for sure. Raises one
+    DataError for all bad files of a split. Where `dataset.on_error` is 'skip' and they are not
+    known yet, all pairs are read, however many, and the bad ones `skipped`.
     """
-    keep = _keeps(source, config)
+    places = _places(splits, config, device_room)
+    found = {n: _decode(n, source, config, places[n] != DISK) for n, source in splits.items()}
+    for name in [name for name in found if places[name] == DEVICE]:
+        on_device = not _unlike(found[name])
+        found[name] = dataclasses.replace(found[name], on_device=on_device)
+    return found
+
+
+def _decode(name: str, source: Source, config: ConfigDict, keep: bool) -> Source:
     skip = _finds_bad(source, config)
     if len(source) > DECODE_FIRST and not (keep or skip):
         return source
+    load = _loads(name, config)
     good, decoded, errors = [], [], {}
 
     def decode(i: int) -> Pair | DataError | None:
         try:
             pair = source[i]
-            return pair if keep else None
         except DataError as error:
             return error
+        return (pipeline.loaded(pair, config) if load else pair) if keep else None
 
     pool = concurrent.futures.ThreadPoolExecutor(cores())
     try:
@@ -59,7 +75,14 @@ def decode_all(source: Source, config: ConfigDict) -> Source:
         raise _bad_pairs(source, list(errors.values()))
     if skip:
         source = dataclasses.replace(subset(source, good), skipped=errors)
+    if keep and load:
+        return dataclasses.replace(source, loaded=tuple(decoded))
     return dataclasses.replace(source, decoded=tuple(decoded)) if keep else source
+
+
+def _loads(name: str, config: ConfigDict) -> bool:
+    """Whether the pairs of a split are kept at the size from which training cuts."""
+    return name == 'train' and config.dataset.jitter_method == 'resize_then_crop'
 
 
 def _finds_bad(source: Source, config: ConfigDict) -> bool:
@@ -75,20 +98,66 @@ def _bad_pairs(source: Source, errors: list[str]) -> DataError:
     return DataError(first)
 
 
-def _keeps(source: Source, config: ConfigDict) -> bool:
-    if config.dataset.cache == 'auto':
-        memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
-        return len(source) <= DECODE_FIRST and _bytes(source) <= memory / 4
-    return config.dataset.cache == 'on'
+def _places(splits: Mapping[str, Source], config: ConfigDict, device_room: int) -> dict[str, str]:
+    """Returns for each split where its pairs are kept: DEVICE, MEMORY, or DISK: nowhere.
+
+    With cache='auto' they are in memory while all splits together, in their order, take at most a
+    quarter of it; and those of 'train' on the device, too, where they take at most `device_room`
+    bytes. 'device' and 'on' keep all of them, and 'device' those of 'train' on the device.
+    """
+    cache = config.dataset.cache
+    places, room = {}, memory() / 4
+    for name, source in splits.items():
+        needed = _bytes(name, source, config) if cache == 'auto' else 0
+        fits = len(source) <= DECODE_FIRST and needed <= room
+        keep = cache in ('on', 'device') or cache == 'auto' and fits
+        wanted = cache == 'device' or cache == 'auto' and needed <= device_room
+        device = name == 'train' and wanted and not _only_on_host(config)
+        places[name] = (DEVICE if device else MEMORY) if keep else DISK
+        room -= needed if keep else 0
+    return places
 
 
-def _bytes(source: Source) -> int:
-    """Estimates what all pairs take in memory."""
+def _only_on_host(config: ConfigDict) -> list[str]:
+    """Returns the fields for which a device cannot make batches of pairs, if any."""
+    box = config.dataset.jitter_method == 'box'
+    return ["dataset.jitter_method='box'"] * box + pipeline.needs_floats(config)
+
+
+def _unlike(source: Source) -> list[str]:
+    """Returns in what the pairs that are loaded differ, so that they are not one array."""
+    kinds = {tuple((i.shape, i.dtype.str) for i in pair.values()) for pair in source.loaded}
+    shapes, types = ({tuple(i[n] for i in kind) for kind in kinds} for n in (0, 1))
+    return ['sizes'] * (len(shapes) > 1) + ['types'] * (len(types) > 1)
+
+
+def not_on_device(splits: Mapping[str, Source], config: ConfigDict, device_room: int) -> list[str]:
+    """Returns a line that says why training pairs that are kept do not lie on the device.
+
+    None where they do, where there is no room for them, or where nobody asked for it.
+    """
+    train = splits['train']
+    kept = train.loaded or train.decoded
+    if train.on_device or not kept or config.dataset.cache not in ('auto', 'device'):
+        return []
+    size = len(kept) * sum(image.nbytes for image in kept[0].values())
+    if config.dataset.cache == 'auto' and size > device_room:
+        return []
+    fields, unlike = _only_on_host(config), _unlike(train)
+    why = ', '.join(fields) if fields else f'its pairs have several {" and ".join(unlike)}'
+    return [f'train is not kept on the device, since {why}: the host makes its batches']
+
+
+def _bytes(name: str, source: Source, config: ConfigDict) -> int:
+    """Estimates what all pairs of a split take in memory."""
     sizes = _sizes(source)
+    if _loads(name, config):
+        sizes = [pipeline.loaded_size(size, config) for size in sizes]
     pixels = sum(height * width for height, width in sizes) / len(sizes)
     return int(len(source) * pixels * _bytes_of_a_pixel(source))
 
 
+@functools.lru_cache(16)
 def _bytes_of_a_pixel(source: Source) -> int:
     """Returns what one pixel of a pair takes, from the first that can be read."""
     for i in range(min(SAMPLE, len(source))):
@@ -97,6 +166,7 @@ def _bytes_of_a_pixel(source: Source) -> int:
     return sum(spec.channels for spec in source.specs)
 
 
+@functools.lru_cache(16)  # it is asked for more than once, and may be far away
 def _sizes(source: Source) -> list[tuple[int, int]]:
     """Returns the sizes of a sample; bad files are left to `decode_all`, which names them all."""
     sizes, errors = [], []
@@ -122,8 +192,8 @@ def found_image_size(source: Source) -> tuple[int, int]:
     return height, width
 
 
-def report(splits: dict[str, Source], config: ConfigDict) -> list[str]:
-    """Returns lines for a person: pairs and sizes of each split, direction, cache."""
+def report(splits: Mapping[str, Source], config: ConfigDict, device_room: int = 0) -> list[str]:
+    """Returns lines for a person: pairs and sizes of each split, direction, where they are kept."""
     lines = []
     for split, source in splits.items():
         sizes = _sizes(source)
@@ -134,12 +204,19 @@ def report(splits: dict[str, Source], config: ConfigDict) -> list[str]:
         )
     first = next(iter(splits.values()))
     lines.append(_pairing(first, config))
-    memory = _bytes(first) / 2**20
-    where = 'kept in memory' if _keeps(first, config) else 'read from disk at every use'
     for split, source in splits.items():
         if len(source) > DECODE_FIRST and _finds_bad(source, config):
             lines.append(f'{split}: all pairs are read once to find the bad ones')
-    lines.append(f'{next(iter(splits))} takes about {memory:,.0f} MiB decoded: {where}')
+    return lines + _memory(splits, config, device_room)
+
+
+def _memory(splits: Mapping[str, Source], config: ConfigDict, device_room: int) -> list[str]:
+    """Returns a line for each split: what its pairs take, and where they are kept."""
+    lines = []
+    for name, place in _places(splits, config, device_room).items():
+        size = 'resized for training' if _loads(name, config) else 'decoded'
+        mebibytes = _bytes(name, splits[name], config) / 2**20
+        lines.append(f'{name} takes about {mebibytes:,.0f} MiB {size}: {place}')
     return lines
 
 

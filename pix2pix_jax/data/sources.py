@@ -32,6 +32,8 @@ class Source:
     photos: bool = False  # plain photos: a pair is {'target'} alone, the input is derived from it
     size: tuple[int, int] = (0, 0)  # (height, width) that all images must have; 0: any
     decoded: tuple[Pair, ...] = ()  # all pairs, where they are kept in memory
+    loaded: tuple[Pair, ...] = ()  # all pairs as training cuts from them, where these are kept
+    on_device: bool = False  # these go to the devices, all at once, and not with each batch
     skipped: dict[str, str] | None = None  # why pairs are left out, by name; None: not yet known
     held_out: bool = False  # of the training pairs, for val
 

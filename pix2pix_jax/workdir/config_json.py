@@ -26,12 +26,13 @@ LENGTH = ('num_steps', 'num_epochs')
 # run, or was not yet written down, as by older versions.
 FOUND = ('dataset.inputs', 'optimizer.rate_devices')
 # Fields whose default is not what runs did before there was the field, or that had another one;
-# those go on with that.
+# those resume with that.
 BEFORE = {
     'eval_images': 0,
     'eval_every': 2000,
     'sample_every': 1000,
     'checkpoint.every_steps': 2000,
+    'dataset.jitter_method': 'box',
 }
 
 

@@ -140,10 +140,10 @@ def _our_pairs(setting: Setting, **dataset: Any) -> Prepared:
     from pix2pix_jax.data import discover, pipeline, preflight
 
     config = config_of(setting, **dataset)
-    source = discover.open_splits(config)['train']
+    splits = discover.open_splits(config)
     if dataset['cache'] == 'on':
-        source = preflight.decode_all(source, config)
-    return pairs_of(pipeline.train_batches(source, config), setting)
+        splits = preflight.decode_all(splits, config)
+    return pairs_of(pipeline.train_batches(splits['train'], config), setting)
 
 
 def our_pipeline(setting: Setting) -> Prepared:

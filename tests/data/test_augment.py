@@ -69,6 +69,31 @@ def test_equals_resize_then_crop_then_flip(size, source, method, channels):
         assert difference.max() <= (1 if method == 'bicubic' else 0)
 
 
+@pytest.mark.parametrize('size,source', SIZES)
+def test_resized_then_cut_is_pillows_resize_then_crop(size, source):
+    image, rng = random_image(*source), np.random.default_rng(1)
+    load = augment.loaded_size(*source, size, 286 / 256, 'resize_and_crop')
+    loaded = augment.resized(image, load)
+    whole = Image.fromarray(image).resize(load[::-1], Image.Resampling.BICUBIC)
+    for _ in range(10):
+        crop = augment.random_crop(rng, load, size, True)
+        box = (crop.left, crop.top, crop.left + size[1], crop.top + size[0])
+        expected = whole.crop(box)
+        if crop.flip:
+            expected = expected.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        np.testing.assert_array_equal(augment.cut(loaded, crop, size), np.asarray(expected))
+
+
+@pytest.mark.parametrize('channels', [1, 2, 3, 5])
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.float32])
+def test_a_flip_is_numpys(channels, dtype):
+    image = random_image(9, 12, channels, dtype)
+    for part in (image, image[2:7, 3:8], image[::-1], image.transpose(1, 0, 2), image[..., ::-1]):
+        flipped = augment.cut(part, augment.Crop(0, 0, True), part.shape[:2])
+        np.testing.assert_array_equal(flipped, part[:, ::-1])
+        assert flipped.dtype == dtype
+
+
 def test_unchanged_where_nothing_is_to_do():
     image = random_image(8, 10)
     result = augment.crop_and_resize(image, augment.whole_image(8, 10), (8, 10))

@@ -4,9 +4,9 @@ import itertools
 import numpy as np
 import pytest
 from etils import epath
+from helpers.pictures import write
 from PIL import Image
 
-from pix2pix_jax import runtime
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.data import augment, discover, pipeline, preflight
 from pix2pix_jax.errors import DataError
@@ -38,7 +38,9 @@ def train(folder):
 
 
 def take(n, *args, **kwargs):
-    return list(itertools.islice(pipeline.train_batches(*args, **kwargs), n))
+    """The first batches, as floats; `args` are those of train_batches, the second is the config."""
+    batches = itertools.islice(pipeline.train_batches(*args, **kwargs), n)
+    return [pipeline.as_floats(batch, args[1]) for batch in batches]
 
 
 def assert_equal(a, b):
@@ -70,12 +72,64 @@ def test_a_batch_depends_on_seed_and_step_alone(folder):
     for start in (0, 1, 5, 8):
         for batch, expected in zip(take(9 - start, source, c, start=start), whole[start:]):
             assert_equal(batch, expected)
-    for batch, expected in zip(take(9, preflight.decode_all(source, c), c), whole):
+    for batch, expected in zip(
+        take(9, preflight.decode_all({'train': source}, c)['train'], c), whole
+    ):
         assert_equal(batch, expected)
     (other,) = take(1, source, config(folder, seed=1))
     assert not np.array_equal(other['input'], whole[0]['input'])
     (late,) = take(1, source, c, start=10**9)
     assert late['input'].shape == (4, 16, 16, 3)
+
+
+GEOMETRIES = [
+    {},
+    {'dataset.jitter': 1.0},
+    {'dataset.vertical_flip': True, 'dataset.rotate': True},
+    {'dataset.color_jitter': 0.3, 'dataset.input_color_jitter': 0.3},
+    *({'dataset.preprocess': p} for p in ('scale_width_and_crop', 'scale_width', 'crop')),
+    {'image_size': (16, 24), 'dataset.rotate': True},
+    {'dataset.resize': 'nearest'},
+    {'dataset.task': 'inpaint_anywhere', 'dataset.path': 'photos'},
+    {'dataset.task': 'super_resolution', 'dataset.path': 'photos'},
+    {'dataset.path': 'many', 'generator.input_channels': 5, 'generator.output_channels': 2},
+    {'dataset.path': 'classes', 'dataset.input_classes': 4, 'generator.input_channels': 4},
+]
+
+
+@pytest.fixture(scope='module')
+def sets(tmp_path_factory, folder):
+    """Photos, class maps, and pairs of two inputs and 16 bits, each of two sizes."""
+    root = tmp_path_factory.mktemp('sets')
+    for i, (height, width) in enumerate([(20, 18), (30, 26), (16, 40)] * 2):
+        rng = np.random.default_rng(i)
+        noise = rng.integers(0, 256, (height, width, 7), np.uint8)
+        write(root / 'photos' / 'train' / f'{i}.png', noise[..., :3])
+        write(root / 'classes' / 'train' / 'A' / f'{i}.png', noise[..., :1] % 4)
+        write(root / 'classes' / 'train' / 'B' / f'{i}.png', noise[..., 4:])
+        write(root / 'many' / 'train' / 'A' / f'{i}.png', noise[..., :3])
+        write(root / 'many' / 'train' / 'A2' / f'{i}.tif', noise[..., 3:5] / np.float32(255))
+        write(root / 'many' / 'train' / 'B' / f'{i}.tif', noise[..., 5:] * np.uint16(257))
+    return lambda name: root / name if name else folder
+
+
+@pytest.mark.parametrize('fields', GEOMETRIES)
+def test_resize_then_crop_draws_what_box_draws(sets, fields):
+    """The same pairs, crops and flips, but for the rounding of the resize: 1 of 255."""
+    path = sets(fields.get('dataset.path', ''))
+    box, resized = (
+        config(path, **(fields | {'dataset.jitter_method': m, 'dataset.path': str(path)}))
+        for m in ('box', 'resize_then_crop')
+    )
+    source = discover.open_splits(box)['train']
+    for batch, expected in zip(take(6, source, resized), take(6, source, box)):
+        assert batch.keys() == expected.keys()
+        tinted = 3 if box.dataset.color_jitter else 1
+        for key in batch:
+            difference = np.abs(batch[key] - expected[key])
+            assert difference.max() <= tinted * 2.001 / 255
+        if fields.get('dataset.resize') == 'nearest' or 'dataset.input_classes' in fields:
+            np.testing.assert_array_equal(batch['input'], expected['input'])
 
 
 def test_hosts_share_the_global_batch(folder):
@@ -97,16 +151,49 @@ def test_workers_change_nothing(folder):
         assert_equal(batch, expected)
 
 
-@pytest.mark.parametrize('cores, threads, waiting', [(1, 1, 2), (6, 6, 12), (64, 16, 16)])
-def test_what_waits_in_memory_has_a_limit(monkeypatch, cores, threads, waiting):
-    """Threads are as many as cores that the process may use; each makes a batch at a time."""
-    monkeypatch.setattr(runtime.os, 'cpu_count', lambda: 128)
-    allowed = lambda pid: set(range(cores))  # noqa: E731
-    monkeypatch.setattr(runtime.os, 'sched_getaffinity', allowed, raising=False)
-    options = pipeline.read_options()
-    assert (options.num_threads, options.prefetch_buffer_size) == (threads, waiting)
-    monkeypatch.delattr(runtime.os, 'sched_getaffinity')
-    assert pipeline.read_options().num_threads == 16
+def test_the_files_type_travels(sets):
+    fields = {'generator.input_channels': 5, 'generator.output_channels': 2}
+    for path, classes, types in (('', 0, 'BB'), ('many', 0, 'fH'), ('classes', 4, 'BB')):
+        some = {'dataset.input_classes': classes}
+        some |= fields if path == 'many' else {'generator.input_channels': classes or 3}
+        c = config(sets(path), **some)
+        batch = next(pipeline.train_batches(discover.open_splits(c)['train'], c))
+        assert batch['input'].dtype.char + batch['target'].dtype.char == types
+        assert batch['input'].shape[-1] == (1 if classes else c.generator.input_channels)
+        assert pipeline.as_floats(batch, c)['input'].shape[-1] == c.generator.input_channels
+    for task, value in (('denoise', 0.0), ('none', 0.1)):
+        c = config(sets('photos' if task != 'none' else ''), **{'dataset.task': task})
+        c.dataset.color_jitter = value
+        batch = next(pipeline.train_batches(discover.open_splits(c)['train'], c))
+        assert batch['input'].dtype == batch['target'].dtype == np.float32
+
+
+def test_pairs_of_several_types_are_of_one_in_a_batch(tmp_path):
+    """As floats: 16 bits do not become 8, nor 8 a dark 16."""
+    for i, top in enumerate((np.uint8(255), np.uint16(65535)) * 2):
+        write(tmp_path / 'train' / f'{i}.png', np.full((16, 32, 3), top))
+    c = config(tmp_path)
+    batch = next(pipeline.train_batches(discover.open_splits(c)['train'], c))
+    np.testing.assert_array_equal(batch['input'], np.ones((4, 16, 16, 3), np.float32))
+
+
+def test_draws_are_those_of_the_batches(folder):
+    """Cut by hand at what is drawn, the loaded pairs are the batches; so on every host."""
+    fields = {'dataset.vertical_flip': True, 'dataset.rotate': True, 'optimizer.d_steps': 2}
+    c = config(folder, **fields)
+    source = preflight.decode_all({'train': train(folder)}, c)['train']
+    for hosts in ((0, 1), (1, 2)):
+        draws = itertools.islice(pipeline.train_draws(source, c, 3, *hosts), 4)
+        batches = itertools.islice(pipeline.train_batches(source, c, 3, *hosts), 4)
+        for drawn, batch in zip(draws, batches, strict=True):
+            np.testing.assert_array_equal(drawn['index'], batch['index'])
+            assert drawn['draws'].dtype == np.int32
+            for row, image in zip(drawn['draws'].tolist(), batch['target'], strict=True):
+                pair, top, left, flip, vertical, turns = row
+                cut = source.loaded[pair]['target'][top : top + 16, left : left + 16]
+                cut = cut[:, ::-1] if flip else cut
+                cut = cut[::-1] if vertical else cut
+                np.testing.assert_array_equal(np.rot90(cut, turns), image)
 
 
 def test_an_epoch_visits_every_pair_once(folder):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from helpers.pictures import config, error, numbers, picture, save, side_by_side
 
-from pix2pix_jax.data import discover, preflight
+from pix2pix_jax.data import discover, pipeline, preflight
 from pix2pix_jax.errors import DataError, UserError
 
 # ---------------------------------------------------------------- what is read
@@ -80,37 +80,64 @@ def test_only_test(tmp_path):
 # ---------------------------------------------------------------- memory, sizes, report
 
 
-def test_decode_all_keeps_pairs_in_memory(tmp_path, monkeypatch):
-    side_by_side(tmp_path / 'train', [f'{i}.png' for i in range(7)])
-    c = config(tmp_path)
-    source = discover.open_splits(c)['train']
-    expected = numbers(source)
-    kept = {
-        cache: preflight.decode_all(source, config(tmp_path, **{'dataset.cache': cache}))
-        for cache in ('auto', 'on', 'off')
-    }
+@pytest.mark.parametrize('method', ['resize_then_crop', 'box'])
+def test_decode_all_keeps_pairs_in_memory(tmp_path, monkeypatch, method):
+    for split in ('train', 'val'):
+        side_by_side(tmp_path / split, [f'{i}.png' for i in range(7)])
+    fields = {'dataset.jitter_method': method}
+    c, on, off = (
+        config(tmp_path, **fields, **{'dataset.cache': cache}) for cache in ('auto', 'on', 'off')
+    )
+    splits = discover.open_splits(c)
+    expected = numbers(splits['val'])
+    batch = next(pipeline.train_batches(splits['train'], c))
+    kept = [preflight.decode_all(splits, c), preflight.decode_all(splits, on)]
+    lost = [preflight.decode_all(splits, off)]
     monkeypatch.setattr(preflight, 'DECODE_FIRST', 6)
-    large = preflight.decode_all(source, c)
-    large_on = preflight.decode_all(source, config(tmp_path, **{'dataset.cache': 'on'}))
+    lost.append(preflight.decode_all(splits, c))
+    kept.append(preflight.decode_all(splits, on))
     for path in tmp_path.glob('*/*'):
         path.unlink()
-    for source in (kept['auto'], kept['on'], large_on):
-        assert numbers(source) == expected
-    for source in (kept['off'], large):
+    for splits in kept:
+        assert numbers(splits['val']) == expected
+        found = next(pipeline.train_batches(splits['train'], c))
+        np.testing.assert_array_equal(found['input'], batch['input'])
+    for splits in lost:
         with pytest.raises(DataError, match='cannot be read'):
-            source[0]
+            splits['val'][0]
+        with pytest.raises(DataError, match='cannot be read'):
+            next(pipeline.train_batches(splits['train'], c))
+
+
+def test_training_pairs_are_kept_at_their_loaded_size(tmp_path):
+    side_by_side(tmp_path / 'train', ['1.png'])
+    c = config(tmp_path, **{'dataset.jitter': 1.5})
+    source = preflight.decode_all(discover.open_splits(c), c)['train']
+    assert source.loaded[0]['input'].shape == (24, 24, 3) and not source.decoded
+    assert source.loaded[0]['input'].dtype == np.uint8
+    assert source[0]['input'].shape == (16, 16, 3)  # as test images are made of it
 
 
 def test_auto_cache_needs_a_quarter_of_memory(tmp_path, monkeypatch):
-    side_by_side(tmp_path / 'train', ['1.png', '2.png'])
-    c = config(tmp_path)
-    source = discover.open_splits(c)['train']
-    needed = 2 * 16 * 16 * 6
-    for pages, kept in ((4 * needed, True), (4 * needed - 4, False)):
-        monkeypatch.setattr(os, 'sysconf', lambda name: pages if 'PHYS' in name else 1)  # noqa: B023
-        assert bool(preflight.decode_all(source, c).decoded) == kept
-        where = 'kept in memory' if kept else 'read from disk'
-        assert where in preflight.report({'train': source}, c)[-1]
+    """For all splits together, those at the loaded size that are loaded."""
+    for split in ('train', 'val', 'test'):
+        side_by_side(tmp_path / split, ['1.png', '2.png'])
+    c = config(tmp_path, **{'dataset.jitter': 1.5})
+    splits = discover.open_splits(c)
+    train, val = 2 * 24 * 24 * 6, 2 * 16 * 16 * 6
+    for room, kept in (
+        (train + 2 * val, {'train', 'val', 'test'}),
+        (train + 2 * val - 1, {'train', 'val'}),
+        (train + val - 1, {'train'}),
+        (train - 1, {'val', 'test'}),
+        (val - 1, set()),
+    ):
+        monkeypatch.setattr(os, 'sysconf', lambda name: 4 * room if 'PHYS' in name else 1)  # noqa: B023
+        found = preflight.decode_all(splits, c)
+        assert {name for name, s in found.items() if s.decoded or s.loaded} == kept
+        lines = [line for line in preflight.report(splits, c) if 'takes about' in line]
+        assert {line.split()[0] for line in lines if line.endswith('kept in memory')} == kept
+        assert sum('read from disk' in line for line in lines) == 3 - len(kept)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +244,7 @@ def test_facades():
     assert {split: len(source) for split, source in splits.items()} == {'train': 400, 'test': 106}
     assert splits['train'].names == tuple(str(i) for i in range(1, 401))
     assert preflight.found_image_size(splits['train']) == (256, 256)
-    test = preflight.decode_all(splits['test'], c)
+    test = preflight.decode_all({'test': splits['test']}, c)['test']
     saturation = {
         key: np.mean([np.ptp(pair[key].astype(int), axis=-1).mean() for pair in test.decoded])
         for key in ('input', 'target')

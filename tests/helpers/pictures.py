@@ -97,8 +97,7 @@ def error(path, kind=DataError, **fields):
     """Returns the message of the error that opening and decoding gives: one line."""
     with pytest.raises(kind) as info:
         c = config(path, **fields)
-        for source in discover.open_splits(c).values():
-            preflight.decode_all(source, c)
+        preflight.decode_all(discover.open_splits(c), c)
     assert type(info.value) is kind
     message = str(info.value)
     assert '\n' not in message

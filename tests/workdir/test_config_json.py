@@ -7,7 +7,15 @@ from helpers.runs import CONTEXT, changed, error_of
 
 from pix2pix_jax.config import default_config, flatten, validate
 from pix2pix_jax.config_fields import FIELDS
-from pix2pix_jax.workdir.config_json import LENGTH, MAY_CHANGE, differences, from_json, to_json
+from pix2pix_jax.workdir.config_json import (
+    BEFORE,
+    LENGTH,
+    MAY_CHANGE,
+    as_begun,
+    differences,
+    from_json,
+    to_json,
+)
 
 
 def test_what_may_change_names_fields():
@@ -44,6 +52,24 @@ def test_json_without_a_field_takes_its_default():
     fields = default_config().to_dict()
     del fields['log_every'], fields['loss']['d_weight']
     assert from_json(json.dumps(fields)) == default_config()
+    for name, value in BEFORE.items():
+        fields = default_config().to_dict()
+        section, _, field = name.rpartition('.')
+        del (fields[section] if section else fields)[field]
+        assert flatten(from_json(json.dumps(fields)))[name] == value != FIELDS[name].default
+
+
+def test_a_run_goes_on_as_it_began(tmp_path):
+    """With a default that came later; but not where the command says otherwise."""
+    box = validate(changed(dataset__jitter_method='box'))
+    assert as_begun(default_config(), tmp_path) == {}
+    for old, new, kept in (
+        (box, default_config(), {'dataset.jitter_method': 'box'}),
+        (box, box, {}),
+        (default_config(), box, {}),
+    ):
+        (tmp_path / 'config.json').write_text(to_json(old))
+        assert as_begun(new, tmp_path) == kept
 
 
 def other_values():

@@ -525,8 +525,8 @@ def test_sets_of_any_size_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr(preflight, 'DECODE_FIRST', 5)
     splits = discover.open_splits(config)
     assert 'train: all pairs are read once to find the bad ones' in preflight.report(splits, config)
-    found = preflight.decode_all(splits['train'], config)
-    assert set(found.skipped) == {'4', '7'} and len(found) == 9 and not found.decoded
+    found = preflight.decode_all(splits, config)['train']
+    assert set(found.skipped) == {'4', '7'} and len(found) == 9 and not found.loaded
 
 
 def test_no_good_pair_at_all(tmp_path):

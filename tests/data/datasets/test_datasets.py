@@ -143,7 +143,7 @@ def test_a_bad_record_is_named(folder):
     with pytest.raises(
         DataError, match='facades: train/3 is no JPEG, PNG, WebP, TIFF or NumPy image'
     ):
-        preflight.decode_all(discover.open_splits(config())['train'], config())
+        preflight.decode_all(discover.open_splits(config()), config())
 
 
 def test_other_counts_than_published_are_noted():
