@@ -77,6 +77,8 @@ def define_flags() -> flags.FlagValues:
     values = command.define_config_flag()
     about = 'The device to compile for.'
     flags.DEFINE_enum('target', None, sorted(TARGETS), about, flag_values=values)
+    about = 'Let XLA choose the layouts of the state, as a run on one GPU or TPU does.'
+    flags.DEFINE_bool('layouts', True, about, flag_values=values)
     return values
 
 
@@ -94,7 +96,7 @@ def main(values: flags.FlagValues) -> None:
     given = any(word.startswith('--config.batch_size') for word in sys.argv)
     config.batch_size = batch_size(config.batch_size, len(devices), name, given)
     start = time.monotonic()
-    compiled = compile_step(config, name, devices)
+    compiled = compile_step(config, name, devices, values.layouts)
     seconds = time.monotonic() - start
     cpu = jax.devices('cpu')[:1]
     flops = lower(config, cpu, form='tpu').cost_analysis()['flops'] / len(devices)
@@ -121,12 +123,14 @@ def batch_size(size: int, devices: int, target: str, given: bool) -> int:
     return size * devices
 
 
-def compile_step(config: Config, name: str, devices: list[jax.Device]) -> jax.stages.Compiled:
+def compile_step(
+    config: Config, name: str, devices: list[jax.Device], layouts: bool
+) -> jax.stages.Compiled:
     """Returns the compiled step; raises UserError if it needs more memory than the device has."""
     target = TARGETS[name]
     options = {'xla_gpu_autotune_level': '0'} if target.platform == 'cuda' else None
     try:
-        return lower(config, devices).compile(options)
+        return lower(config, devices, layouts=layouts).compile(options)
     except jax.errors.JaxRuntimeError as error:
         if 'RESOURCE_EXHAUSTED' not in str(error):
             raise
@@ -173,7 +177,9 @@ def gpu_description(target: Target) -> str:
     device_description_str: "{name}" """
 
 
-def lower(config: Config, devices: list[jax.Device], form: str = '') -> jax.stages.Lowered:
+def lower(
+    config: Config, devices: list[jax.Device], form: str = '', layouts: bool = False
+) -> jax.stages.Lowered:
     """Returns the lowered training step; `form` is the platform whose convolutions it takes."""
 
     def state_and_key():
@@ -198,7 +204,7 @@ def lower(config: Config, devices: list[jax.Device], form: str = '') -> jax.stag
         sharding = jax.sharding.SingleDeviceSharding(devices[0])
         place = functools.partial(jax.ShapeDtypeStruct, sharding=sharding)
         state, batch, key = jax.tree.map(lambda x: place(x.shape, x.dtype), (state, batch, key))
-    return parallel.compile_step(train_step, config, devices).lower(state, batch, key)
+    return parallel.compile_step(train_step, config, devices, layouts).lower(state, batch, key)
 
 
 class PlatformOf(NamedTuple):
@@ -228,8 +234,10 @@ def report(
     yield f'{name}, {target.devices} device(s), {size}; compiled in {seconds:.0f} s'
     yield f'FLOPs of a step:       {flops / 1e12:.3f} T a device'
     yield f'bytes of a step:       {moved / 1e9:.2f} GB a device'
+    yield f'kernels:               {hlo.count(program)}'
     fits = '' if peak < target.memory else ': does not fit'
     yield f'peak memory:           {peak:.2f} of {target.memory} GiB a device{fits}'
+    yield f'temporary memory:      {memory.temp_size_in_bytes / 1e6:.0f} MB'
     limit = 'arithmetic' if arithmetic > traffic else 'memory bandwidth'
     yield f'roofline time:         {bound * 1e3:.2f} ms ({limit}), a bound'
     yield f'images/s:              {config.batch_size / bound:,.0f}, a bound'

@@ -10,11 +10,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import jax_utils
 from jax import lax
 
 from pix2pix_jax.config import Config
-from pix2pix_jax.distributed import hosts
+from pix2pix_jax.distributed import hosts, layouts
 from pix2pix_jax.distributed.preemption import StopRequest
 from pix2pix_jax.errors import UserError
 
@@ -62,19 +61,30 @@ def is_parallel(devices: list[jax.Device]) -> bool:
     return len(devices) > 1 or jax.process_count() > 1
 
 
-def compile_step(step: Callable, config: Config, devices: list[jax.Device]) -> jax.stages.Wrapped:
+def compile_step(
+    step: Callable, config: Config, devices: list[jax.Device], choose_layouts: bool | None = None
+) -> jax.stages.Wrapped | layouts.StepInLayouts:
     """Returns the pure `step` compiled as (state, batch, key) -> (state, metrics).
 
     The state's buffers are donated: the one that was passed in is gone. Not so with debug_nans,
     which computes a step that has a NaN once more.
+
+    Args:
+      step: a function of (state, batch, key), and of config and axis_name.
+      config: the run's config.
+      devices: those of this process.
+      choose_layouts: whether XLA chooses the state's layouts in memory, on one device alone; None:
+        where that helps, on a GPU or TPU.
     """
     donated = () if config.debug_nans else 0
     if not is_parallel(devices):
-        return jax.jit(
-            functools.partial(step, config=config, axis_name=None),
-            donate_argnums=donated,
-            compiler_options=_compiler_options(devices[0].platform),
-        )
+        alone = functools.partial(step, config=config, axis_name=None)
+        options = _compiler_options(devices[0].platform)
+        if choose_layouts is None:
+            choose_layouts = devices[0].platform in layouts.PLATFORMS
+        if choose_layouts and donated == 0 and layouts.available():
+            return layouts.StepInLayouts(alone, devices[0], options)
+        return jax.jit(alone, donate_argnums=donated, compiler_options=options)
     step = functools.partial(step, config=config, axis_name=AXIS)
     everywhere = on_all_hosts(devices)
     return jax.pmap(step, AXIS, in_axes=(0, 0, None), donate_argnums=donated, devices=everywhere)
@@ -107,10 +117,34 @@ def _compiler_options(platform: str) -> dict[str, bool] | None:
 
 
 def replicate(state: Any, devices: list[jax.Device]) -> Any:
-    """Places the state on the devices before the first step, so that donation works from there."""
+    """Places the state on the devices before the first step, so that donation works from there.
+
+    The state that was passed in is given up, at the first step at the latest. On several devices
+    each gets a copy (1, ...) from the host, one array after the other, so that none holds a second
+    state; and they are placed as pmap places what it gives: else the second step would be compiled
+    anew.
+    """
     if not is_parallel(devices):
         return jax.device_put(state, devices[0])
-    return jax_utils.replicate(state, devices)
+
+    def copies(x: Any) -> jax.Array:
+        on_host = np.asarray(x)[None]
+        parts = [jax.device_put(on_host, device) for device in devices]
+        jax.block_until_ready(parts)
+        if isinstance(x, jax.Array):
+            x.delete()
+        shape = (len(devices), *on_host.shape[1:])
+        return jax.make_array_from_single_device_arrays(shape, _placed(shape, devices), parts)
+
+    return jax.tree.map(copies, state)
+
+
+def _placed(shape: tuple[int, ...], devices: list[jax.Device]) -> jax.sharding.Sharding:
+    """Returns how pmap places an array (devices, ...) of this process."""
+    if jax.__version_info__ < (0, 8):
+        return jax.sharding.PmapSharding.default(shape, 0, devices)
+    mesh = jax.sharding.Mesh(np.array(devices), (AXIS,))
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS))
 
 
 def unreplicate(state: Any, devices: list[jax.Device]) -> Any:

@@ -74,6 +74,15 @@ def _arrays(shape: str) -> Iterator[Array]:
         yield Array(dims, math.prod(dims) * BYTES.get(dtype, 4), 'S(' in layout)
 
 
+def count(program: Program) -> int:
+    """Returns how many kernels the program runs one after the other."""
+    return sum(not _is_free(i.opcode) for i in program.kernels())
+
+
+def _is_free(opcode: str) -> bool:
+    return opcode in FREE or opcode.endswith('-done')
+
+
 def bytes_moved(program: Program) -> int:
     """Returns the bytes of the device's memory that the program's kernels read and write.
 
@@ -84,7 +93,7 @@ def bytes_moved(program: Program) -> int:
     total = 0
     for instruction in program.kernels():
         results, opcode = instruction.arrays, instruction.opcode
-        if opcode in FREE or opcode.endswith('-done'):
+        if _is_free(opcode):
             continue
         if opcode == 'copy-start':  # gives both ends of the transfer
             total += sum(a.moved for a in results)

@@ -146,6 +146,12 @@ def difference(a, b):
 
 
 @pytest.mark.slow
+def test_one_compilation_on_several_devices_and_hosts(runs):
+    for where, settings in runs.items():
+        assert {run['compiled'] for run in settings.values()} == {1}, where
+
+
+@pytest.mark.slow
 def test_the_hosts_stay_equal(runs):
     for name in SETTINGS:
         first, second = (runs[f'host {i}'][name]['all'] for i in (0, 1))

@@ -12,7 +12,7 @@ import types
 import jax
 import numpy as np
 import pytest
-from helpers.device_runs import STEPS, relative, train
+from helpers.device_runs import STEPS, compilations, relative, train
 
 from pix2pix_jax.distributed import parallel
 from pix2pix_jax.errors import UserError
@@ -29,6 +29,7 @@ def main(path):
     halves = [slice(0, 2), slice(2, 4)]
     results = {
         'devices': [len(parallel.choose_devices(n, b)) for n, b in ((0, 4), (0, 3), (1, 4))],
+        'placed': placed(two),
         'one': train(one, STEPS),
         'two': train(two, STEPS),
         'norm': train(two, 1, adam=False, **norm),
@@ -38,6 +39,24 @@ def main(path):
     }
     with open(path, 'wb') as file:
         pickle.dump(results, file)
+
+
+def placed(devices):
+    """What became of a state on the first device, and how often something was compiled for it."""
+    state = {'a': jax.numpy.arange(6.0).reshape(2, 3), 'step': jax.numpy.int32(4)}
+    expected = jax.tree.map(np.array, state)
+    with compilations() as compiled:
+        everywhere = parallel.replicate(state, devices)
+    equal = [
+        np.array_equal(shard.data[0], expected[name])
+        for name, array in everywhere.items()
+        for shard in array.addressable_shards
+    ]
+    return {
+        'equal': equal == [True] * 2 * len(devices),
+        'compiled': len(compiled),
+        'first gave up its own': all(x.is_deleted() for x in state.values()),
+    }
 
 
 # ---------------------------------------------------------------- the tests
@@ -76,6 +95,11 @@ def test_one_device_is_two_over_twenty_losses(runs):
 def test_the_devices_stay_equal(runs):
     for result in (runs['two'], runs['norm']):
         jax.tree.map(lambda x: np.testing.assert_array_equal(x[0], x[1]), result['all'])
+
+
+def test_one_compilation_on_two_devices_too(runs):
+    """pmap places what it gives as the state was placed: else the second step is compiled anew."""
+    assert runs['one']['compiled'] == runs['two']['compiled'] == 1
 
 
 def test_the_state_is_donated_from_the_first_step_on(runs):
@@ -156,6 +180,10 @@ def test_each_part_of_a_batch_is_split():
     batch = {'input': np.arange(8).reshape(8, 1)}
     split = parallel.shard(batch, [0, 1], parts=2)['input']
     np.testing.assert_array_equal(split[..., 0], [[0, 1, 4, 5], [2, 3, 6, 7]])
+
+
+def test_a_state_on_one_device_is_given_up_for_a_copy_on_each(runs):
+    assert runs['placed'] == {'equal': True, 'compiled': 0, 'first gave up its own': True}
 
 
 def test_one_device_has_no_leading_axis():

@@ -1,6 +1,8 @@
 """Trainings of a few steps on given devices, and how far their results are apart."""
 
+import contextlib
 import functools
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -55,17 +57,43 @@ def plain(state):
     return jax.tree.map(np.asarray, nets)
 
 
-def train(devices, steps, adam=True, rows=slice(None), **fields):
-    """Trains on the devices: the first step's state, every step's metrics, what was donated."""
+@contextlib.contextmanager
+def compilations() -> Iterator[list[str]]:
+    """Gives a list to which an entry is added for each program that XLA gets to compile.
+
+    Those that come out of the compile cache count, too.
+    """
+    found, event = [], '/jax/core/compile/backend_compile_duration'
+    listening = [True]  # listeners have no public way out
+
+    def listen(name: str, seconds: float, **_: object) -> None:
+        if name == event and listening:
+            found.append(name)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield found
+    finally:
+        listening.clear()
+
+
+def train(devices, steps, adam=True, rows=slice(None), choose_layouts=None, **fields):
+    """Trains on the devices: the first step's state, every step's metrics, what was donated.
+
+    And how many programs were compiled in the first two steps.
+    """
     config = config_of(**fields)
     axis_name = parallel.axis_of(devices) if config.sync_batch_norm else None
     state = parallel.replicate(initial(tuple(fields.items()), adam, axis_name), devices)
-    step = parallel.compile_step(train_step, config, devices)
+    step = parallel.compile_step(train_step, config, devices, choose_layouts)
     key = training_key(config)
-    result = {'metrics': []}
+    result = {'metrics': [], 'compiled': 0}
     for i, batch in zip(range(steps), batches(config)):
         old, batch = state, {k: v[rows] for k, v in batch.items()}
-        state, metrics = step(state, parallel.shard(batch, devices, config.optimizer.d_steps), key)
+        batch = parallel.shard(batch, devices, config.optimizer.d_steps)
+        with compilations() as compiled:
+            state, metrics = step(state, batch, key)
+        result['compiled'] += len(compiled) if i < 2 else 0
         result['metrics'].append(jax.device_get(parallel.unreplicate(metrics, devices)))
         if i == 0:
             result['donated'] = all(leaf.is_deleted() for leaf in jax.tree.leaves(old))

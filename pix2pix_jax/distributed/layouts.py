@@ -1,0 +1,91 @@
+"""The state of a step in the memory layouts that XLA chooses for it.
+
+Kernels of convolutions are HWIO in the checkpoints and in the networks. cuDNN wants another order
+of axes in memory, so that a step with its state in plain order turns each kernel, its gradient and
+its moments, there and back. XLA may choose the layouts of the donated state instead, of its input
+and its output alike; then a step turns nothing, and the numbers are the same. jax gives such
+layouts to `jit` alone, not to `pmap`.
+
+The arrays look the same from outside (shape, indices); another jitted function that takes them is
+compiled for their layouts. The API has these names from jax 0.7 on; before, there are no layouts
+to choose here.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.experimental import layout
+
+PLATFORMS = ('gpu', 'tpu')  # on a CPU XLA chooses the plain order for nearly all
+
+
+def available() -> bool:
+    """Whether this jax has the API."""
+    return hasattr(layout, 'Format') and hasattr(layout.Layout, 'AUTO')
+
+
+class StepInLayouts:
+    """A step (state, batch, key) -> (state, metrics), compiled when it is first called.
+
+    The state that is given first, in whatever layouts, is moved into the chosen ones; then each
+    call takes the state that the last one gave. Its buffers are donated.
+    """
+
+    def __init__(
+        self, step: Callable, device: jax.Device, compiler_options: dict[str, bool] | None
+    ):
+        """Takes the pure `step` and the one device that runs it."""
+        self._step, self._options = step, compiler_options
+        self._place = jax.sharding.SingleDeviceSharding(device)
+        self._compiled: jax.stages.Compiled | None = None
+
+    def lower(self, state: Any, batch: Any, key: Any) -> jax.stages.Lowered:
+        """Returns the step lowered for arguments of these shapes."""
+        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state)
+        formats = jax.tree.map(lambda x: asked(x, self._place), shapes)
+        jitted = jax.jit(
+            self._step,
+            in_shardings=(formats, None, None),
+            out_shardings=(formats, None),  # on one side alone jax refuses it
+            donate_argnums=0,
+            compiler_options=self._options,
+        )
+        return jitted.lower(shapes, batch, key)
+
+    def __call__(self, state: Any, batch: Any, key: Any) -> tuple[Any, Any]:
+        """Returns the state after the step, in the chosen layouts, and the metrics."""
+        if self._compiled is None:
+            self._compiled = self.lower(state, batch, key).compile()
+            state = moved(state, input_formats(self._compiled))
+        return self._compiled(state, batch, key)
+
+
+def asked(array: jax.ShapeDtypeStruct, place: jax.sharding.Sharding) -> Any:
+    """Returns the layout that is asked for an array of the state: what XLA chooses."""
+    return layout.Format(layout.Layout.AUTO, place)
+
+
+def input_formats(compiled: jax.stages.Compiled) -> Any:
+    """Returns the layouts and devices of a compiled step's state, as a tree of its form."""
+    return compiled.input_formats[0][0]
+
+
+def moved(state: Any, formats: Any) -> Any:
+    """Returns the state in these layouts; what it holds in others is given up.
+
+    By one program for all that has to be moved: `device_put` compiles one for each shape.
+    """
+    leaves, structure = jax.tree.flatten(state)
+    wanted = jax.tree.leaves(formats)
+    others = [i for i, leaf in enumerate(leaves) if leaf.format != wanted[i]]
+    if not others:
+        return state
+    given = [leaves[i] for i in others]
+    move = jax.jit(lambda arrays: arrays, out_shardings=[wanted[i] for i in others])
+    for i, array in zip(others, move(given)):
+        leaves[i] = array
+    jax.block_until_ready(leaves)
+    for array in given:
+        array.delete()
+    return jax.tree.unflatten(structure, leaves)
