@@ -70,9 +70,8 @@ def main(values: flags.FlagValues) -> None:
     device = values.device or found_device()
     for dtype in values.dtype:
         if dtype not in DTYPES[device]:
-            raise UserError(
-                f'--dtype={dtype}: on a {device} allowed are {", ".join(DTYPES[device])}'
-            )
+            allowed = ', '.join(DTYPES[device])
+            raise UserError(f'--device={device} --dtype={dtype}: allowed are {allowed}')
     peers = tuple(values.peers) or variants.default_peers(device)
     timing = Timing(values.steps, values.starts, peers if values.torch else ())
     packages = ('jax', 'torch') if timing.peers else ('jax',)

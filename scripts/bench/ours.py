@@ -25,7 +25,7 @@ def _ours(setting: Setting):
     Raises UserError where jax has not the device.
     """
     os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')  # the peer is on it, too
-    more = variants.OURS[setting.variant or variants.PLAIN]
+    more = variants.OURS.get(setting.variant, '')
     os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {more}'.strip()
     from pix2pix_jax.runtime import keep_freed_memory
 
@@ -45,25 +45,23 @@ def _ours(setting: Setting):
 def our_step(setting: Setting) -> Prepared:
     """Prepares the training step as pix2pix_jax.train makes it, or as the variant says."""
     jax = _ours(setting)
-    from bench.layouts import compile_in_layouts
     from pix2pix_jax import train_setup
-    from pix2pix_jax.distributed import parallel
+    from pix2pix_jax.distributed import layouts, parallel
     from pix2pix_jax.train_state import training_key
     from pix2pix_jax.train_step import train_step
 
     config, devices = config_of(setting), jax.local_devices()[:1]
     state, _ = train_setup.initial_state(config, devices, total_steps=1000)
     images, key = jax.device_put(draw_batch(setting), devices[0]), training_key(config)
-    begin = time.perf_counter()
-    if 'layouts' in setting.variant:
-        step_fn, formats = compile_in_layouts(config, devices[0], state, images, key)
-        box = [jax.device_put(state, formats)]
-    else:
-        box = [parallel.replicate(state, devices)]
-        step_fn = parallel.compile_step(train_step, config, devices)
-        step_fn = step_fn.lower(box[0], images, key).compile()
-    seconds = time.perf_counter() - begin
+    box = [parallel.replicate(state, devices)]
     del state  # it is donated to the step
+    chosen = 'layouts' in setting.variant if setting.variant else None
+    step_fn = parallel.compile_step(train_step, config, devices, chosen)
+    begin = time.perf_counter()
+    step_fn = step_fn.lower(box[0], images, key).compile()
+    seconds = time.perf_counter() - begin
+    if layouts.available():
+        box[0] = layouts.moved(box[0], layouts.input_formats(step_fn))
 
     def step():
         box[0], metrics = step_fn(box[0], images, key)

@@ -33,7 +33,7 @@ class Setting(NamedTuple):
     folder: str
     pairs: int
     device: str = 'cpu'  # or 'gpu'
-    variant: str = ''  # a key of variants.OURS or of variants.PEERS; '': the first
+    variant: str = ''  # a name of variants.OURS, '': as in training; or of PEERS, '': eager
 
 
 def cores() -> int:
