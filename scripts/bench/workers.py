@@ -40,6 +40,11 @@ class Worker:
         self._process.join(10)
         self._process.kill()
 
+    def kill(self) -> None:
+        """Ends the process at once, whatever it is doing."""
+        self._process.kill()
+        self.close()
+
     def _ask(self, *question) -> Any:
         try:
             self._pipe.send(question)

@@ -1,25 +1,26 @@
 """Parts: how long steps take, compile, and how much memory they need, beside PyTorch."""
 
 import concurrent.futures
-import contextlib
 import functools
 import importlib.util
 import itertools
+import pathlib
 import time
 
-from bench import figures, ours, theirs, variants
+from bench import figures, ours, theirs
 from bench.start import start_figures
 from bench.tasks import Setting
 from bench.workers import Worker, median, take_turns
 from gpu.plan import Missing, Plan, Write
 from pix2pix_jax.errors import UserError
 
+OURS = ('plain', 'layouts', 'layouts+command_buffers')
 PEERS = ('eager', 'fused', 'graph')
+TIMING_S = 20  # of the part's time, after all has been compiled
 BATCHES = (1, 4, 16, 64)
 SIZES = (256, 512, 1024)
 CARDS = (16, 40, 80)  # GB
 USABLE = 0.9  # of a card's memory: the rest is the libraries', and what is lost between arrays
-ROUNDS = 10
 
 
 def has_torch() -> bool:
@@ -28,10 +29,12 @@ def has_torch() -> bool:
 
 
 def step(plan: Plan, write: Write) -> None:
-    """Times the step at batch 1: this project's variants, and three of PyTorch's.
+    """Times the step at batch 1: three of this project's variants, and three of PyTorch's.
 
-    All programs compile at the same time first; then they are timed in turn, each alone.
+    All programs compile at the same time first; then they are timed in turn, each alone. What is
+    not compiled when the time for it is over is left out.
     """
+    end = time.monotonic() + plan.seconds - TIMING_S
     contestants = {
         f'{dtype} {side} {name}': Worker(tasks, plan.setting(dtype, variant=name))
         for dtype in plan.dtypes()
@@ -39,35 +42,45 @@ def step(plan: Plan, write: Write) -> None:
         for name in names
     }
     rows: dict[str, dict] = {}
-    with contextlib.ExitStack() as stack:
-        for worker in contestants.values():
-            stack.callback(worker.close)
-        with concurrent.futures.ThreadPoolExecutor(len(contestants)) as pool:
-            prepared = {pool.submit(worker.prepare, 'step'): n for n, worker in contestants.items()}
-            for future in concurrent.futures.as_completed(prepared):
-                name = prepared[future]
-                try:
-                    rows[name] = future.result()
-                except UserError as error:
-                    rows[name] = {'reason': str(error)}
-                write({'steps': dict(sorted(rows.items()))})
-        ready = {n: (w, 'step') for n, w in contestants.items() if 'reason' not in rows[n]}
-        count = 2 if plan.tiny else 5
-        times = {name: [] for name in ready}
-        for _ in range(2):  # the first half is written before the second is taken
-            for name, taken in take_turns(ready, count, count).items():
-                times[name] += taken
-            for name, (worker, _) in ready.items():
-                milliseconds = 1e3 * median(times[name])
-                rows[name] |= {'step_ms': milliseconds, 'steps_per_s': 1e3 / milliseconds}
-                rows[name] |= worker.figures('memory')
+    pool = concurrent.futures.ThreadPoolExecutor(len(contestants))
+    prepared = {pool.submit(w.prepare, 'step'): name for name, w in contestants.items()}
+    try:
+        for future in concurrent.futures.as_completed(prepared, max(0, end - time.monotonic())):
+            try:
+                rows[prepared[future]] = future.result()
+            except UserError as error:
+                rows[prepared[future]] = {'reason': str(error)}
             write({'steps': dict(sorted(rows.items()))})
+    except TimeoutError:
+        for name in contestants.keys() - rows.keys():
+            contestants[name].kill()
+            rows[name] = {'reason': 'was not compiled in time'}
+    pool.shutdown(wait=False)
+    _time_in_turn(
+        plan, {n: w for n, w in contestants.items() if 'reason' not in rows[n]}, rows, write
+    )
+    for worker in contestants.values():
+        worker.kill()
     if not has_torch():
         raise Missing('torch is missing')
 
 
+def _time_in_turn(plan: Plan, workers: dict, rows: dict, write: Write) -> None:
+    count = 2 if plan.tiny else 5
+    ready = {name: (worker, 'step') for name, worker in workers.items()}
+    times: dict[str, list] = {name: [] for name in ready}
+    for _ in range(2):  # the first half is written before the second is taken
+        for name, taken in take_turns(ready, count, count).items():
+            times[name] += taken
+        for name, worker in workers.items():
+            milliseconds = 1e3 * median(times[name])
+            rows[name] |= {'step_ms': milliseconds, 'steps_per_s': 1e3 / milliseconds}
+            rows[name] |= worker.figures('memory')
+        write({'steps': dict(sorted(rows.items()))})
+
+
 def _sides() -> list[tuple[str, dict, tuple[str, ...]]]:
-    sides = [('this', ours.TASKS, tuple(variants.OURS))]
+    sides = [('this', ours.TASKS, OURS)]
     return [*sides, ('PyTorch', theirs.TASKS, PEERS)] if has_torch() else sides
 
 
@@ -167,8 +180,6 @@ def _needed(setting: Setting, remat: bool) -> int:
 
 
 def _make_pairs(setting: Setting) -> None:
-    import pathlib
-
     folder = pathlib.Path(setting.folder)
     if not (folder / 'train').exists():
         folder.mkdir(parents=True, exist_ok=True)
