@@ -20,6 +20,7 @@ import itertools
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -109,7 +110,7 @@ def measured(setting: Setting, timing: Timing, parts: tuple[str, ...], machine: 
 
 def found_device() -> str:
     """Returns the device that jax finds, 'cpu' or 'gpu', without taking it for this process."""
-    if not nvidia():
+    if not shutil.which('nvidia-smi'):
         return 'cpu'
     code = 'import jax; print(jax.default_backend())'
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)

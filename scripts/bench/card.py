@@ -21,7 +21,7 @@ QUERY = {
     'power.draw': 'power',
     'power.limit': 'power_limit',
     'temperature.gpu': 'temperature',
-    'clocks_throttle_reasons.active': 'throttled',
+    'pstate': 'performance_state',
 }
 
 

@@ -27,7 +27,7 @@ ROWS = (
 # Of the machine, where it has a GPU.
 CARD = (
     'device', 'compute_capability', 'driver', 'jax_platform', 'torch_cuda', 'torch_cudnn', 'clock',
-    'maximum_clock', 'memory_clock', 'power', 'power_limit', 'temperature', 'throttled',
+    'maximum_clock', 'memory_clock', 'power', 'power_limit', 'temperature', 'performance_state',
 )  # fmt: skip
 EXPORTED = (('MB', 'mb'), ('export, s', 'export_s'), ('ms', 'ms'), ('ratio', 'ratio'),
             ('peak MB', 'peak_mb'))  # fmt: skip
