@@ -86,21 +86,21 @@ def main(values: flags.FlagValues) -> None:
         if device == 'gpu':
             machine |= about_figures(settings[0], bool(timing.peers))
         for setting in settings:
-            # Clocks and power are asked for anew each time.
-            about = machine | (nvidia() if device == 'gpu' else {})
-            results.append(measured(setting, timing, values.parts or DEFAULTS[device], about))
+            results.append(measured(setting, timing, values.parts or DEFAULTS[device]))
+            # Clocks and power are asked for at the end, when the card has worked.
+            results[-1]['machine'] = machine | (nvidia() if device == 'gpu' else {})
             print(table(results[-1]), flush=True)
             if values.json:  # of one setting an object, of several a list
                 text = json.dumps(results[0] if len(settings) == 1 else results, indent=1)
                 pathlib.Path(values.json).write_text(text + '\n')
 
 
-def measured(setting: Setting, timing: Timing, parts: tuple[str, ...], machine: dict) -> dict:
+def measured(setting: Setting, timing: Timing, parts: tuple[str, ...]) -> dict:
     """Returns the figures of the parts, and what they are of."""
     figures = {
         name: getattr(setting, name) for name in ('size', 'batch', 'width', 'dtype', 'device')
     }
-    figures |= {'steps': timing.steps, 'machine': machine}
+    figures['steps'] = timing.steps
     for part in parts:
         if part in WITH_FILES and not os.path.exists(f'{setting.folder}/train'):
             write_pairs(pathlib.Path(setting.folder), setting.pairs, setting.size)

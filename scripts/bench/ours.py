@@ -145,7 +145,8 @@ def our_error(setting: Setting) -> dict[str, float]:
 def our_device(setting: Setting) -> dict[str, Any]:
     """Returns the device's name, and what jax reaches it by."""
     device = _ours(setting).local_devices()[0]
-    about = {'device': device.device_kind, 'jax_platform': device.client.platform_version}
+    platform = ' '.join(device.client.platform_version.split())
+    about = {'device': device.device_kind, 'jax_platform': platform}
     return about | {'compute_capability': str(getattr(device, 'compute_capability', ''))}
 
 

@@ -8,6 +8,7 @@ import pathlib
 import time
 
 from bench import figures, ours, theirs
+from bench.card import nvidia
 from bench.start import start_figures
 from bench.tasks import Setting
 from bench.workers import Worker, median, take_turns
@@ -77,6 +78,8 @@ def _time_in_turn(plan: Plan, workers: dict, rows: dict, write: Write) -> None:
             rows[name] |= {'step_ms': milliseconds, 'steps_per_s': 1e3 / milliseconds}
             rows[name] |= worker.figures('memory')
         write({'steps': dict(sorted(rows.items()))})
+    if plan.device == 'gpu':
+        write({'card_after_the_timing': nvidia()})
 
 
 def _sides() -> list[tuple[str, dict, tuple[str, ...]]]:
