@@ -257,7 +257,8 @@ def _save(
     path: pathlib.Path, variables: dict[str, Any], more: dict[str, np.ndarray] | None = None
 ) -> None:
     buffer = io.BytesIO()
-    np.savez(buffer, **flatten_dict(variables, sep='/'), **(more or {}))
+    arrays: dict[str, Any] = {**flatten_dict(variables, sep='/'), **(more or {})}
+    np.savez(buffer, **arrays)
     atomic.write_bytes(path, buffer.getvalue())
 
 
