@@ -15,7 +15,8 @@ from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.evaluation import metrics
 from pix2pix_jax.evaluation.options import Options
 
-OF_A_RUN = ('split', 'checkpoint', 'dataset', 'scale', 'segmenter')  # no flags of two folders
+# No flags of two folders.
+OF_A_RUN = ('split', 'checkpoint', 'dataset', 'scale', 'segmenter', 'segmenter_weights')
 WEIGHTS = {
     'inception_weights': "FID's and KID's Inception network",
     'alexnet_weights': "LPIPS's AlexNet",
@@ -61,6 +62,10 @@ def define_flags() -> flags.FlagValues:
         'MODULE:FUNCTION that maps photos (N,H,W,3) in [-1,1] to classes (N,H,W), in place of the '
         'one that the FCN-score trains.',
     )
+    text(
+        'segmenter_weights',
+        "A file of the FCN-score's segmenter: read where it is there, else trained and written.",
+    )
     for name, what in WEIGHTS.items():
         text(name, f'A file of {what}, in place of the published one.')
     return values
@@ -78,7 +83,8 @@ def main(values: flags.FlagValues) -> int:
     )
     if output:
         runs.check_output(output, values.overwrite)
-    paths = {name: os.path.expanduser(getattr(values, name)) for name in WEIGHTS}
+    files = (*WEIGHTS, 'segmenter_weights')
+    paths = {name: os.path.expanduser(getattr(values, name)) for name in files}
     options = Options(tuple(values.metrics), values.classes, values.segmenter, **paths)
     metrics.check(options)
     if workdir:
@@ -105,6 +111,8 @@ def check_together(values: flags.FlagValues) -> None:
     for name in OF_A_RUN:
         if values.real and values[name].present:
             raise UserError(f'--{name} is of a run: it goes with --workdir, not with --real')
+    if values.segmenter and values.segmenter_weights:
+        raise UserError('--segmenter and --segmenter_weights exclude each other: allowed is one')
 
 
 if __name__ == '__main__':

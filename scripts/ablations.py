@@ -27,7 +27,10 @@ from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.evaluation import metrics
 from pix2pix_jax.train_setup import count_steps
 
-PASSED_ON = ('classes', 'segmenter', 'inception_weights', 'alexnet_weights', 'lpips_weights')
+PASSED_ON = (
+    'classes', 'segmenter', 'segmenter_weights',
+    'inception_weights', 'alexnet_weights', 'lpips_weights',
+)  # fmt: skip
 
 
 def define_flags() -> flags.FlagValues:

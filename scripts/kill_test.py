@@ -197,7 +197,8 @@ def compare(a: pathlib.Path, b: pathlib.Path) -> list[str]:
             if x is None or y is None or x.dtype != y.dtype or x.tobytes() != y.tobytes():
                 differences.append(f'{kind}: {jax.tree_util.keystr(path)}')
     steps = [row['step'] for row in read_metrics(b)]
-    if steps != list(range(1, len(steps) + 1)):
+    every = steps[0] if steps else 1  # log_every
+    if steps != list(range(every, every * len(steps) + 1, every)):
         differences.append(f'metrics.jsonl has gaps or doubled lines: {steps}')
     for name, read in (('metrics.jsonl', metrics), ('TensorBoard', events), ('files', contents)):
         if read(a) != read(b):

@@ -1,5 +1,7 @@
 import csv
+import functools
 import json
+import shutil
 import types
 
 import numpy as np
@@ -203,6 +205,11 @@ def test_images_below_the_ssim_window_say_so(tmp_path):
         (('--workdir=run', '--segmenter=.x:f'), '--segmenter=.x:f: TypeError'),
         (('--real=a', '--generated=b', '--scale=2'), '--scale is of a run'),
         (('--real=a', '--generated=b', '--segmenter=json:loads'), '--segmenter is of a run'),
+        (
+            ('--real=a', '--generated=b', '--segmenter_weights=c'),
+            '--segmenter_weights is of a run',
+        ),
+        (('--workdir=r', '--segmenter=a:b', '--segmenter_weights=c'), 'exclude each other'),
         (('--real=a', '--generated=b', '--split=val'), '--split is of a run'),
         (('--real=a', '--generated=b', '--dataset=c'), '--dataset is of a run'),
         (('--workdir=run', '--segmenter=json:f'), '--segmenter=json:f: '),
@@ -291,7 +298,7 @@ def test_what_a_segmenter_gives_is_looked_at(workdir, capsys):
     )
 
 
-def test_the_own_segmenter_labels_photos(workdir, tmp_path, monkeypatch):
+def test_the_own_segmenter_labels_photos(workdir, tmp_path, monkeypatch, capsys):
     """Trained on the pairs of train; the generator gives the photos themselves."""
     palette = np.uint8([labels.FACADES.colours[name] for name in ('facade', 'window')])
     for split in ('train', 'test'):
@@ -309,17 +316,29 @@ def test_the_own_segmenter_labels_photos(workdir, tmp_path, monkeypatch):
         monkeypatch.setattr(segmenter, name, value)
     monkeypatch.setattr(segmenter.atomic, 'cache_folder', lambda: tmp_path / 'cache')
     train = segmenter.load_or_train
-    monkeypatch.setattr(segmenter, 'load_or_train', lambda *args: train(*args, steps=150))
+    monkeypatch.setattr(segmenter, 'load_or_train', functools.partial(train, steps=150))
     is_facade = palette[0] / 127.5 - 1
 
     def photos(x):
         return np.where((abs(x - is_facade) < 0.1).all(-1, keepdims=True), 0.65, -0.7).repeat(3, -1)
 
     monkeypatch.setattr(generator, 'Generator', fake(photos))
-    assert run(f'--workdir={workdir}', '--metrics=fcn', '--classes=facades') == 0
+    file = tmp_path / 'segmenter.npz'
+    words = f'--workdir={workdir}', '--metrics=fcn', '--classes=facades'
+    assert run(*words, f'--segmenter_weights={file}') == 0
     result = found(workdir / 'evaluation/test')
     for name in ('fcn_pixel_accuracy', 'real_fcn_pixel_accuracy'):
         assert result[name]['mean'] > 0.9
+    # With the file neither the cache folder nor the photos of train are needed.
+    monkeypatch.setattr(segmenter, 'load_or_train', None)
+    for side in 'AB':
+        shutil.rmtree(tmp_path / 'data' / side / 'train')
+    assert run(*words, f'--segmenter_weights={file}') == 0
+    assert found(workdir / 'evaluation/test') == result
+    file.write_bytes(b'mine')
+    assert run(*words, f'--segmenter_weights={file}') == 1
+    assert f'{file}: it holds no segmenter' in capsys.readouterr().err
+    assert file.read_bytes() == b'mine'
 
 
 def test_a_report_that_was_interrupted_is_written_anew(tmp_path):

@@ -36,13 +36,15 @@ def create(names: Sequence[str], subject: Subject) -> Measure:
 def measured_with(options: Options) -> str:
     """Returns the segmenter and the colours, as far as they are not the run's own."""
     own = f'the own segmenter, version {segmenter.VERSION}'
-    return ' '.join(filter(None, (options.segmenter or own, options.classes)))
+    used = options.segmenter or options.segmenter_weights or own
+    return ' '.join(filter(None, (used, options.classes)))
 
 
 def trains(options: Options, config: Config) -> bool:
     """Whether a run's score needs the training split, to train a segmenter on."""
     _, label = segmenter.photo_and_labels(config.dataset.direction)
-    return not options.segmenter and label == 'input' and not _uncountable(options, config)
+    own = not options.segmenter and not segmenter.is_file(options.segmenter_weights)
+    return own and label == 'input' and not _uncountable(options, config)
 
 
 def _uncountable(options: Options, config: Config) -> str:
@@ -81,8 +83,11 @@ def _of_run(subject: Subject, config: Config) -> Measure:
         return LabelScores(classes, true, functools.partial(from_label_map, classes=classes), False)
     if options.segmenter:
         segment = checked_segmenter(options.segmenter, len(classes.colours))
+    elif segmenter.is_file(options.segmenter_weights):
+        segment = segmenter.load(options.segmenter_weights, size, classes)
     elif 'train' in splits:
-        segment = segmenter.load_or_train(splits['train'], size, classes)
+        file = options.segmenter_weights
+        segment = segmenter.load_or_train(splits['train'], size, classes, file=file)
     else:
         return NotComputed(FCN_NAMES, 'there is no train split to train a segmenter on')
     return LabelScores(classes, true, lambda image: np.asarray(segment(image[None]))[0], True)

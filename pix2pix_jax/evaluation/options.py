@@ -14,6 +14,7 @@ class Options(NamedTuple):
     names: tuple[str, ...] = ()  # keys of metrics.METRICS, beside those that are always measured
     classes: str = ''  # a key of labels.DATA_SETS; '': config.dataset.name
     segmenter: str = ''  # MODULE:FUNCTION; '': one is trained
+    segmenter_weights: str = ''  # a file of the trained one, written where there is none
     inception_weights: str = ''  # files; '': those in the cache folder, or a download
     alexnet_weights: str = ''
     lpips_weights: str = ''

@@ -2,13 +2,15 @@
 
 The paper's is an FCN-8s in Caffe, trained on Cityscapes (Isola et al., 2017, section 4). This one
 is trained where it is needed and kept in the user's cache folder, one for each content of the
-split, image size and number of steps.
+split, image size and number of steps. A file that the user names travels to another machine.
 """
 
 import functools
 import hashlib
 import io
 import itertools
+import json
+import os
 import pathlib
 import sys
 import zipfile
@@ -26,6 +28,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from pix2pix_jax.data import augment
 from pix2pix_jax.data.sources import Source
+from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.evaluation import labels
 from pix2pix_jax.evaluation.labels import Classes
 from pix2pix_jax.models import layers, unet
@@ -41,6 +44,7 @@ WIDTH = 32
 DEPTH = 5  # at most: what the label of a pixel depends on lies within a few hundred pixels
 RATE = 1e-3
 JITTER = 286 / 256
+ABOUT = 'about'  # the entry of a user's file that says for what it is
 CHECKED = 100  # label maps, at most, whose colours are looked at before anything else
 
 Segment = Callable[[np.ndarray], np.ndarray]  # float32 photos (N,H,W,3) to classes int32 (N,H,W)
@@ -79,18 +83,23 @@ def check_labels(source: Source, image_size: tuple[int, int], classes: Classes) 
 
 
 def load_or_train(
-    source: Source, image_size: tuple[int, int], classes: Classes, steps: int = STEPS
+    source: Source,
+    image_size: tuple[int, int],
+    classes: Classes,
+    steps: int = STEPS,
+    file: str = '',
 ) -> Segment:
     """Returns the segmenter of a training split.
 
     Trains it where the cache folder does not hold it; of several processes one does, and the
-    others wait.
+    others wait. Writes it to `file`, if one is named, in the form that `load` reads.
 
     Args:
       source: the training split.
       image_size: (height, width) of the photos, in pixels.
       classes: those of the label maps, and their colours.
       steps: how long it is trained, if it is.
+      file: where it is written; '': nowhere but the cache folder.
 
     Raises:
       DataError: for a bad pair.
@@ -107,7 +116,59 @@ def load_or_train(
             print(f'training the segmenter of {source.folder}, once: {steps:,} steps', flush=True)
             variables = _train(module, source, image_size, classes, steps)
             _save(path, variables)
+    if file:
+        about = np.array(json.dumps(_about(image_size, classes)))
+        _save(pathlib.Path(file), variables, {ABOUT: about})
+    return _segment(module, variables)
 
+
+def is_file(path: str) -> bool:
+    """Whether `path` names a file that is there; a folder is no name of one: UserError."""
+    if path and os.path.isdir(path):
+        raise UserError(f'--segmenter_weights={path} is a folder: allowed is a file')
+    return bool(path) and os.path.exists(path)
+
+
+def load(path: str, image_size: tuple[int, int], classes: Classes) -> Segment:
+    """Returns the segmenter in a file that `load_or_train` wrote.
+
+    Raises UserError where it was trained for another size or other classes, and DataError where the
+    file is none of a segmenter, or damaged.
+    """
+    variables = _load(pathlib.Path(path))
+    about = variables and variables.pop(ABOUT, None)
+    if not variables or about is None:
+        raise DataError(f'--segmenter_weights={path}: it holds no segmenter, or is damaged')
+    found, wanted = json.loads(str(about)), _about(image_size, classes)
+    for name, value in wanted.items():
+        if found.get(name) != value:
+            raise UserError(
+                f'--segmenter_weights={path} is of {name} {_words(found.get(name))}, these images '
+                f'need {_words(value)}: give another file; one that is not there is written'
+            )
+    module = _module(image_size, classes)
+    photos = jax.ShapeDtypeStruct((1, *image_size, 3), jnp.float32)
+    init = functools.partial(module.init, train=False, noise=False)
+    shapes = jax.tree.map(np.shape, dict(jax.eval_shape(init, jax.random.key(0), photos)))
+    if jax.tree.map(np.shape, variables) != shapes:
+        raise DataError(f'--segmenter_weights={path}: its arrays are not those of the segmenter')
+    return _segment(module, variables)
+
+
+def _about(image_size: tuple[int, int], classes: Classes) -> dict[str, Any]:
+    """Returns what a segmenter is good for, as JSON gives it back."""
+    return {
+        'version': VERSION,
+        'size': '{}x{}'.format(*image_size),
+        'classes': {name: list(colour) for name, colour in classes.colours.items()},
+    }
+
+
+def _words(value: Any) -> str:
+    return ', '.join(value) if isinstance(value, dict) else str(value)
+
+
+def _segment(module: nn.Module, variables: dict[str, Any]) -> Segment:
     @jax.jit
     def logits(variables: dict[str, Any], photos: jax.Array) -> jax.Array:
         # The moving averages label real photos better than an image's own statistics: facades at
@@ -209,9 +270,12 @@ def _path(
     return atomic.cache_folder() / 'segmenters' / f'{digest.hexdigest()[:32]}.npz'
 
 
-def _save(path: pathlib.Path, variables: dict[str, Any]) -> None:
+def _save(
+    path: pathlib.Path, variables: dict[str, Any], more: dict[str, np.ndarray] | None = None
+) -> None:
     buffer = io.BytesIO()
-    np.savez(buffer, **flatten_dict(variables, sep='/'))
+    arrays: dict[str, Any] = {**flatten_dict(variables, sep='/'), **(more or {})}
+    np.savez(buffer, **arrays)
     atomic.write_bytes(path, buffer.getvalue())
 
 

@@ -3,7 +3,8 @@
 import os
 import time
 
-from bench.tasks import Prepared, Setting, config_of, draw_batch, our_state, timed
+from bench.ours import our_state
+from bench.tasks import Prepared, Setting, config_of, draw_batch, timed
 
 FORMATS = ('onnx', 'stablehlo')
 WEIGHTS = ('float32', 'float16')

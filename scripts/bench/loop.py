@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 from unittest import mock
 
-from bench.tasks import Prepared, Setting, config_of, ours
+from bench.ours import prepared_jax
+from bench.tasks import Prepared, Setting, config_of
 
 WIDTH = 2  # of the networks: only the number of their arrays matters here
 WARM_UP = 50  # steps before the clock starts
@@ -59,7 +60,7 @@ def run_loop(setting: Setting, again: bool = False) -> Clocks:
     config.checkpoint.every_steps = config.checkpoint.every_minutes = 0
     config.num_steps = WARM_UP + STEPS + 1
     marks = []
-    batches_of = train.pipeline.train_batches
+    batches_of = train.feed.batches
 
     def marked(*args: Any) -> Iterator[dict]:
         batches = batches_of(*args)
@@ -73,7 +74,7 @@ def run_loop(setting: Setting, again: bool = False) -> Clocks:
     with (
         tempfile.TemporaryDirectory() as folder,
         contextlib.redirect_stdout(io.StringIO()),
-        mock.patch.object(train.pipeline, 'train_batches', marked),
+        mock.patch.object(train.feed, 'batches', marked),
         mock.patch.object(train, 'train_step', empty_step),
     ):
         train.train(train_setup.resolve(config, pathlib.Path(folder) / 'run'))
@@ -83,7 +84,7 @@ def run_loop(setting: Setting, again: bool = False) -> Clocks:
 
 def our_loop(setting: Setting) -> Prepared:
     """Runs the loop a few times; the figures are medians, and there is nothing to call."""
-    ours()
+    prepared_jax(setting)
     figures = {}
     for prefix, again in (('loop', False), ('loop_alone', True)):
         runs = [run_loop(setting, again) for _ in range(RUNS)]

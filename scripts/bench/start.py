@@ -34,21 +34,10 @@ def start_figures(setting: Setting, warm_runs: int) -> dict[str, float]:
 
 def _first_step(setting: Setting, cache: str) -> dict[str, float]:
     """Trains a step in a process that is then killed; returns when each phase ended, in s."""
-    fields = {
-        'dataset.path': setting.folder,
-        'image_size': setting.size,
-        'batch_size': setting.batch,
-        'generator.width': setting.width,
-        'discriminator.width': setting.width,
-        'dtype': setting.dtype,
-        'num_steps': 1,
-        'log_every': 1,
-    }
-    environment = os.environ | {'XDG_CACHE_HOME': cache, 'PYTHONUNBUFFERED': '1'}
+    environment = environment_of(setting) | {'XDG_CACHE_HOME': cache}
     ends = {}
     with tempfile.TemporaryDirectory() as workdir:
-        command = [sys.executable, '-m', 'pix2pix_jax.main', '--config=configs/default.py']
-        command += [f'--workdir={workdir}'] + [f'--config.{k}={v}' for k, v in fields.items()]
+        command = command_of(setting, workdir, {'num_steps': 1, 'log_every': 1})
         begin = time.perf_counter()
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -63,3 +52,32 @@ def _first_step(setting: Setting, cache: str) -> dict[str, float]:
         finally:
             process.kill()
             process.communicate()
+
+
+def command_of(setting: Setting, workdir: str, fields: dict[str, object]) -> list[str]:
+    """Returns the command that trains at the setting's size on its files, with more `fields`."""
+    fields = {
+        'dataset.path': setting.folder,
+        'image_size': setting.size,
+        'batch_size': setting.batch,
+        'generator.width': setting.width,
+        'discriminator.width': setting.width,
+        'dtype': setting.dtype.replace('tf32', 'float32'),
+        'num_devices': 1,
+    } | fields
+    command = [sys.executable, '-m', 'pix2pix_jax.main', '--config=configs/default.py']
+    return [*command, f'--workdir={workdir}', *(f'--config.{k}={v}' for k, v in fields.items())]
+
+
+def environment_of(setting: Setting) -> dict[str, str]:
+    """Returns the environment in which the command computes on the setting's device, as precisely.
+
+    Where it is not there the command says so.
+    """
+    changed = {'PYTHONUNBUFFERED': '1'}
+    changed['JAX_PLATFORMS'] = 'cpu' if setting.device == 'cpu' else 'cuda,cpu'
+    if setting.device == 'gpu':
+        changed['XLA_PYTHON_CLIENT_PREALLOCATE'] = 'false'
+        if setting.dtype == 'float32':
+            changed['JAX_DEFAULT_MATMUL_PRECISION'] = 'highest'
+    return os.environ | changed

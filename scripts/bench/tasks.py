@@ -1,11 +1,13 @@
-"""What scripts/benchmark.py times, as functions by task: this project's, and the peer's in PyTorch.
+"""What scripts/benchmark.py times: the setting, and what ours.py and theirs.py share.
 
 A contestant's tasks are a dict of functions of the Setting, by the name of the task. Each prepares
-and returns (call, figures): `call()` does the task once and returns the seconds that it took, a
-pair's where the task is the pipeline; `figures` are what preparing has measured.
+and returns (call, figures): `call()` does the task and returns the seconds that it took once, a
+pair's where the task is the pipeline; `figures` are what preparing has measured. Some
+return figures alone.
 """
 
 import itertools
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -13,17 +15,25 @@ from typing import Any, NamedTuple
 
 Prepared = tuple[Callable[[], float], dict[str, float]]
 DRAIN = 16  # batches taken before a measurement: those made while the other contestant was timed
+# Steps from one wait for the device to the next. A CPU's results are there when a call returns.
+TOGETHER = {'cpu': 1, 'gpu': 20}
 
 
 class Setting(NamedTuple):
-    """What is timed; `folder` holds train/*.jpg, A|B side by side, of `pairs` pairs."""
+    """What is timed; `folder` holds train/*.jpg, A|B side by side, of `pairs` pairs.
+
+    'tf32' is float32 whose products may be rounded, as a GPU's libraries do it by default; with
+    'float32' they may not.
+    """
 
     size: int
     batch: int
     width: int
-    dtype: str
+    dtype: str  # 'float32' | 'tf32' | 'bfloat16'
     folder: str
     pairs: int
+    device: str = 'cpu'  # or 'gpu'
+    variant: str = ''  # a name of variants.OURS, '': as in training; or of PEERS, '': eager
 
 
 def cores() -> int:
@@ -37,7 +47,8 @@ def config_of(setting: Setting, **dataset: Any):
 
     config = default_config()
     config.image_size = (setting.size, setting.size)
-    config.batch_size, config.dtype = setting.batch, setting.dtype
+    config.batch_size = setting.batch
+    config.dtype = setting.dtype.replace('tf32', 'float32')
     config.generator.width = config.discriminator.width = setting.width
     config.dataset.path = setting.folder
     config.dataset.update(dataset)
@@ -53,15 +64,33 @@ def draw_batch(setting: Setting) -> dict:
     return {**images, 'index': np.arange(setting.batch, dtype=np.int32)}
 
 
-def timed(call: Callable[[], Any]) -> Callable[[], float]:
-    """Returns `call` as a function that returns its seconds."""
+def timed(
+    call: Callable[[], Any], wait: Callable[[Any], Any] = lambda result: None, together: int = 1
+) -> Callable[[], float]:
+    """Returns `call`, `together` times and then `wait` for the last result, as its mean seconds."""
 
     def seconds() -> float:
         begin = time.perf_counter()
-        call()
-        return time.perf_counter() - begin
+        for _ in range(together):
+            result = call()
+        wait(result)
+        return (time.perf_counter() - begin) / together
 
     return seconds
+
+
+def errors(found: list, expected: list) -> dict[str, float]:
+    """Returns the distances of the first array, an image, and of the others, gradients, in float64.
+
+    Each is in parts of the length of what is expected.
+    """
+
+    def distance(part: slice) -> float:
+        pairs = list(zip(found[part], expected[part]))
+        squares = sum(float(((a - b) ** 2).sum()) for a, b in pairs)
+        return math.sqrt(squares / sum(float((b**2).sum()) for _, b in pairs))
+
+    return {'error_output': distance(slice(1)), 'error_gradients': distance(slice(1, None))}
 
 
 def pairs_of(batches: Iterator, setting: Setting) -> Prepared:
@@ -77,148 +106,3 @@ def pairs_of(batches: Iterator, setting: Setting) -> Prepared:
         return (time.perf_counter() - begin) / (count * setting.batch)
 
     return take, {}
-
-
-# ---------------------------------------------------------------- this project
-
-
-def ours():
-    """Returns jax, the process set up as the commands do, but without the compile cache."""
-    from pix2pix_jax.runtime import keep_freed_memory
-
-    keep_freed_memory()
-    import jax
-
-    return jax
-
-
-def our_step(setting: Setting) -> Prepared:
-    """Prepares the training step as pix2pix_jax.train makes it."""
-    jax = ours()
-    from pix2pix_jax import train_setup
-    from pix2pix_jax.distributed import parallel
-    from pix2pix_jax.train_state import training_key
-    from pix2pix_jax.train_step import train_step
-
-    config, devices = config_of(setting), jax.local_devices()[:1]
-    state, _ = train_setup.initial_state(config, devices, total_steps=1000)
-    images = draw_batch(setting)
-    box, key = [parallel.replicate(state, devices)], training_key(config)
-    del state  # it is donated to the step
-    step_fn = parallel.compile_step(train_step, config, devices)
-    begin = time.perf_counter()
-    step_fn = step_fn.lower(box[0], images, key).compile()
-    seconds = time.perf_counter() - begin
-
-    def step():
-        box[0], metrics = step_fn(box[0], images, key)
-        jax.block_until_ready((box[0], metrics))
-
-    return timed(step), {'compile_s': seconds}
-
-
-def our_state(config, jax):
-    """Returns freshly drawn weights."""
-    from pix2pix_jax import train_setup
-
-    return train_setup.initial_state(config, jax.local_devices()[:1], total_steps=1000)[0]
-
-
-def our_infer(setting: Setting) -> Prepared:
-    """Prepares the translation of a batch, with freshly drawn weights."""
-    jax = ours()
-    from pix2pix_jax.inference.generator import Generator
-
-    config, images = config_of(setting), draw_batch(setting)['input']
-    variables = our_state(config, jax).generator_variables()
-    translate = Generator(config, variables, batch=setting.batch)
-    return timed(lambda: translate(images)), {}
-
-
-def _our_pairs(setting: Setting, **dataset: Any) -> Prepared:
-    ours()
-    from pix2pix_jax.data import discover, pipeline, preflight
-
-    config = config_of(setting, **dataset)
-    splits = discover.open_splits(config)
-    if dataset['cache'] == 'on':
-        splits = preflight.decode_all(splits, config)
-    return pairs_of(pipeline.train_batches(splits['train'], config), setting)
-
-
-def our_pipeline(setting: Setting) -> Prepared:
-    """Prepares the input pipeline from files, with default settings: threads."""
-    return _our_pairs(setting, cache='off')
-
-
-def our_pipeline_workers(setting: Setting) -> Prepared:
-    """Prepares the input pipeline from files, with a worker process for each core."""
-    return _our_pairs(setting, cache='off', workers=cores())
-
-
-def our_pipeline_cached(setting: Setting) -> Prepared:
-    """Prepares the input pipeline from decoded pairs in memory."""
-    return _our_pairs(setting, cache='on')
-
-
-OURS = {
-    'step': our_step,
-    'infer': our_infer,
-    'pipeline': our_pipeline,
-    'pipeline_workers': our_pipeline_workers,
-    'pipeline_cached': our_pipeline_cached,
-}
-
-# ---------------------------------------------------------------- the peer
-
-
-def _trainer(setting: Setting):
-    import torch
-
-    from bench.torch_pix2pix import Trainer
-
-    torch.manual_seed(0)
-    torch.set_num_threads(cores())
-    x, target = torch.rand(2, setting.batch, 3, setting.size, setting.size) * 2 - 1
-    trainer = Trainer(setting.size.bit_length() - 1, setting.width, getattr(torch, setting.dtype))
-    return trainer, x, target
-
-
-def their_step(setting: Setting) -> Prepared:
-    """Prepares the peer's training step, on as many threads as there are cores."""
-    trainer, x, target = _trainer(setting)
-    return timed(lambda: trainer.step(x, target)), {}
-
-
-def their_infer(setting: Setting) -> Prepared:
-    """Prepares the peer's translation of a batch."""
-    trainer, x, _ = _trainer(setting)
-    return timed(lambda: trainer.infer(x)), {}
-
-
-def _their_pairs(setting: Setting, workers: int) -> Prepared:
-    import torch
-
-    from bench.torch_pix2pix import batches
-
-    torch.set_num_threads(cores())
-    folder = os.path.join(setting.folder, 'train')
-    return pairs_of(batches(folder, setting.size, setting.batch, workers), setting)
-
-
-def their_pipeline(setting: Setting) -> Prepared:
-    """Prepares the DataLoader without worker processes."""
-    return _their_pairs(setting, 0)
-
-
-def their_pipeline_workers(setting: Setting) -> Prepared:
-    """Prepares the DataLoader with a worker process for each core."""
-    return _their_pairs(setting, cores())
-
-
-THEIRS = {
-    'step': their_step,
-    'infer': their_infer,
-    'pipeline': their_pipeline,
-    'pipeline_workers': their_pipeline_workers,
-}

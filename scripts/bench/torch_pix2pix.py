@@ -6,12 +6,15 @@ each in turn, L1 weighted by 100, Adam; pairs from JPEG files, jittered and mirr
 
 import pathlib
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import nn
+
+from bench.variants import split
 
 
 class TorchUNet(nn.Module):
@@ -58,26 +61,61 @@ def patchgan(width: int) -> nn.Sequential:
 
 
 class Trainer:
-    """Both networks with their optimizers."""
+    """Both networks with their optimizers, on a device, run as a variant of variants.py says."""
 
-    def __init__(self, depth: int, width: int, dtype: torch.dtype = torch.float32):
-        """Starts the networks as section 6.2 has it."""
-        self.g, self.d, self.dtype = TorchUNet(depth, width), patchgan(width), dtype
-        for module in (*self.g.modules(), *self.d.modules()):
-            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-                nn.init.normal_(module.weight, 0, 0.02)
-        adam = dict(lr=2e-4, betas=(0.5, 0.999))
+    def __init__(
+        self,
+        depth: int,
+        width: int,
+        dtype: torch.dtype = torch.float32,
+        device: str = 'cpu',
+        variant: str = 'eager',
+    ):
+        """Starts the networks as section 6.2 has it; with bfloat16 they compute under autocast."""
+        mode, channels_last = split(variant)
+        self.device, self.dtype = torch.device(device), dtype
+        self.format = torch.channels_last if channels_last else torch.contiguous_format
+        torch.backends.cudnn.benchmark = mode != 'eager'
+        self.g, self.d = TorchUNet(depth, width), patchgan(width)
+        for network in (self.g, self.d):
+            for module in network.modules():
+                if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+                    nn.init.normal_(module.weight, 0, 0.02)
+            network.to(self.device, memory_format=self.format)
+        adam: dict[str, Any] = dict(lr=2e-4, betas=(0.5, 0.999), fused=mode != 'eager' or None)
+        adam['capturable'] = mode != 'eager' and self.device.type == 'cuda'
         self.g_optimizer = torch.optim.Adam(self.g.parameters(), **adam)
         self.d_optimizer = torch.optim.Adam(self.d.parameters(), **adam)
+        self.generate, self.judge, self._mode = self.g, self.d, mode
+        if mode in ('compile', 'reduce-overhead'):
+            how = 'default' if mode == 'compile' else mode
+            self.generate, self.judge = (torch.compile(n, mode=how) for n in (self.g, self.d))
 
-    def step(self, x: torch.Tensor, target: torch.Tensor) -> float:
-        """Updates D, then G, on images (N,3,H,W) in [-1,1]; returns the L1 loss."""
+    def place(self, images: np.ndarray) -> torch.Tensor:
+        """Returns float32 images (N,H,W,3) on the device, as (N,3,H,W)."""
+        planes = torch.from_numpy(images).permute(0, 3, 1, 2)
+        return planes.to(self.device).contiguous(memory_format=self.format)
+
+    def autocast(self) -> torch.autocast:
+        """Returns the context in which the networks compute."""
+        enabled = self.dtype != torch.float32
+        return torch.autocast(self.device.type, self.dtype, enabled=enabled)
+
+    def wait(self) -> None:
+        """Returns when the device has done all that it was given."""
+        if self.device.type == 'cuda':
+            torch.cuda.synchronize()
+
+    def step(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Updates D, then G, on images (N,3,H,W) in [-1,1]; returns the L1 loss, on the device."""
         bce = nn.functional.binary_cross_entropy_with_logits
-        with torch.autocast('cpu', self.dtype, enabled=self.dtype != torch.float32):
-            fake = self.g(x)
+        if self._mode == 'reduce-overhead':
+            torch.compiler.cudagraph_mark_step_begin()
+        with self.autocast():
+            fake = self.generate(x)
             self.d.requires_grad_(True)
-            fake_logits = self.d(torch.cat([x, fake.detach()], 1)).float()
-            real_logits = self.d(torch.cat([x, target], 1)).float()
+            fake_logits = self.judge(torch.cat([x, fake.detach()], 1)).float()
+            real_logits = self.judge(torch.cat([x, target], 1)).float()
             d_loss = (
                 bce(fake_logits, torch.zeros_like(fake_logits))
                 + bce(real_logits, torch.ones_like(real_logits))
@@ -86,20 +124,51 @@ class Trainer:
         d_loss.backward()
         self.d_optimizer.step()
         self.d.requires_grad_(False)
-        with torch.autocast('cpu', self.dtype, enabled=self.dtype != torch.float32):
-            logits = self.d(torch.cat([x, fake], 1)).float()
+        with self.autocast():
+            logits = self.judge(torch.cat([x, fake], 1)).float()
             l1 = (fake.float() - target).abs().mean()
             g_loss = bce(logits, torch.ones_like(logits)) + 100 * l1
         self.g_optimizer.zero_grad()
         g_loss.backward()
         self.g_optimizer.step()
-        return float(l1.detach())
+        return l1.detach()
 
     def infer(self, x: torch.Tensor) -> torch.Tensor:
         """Translates x (N,3,H,W) in [-1,1], dropout on and batch statistics, as in the paper."""
-        enabled = self.dtype != torch.float32
-        with torch.inference_mode(), torch.autocast('cpu', self.dtype, enabled=enabled):
-            return self.g(x)
+        if self._mode == 'reduce-overhead':
+            torch.compiler.cudagraph_mark_step_begin()
+        with torch.inference_mode(), self.autocast():
+            return self.generate(x)
+
+    def prepared(self, call: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
+        """Returns `call`, or what replays it as one CUDA graph: on the same images every time."""
+        if self._mode != 'graph':
+            return call
+        stream = torch.cuda.Stream()  # what is captured must have run on a stream of its own
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                call()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            result = call()
+
+        def replay() -> torch.Tensor:
+            graph.replay()
+            return result
+
+        return replay
+
+    def l1_gradients(self, x: torch.Tensor, target: torch.Tensor) -> list[torch.Tensor]:
+        """Returns, in float64, the translation of x without dropout, and L1's gradients by G."""
+        for module in self.g.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        with self.autocast():
+            fake = self.g(x)
+        (fake.to(target.dtype) - target).abs().mean().backward()
+        return [t.detach().double() for t in (fake, *(p.grad for p in self.g.parameters()))]
 
 
 class Pairs(torch.utils.data.Dataset):

@@ -4,13 +4,14 @@ import multiprocessing
 import resource
 import statistics
 import sys
+import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
 from bench.tasks import Setting
 from pix2pix_jax.errors import UserError
 
-WARM_UP = 3
+WARM_UP = 3  # calls; on a GPU each is of 20 steps
 
 
 class Worker:
@@ -30,17 +31,29 @@ class Worker:
         return self
 
     def __exit__(self, *error) -> None:
+        """Ends the process."""
+        self.close()
+
+    def close(self) -> None:
         """Ends the process: it waits for nothing but the next question."""
         self._pipe.close()
         self._process.join(10)
         self._process.kill()
 
+    def kill(self) -> None:
+        """Ends the process at once, whatever it is doing."""
+        self._process.kill()
+        self.close()
+
     def _ask(self, *question) -> Any:
         try:
             self._pipe.send(question)
-            return self._pipe.recv()
+            good, answer = self._pipe.recv()
         except (EOFError, OSError) as error:
             raise UserError('a benchmarked process failed, see above', status=1) from error
+        if not good:
+            raise UserError(answer, status=1)
+        return answer
 
     def prepare(self, task: str) -> dict[str, float]:
         """Has `task` prepared and warmed up; returns the figures that this gave."""
@@ -49,6 +62,10 @@ class Worker:
     def run(self, task: str, times: int) -> list[float]:
         """Has `task` done; returns the seconds that each time took."""
         return self._ask('run', task, times)
+
+    def figures(self, name: str) -> dict[str, Any]:
+        """Returns what the task `name` gives, which is figures alone."""
+        return self._ask('figures', name)
 
     def peak_mb(self) -> float:
         """Returns the most memory that the process has had so far."""
@@ -86,23 +103,35 @@ def ratio(times: dict[str, list[list[float]]]) -> float:
 
 
 def _serve(tasks: dict, setting: Setting, pipe: Connection) -> None:
-    """Runs in the worker: answers until the pipe is closed."""
-    ready = {}
-    while True:
-        try:
-            what, *arguments = pipe.recv()
-        except EOFError:
-            ready.clear()  # ends the worker processes of its input pipelines
-            return
+    """Runs in the worker: answers until the pipe is closed, with (whether it went well, what)."""
+    ready: dict = {}
+
+    def answer(what: str, *arguments) -> Any:
         if what == 'prepare':
             (task,) = arguments
             ready[task], figures = tasks[task](setting)
             for _ in range(1 if task.startswith('pipeline') else WARM_UP):
                 ready[task]()
-            pipe.send(figures)
-        elif what == 'run':
+            return figures
+        if what == 'run':
             task, times = arguments
-            pipe.send([ready[task]() for _ in range(times)])
-        else:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            pipe.send(peak / (2**20 if sys.platform == 'darwin' else 2**10))
+            return [ready[task]() for _ in range(times)]
+        if what == 'figures':
+            return tasks[arguments[0]](setting)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (2**20 if sys.platform == 'darwin' else 2**10)
+
+    while True:
+        try:
+            question = pipe.recv()
+        except EOFError:
+            ready.clear()  # ends the worker processes of its input pipelines
+            return
+        try:
+            pipe.send((True, answer(*question)))
+        except UserError as error:
+            pipe.send((False, str(error)))
+        except Exception as error:  # of a bug, or of a variant that this device cannot run
+            traceback.print_exc()
+            first = next(iter(str(error).strip().splitlines()), '')
+            pipe.send((False, f'{type(error).__name__}: {first}'))

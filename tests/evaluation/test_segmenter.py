@@ -9,7 +9,7 @@ from PIL import Image
 
 from pix2pix_jax.config import default_config
 from pix2pix_jax.data import discover
-from pix2pix_jax.errors import UserError
+from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.evaluation import labels, segmenter
 from pix2pix_jax.evaluation.labels import FACADES
 
@@ -61,6 +61,42 @@ def test_it_learns_and_is_kept(source, cache, monkeypatch, capsys):
     np.testing.assert_array_equal(again(photos.astype(np.float32)), found)
     assert not capsys.readouterr().out
     monkeypatch.undo()
+
+
+def test_a_file_is_written_and_read_elsewhere(source, cache, tmp_path, monkeypatch):
+    file = str(tmp_path / 'travels.npz')
+    assert not segmenter.is_file('') and not segmenter.is_file(file)
+    photos = np.stack([source[i]['target'] for i in range(6)]).astype(np.float32) / 127.5 - 1
+    expected = segmenter.load_or_train(source, SIZE, FACADES, 20, file)(photos)
+    monkeypatch.setattr(segmenter, '_train', None)
+    monkeypatch.setattr(segmenter.atomic, 'cache_folder', lambda: tmp_path / 'another')
+    assert segmenter.is_file(file)
+    np.testing.assert_array_equal(segmenter.load(file, SIZE, FACADES)(photos), expected)
+    monkeypatch.setattr(segmenter.atomic, 'cache_folder', lambda: cache)
+    again = str(tmp_path / 'again.npz')  # of what is in the cache folder already
+    segmenter.load_or_train(source, SIZE, FACADES, 20, again)
+    np.testing.assert_array_equal(segmenter.load(again, SIZE, FACADES)(photos), expected)
+
+
+def test_a_file_of_another_segmenter_is_refused_in_one_line(source, cache, tmp_path, monkeypatch):
+    file = tmp_path / 'travels.npz'
+    segmenter.load_or_train(source, SIZE, FACADES, 1, str(file))
+    with pytest.raises(UserError, match='is of size 32x32, these images need 64x64: give'):
+        segmenter.load(str(file), (64, 64), FACADES)
+    with pytest.raises(UserError, match='is of classes background, facade, .* need road, sidewalk'):
+        segmenter.load(str(file), SIZE, labels.CITYSCAPES)
+    with pytest.raises(UserError, match=f'--segmenter_weights={tmp_path} is a folder'):
+        segmenter.is_file(str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(segmenter, 'WIDTH', 4)
+        with pytest.raises(DataError, match='its arrays are not those'):
+            segmenter.load(str(file), SIZE, FACADES)
+    (kept,) = (cache / 'segmenters').glob('*.npz')  # those of the cache folder do not say for what
+    for damaged in (b'', file.read_bytes()[:9000], kept.read_bytes()):
+        file.write_bytes(damaged)
+        with pytest.raises(DataError, match='holds no segmenter, or is damaged'):
+            segmenter.load(str(file), SIZE, FACADES)
+        assert file.read_bytes() == damaged
 
 
 def test_other_data_sizes_or_steps_are_another_one(source, tmp_path):

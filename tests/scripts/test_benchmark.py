@@ -1,13 +1,17 @@
 """scripts/benchmark.py as a user runs it; how fast it is, no test says."""
 
+import contextlib
 import importlib.util
 import json
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 from helpers import ROOT
+
+from pix2pix_jax.errors import UserError
 
 SCRIPTS = ROOT / 'scripts'
 PIPELINES = ('pipeline', 'pipeline_workers', 'pipeline_cached')
@@ -43,7 +47,7 @@ def benchmark(tmp_path, *arguments):
 def test_ours_alone(tmp_path):
     figures, table = benchmark(tmp_path, '--no-torch')
     phases = [f'start_{p}{cold}_s' for p in ('imports', 'state', 'step') for cold in ('', '_cold')]
-    names = ['step_ms', 'infer_ms', 'peak_mb', 'compile_s', *phases]
+    names = ['step_ms', 'infer_ms', 'infer_device_ms', 'peak_mb', 'compile_s', *phases]
     assert min(figures[name] for name in names) > 0
     assert min(figures[f'{name}_pairs_per_s'] for name in PIPELINES) > 0
     assert figures['images_per_s'] == pytest.approx(1e3 / figures['step_ms'])
@@ -68,23 +72,113 @@ def test_the_loop_around_an_empty_step(tmp_path):
 @pytest.mark.slow
 @needs_torch
 def test_beside_torch(tmp_path):
-    figures, table = benchmark(tmp_path, '--parts=step,infer,pipeline')
+    figures, table = benchmark(tmp_path, '--parts=error,step,infer,run,pipeline')
     assert min(figures[f'torch_{name}'] for name in ('step_ms', 'infer_ms', 'peak_mb')) > 0
     assert figures['peak_ratio'] == pytest.approx(figures['peak_mb'] / figures['torch_peak_mb'])
     assert figures['ratio'] > 0 and figures['infer_ratio'] > 0 and figures['pipeline_ratio'] > 0
     rates = [figures[f'torch_{n}_pairs_per_s'] for n in ('pipeline_threads', 'pipeline_workers')]
     assert figures['torch_pipeline_pairs_per_s'] == max(rates)
     assert 'first_step_cold_s' not in figures and figures['machine']['torch'] in table
+    assert figures['torch_step_variant'] == 'eager' and 'torch_step_variants_ms' not in figures
+    for side in ('', 'torch_'):  # both compute in float32
+        assert 1e-8 < figures[f'{side}error_output'] < 1e-5
+        assert 1e-8 < figures[f'{side}error_gradients'] < 1e-3
+    assert figures['run_images_per_s'] == pytest.approx(1e3 / figures['run_ms'])
 
 
 @pytest.mark.e2e
 @pytest.mark.parametrize(
-    'flag,words', [('--size=48', '32, 64, 128, 256'), ('--parts=step,speed', "'speed'")]
+    'flag,words',
+    [
+        ('--size=48', '32, 64, 128, 256'),
+        ('--parts=step,speed', "'speed'"),
+        ('--peers=eager,fast', "'fast'"),
+        ('--batch=1,0', '--batch=0'),
+        ('--dtype=tf32', '--device=cpu --dtype=tf32: allowed are float32, bfloat16'),
+    ],
 )
 def test_wrong_flags_are_one_line(flag, words):
-    done = run(flag)
+    done = run(flag, '--device=cpu')
     assert done.returncode == 2 and words in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.e2e
+def test_a_gpu_that_is_not_there_is_one_line():
+    if jax.default_backend() == 'gpu':
+        pytest.skip('there is a GPU')
+    done = run('--device=gpu', '--no-torch', '--parts=step')
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    assert '--device=gpu: jax finds none here, but a cpu' in done.stderr
+
+
+def test_steps_are_timed_together_up_to_one_wait(scripts):
+    from bench.tasks import timed
+
+    calls = []
+    call = timed(lambda: calls.append('step') or len(calls), lambda n: calls.append(n), 3)
+    assert call() > 0 and calls == ['step', 'step', 'step', 3]
+
+
+def test_errors_are_in_parts_of_what_is_expected(scripts):
+    from bench.tasks import errors
+
+    found = errors(
+        [np.ones(4), np.full(4, 3.0), np.zeros(9)], [np.full(4, 2.0), np.full(4, 4.0), np.ones(9)]
+    )
+    assert found == {'error_output': 0.5, 'error_gradients': np.sqrt((4 + 9) / (64 + 9))}
+
+
+def test_the_best_of_the_peers_variants_is_the_peer(scripts, monkeypatch):
+    from bench import figures
+
+    closed = []
+
+    class Fake:
+        def __init__(self, tasks, setting):
+            self.name = setting.variant
+
+        def prepare(self, task):
+            if self.name == 'graph':
+                raise UserError('graph is of CUDA alone')
+
+        def run(self, task, times):
+            return [{'eager': 3.0, 'fused': 1.0, 'compile': 2.0}[self.name]] * times
+
+        def close(self):
+            closed.append(self.name)
+
+    monkeypatch.setattr(figures, 'Worker', Fake)
+    setting = figures.Setting(32, 1, 4, 'float32', '', 5)
+    with contextlib.ExitStack() as stack:
+        names = ('eager', 'graph', 'fused', 'compile')
+        worker, found = figures._best_peer(stack, setting, names, 'step')
+        assert worker.name == found['torch_step_variant'] == 'fused'
+        assert closed == ['graph', 'eager', 'compile']
+    assert closed[-1] == 'fused'
+    assert found['torch_step_variants_ms'] == {'eager': 3e3, 'fused': 1e3, 'compile': 2e3}
+    assert found['torch_step_skipped'] == {'graph': 'graph is of CUDA alone'}
+
+
+@needs_torch
+def test_the_peers_variants_compute_the_same(scripts):
+    import torch
+
+    from bench.torch_pix2pix import Trainer
+
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 2, 32, 32, 3)).astype(np.float32)
+    losses = {}
+    for variant in ('eager', 'eager+channels_last', 'fused', 'fused+channels_last'):
+        torch.manual_seed(0)
+        trainer = Trainer(5, 4, variant=variant)
+        for module in trainer.g.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0  # its mask follows the order in memory
+        x, target = map(trainer.place, images)
+        assert x.is_contiguous(memory_format=trainer.format)
+        losses[variant] = [float(trainer.step(x, target)) for _ in range(3)]
+    for found in losses.values():
+        assert found == pytest.approx(losses['eager'], rel=1e-4)
 
 
 def test_ratios_are_medians_over_rounds(scripts):

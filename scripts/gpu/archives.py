@@ -1,0 +1,65 @@
+"""What of the runs goes into the report's folder: few files, none of them large, no folders."""
+
+import pathlib
+import zipfile
+
+from pix2pix_jax.reports.image_grid import even_selection
+
+MAX_BYTES = 16 * 2**20 - 2**16  # of an archive, with room for its table
+IMAGES = ('images_1.zip', 'images_2.zip', 'images_3.zip')
+NAMES = ('metrics.zip', 'sheets.zip', *IMAGES)
+SMALL = (
+    '*.json', 'metrics.jsonl', 'index.html', 'evaluation/*/*.json', 'evaluation/*/*.csv',
+)  # fmt: skip
+HEADER = 300  # bytes of an archive for each file in it, at most
+
+
+def write_archives(runs: list[pathlib.Path], output: pathlib.Path) -> list[str]:
+    """Writes NAMES, as far as there is something for them; returns what was left out, in words."""
+    there = [run for run in runs if run.is_dir()]
+    small = [path for run in there for pattern in SMALL for path in sorted(run.glob(pattern))]
+    images = [
+        path for run in there for path in sorted(run.glob('evaluation/*/images/**/*_output.png'))
+    ]
+    sheets = _that_fit([path for run in there for path in sorted(run.glob('samples/*.png'))])
+    left = {'files of runs': _pack(small, output / 'metrics.zip')}
+    _pack(sheets, output / 'sheets.zip')
+    for name in IMAGES:
+        images = _pack(images, output / name)
+    left['test images'] = images
+    return [f'{len(paths)} {what} did not fit' for what, paths in left.items() if paths]
+
+
+def _that_fit(paths: list[pathlib.Path]) -> list[pathlib.Path]:
+    """Returns as many of the files, evenly chosen, as fit one archive."""
+    for count in range(len(paths), 0, -1):
+        chosen = [paths[i] for i in even_selection(len(paths), count)]
+        if sum(_size(path) for path in chosen) <= MAX_BYTES:
+            return chosen
+    return []
+
+
+def _size(path: pathlib.Path) -> int:
+    return path.stat().st_size + HEADER
+
+
+def _pack(paths: list[pathlib.Path], archive: pathlib.Path) -> list[pathlib.Path]:
+    """Writes the first files that fit, by their paths from the folder of all runs.
+
+    Returns the others. There is no archive of no files.
+    """
+    taken, total = 0, 0
+    while taken < len(paths) and total + _size(paths[taken]) <= MAX_BYTES:
+        total += _size(paths[taken])
+        taken += 1
+    if taken:
+        root = _root(paths[0])
+        with zipfile.ZipFile(archive, 'w') as file:
+            for path in paths[:taken]:
+                file.write(path, path.relative_to(root))
+    return paths[taken:]
+
+
+def _root(path: pathlib.Path) -> pathlib.Path:
+    """Returns the folder of the runs, one of which `path` lies in: the one above config.json's."""
+    return next(p.parent for p in path.parents if (p / 'config.json').exists())

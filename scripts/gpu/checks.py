@@ -1,0 +1,144 @@
+"""Parts: what the card is, and whether a step is right on it."""
+
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+
+from bench import figures
+from bench.card import nvidia, processor, versions
+from bench.tasks import Setting, config_of, draw_batch
+from gpu.plan import ROOT, Missing, Plan, Write, last_line, start
+
+PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy', 'torch')
+RECORDED = pathlib.Path(__file__).parent / 'recorded_steps.json'
+STEPS = 2  # the second step's losses depend on the first one's gradients
+# Of the recorded losses, in parts of them: float32 adds in another order on every device.
+TOLERANCE = 1e-3
+TESTS_LOG = 'test_accelerator.log'
+
+
+def card(plan: Plan, write: Write) -> None:
+    """Says what the machine is: versions, processor, card, clocks, power."""
+    write(processor() | versions(*PACKAGES) | nvidia())
+    command = ['git', '-C', str(ROOT), 'rev-parse', '--short', 'HEAD']
+    commit = subprocess.run(command, capture_output=True, text=True)
+    write({'commit': commit.stdout.strip() or 'not known'})
+    torch = importlib.util.find_spec('torch') is not None
+    write(figures.about_figures(plan.setting(), torch))
+    if not torch:
+        raise Missing('torch is missing')
+
+
+def check(plan: Plan, write: Write) -> None:
+    """Runs the accelerator's tests, compares steps with recorded ones, saves and restores."""
+    tests = start_accelerator_tests(plan)
+    steps = Steps(plan.setting('float32'))
+    write(compared(steps, json.loads(RECORDED.read_text())['tiny' if plan.tiny else 'full']))
+    write(saved(steps, plan.path('saved')))
+    write({'test_accelerator': outcome(tests, plan)})
+
+
+def start_accelerator_tests(plan: Plan) -> subprocess.Popen | None:
+    """Starts tests/test_accelerator.py, beside the rest; returns None without pytest."""
+    if importlib.util.find_spec('pytest') is None:
+        return None
+    # No options of pyproject.toml: they need pytest's plugins. The flags for quick compiling would
+    # be tested in place of what runs use.
+    words = ['-o', 'addopts=', '-p', 'no:cacheprovider', '-q', 'tests/test_accelerator.py']
+    return start(plan, 'pytest', words, TESTS_LOG, XLA_FLAGS=os.environ.get('XLA_FLAGS', ''))
+
+
+def outcome(tests: subprocess.Popen | None, plan: Plan) -> str:
+    """Returns the last line of the tests, which says how they went."""
+    if tests is None:
+        return 'pytest is missing'
+    tests.wait()
+    return last_line(plan.path(TESTS_LOG))
+
+
+class Steps:
+    """STEPS steps on noise, in full float32, in layouts of XLA's choice where jax can.
+
+    Dropout is left out, since its masks depend on jax's version.
+    """
+
+    def __init__(self, setting: Setting):
+        """Takes the steps."""
+        import jax
+        import numpy as np
+
+        from pix2pix_jax import train_setup
+        from pix2pix_jax.distributed import layouts, parallel
+        from pix2pix_jax.train_state import training_key
+        from pix2pix_jax.train_step import train_step
+
+        self.config, devices = config_of(setting), jax.local_devices()[:1]
+        self.config.generator.dropout = 0.0
+        with jax.default_matmul_precision('highest'):
+            state, _ = train_setup.initial_state(self.config, devices, total_steps=STEPS)
+            params = jax.tree.leaves((state.generator.params, state.discriminator.params))
+            self.weights = sum(float(np.abs(np.asarray(x, np.float64)).sum()) for x in params)
+            state = parallel.replicate(state, devices)
+            step = parallel.compile_step(train_step, self.config, devices, layouts.available())
+            self.losses: list[dict[str, float]] = []
+            for _ in range(STEPS):
+                state, metrics = step(state, draw_batch(setting), training_key(self.config))
+                self.losses.append({name: float(value) for name, value in sorted(metrics.items())})
+        self.state = state
+
+
+def compared(steps: Steps, kept: dict) -> dict:
+    """Returns the losses of the steps, and how far they are from those of a CPU.
+
+    Where the initial weights are not the recorded ones, as another version of jax may draw them,
+    it says so.
+    """
+    result: dict = {'losses': steps.losses}
+    if abs(steps.weights - kept['weights']) > 1e-5 * abs(kept['weights']):
+        recorded = f'{steps.weights:.8g}, recorded {kept["weights"]:.8g}'
+        return result | {'recorded': f'not comparable: the initial weights sum to {recorded}'}
+    differences = [
+        abs(a[name] - b[name]) / abs(b[name])
+        for a, b in zip(steps.losses, kept['losses'])
+        for name in b
+    ]
+    verdict = 'equal' if max(differences) < TOLERANCE else 'DIFFERENT'
+    return result | {'recorded': verdict, 'recorded_largest_difference': max(differences)}
+
+
+def saved(steps: Steps, folder: pathlib.Path) -> dict:
+    """Saves the state, restores it in plain order, and compares every bit."""
+    import jax
+    import numpy as np
+
+    from pix2pix_jax.workdir.checkpoints import Checkpoints
+
+    checkpoints = Checkpoints(folder, writer=True)
+    checkpoints.save('last', STEPS, steps.state, steps.config)
+    target = jax.tree.map(jax.numpy.zeros_like, steps.state)
+    restored = checkpoints.restore('last', STEPS, target)
+    checkpoints.close()
+    pairs = list(zip(jax.tree.leaves(steps.state), jax.tree.leaves(restored)))
+    equal = sum(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in pairs)
+    return {
+        'arrays': len(pairs),
+        'arrays_not_in_plain_order': sum(_is_turned(x) for x in jax.tree.leaves(steps.state)),
+        'arrays_equal_after_restore': equal,
+    }
+
+
+def _is_turned(array) -> bool:
+    """Whether an array's axes lie in another order than C's, by what jax says of its layout."""
+    layout = getattr(getattr(array, 'format', None), 'layout', None)
+    return layout is not None and list(layout.major_to_minor) != list(range(array.ndim))
+
+
+def record() -> None:
+    """Writes what `compared` compares with; on a CPU."""
+    found = {}
+    for name in ('tiny', 'full'):
+        steps = Steps(Plan('cpu', name == 'tiny', '', '', '', 0).setting())
+        found[name] = {'weights': steps.weights, 'losses': steps.losses}
+    RECORDED.write_text(json.dumps(found, indent=1) + '\n')

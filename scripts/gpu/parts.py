@@ -1,0 +1,66 @@
+"""The parts of scripts/gpu_report.py, in the order in which they run, and their limits."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+from gpu import checks, runs, timings
+from gpu.plan import Plan, Write
+from pix2pix_jax.errors import UserError
+
+
+class Part(NamedTuple):
+    """What runs, and for how long at most, in s; 0: for as long as the others leave."""
+
+    function: Callable[[Plan, Write], None]
+    limit: float
+    title: str
+
+
+PARTS = {
+    'card': Part(checks.card, 30, 'The card'),
+    'check': Part(checks.check, 50, 'Is a step right on it?'),
+    'step': Part(timings.step, 90, 'A step at batch 1'),
+    'train': Part(runs.train, 0, 'The facades of the paper'),
+    'evaluate': Part(runs.evaluate, runs.EVALUATION_S, 'Measured on test'),
+    'compile': Part(timings.compile_times, 0, 'Starts and compilation'),
+    'resume': Part(runs.resume, 0, 'Killed and resumed'),
+    'batch': Part(timings.batch, 0, 'Larger batches'),
+    'memory': Part(timings.memory, 0, 'What fits'),
+}
+DEFAULTS = ('card', 'check', 'step', 'train', 'evaluate')
+ROW = 'row='  # begins the name of a part of its own for each row of the paper's tables
+REHEARSED = (*PARTS, f'{ROW}l1')
+
+
+def checked(names: list[str]) -> list[str]:
+    """Returns the names of parts, each once; raises UserError for one that is unknown."""
+    for name in names:
+        if name not in PARTS and name.removeprefix(ROW) not in runs.ROWS:
+            rows = ', '.join(ROW + row for row in runs.ROWS)
+            raise UserError(f'--parts: {name!r} is unknown, allowed are {", ".join(PARTS)}, {rows}')
+    return list(dict.fromkeys(names))
+
+
+def part_of(name: str) -> Part:
+    """Returns a part by its name."""
+    if name in PARTS:
+        return PARTS[name]
+    row = name.removeprefix(ROW)
+    return Part(functools.partial(runs.row, name=row), 0, f'Row {row} of the paper')
+
+
+def function_of(name: str) -> Callable[[Plan, Write], None]:
+    """Returns what a part runs."""
+    return part_of(name).function
+
+
+def seconds_of_next(names: list[str], left: float) -> float:
+    """Returns the seconds of the first of the parts that are still to come, of those `left`.
+
+    What has no limit shares what the others leave.
+    """
+    first, *later = (part_of(name).limit for name in names)
+    if first:
+        return min(first, left)
+    return max(0.0, (left - sum(later)) / (1 + later.count(0)))

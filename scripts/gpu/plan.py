@@ -1,0 +1,124 @@
+"""What a part of the report is told, and how it tells what it has found."""
+
+import importlib.util
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from bench.tasks import Setting
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+Result = dict[str, Any]
+Write = Callable[[Result], None]  # a part calls it whenever it has found more
+
+
+class Missing(Exception):
+    """What a part needs is not there: a package, a folder. The message says what."""
+
+
+class Plan(NamedTuple):
+    """What every part is told."""
+
+    device: str  # 'cpu' | 'gpu'
+    tiny: bool  # a rehearsal: tiny images and networks, few steps
+    facades: str  # the folder of the pairs; '': there is none
+    segmenter: str  # the file of the FCN-score's segmenter; '': there is none
+    work: str  # the folder that the parts share; it is thrown away
+    seconds: float  # what the part may take, its processes' start included
+
+    def path(self, name: str) -> pathlib.Path:
+        """Returns a path in the folder that the parts share."""
+        return pathlib.Path(self.work) / name
+
+    def setting(self, dtype: str = '', **more: Any) -> Setting:
+        """Returns the benchmark's setting: the paper's networks, or tiny ones."""
+        size, width, pairs = (32, 4, 8) if self.tiny else (256, 64, 100)
+        dtype = dtype or self.dtypes()[0]
+        folder = str(self.path(f'pairs_{size}'))
+        return Setting(size, 1, width, dtype, folder, pairs, self.device)._replace(**more)
+
+    def dtypes(self) -> tuple[str, ...]:
+        """Returns what is timed: a CPU has neither TF32 nor is it faster in bfloat16."""
+        return ('float32',) if self.device == 'cpu' else ('tf32', 'bfloat16')
+
+
+def write_plan(plan: Plan, path: pathlib.Path) -> None:
+    """Writes a plan for the process of a part."""
+    path.write_text(json.dumps(plan._asdict()))
+
+
+def read_plan(path: pathlib.Path) -> Plan:
+    """Returns the plan that `write_plan` wrote."""
+    return Plan(**json.loads(path.read_text()))
+
+
+def need(package: str) -> None:
+    """Raises Missing where a package is not installed."""
+    if importlib.util.find_spec(package) is None:
+        raise Missing(f'{package} is missing')
+
+
+def environment(plan: Plan, **more: str) -> dict[str, str]:
+    """Returns the environment in which a command of this checkout runs on the plan's device."""
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get('PYTHONPATH'))))
+    platforms = 'cpu' if plan.device == 'cpu' else 'cuda,cpu'
+    fixed = {'PYTHONPATH': path, 'PYTHONUNBUFFERED': '1', 'JAX_PLATFORMS': platforms}
+    return os.environ | fixed | {'XLA_PYTHON_CLIENT_PREALLOCATE': 'false'} | more
+
+
+def start(plan: Plan, module: str, words: list[str], log: str, **more: str) -> subprocess.Popen:
+    """Starts `python -m MODULE words` in the checkout; what it prints is added to a file `log`."""
+    with plan.path(log).open('a') as file:
+        return subprocess.Popen(
+            [sys.executable, '-m', module, *words],
+            cwd=ROOT,
+            env=environment(plan, **more),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def finished(
+    process: subprocess.Popen, plan: Plan, log: str, allowed: tuple[int, ...] = (0,)
+) -> int:
+    """Waits for a process; raises RuntimeError with its last line where it failed."""
+    status = process.wait()
+    if status:
+        raise RuntimeError(f'status {status}: {last_line(plan.path(log))}')
+
+
+def last_line(path: pathlib.Path) -> str:
+    """Returns the last line that says something, of a file that need not be there."""
+    lines = path.read_text(errors='replace').split('\n') if path.exists() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), '')
+
+
+def stop(process: subprocess.Popen, patience: float) -> int:
+    """Asks a process to save and end, waits for at most `patience` seconds; returns its status."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        return process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def wait_until(happened: Callable[[], object], process: subprocess.Popen, seconds: float) -> bool:
+    """Waits until something `happened`, the process has ended, or `seconds` passed: False then."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        if happened():
+            return True
+        time.sleep(0.05)
+    return bool(happened())
+
+
+def fields(words: Mapping[str, Any]) -> list[str]:
+    """Returns config fields as flags of the training command."""
+    return [f'--config.{name}={value}' for name, value in words.items()]

@@ -1,0 +1,209 @@
+"""Parts: a training of facades, its evaluation, rows of the paper's tables, and a kill."""
+
+import pathlib
+import shutil
+import signal
+import statistics
+import time
+
+import numpy as np
+from PIL import Image
+
+from ablation.tables import TABLES
+from gpu.plan import Missing, Plan, Result, Write, fields, finished, start, stop, wait_until
+from pix2pix_jax.evaluation.labels import FACADES
+from pix2pix_jax.workdir.metric_writer import read_metrics, read_result
+
+STEPS = 80_000  # the paper's: 200 epochs of 400 pairs. The rate is constant: fewer are a valid run
+MAIN = 'facades'  # the run's folder
+EVALUATION_S = 60  # of a row's time
+SAVE_S = 20  # for the last save, after the signal
+ROWS = {  # of the paper's Tables 1 and 3
+    **TABLES['losses'].rows,
+    **TABLES['receptive_field'].rows,
+}
+
+
+def train(plan: Plan, write: Write) -> None:
+    """Trains the paper's facades for as long as there is time."""
+    write(trained(plan, MAIN, '', plan.seconds, write))
+
+
+def evaluate(plan: Plan, write: Write) -> None:
+    """Measures the run of `train` on test."""
+    if not plan.path(f'{MAIN}/checkpoints').exists():
+        raise Missing('there is no trained run')
+    write(evaluated(plan, MAIN))
+
+
+def row(plan: Plan, write: Write, name: str) -> None:
+    """Trains and measures one row of the paper's Table 1 or 3, `name` of ROWS."""
+    run = folder_of(name)
+    seconds = plan.seconds - EVALUATION_S
+    write({'row': name} | trained(plan, run, ROWS[name].arg, seconds, write))
+    write(evaluated(plan, run))
+
+
+def folder_of(row: str) -> str:
+    """Returns the name of the folder of a row's run."""
+    return 'row_' + row.replace('+', '_')
+
+
+def trained(plan: Plan, run: str, arg: str, seconds: float, write: Write) -> Result:
+    """Trains `run` until `seconds` have passed since now; returns what it came to.
+
+    It is stopped by a signal, saves, and could resume.
+    """
+    end = time.monotonic() + seconds
+    words = command_words(plan, arg)
+    path = {'dataset.path': pairs_folder(plan)}
+    often = {'log_every': 5, 'eval_every': 10, 'sample_every': 10}
+    # As many as the defaults are in the paper's length; saves go by minutes.
+    seldom = {'log_every': 100, 'eval_every': 4000, 'sample_every': 2000}
+    words += fields(
+        path | {'num_steps': STEPS, 'checkpoint.every_steps': 0} | (often if plan.tiny else seldom)
+    )
+    workdir, log = plan.path(run), f'{run}.log'
+    process = start(plan, 'pix2pix_jax.main', [*words, f'--workdir={workdir}'], log)
+    enough = 20 if plan.tiny else STEPS
+    while process.poll() is None and time.monotonic() < end - SAVE_S:
+        time.sleep(1)
+        found = so_far(workdir)
+        write(found)
+        if found['steps'] >= enough:
+            break
+    status = stop(process, SAVE_S) if process.poll() is None else process.returncode
+    if status not in (0, 128 + signal.SIGTERM):
+        finished(process, plan, log)
+    return so_far(workdir) | {'of_steps': STEPS, 'command': ' '.join(words)}
+
+
+def so_far(workdir: pathlib.Path) -> Result:
+    """Returns the steps, the rate and the curves of a run that may go on meanwhile."""
+    rows = [row for row in read_metrics(workdir) if 'train/g_l1' in row]
+    rates = [row['perf/images_per_s'] for row in rows if row.get('perf/images_per_s')]
+    result: Result = {'steps': rows[-1]['step'] if rows else 0}
+    if rates[1:]:  # the first has the compilation in it
+        result |= {'images_per_s': statistics.median(rates[1:])}
+        result['steps_in_9_minutes'] = round(540 * result['images_per_s'])
+    chosen = rows[:: max(1, len(rows) // 200)]
+    names = ('step', 'train/g_l1', 'train/d_loss', 'train/g_gan', 'eval/l1')
+    return result | {'rows': [{k: row[k] for k in names if k in row} for row in chosen]}
+
+
+def evaluated(plan: Plan, run: str) -> Result:
+    """Measures a run on test; returns its metrics."""
+    names, words, more = ['lab', 'checkerboard'], [f'--workdir={plan.path(run)}'], {}
+    file = segmenter_file(plan)
+    if file:
+        names, words = ['fcn', *names], [*words, f'--segmenter_weights={file}']
+    else:
+        more['fcn'] = 'left out: no file of a segmenter, see --segmenter_weights'
+    log = f'{run}_evaluation.log'
+    words.append(f'--metrics={",".join(names)}')
+    finished(start(plan, 'pix2pix_jax.evaluate', words, log), plan, log)
+    summary = read_result(plan.path(run) / 'evaluation' / 'test')
+    metrics = {
+        name: value.get('mean', value.get('reason')) for name, value in summary['metrics'].items()
+    }
+    return {'step': summary['step'], 'images': summary['images'], 'metrics': metrics} | more
+
+
+def segmenter_file(plan: Plan) -> str:
+    """Returns the file of the segmenter, '' without one; a rehearsal makes one in two steps."""
+    if not plan.tiny:
+        return plan.segmenter
+    from pix2pix_jax.config import default_config
+    from pix2pix_jax.data import discover
+    from pix2pix_jax.evaluation import segmenter
+
+    file = plan.path('segmenter.npz')
+    if not file.exists():
+        config = default_config()
+        config.dataset.path, config.dataset.direction = pairs_folder(plan), 'BtoA'
+        source = discover.open_splits(config)['train']
+        segmenter.load_or_train(source, (32, 32), FACADES, steps=2, file=str(file))
+    return str(file)
+
+
+def command_words(plan: Plan, arg: str) -> list[str]:
+    """Returns the training command's config: the paper's facades, or tiny."""
+    arg = ','.join(filter(None, (arg, 'tiny' if plan.tiny else '')))
+    return ['--config=configs/facades.py' + (f':{arg}' if arg else '')]
+
+
+def pairs_folder(plan: Plan) -> str:
+    """Returns the folder of facades; a rehearsal without them makes pairs in their colours."""
+    if plan.facades and not plan.tiny:
+        return plan.facades
+    if not plan.tiny:
+        raise Missing('the pairs of facades are missing: --facades=DIR')
+    return str(label_pairs(plan.path('labels'), {'train': 8, 'test': 3}, 32))
+
+
+def label_pairs(folder: pathlib.Path, counts: dict[str, int], size: int) -> pathlib.Path:
+    """Writes FOLDER/SPLIT/*.png, photo | labels in facades' colours, unless they are there."""
+    palette = np.array(list(FACADES.colours.values()), np.uint8)
+    for number, (split, count) in enumerate(counts.items()):
+        (folder / split).mkdir(parents=True, exist_ok=True)
+        for i in range(count):
+            draw = np.random.default_rng((number, i))
+            labels = (
+                draw.integers(0, len(palette), (4, 4)).repeat(size // 4, 0).repeat(size // 4, 1)
+            )
+            photo = palette[labels] // 2 + draw.integers(0, 99, (size, size, 3), np.uint8)
+            pair = np.concatenate([photo, palette[labels]], axis=1)
+            Image.fromarray(pair).save(folder / split / f'{i}.png')
+    return folder
+
+
+# ---------------------------------------------------------------- a kill
+
+
+def resume(plan: Plan, write: Write) -> None:
+    """Kills a run, empties the compile cache, resumes it, and compares it with one left alone.
+
+    Both with `deterministic`; what that costs is the rate of a third run without it.
+    """
+    import kill_test
+
+    size, (width, steps) = 32 if plan.tiny else 256, (4, 24) if plan.tiny else (64, 300)
+    label_pairs(plan.path('resumed'), {'train': 8, 'val': 2, 'test': 2}, size)
+    settings = {
+        'dataset.path': plan.path('resumed'), 'image_size': size, 'batch_size': 1,
+        'generator.width': width, 'discriminator.width': width, 'num_steps': steps,
+        'log_every': steps // 12, 'eval_every': steps // 3, 'sample_every': 0,
+        'checkpoint.every_steps': steps // 3,
+    }  # fmt: skip
+
+    def run(name: str, deterministic: bool):
+        words = fields(settings | {'deterministic': deterministic})
+        words = ['--config=configs/folder.py', *words, f'--workdir={plan.path(name)}']
+        cache = str(plan.path('compiled'))
+        return start(plan, 'pix2pix_jax.main', words, f'{name}.log', XDG_CACHE_HOME=cache)
+
+    finished(run('whole', True), plan, 'whole.log')
+    rates = {'deterministic_images_per_s': _rate(plan.path('whole'))}
+    write(rates)
+    process = run('killed', True)
+    saved = plan.path('killed') / 'checkpoints' / 'last'
+    wait_until(lambda: saved.exists() and any(saved.glob('[0-9]*')), process, 600)
+    process.kill()
+    process.wait()
+    shutil.rmtree(plan.path('compiled'), ignore_errors=True)
+    rows = read_metrics(plan.path('killed'))
+    write({'killed_at_step': rows[-1]['step'] if rows else 0})
+    begin = time.monotonic()
+    finished(run('killed', True), plan, 'killed.log')
+    different = kill_test.compare(plan.path('whole'), plan.path('killed'))
+    write({'resumed_in_s': time.monotonic() - begin, 'different': different})
+    write({'verdict': 'DIFFERENT' if different else 'equal, bit for bit'})
+    finished(run('usual', False), plan, 'usual.log')
+    rates['images_per_s'] = _rate(plan.path('usual'))
+    write(rates | {'cost': rates['images_per_s'] / rates['deterministic_images_per_s']})
+
+
+def _rate(workdir: pathlib.Path) -> float:
+    rows = read_metrics(workdir)
+    rates = [row['perf/images_per_s'] for row in rows if row.get('perf/images_per_s')]
+    return statistics.median(rates[1:])

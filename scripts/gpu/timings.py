@@ -1,0 +1,189 @@
+"""Parts: how long steps take, compile, and how much memory they need, beside PyTorch."""
+
+import concurrent.futures
+import functools
+import importlib.util
+import itertools
+import pathlib
+import time
+
+from bench import figures, ours, theirs
+from bench.card import nvidia
+from bench.start import start_figures
+from bench.tasks import Setting
+from bench.workers import Worker, median, take_turns
+from gpu.plan import Missing, Plan, Write
+from pix2pix_jax.errors import UserError
+
+OURS = ('plain', 'layouts', 'layouts+command_buffers')
+PEERS = ('eager', 'fused', 'graph')
+TIMING_S = 20  # of the part's time, after all has been compiled
+BATCHES = (1, 4, 16, 64)
+SIZES = (256, 512, 1024)
+CARDS = (16, 40, 80)  # GB
+USABLE = 0.9  # of a card's memory: the rest is the libraries', and what is lost between arrays
+
+
+def has_torch() -> bool:
+    """Whether the peer can run."""
+    return importlib.util.find_spec('torch') is not None
+
+
+def step(plan: Plan, write: Write) -> None:
+    """Times the step at batch 1: three of this project's variants, and three of PyTorch's.
+
+    All programs compile at the same time first; then they are timed in turn, each alone. What is
+    not compiled when the time for it is over is left out.
+    """
+    end = time.monotonic() + plan.seconds - TIMING_S
+    contestants = {
+        f'{dtype} {side} {name}': Worker(tasks, plan.setting(dtype, variant=name))
+        for dtype in plan.dtypes()
+        for side, tasks, names in _sides()
+        for name in names
+    }
+    rows: dict[str, dict] = {}
+    pool = concurrent.futures.ThreadPoolExecutor(len(contestants))
+    prepared = {pool.submit(w.prepare, 'step'): name for name, w in contestants.items()}
+    try:
+        for future in concurrent.futures.as_completed(prepared, max(0, end - time.monotonic())):
+            try:
+                rows[prepared[future]] = future.result()
+            except UserError as error:
+                rows[prepared[future]] = {'reason': str(error)}
+            write({'steps': dict(sorted(rows.items()))})
+    except TimeoutError:
+        for name in contestants.keys() - rows.keys():
+            contestants[name].kill()
+            rows[name] = {'reason': 'was not compiled in time'}
+    pool.shutdown(wait=False)
+    _time_in_turn(
+        plan, {n: w for n, w in contestants.items() if 'reason' not in rows[n]}, rows, write
+    )
+    for worker in contestants.values():
+        worker.kill()
+    if not has_torch():
+        raise Missing('torch is missing')
+
+
+def _time_in_turn(plan: Plan, workers: dict, rows: dict, write: Write) -> None:
+    count = 2 if plan.tiny else 5
+    ready = {name: (worker, 'step') for name, worker in workers.items()}
+    times: dict[str, list] = {name: [] for name in ready}
+    for _ in range(2):  # the first half is written before the second is taken
+        for name, taken in take_turns(ready, count, count).items():
+            times[name] += taken
+        for name, worker in workers.items():
+            milliseconds = 1e3 * median(times[name])
+            rows[name] |= {'step_ms': milliseconds, 'steps_per_s': 1e3 / milliseconds}
+            rows[name] |= worker.figures('memory')
+        write({'steps': dict(sorted(rows.items()))})
+    if plan.device == 'gpu':
+        write({'card_after_the_timing': nvidia()})
+
+
+def _sides() -> list[tuple[str, dict, tuple[str, ...]]]:
+    sides = [('this', ours.TASKS, OURS)]
+    return [*sides, ('PyTorch', theirs.TASKS, PEERS)] if has_torch() else sides
+
+
+def compile_times(plan: Plan, write: Write) -> None:
+    """Times a start with an empty compile cache and with a full one, and torch.compile."""
+    setting = plan.setting()
+    _make_pairs(setting)
+    write({'this': start_figures(setting, warm_runs=1)})
+    if not has_torch():
+        raise Missing('torch is missing')
+    rows: dict[str, dict] = {}
+    for name in ('compile', 'reduce-overhead'):
+        with Worker(theirs.TASKS, setting._replace(variant=name)) as worker:
+            begin = time.monotonic()
+            try:
+                worker.prepare('step')
+                rows[name] = {'start_and_compile_s': time.monotonic() - begin}
+                rows[name]['step_ms'] = 1e3 * median([worker.run('step', 3)])
+            except UserError as error:
+                rows[name] = {'reason': str(error)}
+        write({'torch': rows})
+
+
+def batch(plan: Plan, write: Write) -> None:
+    """Times the step at several batches, beside the best of PyTorch's variants."""
+    peers = ('fused', 'graph', 'graph+channels_last') if plan.device == 'gpu' else ('eager',)
+    timing = figures.Timing(2 if plan.tiny else 5, 1, peers if has_torch() else ())
+    rows = {}
+    for size, dtype in itertools.product((1, 2) if plan.tiny else BATCHES, plan.dtypes()):
+        name = f'{dtype}, batch {size}'
+        try:
+            rows[name] = figures.step_figures(plan.setting(dtype, batch=size), timing)
+        except UserError as error:  # such as too little memory
+            rows[name] = {'reason': str(error)}
+        write({'batches': rows})
+    if not has_torch():
+        raise Missing('torch is missing')
+
+
+def memory(plan: Plan, write: Write) -> None:
+    """Says what a step needs by size, dtype and remat, and which batch fits which card.
+
+    Compiled for this device and not run; the batch is a line through those of one and more.
+    """
+    sizes, more = ((32,), 2) if plan.tiny else (SIZES, 4)
+    rows: dict[str, dict] = {}
+    dtypes = ('float32',) if plan.tiny else ('float32', 'bfloat16')
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        asked = {
+            (size, dtype, remat): [
+                pool.submit(_needed, plan.setting(dtype, size=size, batch=n), remat)
+                for n in (1, more)
+            ]
+            for size, dtype, remat in itertools.product(sizes, dtypes, (False, True))
+        }
+        for (size, dtype, remat), futures in asked.items():
+            name = f'{size}x{size}, {dtype}' + (', remat' if remat else '')
+            try:
+                first, last = (future.result() for future in futures)
+            except Exception as error:  # XLA raises many kinds
+                rows[name] = {'reason': f'{type(error).__name__}: {str(error)[:200]}'}
+                continue
+            finally:
+                write({'memory': rows})
+            each = max((last - first) / (more - 1), 1.0)
+            fits = {
+                f'largest_batch_in_{card}_GB': max(
+                    0, int((USABLE * card * 2**30 - first) // each) + 1
+                )
+                for card in CARDS
+            }
+            rows[name] = {'batch_1_mb': first / 2**20, 'each_more_mb': each / 2**20} | fits
+            write({'memory': rows})
+
+
+def _needed(setting: Setting, remat: bool) -> int:
+    """Returns the bytes of the device's memory that a step takes, its state included."""
+    import jax
+
+    from bench.tasks import config_of, draw_batch
+    from pix2pix_jax import train_setup
+    from pix2pix_jax.distributed import parallel
+    from pix2pix_jax.train_state import training_key
+    from pix2pix_jax.train_step import train_step
+
+    config, devices = config_of(setting), jax.local_devices()[:1]
+    config.remat = remat
+    create = functools.partial(train_setup.initial_state, config, devices, 1)
+    state = jax.eval_shape(lambda: create()[0])
+    key = jax.eval_shape(lambda: training_key(config))
+    batch = jax.eval_shape(lambda: jax.tree.map(jax.numpy.asarray, draw_batch(setting)))
+    options = {'xla_gpu_autotune_level': '0'} if setting.device == 'gpu' else None
+    lowered = parallel.compile_step(train_step, config, devices).lower(state, batch, key)
+    found = lowered.compile(options).memory_analysis()
+    kept = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
+    return kept + found.temp_size_in_bytes
+
+
+def _make_pairs(setting: Setting) -> None:
+    folder = pathlib.Path(setting.folder)
+    if not (folder / 'train').exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        figures.write_pairs(folder, setting.pairs, setting.size)

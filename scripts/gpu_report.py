@@ -1,0 +1,195 @@
+"""Says what a GPU does with this code, for whoever has one for nine minutes.
+
+python scripts/gpu_report.py --output=DIR [--minutes=9 --facades=DIR --segmenter_weights=FILE]
+    [--parts=card,check,step,train,evaluate,compile,resume,batch,memory,row=l1,...]
+python scripts/gpu_report.py --device=cpu --tiny --output=DIR     (rehearses all parts)
+
+The parts run one after the other, each in processes of its own and with a limit, so that one that
+crashes or hangs leaves the others. By default: what the card is; whether a step is right on it;
+the step's time, beside PyTorch's; the paper's facades for as long as there is time; their metrics
+on test. What is found is written at once: results.json and index.html; then the logs and archives
+of metrics, test images and sheets. DIR gets at most 8 files, none larger than 16 MiB.
+
+The facades are also found in $PIX2PIX_FACADES. The FCN-score needs the file that
+`python -m pix2pix_jax.evaluate --metrics=fcn --segmenter_weights=FILE` wrote, elsewhere and before.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from absl import flags
+
+from gpu import archives, runs
+from gpu.page import page
+from gpu.parts import DEFAULTS, REHEARSED, ROW, checked, seconds_of_next
+from gpu.plan import ROOT, Plan, environment, last_line, write_plan
+from pix2pix_jax.errors import Stopped, UserError, run_command
+from pix2pix_jax.storage import atomic
+
+FILES = ('results.json', 'index.html', 'log.txt', *archives.NAMES)
+RESERVE_S = 15  # for the archives and the last page
+MINIMUM_S = 5  # a part that has less is not started
+START_S = 5  # of a part's time: its process starts
+LOG_BYTES = 2**19  # of each process's log, its end
+
+
+def define_flags() -> flags.FlagValues:
+    """Returns the flags of this command."""
+    values = flags.FlagValues()
+    own = {'flag_values': values}
+    flags.DEFINE_float('minutes', 9.0, 'Never more than this.', lower_bound=0.5, **own)
+    flags.DEFINE_string('output', '', 'Folder for the report.', **own)
+    flags.DEFINE_string('facades', '', 'Folder of facades: train, test.', **own)
+    flags.DEFINE_string('segmenter_weights', '', 'File of a trained segmenter.', **own)
+    flags.DEFINE_list('parts', [], 'Which; by default the first five.', **own)
+    flags.DEFINE_enum('device', 'gpu', ['cpu', 'gpu'], 'Where it runs.', **own)
+    flags.DEFINE_bool('tiny', False, 'Rehearse: tiny networks and images, few steps.', **own)
+    flags.DEFINE_bool('overwrite', False, 'Write into an --output that holds other files.', **own)
+    return values
+
+
+def main(values: flags.FlagValues) -> int:
+    """Runs the parts; returns 1 where one failed or had too little time."""
+    end = time.monotonic() + 60 * values.minutes
+    parts = checked(values.parts or list(REHEARSED if values.tiny else DEFAULTS))
+    output = checked_output(values.output, values.overwrite)
+    facades = values.facades or os.environ.get('PIX2PIX_FACADES', '')
+    for name, path in (('facades', facades), ('segmenter_weights', values.segmenter_weights)):
+        if path and not os.path.exists(path):
+            raise UserError(f'--{name}={path}: it is not there')
+    signal.signal(signal.SIGTERM, stop)
+    about = {'device': values.device, 'tiny': values.tiny, 'minutes': values.minutes}
+    report: dict = {'about': about, 'parts': {}}
+    with tempfile.TemporaryDirectory(prefix='gpu_report_') as work:
+        files = [os.path.abspath(p) if p else '' for p in (facades, values.segmenter_weights)]
+        plan = Plan(values.device, values.tiny, *files, work, 0)
+        for i, name in enumerate(parts):
+            left = end - time.monotonic() - RESERVE_S
+            limit = left if values.tiny else seconds_of_next(parts[i:], left)
+            run_part(name, plan._replace(seconds=limit - START_S), limit, report, output)
+            part = report['parts'][name]
+            print(
+                f'{name}: {part["state"]} in {part["seconds"]:.0f} s. {part["reason"]}', flush=True
+            )
+            finish(report, plan, output)
+    print(f'{output}/index.html')
+    states = {part['state'] for part in report['parts'].values()}
+    return int(bool(states & {'failed', 'timed out', 'no time'}))
+
+
+def run_part(name: str, plan: Plan, limit: float, report: dict, output: pathlib.Path) -> None:
+    """Runs one part for at most `limit` seconds; what it finds is in `report` and written."""
+    part = {'state': 'no time', 'seconds': 0.0, 'limit_s': limit, 'reason': '', 'results': {}}
+    report['parts'][name] = part
+    if limit < MINIMUM_S:
+        part['reason'] = 'the other parts left too little'
+        return
+    part['state'], begin, seen = 'running', time.monotonic(), 0
+    result, plan_file = plan.path(f'{name}.result'), plan.path(f'{name}.plan')
+    write_plan(plan, plan_file)
+    log = plan.path(f'{name}.part.log')
+    path = os.pathsep.join([str(ROOT / 'scripts'), environment(plan)['PYTHONPATH']])
+    with log.open('w') as file:
+        process = subprocess.Popen(
+            [sys.executable, '-m', 'gpu', name, plan_file, result],
+            env=environment(plan) | {'PYTHONPATH': path},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        while (ended := process.poll()) is None and time.monotonic() - begin < limit:
+            time.sleep(0.2)
+            part['seconds'] = time.monotonic() - begin
+            if result.exists() and result.stat().st_mtime_ns != seen:
+                seen = result.stat().st_mtime_ns
+                part |= json.loads(result.read_text())
+                write_results(report, plan, output)
+    finally:
+        kill_group(process)
+    part['seconds'] = time.monotonic() - begin
+    found = json.loads(result.read_text()) if result.exists() else {}
+    part['results'] = found.get('results', {})
+    if ended is None:
+        part['state'], part['reason'] = 'timed out', f'it was killed after {limit:.0f} s'
+    elif 'missing' in found:
+        part['state'], part['reason'] = 'incomplete', found['missing']
+    elif ended:
+        part['state'], part['reason'] = 'failed', found.get('failed') or last_line(log)
+    else:
+        part['state'] = 'done'
+
+
+def kill_group(process: subprocess.Popen) -> None:
+    """Kills the process and all that it has started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def write_results(report: dict, plan: Plan, output: pathlib.Path) -> None:
+    """Writes results.json and the page."""
+    keys = ('state', 'seconds', 'limit_s', 'reason', 'results')
+    kept = {name: {key: part[key] for key in keys} for name, part in report['parts'].items()}
+    report = {'about': report['about'], 'parts': kept}
+    atomic.write_text(output / 'results.json', json.dumps(report, indent=1) + '\n')
+    atomic.write_text(output / 'index.html', page(report, folders(report, plan)))
+
+
+def folders(report: dict, plan: Plan) -> dict[str, pathlib.Path]:
+    """Returns the folders of the runs that were trained, by the part that did."""
+    names = {
+        name: runs.MAIN if name == 'train' else runs.folder_of(name.removeprefix(ROW))
+        for name in report['parts']
+        if name == 'train' or name.startswith(ROW)
+    }
+    return {name: plan.path(run) for name, run in names.items() if plan.path(run).is_dir()}
+
+
+def finish(report: dict, plan: Plan, output: pathlib.Path) -> None:
+    """Writes all of the report: results, page, logs, archives."""
+    trained = list(folders(report, plan).values())
+    report['about']['left_out'] = archives.write_archives(trained, output)
+    logs = []
+    for path in sorted(pathlib.Path(plan.work).glob('*.log'), key=lambda p: p.stat().st_mtime):
+        text = path.read_bytes()[-LOG_BYTES:].decode(errors='replace')
+        logs.append(f'==== {path.stem}\n{text}')
+    atomic.write_text(output / 'log.txt', '\n'.join(logs))
+    write_results(report, plan, output)
+
+
+def checked_output(name: str, overwrite: bool) -> pathlib.Path:
+    """Returns the folder for the report; raises UserError where it holds anything else."""
+    if not name:
+        raise UserError('--output is missing: give a folder for the report')
+    output = pathlib.Path(name).expanduser().absolute()
+    if output.exists() and not output.is_dir():
+        raise UserError(f'--output={name} is a file: allowed is a folder')
+    others = (
+        sorted(p.name for p in output.iterdir() if p.name not in FILES) if output.exists() else ()
+    )
+    if others and not overwrite:
+        raise UserError(
+            f'--output={name} holds {others[0]}, which is not of this command: '
+            'give another folder or --overwrite'
+        )
+    output.mkdir(parents=True, exist_ok=True)
+    for file in FILES:
+        (output / file).unlink(missing_ok=True)
+    return output
+
+
+def stop(number: int, frame: object) -> None:
+    """Takes a signal: the part that runs is killed, what was found is on the disk."""
+    raise Stopped(number, 'stopped: what was found so far is in --output')
+
+
+if __name__ == '__main__':
+    run_command(main, define_flags)

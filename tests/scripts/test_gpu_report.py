@@ -1,0 +1,175 @@
+"""scripts/gpu_report.py, rehearsed on a CPU, and what it does with parts that go wrong."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+import types
+import zipfile
+
+import pytest
+from helpers import ROOT
+from helpers.runs import error_of
+
+SCRIPTS = ROOT / 'scripts'
+FILES = {'results.json', 'index.html', 'log.txt', 'metrics.zip', 'sheets.zip', 'images_1.zip'}
+HAS_TORCH = importlib.util.find_spec('torch') is not None
+
+
+@pytest.fixture(autouse=True)
+def scripts(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPTS)
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_the_rehearsal_has_a_result_of_every_part(tmp_path):
+    """Within 25 minutes on a machine that is busy: alone it takes less than five."""
+    output = tmp_path / 'report'
+    words = ['--device=cpu', '--tiny', '--minutes=25', f'--output={output}']
+    command = [sys.executable, SCRIPTS / 'gpu_report.py', *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    log = (output / 'log.txt').read_text()
+    assert done.returncode == 0, (done.stdout, done.stderr, log[-3000:])
+    parts = json.loads((output / 'results.json').read_text())['parts']
+    found = {name: part['results'] for name, part in parts.items()}
+    assert all(found.values())
+    lacking = {'card', 'step', 'compile', 'batch'}  # without PyTorch
+    for name, part in parts.items():
+        incomplete = name in lacking and not HAS_TORCH
+        expected = ('incomplete', 'torch is missing') if incomplete else ('done', '')
+        assert (part['state'], part['reason']) == expected, name
+    assert found['check']['recorded'] == 'equal'
+    assert found['check']['arrays'] == found['check']['arrays_equal_after_restore'] > 100
+    rows = found['step']['steps']
+    assert rows['float32 this layouts']['step_ms'] > 0
+    if HAS_TORCH:
+        assert rows['float32 PyTorch fused']['step_ms'] > 0
+        assert rows['float32 PyTorch graph'] == {'reason': 'graph is of CUDA alone'}
+    assert 20 <= found['train']['steps'] <= found['evaluate']['step'] < 80_000  # it was stopped
+    for run in (found['evaluate'], found['row=l1']):
+        assert 0 < run['metrics']['fcn_pixel_accuracy'] < 1 and run['images'] == 3
+    assert found['resume']['verdict'] == 'equal, bit for bit'
+    assert found['resume']['killed_at_step'] >= 8 and found['resume']['cost'] > 0
+    assert found['compile']['this']['first_step_cold_s'] > 0
+    assert min(row['step_ms'] for row in found['batch']['batches'].values()) > 0
+    memory = found['memory']['memory']['32x32, float32']
+    assert memory['largest_batch_in_16_GB'] < memory['largest_batch_in_80_GB']
+
+    assert {path.name for path in output.iterdir()} == FILES
+    page = (output / 'index.html').read_text()
+    assert 'Killed and resumed' in page and 'data:image/png;base64' in page
+    with zipfile.ZipFile(output / 'metrics.zip') as archive:
+        assert {'facades/metrics.jsonl', 'row_l1/config.json'} <= set(archive.namelist())
+    with zipfile.ZipFile(output / 'images_1.zip') as archive:
+        assert 'facades/evaluation/test/images/0_output.png' in archive.namelist()
+
+
+def run_part(tmp_path, monkeypatch, body, limit=20.0):
+    """Runs a part whose process is this Python code, with `result` the file of what it finds."""
+    import gpu_report
+    from gpu.plan import Plan
+
+    script, python = tmp_path / 'part.py', tmp_path / 'python'
+    script.write_text(f'import json, sys, time\nresult = open(sys.argv[5], "w")\n{body}')
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} {script} "$@"\n')
+    python.chmod(0o755)
+    report = {'about': {'device': 'cpu', 'tiny': True, 'minutes': 1}, 'parts': {}}
+    plan = Plan('cpu', True, '', '', str(tmp_path), limit)
+    with monkeypatch.context() as patch:
+        patch.setattr(gpu_report.sys, 'executable', str(python))
+        gpu_report.run_part('step', plan, limit, report, tmp_path)
+    return report['parts']['step']
+
+
+WRITES = 'result.write(json.dumps({"results": {"steps": 3}})); result.close()\n'
+
+
+def test_a_part_that_hangs_is_killed_and_what_it_found_is_kept(tmp_path, monkeypatch):
+    part = run_part(tmp_path, monkeypatch, f'{WRITES}time.sleep(600)', limit=5.0)
+    assert (part['state'], part['reason']) == ('timed out', 'it was killed after 5 s')
+    assert part['results'] == {'steps': 3} and 5 <= part['seconds'] < 60
+    written = json.loads((tmp_path / 'results.json').read_text())
+    assert written['parts']['step']['results'] == {'steps': 3}
+
+
+def test_a_part_that_crashes_says_so(tmp_path, monkeypatch):
+    part = run_part(tmp_path, monkeypatch, f'{WRITES}sys.exit("no such device")')
+    assert (part['state'], part['reason']) == ('failed', 'no such device')
+    assert part['results'] == {'steps': 3}
+    found = '{"results": {}, "missing": "torch is missing"}'
+    part = run_part(tmp_path, monkeypatch, f"result.write('{found}')")
+    assert (part['state'], part['reason']) == ('incomplete', 'torch is missing')
+
+
+def test_without_time_a_part_is_not_started(tmp_path, monkeypatch):
+    part = run_part(tmp_path, monkeypatch, WRITES, limit=1.0)
+    assert part['state'] == 'no time' and part['results'] == {}
+
+
+def test_the_parts_share_the_time():
+    from gpu.parts import seconds_of_next
+
+    names = ['card', 'check', 'step', 'train', 'evaluate']
+    assert seconds_of_next(names, 525.0) == 30
+    assert seconds_of_next(names, 12.0) == 12
+    assert seconds_of_next(names[3:], 400.0) == 400 - 60  # what evaluate needs is left to it
+    assert seconds_of_next(['row=l1', 'row=16x16'], 400.0) == 200
+    assert seconds_of_next(['train', 'evaluate'], 30.0) == 0
+
+
+def test_archives_are_small_and_nothing_is_left_out_in_silence(tmp_path, monkeypatch):
+    from gpu import archives
+
+    monkeypatch.setattr(archives, 'MAX_BYTES', 3 * (1000 + archives.HEADER))
+    run, output = tmp_path / 'runs/facades', tmp_path / 'report'
+    output.mkdir()
+    for name in ('samples/step_{}.png', 'evaluation/test/images/{}_output.png'):
+        for i in range(10):
+            path = run / name.format(i)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(bytes(1000))
+    (run / 'config.json').write_text('{}')
+    left = archives.write_archives([run, tmp_path / 'not there'], output)
+    assert left == ['1 test images did not fit']
+    assert {path.name for path in output.iterdir()} == set(archives.NAMES)
+    names = {}
+    for path in output.iterdir():
+        assert path.stat().st_size <= archives.MAX_BYTES
+        with zipfile.ZipFile(path) as archive:
+            names[path.name] = archive.namelist()
+    assert names['sheets.zip'] == [f'facades/samples/step_{i}.png' for i in (0, 4, 9)]
+    assert len(names['images_3.zip']) == 3 and names['metrics.zip'] == ['facades/config.json']
+
+
+def test_an_accelerators_steps_are_compared_with_recorded_ones():
+    from gpu import checks
+
+    kept = json.loads(checks.RECORDED.read_text())
+    assert kept['full']['losses'][0].keys() == kept['tiny']['losses'][1].keys()
+
+    def compared(weights=1.0, **changed):
+        found = [dict(losses) for losses in kept['full']['losses']]
+        found[1] |= changed
+        sums = weights * kept['full']['weights']
+        return checks.compared(types.SimpleNamespace(weights=sums, losses=found), kept['full'])
+
+    assert compared()['recorded'] == 'equal'
+    wrong = compared(g_l1=1.01 * kept['full']['losses'][1]['g_l1'])
+    assert wrong['recorded'] == 'DIFFERENT'
+    assert wrong['recorded_largest_difference'] == pytest.approx(0.01)
+    assert 'not comparable: the initial weights' in compared(weights=1.1)['recorded']
+
+
+def test_wrong_flags_are_one_line(tmp_path):
+    import gpu_report
+    from gpu.parts import checked
+
+    assert checked(['row=16x16', 'step', 'step']) == ['row=16x16', 'step']
+    assert "'row=l2' is unknown, allowed are card, " in error_of(checked, ['row=l2'])
+    assert '--output is missing' in error_of(gpu_report.checked_output, '', False)
+    (tmp_path / 'mine.txt').write_text('mine')
+    assert 'holds mine.txt' in error_of(gpu_report.checked_output, str(tmp_path), False)
+    (tmp_path / 'results.json').write_text('{}')
+    assert gpu_report.checked_output(str(tmp_path), True) == tmp_path
+    assert [path.name for path in tmp_path.iterdir()] == ['mine.txt']
