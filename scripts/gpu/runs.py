@@ -2,7 +2,6 @@
 
 import pathlib
 import shutil
-import signal
 import statistics
 import time
 
@@ -73,9 +72,16 @@ def trained(plan: Plan, run: str, arg: str, seconds: float, write: Write) -> Res
         if found['steps'] >= enough:
             break
     status = stop(process, SAVE_S) if process.poll() is None else process.returncode
-    if status not in (0, 128 + signal.SIGTERM):
+    if status and not saved_steps(workdir):  # it may have saved and then been too slow to end
         finished(process, plan, log)
-    return so_far(workdir) | {'of_steps': STEPS, 'command': ' '.join(words)}
+    more = {'of_steps': STEPS, 'saved_at_step': max(saved_steps(workdir)), 'status': status}
+    return so_far(workdir) | more | {'command': ' '.join(words)}
+
+
+def saved_steps(workdir: pathlib.Path) -> list[int]:
+    """Returns the steps whose states a run has saved."""
+    paths = workdir.glob('checkpoints/last/*')
+    return [int(path.name) for path in paths if path.name.isdecimal()]
 
 
 def so_far(workdir: pathlib.Path) -> Result:

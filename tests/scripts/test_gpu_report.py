@@ -46,7 +46,8 @@ def test_the_rehearsal_has_a_result_of_every_part(tmp_path):
     if HAS_TORCH:
         assert rows['float32 PyTorch fused']['step_ms'] > 0
         assert rows['float32 PyTorch graph'] == {'reason': 'graph is of CUDA alone'}
-    assert 20 <= found['train']['steps'] <= found['evaluate']['step'] < 80_000  # it was stopped
+    trained = found['train']  # it was stopped
+    assert 20 <= trained['steps'] <= trained['saved_at_step'] == found['evaluate']['step'] < 80_000
     for run in (found['evaluate'], found['row=l1']):
         assert 0 < run['metrics']['fcn_pixel_accuracy'] < 1 and run['images'] == 3
     assert found['resume']['verdict'] == 'equal, bit for bit'
