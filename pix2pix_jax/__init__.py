@@ -1,5 +1,13 @@
 """pix2pix in JAX and Flax. Importing the package starts nothing."""
 
+import sys
+
+# python -m pix2pix_jax.COMMAND looks for the command: this is the first line of ours that it runs.
+if sys.argv[:1] == ['-m'] and any(word.startswith(f'{__name__}.') for word in sys.orig_argv):
+    from pix2pix_jax import interrupts
+
+    interrupts.end_at_once()
+
 __all__ = ['Translator']
 
 

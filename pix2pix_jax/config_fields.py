@@ -43,6 +43,7 @@ def _norms() -> Iterable[str]:
 
 ON_OFF = free('True | False')
 ANY_INT = between(0, 2**31 - 1)
+INTERVAL = between(-1, 2**31 - 1)
 NORMS = Entries(_norms)
 EPSILON, FRACTION, WEIGHT = between(1e-12, 1.0), between(0.0, 1.0), between(0.0, 1e6)
 BELOW_1 = between(0.0, 1.0 - 1e-9)
@@ -88,7 +89,8 @@ ROWS = (
     Field('ema_decay', 0.0, BELOW_1,
           "decay of a moving average of G's weights, which is then evaluated in G's place; 0: off"),
     Field('init_from', '', free("a run's folder"),
-          'the weights start from the last ones of this run, the optimizers anew'),
+          'the weights of both networks start from the last ones of this run (its best has no '
+          'discriminator), the optimizers anew'),
     Field('remat', False, ON_OFF,
           'keep only the outputs of convolutions for the backward pass, and recompute the rest: '
           'less memory on GPU and TPU'),
@@ -102,10 +104,15 @@ ROWS = (
           'number of steps traced, after the first three, into WORKDIR/profile; 0: off', 'steps'),
     Field('log_every', 50, between(1, 2**31 - 1),
           'interval between the rows of losses', 'steps'),
-    Field('eval_every', 2000, ANY_INT,
-          'interval between the evaluations on the val split; 0: off', 'steps'),
-    Field('sample_every', 1000, ANY_INT,
-          'interval between the grids of sample images; 0: off', 'steps'),
+    Field('eval_every', -1, INTERVAL,
+          'interval between the evaluations on the val split, the last is at the end; -1: 20 '
+          'evaluations a run, every 500 steps or more; 0: off', 'steps'),
+    Field('sample_every', -1, INTERVAL,
+          'interval between the grids of sample images, the last is at the end; -1: 40 grids a '
+          'run, every 250 steps or more; 0: off', 'steps'),
+    Field('eval_images', 200, ANY_INT,
+          'maximum number of val pairs that an evaluation during training measures, evenly spread '
+          'over the split; 0: all', 'pairs'),
 
     Field('dataset.name', 'folder', free('any name'),
           "'openmoji' is built in; any other name is read from `dataset.path`"),
@@ -291,7 +298,7 @@ ROWS = (
           "dropout, the paper's noise, is there at test time too", source='3.1'),
     Field('test.seed', 0, ANY_INT, 'seed of the dropout, which is the same for all images'),
 
-    Field('checkpoint.every_steps', 2000, ANY_INT, 'interval between saves; 0: off', 'steps'),
+    Field('checkpoint.every_steps', 0, ANY_INT, 'interval between saves; 0: off', 'steps'),
     Field('checkpoint.every_minutes', 10.0, between(0.0, 1e6), 'interval between saves; 0: off',
           'minutes'),
     Field('checkpoint.keep', 1, between(1, 10_000),

@@ -23,11 +23,14 @@ def diff_augment(
     keys: Key[Array, ' n'],
     policies: tuple[str, ...],
 ) -> tuple[Float[Array, 'n h w ci'], Float[Array, 'n h w co']]:
-    """Returns the inputs x (N,H,W,Ci) and the images (N,H,W,Co) of D, in [-1,1], augmented.
+    """Returns the inputs and the images of D, augmented; every pair has draws of its own.
 
-    Every pair has draws of its own, with its key of `keys` (N,). 'color' changes brightness,
-    saturation and contrast of the image alone; 'translation' and 'cutout' move both, and leave 0
-    where nothing is.
+    Args:
+      x: inputs (N,H,W,Ci) in [-1, 1].
+      image: real or generated images (N,H,W,Co) in [-1, 1].
+      keys: one for each pair, (N,).
+      policies: 'color' changes brightness, saturation and contrast of the image alone;
+        'translation' and 'cutout' move both, and leave 0 where nothing is.
     """
     return jax.vmap(functools.partial(_augment, policies=policies))(x, image, keys)
 

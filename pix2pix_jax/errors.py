@@ -4,12 +4,13 @@ A user's mistake prints one line on stderr and ends with status 1 (bad data, or 
 failed) or 2 (a wrong command or config). Everything else is a bug and keeps its traceback.
 """
 
-import signal
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
 from absl import flags
+
+from pix2pix_jax import interrupts
 
 DATA_ERROR = 1
 USAGE_ERROR = 2
@@ -57,7 +58,22 @@ def run_command(
       argv: the words of the command line, sys.argv by default.
       check_argv: is called with `argv` before it is parsed; may change it or raise UserError.
     """
-    argv = sys.argv if argv is None else argv
+    is_process = interrupts.raise_again()
+    try:
+        _run(main, define_flags, sys.argv if argv is None else argv, check_argv)
+    except KeyboardInterrupt:
+        fail('stopped', interrupts.STATUS)
+    finally:
+        if is_process:
+            interrupts.end_at_once()
+
+
+def _run(
+    main: Callable[[flags.FlagValues], int | None],
+    define_flags: Callable[[], flags.FlagValues],
+    argv: list[str],
+    check_argv: Callable[[list[str]], None] | None,
+) -> NoReturn:
     values = define_flags()
     if '--help' in argv or '-h' in argv:
         modules = values.flags_by_module_dict()
@@ -76,8 +92,6 @@ def run_command(
         fail(str(error), error.status)
     except OSError as error:  # a folder that cannot be read or written, a full disk
         fail(f'{error.filename or "input or output"}: {error.strerror or error}', DATA_ERROR)
-    except KeyboardInterrupt:
-        fail('stopped', 128 + signal.SIGINT)
 
 
 def take_words(argv: list[str]) -> list[str]:

@@ -55,10 +55,15 @@ def gradient_penalty(
 ) -> Float[Array, '']:
     """Returns the mean over images of (|gradient of the critic| - 1)^2 (Gulrajani et al., 2017).
 
-    `critic` maps images (N,H,W,C) to logits (N,h,w,1), each image alone; an image's value is the
-    mean of its logits, the quantity that the loss compares. The gradient is taken by the image
-    at a random point between each real and generated one, drawn with that pair's key of `keys`
-    (N,); a conditional critic's input is given.
+    An image's value is the mean of its logits, the quantity that the loss compares. The gradient is
+    taken by the image at a random point between each real and generated one.
+
+    Args:
+      critic: maps images (N,H,W,C) to logits (N,h,w,1), each image alone; it has the input already
+        where D is conditional.
+      real: images (N,H,W,C) in [-1, 1].
+      fake: generated images of the same shape and range.
+      keys: one for each pair, (N,), which draws its point.
     """
     mix = jax.vmap(lambda key: jax.random.uniform(key, (1, 1, 1)))(keys)
     between = mix * real + (1 - mix) * fake

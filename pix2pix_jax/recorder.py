@@ -4,7 +4,7 @@ import contextlib
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -13,32 +13,60 @@ import optax
 from etils import epath
 
 from pix2pix_jax.data import pipeline
+from pix2pix_jax.data.sources import evenly
 from pix2pix_jax.errors import DataError, Stopped, UserError
 from pix2pix_jax.evaluation import metrics, report, translated
 from pix2pix_jax.inference.generator import Generator
+from pix2pix_jax.intervals import NOTHING, Due, intervals
 from pix2pix_jax.reports import image_grid, run_page
-from pix2pix_jax.reports.progress import Console
+from pix2pix_jax.reports.progress import Console, Durations
 from pix2pix_jax.train_setup import Setup
 from pix2pix_jax.train_state import GanState
 from pix2pix_jax.workdir.checkpoints import Checkpoints
-from pix2pix_jax.workdir.metric_writer import RunWriter, result_folder
+from pix2pix_jax.workdir.metric_writer import RunWriter, result_folder, sample_paths
 
 SAMPLE_ROWS = 4
 PAGE_SHARE = 20  # the page is drawn anew at a save when so many times as it took have passed
+
+
+class Interrupted(Exception):
+    """A signal came within an evaluation, of which nothing is kept."""
 
 
 class Recorder:
     """Writes a run's folder; one process of the run holds one."""
 
     def __init__(
-        self, setup: Setup, checkpoints: Checkpoints, state: GanState, schedule: optax.Schedule
+        self,
+        setup: Setup,
+        checkpoints: Checkpoints,
+        state: GanState,
+        schedule: optax.Schedule,
+        interrupted: Callable[[], bool] = lambda: False,
     ):
         """Takes the folder to the step of `state`: whatever a killed run wrote later goes.
 
-        `schedule` is the learning rate by step.
+        Args:
+          setup: what the run is made of.
+          checkpoints: those of the run.
+          state: that the run starts or resumes from.
+          schedule: the learning rate by step.
+          interrupted: whether an evaluation is to end with Interrupted; asked between images.
         """
         self._config, self._workdir, self._command = setup.config, setup.workdir, setup.command
         self._splits, self._checkpoints, self._schedule = setup.splits, checkpoints, schedule
+        maximum = {'val': setup.config.eval_images, 'test': 0}
+        self._measured = {
+            split: evenly(setup.splits[split], maximum[split])
+            for split in maximum
+            if split in setup.splits
+        }
+        self._interrupted = interrupted
+        self._intervals = intervals(setup.config, setup.total_steps)
+        if 'val' not in setup.splits:
+            self._intervals = self._intervals._replace(evaluate=0)
+        images = (len(self._measured.get(split, ())) for split in maximum)
+        self._durations = Durations(self._intervals, *images)
         self._console = Console(int(state.step), setup.total_steps)
         self._writer = RunWriter(setup.workdir, int(state.step))
         self._writer.write_hparams(setup.config.to_dict())
@@ -53,6 +81,20 @@ class Recorder:
     def has_val(self) -> bool:
         """Whether there is a val split to evaluate on."""
         return 'val' in self._splits
+
+    def missing(self, step: int) -> Due:
+        """Returns what was due after `step` and is not in the folder: a signal kept it back."""
+        if not step:
+            return NOTHING
+        due = self._intervals.due_at(step)
+        row: Mapping = next((r for r in self._writer.rows()[-1:] if r['step'] == step), {})
+        drawn = step in [at for at, _ in sample_paths(self._workdir)]
+        return Due(
+            evaluate=due.evaluate and 'eval/l1' not in row,
+            sample=due.sample and not drawn,
+            test=due.test and 'test' in self._splits and 'test/l1' not in row,
+            save=False,
+        )
 
     def resume(self, state: GanState) -> None:
         """Resumes from `state`: does what a kill kept its save from, and finds the best so far."""
@@ -79,7 +121,8 @@ class Recorder:
         scalars = {f'train/{k}': v for k, v in values.items()}
         with self._disk(step):
             self._writer.write_scalars(step, scalars | {'perf/images_per_s': images_per_s})
-        self._console.train(step, values, images_per_s, self._config.batch_size)
+        seconds = self._config.batch_size / max(images_per_s, 1e-9)
+        self._console.train(step, values, images_per_s, self._durations.left(step, seconds))
         wrong = [k for k, v in values.items() if not math.isfinite(v)]
         if wrong:
             with self._disk(step):
@@ -89,7 +132,8 @@ class Recorder:
 
     def evaluate(self, step: int, state: GanState) -> bool:
         """Measures the val split; returns whether it is the lowest L1 so far."""
-        means = self._measure('val', step, state, None)
+        with self._durations.of('image', len(self._measured['val'])):
+            means = self._measure('val', step, state, None)
         self._write_means('eval', step, means)
         self._newest = means['l1']
         return self._newest < self._best
@@ -106,10 +150,17 @@ class Recorder:
     ) -> dict[str, float]:
         self._translator.update(state.generator_variables())
         about = {'split': split, 'step': step, 'checkpoint': 'last'}
-        source = self._splits[split]
+        source = self._measured[split]
         batches = translated.batches(self._translator.on_device, source, self._config)
+        batches = self._until_interrupted(batches)
         summary, _ = report.measure(batches, len(source), folder, about=about)
         return {name: s['mean'] for name, s in summary.items() if 'mean' in s}
+
+    def _until_interrupted(self, batches: Iterable[translated.Batch]) -> Iterator[translated.Batch]:
+        for batch in batches:
+            if self._interrupted():
+                raise Interrupted
+            yield batch
 
     def _write_means(self, prefix: str, step: int, means: Mapping[str, float]) -> None:
         with self._disk(step):
@@ -119,6 +170,10 @@ class Recorder:
 
     def sample(self, step: int, state: GanState) -> None:
         """Writes a grid of a few fixed images: input, output, target."""
+        with self._durations.of('grid'):
+            self._sample(step, state)
+
+    def _sample(self, step: int, state: GanState) -> None:
         self._translator.update(state.generator_variables())
         source = next(self._splits[s] for s in ('val', 'test', 'train') if s in self._splits)
         indices = np.linspace(0, len(source) - 1, min(SAMPLE_ROWS, len(source))).astype(int)
@@ -130,16 +185,23 @@ class Recorder:
             self._writer.write_images(step, image_grid.make_grid(rows))
 
     def save(self, step: int, state: GanState, improved: bool, must: bool = False) -> None:
-        """Saves the state as last, and as best if it improved; raises UserError if not finite.
+        """Saves the state as last, and as best if it improved.
 
-        Where the disk refuses, that is an error, or a warning where checkpoint.on_error says so
-        and the run continues after this: `must` says that it does not.
+        Args:
+          step: how many steps are done.
+          state: on one device.
+          improved: whether its L1 on val is the lowest so far.
+          must: whether the run ends after this.
+
+        Raises:
+          UserError: if the state is not finite, or the disk refuses. The latter is a warning where
+            checkpoint.on_error says so and the run continues.
         """
         if not bool(_all_finite(state)):
             with self._disk(step):
                 self._writer.flush()
             raise self._not_finite('the state', step)
-        with self._disk(step, must):
+        with self._disk(step, must), self._durations.of('save'):
             self._writer.flush()  # first: whatever is saved has its metrics on the disk
             self._checkpoints.save('last', step, state, self._config)
             if improved:
@@ -148,7 +210,7 @@ class Recorder:
                 self._write_page()
 
     def _save_best(self, step: int, state: GanState) -> None:
-        self._checkpoints.save('best', step, state, self._config)
+        self._checkpoints.save('best', step, state.translating(), self._config)
         self._best = self._newest
 
     @contextlib.contextmanager
@@ -216,6 +278,10 @@ class NullRecorder:
         """Takes the command that resumes this process."""
         self._command = command
 
+    def missing(self, step: int) -> Due:
+        """Returns that nothing is."""
+        return NOTHING
+
     def resume(self, state: GanState) -> None:
         """Does nothing."""
 
@@ -236,7 +302,11 @@ class NullRecorder:
         """Does nothing."""
 
     def save(self, step: int, state: GanState, improved: bool, must: bool = False) -> None:
-        """Does nothing."""
+        """Does nothing.
+
+        Args:
+          step, state, improved, must: as in `Recorder.save`.
+        """
 
     def save_once(self, step: int, state: GanState) -> None:
         """Does nothing."""

@@ -8,11 +8,9 @@ resumes without a gap.
 import collections
 import contextlib
 import time
-from typing import NamedTuple
 
 import jax
 from etils import epath
-from ml_collections import FrozenConfigDict
 
 from pix2pix_jax.config import Config
 from pix2pix_jax.data import pipeline
@@ -20,7 +18,8 @@ from pix2pix_jax.distributed import hosts, parallel
 from pix2pix_jax.distributed.preemption import StopRequest
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.inference.generator import start_from
-from pix2pix_jax.recorder import NullRecorder, Recorder
+from pix2pix_jax.intervals import Due, intervals
+from pix2pix_jax.recorder import Interrupted, NullRecorder, Recorder
 from pix2pix_jax.reports import start
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.train_setup import Setup, check_run, resolve
@@ -32,6 +31,9 @@ from pix2pix_jax.workdir.config_json import to_json
 from pix2pix_jax.workdir.profiler import Profile
 from pix2pix_jax.workdir.run_json import record_start
 
+STOPPING = (
+    'the run stops after this step, and saves; a second signal stops it at once, without saving'
+)
 STEPS_IN_FLIGHT = 2  # dispatched, not finished: enough to keep a device busy, few to wait for
 
 
@@ -57,6 +59,7 @@ def train(setup: Setup) -> GanState:
     config, workdir, devices = setup.config, setup.workdir, setup.devices
     state, optimizers = setup.initial_state()
     recorder: Recorder | NullRecorder = NullRecorder(setup.command)
+    stop = StopRequest(STOPPING)
     if hosts.is_writer():
         checkpoints = Checkpoints(workdir, config.checkpoint.keep, writer=True)
         restored = checkpoints.restore_newest(jax.device_put(state, devices[0]))
@@ -74,12 +77,14 @@ def train(setup: Setup) -> GanState:
         atomic.write_text(workdir / 'config.json', to_json(config))
         data_json.write_known(workdir, setup.splits, setup.total_steps)
         record_start(workdir, setup.command, devices, first)
-        recorder = Recorder(setup, checkpoints, state, optimizers.schedule)
+        recorder = Recorder(
+            setup, checkpoints, state, optimizers.schedule, lambda: heard_alone(stop)
+        )
     profile = Profile(workdir / 'profile', config.profile_steps * hosts.is_writer(), first)
     try:
-        recorder.resume(state)
         debug_nans = config.debug_nans or jax.config.jax_debug_nans  # type: ignore[attr-defined]
-        with StopRequest() as stop, jax.debug_nans(debug_nans):
+        with stop, jax.debug_nans(debug_nans):
+            catch_up(state, recorder, stop)
             return run_steps(setup, state, recorder, profile, stop)
     except DataError as error:
         raise recorder.stopped_by(error) from error
@@ -88,29 +93,22 @@ def train(setup: Setup) -> GanState:
         recorder.close()
 
 
-class Due(NamedTuple):
-    """What is done after a step, beside training."""
-
-    evaluate: bool
-    sample: bool
-    save: bool
+def heard_alone(stop: StopRequest) -> bool:
+    """Whether a signal has come to a run of one process, which need not wait for others."""
+    return stop.signal_number > 0 and jax.process_count() == 1
 
 
-def due_at(step: int, config: FrozenConfigDict, last: bool, minutes: float) -> Due:
-    """Returns what is due after `step`, `minutes` after the last save; at the `last` step all is.
+def catch_up(state: GanState, recorder: Recorder | NullRecorder, stop: StopRequest) -> None:
+    """Does what a signal or a kill kept from the step that is resumed, before the next one.
 
-    What has 0 for its number of steps or minutes is never due; the last step is always saved.
+    Raises Stopped at another signal: the state is saved already.
     """
-
-    def every(steps: int) -> bool:
-        return steps > 0 and step % steps == 0
-
-    checkpoint = config.checkpoint
-    return Due(
-        evaluate=config.eval_every > 0 and (last or every(config.eval_every)),
-        sample=config.sample_every > 0 and (last or every(config.sample_every)),
-        save=last or every(checkpoint.every_steps) or 0 < checkpoint.every_minutes <= minutes,
-    )
+    step = int(state.step)
+    try:
+        record(step, state, recorder.missing(step), recorder)
+    except Interrupted as error:
+        raise recorder.stopped(step, stop.signal_number) from error
+    recorder.resume(state)
 
 
 def run_steps(
@@ -122,8 +120,16 @@ def run_steps(
 ) -> GanState:
     """Takes the steps from `state` to the last; returns the state, on one device.
 
-    Raises Stopped at the first step after a signal, and DataError for a training pair that cannot
-    be read, when the state has been saved.
+    Args:
+      setup: the run.
+      state: where it starts, on one device.
+      recorder: that of this process.
+      profile: traces the steps that it was made for.
+      stop: knows whether a signal came.
+
+    Raises:
+      Stopped: at the first step after a signal, when the state has been saved.
+      DataError: for a training pair that cannot be read, when the state has been saved.
     """
     config, devices, first = setup.config, setup.devices, int(state.step)
     step_fn = parallel.compile_step(train_step, config, devices)
@@ -133,6 +139,11 @@ def run_steps(
     vote = parallel.StopVote(stop, devices, STEPS_IN_FLIGHT)
     in_flight: collections.deque[Metrics] = collections.deque()
     log, last_save = LateLog(recorder, config.batch_size, first), time.monotonic()
+    # Read once: a field of a frozen config takes microseconds.
+    plan = intervals(config, setup.total_steps)
+    if not recorder.has_val:
+        plan = plan._replace(evaluate=0)
+    log_every, d_steps = config.log_every, config.optimizer.d_steps
 
     for step in range(first + 1, setup.total_steps + 1):
         try:
@@ -141,42 +152,78 @@ def run_steps(
             log.flush()
             recorder.save_once(step - 1, parallel.unreplicate(state, devices))
             raise
-        batch = parallel.shard(batch, devices, config.optimizer.d_steps)
-        state, metrics = step_fn(state, batch, key)
+        state, metrics = step_fn(state, parallel.shard(batch, devices, d_steps), key)
         vote.cast()
         recorder.step(step)
         profile.step(step, metrics)
         in_flight.append(metrics)
         if len(in_flight) > STEPS_IN_FLIGHT:
-            jax.block_until_ready(in_flight.popleft())
+            wait_for(in_flight.popleft())
 
-        last = step == setup.total_steps
-        if step % config.log_every == 0 or last:
+        if step % log_every == 0 or step == setup.total_steps:
             log.add(step, parallel.unreplicate(metrics, devices))
-        due = due_at(step, config, last, minutes=(time.monotonic() - last_save) / 60)
-        if not (due.evaluate and recorder.has_val or due.sample or due.save or vote.signal_number):
+        due = plan.due_at(step, minutes=(time.monotonic() - last_save) / 60)
+        if not (any(due) or vote.signal_number):
             continue
         log.flush()
-        single = parallel.unreplicate(state, devices)
-        improved = record(step, single, due, last, recorder)
-        signal_number = vote.signal_number  # read once, after all that takes time
-        if due.save or improved or signal_number:
-            recorder.save(step, single, improved, must=last or signal_number > 0)
+        if finish(step, parallel.unreplicate(state, devices), due, recorder, vote):
             last_save = time.monotonic()
         log.restart_clock(step)
-        if signal_number and not last:
-            raise recorder.stopped(step, signal_number)
     return parallel.unreplicate(state, devices)
 
 
-def record(
-    step: int, state: GanState, due: Due, last: bool, recorder: Recorder | NullRecorder
+def wait_for(metrics: Metrics) -> None:
+    """Waits until the step that gave `metrics` is done: with one of its results all are there."""
+    next(iter(metrics.values())).block_until_ready()
+
+
+def finish(
+    step: int, state: GanState, due: Due, recorder: Recorder | NullRecorder, vote: parallel.StopVote
 ) -> bool:
-    """Evaluates, samples and tests as is due; returns whether `state` is the best so far."""
-    improved = due.evaluate and recorder.has_val and recorder.evaluate(step, state)
+    """Does what is due after a step; returns whether it saved.
+
+    What a signal interrupts is done first when the run is resumed (`catch_up`).
+
+    Args:
+      step: how many steps are done.
+      state: after them, on one device.
+      due: what is done now.
+      recorder: that of this process.
+      vote: knows whether a signal came to any process.
+
+    Raises:
+      Stopped: after a signal, when the state is saved.
+    """
+    whole = True
+    try:
+        improved = record(step, state, due, recorder)
+    except Interrupted:
+        improved, whole = False, False
+    signal_number = vote.signal_number  # read once, after all that takes time
+    last, saves = due.test, due.save or improved or signal_number > 0
+    if saves:
+        recorder.save(step, state, improved, must=last or signal_number > 0)
+    if signal_number and not (last and whole):
+        raise recorder.stopped(step, signal_number)
+    return saves
+
+
+def record(step: int, state: GanState, due: Due, recorder: Recorder | NullRecorder) -> bool:
+    """Evaluates, samples and tests as is due; returns whether `state` is the best so far.
+
+    Args:
+      step: how many steps are done.
+      state: after them, on one device.
+      due: what is done now.
+      recorder: that of this process.
+
+    Raises:
+      Interrupted: where a signal comes within an evaluation.
+    """
+    improved = due.evaluate and recorder.evaluate(step, state)
     if due.sample:
         recorder.sample(step, state)
-    if last:
+    if due.test:
         recorder.test(step, state)
     return improved
 

@@ -1,6 +1,7 @@
 """From a config and a folder to a `Setup`: what a run is made of, resolved once, then unchanged."""
 
 import dataclasses
+import json
 import os
 from collections.abc import Mapping
 
@@ -18,7 +19,7 @@ from pix2pix_jax.models.unet import dropout_blocks
 from pix2pix_jax.optimizers import Optimizers, create_optimizers
 from pix2pix_jax.train_state import GanState, create_state
 from pix2pix_jax.workdir import data_json
-from pix2pix_jax.workdir.config_json import differences, load_config
+from pix2pix_jax.workdir.config_json import as_begun, differences, load_config
 from pix2pix_jax.workdir.run_json import devices_of
 
 
@@ -46,6 +47,10 @@ def resolve(config: Config, workdir: epath.PathLike, command: str = '') -> Setup
     workdir = epath.Path(workdir).expanduser()
     check_reachable(workdir)
     config = validate(config)
+    begun = as_begun(config, workdir) if hosts.is_writer() else {}
+    for field, value in json.loads(hosts.told(json.dumps(begun))).items():
+        config.update_from_flattened_dict({field: value})
+        print(f'config.{field}={value!r}, as the run began', flush=True)
     devices = parallel.choose_devices(config.num_devices, config.batch_size)
     parallel.check_dtype(config.dtype, devices[0])
     if config.optimizer.scale_with_devices and not config.optimizer.rate_devices:

@@ -53,6 +53,10 @@ class GanState(struct.PyTreeNode):
             return self.generator.variables
         return {'params': self.ema, 'batch_stats': self.ema_batch_stats}
 
+    def translating(self) -> 'GanState':
+        """Returns what translates: no discriminator, and no optimizer of the generator."""
+        return self.replace(generator=self.generator.replace(opt_state=()), discriminator=None)
+
     def averaged(self, decay: float) -> 'GanState':
         """Returns the state with its averages, if it has any, moved to the newest generator.
 

@@ -27,15 +27,22 @@ Metrics = dict[str, jax.Array]
 def train_step(
     state: GanState, batch: Batch, key: Key[Array, ''], *, config: ConfigDict, axis_name: str | None
 ) -> tuple[GanState, Metrics]:
-    """Returns the state after one step on `batch`, and the step's losses (float32 scalars).
+    """Returns the state after one step, and the step's losses (float32 scalars).
 
-    `batch` holds 'input' (N,H,W,Ci) and 'target' (N,H,W,Co), float32 in [-1,1], of this device,
-    and 'index' (N,), the examples' numbers in the batch of all devices and hosts: what is random
-    is a function of `key`, the step and the number, whichever device has the example. With
-    `optimizer.d_steps` there are as many parts in the batch, of which D has a step on each and G
-    one on the last. Update order (section 3.3): 'alternating' steps D on the generated image, then
+    What is random is a function of `key`, the step and the number of an example, whichever device
+    has the example. Update order (section 3.3): 'alternating' steps D on the generated image, then
     G against the updated D with that same image; 'simultaneous' takes both gradients before
     either step.
+
+    Args:
+      state: that before the step.
+      batch: 'input' (N,H,W,Ci) and 'target' (N,H,W,Co), float32 in [-1, 1], of this device, and
+        'index' (N,), int32, the examples' numbers in the batch of all devices and hosts. With
+        `optimizer.d_steps` there are as many parts in it, of which D has a step on each and G one
+        on the last.
+      key: that of the run, the same at every step.
+      config: of the run.
+      axis_name: the axis of the devices under pmap; None: there is one device.
     """
     key = jax.random.fold_in(key, state.step)
     g, d = state.generator, state.discriminator
@@ -65,7 +72,15 @@ def train_step(
 def generate(
     g: TrainState, params: Any, batch: Batch, key: Key[Array, ''], config: ConfigDict
 ) -> tuple[Float[Array, 'n h w c'], Any]:
-    """Returns G's images (N,H,W,Co) for the inputs in training, and its moving statistics."""
+    """Returns G's images (N,H,W,Co) in training, in [-1, 1], and its new moving statistics.
+
+    Args:
+      g: the generator, without its parameters.
+      params: its parameters, by which the images may be differentiated.
+      batch: as in `train_step`, one part.
+      key: of the step, for dropout.
+      config: of the run, of which `remat` is used.
+    """
 
     def apply(params: Any) -> tuple[jax.Array, Any]:
         fake, mutated = g.apply_fn(
@@ -89,7 +104,16 @@ def discriminator_step(
     config: ConfigDict,
     axis_name: str | None,
 ) -> tuple[TrainState, Metrics]:
-    """Returns D after one update on the batch and the images generated from it, and metrics."""
+    """Returns D after one update, and metrics.
+
+    Args:
+      d: the discriminator before it.
+      batch: as in `train_step`, one part.
+      fake: the images (N,H,W,Co) generated from it, in [-1, 1].
+      key: of the step.
+      config: of the run.
+      axis_name: as in `train_step`.
+    """
     grads, (stats, metrics) = discriminator_gradients(d, batch, fake, key, config)
     return update(d, grads, stats, axis_name), metrics
 
@@ -101,9 +125,14 @@ def discriminator_gradients(
     key: Key[Array, ''],
     config: ConfigDict,
 ) -> tuple[Any, tuple[Any, Metrics]]:
-    """Returns the gradients of D's loss, and D's moving statistics with the metrics.
+    """Computes the gradients of D's loss; generated and real images are two separate batches of D.
 
-    Generated and real images go through D as two separate batches.
+    Args:
+      d, batch, fake, key, config: as in `discriminator_step`.
+
+    Returns:
+      The gradients by D's parameters, and (D's new moving statistics, metrics): 'd_real', 'd_fake',
+      'd_loss' and, with a gradient penalty, 'd_gp'.
     """
     target, weights = batch['target'], config.loss
     gan = losses.objective(weights.gan)
@@ -139,7 +168,15 @@ def generator_gradient(
     key: Key[Array, ''],
     config: ConfigDict,
 ) -> tuple[Float[Array, 'n h w c'], Metrics]:
-    """Returns the gradient of G's loss by the generated images, and the metrics."""
+    """Computes the gradient of G's loss by the generated images.
+
+    Args:
+      critic: the discriminator; None: there is no adversarial loss.
+      batch, fake, key, config: as in `discriminator_step`.
+
+    Returns:
+      The gradient (N,H,W,Co), and the metrics 'g_l1', 'g_l2', 'g_loss' and, with a critic, 'g_gan'.
+    """
     target, weights = batch['target'], config.loss
 
     def objective(fake: jax.Array) -> tuple[jax.Array, Metrics]:
@@ -174,9 +211,16 @@ def discriminate(
     key: Key[Array, ''],
     config: ConfigDict,
 ) -> tuple[Float[Array, 'n _ _ 1'], Any]:
-    """Returns D's logits (N,h,w,1) for `image`, seen with its input if conditional; and its stats.
+    """Returns D's logits (N,h,w,1) for images, and its new moving statistics.
 
-    Both are augmented, with `key`, where `discriminator.augment` says how.
+    Args:
+      d: the discriminator, without its variables.
+      variables: its 'params' and 'batch_stats'.
+      batch: as in `train_step`, one part.
+      image: real or generated images (N,H,W,Co) in [-1, 1].
+      key: for the augmentation.
+      config: of the run: `discriminator.conditional` says whether D sees the input, too, and
+        `discriminator.augment` how both are augmented.
     """
     policies = augment_policies(config)
 
@@ -205,7 +249,14 @@ def _split(batch: Batch, parts: int) -> list[Batch]:
 
 
 def update(state: TrainState, grads: Any, stats: Any, axis_name: str | None) -> TrainState:
-    """Returns the state after one optimizer step on the gradients' mean over devices."""
+    """Returns a network after one optimizer step on the gradients' mean over devices.
+
+    Args:
+      state: the network before it.
+      grads: the gradients by its parameters, of this device.
+      stats: its new moving statistics, of this device; their mean over devices is kept.
+      axis_name: as in `train_step`.
+    """
     grads = mean_over_devices(grads, axis_name)
     stats = mean_over_devices(stats, axis_name)
     return state.apply_gradients(grads=grads, batch_stats=stats)

@@ -2,7 +2,7 @@
 
 pip install -e '.[bench]'
 python scripts/benchmark.py [--size=256 --batch=1 --width=64 --dtype=float32 --steps=20]
-    [--parts=step,infer,pipeline,start,export] [--json=FILE] [--no-torch]
+    [--parts=step,infer,pipeline,start,loop,export] [--json=FILE] [--no-torch]
 
 Each contestant has a process of its own, and they take turns in rounds, the other one asleep.
 Figures are medians of all that was timed, ratios medians of the rounds' ratios. The JPEG files of
@@ -22,13 +22,14 @@ from typing import NamedTuple
 from absl import flags
 
 from bench.exports import RUNTIMES, WRITER
+from bench.loop import LOOP
 from bench.start import start_figures
 from bench.tasks import OURS, THEIRS, Setting, cores
 from bench.workers import Worker, median, ratio, take_turns
 from pix2pix_jax.errors import UserError, run_command
 
 PARTS = ('step', 'infer', 'pipeline', 'start')
-MORE = ('export',)  # it needs pip install -e '.[export]'
+MORE = ('loop', 'export')  # export needs pip install -e '.[export]'
 ROUNDS = 10
 # Figure, PyTorch's, ratio, in the order of the table.
 ROWS = (
@@ -45,6 +46,11 @@ ROWS = (
     ('    imports, s', 'start_imports_s', ''),
     ('    data and initial state, s', 'start_state_s', ''),
     ('    loading and first step, s', 'start_step_s', ''),
+    ('loop with an empty step, steps/s', 'loop_steps_per_s', ''),
+    ('  its main thread, CPU ms a step', 'loop_main_ms', ''),
+    ('  all its threads, CPU ms a step', 'loop_process_ms', ''),
+    ('  without the pipeline, steps/s', 'loop_alone_steps_per_s', ''),
+    ('    its main thread, CPU ms a step', 'loop_alone_main_ms', ''),
 )
 EXPORTED = (('MB', 'mb'), ('export, s', 'export_s'), ('ms', 'ms'), ('ratio', 'ratio'),
             ('peak MB', 'peak_mb'))  # fmt: skip
@@ -92,13 +98,14 @@ def main(values: flags.FlagValues) -> None:
             values.size, values.batch, values.width, values.dtype, folder, values.pairs
         )
         for part in values.parts:
-            if part in ('pipeline', 'start') and not os.path.exists(f'{folder}/train'):
+            if part in ('pipeline', 'start', 'loop') and not os.path.exists(f'{folder}/train'):
                 write_pairs(pathlib.Path(folder), setting.pairs, setting.size)
             figures |= {
                 'step': step_figures,
                 'infer': infer_figures,
                 'pipeline': pipeline_figures,
                 'start': lambda setting, timing: start_figures(setting, timing.starts),
+                'loop': loop_figures,
                 'export': export_figures,
             }[part](setting, timing)
     print(table(figures))
@@ -184,6 +191,12 @@ def pipeline_figures(setting: Setting, timing: Timing) -> dict[str, float]:
         figures['torch_pipeline_pairs_per_s'] = rates[best]
         figures['pipeline_ratio'] = ratio({'': times['pipeline'], 'torch_': times[best]})
     return figures
+
+
+def loop_figures(setting: Setting, timing: Timing) -> dict[str, float]:
+    """Returns the figures of the real loop around a step that does nothing."""
+    with Worker(LOOP, setting) as worker:
+        return worker.prepare('loop')
 
 
 def export_figures(setting: Setting, timing: Timing) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 import types
 
-from runs import make_pairs, tiny_config
+from helpers.runs import make_pairs, tiny_config
 
 from pix2pix_jax.distributed import parallel
 from pix2pix_jax.dry_run import dry_run

@@ -6,6 +6,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from helpers import ROOT
 from helpers.runs import changed, error_of
 
 from pix2pix_jax import losses
@@ -51,6 +52,19 @@ def test_every_metric_is_on_the_page_and_in_the_report(tmp_path):
         assert f'<td>{name}</td><td>{title}</td><td>0.5000</td>' in text
         (line,) = (line for line in table.splitlines() if line.startswith(f'{name} '))
         assert metrics.title(name) in line and '0.5000' in line
+
+
+def test_a_metric_of_pairs_has_the_name_of_its_value():
+    for name, metric in metrics.METRICS.items():
+        if metric.needs == 'a pair':
+            assert list(metric.values) == [name]
+
+
+def test_the_documents_name_every_metric_and_objective():
+    evaluation = (ROOT / 'docs' / 'evaluation.md').read_text()
+    assert all(f'`{name}`' in evaluation for name in VALUES)
+    training = (ROOT / 'docs' / 'training.md').read_text()
+    assert rf'`loss.gan={"|".join(losses.CHOICES)}`'.replace('|', r'\|') in training
 
 
 def test_titles_of_real_and_of_unknown_values():

@@ -194,7 +194,10 @@ def test_images_below_the_ssim_window_say_so(tmp_path):
         (('--workdir=run', '--split=dev'), "--split=dev: the run's data has test"),
         (('--workdir=elsewhere',), 'no run there'),
         (('--workdir=run', '--colour=1'), 'colour'),
-        (('--workdir=run', '--metrics=lab,is'), "--metrics: 'is' is unknown, allowed are lab"),
+        (
+            ('--workdir=run', '--metrics=lab,is'),
+            f"--metrics: 'is' is unknown, allowed are {', '.join(metrics.choices())}",
+        ),
         (('--workdir=run', '--classes=ade'), '--classes=ade: allowed are facades, cityscapes'),
         (('--workdir=run', '--segmenter=nowhere:f'), '--segmenter=nowhere:f: ModuleNotFoundE'),
         (('--workdir=run', '--segmenter=.x:f'), '--segmenter=.x:f: TypeError'),

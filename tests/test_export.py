@@ -6,6 +6,7 @@ import zipfile
 
 import jax
 import jax.export
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers.runs import make_pairs, tiny_config
@@ -46,7 +47,7 @@ def random_run(**fields):
     small = {'image_size': (16, 16), 'generator.width': 4, 'generator.depth': 2, 'loss.gan': 'none'}
     config.update_from_flattened_dict(small | fields)
     config = validate(config)
-    x = np.zeros((1, *config.image_size, config.generator.input_channels), np.float32)
+    x = jnp.zeros((1, *config.image_size, config.generator.input_channels))
     init = create_models(config, 'any').generator.init
     shapes = jax.eval_shape(lambda: init(jax.random.key(0), x, train=False, noise=False))
     rng = np.random.default_rng(0)

@@ -166,6 +166,12 @@ def run_folder(config, folder):
     )
 
 
+def evaluations(config, folder):
+    """The L1 on val of each evaluation."""
+    workdir, _ = run_small(config, folder, 'run')
+    return [row['eval/l1'] for row in metrics(workdir) if 'eval/l1' in row]
+
+
 def start(config, folder):
     """The weights with which the first step begins: a run that learns nothing keeps them."""
     config = copy.deepcopy(config)
@@ -201,17 +207,20 @@ def looks_for_nans(config, folder):
 def kernels(config, folder):
     """XLA's flags, as the command sets them before it starts to train."""
     flags = []
+    values = types.SimpleNamespace(
+        config=config,
+        workdir='unused',
+        dry_run=False,
+        coordinator='',
+        num_processes=1,
+        process_id=0,
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('XLA_FLAGS', os.environ['XLA_FLAGS'])
-        patch.setattr(main, 'CONFIG', types.SimpleNamespace(value=config))
-        patch.setattr(main, 'WORKDIR', types.SimpleNamespace(value='unused'))
-        patch.setattr(main, 'DRY_RUN', types.SimpleNamespace(value=False))
-        for name, value in (('COORDINATOR', ''), ('NUM_PROCESSES', 1), ('PROCESS_ID', 0)):
-            patch.setattr(main, name, types.SimpleNamespace(value=value))
         patch.setattr(
             train, 'train_and_evaluate', lambda *args: flags.append(os.environ['XLA_FLAGS'])
         )
-        main.main()
+        main.main(values)
     return flags
 
 
@@ -242,6 +251,7 @@ FIELDS = {
     'log_every': (2, run_folder),
     'eval_every': (0, run_folder),
     'sample_every': (0, run_folder),
+    'eval_images': (1, evaluations),
     'dataset.name': ('facades', training_data, {'dataset.path': ''}),
     'dataset.path': ('other', training_data),
     'dataset.layout': ('two_folders', training_data),

@@ -1,9 +1,17 @@
-"""The plan of the package: rooms are folders, and each module at the root; imports go one way."""
+"""The plan of the package: rooms are folders, and each module at the root; imports go one way.
 
+What is public and takes many arguments says what each of them is.
+"""
+
+import ast
 import graphlib
+import re
+from collections.abc import Iterator
 
 import pytest
 from helpers.source_code import MODULES, imported, room
+
+MANY = 4  # arguments of a function, of which its docstring has a section
 
 
 def floors(imports: dict[str, set[str]]) -> list[str]:
@@ -28,3 +36,40 @@ def test_the_experiment_knows_nothing_of_files_or_devices():
     for module in ('train_step', 'train_state', 'losses', 'optimizers', 'diff_augment'):
         rooms = {room(other) for other in imported(f'pix2pix_jax.{module}')}
         assert not rooms & {'workdir', 'storage', 'distributed', 'reports', 'web'}, module
+
+
+def public_functions(node: ast.AST) -> Iterator[tuple[ast.FunctionDef, list[str]]]:
+    """The public functions and methods in `node`, none that are nested, and their arguments."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from public_functions(child)
+        elif not child.name.startswith('_'):
+            a = child.args
+            every = [*a.posonlyargs, *a.args, a.vararg, *a.kwonlyargs, a.kwarg]
+            names = [arg.arg for arg in every if arg is not None]
+            bound = isinstance(node, ast.ClassDef) and names[:1] in (['self'], ['cls'])
+            yield child, names[bound:]
+
+
+def described(docstring: str) -> list[str]:
+    """The arguments in the section Args, in its order; a line may be on several: `a, b: ...`."""
+    section = re.search(r'^Args:\n((?: .*\n?)+)', docstring, re.MULTILINE)
+    entries = re.findall(r'^  (\w[\w, ]*): ', section[1], re.MULTILINE) if section else []
+    return [name for entry in entries for name in entry.split(', ')]
+
+
+def undescribed(source: str) -> list[str]:
+    """The public functions of four or more arguments whose docstring does not have just these."""
+    return [
+        function.name
+        for function, arguments in public_functions(ast.parse(source))
+        if len(arguments) >= MANY and described(ast.get_docstring(function) or '') != arguments
+    ]
+
+
+def test_public_functions_of_many_arguments_describe_each():
+    found = {module: undescribed(path.read_text()) for module, path in MODULES.items()}
+    assert not {module: names for module, names in found.items() if names}
+    source = MODULES['pix2pix_jax.train'].read_text()
+    assert undescribed(source.replace('  vote: knows', '  veto: knows')) == ['finish']
+    assert undescribed(source.replace('Args:', 'Takes:')) == ['run_steps', 'finish', 'record']

@@ -109,7 +109,8 @@ def run_recording(recording, config, state):
 
     first, losses = None, []
     for step in range(len(recording.arrays['losses_real_fake_gan_l1'])):
-        batch = {k: v.astype(config.dtype) for k, v in recording.batch(step).items()}
+        batch = recording.batch(step)
+        batch |= {k: batch[k].astype(config.dtype) for k in ('input', 'target')}
         parts, (state, metrics) = run(state, batch, training_key(config))
         first = first or parts
         losses.append(metrics)

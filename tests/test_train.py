@@ -16,16 +16,18 @@ from helpers.runs import (
 )
 from PIL import Image
 
-from pix2pix_jax import recorder, train
+from pix2pix_jax import intervals, recorder, train
 from pix2pix_jax.config import default_config
+from pix2pix_jax.distributed.preemption import StopRequest
 from pix2pix_jax.errors import DataError, Stopped, UserError
-from pix2pix_jax.inference.generator import load_run
+from pix2pix_jax.inference.generator import load_run, load_state
 from pix2pix_jax.reports import progress
 from pix2pix_jax.reports.start import norm_statistics
-from pix2pix_jax.train import due_at, train_and_evaluate
+from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.train_setup import count_steps
 from pix2pix_jax.workdir import locks
-from pix2pix_jax.workdir.checkpoints import Checkpoints
+from pix2pix_jax.workdir.checkpoints import KINDS, Checkpoints
+from pix2pix_jax.workdir.metric_writer import sample_paths
 
 
 @pytest.fixture(scope='module')
@@ -51,7 +53,8 @@ def nan_at(step, monkeypatch):
 
     def with_nan(*args):
         for i, batch in enumerate(batches(*args), start=1):
-            yield {k: v * np.nan if i == step else v for k, v in batch.items()}
+            images = batch.keys() - {'index'} if i == step else ()
+            yield {k: v * np.nan if k in images else v for k, v in batch.items()}
 
     monkeypatch.setattr(train.pipeline, 'train_batches', with_nan)
 
@@ -360,19 +363,136 @@ def test_the_start_says_over_how_many_images_batch_norm_goes(devices, fields, sa
     assert [line[: len(said)] for line in lines] == ([said] if said else [])
 
 
-def test_what_is_due_after_a_step():
-    config = changed(
-        eval_every=3, sample_every=0, **{'checkpoint.every_steps': 4, 'checkpoint.every_minutes': 5}
-    )
+# ---------------------------------------------------------------- a signal within an evaluation
 
-    def due(step, last=False, minutes=1.0):
-        return tuple(due_at(step, config, last, minutes))  # evaluate, sample, save
 
-    assert [due(step) for step in (1, 3, 4, 12)] == [
-        (False, False, False), (True, False, False), (False, False, True), (True, False, True),
-    ]  # fmt: skip
-    assert due(1, minutes=5) == (False, False, True)
-    assert due(1, last=True) == (True, False, True)  # all but what is off
-    config.eval_every = config.checkpoint.every_steps = config.checkpoint.every_minutes = 0
-    assert due(12, minutes=1e9) == (False, False, False)
-    assert due(12, last=True) == (False, False, True)  # the last step is always saved
+def stop_within(split, monkeypatch, number=signal.SIGTERM):
+    """Sends a signal when the first batch of an evaluation of `split` is asked for."""
+    batches = recorder.translated.batches
+
+    def send(translate, source, config):
+        for i, batch in enumerate(batches(translate, source, config)):
+            if i == 0 and source.folder.endswith(split):
+                os.kill(os.getpid(), number)
+            yield batch
+
+    monkeypatch.setattr(recorder.translated, 'batches', send)
+
+
+@pytest.mark.parametrize(('split', 'step'), [('val', 2), ('test', 6)])
+def test_an_evaluation_that_a_signal_ends_is_done_first_on_resume(
+    pairs, whole, tmp_path, monkeypatch, split, step
+):
+    """Evaluated, sampled, saved as best and tested as without the signal, bit for bit."""
+    with monkeypatch.context() as patch:
+        stop_within(split, patch)
+        with pytest.raises(Stopped, match=f'saved at step {step};'):
+            train_and_evaluate(tiny_config(pairs), tmp_path, 'the command')
+    assert Checkpoints(tmp_path).steps('last') == [step]
+    assert {'val': 'eval/l1', 'test': 'test/l1'}[split] not in metrics(tmp_path)[-1]
+    with monkeypatch.context() as patch:  # another one, before anything else is done
+        stop_within(split, patch)
+        with pytest.raises(Stopped, match=f'saved at step {step};'):
+            train_and_evaluate(tiny_config(pairs), tmp_path, 'the command')
+    state = train_and_evaluate(tiny_config(pairs), tmp_path, 'the command')
+    assert_equal_states(state, whole[1])
+    assert metrics(tmp_path) == metrics(whole[0])
+    assert [list(row) for row in metrics(tmp_path)] == [list(row) for row in metrics(whole[0])]
+    assert samples(tmp_path) == samples(whole[0])
+    assert Checkpoints(tmp_path).steps('best') == Checkpoints(whole[0]).steps('best')
+    table = 'evaluation/test/per_image.csv'
+    assert (tmp_path / table).read_bytes() == (whole[0] / table).read_bytes()
+
+
+def test_several_hosts_finish_an_evaluation(monkeypatch):
+    stop = StopRequest()
+    assert not train.heard_alone(stop)
+    stop.signal_number = signal.SIGTERM
+    assert train.heard_alone(stop)
+    monkeypatch.setattr(jax, 'process_count', lambda: 2)
+    assert not train.heard_alone(stop)
+
+
+# ---------------------------------------------------------------- how often
+
+
+def test_a_run_that_is_made_longer_takes_the_intervals_of_its_length(pairs, tmp_path, monkeypatch):
+    """config.json keeps -1; where the run has been, nothing is evaluated or drawn again."""
+    monkeypatch.setattr(intervals, 'STEPS_BETWEEN_EVALUATIONS', 1)
+    monkeypatch.setattr(intervals, 'STEPS_BETWEEN_SAMPLES', 1)
+    monkeypatch.setattr(intervals, 'EVALUATIONS', 2)
+    monkeypatch.setattr(intervals, 'SAMPLES', 3)
+    fields = {'eval_every': -1, 'sample_every': -1, 'checkpoint__every_steps': 0}
+    train_and_evaluate(tiny_config(pairs, **fields, num_steps=3), tmp_path)
+    first = metrics(tmp_path)
+    config = json.loads((tmp_path / 'config.json').read_text())
+    assert config['eval_every'] == config['sample_every'] == -1
+    train_and_evaluate(tiny_config(pairs, **fields, num_steps=8), tmp_path)
+    rows = metrics(tmp_path)
+    assert rows[:3] == first
+    assert [row['step'] for row in rows if 'eval/l1' in row] == [2, 3, 4, 8]
+    assert [step for step, _ in sample_paths(tmp_path)] == [1, 2, 3, 6, 8]
+    assert [row['step'] for row in rows if 'test/l1' in row] == [3, 8]
+
+
+def test_an_evaluation_measures_some_val_pairs_evenly_spread(pairs, tmp_path, monkeypatch):
+    data = make_pairs(tmp_path / 'pairs', {'train': 4, 'val': 7})
+    config = tiny_config(data, num_steps=2, eval_images=3)
+    seen = []
+    batches = recorder.translated.batches
+
+    def watched(translate, source, config):
+        seen.append(source.names)
+        return batches(translate, source, config)
+
+    monkeypatch.setattr(recorder.translated, 'batches', watched)
+    train_and_evaluate(config, tmp_path / 'run')
+    assert seen == [('0', '3', '6')]
+    config.eval_images = 5
+    with pytest.raises(UserError, match=r'config\.eval_images: 3 -> 5'):
+        train_and_evaluate(config, tmp_path / 'run')
+
+
+def test_an_older_run_keeps_what_was_the_default(pairs, tmp_path, capsys):
+    """It measures all of val, and saves and evaluates as often as it did, also the second time."""
+    older = {'eval_every': 2000, 'sample_every': 1000, 'checkpoint__every_steps': 2000}
+    train_and_evaluate(tiny_config(pairs, **older, num_steps=1), tmp_path)
+    fields = json.loads((tmp_path / 'config.json').read_text())
+    del fields['eval_images']
+    (tmp_path / 'config.json').write_text(json.dumps(fields))
+    today = {'eval_every': -1, 'sample_every': -1, 'checkpoint__every_steps': 0}
+    for steps in (2, 3):
+        train_and_evaluate(tiny_config(pairs, **today, num_steps=steps), tmp_path)
+        assert 'config.eval_images=0, as the run began' in capsys.readouterr().out
+        config = load_run(tmp_path).config
+        assert (config.eval_images, config.eval_every, config.sample_every) == (0, 2000, 1000)
+        assert config.checkpoint.every_steps == 2000
+    train_and_evaluate(tiny_config(pairs, **today | {'eval_every': 3}, num_steps=4), tmp_path)
+    assert load_run(tmp_path).config.eval_every == 3
+    with pytest.raises(UserError, match=r'config\.eval_images: 0 -> 50'):
+        train_and_evaluate(tiny_config(pairs, eval_images=50), tmp_path)
+
+
+# ---------------------------------------------------------------- best
+
+
+def test_best_holds_what_translates(pairs, tmp_path):
+    """Raw and averaged weights with their statistics; a whole one, as of before, loads the same."""
+    config = tiny_config(pairs, num_steps=2, ema_decay=0.9)
+    state = train_and_evaluate(config, tmp_path)
+    kinds = {
+        kind: {name.split('/')[0] + '/' + name.split('/')[1] for name in held}
+        for kind, held in ((k, Checkpoints(tmp_path)._held(k, 2)) for k in KINDS)
+    }
+    parts = {name for name in kinds['best'] if not name.startswith('ema')}
+    assert parts == {'generator/params', 'generator/batch_stats', 'generator/step'}
+    assert any(name.startswith('ema/') for name in kinds['best'])
+    assert any(name.startswith('ema_batch_stats/') for name in kinds['best'])
+    assert kinds['last'] > kinds['best']
+    for ema in (True, False):
+        runs = [load_run(tmp_path, kind, ema) for kind in KINDS]
+        jax.tree.map(np.testing.assert_array_equal, *(run.variables for run in runs))
+    alone = load_state(tmp_path, 'best')[2]
+    Checkpoints(tmp_path).save('best', 2, state, load_run(tmp_path).config)
+    assert_equal_states(load_state(tmp_path, 'best')[2], alone)
+    assert_equal_states(alone, state.translating())

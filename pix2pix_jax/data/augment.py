@@ -34,9 +34,14 @@ def loaded_size(
 ) -> tuple[int, int]:
     """Returns the (height, width) to which an image is resized before image_size is cropped.
 
-    `preprocess` is 'resize_and_crop': image_size times `jitter`; 'scale_width_and_crop': that
-    width, the proportions kept; 'scale_width': the same without jitter; 'crop' or 'none': its
-    own. Where the crop would not fit, it is enlarged until it does, proportions kept.
+    Where the crop would not fit, it is enlarged until it does, proportions kept.
+
+    Args:
+      height, width: of the image, in pixels.
+      image_size: (height, width) of the crop, in pixels.
+      jitter: how many times larger than the crop the resized image is, 1 or more.
+      preprocess: 'resize_and_crop': to image_size times `jitter`; 'scale_width_and_crop': to that
+        width, proportions kept; 'scale_width': the same without jitter; 'crop' or 'none': its own.
     """
     if preprocess == 'resize_and_crop':
         return round(image_size[0] * jitter), round(image_size[1] * jitter)
@@ -56,11 +61,18 @@ def random_window(
     mirror: bool,
     preprocess: str = 'resize_and_crop',
 ) -> CropWindow:
-    """Draws the paper's jitter for an image of `shape` (height, width) in pixels (6.2).
+    """Draws the paper's jitter for an image (6.2).
 
-    It equals a resize to `loaded_size`, a crop of image_size at an integer offset, and with
-    `mirror` a left-right flip with probability 1/2. The three draws are always made, so that
-    switching one off leaves the others as they were.
+    It equals a resize to `loaded_size`, a crop of image_size at an integer offset, and a left-right
+    flip. The three draws are always made, so that switching one off leaves the others as they were.
+
+    Args:
+      rng: makes all draws.
+      shape: (height, width) of the image, in pixels.
+      image_size: (height, width) of the crop, in pixels of the resized image.
+      jitter: as in `loaded_size`.
+      mirror: whether it is flipped, with probability 1/2.
+      preprocess: as in `loaded_size`.
     """
     loaded = loaded_size(*shape, image_size, jitter, preprocess)
     (top, bottom), (left, right) = (
@@ -86,9 +98,16 @@ def centre_window(
 def random_pose(
     rng: np.random.Generator, window: CropWindow, size: tuple[int, int], vertical: bool, turn: bool
 ) -> CropWindow:
-    """Draws with `vertical` a top-bottom flip (probability 1/2), with `turn` quarter turns.
+    """Returns the window with a random top-bottom flip and random quarter turns.
 
-    What is not square is turned by halves. Both draws are always made.
+    Both draws are always made.
+
+    Args:
+      rng: makes both draws.
+      window: what is cut from the image.
+      size: (height, width) of the result; what is not square is turned by halves.
+      vertical: whether it is flipped, with probability 1/2.
+      turn: whether it is turned.
     """
     flip, turns = bool(rng.random() < 0.5), int(rng.integers(4))
     turns = turns if size[0] == size[1] else 2 * (turns % 2)
@@ -138,10 +157,16 @@ def _span(offset: int, source: int, size: int, load: int) -> tuple[float, float]
 def crop_and_resize(
     image: np.ndarray, window: CropWindow, image_size: tuple[int, int], resize: str = 'bicubic'
 ) -> np.ndarray:
-    """Cuts and resizes an (H, W, C) image to (*image_size, C), in its own dtype.
+    """Cuts and resizes an image to (*image_size, C), in its own dtype.
 
     The box is resampled with the pixels around it in reach, as if all of the image had been
-    resized and then cropped. `resize` is 'bicubic' (antialiased where it shrinks) or 'nearest'.
+    resized and then cropped.
+
+    Args:
+      image: (H,W,C), integers, or floats in [-1, 1].
+      window: what is cut from the image, and how it lies.
+      image_size: (height, width) of the result, in pixels.
+      resize: 'bicubic' (antialiased where it shrinks) or 'nearest'.
     """
     height, width, _ = image.shape
     if window.box != (0, 0, width, height) or (height, width) != tuple(image_size):

@@ -29,8 +29,15 @@ def split_folders(
 ) -> tuple[epath.Path, ...]:
     """Returns the folder of A|B, or those of A, A2, ... and B, or () where the split is not there.
 
-    A and B may be a and b, unless only `capitals` count, as before version 0.2.0. Raises DataError
-    if one of A and B is missing.
+    Args:
+      root: the folder of the data set.
+      split: 'train', 'val' or 'test'.
+      layout: 'side_by_side' looks for A|B alone, 'two_folders' for A and B alone, 'auto' for A and
+        B, then for A|B.
+      capitals: whether only A and B count, as before version 0.2.0; by default a and b do, too.
+
+    Raises:
+      DataError: if one of A and B is missing, or A2 where there is A3.
     """
     if layout != 'side_by_side':
         for place in ('{}/' + split, split + '{}', split + '/{}'):

@@ -36,12 +36,18 @@ NEW_RUN = Known()
 
 
 def by_hash(groups: Sequence[str], seed: int, fraction: float, earlier: Mapping[str, str]) -> set:
-    """Returns which `groups` become val: a hash of the seed and the name is below the `fraction`.
+    """Returns which groups become val: a hash of the seed and the name is below the fraction.
 
     So a new group moves no other, but for one: at least one is val and one is not, and where the
     hashes alone give none, it is the one of the lowest or the highest hash, until a new group takes
-    its place. Those in `earlier` keep the split that it gives them, 'train' or 'val'; they must not
-    be all that there are, and all of one split (`all_in`).
+    its place.
+
+    Args:
+      groups: their names; one may be there several times.
+      seed: config.seed.
+      fraction: about which part of the groups becomes val, from 0 to 1.
+      earlier: 'train' or 'val' by the name of a group that keeps this split. These groups must not
+        be all that there are, and all of one split (`all_in`).
     """
     there = set(groups)
     new = {group: _hash(seed, group) for group in there - earlier.keys()}

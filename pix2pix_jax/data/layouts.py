@@ -49,9 +49,15 @@ class Sample(NamedTuple):
 
 
 def check(root: epath.Path, folder: epath.Path, files: Mapping[str, File], exists: bool) -> None:
-    """Raises DataError where `files`, of `folder` in `root`, by name, are not A|B side by side.
+    """Raises DataError where files are not A|B side by side.
 
-    Prints a warning where that is not certain, or where a run on them `exists`.
+    Prints a warning instead where that is not certain, or where there is a run on them.
+
+    Args:
+      root: the folder of the data set.
+      folder: the folder of the split in it.
+      files: those in `folder`, by name.
+      exists: whether there is a run on them.
     """
     finding, certain = look(root, folder, files)
     if not finding:

@@ -39,8 +39,18 @@ def train_batches(
 
     Every epoch visits every pair once in a new order, with new jitter and mirroring (6.2); a
     batch may reach into the next epoch. The shares of all hosts together are the batch of one,
-    in which 'index' counts: of P hosts the first has its examples 0, P, 2P, ... Raises DataError
-    from `next` where a pair cannot be read.
+    in which 'index' counts: of P hosts the first has its examples 0, P, 2P, ...
+
+    Args:
+      source: the training pairs.
+      config: of the run. A batch has batch_size * optimizer.d_steps pairs, which dataset.workers
+        processes read; with 0 the threads of this one do.
+      start: how many steps the run has done.
+      process_index: the number of this host, from 0.
+      process_count: how many hosts there are.
+
+    Raises:
+      DataError: from `next`, where a pair cannot be read.
     """
     workers = config.dataset.workers
     read: Source | _Reported = source

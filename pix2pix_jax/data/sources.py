@@ -128,4 +128,12 @@ def subset(source: Source, indices: list[int]) -> Source:
         source,
         names=tuple(source.names[i] for i in indices),
         files=tuple(source.files[i] for i in indices),
+        decoded=tuple(source.decoded[i] for i in indices) if source.decoded else (),
     )
+
+
+def evenly(source: Source, maximum: int) -> Source:
+    """Returns at most `maximum` pairs, evenly spread, the first and the last among them; 0: all."""
+    if not 0 < maximum < len(source):
+        return source
+    return subset(source, np.linspace(0, len(source) - 1, maximum).astype(int).tolist())

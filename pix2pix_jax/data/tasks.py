@@ -173,7 +173,14 @@ def in_pixels(name: str) -> bool:
 def derive(
     name: str, photo: np.ndarray, rng: np.random.Generator, amount: float
 ) -> dict[str, np.ndarray]:
-    """Returns {'input', 'target'} of an RGB photo (H,W,3), as the networks train on them."""
+    """Returns {'input', 'target'}, float32 (H,W,C), of a photo, as the networks train on them.
+
+    Args:
+      name: config.dataset.task.
+      photo: RGB (H,W,3), float32 in [-1, 1].
+      rng: draws what is random, as noise or the place of a hole.
+      amount: config.dataset.task_amount; 0: the task's own.
+    """
     inputs = TASKS[name].derive(photo, rng, amount_of(name, amount)).astype(np.float32)
     return {'input': inputs, 'target': _to_lab(photo)[..., 1:] if task(name).lab else photo}
 

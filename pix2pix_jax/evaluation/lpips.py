@@ -55,10 +55,18 @@ def distance(
     target: np.ndarray,
     batch_size: int = BATCH,
 ) -> np.ndarray:
-    """Returns the float32 distances (N,) of float32 images (N,H,W,3) on [-1, 1]; 0 if equal.
+    """Returns the distance between the images of each pair, float32 (N,); 0 if they are equal.
 
-    `weights` holds the tensors of both files; others are ignored. It is compiled once for each H
-    and W. Raises ValueError for images of two shapes, or smaller than 31x31 pixels.
+    It is compiled once for each H and W.
+
+    Args:
+      weights: the tensors of both files, by name; others are ignored.
+      output: images (N,H,W,3), float32 in [-1, 1].
+      target: images of the same shape and range.
+      batch_size: how many pairs are computed together.
+
+    Raises:
+      ValueError: for images of two shapes, or smaller than 31x31 pixels.
     """
     output, target = np.asarray(output, np.float32), np.asarray(target, np.float32)
     if output.shape != target.shape:

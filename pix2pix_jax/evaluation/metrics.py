@@ -179,10 +179,18 @@ def always() -> list[Measure]:
 def for_run(
     options: Options, config: Config, splits: Mapping[str, Source], split: str
 ) -> list[Measure]:
-    """Returns the other measures of a run's images of `split`; trains a segmenter where needed.
+    """Returns the other measures of a run's images; trains a segmenter where needed.
 
-    Raises DataError for a bad training pair of it, and UserError, then or when an example is
-    measured, for label maps of other colours than the options or the config say.
+    Args:
+      options: which measures, and the files that they need.
+      config: of the run.
+      splits: the run's pairs, those of 'train' where `trains` says so.
+      split: which of them is measured.
+
+    Raises:
+      DataError: for a bad training pair of the segmenter.
+      UserError: then or when an example is measured, for label maps of other colours than the
+        options or the config say.
     """
     return _created(options.names, Subject(options, config, splits, split))
 

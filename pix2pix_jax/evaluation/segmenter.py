@@ -55,9 +55,16 @@ def photo_and_labels(direction: str) -> tuple[str, str]:
 
 
 def label_map(source: Source, i: int, image_size: tuple[int, int], classes: Classes) -> np.ndarray:
-    """Returns the classes int32 (H,W) of pair `i`, at `image_size` by nearest neighbour.
+    """Returns the classes of a pair's label map, int32 (H,W), resized by nearest neighbour.
 
-    Raises UserError, naming the file, where it is no label map in colours of `classes`.
+    Args:
+      source: the pairs of a split.
+      i: the number of the pair.
+      image_size: (height, width) of the result, in pixels.
+      classes: those that the map may have, and their colours.
+
+    Raises:
+      UserError: naming the file, where it is no label map in these colours.
     """
     image = source[i][photo_and_labels(source.direction)[1]]
     image = augment.resized(image, image_size, 'nearest')
@@ -74,10 +81,20 @@ def check_labels(source: Source, image_size: tuple[int, int], classes: Classes) 
 def load_or_train(
     source: Source, image_size: tuple[int, int], classes: Classes, steps: int = STEPS
 ) -> Segment:
-    """Returns the segmenter of `source`, a training split, at `image_size` (height, width).
+    """Returns the segmenter of a training split.
 
     Trains it where the cache folder does not hold it; of several processes one does, and the
-    others wait. Raises DataError for a bad pair, UserError for labels of other colours.
+    others wait.
+
+    Args:
+      source: the training split.
+      image_size: (height, width) of the photos, in pixels.
+      classes: those of the label maps, and their colours.
+      steps: how long it is trained, if it is.
+
+    Raises:
+      DataError: for a bad pair.
+      UserError: for labels of other colours.
     """
     module = _module(image_size, classes)
     path = _path(source, image_size, classes, steps)

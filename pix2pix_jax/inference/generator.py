@@ -20,7 +20,7 @@ from pix2pix_jax.errors import UserError
 from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.train_state import GanState, TrainState, create_state
-from pix2pix_jax.workdir.checkpoints import Checkpoints
+from pix2pix_jax.workdir.checkpoints import BEST, Checkpoints
 from pix2pix_jax.workdir.config_json import load_config
 
 
@@ -47,7 +47,10 @@ def load_run(workdir: epath.PathLike, checkpoint: str = 'last', ema: bool = True
 def load_state(
     workdir: epath.PathLike, checkpoint: str, ema: bool = False
 ) -> tuple[Config, int, GanState]:
-    """Returns a run's config, and the step and state of a checkpoint of it, as `load_run`."""
+    """Returns a run's config, and the step and state of a checkpoint of it, as `load_run`.
+
+    Of a checkpoint in `best`, which older versions saved whole, the state is what translates.
+    """
     if not (epath.Path(workdir) / 'config.json').exists():
         raise UserError(f'--workdir={workdir}: no run there (config.json is missing)')
     newest = load_config(workdir)
@@ -56,6 +59,8 @@ def load_state(
     config = checkpoints.config(kind, step)
     config.dataset.path = newest.dataset.path  # the data may have moved since
     target = state_shapes(config)
+    if kind == BEST:
+        target = target.translating()
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), target)
     state = checkpoints.restore(kind, step, target)
@@ -81,8 +86,8 @@ def state_shapes(config: Config) -> GanState:
 def start_from(state: GanState, workdir: epath.PathLike) -> GanState:
     """Returns `state` with the networks of the run in `workdir`, its last; the optimizers stay.
 
-    A discriminator starts anew where that run has none. Raises UserError, naming the first
-    parameter, where the networks differ.
+    Not its best, which has no discriminator. Where that run has none at all, it starts anew. Raises
+    UserError, naming the first parameter, where the networks differ.
     """
     try:
         _, _, old = load_state(workdir, 'last')
@@ -116,9 +121,14 @@ def generator_function(
 ) -> Callable[..., jax.Array]:
     """Returns the generator as a pure function of (variables, images), its test-time switches set.
 
-    Images are float32 (N,H,W,Ci) in [-1,1], the result is (N,H,W,Co) in [-1,1]; with dropout it
-    takes `rngs={'dropout': key}`. `norm` and `dropout` replace config.test where given; `platform`
-    is as in `create_models`.
+    Images are float32 (N,H,W,Ci) in [-1, 1], the result is (N,H,W,Co) in [-1, 1]; with dropout it
+    takes `rngs={'dropout': key}`.
+
+    Args:
+      config: of the run.
+      platform: as in `create_models`.
+      norm: 'image' | 'running' | 'mixed'; '': config.test.norm.
+      dropout: whether there is dropout; None: config.test.dropout.
     """
     apply: Callable[..., Any] = create_models(config, platform).generator.apply
     return functools.partial(

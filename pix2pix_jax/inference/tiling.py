@@ -47,11 +47,16 @@ def translate_in_tiles(
     overlap: int,
     batch: int = 1,
 ) -> np.ndarray:
-    """Returns `function` of an image (H,W,C), tile by tile, blended where they overlap: (H,W,Co).
+    """Returns `function` of an image, tile by tile, blended where they overlap: float32 (H,W,Co).
 
-    `function` maps (N,tile,tile,C) to (N,tile,tile,Co); it gets `batch` tiles at a time, the last
-    ones fewer. Where a tile alone covers a pixel it is the tile's; where several do, their
-    weighted mean.
+    Where a tile alone covers a pixel it is the tile's; where several do, their weighted mean.
+
+    Args:
+      function: maps (N,tile,tile,C) to (N,tile,tile,Co).
+      image: (H,W,C) of any size.
+      tile: the side of a tile, in pixels.
+      overlap: how many pixels neighbours have in common, or more; less than `tile`.
+      batch: how many tiles `function` gets at a time; the last ones are perhaps fewer.
     """
     height, width = image.shape[:2]
     large = pad(image, (max(height, tile), max(width, tile)))

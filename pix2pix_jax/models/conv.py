@@ -65,9 +65,14 @@ def conv(
     padding: int | str,
     form: str,
 ) -> Float[Array, 'n _ _ o']:
-    """Returns the convolution of x (N,H,W,I) with kernel (kh,kw,I,O): (N,H',W',O).
+    """Returns the convolution of a big map: (N,H',W',O).
 
-    `padding` is the zeros on every side, or 'SAME': H' = ceil(H / stride).
+    Args:
+      x: the map (N,H,W,I).
+      kernel: (kh,kw,I,O).
+      stride: the same in height and width.
+      padding: the zeros on every side, or 'SAME': H' = ceil(H / stride).
+      form: 'native' | 'patches' | 'auto' | 'cudnn', as said at the top.
     """
     height, width = x.shape[1:3]
     if isinstance(padding, str):
@@ -88,10 +93,17 @@ def conv_transpose(
     form: str,
     output_padding: int = 0,
 ) -> Float[Array, 'n _ _ o']:
-    """Returns the transposed convolution of y (N,H',W',I) with kernel (kh,kw,O,I): (N,H,W,O).
+    """Returns the transposed convolution of a small map: (N,H,W,O).
 
-    The kernel is that of the strided convolution from O to I channels, of which this is the
-    linear transpose: H = (H' - 1) * stride + kh - 2 * padding + output_padding.
+    It is the linear transpose of the strided convolution from O to I channels with this kernel:
+    H = (H' - 1) * stride + kh - 2 * padding + output_padding.
+
+    Args:
+      y: the map (N,H',W',I).
+      kernel: (kh,kw,O,I).
+      stride, padding: those of that convolution.
+      form: as in `conv`.
+      output_padding: rows and columns that the result has in addition, at its end.
     """
     height, width = (
         (s - 1) * stride + k - 2 * padding + output_padding

@@ -2,11 +2,40 @@
 
 import contextlib
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 
 import tqdm
 
+from pix2pix_jax.intervals import Intervals
+
 SHOWN = ('d_loss', 'g_gan', 'g_l1')
+BAR = '{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]'  # the time left is ours
+
+
+class Durations:
+    """How long what a run does beside training took when it was done last, in seconds."""
+
+    def __init__(self, intervals: Intervals, val_images: int, test_images: int):
+        """Knows nothing yet; the images are those that an evaluation measures."""
+        self._intervals, self._val, self._test = intervals, val_images, test_images
+        self._seconds = {'image': 0.0, 'grid': 0.0, 'save': 0.0}
+
+    @contextlib.contextmanager
+    def of(self, what: str, count: int = 1) -> Iterator[None]:
+        """Times `count` times 'image' (evaluated), 'grid' or 'save', while entered."""
+        begin = time.monotonic()
+        yield
+        self._seconds[what] = (time.monotonic() - begin) / count
+
+    def left(self, step: int, step_seconds: float) -> float:
+        """Returns the seconds from `step` to the end, of which each step takes `step_seconds`."""
+        evaluations, grids, saves = self._intervals.left(step)
+        took = self._seconds
+        seconds = step_seconds * (self._intervals.total_steps - step) + grids * took['grid']
+        seconds += took['image'] * (evaluations * self._val + self._test)
+        minutes = self._intervals.save_minutes
+        return seconds + took['save'] * (saves + (seconds / 60 / minutes if minutes else 0))
 
 
 class Console:
@@ -17,22 +46,30 @@ class Console:
         self._total = total
         self._bar = None
         if sys.stderr.isatty():
-            self._bar = tqdm.tqdm(initial=start, total=total, unit='step', dynamic_ncols=True)
+            self._bar = tqdm.tqdm(
+                initial=start, total=total, unit='step', dynamic_ncols=True, bar_format=BAR
+            )
 
     def step(self, step: int) -> None:
         """Moves the bar to `step`."""
         if self._bar is not None:
             self._bar.update(step - self._bar.n)
 
-    def train(self, step: int, metrics: Mapping[str, float], rate: float, batch: int) -> None:
-        """Shows a logged step: losses, `rate` in images/s, and the time left at that rate."""
+    def train(self, step: int, metrics: Mapping[str, float], rate: float, left: float) -> None:
+        """Shows a logged step: losses, rate, and the time left.
+
+        Args:
+          step: its number, from 1.
+          metrics: the losses by name, of which those in `SHOWN` are printed.
+          rate: images per second.
+          left: seconds to the end of the run, with all that it does beside training.
+        """
         text = '  '.join(f'{k} {metrics[k]:.4f}' for k in SHOWN if k in metrics)
-        text += f'  {rate:.1f} images/s'
+        text += f'  {rate:.1f} images/s  {duration(left)} left'
         if self._bar is not None:
-            self._bar.set_postfix_str(text)
-            return
-        left = duration((self._total - step) * batch / max(rate, 1e-9))
-        self.line(f'step {step}/{self._total}  {text}  {left} left')
+            self._bar.set_postfix_str(text, refresh=False)
+        else:
+            self.line(f'step {step}/{self._total}  {text}')
 
     def line(self, text: str) -> None:
         """Prints one line, above the bar."""

@@ -53,8 +53,15 @@ def write_run_page(
 ) -> None:
     """Writes `workdir`/index.html: curves, sample grids, test metrics, command, config, versions.
 
-    `rows` are those of `metrics.jsonl`; what has no data yet is left out. `heading` says what a
-    metric is called; `title` defaults to the folder's name.
+    What has no data yet is left out.
+
+    Args:
+      workdir: the folder of the run.
+      config: of the run.
+      rows: those of `metrics.jsonl`.
+      command: the one that resumes the run; '': none is shown.
+      heading: says what a metric is called.
+      title: by default the folder's name.
     """
     workdir = epath.Path(workdir)
     title = title or workdir.name
@@ -87,8 +94,13 @@ def write_evaluation_page(
 ) -> None:
     """Writes `folder`/index.html: the metrics, the best and worst images by L1, then all.
 
-    `result` is what metrics.json holds; image number i is shown as `images/NAME_KIND.png`, one for
-    each of `kinds`, with its values of `per_image`.
+    Args:
+      folder: that of the evaluation.
+      result: what metrics.json holds.
+      names: one for each image, which is shown as `images/NAME_KIND.png`.
+      per_image: the values of each metric, in the order of `names`; 'l1' is among them.
+      kinds: what is shown side by side, as ('input', 'output', 'target').
+      heading: says what a metric is called.
     """
     order = np.argsort(per_image['l1'], kind='stable')
 

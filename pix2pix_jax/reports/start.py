@@ -13,7 +13,14 @@ from pix2pix_jax.workdir.run_json import steps_before
 
 
 def describe(state: GanState, devices: list[jax.Device], start: int, total_steps: int) -> None:
-    """Prints the networks, the devices and the length of the run."""
+    """Prints the networks, the devices and the length of the run.
+
+    Args:
+      state: that of the run, with its networks.
+      devices: those of this process.
+      start: how many steps are done; with 0 the networks' layers are printed, too.
+      total_steps: the length of the run.
+    """
     networks: dict[str, Any] = {'generator': state.generator, 'discriminator': state.discriminator}
     for name, network in networks.items():
         if network is None:

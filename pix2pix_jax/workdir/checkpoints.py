@@ -1,7 +1,8 @@
 """Checkpoints: the state and its config, in `checkpoints/last` and `checkpoints/best` (Orbax).
 
-The files hold one copy of the state, without a device axis. Saves are synchronous: the step
-donates its buffers, and a save that returns is on disk; only then the one before it goes.
+`last` holds all that a run resumes from, `best` what translates (`GanState.translating`). The files
+hold one copy of the state, without a device axis. Saves are synchronous: the step donates its
+buffers, and a save that returns is on disk; only then the one before it goes.
 """
 
 import json
@@ -20,7 +21,8 @@ from pix2pix_jax.errors import UserError
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.workdir.config_json import from_json, to_json
 
-KINDS = ('last', 'best')
+LAST, BEST = KINDS = 'last', 'best'
+BEST_LACKS = ': best translates, and has no discriminator and no optimizers to train on from'
 # The prefix of arrays that older versions did not save -> of those that they started from.
 STARTED_FROM = {'ema_batch_stats': 'generator/batch_stats'}
 
@@ -61,9 +63,16 @@ class Checkpoints:
         return sorted(self._managers[kind].all_steps())
 
     def save(self, kind: str, step: int, state: Any, config: Config) -> None:
-        """Saves the state of `step`; what a run saved later and could not resume from is removed.
+        """Saves a state; what a run saved later and could not resume from is removed.
 
-        Raises OSError where the disk refuses; the checkpoints that were there stay.
+        Args:
+          kind: 'last' or 'best'.
+          step: how many steps are done.
+          state: after them, without a device axis.
+          config: of the run, which is saved with it.
+
+        Raises:
+          OSError: where the disk refuses; the checkpoints that were there stay.
         """
         manager, folder = self._managers[kind], self._root / kind
         for later in manager.all_steps():
@@ -103,7 +112,10 @@ class Checkpoints:
                     path.rmtree()
 
     def restore_newest(self, target: Any) -> Any | None:
-        """Returns the newest state in `last` that loads, shaped as `target`; None without one."""
+        """Returns the newest state in `last` that loads, shaped as `target`; None without one.
+
+        Raises UserError where none of them loads, and where there is a `best` alone.
+        """
         for step in reversed(self.steps('last')):
             try:
                 return self.restore('last', step, target)
@@ -111,6 +123,8 @@ class Checkpoints:
                 logging.warning('%s', error)
         if self.steps('last'):
             raise UserError(f'{self._root}/last: none of the checkpoints loads', status=1)
+        if self.steps(BEST):
+            raise UserError(f'{self._root}/last is missing{BEST_LACKS}', status=1)
         return None
 
     def restore(self, kind: str, step: int, target: Any) -> Any:
@@ -193,6 +207,8 @@ class Checkpoints:
         why = ''
         if name == 'best' and found:
             why = ' (best needs an evaluation on a val split: config.dataset.val_fraction)'
+        if name == LAST and found:
+            why = BEST_LACKS
         raise UserError(f'{self._root}: no checkpoint {name!r}, {allowed}{why}')
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """The config of a run as it is kept, read and compared: config.json."""
 
 import json
+from typing import Any
 
 from etils import epath
 from ml_collections import ConfigDict
@@ -24,6 +25,14 @@ LENGTH = ('num_steps', 'num_epochs')
 # What a run finds in its data and on its machines; 0 where it was not yet known, as in an imported
 # run, or was not yet written down, as by older versions.
 FOUND = ('dataset.inputs', 'optimizer.rate_devices')
+# Fields whose default is not what runs did before there was the field, or that had another one;
+# those go on with that.
+BEFORE = {
+    'eval_images': 0,
+    'eval_every': 2000,
+    'sample_every': 1000,
+    'checkpoint.every_steps': 2000,
+}
 
 
 def to_json(config: Config) -> str:
@@ -32,7 +41,10 @@ def to_json(config: Config) -> str:
 
 
 def from_json(text: str) -> Config:
-    """Returns the config that `to_json` wrote, validated; raises UserError for anything else."""
+    """Returns the config that `to_json` wrote, validated; raises UserError for anything else.
+
+    Fields that it lacks, from before there were these, have their defaults, or are as in `BEFORE`.
+    """
     try:
         data = json.loads(text)
         if not isinstance(data, dict):
@@ -44,11 +56,11 @@ def from_json(text: str) -> Config:
     unknown = sorted(set(fields) - set(defaults))
     if unknown:
         raise UserError(f'the run has the field config.{unknown[0]}, unknown to this version')
-    return from_fields(defaults | fields)
+    return from_fields(defaults | BEFORE | fields)
 
 
 def load_config(workdir: epath.PathLike) -> Config:
-    """Returns the config of the run in `workdir`; fields that it lacks have their defaults.
+    """Returns the config of the run in `workdir`, as `from_json` does.
 
     Raises UserError, naming the file and the versions, where it is not a config of this version.
     """
@@ -57,6 +69,18 @@ def load_config(workdir: epath.PathLike) -> Config:
         return from_json(path.read_text())
     except UserError as error:
         raise UserError(f'{path}: {error}{_versions(path.parent)}', status=1) from error
+
+
+def as_begun(config: Config, workdir: epath.PathLike) -> dict[str, Any]:
+    """Returns the fields of `BEFORE` of which the run in `workdir` has the value that is there.
+
+    Only those that have their default in `config`: a run resumes without a word about a field that
+    its command never named.
+    """
+    if not (epath.Path(workdir) / 'config.json').exists():
+        return {}
+    old, new, defaults = map(flatten, (load_config(workdir), config, default_config()))
+    return {k: v for k, v in BEFORE.items() if old[k] == v and new[k] == defaults[k]}
 
 
 def _versions(workdir: epath.Path) -> str:

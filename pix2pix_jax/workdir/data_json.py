@@ -70,7 +70,14 @@ def found_in(train: Source) -> dict[str, Any]:
 def check_unchanged(
     found: dict[str, Source], config: Config, known: Known, workdir: epath.PathLike
 ) -> None:
-    """Raises DataError, naming what came and went, where `found` is not what data.json says."""
+    """Raises DataError, naming what came and went, where the data is not what data.json says.
+
+    Args:
+      found: the splits as they lie in their folders.
+      config: of the run; where dataset.on_error is 'skip', names are not compared.
+      known: what data.json says; without splits nothing is checked.
+      workdir: the folder of the run, for the message.
+    """
     if not known.splits:
         return
     names = {split: source.names for split, source in found.items()}

@@ -254,9 +254,13 @@ def _number(value: Any) -> float | None:
 def result_folder(
     workdir: epath.PathLike, split: str, scale: int = 1, dataset: str = ''
 ) -> epath.Path:
-    """Returns where a run keeps the evaluation of a split, at `scale` times the trained size.
+    """Returns where a run keeps the evaluation of a split.
 
-    `dataset` is the name of the pairs where they are not the run's own.
+    Args:
+      workdir: the folder of the run.
+      split: 'train', 'val' or 'test'.
+      scale: how many times larger than the trained size the images are.
+      dataset: the name of the pairs where they are not the run's own; '': they are.
     """
     name = '_of_'.join(filter(None, (split, dataset)))
     return epath.Path(workdir) / 'evaluation' / (name if scale == 1 else f'{name}_x{scale}')

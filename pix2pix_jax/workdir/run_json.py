@@ -25,7 +25,14 @@ PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'nump
 def record_start(
     workdir: epath.PathLike, command: str, devices: 'list[jax.Device]', step: int
 ) -> None:
-    """Adds this start to `workdir`/run.json: command, versions, git commit, devices, time."""
+    """Adds this start to `workdir`/run.json: command, versions, git commit, devices, time.
+
+    Args:
+      workdir: the folder of the run.
+      command: the one that resumes the run.
+      devices: those of this process.
+      step: how many steps are done.
+    """
     import jax
 
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')

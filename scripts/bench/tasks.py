@@ -82,7 +82,7 @@ def pairs_of(batches: Iterator, setting: Setting) -> Prepared:
 # ---------------------------------------------------------------- this project
 
 
-def _ours():
+def ours():
     """Returns jax, the process set up as the commands do, but without the compile cache."""
     from pix2pix_jax.runtime import keep_freed_memory
 
@@ -94,7 +94,7 @@ def _ours():
 
 def our_step(setting: Setting) -> Prepared:
     """Prepares the training step as pix2pix_jax.train makes it."""
-    jax = _ours()
+    jax = ours()
     from pix2pix_jax import train_setup
     from pix2pix_jax.distributed import parallel
     from pix2pix_jax.train_state import training_key
@@ -126,7 +126,7 @@ def our_state(config, jax):
 
 def our_infer(setting: Setting) -> Prepared:
     """Prepares the translation of a batch, with freshly drawn weights."""
-    jax = _ours()
+    jax = ours()
     from pix2pix_jax.inference.generator import Generator
 
     config, images = config_of(setting), draw_batch(setting)['input']
@@ -136,7 +136,7 @@ def our_infer(setting: Setting) -> Prepared:
 
 
 def _our_pairs(setting: Setting, **dataset: Any) -> Prepared:
-    _ours()
+    ours()
     from pix2pix_jax.data import discover, pipeline, preflight
 
     config = config_of(setting, **dataset)

@@ -56,6 +56,16 @@ def test_ours_alone(tmp_path):
 
 @pytest.mark.e2e
 @pytest.mark.slow
+def test_the_loop_around_an_empty_step(tmp_path):
+    figures, table = benchmark(tmp_path, '--no-torch', '--parts=loop')
+    step_s = 1 / figures['loop_steps_per_s']
+    assert 0 < figures['loop_main_ms'] < 1e3 * step_s
+    assert figures['loop_main_ms'] < figures['loop_process_ms']
+    assert 'loop with an empty step' in table
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
 @needs_torch
 def test_beside_torch(tmp_path):
     figures, table = benchmark(tmp_path, '--parts=step,infer,pipeline')

@@ -81,6 +81,16 @@ def test_nothing_there(tmp_path):
     assert not (tmp_path / 'new').exists()
 
 
+def test_best_alone_is_nothing_to_train_on_from(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save('best', 1, state(1.0), CONFIG)
+    lacks = 'best translates, and has no discriminator and no optimizers'
+    with pytest.raises(UserError, match=f'last is missing: {lacks}'):  # to resume
+        checkpoints.restore_newest(state(0.0))
+    with pytest.raises(UserError, match=f"'last', allowed are best . 1: {lacks}"):  # init_from
+        checkpoints.find('last')
+
+
 def test_all_damaged_is_said(tmp_path):
     Checkpoints(tmp_path).save('last', 1, state(1.0), CONFIG)
     for file in (tmp_path / 'checkpoints/last/1').rglob('*'):

@@ -20,9 +20,15 @@ def file_type(
 ) -> tuple[str, np.dtype]:
     """Returns the extension and the type for an output, as near to the input's as can be.
 
-    `extension` and `dtype` are the input file's; `channels`, `limits` (config's target_range) and
-    the longer `side` the output's. A type that does not hold the limits, and a format that does
-    not hold the rest, give way: to uint16 or float32, to .png or .tif.
+    A type that does not hold `limits`, and a format that does not hold the rest, give way: to
+    uint16 or float32, to .png or .tif.
+
+    Args:
+      extension: of the input's file, as '.jpg', in small or capital letters.
+      dtype: of the input's file.
+      channels: of the output.
+      limits: (low, high) of the output's values, config's target_range; None: those of the type.
+      side: the longer one of the output, in pixels; 0: short enough for any format.
     """
     extension, dtype = extension.lower(), np.dtype(dtype)
     if dtype.kind == 'f':
