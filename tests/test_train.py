@@ -367,16 +367,16 @@ def test_the_start_says_over_how_many_images_batch_norm_goes(devices, fields, sa
 
 
 def stop_within(split, monkeypatch, number=signal.SIGTERM):
-    """Sends a signal when the second image of an evaluation of `split` is asked for."""
-    translated = recorder.report.translated
+    """Sends a signal when the first batch of an evaluation of `split` is asked for."""
+    batches = recorder.translated.batches
 
-    def send(translator, source, config):
-        for i, example in enumerate(translated(translator, source, config)):
-            if i == 1 and source.folder.endswith(split):
+    def send(translate, source, config):
+        for i, batch in enumerate(batches(translate, source, config)):
+            if i == 0 and source.folder.endswith(split):
                 os.kill(os.getpid(), number)
-            yield example
+            yield batch
 
-    monkeypatch.setattr(recorder.report, 'translated', send)
+    monkeypatch.setattr(recorder.translated, 'batches', send)
 
 
 @pytest.mark.parametrize(('split', 'step'), [('val', 2), ('test', 6)])
@@ -439,13 +439,13 @@ def test_an_evaluation_measures_some_val_pairs_evenly_spread(pairs, tmp_path, mo
     data = make_pairs(tmp_path / 'pairs', {'train': 4, 'val': 7})
     config = tiny_config(data, num_steps=2, eval_images=3)
     seen = []
-    translated = recorder.report.translated
+    batches = recorder.translated.batches
 
-    def watched(translator, source, config):
+    def watched(translate, source, config):
         seen.append(source.names)
-        return translated(translator, source, config)
+        return batches(translate, source, config)
 
-    monkeypatch.setattr(recorder.report, 'translated', watched)
+    monkeypatch.setattr(recorder.translated, 'batches', watched)
     train_and_evaluate(config, tmp_path / 'run')
     assert seen == [('0', '3', '6')]
     config.eval_images = 5
