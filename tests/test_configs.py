@@ -243,6 +243,7 @@ def test_a_reference_is_what_was_published(name):
     assert logits.shape == (1, side, side, 1)
     assert count_steps(config, pairs) == steps
     assert flatten(config) == flatten(default_config()) | fields
+    assert config.dataset.jitter_method == 'resize_then_crop'  # each resizes, then crops
 
 
 def test_the_original_has_no_bias_but_those_of_its_norms():

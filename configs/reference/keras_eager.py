@@ -5,7 +5,8 @@ last two N(0, 0.05). D's objective is not halved, both gradients are of the para
 step. 200 epochs, batch 1: 80,000 steps; every 10 epochs a checkpoint and a sample grid (it prints
 epoch means of the losses, this logs those of single steps). As published, the encoder's batch
 norm, that of D's strided layers, the dropout and the decoder's ReLU have no effect, since their
-results are dropped; here they are built as they were meant. Its remedy for checkerboards is
+results are dropped; here they are built as they were meant. It crops from images that are resized
+in floats, here they are rounded to 8 bits. Its remedy for checkerboards is
 --config.generator.upsample=resize.
 
 python -m pix2pix_jax.main --config=configs/reference/keras_eager.py --config.dataset.path=facades
