@@ -131,6 +131,7 @@ def subset(source: Source, indices: list[int]) -> Source:
         names=tuple(source.names[i] for i in indices),
         files=tuple(source.files[i] for i in indices),
         decoded=tuple(source.decoded[i] for i in indices) if source.decoded else (),
+        loaded=tuple(source.loaded[i] for i in indices) if source.loaded else (),
     )
 
 
