@@ -18,7 +18,8 @@ from pix2pix_jax.distributed.preemption import StopRequest
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.inference.generator import start_from
 from pix2pix_jax.intervals import Due, intervals
-from pix2pix_jax.recorder import Interrupted, NullRecorder, Recorder
+from pix2pix_jax.null_recorder import NullRecorder
+from pix2pix_jax.recorder import Interrupted, Recorder
 from pix2pix_jax.reports import start
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.train_setup import Setup, check_run, resolve

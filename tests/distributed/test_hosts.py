@@ -24,7 +24,8 @@ from pix2pix_jax.data import discover
 from pix2pix_jax.distributed import hosts, parallel
 from pix2pix_jax.distributed.preemption import StopRequest
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.recorder import NullRecorder, Recorder
+from pix2pix_jax.null_recorder import NullRecorder
+from pix2pix_jax.recorder import Recorder
 from pix2pix_jax.runtime import use_compile_cache
 from pix2pix_jax.workdir.checkpoints import Checkpoints
 
