@@ -38,9 +38,13 @@ _numbers = itertools.count()  # of meetings, the same on all processes
 
 
 def check_flags(coordinator: str, num_processes: int, process_id: int, found: bool = False) -> None:
-    """Raises UserError unless the flags of a process agree; ('', 1, 0) is a run of one.
+    """Raises UserError unless the flags of a process agree.
 
-    With `found` (--hosts=auto) they are found, and none of the three may be given.
+    Args:
+      coordinator: 'HOST:PORT' of process 0; '' for a run of one process.
+      num_processes: number of processes of the run, from 1.
+      process_id: number of this process, from 0.
+      found: --hosts=auto is given, which finds the three: none of them may be given then.
     """
     if found and (coordinator, num_processes, process_id) != ('', 1, 0):
         raise UserError(
