@@ -213,6 +213,7 @@ def kernels(config, folder):
         coordinator='',
         num_processes=1,
         process_id=0,
+        hosts='flags',
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('XLA_FLAGS', os.environ['XLA_FLAGS'])

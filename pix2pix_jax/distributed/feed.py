@@ -104,7 +104,8 @@ def finished(batch: Batch, config: ConfigDict) -> Batch:
 def _finished(key: str, values: jax.Array, config: ConfigDict) -> jax.Array:
     classes = config.dataset.input_classes
     if key == 'input' and classes:
-        return jnp.where(values == jnp.arange(classes), jnp.float32(1), jnp.float32(-1))
+        one_hot = values == jnp.arange(classes)[None, None, None]
+        return jnp.where(one_hot, jnp.float32(1), jnp.float32(-1))
     return values if key == 'index' else to_float(values)
 
 
