@@ -47,28 +47,48 @@ def kernel_initializer(name: str, scale: float) -> Initializer:
     )
 
 
-class Conv(nn.Module):
+class _Convolution(nn.Module, kw_only=True):
+    """The fields that all convolutions have."""
+
+    use_bias: bool = True
+    kernel_init: Initializer = kernel_initializer('normal', 0.02)
+    conv_form: str = 'native'
+    dtype: DTypeLike = jnp.float32
+
+
+def _with_kernel(
+    module: _Convolution, x: jax.Array, shape: tuple[int, ...]
+) -> tuple[jax.Array, jax.Array]:
+    """Returns x and the kernel of `module`, of this shape, in the dtype of the computation."""
+    kernel = module.param('kernel', module.kernel_init, shape)
+    return x.astype(module.dtype), kernel.astype(module.dtype)
+
+
+def _finish(module: _Convolution, y: jax.Array) -> jax.Array:
+    """Returns y with the bias of `module`, under the name of what rematerialisation keeps."""
+    if module.use_bias:
+        bias = module.param('bias', nn.initializers.zeros, (y.shape[-1],))
+        y = y + _row(bias.astype(y.dtype))
+    return checkpoint_name(y, CONV_OUTPUT)
+
+
+class Conv(_Convolution):
     """Strided convolution with zero padding, or 'SAME'; the kernel is (kh,kw,in,out)."""
 
     features: int
     kernel_size: int = 4
     stride: int = 2
     padding: int | str = 1
-    use_bias: bool = True
-    kernel_init: Initializer = kernel_initializer('normal', 0.02)
-    conv_form: str = 'native'
-    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, 'n h w c']) -> Float[Array, 'n _ _ {self.features}']:
         """Maps (N,H,W,C) to (N,H',W',features)."""
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param('kernel', self.kernel_init, shape)
-        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+        x, kernel = _with_kernel(self, x, shape)
         return _finish(self, conv.conv(x, kernel, self.stride, self.padding, self.conv_form))
 
 
-class ConvTranspose(nn.Module):
+class ConvTranspose(_Convolution):
     """The linear transpose of `Conv`; the kernel is that convolution's, (kh,kw,out,in)."""
 
     features: int
@@ -76,41 +96,31 @@ class ConvTranspose(nn.Module):
     stride: int = 2
     padding: int = 1
     output_padding: int = 0
-    use_bias: bool = True
-    kernel_init: Initializer = kernel_initializer('normal', 0.02)
-    conv_form: str = 'native'
-    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, 'n h w c']) -> Float[Array, 'n _ _ {self.features}']:
         """Maps (N,H,W,C) to (N,2H,2W,features) at stride 2, kernel 4, padding 1."""
         shape = (self.kernel_size, self.kernel_size, self.features, x.shape[-1])
-        kernel = self.param('kernel', self.kernel_init, shape)
-        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+        x, kernel = _with_kernel(self, x, shape)
         y = conv.conv_transpose(
             x, kernel, self.stride, self.padding, self.conv_form, self.output_padding
         )
         return _finish(self, y)
 
 
-class ResizeConv(nn.Module):
+class ResizeConv(_Convolution):
     """Doubles an image by nearest neighbour, then convolves 3x3 with reflected borders.
 
     The usual remedy for the checkerboards of transposed convolutions (Odena et al., 2016).
     """
 
     features: int
-    use_bias: bool = True
-    kernel_init: Initializer = kernel_initializer('normal', 0.02)
-    conv_form: str = 'native'
-    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, 'n h w c']) -> Float[Array, 'n 2*h 2*w {self.features}']:
         """Maps (N,H,W,C) to (N,2H,2W,features)."""
         x = Reflect(1)(x.repeat(2, axis=1).repeat(2, axis=2))
-        kernel = self.param('kernel', self.kernel_init, (3, 3, x.shape[-1], self.features))
-        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+        x, kernel = _with_kernel(self, x, (3, 3, x.shape[-1], self.features))
         return _finish(self, conv.conv(x, kernel, 1, 0, self.conv_form))
 
 
@@ -136,13 +146,6 @@ class Reflect(nn.Module):
 def at_least_float32(x: Float[Array, '*shape']) -> Float[Array, '*shape']:
     """Returns x in float32 if its dtype holds less."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
-
-
-def _finish(module: nn.Module, y: jax.Array) -> jax.Array:
-    if module.use_bias:
-        bias = module.param('bias', nn.initializers.zeros, (y.shape[-1],))
-        y = y + _row(bias.astype(y.dtype))
-    return checkpoint_name(y, CONV_OUTPUT)
 
 
 class BatchNorm(nn.Module):
