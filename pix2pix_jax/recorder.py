@@ -24,7 +24,8 @@ from pix2pix_jax.reports.progress import Console, Durations
 from pix2pix_jax.train_setup import Setup
 from pix2pix_jax.train_state import GanState
 from pix2pix_jax.workdir.checkpoints import Checkpoints
-from pix2pix_jax.workdir.metric_writer import RunWriter, result_folder, sample_paths
+from pix2pix_jax.workdir.metric_writer import RunWriter, sample_paths
+from pix2pix_jax.workdir.metrics_json import result_folder
 
 SAMPLE_ROWS = 4
 PAGE_SHARE = 20  # the page is drawn anew at a save when so many times as it took have passed

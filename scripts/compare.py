@@ -19,7 +19,7 @@ from pix2pix_jax.errors import UserError, run_command, take_words
 from pix2pix_jax.evaluation.metrics import heading
 from pix2pix_jax.reports import curves, run_page
 from pix2pix_jax.storage import atomic
-from pix2pix_jax.workdir import metric_writer
+from pix2pix_jax.workdir import metric_writer, metrics_json
 from pix2pix_jax.workdir.config_json import load_config
 
 MARK = '<!-- scripts/compare.py -->'
@@ -79,7 +79,7 @@ def read(folder: str) -> RunSummary:
     return RunSummary(
         metric_writer.read_metrics(workdir),
         flatten(load_config(workdir)),
-        metric_writer.read_result(metric_writer.result_folder(workdir, 'test')).get('metrics', {}),
+        metrics_json.read_result(metrics_json.result_folder(workdir, 'test')).get('metrics', {}),
         grids[-1][1] if grids else None,
     )
 

@@ -21,7 +21,7 @@ from pix2pix_jax.evaluation import (
 )
 from pix2pix_jax.inference import generator
 from pix2pix_jax.storage import atomic
-from pix2pix_jax.workdir import metric_writer
+from pix2pix_jax.workdir import metrics_json
 
 SIZE = 16
 
@@ -358,10 +358,10 @@ def test_a_report_that_was_interrupted_is_written_anew(tmp_path):
 
 @pytest.mark.parametrize('text', ['', '[]', '{"metrics": {"l1": 1}}', '{"metrics": []}'])
 def test_a_damaged_result_is_named(tmp_path, text):
-    assert metric_writer.read_result(tmp_path) == {}
+    assert metrics_json.read_result(tmp_path) == {}
     (tmp_path / 'metrics.json').write_text(text)
     with pytest.raises(DataError, match='metrics.json is damaged: evaluate anew'):
-        metric_writer.read_result(tmp_path)
+        metrics_json.read_result(tmp_path)
 
 
 def test_two_folders_of_label_maps(tmp_path):

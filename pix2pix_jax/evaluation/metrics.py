@@ -15,7 +15,7 @@ from pix2pix_jax.evaluation.checkerboard import PERIOD, checkerboard
 from pix2pix_jax.evaluation.labels import DATA_SETS
 from pix2pix_jax.evaluation.options import Options, Subject
 from pix2pix_jax.evaluation.set_metrics import LabHistograms, Measure, PerImage
-from pix2pix_jax.workdir.metric_writer import SSIM_DEFINITION
+from pix2pix_jax.workdir.metrics_json import SSIM_DEFINITION
 
 LOWER, HIGHER = '↓', '↑'  # what is better
 REAL = 'real_'  # begins the name of a value that is of the targets: the best to be reached

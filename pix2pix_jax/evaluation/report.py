@@ -23,7 +23,7 @@ from pix2pix_jax.evaluation.set_metrics import Measure
 from pix2pix_jax.evaluation.translated import KINDS
 from pix2pix_jax.reports import image_grid, run_page
 from pix2pix_jax.storage import atomic
-from pix2pix_jax.workdir.metric_writer import SSIM_DEFINITION
+from pix2pix_jax.workdir.metrics_json import SSIM_DEFINITION
 
 IMAGE = re.compile(r'.*_(input|output|target)\.png')
 TEMPORARY = re.compile(r'\..*\.tmp')  # of a kill

@@ -17,7 +17,7 @@ from pix2pix_jax.evaluation.options import Options
 from pix2pix_jax.inference import generator
 from pix2pix_jax.models.factory import generator_depth
 from pix2pix_jax.runtime import prepare_process
-from pix2pix_jax.workdir import data_json, metric_writer
+from pix2pix_jax.workdir import data_json, metrics_json
 
 
 class RunImages(NamedTuple):
@@ -44,7 +44,7 @@ def check_output(folder: epath.PathLike, overwrite: bool) -> None:
 def default_output(workdir: epath.PathLike, images: RunImages) -> epath.Path:
     """Returns the folder in `workdir` where a run keeps the evaluation of these images."""
     name = os.path.basename(os.path.abspath(images.dataset)) if images.dataset else ''
-    return metric_writer.result_folder(workdir, images.split, images.scale, name)
+    return metrics_json.result_folder(workdir, images.split, images.scale, name)
 
 
 # ---------------------------------------------------------------- a run

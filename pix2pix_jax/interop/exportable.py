@@ -20,7 +20,7 @@ from pix2pix_jax.config import Config
 from pix2pix_jax.data import tasks
 from pix2pix_jax.errors import DATA_ERROR, UserError
 from pix2pix_jax.inference.generator import Run, generator_function
-from pix2pix_jax.models.conv import DIMENSIONS
+from pix2pix_jax.models.conv_forms import DIMENSIONS
 from pix2pix_jax.models.factory import generator_depth, minimum_side, unit
 from pix2pix_jax.models.layers import ConvTranspose
 from pix2pix_jax.storage import atomic

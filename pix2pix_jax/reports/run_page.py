@@ -14,7 +14,7 @@ from pix2pix_jax.config import Config, flatten
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.reports import curves
 from pix2pix_jax.storage import atomic
-from pix2pix_jax.workdir import data_json, metric_writer
+from pix2pix_jax.workdir import data_json, metric_writer, metrics_json
 
 SAMPLES = 12  # shown on a run's page, evenly spaced over the run
 EXTREMES = 4  # best and worst images on top of an evaluation's page
@@ -225,7 +225,7 @@ def _test_metrics(
         return []
     result = {}
     with contextlib.suppress(DataError):  # a damaged report: the row has the means
-        result = metric_writer.read_result(metric_writer.result_folder(workdir, 'test'))
+        result = metrics_json.read_result(metrics_json.result_folder(workdir, 'test'))
     if result.get('step') == row['step']:
         return metrics_table(result['metrics'], heading)
     names = [key.removeprefix('test/') for key in row if key.startswith('test/')]

@@ -28,8 +28,6 @@ METRICS = 'metrics.jsonl'
 STORE_SECONDS = 30  # between two writes of rows to an object store, where each is a whole new file
 EVENTS = 'events.out.tfevents.*'
 SSIM = ('eval/ssim', 'test/ssim')
-# What a report keeps beside its numbers: those of another definition are not comparable.
-SSIM_DEFINITION = 'on values from 0'
 OLD_SSIM = 'versions before 0.2.0 measured SSIM on [-1, 1], where it is another quantity'
 
 
@@ -266,40 +264,3 @@ def _lines(rows: Sequence[Mapping[str, Any]]) -> bytes:
 def _number(value: Any) -> float | None:
     value = np.asarray(value).item()
     return value if math.isfinite(value) else None
-
-
-def result_folder(
-    workdir: epath.PathLike, split: str, scale: int = 1, dataset: str = ''
-) -> epath.Path:
-    """Returns where a run keeps the evaluation of a split.
-
-    Args:
-      workdir: the folder of the run.
-      split: 'train', 'val' or 'test'.
-      scale: how many times larger than the trained size the images are.
-      dataset: the name of the pairs where they are not the run's own; '': they are.
-    """
-    name = '_of_'.join(filter(None, (split, dataset)))
-    return epath.Path(workdir) / 'evaluation' / (name if scale == 1 else f'{name}_x{scale}')
-
-
-def read_result(folder: epath.PathLike) -> dict[str, Any]:
-    """Returns what the metrics.json of an evaluation's `folder` holds, {} where there is none.
-
-    An SSIM of another definition than this version's has no value, and says so. Raises DataError,
-    naming the file, where it is not such a file.
-    """
-    path = epath.Path(folder) / 'metrics.json'
-    if not path.exists():
-        return {}
-    try:
-        result = json.loads(path.read_text())
-        if not all(isinstance(summary, dict) for summary in result['metrics'].values()):
-            raise TypeError
-        comparable = result.get('measured', {}).get('ssim') == SSIM_DEFINITION
-        if 'mean' in result['metrics'].get('ssim', {}) and not comparable:
-            reason = f'{OLD_SSIM}: evaluate anew'
-            result['metrics']['ssim'] = {'value': None, 'reason': reason}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(f'{path} is damaged: evaluate anew, or take it away') from error
-    return result

@@ -11,7 +11,7 @@ from pix2pix_jax.config import flatten
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import metrics
 from pix2pix_jax.main import load_config
-from pix2pix_jax.workdir.metric_writer import read_result, result_folder
+from pix2pix_jax.workdir.metrics_json import read_result, result_folder
 
 
 class Plan(NamedTuple):

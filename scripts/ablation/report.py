@@ -17,7 +17,7 @@ from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation.metrics import title
 from pix2pix_jax.reports import image_grid
 from pix2pix_jax.storage import atomic
-from pix2pix_jax.workdir.metric_writer import read_result
+from pix2pix_jax.workdir.metrics_json import read_result
 
 SAMPLE_ROWS = 6
 TRUTH = 'ground truth'

@@ -11,7 +11,8 @@ from PIL import Image
 from ablation.tables import TABLES
 from gpu.plan import Missing, Plan, Result, Write, fields, finished, start, stop, wait_until
 from pix2pix_jax.evaluation.labels import FACADES
-from pix2pix_jax.workdir.metric_writer import read_metrics, read_result
+from pix2pix_jax.workdir.metric_writer import read_metrics
+from pix2pix_jax.workdir.metrics_json import read_result
 
 STEPS = 80_000  # the paper's: 200 epochs of 400 pairs. The rate is constant: fewer are a valid run
 MAIN = 'facades'  # the run's folder

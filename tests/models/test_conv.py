@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from pix2pix_jax.models import conv
+from pix2pix_jax.models import conv, conv_forms
 
 # Kernel height, kernel width, stride, padding, height, width of the big map.
 GEOMETRIES = [
@@ -39,7 +39,7 @@ def normal(seed, *shape):
 def example(kh, kw, stride, padding, height, width, form):
     """x, kernel, y of matching shapes, and the geometry."""
     pads = sides(padding, (height, width), (kh, kw), stride)
-    g = conv.Geometry((kh, kw), stride, pads, (height, width), form)
+    g = conv_forms.Geometry((kh, kw), stride, pads, (height, width), form)
     h, w = (
         (size + sum(pad) - k) // stride + 1
         for size, pad, k in zip((height, width), pads, (kh, kw), strict=True)
@@ -236,9 +236,9 @@ def test_bfloat16_stays_bfloat16_and_is_close(form):
 def test_other_forms_are_the_same_weight_gradient(geometry):
     x, _, y, g = example(*geometry, 'native')
     expected = conv.weight_gradient(x, y, g)
-    assert_close(conv.OPERATORS['weight_gradient', 'taps'](x, y, g), expected)
+    assert_close(conv_forms.OPERATORS['weight_gradient', 'taps'](x, y, g), expected)
     if g.stride == 1:
-        assert_close(conv.OPERATORS['weight_gradient', 'small_patches'](x, y, g), expected)
+        assert_close(conv_forms.OPERATORS['weight_gradient', 'small_patches'](x, y, g), expected)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_auto_takes_the_form_of_the_table_and_is_the_same_convolution(geometry, 
         (kernel, kernel, y),
         forms,
     ):
-        expected = conv.OPERATORS[operator.__name__, form]
+        expected = conv_forms.OPERATORS[operator.__name__, form]
         auto = str(jax.make_jaxpr(lambda a, b: operator.fun(a, b, g))(a, b))  # noqa: B023
         assert auto == str(jax.make_jaxpr(lambda a, b: expected(a, b, g))(a, b))  # noqa: B023
         assert_close(operator(a, b, g), operator(a, b, g._replace(form='native')))

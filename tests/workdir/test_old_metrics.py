@@ -12,7 +12,7 @@ from helpers.runs import events, lines, make_pairs
 
 from pix2pix_jax import train
 from pix2pix_jax.evaluation import metrics
-from pix2pix_jax.workdir import metric_writer
+from pix2pix_jax.workdir import metric_writer, metrics_json
 from pix2pix_jax.workdir.config_json import load_config
 from pix2pix_jax.workdir.run_json import record_start
 
@@ -44,7 +44,7 @@ def test_an_old_run_that_resumes_forgets_its_ssim_and_nothing_else(old_run, tmp_
     assert after == without_ssim(before) != before
     assert [list(row) for row in after] == [list(row) for row in before]
     assert -1 <= last['eval/ssim'] <= 1 and -1 <= last['test/ssim'] <= 1
-    result = metric_writer.read_result(metric_writer.result_folder(old_run, 'test'))
+    result = metrics_json.read_result(metrics_json.result_folder(old_run, 'test'))
     assert result['metrics']['ssim']['mean'] == last['test/ssim']
     assert [step for name, step in events(old_run) if name in SSIM] == [8, 8]
     assert [step for name, step in events(old_run) if name == 'eval/l1'] == [2, 4, 6, 8]
@@ -84,9 +84,9 @@ def test_an_old_evaluation_has_no_ssim_and_says_so(tmp_path, measured):
     values = {name: {'mean': 0.25, 'ci95': [0.2, 0.3]} for name in ('l1', 'ssim')}
     result = {'split': 'test', 'step': 6, 'metrics': values, 'measured': measured}
     (tmp_path / 'metrics.json').write_text(json.dumps(result))
-    found = metric_writer.read_result(tmp_path)['metrics']
+    found = metrics_json.read_result(tmp_path)['metrics']
     assert found['l1'] == values['l1']
     assert found['ssim']['value'] is None and 'evaluate anew' in found['ssim']['reason']
     new = result | {'measured': metrics.identity(metrics.PAIRS_ALONE)}
     (tmp_path / 'metrics.json').write_text(json.dumps(new))
-    assert metric_writer.read_result(tmp_path)['metrics'] == values
+    assert metrics_json.read_result(tmp_path)['metrics'] == values
