@@ -34,7 +34,10 @@ def define_flags() -> flags.FlagValues:
     )
     flags.DEFINE_integer('num_processes', 1, 'Number of processes, one a host.', flag_values=values)
     flags.DEFINE_integer('process_id', 0, 'Number of this process, from 0.', flag_values=values)
-    about = 'auto: the three above as SLURM, Open MPI, Kubernetes or a TPU pod say.'
+    about = (
+        'auto: find --coordinator, --num_processes and --process_id in what SLURM, Open MPI, '
+        'Kubernetes or a TPU pod sets.'
+    )
     flags.DEFINE_enum('hosts', 'flags', ['flags', 'auto'], about, flag_values=values)
     return values
 

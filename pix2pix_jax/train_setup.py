@@ -9,13 +9,12 @@ import jax
 from etils import epath
 from ml_collections import FrozenConfigDict
 
-from pix2pix_jax.config import Config, validate
+from pix2pix_jax.config import Config, flatten, from_fields, validate
 from pix2pix_jax.data import discover, preflight, sources, value_checks
 from pix2pix_jax.data.hold_out import Known
 from pix2pix_jax.distributed import feed, hosts, parallel
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.models.factory import create_models, generator_depth
-from pix2pix_jax.models.unet import dropout_blocks
+from pix2pix_jax.models.factory import create_models, dropout_blocks, generator_depth
 from pix2pix_jax.optimizers import Optimizers, create_optimizers
 from pix2pix_jax.train_state import GanState, create_state
 from pix2pix_jax.workdir import data_json
@@ -143,7 +142,7 @@ def check_run(config: Config, workdir: epath.Path) -> None:
         )
     old = load_config(workdir)
     if old.optimizer.scale_with_devices and not old.optimizer.rate_devices:
-        old.optimizer.rate_devices = devices_of(workdir)
+        old = from_fields(flatten(old) | {'optimizer.rate_devices': devices_of(workdir)})
     changed = differences(old, config)
     if changed:
         raise UserError(

@@ -27,7 +27,7 @@ from jax.experimental import topologies
 from bench import hlo
 from pix2pix_jax import main as command
 from pix2pix_jax import train_setup
-from pix2pix_jax.config import Config, validate
+from pix2pix_jax.config import Config, flatten, from_fields, validate
 from pix2pix_jax.distributed import parallel
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.train_state import training_key
@@ -97,7 +97,8 @@ def main(values: flags.FlagValues) -> None:
     devices = open_target(name)
     parallel.check_dtype(config.dtype, devices[0])
     given = any(word.startswith('--config.batch_size') for word in sys.argv)
-    config.batch_size = batch_size(config.batch_size, len(devices), name, given)
+    size = batch_size(config.batch_size, len(devices), name, given)
+    config = from_fields(flatten(config) | {'batch_size': size})
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         compiled = compile_step(config, name, devices, values.layouts, folder)
@@ -131,9 +132,17 @@ def batch_size(size: int, devices: int, target: str, given: bool) -> int:
 def compile_step(
     config: Config, name: str, devices: list[jax.Device], layouts: bool, folder: str
 ) -> jax.stages.Compiled:
-    """Returns the compiled step; a GPU's is dumped to `folder`.
+    """Returns the compiled step.
 
-    Raises UserError if it needs more memory than the device has.
+    Args:
+      config: of the run.
+      name: the target's, of TARGETS.
+      devices: those of the target.
+      layouts: whether XLA chooses the layouts of the state.
+      folder: where XLA writes what it says of a GPU's step.
+
+    Raises:
+      UserError: if the step needs more memory than the device has.
     """
     target = TARGETS[name]
     options = None
@@ -190,7 +199,14 @@ def gpu_description(target: Target) -> str:
 def lower(
     config: Config, devices: list[jax.Device], form: str = '', layouts: bool = False
 ) -> jax.stages.Lowered:
-    """Returns the lowered training step; `form` is the platform whose convolutions it takes."""
+    """Returns the lowered training step.
+
+    Args:
+      config: of the run.
+      devices: for which it is lowered.
+      form: the platform whose form of convolutions it takes; '': that of the devices.
+      layouts: whether XLA chooses the layouts of the state.
+    """
 
     def state_and_key():
         placed = [PlatformOf(form)] * len(devices) if form else devices
@@ -231,7 +247,16 @@ def report(
     seconds: float,
     thunks: str,
 ) -> Iterator[str]:
-    """Yields the lines of the table; the last says how many convolutions are dilated."""
+    """Yields the lines of the table; the last says how many convolutions are dilated.
+
+    Args:
+      name: the target's, of TARGETS.
+      config: of the run.
+      compiled: the step.
+      flops: arithmetic operations of a step on one device.
+      seconds: how long compiling took.
+      thunks: what XLA lists of a GPU's step: the kernels in the order in which they run.
+    """
     target, text, memory = TARGETS[name], compiled.as_text(), compiled.memory_analysis()
     program = hlo.parse(text)
     peak = (

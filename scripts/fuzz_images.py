@@ -130,10 +130,19 @@ def same(a: dict | str, b: dict | str) -> bool:
 
 
 def fuzz(folder: pathlib.Path, first: int, count: int, seed: int, seconds: float) -> dict:
-    """Reads `count` mutated files, number `first` onwards; returns {(format, what, outcome): n}.
+    """Reads mutated files; returns {(format, what was done, outcome): count}.
 
-    Raises AssertionError, the file left in `folder`, for a silent wrong pair; ends the process
-    for a file that takes longer than `seconds`.
+    Ends the process for a file that takes too long.
+
+    Args:
+      folder: where the files are written, each in place of the last of its format.
+      first: the number of the first file.
+      count: how many files.
+      seed: with its number it says what is done to a file.
+      seconds: time limit of a file.
+
+    Raises:
+      AssertionError: for a silent wrong pair; the file stays in `folder`.
     """
     outcomes = collections.Counter()
     files = originals()

@@ -85,7 +85,15 @@ def main(values: flags.FlagValues) -> int:
 
 
 def run_part(name: str, plan: Plan, limit: float, report: dict, output: pathlib.Path) -> None:
-    """Runs one part for at most `limit` seconds; what it finds is in `report` and written."""
+    """Runs one part; what it finds is in `report` and written.
+
+    Args:
+      name: the part's.
+      plan: what all parts share.
+      limit: the seconds after which it is ended.
+      report: gets an entry of the part.
+      output: the folder for results.json and index.html, written whenever the part found more.
+    """
     part = {'state': 'no time', 'seconds': 0.0, 'limit_s': limit, 'reason': '', 'results': {}}
     report['parts'][name] = part
     if limit < MINIMUM_S:

@@ -130,7 +130,14 @@ def describe(
     generator: Network,
     discriminator: Network | None,
 ) -> list[str]:
-    """Returns lines that say what was found, what was assumed, and how a new run starts from it."""
+    """Returns lines that say what was found, what was assumed, and how a new run starts from it.
+
+    Args:
+      workdir: the folder of the run that was written.
+      config: of that run.
+      state: of that run.
+      generator, discriminator: what was read; None where no file was given.
+    """
     lines = []
     for network, part in ((generator, state.generator), (discriminator, state.discriminator)):
         if network is not None:

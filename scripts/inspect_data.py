@@ -23,7 +23,7 @@ from absl import flags
 from PIL import Image
 
 from pix2pix_jax import main as command
-from pix2pix_jax.config import Config, validate
+from pix2pix_jax.config import Config, flatten, from_fields, validate
 from pix2pix_jax.data import discover, pipeline, preflight, sources, tasks, value_checks
 from pix2pix_jax.data.formats import decode
 from pix2pix_jax.errors import DataError, UserError, run_command
@@ -81,7 +81,8 @@ def main(values: flags.FlagValues) -> None:
     config = validate(values.config)
     splits = discover.open_splits(config)
     if config.image_size == (0, 0):
-        config.image_size = preflight.found_image_size(next(iter(splits.values())))
+        size = preflight.found_image_size(next(iter(splits.values())))
+        config = from_fields(flatten(config) | {'image_size': size})
     for line in preflight.report(splits, config):
         print(line)
     looks = {}
@@ -174,7 +175,14 @@ def classes_of(image: np.ndarray, known: labels.Classes | None) -> collections.C
 def describe(
     split: str, source: sources.Source, looks: dict[str, PairStats], of_all: list[str]
 ) -> list[str]:
-    """Returns the lines about one split; `of_all` are remarks about all of its pairs together."""
+    """Returns the lines about one split.
+
+    Args:
+      split: its name.
+      source: its pairs.
+      looks: what the pairs that were looked at look like, by name.
+      of_all: remarks about all of its pairs together.
+    """
     good = [look for look in looks.values() if not look.error]
     read = '' if len(looks) == len(source) else f', of which {len(looks):,} were looked at'
     lines = [f'{split}: {len(source):,} pairs{read}']

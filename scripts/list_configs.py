@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from absl import flags
 from clu import parameter_overview
 
-from pix2pix_jax.config import Config, validate
+from pix2pix_jax.config import Config, flatten, from_fields, validate
 from pix2pix_jax.data.catalogue.published import PUBLISHED
 from pix2pix_jax.errors import run_command
 from pix2pix_jax.inference.generator import state_shapes
@@ -54,7 +54,7 @@ def row(path: pathlib.Path) -> str:
     config = validate(load_config(path, ''))
     size = 'data' if config.image_size == (0, 0) else '{}x{}'.format(*config.image_size)
     if config.image_size == (0, 0):
-        config.image_size = FOUND_SIZE
+        config = from_fields(flatten(config) | {'image_size': FOUND_SIZE})
     state = state_shapes(config)
     logits = _logits(config, state)
     cells = [

@@ -87,6 +87,12 @@ def test_the_readme_is_short_and_lists_all_pages():
     assert [page.name for page in PAGES[2:] if f'](docs/{page.name})' not in text] == []
 
 
+def test_the_readme_lists_all_scripts():
+    text = (ROOT / 'README.md').read_text().split('| script |')[1].split('\n\n')[0]
+    scripts = {path.name for path in (ROOT / 'scripts').iterdir() if path.is_file()}
+    assert set(re.findall(r'`scripts/(\w+\.\w+)`', text)) == scripts
+
+
 def table(heading: str) -> list[list[str]]:
     """The rows of the first table under a heading of docs/design.md, its header left out."""
     text = (ROOT / 'docs' / 'design.md').read_text().split(f'## {heading}\n')[1]

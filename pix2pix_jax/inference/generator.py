@@ -14,7 +14,7 @@ import numpy as np
 from etils import epath
 from flax.traverse_util import flatten_dict
 
-from pix2pix_jax.config import Config
+from pix2pix_jax.config import Config, flatten, from_fields
 from pix2pix_jax.data import tasks
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.models.factory import create_models
@@ -56,8 +56,8 @@ def load_state(
     newest = load_config(workdir)
     checkpoints = Checkpoints(workdir)
     kind, step = checkpoints.find(checkpoint)
-    config = checkpoints.config(kind, step)
-    config.dataset.path = newest.dataset.path  # the data may have moved since
+    moved = {'dataset.path': newest.dataset.path}  # the data may have moved since
+    config = from_fields(flatten(checkpoints.config(kind, step)) | moved)
     target = state_shapes(config)
     if kind == BEST:
         target = target.translating()

@@ -16,7 +16,7 @@ import numpy as np
 from etils import epath
 from flax.linen.module import InterceptorContext
 
-from pix2pix_jax.config import Config
+from pix2pix_jax.config import Config, flatten, from_fields
 from pix2pix_jax.data import tasks
 from pix2pix_jax.errors import DATA_ERROR, UserError
 from pix2pix_jax.inference.generator import Run, generator_function
@@ -159,22 +159,19 @@ def create(
 
 
 def config_to_export(config: Config, size: tuple[int, int] | None) -> Config:
-    """Returns a copy of a run's config for images of `size`, as deep as trained, in float32.
+    """Returns a run's config for images of `size`, as deep as trained, in float32.
 
     Raises UserError where the network cannot take the size, (height, width); None: the training's.
     """
-    config, depth = config.copy_and_resolve_references(), generator_depth(config)
+    depth = generator_depth(config)
     multiple, minimum = unit(config.generator, depth), minimum_side(config.generator, depth)
     if size and any(side % multiple or side < minimum for side in size):
         raise UserError(
             f'--image_size={size[0]},{size[1]}: the generator halves an image {depth} times; '
             f'allowed are multiples of {multiple} from {minimum} on'
         )
-    with config.unlocked():
-        config.generator.depth = depth  # whatever the size
-        config.dtype = 'float32'
-        config.image_size = size or tuple(config.image_size)
-    return config
+    changed = {'generator.depth': depth, 'dtype': 'float32'}  # the depth: whatever the size
+    return from_fields(flatten(config) | changed | ({'image_size': size} if size else {}))
 
 
 def _meanings(config: Config) -> dict[str, Any]:

@@ -171,6 +171,11 @@ def generator_bias(generator: ConfigDict) -> bool:
     return generator.bias == 'all' or (generator.bias == 'auto' and NORMS[generator.norm].bias)
 
 
+def dropout_blocks(generator: ConfigDict, depth: int) -> int:
+    """Returns `dropout_blocks` of a `config.generator` of `depth`, its 0 replaced by a number."""
+    return GENERATORS[generator.name].dropout_blocks(generator, depth)
+
+
 def has_dropout(generator: ConfigDict, depth: int) -> bool:
     """Whether any block of a `config.generator` of `depth` is meant for dropout."""
     return GENERATORS[generator.name].has_dropout(generator, depth)

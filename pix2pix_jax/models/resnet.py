@@ -49,6 +49,11 @@ def minimum_side(depth: int) -> int:
     return 2**depth * SMALLEST_MAP
 
 
+def dropout_blocks(generator: ConfigDict, depth: int) -> int:
+    """Returns the config's number, which says nothing here: all blocks have dropout, or none."""
+    return generator.dropout_blocks
+
+
 def has_dropout(generator: ConfigDict, depth: int) -> bool:
     """Whether any block of a `config.generator` is meant for dropout."""
     return bool(generator.dropout)

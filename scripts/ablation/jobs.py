@@ -56,7 +56,14 @@ def jobs_of(plan: Plan, seed: int) -> list[Job]:
 
 
 def changes_of(variant: Variant, file: str, arg: str, base: dict[str, Any]) -> dict[str, Any]:
-    """Returns the fields in which a row differs from the config that was given."""
+    """Returns the fields in which a row differs from the config that was given.
+
+    Args:
+      variant: the row.
+      file: the config's.
+      arg: the words after its colon.
+      base: the fields of that config.
+    """
     words = ','.join(filter(None, (arg, variant.arg)))
     fields = flatten(load_config(pathlib.Path(file), words)) | dict(variant.fields)
     fields |= {'batch_size': variant.batch} if variant.batch else {}
@@ -64,7 +71,14 @@ def changes_of(variant: Variant, file: str, arg: str, base: dict[str, Any]) -> d
 
 
 def job_of(plan: Plan, row: str, seed: int, fields: dict[str, Any]) -> Job:
-    """Returns the job of a row whose runs differ in `fields`; equal ones have one workdir."""
+    """Returns the job of a row for one seed; equal jobs have one workdir.
+
+    Args:
+      plan: what all rows share.
+      row: its name in the table.
+      seed: of the run.
+      fields: those in which the row differs from the plan's config.
+    """
     variant = TABLES[plan.table].rows[row]
     steps = plan.steps // (variant.batch or 1)
     named = fields | ({'num_steps': steps} if steps != plan.steps else {})

@@ -41,7 +41,15 @@ def check_report(output: pathlib.Path, name: str) -> None:
 def write_report(
     output: pathlib.Path, name: str, table: Table, results: Results, command: str
 ) -> str:
-    """Writes OUTPUT/NAME.{md,csv,png} and NAME_sheet.png; returns the table as text."""
+    """Writes OUTPUT/NAME.{md,csv,png} and NAME_sheet.png; returns the table as text.
+
+    Args:
+      output: the folder.
+      name: of the table, which the files have.
+      table: its rows and metrics.
+      results: folders of evaluations, by row and seed.
+      command: the one that made them, for the page.
+    """
     values, reasons = read_values(results)
     metrics = [m for m in table.metrics if any(row.get(m) for row in values.values())]
     values = {

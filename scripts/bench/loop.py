@@ -38,7 +38,13 @@ def clocks() -> Clocks:
 
 
 def empty_step(state: Any, batch: dict, key: Any, config: Any, axis_name: str | None) -> tuple:
-    """Returns the state with one step more, and metrics by the names of the real ones."""
+    """Returns the state with one step more, and metrics by the names of the real ones.
+
+    Args:
+      state: the run's.
+      batch: of the input pipeline; a pixel of each image is read, so that all travel.
+      key, config, axis_name: unused, as `train_step` takes them.
+    """
     import jax.numpy as jnp
 
     generator = state.generator.replace(step=state.generator.step + 1)

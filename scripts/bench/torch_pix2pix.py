@@ -200,7 +200,14 @@ class Pairs(torch.utils.data.Dataset):
 
 
 def batches(folder: str, size: int, batch: int, workers: int) -> Iterator[list[torch.Tensor]]:
-    """Yields shuffled batches [A, B] of (N,3,size,size) without end, made by a DataLoader."""
+    """Yields shuffled batches [A, B] of (N,3,size,size) without end, made by a DataLoader.
+
+    Args:
+      folder: of the pairs, A|B side by side.
+      size: height and width of the images, in pixels.
+      batch: pairs in a batch.
+      workers: processes that read; 0: this one does.
+    """
     loader = torch.utils.data.DataLoader(
         Pairs(folder, size),
         batch,

@@ -70,12 +70,13 @@ class Steps:
         import numpy as np
 
         from pix2pix_jax import train_setup
+        from pix2pix_jax.config import flatten, from_fields
         from pix2pix_jax.distributed import layouts, parallel
         from pix2pix_jax.train_state import training_key
         from pix2pix_jax.train_step import train_step
 
-        self.config, devices = config_of(setting), jax.local_devices()[:1]
-        self.config.generator.dropout = 0.0
+        self.config = from_fields(flatten(config_of(setting)) | {'generator.dropout': 0.0})
+        devices = jax.local_devices()[:1]
         with jax.default_matmul_precision('highest'):
             state, _ = train_setup.initial_state(self.config, devices, total_steps=STEPS)
             params = jax.tree.leaves((state.generator.params, state.discriminator.params))

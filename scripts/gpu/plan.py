@@ -73,7 +73,15 @@ def environment(plan: Plan, **more: str) -> dict[str, str]:
 
 
 def start(plan: Plan, module: str, words: list[str], log: str, **more: str) -> subprocess.Popen:
-    """Starts `python -m MODULE words` in the checkout; what it prints is added to a file `log`."""
+    """Starts a module of the checkout as a command, and does not wait for it.
+
+    Args:
+      plan: what all parts share.
+      module: its name, as after `python -m`.
+      words: of its command line.
+      log: the name of the file to which what it prints is added.
+      more: variables of its environment, beside those of the plan.
+    """
     with plan.path(log).open('a') as file:
         return subprocess.Popen(
             [sys.executable, '-m', module, *words],
@@ -84,9 +92,7 @@ def start(plan: Plan, module: str, words: list[str], log: str, **more: str) -> s
         )
 
 
-def finished(
-    process: subprocess.Popen, plan: Plan, log: str, allowed: tuple[int, ...] = (0,)
-) -> int:
+def finished(process: subprocess.Popen, plan: Plan, log: str) -> None:
     """Waits for a process; raises RuntimeError with its last line where it failed."""
     status = process.wait()
     if status:

@@ -50,9 +50,16 @@ def folder_of(row: str) -> str:
 
 
 def trained(plan: Plan, run: str, arg: str, seconds: float, write: Write) -> Result:
-    """Trains `run` until `seconds` have passed since now; returns what it came to.
+    """Trains until the time is over; returns what the run came to.
 
     It is stopped by a signal, saves, and could resume.
+
+    Args:
+      plan: what all parts share.
+      run: the run's name, which its folder and its log have.
+      arg: the words after the config's colon.
+      seconds: the time, from now on.
+      write: is given what there is so far, once a second.
     """
     end = time.monotonic() + seconds
     words = command_words(plan, arg)

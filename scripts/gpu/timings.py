@@ -165,12 +165,13 @@ def _needed(setting: Setting, remat: bool) -> int:
 
     from bench.tasks import config_of, draw_batch
     from pix2pix_jax import train_setup
+    from pix2pix_jax.config import flatten, from_fields
     from pix2pix_jax.distributed import parallel
     from pix2pix_jax.train_state import training_key
     from pix2pix_jax.train_step import train_step
 
-    config, devices = config_of(setting), jax.local_devices()[:1]
-    config.remat = remat
+    config = from_fields(flatten(config_of(setting)) | {'remat': remat})
+    devices = jax.local_devices()[:1]
     create = functools.partial(train_setup.initial_state, config, devices, 1)
     state = jax.eval_shape(lambda: create()[0])
     key = jax.eval_shape(lambda: training_key(config))
