@@ -1,6 +1,6 @@
 """Reads mutated JPEG, PNG, WebP, TIFF and NumPy pairs: no crash, no hang, no silent wrong pair.
 
-python scripts/fuzz_images.py --files=20000
+python scripts/fuzz_images.py [--files=20000 --seed=0 --seconds=10 --folder=DIR]
 
 Each file is a pair that was cut, or had bytes flipped, inserted, deleted, copied or its header
 edited. Reading it must end within --seconds, in a DataError of one line that names the file, or
@@ -11,7 +11,6 @@ any cut, and anything done to a PNG without making its checksums anew.
 Runs in a process of its own, so that a crash is seen; its last file is kept and named.
 """
 
-import argparse
 import collections
 import faulthandler
 import io
@@ -22,15 +21,17 @@ import subprocess
 import sys
 import tempfile
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
+from absl import flags
 from etils import epath
 from PIL import Image
 
 from pix2pix_jax.data.formats import encode
 from pix2pix_jax.data.image_spec import ImageSpec
 from pix2pix_jax.data.sources import Source
-from pix2pix_jax.errors import DataError
+from pix2pix_jax.errors import DataError, run_command
 
 WIDTH, HEIGHT = 48, 24  # of A|B
 FORMATS = {  # name: Pillow's format and options
@@ -43,7 +44,22 @@ FORMATS = {  # name: Pillow's format and options
 }
 DEEP = {'png-16': '.png', 'tiff': '.tif', 'numpy': '.npy'}  # 16 bits; TIFF's are compressed
 EXTREMES = (0, 1, 2, 0x7F, 0x80, 0xFE, 0xFF)
+BATCH = 2000  # files, in a process
 MAX_MEMORY = 3 * 2**30  # of the whole process: a file of MAX_PIXELS is decoded, turned and blended
+
+
+def define_flags() -> flags.FlagValues:
+    """Returns the flags of this command."""
+    values = flags.FlagValues()
+    flags.DEFINE_integer('files', 20_000, 'How many.', lower_bound=1, flag_values=values)
+    flags.DEFINE_integer('seed', 0, 'Of what is done to them.', flag_values=values)
+    about = 'Time limit of a file.'
+    flags.DEFINE_float('seconds', 10, about, lower_bound=0.1, flag_values=values)
+    about = 'Where mutated files lie; by default a temporary folder.'
+    flags.DEFINE_string('folder', '', about, flag_values=values)
+    about = 'Number of the first file of a batch: the command gives it to its own processes.'
+    flags.DEFINE_integer('child', None, about, flag_values=values)
+    return values
 
 
 def originals() -> dict[str, bytes]:
@@ -176,30 +192,20 @@ def fuzz(folder: pathlib.Path, first: int, count: int, seed: int, seconds: float
     return outcomes
 
 
-def main() -> int:
-    """Runs batches of files in processes of their own and prints the outcomes."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--files', type=int, default=20_000, help='how many')
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--seconds', type=float, default=10, help='time limit of a file')
-    parser.add_argument('--folder', help='where mutated files lie; by default a temporary one')
-    parser.add_argument('--child', type=int, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.child is not None:
-        faulthandler.enable()
-        folder = pathlib.Path(args.folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        for key, n in fuzz(folder, args.child, args.files, args.seed, args.seconds).items():
-            print(*key, n, sep='\t')
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-        return 0
+# ---------------------------------------------------------------- the command
 
-    folder = args.folder or tempfile.mkdtemp(prefix='fuzz-')
+
+def main(values: flags.FlagValues) -> int:
+    """Runs batches of files in processes of their own and prints the outcomes."""
+    if values.child is not None:
+        print_batch(values)
+        return 0
+    folder = values.folder or tempfile.mkdtemp(prefix='fuzz-')
     outcomes, peak = collections.Counter(), 0
-    for first in range(0, args.files, 2000):
-        flags = [f'--files={min(2000, args.files - first)}', f'--seed={args.seed}']
-        flags += [f'--seconds={args.seconds}', f'--folder={folder}', f'--child={first}']
-        done = subprocess.run([sys.executable, __file__, *flags], capture_output=True, text=True)
+    for first in range(0, values.files, BATCH):
+        words = [f'--files={min(BATCH, values.files - first)}', f'--seed={values.seed}']
+        words += [f'--seconds={values.seconds}', f'--folder={folder}', f'--child={first}']
+        done = subprocess.run([sys.executable, __file__, *words], capture_output=True, text=True)
         if done.returncode:
             print(f'{done.stderr}\nfailed in files {first} and on; the file is in {folder}')
             return 1
@@ -209,14 +215,33 @@ def main() -> int:
             outcomes[name, outcome] += int(n)
             outcomes[what, outcome] += int(n)
             outcomes['all', outcome] += int(n)
-    kinds = ('refused', 'read, the same', 'read, other pixels')
-    print(f'{"":<16}' + ''.join(f'{kind:>20}' for kind in kinds))
-    rows = sorted({row for row, _ in outcomes} - {'all', *FORMATS, *DEEP})
-    for row in (*FORMATS, *DEEP, *rows, 'all'):
-        print(f'{row:<16}' + ''.join(f'{outcomes[row, kind]:>20,}' for kind in kinds))
-    print(f'{args.files:,} files, no crash, no hang, no silent wrong pair; {peak / 2**20:,.0f} MiB')
+    print('\n'.join(table(outcomes)))
+    print(
+        f'{values.files:,} files, no crash, no hang, no silent wrong pair; {peak / 2**20:,.0f} MiB'
+    )
     return int(peak > MAX_MEMORY)
 
 
+def print_batch(values: flags.FlagValues) -> None:
+    """Reads one batch, in this process; prints a line for each outcome, then the most memory."""
+    faulthandler.enable()
+    folder = pathlib.Path(values.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    found = fuzz(folder, values.child, values.files, values.seed, values.seconds)
+    for key, n in found.items():
+        print(*key, n, sep='\t')
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+
+def table(outcomes: Mapping[tuple[str, str], int]) -> list[str]:
+    """Returns the lines of a table: a row for each format and each thing done, then all."""
+    kinds = ('refused', 'read, the same', 'read, other pixels')
+    lines = [f'{"":<16}' + ''.join(f'{kind:>20}' for kind in kinds)]
+    done = sorted({row for row, _ in outcomes} - {'all', *FORMATS, *DEEP})
+    for row in (*FORMATS, *DEEP, *done, 'all'):
+        lines.append(f'{row:<16}' + ''.join(f'{outcomes[row, kind]:>20,}' for kind in kinds))
+    return lines
+
+
 if __name__ == '__main__':
-    sys.exit(main())
+    run_command(main, define_flags)

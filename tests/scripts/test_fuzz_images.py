@@ -1,6 +1,8 @@
 """A few hundred of the files that scripts/fuzz_images.py reads by the ten thousand."""
 
 import importlib.util
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -31,3 +33,15 @@ def test_a_silent_wrong_pair_would_be_found(tmp_path, monkeypatch):
     )
     with pytest.raises(AssertionError, match='a silent wrong pair after'):
         fuzz_images.fuzz(tmp_path, first=0, count=100, seed=0, seconds=60)
+
+
+@pytest.mark.e2e
+def test_the_command_counts_what_its_own_processes_read(tmp_path):
+    command = [sys.executable, SCRIPT, '--files=18', f'--folder={tmp_path}']
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    *_, last_row, summary = done.stdout.splitlines()
+    name, *counts = last_row.split()
+    assert name == 'all' and sum(map(int, counts)) == 18
+    assert summary.startswith('18 files, no crash, no hang, no silent wrong pair')
+    assert len(list(tmp_path.glob('mutated-*'))) == 9  # the last of each format
