@@ -5,7 +5,7 @@ import dataclasses
 from etils import epath
 from ml_collections import ConfigDict
 
-from pix2pix_jax.data import hold_out, image_spec, layouts
+from pix2pix_jax.data import detect_layout, hold_out, image_spec
 from pix2pix_jax.data.catalogue import openmoji
 from pix2pix_jax.data.catalogue.published import PUBLISHED
 from pix2pix_jax.data.folders import (
@@ -50,7 +50,7 @@ def find_splits(config: ConfigDict, known: Known = NEW_RUN) -> dict[str, Source]
         guessed = config.dataset.layout == 'auto' and config.dataset.path
         if guessed and not (first.listed or first.photos) and len(first.files[0]) == 1:
             files = {name: file for name, (file,) in zip(first.names, first.files)}
-            layouts.check(root, epath.Path(first.folder), files, known.exists)
+            detect_layout.check(root, epath.Path(first.folder), files, known.exists)
     _check_one_kind(splits)
     return splits
 
@@ -129,7 +129,7 @@ def _in_folders(root: epath.Path, config: ConfigDict, known: Known) -> dict[str,
         if folders:
             pairs = pair_files(folders)
             if layout == 'auto' and len(folders) == 2 and folders[0].name == 'a' and not splits:
-                layouts.check_folders(folders, pairs)
+                detect_layout.check_folders(folders, pairs)
             splits[split] = _source(' + '.join(map(str, folders)), pairs, config)
         elif listed:
             source = _source(str(listed), read_list(listed), config)

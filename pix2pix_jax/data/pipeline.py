@@ -18,7 +18,7 @@ import grain
 import numpy as np
 from ml_collections import ConfigDict
 
-from pix2pix_jax.data import augment, image_spec, tasks, waiting
+from pix2pix_jax.data import augment, image_spec, prefetch, tasks
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError
 
@@ -59,7 +59,9 @@ def train_batches(
     read = _Loaded(source, config, reports=workers > 0)
     cut = functools.partial(_cut, config=config)
     data, index = _batches(read, cut, config, process_index, process_count)
-    made_ahead = waiting.batches(data[start:], len(index) * _bytes_of_a_pair(read, config), workers)
+    made_ahead = prefetch.batches(
+        data[start:], len(index) * _bytes_of_a_pair(read, config), workers
+    )
     return _numbered(made_ahead, index)
 
 

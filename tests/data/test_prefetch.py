@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pix2pix_jax import runtime
-from pix2pix_jax.data import waiting
+from pix2pix_jax.data import prefetch
 
 BATCH = {'a': np.zeros(1000, np.uint8)}
 
@@ -19,10 +19,10 @@ def test_what_waits_in_memory_has_a_limit(monkeypatch, cores, threads, most):
     monkeypatch.setattr(runtime.os, 'cpu_count', lambda: 128)
     allowed = lambda pid: set(range(cores))  # noqa: E731
     monkeypatch.setattr(runtime.os, 'sched_getaffinity', allowed, raising=False)
-    options = waiting.read_options(1)
+    options = prefetch.read_options(1)
     assert (options.num_threads, options.prefetch_buffer_size) == (threads, most)
     monkeypatch.delattr(runtime.os, 'sched_getaffinity')
-    assert waiting.read_options(1).num_threads == 16
+    assert prefetch.read_options(1).num_threads == 16
 
 
 @pytest.mark.parametrize('batch, workers, threads, most', [
@@ -31,8 +31,8 @@ def test_what_waits_in_memory_has_a_limit(monkeypatch, cores, threads, most):
 ])  # fmt: skip
 def test_what_waits_has_a_limit_in_bytes(monkeypatch, batch, workers, threads, most):
     """512 MB, or two batches; with workers theirs together, of which one each waits beside."""
-    monkeypatch.setattr(waiting, 'cores', lambda: 16)
-    options = waiting.read_options(batch, workers)
+    monkeypatch.setattr(prefetch, 'cores', lambda: 16)
+    options = prefetch.read_options(batch, workers)
     assert (options.num_threads, options.prefetch_buffer_size) == (threads, most)
     waits = max(1, workers) * (most + bool(workers)) * batch
     assert waits <= max(512 * 10**6, 2 * max(1, workers) * batch)
@@ -47,9 +47,9 @@ def test_no_more_are_made_than_may_wait(monkeypatch, room, most):
             made.append(i)
         return BATCH
 
-    monkeypatch.setattr(waiting, 'cores', lambda: 4)
-    monkeypatch.setattr(waiting, 'MOST_BYTES', room)
-    batches = waiting.batches(grain.MapDataset.range(1000).map(make), 1000, 0)
+    monkeypatch.setattr(prefetch, 'cores', lambda: 4)
+    monkeypatch.setattr(prefetch, 'MOST_BYTES', room)
+    batches = prefetch.batches(grain.MapDataset.range(1000).map(make), 1000, 0)
     for taken in range(1, 6):
         next(batches)
         end = time.monotonic() + 10

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from pix2pix_jax.data import seams
+from pix2pix_jax.data import halves
 from pix2pix_jax.data.folders import OTHER_NAMES
 from pix2pix_jax.data.formats import decode
 from pix2pix_jax.data.formats.pixels import EXTENSIONS, File
@@ -35,8 +35,8 @@ class Sample(NamedTuple):
     names: list[str]
     kinds: list[str]  # 'gray', 'palette' or 'colours'
     sizes: list[tuple[int, int]]  # (height, width)
-    middles: list[str]  # as `seams.across_middle`
-    resemblances: list[float]  # as `seams.resemblance`
+    middles: list[str]  # as `halves.across_middle`
+    resemblances: list[float]  # as `halves.resemblance`
 
     def share(self, middle: str) -> float:
         """Returns the share of files whose middle is so."""
@@ -45,7 +45,7 @@ class Sample(NamedTuple):
     @property
     def alike(self) -> bool:
         """Whether the halves of most files show one content, as those of aligned A|B may."""
-        return float(np.median(self.resemblances)) > seams.ALIKE
+        return float(np.median(self.resemblances)) > halves.ALIKE
 
 
 def check(root: epath.Path, folder: epath.Path, files: Mapping[str, File], exists: bool) -> None:
@@ -130,8 +130,8 @@ def read_sample(files: Mapping[str, File]) -> Sample:
             sample.names.append(name)
             sample.kinds.append(kind)
             sample.sizes.append(values.shape[:2])
-            sample.middles.append(seams.across_middle(values))
-            sample.resemblances.append(seams.resemblance(values))
+            sample.middles.append(halves.across_middle(values))
+            sample.resemblances.append(halves.resemblance(values))
             pixels += values.shape[0] * values.shape[1]
         if pixels > MOST_PIXELS and len(sample.names) >= 8:
             break
