@@ -92,8 +92,8 @@ def main(values: flags.FlagValues) -> int:
         output = output or runs.default_output(workdir, images)
         summary = runs.evaluate_run(workdir, output, images, options)
     else:
-        limits = image_spec.parse_ranges('range', values.range, '--range')
-        summary = runs.evaluate_folders(real, generated, output or None, options, limits)
+        value_range = image_spec.parse_ranges('range', values.range, '--range')
+        summary = runs.evaluate_folders(real, generated, output or None, options, value_range)
     print(report.table(summary))
     if output:
         print(f'{output}/index.html')

@@ -65,7 +65,7 @@ def main(values: flags.FlagValues) -> int:
     workdir = values.workdir or default_workdir(config_flags.get_config_filename(values['config']))
     command = shlex.join(['python', '-m', 'pix2pix_jax.main', *sys.argv[1:]])
     found = values.hosts == 'auto'
-    with hosts.joined(values.coordinator, values.num_processes, values.process_id, found):
+    with hosts.join_processes(values.coordinator, values.num_processes, values.process_id, found):
         local_devices()
         if values.dry_run:
             dry_run(values.config, workdir)

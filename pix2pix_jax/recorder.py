@@ -73,7 +73,7 @@ class Recorder:
         self._writer.write_hparams(setup.config.to_dict())
         self._translator = Generator(
             setup.config, state.generator_variables(), batch=translated.batch_size(setup.config)
-        )  # that of evaluations, for sheets too: it is compiled once
+        )  # that of evaluations, for sample grids too: it is compiled once
         self._logged = int(state.step)
         self._best = self._newest = math.inf  # eval/l1 of the best checkpoint, and the last one
         self._next_page = -math.inf

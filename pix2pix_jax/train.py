@@ -78,7 +78,7 @@ def train(setup: Setup) -> GanState:
         data_json.write_known(workdir, setup.splits, setup.total_steps)
         record_start(workdir, setup.command, devices, first)
         recorder = Recorder(
-            setup, checkpoints, state, optimizers.schedule, lambda: heard_alone(stop)
+            setup, checkpoints, state, optimizers.schedule, lambda: stop_requested_alone(stop)
         )
     profile = Profile(workdir / 'profile', config.profile_steps * hosts.is_writer(), first)
     try:
@@ -93,7 +93,7 @@ def train(setup: Setup) -> GanState:
         recorder.close()
 
 
-def heard_alone(stop: StopRequest) -> bool:
+def stop_requested_alone(stop: StopRequest) -> bool:
     """Whether a signal has come to a run of one process, which need not wait for others."""
     return stop.signal_number > 0 and jax.process_count() == 1
 

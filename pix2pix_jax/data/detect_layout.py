@@ -22,8 +22,8 @@ from pix2pix_jax.data.formats.pixels import EXTENSIONS, File
 from pix2pix_jax.errors import DataError
 
 SAMPLE = 32  # files whose pixels are looked at
-MOST_PIXELS = 2**26  # of all of these; 8 files in any case
-MOST_LISTED = 20_000  # names of a folder beside
+MAX_PIXELS = 2**26  # of all of these; 8 files in any case
+MAX_LISTED = 20_000  # names of a folder beside
 OF_SPLITS = {*OTHER_NAMES, *itertools.chain(*OTHER_NAMES.values())}
 SQUARE = 1.4  # width by height of a file below which it is likely one image
 MOST, MANY, SOME = 0.5, 0.4, 0.25  # shares of files
@@ -133,7 +133,7 @@ def read_sample(files: Mapping[str, File]) -> Sample:
             sample.middles.append(halves.across_middle(values))
             sample.resemblances.append(halves.resemblance(values))
             pixels += values.shape[0] * values.shape[1]
-        if pixels > MOST_PIXELS and len(sample.names) >= 8:
+        if pixels > MAX_PIXELS and len(sample.names) >= 8:
             break
     return sample
 
@@ -184,7 +184,7 @@ def _folders_beside(root: epath.Path, folder: epath.Path) -> Iterable[epath.Path
 
 
 def _stems_in(folder: epath.Path) -> list[str]:
-    paths = itertools.islice(folder.iterdir(), MOST_LISTED)
+    paths = itertools.islice(folder.iterdir(), MAX_LISTED)
     return sorted({path.stem for path in paths if path.suffix.lower() in EXTENSIONS})
 
 

@@ -17,7 +17,7 @@ from pix2pix_jax.data.formats import decode
 from pix2pix_jax.data.formats.pixels import File, Pixels, Range
 from pix2pix_jax.errors import DataError, UserError
 
-MOST_LEVELS = 65_536
+MAX_LEVELS = 65_536
 VOID = 255  # in a class-index map: no class
 
 
@@ -123,13 +123,15 @@ def combine(spec: ImageSpec, pictures: Sequence[Pixels], files: Sequence[File]) 
             channels = spec.channels
             if len(files) > 1:
                 channels = channels_of(picture)
-            limits = ranges[i] if ranges else None
+            value_range = ranges[i] if ranges else None
             try:
-                values = decode.as_channels(picture, channels, limits[1] if limits else 1.0)
+                values = decode.as_channels(
+                    picture, channels, value_range[1] if value_range else 1.0
+                )
             except DataError as error:
                 field = f' ({spec.field})' if spec.field else ''
                 raise DataError(f'{error}{field}') from error
-            parts.append(_in_range(values, limits, spec.name))
+            parts.append(_in_range(values, value_range, spec.name))
     if len(parts) == 1:
         return parts[0]
     if sum(part.shape[-1] for part in parts) != spec.channels:
@@ -190,14 +192,14 @@ def voc_palette(count: int) -> np.ndarray:
     return colours
 
 
-def _in_range(values: np.ndarray, limits: Range | None, name: str) -> np.ndarray:
+def _in_range(values: np.ndarray, value_range: Range | None, name: str) -> np.ndarray:
     """Returns values as uint8 or uint16, whose range is their type's, or as float32 on [-1, 1]."""
     if values.dtype.kind == 'f' and not np.isfinite(values).all():
         raise DataError('has values that are no finite numbers')
-    if limits is None:
+    if value_range is None:
         if values.dtype in (np.uint8, np.uint16):
             return values
-        limits = type_range(values.dtype)
+        value_range = type_range(values.dtype)
         low, high = values.min(), values.max()
         if low < 0 or high > 1:
             classes = name == 'input' and values.dtype.kind in 'ui' and 0 <= low <= high < VOID
@@ -206,7 +208,7 @@ def _in_range(values: np.ndarray, limits: Range | None, name: str) -> np.ndarray
                 f'or say what they are with --config.dataset.{name}_range=LOW:HIGH'
                 + (f', or of classes --config.dataset.input_classes={high + 1}' if classes else '')
             )
-    low, high = limits
+    low, high = value_range
     unit = values.astype(np.float32)  # then in place: a large image is there once more, not ten
     unit -= np.float32(low)
     unit *= np.float32(2 / (high - low))
@@ -219,24 +221,26 @@ def type_range(dtype: np.dtype) -> Range:
     return (0, np.iinfo(dtype).max) if dtype in (np.uint8, np.uint16) else (0, 1)
 
 
-def to_type(image: np.ndarray, dtype: DTypeLike, limits: Range | None = None) -> np.ndarray:
+def to_type(image: np.ndarray, dtype: DTypeLike, value_range: Range | None = None) -> np.ndarray:
     """Returns float [-1, 1] as values of a file: the inverse of what reading does, rounded."""
     unit = (np.clip(np.asarray(image, np.float32), -1, 1) + 1) / 2
     kind = np.dtype(dtype)
-    low, high = limits or type_range(kind)
+    low, high = value_range or type_range(kind)
     values = low + unit * (high - low)
     return values.astype(kind) if kind.kind == 'f' else np.rint(values).astype(kind)
 
 
 @functools.lru_cache(maxsize=16)
-def levels(kind: np.dtype, limits: Range | None = None) -> np.ndarray:
+def levels(kind: np.dtype, value_range: Range | None = None) -> np.ndarray:
     """Returns what a file of type `kind` and that range can hold, as it is read: float32 (K,).
 
     They ascend on [-1, 1]. There are none (K is 0) of floats, and none of a range of more than
     65,536 whole numbers, for `encode.file_type` writes it as floats.
     """
-    low, high = np.rint(limits or type_range(kind))
-    if kind.kind not in 'ui' or high - low >= MOST_LEVELS:
+    low, high = np.rint(value_range or type_range(kind))
+    if kind.kind not in 'ui' or high - low >= MAX_LEVELS:
         return np.zeros(0, np.float32)
     values = np.arange(low, high + 1)
-    return augment.to_float(_in_range(values if limits else values.astype(kind), limits, 'target'))
+    return augment.to_float(
+        _in_range(values if value_range else values.astype(kind), value_range, 'target')
+    )

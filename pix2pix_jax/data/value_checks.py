@@ -26,7 +26,7 @@ PERCENTILES = (0.1, 99.9)
 SLIVER_OF_8_BITS, SLIVER = 1 / 8, 0.26
 # Class indices: Mapillary has them to 65, ADE20K to 150, COCO-Stuff to 181; above SMALL_CLASS gray
 # is taken for shades unless it lies in regions.
-MOST_CLASS, SMALL_CLASS = 200, 63
+MAX_CLASS, SMALL_CLASS = 200, 63
 FEW = 8  # values: shades are more
 FLAT, VERY_FLAT = 0.5, 0.85  # shares of neighbours that are equal
 NEAR = 0.9  # of the unequal neighbours those that are at most two of the picture's values apart
@@ -34,7 +34,7 @@ BITS = (10, 12, 14)  # that cameras and sensors have
 ROUND = (10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 125)  # in units of the second digit
 
 
-class Look(NamedTuple):
+class PictureValues(NamedTuple):
     """What the values of one or more pictures are, opacity left out."""
 
     dtype: np.dtype
@@ -44,31 +44,31 @@ class Look(NamedTuple):
     classes: frozenset[int] | None  # the values of what may be class indices, but VOID; None: none
 
 
-class Found(NamedTuple):
-    """The looks of a sample at one place in the pairs, together, and what becomes of the values."""
+class ValueSummary(NamedTuple):
+    """The of_pairs of a sample at one place in the pairs, together, and what becomes of the values."""
 
-    look: Look
+    look: PictureValues
     spec: ImageSpec
-    limits: Range  # what becomes [-1, 1]
+    value_range: Range  # what becomes [-1, 1]
     low: float  # percentiles, of 8 bits the minimum and the largest value
     high: float
 
 
-def remarks(source: Source) -> list[str]:
+def warnings_for(source: Source) -> list[str]:
     """Returns a line for each file of the pairs whose values look wrong, with the field to set.
 
     Of a sample, which is read for it. Bad pairs are left out.
     """
-    looks = _look_at_sample(source)
+    of_pairs = _look_at_sample(source)
     found = []
-    for place, of_all in enumerate(zip(*looks)):
+    for place, of_all in enumerate(zip(*of_pairs)):
         is_target = source.photos or place == source.inputs
-        found.append(_found(_together(of_all), source.specs[is_target], place))
-    lines = [_remark(found, place, source) for place in range(len(found))]
+        found.append(_summarized(_together(of_all), source.specs[is_target], place))
+    lines = [_warning(found, place, source) for place in range(len(found))]
     return [line for line in lines if line]
 
 
-def _remark(found: list[Found], place: int, source: Source) -> str:
+def _warning(found: list[ValueSummary], place: int, source: Source) -> str:
     this, several = found[place], source.inputs > 1
     what = f'{this.spec.name}s'
     around = [this]
@@ -80,18 +80,18 @@ def _remark(found: list[Found], place: int, source: Source) -> str:
         )
     if this.spec.classes or not is_sliver(this):
         return ''
-    ranges = ','.join(_range_for(f) if is_sliver(f) else _text(f.limits) for f in around)
+    ranges = ','.join(_range_for(f) if is_sliver(f) else _text(f.value_range) for f in around)
     return f'{what}: {_as_sliver(this, ranges)}'
 
 
-def is_sliver(found: Found) -> bool:
+def is_sliver(found: ValueSummary) -> bool:
     """Whether the values fill so little of their range that hardly anything is left of them."""
     part = SLIVER_OF_8_BITS if found.look.dtype == np.uint8 else SLIVER
     low, high = _placed(found)
     return found.low < found.high and (high - low) / 2 < part
 
 
-def look(pixels: Pixels) -> Look:
+def look(pixels: Pixels) -> PictureValues:
     """Returns what the values of one picture are."""
     values = pixels.values[..., :-1] if pixels.opacity else pixels.values
     step = math.ceil(math.sqrt(values.shape[0] * values.shape[1] / PIXELS))
@@ -100,7 +100,7 @@ def look(pixels: Pixels) -> Look:
     some = thin.astype(np.float64).ravel()
     finite = values[np.isfinite(values)]
     minimum, maximum = (float(f(finite)) if finite.size else np.nan for f in (np.min, np.max))
-    return Look(values.dtype, minimum, maximum, some[np.isfinite(some)], classes)
+    return PictureValues(values.dtype, minimum, maximum, some[np.isfinite(some)], classes)
 
 
 def _indices(values: np.ndarray) -> frozenset[int] | None:
@@ -108,7 +108,7 @@ def _indices(values: np.ndarray) -> frozenset[int] | None:
     if values.dtype.kind not in 'ui' or not (values == values[..., :1]).all():
         return None
     there = frozenset(np.unique(values[..., 0]).tolist()) - {VOID}
-    return there if all(0 <= value <= MOST_CLASS for value in there) else None
+    return there if all(0 <= value <= MAX_CLASS for value in there) else None
 
 
 def _classes(values: np.ndarray) -> frozenset[int] | None:
@@ -134,9 +134,9 @@ def _classes(values: np.ndarray) -> frozenset[int] | None:
     return there if flat > VERY_FLAT and in_regions.mean() > 0.5 and not quantised else None
 
 
-def _together(looks: Iterable[Look]) -> Look:
+def _together(of_pairs: Iterable[PictureValues]) -> PictureValues:
     """Returns what all of the pictures are."""
-    dtypes, minimum, maximum, some, classes = zip(*looks)
+    dtypes, minimum, maximum, some, classes = zip(*of_pairs)
     together = None if None in classes else frozenset().union(*classes)
     # One value is that of a mask's background; few far apart are shades, unless they may be those
     # of many classes.
@@ -145,11 +145,11 @@ def _together(looks: Iterable[Look]) -> Look:
         together = None if len(together) <= max(1, max(together) / apart) else together
     dtype = max(dtypes, key=lambda kind: kind.itemsize)
     low, high = float(np.fmin.reduce(minimum)), float(np.fmax.reduce(maximum))
-    return Look(dtype, low, high, np.concatenate(some), together)
+    return PictureValues(dtype, low, high, np.concatenate(some), together)
 
 
-def _look_at_sample(source: Source) -> list[tuple[Look, ...]]:
-    def of_pair(i: int) -> tuple[Look, ...] | None:
+def _look_at_sample(source: Source) -> list[tuple[PictureValues, ...]]:
+    def of_pair(i: int) -> tuple[PictureValues, ...] | None:
         try:
             return tuple(map(look, source.stored(i)[0]))
         except DataError:  # all bad pairs are named elsewhere
@@ -157,21 +157,21 @@ def _look_at_sample(source: Source) -> list[tuple[Look, ...]]:
 
     sample = range(0, len(source), math.ceil(len(source) / SAMPLE))
     with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
-        return [looks for looks in pool.map(of_pair, sample) if looks]
+        return [of_pairs for of_pairs in pool.map(of_pair, sample) if of_pairs]
 
 
-def _found(look: Look, spec: ImageSpec, place: int) -> Found:
+def _summarized(look: PictureValues, spec: ImageSpec, place: int) -> ValueSummary:
     ranges = spec.ranges
-    limits = ranges[place if len(ranges) > 1 else 0] if ranges else type_range(look.dtype)
+    value_range = ranges[place if len(ranges) > 1 else 0] if ranges else type_range(look.dtype)
     low, high = look.minimum, look.maximum
     if look.dtype != np.uint8 and look.some.size:
         low, high = np.percentile(look.some, PERCENTILES, method='nearest')
-    return Found(look, spec, limits, float(low), float(high))
+    return ValueSummary(look, spec, value_range, float(low), float(high))
 
 
-def _placed(found: Found) -> tuple[float, float]:
+def _placed(found: ValueSummary) -> tuple[float, float]:
     """Returns what the lowest and the highest values become, of -1 to 1."""
-    low, high = found.limits
+    low, high = found.value_range
     lowest, highest = (
         min(1.0, max(-1.0, 2 * (value - low) / (high - low) - 1))
         for value in (found.low, found.high)
@@ -182,7 +182,7 @@ def _placed(found: Found) -> tuple[float, float]:
 # ---------------------------------------------------------------- words
 
 
-def _as_classes(found: Found, classes: frozenset[int], of_halves: bool) -> str:
+def _as_classes(found: ValueSummary, classes: frozenset[int], of_halves: bool) -> str:
     low, high = min(classes), max(classes)
     void = f' and {VOID}' if found.look.maximum == VOID else ''
     text = f'gray values {low} to {high}{void} look like class indices; '
@@ -200,18 +200,18 @@ def _as_classes(found: Found, classes: frozenset[int], of_halves: bool) -> str:
     )
 
 
-def _as_sliver(found: Found, ranges: str) -> str:
+def _as_sliver(found: ValueSummary, ranges: str) -> str:
     become = '{:.2f} to {:.2f}'.format(*_placed(found))
     part = 'all' if found.look.dtype == np.uint8 else '99.8%'
     field = f'config.dataset.{found.spec.name}_range'
     return (
         f'{part} of the values are {found.low:.5g} to {found.high:.5g}, a sliver of '
-        f'{_text(found.limits)} ({field if found.spec.ranges else found.look.dtype}), and become '
+        f'{_text(found.value_range)} ({field if found.spec.ranges else found.look.dtype}), and become '
         f'{become} of -1 to 1: --{field}={ranges} would fill it'
     )
 
 
-def _range_for(found: Found) -> str:
+def _range_for(found: ValueSummary) -> str:
     """Returns a round range that the values fill, as '0:4095'."""
     low, high = found.look.minimum, found.look.maximum
     if high - low > 2 * (found.high - found.low):  # a few wrong pixels
@@ -225,5 +225,5 @@ def _range_for(found: Found) -> str:
     return _text((0, unit * next(n for n in ROUND if n >= round(high / unit, 6))))
 
 
-def _text(limits: Range) -> str:
-    return '{:.6g}:{:.6g}'.format(*limits)
+def _text(value_range: Range) -> str:
+    return '{:.6g}:{:.6g}'.format(*value_range)

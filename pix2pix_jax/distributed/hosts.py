@@ -69,7 +69,7 @@ def check_flags(coordinator: str, num_processes: int, process_id: int, found: bo
 
 
 @contextlib.contextmanager
-def joined(
+def join_processes(
     coordinator: str = '', num_processes: int = 1, process_id: int = 0, found: bool = False
 ) -> Iterator[None]:
     """Makes this process one of the run's, before the first use of a device, until it ends.
@@ -130,7 +130,7 @@ def check_same(config: Config, devices: list[jax.Device], train: Source) -> None
         return
     names = hashlib.sha256('\n'.join(train.names).encode()).hexdigest()
     mine = {'config': to_json(config), 'devices': len(devices), 'pairs': len(train), 'names': names}
-    first = json.loads(told(json.dumps(mine)))
+    first = json.loads(broadcast_text(json.dumps(mine)))
     wrong = differences(from_json(first['config']), config)
     wrong += [
         f'{name}: {first[name]} -> {mine[name]}'
@@ -147,7 +147,7 @@ def check_same(config: Config, devices: list[jax.Device], train: Source) -> None
     meet()
 
 
-def told(text: str) -> str:
+def broadcast_text(text: str) -> str:
     """Returns process 0's `text` on all processes."""
     if jax.process_count() == 1:
         return text

@@ -14,13 +14,13 @@ from pix2pix_jax.evaluation import fcn_score, perceptual
 from pix2pix_jax.evaluation.checkerboard import PERIOD, checkerboard
 from pix2pix_jax.evaluation.labels import DATA_SETS
 from pix2pix_jax.evaluation.options import Options, Subject
-from pix2pix_jax.evaluation.set_metrics import LabHistograms, Measure, PerImage
+from pix2pix_jax.evaluation.set_metrics import LabHistograms, MetricAccumulator, PerImage
 from pix2pix_jax.workdir.metric_writer import SSIM_DEFINITION
 
 LOWER, HIGHER = '↓', '↑'  # what is better
 REAL = 'real_'  # begins the name of a value that is of the targets: the best to be reached
 PAIRS_ALONE = Options()
-Create = Callable[[Sequence[str], Subject], Measure]
+Create = Callable[[Sequence[str], Subject], MetricAccumulator]
 
 
 class Value(NamedTuple):
@@ -51,7 +51,7 @@ def of_pairs(
     such images are.
     """
 
-    def create(names: Sequence[str], subject: Subject) -> Measure:
+    def create(names: Sequence[str], subject: Subject) -> MetricAccumulator:
         def value(images: Mapping[str, np.ndarray]) -> float:
             return function(images['output'], images['target'])
 
@@ -171,14 +171,14 @@ def trains(options: Options, config: Config) -> bool:
 # ---------------------------------------------------------------- how
 
 
-def always() -> list[Measure]:
+def always() -> list[MetricAccumulator]:
     """Returns the measures of any pairs of images."""
     return _created([name for name, metric in METRICS.items() if metric.always], Subject())
 
 
 def for_run(
     options: Options, config: Config, splits: Mapping[str, Source], split: str
-) -> list[Measure]:
+) -> list[MetricAccumulator]:
     """Returns the other measures of a run's images; trains a segmenter where needed.
 
     Args:
@@ -195,7 +195,7 @@ def for_run(
     return _created(options.names, Subject(options, config, splits, split))
 
 
-def for_folders(options: Options, real: Sequence[File]) -> list[Measure]:
+def for_folders(options: Options, real: Sequence[File]) -> list[MetricAccumulator]:
     """Returns the other measures of the images `real` against others, of which no more is known.
 
     They raise UserError for label maps of other colours than the options say.
@@ -203,7 +203,7 @@ def for_folders(options: Options, real: Sequence[File]) -> list[Measure]:
     return _created(options.names, Subject(options, real=real))
 
 
-def _created(chosen: Sequence[str], subject: Subject) -> list[Measure]:
+def _created(chosen: Sequence[str], subject: Subject) -> list[MetricAccumulator]:
     groups: dict[Create, list[str]] = {}
     for name, metric in METRICS.items():
         if name in chosen:

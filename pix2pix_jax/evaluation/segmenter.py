@@ -78,7 +78,7 @@ def label_map(source: Source, i: int, image_size: tuple[int, int], classes: Clas
 
 def check_labels(source: Source, image_size: tuple[int, int], classes: Classes) -> None:
     """Raises UserError where one of some label maps of `source` has other colours."""
-    for i in image_grid.even_selection(len(source), CHECKED):
+    for i in image_grid.evenly_spaced(len(source), CHECKED):
         label_map(source, int(i), image_size, classes)
 
 

@@ -14,7 +14,7 @@ from pix2pix_jax.data.sources import Source
 from pix2pix_jax.evaluation import device_metrics
 
 KINDS = ('input', 'output', 'target')
-MOST_IMAGES, MOST_PIXELS = 16, 4 * 256 * 256  # in a batch
+MAX_IMAGES, MAX_PIXELS = 16, 4 * 256 * 256  # in a batch
 Images = Mapping[str, np.ndarray]
 Batch = list[tuple[str, Mapping[str, Any]]]  # names and what is known of each pair
 
@@ -50,7 +50,7 @@ def batch_size(config: Config) -> int:
     many take less memory than a training step of one image.
     """
     height, width = config.image_size
-    return max(1, min(MOST_IMAGES, MOST_PIXELS // (height * width)))
+    return max(1, min(MAX_IMAGES, MAX_PIXELS // (height * width)))
 
 
 def batches(
@@ -79,15 +79,15 @@ def _start(
 ) -> Callable[[], Batch]:
     """Gives what was read to the device, filled up to `size`; returns what waits for the values."""
     indices, batch, types = read
-    limits = source.specs[1].ranges[0] if source.specs[1].ranges else None
-    if limits:  # they were scaled when they were read
+    value_range = source.specs[1].ranges[0] if source.specs[1].ranges else None
+    if value_range:  # they were scaled when they were read
         types = [source.target_type] * len(types)
     filled = np.minimum(np.arange(size), len(indices) - 1)
     inputs, targets = (
         batch[kind] if len(indices) == size else batch[kind][filled] for kind in ('input', 'target')
     )
-    files = device_metrics.levels([types[i] for i in filled], limits)
-    outputs, found = device_metrics.measure(translate(inputs), targets, files)
+    files = device_metrics.levels([types[i] for i in filled], value_range)
+    outputs, measured = device_metrics.measure(translate(inputs), targets, files)
 
     @functools.cache
     def images() -> Images:
@@ -95,7 +95,7 @@ def _start(
         return dict(zip(KINDS, (shown, np.asarray(outputs), batch['target'])))
 
     def finish() -> Batch:
-        columns = device_metrics.values(found)
+        columns = device_metrics.values(measured)
         rows = [dict(zip(columns, row)) for row in zip(*columns.values())]
         return [(source.names[i], Example(rows[k], images, k)) for k, i in enumerate(indices)]
 

@@ -67,9 +67,9 @@ class Translator:
         loaded = self.load(*inputs)
         (output,) = self.translate([loaded], sample)
         _, target = image_spec.of_config(self.config)
-        limits = target.ranges[0] if target.ranges else None
-        _, dtype = encode.file_type('.npy', loaded.dtype, output.shape[-1], limits)
-        result = image_spec.to_type(output, dtype, limits)
+        value_range = target.ranges[0] if target.ranges else None
+        _, dtype = encode.file_type('.npy', loaded.dtype, output.shape[-1], value_range)
+        result = image_spec.to_type(output, dtype, value_range)
         return result[..., 0] if result.shape[-1] == 1 else result
 
     def load(self, *inputs: Image) -> Loaded:

@@ -23,7 +23,7 @@ from pix2pix_jax.models.layers import (
 
 DEPTH = 2  # halvings, by default
 PADDING = 32  # pixels, more than `unit` needs: fewer sizes to compile
-SMALLEST_MAP = 4  # pixels: borders are reflected, by 3 pixels or by 1 there
+MIN_MAP = 4  # pixels: borders are reflected, by 3 pixels or by 1 there
 
 
 # ---------------------------------------------------------------- what the factory asks a network
@@ -46,7 +46,7 @@ def padding_unit(depth: int) -> int:
 
 def minimum_side(depth: int) -> int:
     """Returns the minimum of an image's shorter side, in pixels."""
-    return 2**depth * SMALLEST_MAP
+    return 2**depth * MIN_MAP
 
 
 def has_dropout(generator: ConfigDict, depth: int) -> bool:

@@ -72,7 +72,7 @@ def load_config(workdir: epath.PathLike) -> Config:
         raise UserError(f'{path}: {error}{_versions(path.parent)}', status=1) from error
 
 
-def as_begun(config: Config, workdir: epath.PathLike) -> dict[str, Any]:
+def fields_as_begun(config: Config, workdir: epath.PathLike) -> dict[str, Any]:
     """Returns the fields of `BEFORE` of which the run in `workdir` has the value that is there.
 
     Only those that have their default in `config`: a run resumes without a word about a field that

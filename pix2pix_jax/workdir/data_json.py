@@ -97,7 +97,7 @@ def check_unchanged(
         )
 
 
-def with_earlier(known: Known, config: Config) -> Known:
+def add_earlier_splits(known: Known, config: Config) -> Known:
     """Returns `known`, of a new run, with the splits that the run of `config.init_from` had.
 
     Only a run that held val out of train has drawn any.

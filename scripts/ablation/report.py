@@ -165,7 +165,7 @@ def sample_grid(results: Results) -> np.ndarray:
     first = next(iter(firsts.values()))
     lines = (first / 'per_image.csv').read_text().splitlines()
     names = [row['name'] for row in csv.DictReader(lines)]
-    picks = image_grid.even_selection(len(names), SAMPLE_ROWS)
+    picks = image_grid.evenly_spaced(len(names), SAMPLE_ROWS)
 
     def image(folder: pathlib.Path, name: str, kind: str) -> np.ndarray:
         with Image.open(folder / 'images' / f'{name}_{kind}.png') as picture:

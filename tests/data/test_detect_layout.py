@@ -483,7 +483,7 @@ def test_a_sample_is_read_of_many(tmp_path, monkeypatch):
     sample = detect_layout.read_sample(files)
     assert len(sample.names) == detect_layout.SAMPLE and sample == detect_layout.read_sample(files)
     assert sample.names != list(files)[: detect_layout.SAMPLE]
-    monkeypatch.setattr(detect_layout, 'MOST_PIXELS', 100)
+    monkeypatch.setattr(detect_layout, 'MAX_PIXELS', 100)
     assert len(detect_layout.read_sample(files).names) == 8
     (tmp_path / f'{sample.names[0]}.png').write_bytes(b'')
     assert len(detect_layout.read_sample(files).names) == 8
