@@ -16,7 +16,7 @@ from pix2pix_jax.data import pipeline
 from pix2pix_jax.data.sources import evenly
 from pix2pix_jax.errors import DataError, Stopped, UserError
 from pix2pix_jax.evaluation import metrics, report, translated
-from pix2pix_jax.evaluation.translated import Batch
+from pix2pix_jax.evaluation.translated import Examples
 from pix2pix_jax.inference.generator import Generator
 from pix2pix_jax.intervals import NOTHING, Due, intervals
 from pix2pix_jax.reports import image_grid, run_page
@@ -158,7 +158,7 @@ class Recorder:
         )
         return {name: s['mean'] for name, s in summary.items() if 'mean' in s}
 
-    def _until_interrupted(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+    def _until_interrupted(self, batches: Iterable[Examples]) -> Iterator[Examples]:
         for batch in batches:
             if self._interrupted():
                 raise Interrupted

@@ -215,7 +215,7 @@ def describe_images(images: Sequence[ImageStats]) -> list[str]:
 def duplicates(
     splits: dict[str, sources.Source], looks: dict[str, dict[str, PairStats]]
 ) -> list[str]:
-    """Returns a line for each two splits that share images, pixel by pixel, and each with twins."""
+    """Returns a line for each pair of splits with identical images, and each with duplicates."""
     lines = []
     for (a, b), k in itertools.product(
         itertools.combinations_with_replacement(splits, 2), range(len(IMAGES))

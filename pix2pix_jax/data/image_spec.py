@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from ml_collections import ConfigDict
 from numpy.typing import DTypeLike
 
+from pix2pix_jax.config_type import Config
 from pix2pix_jax.data import augment
 from pix2pix_jax.data.formats import decode
 from pix2pix_jax.data.formats.pixels import File, Pixels, Range
@@ -31,7 +31,7 @@ class ImageSpec(NamedTuple):
     field: str = ''  # where `channels` come from, for messages
 
 
-def of_config(config: ConfigDict) -> tuple[ImageSpec, ImageSpec]:
+def of_config(config: Config) -> tuple[ImageSpec, ImageSpec]:
     """Returns the specs of input and target; of plain photos (dataset.task) the target is RGB."""
     d, g = config.dataset, config.generator
     ranges = [parse_ranges(f'{name}_range', d[f'{name}_range']) for name in ('input', 'target')]
@@ -50,7 +50,7 @@ def of_config(config: ConfigDict) -> tuple[ImageSpec, ImageSpec]:
     )
 
 
-def check(config: ConfigDict) -> None:
+def check(config: Config) -> None:
     """Raises UserError for fields about input and target that do not go together."""
     d, g = config.dataset, config.generator
     _, target = of_config(config)

@@ -43,7 +43,7 @@ class BatchMetrics(NamedTuple):
 
 
 def levels(types: Sequence[np.dtype], value_range: Range | None = None) -> Levels:
-    """Returns the levels of files of these types, and of the range where `value_range` say one."""
+    """Returns the levels of files of these types, or of the values in `value_range`."""
     ranges = np.array([value_range or image_spec.type_range(kind) for kind in types], np.float64)
     low, high = ranges.T
     tables = [image_spec.levels(kind, value_range) for kind in types]

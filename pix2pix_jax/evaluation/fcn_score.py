@@ -25,7 +25,7 @@ from pix2pix_jax.evaluation.set_metrics import (
 
 
 def create(names: Sequence[str], subject: Subject) -> MetricAccumulator:
-    """Returns the measure; trains a segmenter where one is needed.
+    """Returns the accumulator of the scores; trains a segmenter where one is needed.
 
     Raises DataError for a bad training pair of it, and UserError, then or when an example is
     measured, for label maps of other colours than the options or the config say.

@@ -154,9 +154,9 @@ def check(options: Options) -> None:
 
 
 def identity(options: Options) -> dict[str, str]:
-    """Returns what the metrics of `options`, and SSIM, are measured with.
+    """Returns which weights or definition each metric uses.
 
-    Those of others are not comparable.
+    Two reports are comparable only if these are equal.
     """
     measured = {name: metric.measured_with(options) for name, metric in METRICS.items()}
     always = {name: what for name, what in measured.items() if METRICS[name].always and what}
@@ -172,17 +172,19 @@ def trains(options: Options, config: Config) -> bool:
 
 
 def always() -> list[MetricAccumulator]:
-    """Returns the measures of any pairs of images."""
+    """Returns the accumulators of the metrics of any pairs of images."""
     return _created([name for name, metric in METRICS.items() if metric.always], Subject())
 
 
 def for_run(
     options: Options, config: Config, splits: Mapping[str, Source], split: str
 ) -> list[MetricAccumulator]:
-    """Returns the other measures of a run's images; trains a segmenter where needed.
+    """Returns the accumulators of the metrics that a user chose for a run.
+
+    Trains a segmenter where one of them needs it.
 
     Args:
-      options: which measures, and the files that they need.
+      options: which metrics, and the files that they need.
       config: of the run.
       splits: the run's pairs, those of 'train' where `trains` says so.
       split: which of them is measured.
@@ -196,9 +198,9 @@ def for_run(
 
 
 def for_folders(options: Options, real: Sequence[File]) -> list[MetricAccumulator]:
-    """Returns the other measures of the images `real` against others, of which no more is known.
+    """Returns the accumulators of the metrics that a user chose for the images `real` and others.
 
-    They raise UserError for label maps of other colours than the options say.
+    The accumulators raise UserError for label maps of other colours than the options say.
     """
     return _created(options.names, Subject(options, real=real))
 

@@ -1,4 +1,4 @@
-"""LPIPS, FID and KID, as one measure of an evaluation (see set_metrics.py).
+"""LPIPS, FID and KID, as one accumulator of an evaluation (see set_metrics.py).
 
 What cannot be measured has a reason in place of its value, and is never replaced by anything else.
 """
@@ -18,7 +18,7 @@ SETS = ('fid', 'kid')  # metrics of all images together
 
 
 def create(names: Sequence[str], subject: Subject) -> 'Perceptual':
-    """Returns the measure of the metrics `names`; FID and KID share their features."""
+    """Returns the accumulator of the metrics `names`; FID and KID share their features."""
     options = subject.options
     return Perceptual(
         names,

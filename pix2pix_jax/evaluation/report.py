@@ -50,7 +50,7 @@ def measure(
       output_dir: the report's folder; None: there is no report.
       about: {'split', 'step', 'checkpoint'[, 'measured']}, for the report.
       progress: whether a terminal shows a bar.
-      more: measures that see every example after those of single pairs.
+      more: accumulators that see every example after those of the metrics of every evaluation.
 
     Returns:
       The summary, as `metrics.json` has it, and the values of each image in the order of the

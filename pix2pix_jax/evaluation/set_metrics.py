@@ -1,8 +1,6 @@
-"""What is measured over a whole set of generated images, beside the metrics of single pairs.
+"""The accumulators of metrics: each sees all examples of a set and then computes its values.
 
-A measure sees every example in order (`add`) and then gives its part of the summary and its
-columns of values per image (`result`), as report.measure describes. What cannot be computed stays
-in the summary with the reason.
+What cannot be computed stays in the summary with the reason.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,13 +17,13 @@ Result = tuple[dict[str, dict[str, Any]], dict[str, list[float]]]
 
 
 class MetricAccumulator(Protocol):
-    """See the module."""
+    """One or more metrics of a set of images: `update` for each in order, then `compute`."""
 
     def update(self, images: Images) -> None:
         """Takes the next example."""
 
     def compute(self) -> Result:
-        """Returns (summary, values per image) of all examples."""
+        """Returns (summary, values per image) of all examples, as report.measure describes."""
 
 
 class PerImage:

@@ -210,8 +210,8 @@ def _write(
     image: np.ndarray,
 ) -> Item:
     """Writes one translation as NAME.EXT; returns what the gallery shows of it."""
-    _, side = image_spec.of_config(translator.config)
-    value_range = side.ranges[0] if side.ranges else None
+    _, target_spec = image_spec.of_config(translator.config)
+    value_range = target_spec.ranges[0] if target_spec.ranges else None
     height, width, channels = image.shape
     extension, dtype = encode.file_type(
         loaded.extension, loaded.dtype, channels, value_range, max(height, width)

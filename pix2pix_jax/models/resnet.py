@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
+from pix2pix_jax.config_type import Config
 from pix2pix_jax.models.layers import (
     BatchNorm,
     Conv,
@@ -40,7 +41,10 @@ def unit(depth: int) -> int:
 
 
 def padding_unit(depth: int) -> int:
-    """Returns the pixels to whose multiples images of any size are padded, a multiple of `unit`."""
+    """Returns the number of which height and width are padded to multiples.
+
+    The number is itself a multiple of `unit`.
+    """
     return max(PADDING, unit(depth))
 
 
@@ -54,7 +58,7 @@ def has_dropout(generator: ConfigDict, depth: int) -> bool:
     return bool(generator.dropout)
 
 
-def check(config: ConfigDict, depth: int) -> None:
+def check(config: Config, depth: int) -> None:
     """Any fields of a config go together with this network."""
 
 

@@ -42,7 +42,10 @@ class TrainingJob(NamedTuple):
 
 
 def jobs_of(ablation: Ablation, seed: int) -> list[TrainingJob]:
-    """Returns a job a row. Raises UserError for a --config. flag that a row would overrule."""
+    """Returns one job for each row.
+
+    Raises UserError if a row sets a field that a --config flag sets too.
+    """
     rows = TABLES[ablation.table].rows
     file, _, arg = ablation.config.partition(':')
     base = flatten(load_config(pathlib.Path(file), arg))

@@ -62,9 +62,9 @@ def write_report(
 
 
 def read_values(results: Results) -> tuple[Values, dict[str, str]]:
-    """Returns what was measured, with rows of the real photos last, and why other metrics were not.
+    """Returns the measured values, and the reason for each metric that is missing.
 
-    The rows of one size share a ground truth.
+    The last rows are those of the real photos. The rows of one size share a ground truth.
     """
     values, truths, reasons = {}, {}, {}
     for row, folders in results.items():

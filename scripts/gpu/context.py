@@ -23,7 +23,7 @@ class Missing(Exception):
 
 
 class PartContext(NamedTuple):
-    """What every part is told."""
+    """What every part of the report needs to know."""
 
     device: str  # 'cpu' | 'gpu'
     tiny: bool  # a rehearsal: tiny images and networks, few steps
@@ -65,7 +65,7 @@ def need(package: str) -> None:
 
 
 def environment(context: PartContext, **more: str) -> dict[str, str]:
-    """Returns the environment in which a command of this checkout runs on the plan's device."""
+    """Returns the environment in which a command of this checkout runs on the report's device."""
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get('PYTHONPATH'))))
     platforms = 'cpu' if context.device == 'cpu' else 'cuda,cpu'
     fixed = {'PYTHONPATH': path, 'PYTHONUNBUFFERED': '1', 'JAX_PLATFORMS': platforms}

@@ -37,9 +37,9 @@ def step(context: PartContext, write: Write) -> None:
     """
     end = time.monotonic() + context.seconds - TIMING_S
     contestants = {
-        f'{dtype} {side} {name}': Worker(tasks, context.setting(dtype, variant=name))
+        f'{dtype} {implementation} {name}': Worker(tasks, context.setting(dtype, variant=name))
         for dtype in context.dtypes()
-        for side, tasks, names in _sides()
+        for implementation, tasks, names in _implementations()
         for name in names
     }
     rows: dict[str, dict] = {}
@@ -82,9 +82,9 @@ def _time_in_turn(context: PartContext, workers: dict, rows: dict, write: Write)
         write({'card_after_the_timing': nvidia()})
 
 
-def _sides() -> list[tuple[str, dict, tuple[str, ...]]]:
-    sides = [('this', ours.TASKS, OURS)]
-    return [*sides, ('PyTorch', theirs.TASKS, PEERS)] if has_torch() else sides
+def _implementations() -> list[tuple[str, dict, tuple[str, ...]]]:
+    found = [('this', ours.TASKS, OURS)]
+    return [*found, ('PyTorch', theirs.TASKS, PEERS)] if has_torch() else found
 
 
 def compile_times(context: PartContext, write: Write) -> None:

@@ -1,4 +1,4 @@
-"""Channels, value ranges and classes of the sides of a pair."""
+"""Channels, value ranges and classes of inputs and targets."""
 
 import json
 

@@ -257,10 +257,10 @@ def test_nearly_black_images(tmp_path):
 def test_of_several_inputs_each_has_its_own(tmp_path):
     depth = lambda rng: (smooth(rng) * 3900).astype(np.uint16)  # noqa: E731
     path = folder_of(tmp_path, photo, depth, lambda rng: regions(rng, 12), photo)
-    value_range = '--config.dataset.input_range=0:255,0:4000,0:12 would fill it'
+    end = '--config.dataset.input_range=0:255,0:4000,0:12 would fill it'
     lines = remarks(path, (5, 3))
     assert [line.partition(':')[0] for line in lines] == ['input 2', 'input 3']
-    assert all(line.endswith(value_range) for line in lines)
+    assert all(line.endswith(end) for line in lines)
     assert remarks(path, (5, 3), input_range='0:255,0:4000,0:12') == []
 
 

@@ -167,8 +167,8 @@ def test_an_upload_is_not_too_long(size):
 def test_a_drawing_fills_the_range_of_the_inputs(value_range):
     picture = noise()
     given = drawing.as_input(picture, changed(dataset__input_range=value_range))
-    side = image_spec.ImageSpec('input', 3, image_spec.parse_ranges('input_range', value_range))
-    found = image_spec.combine(side, [Pixels(given)], ['it'])
+    spec = image_spec.ImageSpec('input', 3, image_spec.parse_ranges('input_range', value_range))
+    found = image_spec.combine(spec, [Pixels(given)], ['it'])
     np.testing.assert_allclose(augment.to_float(found), augment.to_float(picture), atol=1e-6)
 
 

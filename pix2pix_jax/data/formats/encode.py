@@ -27,7 +27,7 @@ def file_type(
       extension: of the input's file, as '.jpg', in small or capital letters.
       dtype: of the input's file.
       channels: of the output.
-      value_range: (low, high) of the output's values, config's target_range; None: those of the type.
+      value_range: (low, high) of the output's values, config's target_range; None: the type's.
       side: the longer one of the output, in pixels; 0: short enough for any format.
     """
     extension, dtype = extension.lower(), np.dtype(dtype)
