@@ -114,9 +114,9 @@ def find_config(name: str) -> pathlib.Path:
 
 
 def load_config(path: pathlib.Path, arg: str) -> Config:
-    """Returns what the file's get_config gives for `arg`, names and types of its fields checked.
+    """Returns the config that the file's get_config gives for `arg`, names and types checked.
 
-    Raises UserError, naming the file, if that fails or is no whole config.
+    Raises UserError, naming the file, if get_config fails or returns no whole config.
     """
     spec = importlib.util.spec_from_file_location('config', path)
     if spec is None or spec.loader is None:

@@ -84,7 +84,7 @@ class Recorder:
         return 'val' in self._splits
 
     def missing(self, step: int) -> Due:
-        """Returns what was due after `step` and is not in the folder: a signal kept it back."""
+        """Returns the work that was due after `step` and that a signal prevented."""
         if not step:
             return NOTHING
         due = self._intervals.due_at(step)

@@ -40,7 +40,7 @@ class Setup:
 
 
 def resolve(config: Config, workdir: epath.PathLike, command: str = '') -> Setup:
-    """Returns what a run of `config` in `workdir` is made of; prints what was found in the data.
+    """Returns the `Setup` of a run of `config` in `workdir`; prints a report of the data.
 
     Raises UserError or DataError for all that can be known before the first step.
     """
@@ -87,9 +87,9 @@ def _absolute(path: str) -> str:
 
 
 def open_data(config: Config, workdir: epath.Path) -> tuple[dict[str, sources.Source], Known]:
-    """Returns the splits of the data, and what was known of it: which pairs a resumed run has.
+    """Returns the splits of the data, and its record: which pairs a resumed run has.
 
-    Process 0 alone needs the folders of runs to know. Raises DataError where the data is not that
+    Process 0 alone needs the folders of runs for that. Raises DataError where the data is not that
     of the run.
     """
     known = Known()

@@ -4,11 +4,13 @@ What is public and takes many arguments says what each of them is.
 """
 
 import ast
+import collections
 import graphlib
 import re
 from collections.abc import Iterator
 
 import pytest
+from helpers import ROOT
 from helpers.source_code import MODULES, imported, room
 
 MANY = 4  # arguments of a function, of which its docstring has a section
@@ -75,3 +77,14 @@ def test_public_functions_of_many_arguments_describe_each():
     assert undescribed(good) == []
     assert undescribed(good.replace('d: one', 'e: one')) == ['f']
     assert undescribed(good.replace('Args:', 'Takes:')) == ['f']
+
+
+def test_no_two_classes_share_a_name():
+    places = [
+        path
+        for folder in ('pix2pix_jax', 'scripts', 'configs')
+        for path in (ROOT / folder).rglob('*.py')
+    ]
+    nodes = [node for path in places for node in ast.walk(ast.parse(path.read_text())))
+    names = collections.Counter(node.name for node in nodes if isinstance(node, ast.ClassDef))
+    assert [name for name, count in names.items() if count > 1] == []

@@ -30,7 +30,7 @@ MOST, MANY, SOME = 0.5, 0.4, 0.25  # shares of files
 
 
 class Sample(NamedTuple):
-    """What is seen in some of the files."""
+    """The features of a sample of the files."""
 
     names: list[str]
     kinds: list[str]  # 'gray', 'palette' or 'colours'
@@ -39,7 +39,7 @@ class Sample(NamedTuple):
     resemblances: list[float]  # as `halves.resemblance`
 
     def share(self, middle: str) -> float:
-        """Returns the share of files whose middle is so."""
+        """Returns the share of files whose middle is `middle`, of 'runs on', 'breaks' and ''."""
         return self.middles.count(middle) / len(self.middles)
 
     @property
@@ -74,7 +74,10 @@ def check(root: epath.Path, folder: epath.Path, files: Mapping[str, File], exist
 
 
 def look(root: epath.Path, folder: epath.Path, files: Mapping[str, File]) -> tuple[str, bool]:
-    """Returns what speaks against A|B side by side, '' for nothing, and whether it is certain."""
+    """Returns the reason against A
+
+    B side by side, '' for none, and whether the reason is certain.
+    """
     sample = read_sample(files)
     if not sample.names:  # the files are bad, and named so later
         return '', False
@@ -104,9 +107,11 @@ def look(root: epath.Path, folder: epath.Path, files: Mapping[str, File]) -> tup
 
 
 def check_folders(folders: Sequence[epath.Path], pairs: Mapping[str, tuple[File, ...]]) -> None:
-    """Prints a warning where the files in the `folders` of A and B break at the middle themselves.
+    """Prints a warning where the files in the `folders` of A and B break at the middle, as A
 
-    As those of sequences a and b may, each of which holds A|B.
+    B does.
+
+    Two sequences a and b may each hold such files.
     """
     samples = [read_sample({name: files[i] for name, files in pairs.items()}) for i in (0, -1)]
     if all(sample.names and sample.share('breaks') > MOST for sample in samples):

@@ -36,10 +36,14 @@ def open_splits(config: Config, known: Known = NEW_RUN) -> dict[str, Source]:
 
 
 def find_splits(config: Config, known: Known = NEW_RUN) -> dict[str, Source]:
-    """Returns the splits as they lie in their folders; reads some images where A|B is a guess.
+    """Returns the splits as they lie in their folders; reads some images where A
 
-    What speaks against A|B is an error, as in `open_splits`, or a warning where it is not certain
-    or where a run is there already.
+    B is a guess.
+
+    A reason against A
+
+    B is an error, as in `open_splits`, or a warning where the reason is not certain or where there
+    is a run on the folder already.
     """
     if _is_published(config):
         splits = _prepared(config)

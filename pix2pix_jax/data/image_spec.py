@@ -107,11 +107,12 @@ def read(spec: ImageSpec, file: File) -> Pixels:
 
 
 def combine(spec: ImageSpec, pictures: Sequence[Pixels], files: Sequence[File]) -> np.ndarray:
-    """Returns what the network takes, (H,W,C), of the `pictures` of `files`: one, or several.
+    """Returns an input or a target (H,W,C), made of the `pictures` of `files`.
 
-    uint8, uint16, or float32 on [-1, 1]; of class maps uint8 (H,W,1). The channels of several
-    follow each other, each file with its own number. Raises DataError, naming a file, for another
-    number of channels, values outside the range of a type, and classes that there are not.
+    The result is uint8, uint16, or float32 on [-1, 1]; of class maps it is uint8 (H,W,1). The
+    channels of several pictures follow each other, each picture with its own number of channels.
+    Raises DataError, naming a file, for another number of channels, for values outside the range of
+    a type, and for classes that do not exist.
     """
     if spec.classes:
         with decode.naming(files[0]):
@@ -232,10 +233,10 @@ def to_type(image: np.ndarray, dtype: DTypeLike, value_range: Range | None = Non
 
 @functools.lru_cache(maxsize=16)
 def levels(kind: np.dtype, value_range: Range | None = None) -> np.ndarray:
-    """Returns what a file of type `kind` and that range can hold, as it is read: float32 (K,).
+    """Returns the values that a file of type `kind` can hold, as they are read: float32 (K,).
 
-    They ascend on [-1, 1]. There are none (K is 0) of floats, and none of a range of more than
-    65,536 whole numbers, for `encode.file_type` writes it as floats.
+    The values ascend on [-1, 1], the ends of `value_range`. K is 0 for floats, and for a range of
+    more than 65,536 whole numbers, which `encode.file_type` writes as floats.
     """
     low, high = np.rint(value_range or type_range(kind))
     if kind.kind not in 'ui' or high - low >= MAX_LEVELS:

@@ -72,9 +72,9 @@ def train_draws(
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[Batch]:
-    """Yields of which `loaded` pairs the batches of `train_batches` are, and what is cut.
+    """Yields the draws of the batches of `train_batches`: which `loaded` pairs, and what is cut.
 
-    'draws' (B, 6), int32, has the columns `DRAWS`. The pairs must all have one loaded size.
+    'draws' (B, 6), int32, has the columns `DRAWS`. All pairs must have the same loaded size.
 
     Args:
       source: the training pairs.

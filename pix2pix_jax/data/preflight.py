@@ -132,9 +132,9 @@ def _unlike(source: Source) -> list[str]:
 
 
 def not_on_device(splits: Mapping[str, Source], config: Config, device_room: int) -> list[str]:
-    """Returns a line that says why training pairs that are kept do not lie on the device.
+    """Returns a line that says why kept training pairs do not lie on the device.
 
-    None where they do, where there is no room for them, or where nobody asked for it.
+    There is no line where they do, where there is no room for them, or where nobody asked for it.
     """
     train = splits['train']
     kept = train.loaded or train.decoded

@@ -157,7 +157,7 @@ def factor(config: Config) -> float:
 
 
 def channel_meaning(name: str) -> Mapping[str, str]:
-    """Returns {'input', 'output'}: what the channels are, or {} where they are a photo's or any."""
+    """Returns the meaning of the channels of {'input', 'output'}; {} for a photo's or any."""
     return LAB_MEANING if task(name).lab else {}
 
 
@@ -186,7 +186,7 @@ def derive(
 
 
 def as_input(name: str, image: np.ndarray) -> np.ndarray:
-    """Returns what a generator of this task takes of a user's image, which has no target."""
+    """Returns the generator's input for a user's image, which has no target."""
     if not task(name).of_any_photo:
         return image
     return TASKS[name].derive(image, np.random.default_rng(0), 0.0).astype(np.float32)

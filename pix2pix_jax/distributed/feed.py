@@ -23,8 +23,8 @@ from pix2pix_jax.train_step import Batch
 def room(devices: list[jax.Device]) -> int:
     """Returns how many bytes of training pairs may lie on the devices: a quarter of their memory.
 
-    Of several it is that of all together, among which pairs can be divided; where there are
-    several hosts, each device holds all pairs. 0 where a device does not say what it has (CPUs).
+    Several devices of one host count together, since pairs can be divided among them; with several
+    hosts each device holds all pairs. 0 where a device does not report its memory (CPUs).
     """
     quarter = _memory(devices[0]) // 4
     return quarter * (len(devices) if jax.process_count() == 1 else 1)
@@ -138,7 +138,7 @@ def cut(pairs: Batch, batch: Batch, config: Config) -> Batch:
 def cut_from_all(pairs: Batch, batch: Batch, config: Config) -> Batch:
     """Returns what `cut` does, where each device of the axis holds a part of the pairs.
 
-    Each cuts what it has of the batches of all, in integers, and all add up.
+    Each device cuts its own pairs for the batches of all devices, in integers; the results add up.
     """
     n, me = lax.psum(1, parallel.AXIS), lax.axis_index(parallel.AXIS)
     draws = lax.all_gather(batch['draws'], parallel.AXIS, tiled=True)

@@ -74,9 +74,9 @@ def input_formats(compiled: jax.stages.Compiled) -> Any:
 
 
 def move_to_layouts(state: Any, formats: Any) -> Any:
-    """Returns the state in these layouts; what it holds in others is given up.
+    """Returns the state in the layouts `formats`; its arrays in other layouts are deleted.
 
-    By one program for all that has to be moved: `device_put` compiles one for each shape.
+    One program moves all of them: `device_put` would compile one for each shape.
     """
     leaves, structure = jax.tree.flatten(state)
     wanted = jax.tree.leaves(formats)

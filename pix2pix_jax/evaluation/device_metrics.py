@@ -26,7 +26,7 @@ SUMMED = 8  # addends in a row: float32 sums of thousands would lose digits
 
 
 class Levels(NamedTuple):
-    """What the files of a batch's targets can hold: an entry for each of N images."""
+    """The values that the files of a batch's targets can hold: an entry for each of N images."""
 
     low: np.ndarray  # float32 (N,), the value that is -1
     span: np.ndarray  # float32 (N,), from there to the value that is 1

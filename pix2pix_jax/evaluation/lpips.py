@@ -45,7 +45,7 @@ NAMES = (*backbone_shapes(), *head_shapes())
 
 
 def used(tensors: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-    """Returns those float32 `tensors` of both files that LPIPS needs, for `distance`."""
+    """Returns the float32 `tensors` of both files that LPIPS needs, for `distance`."""
     return {name: jnp.asarray(tensors[name], jnp.float32) for name in NAMES}
 
 

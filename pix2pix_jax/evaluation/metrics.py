@@ -45,10 +45,10 @@ class Metric(NamedTuple):
 def of_pairs(
     function: Callable[[np.ndarray, np.ndarray], float], undefined: str = 'without such a value'
 ) -> Create:
-    """Returns how to compute the mean over images of function(output, target).
+    """Returns the `Create` of a metric: the mean over images of function(output, target).
 
-    Both are float (H,W,C) on [-1, 1]; NaN says that an image has no such value, `undefined` what
-    such images are.
+    Output and target are float (H,W,C) on [-1, 1]. NaN says that an image has no such value, and
+    `undefined` says which images these are.
     """
 
     def create(names: Sequence[str], subject: Subject) -> MetricAccumulator:
@@ -61,7 +61,7 @@ def of_pairs(
 
 
 def with_the_translation(name: str, undefined: str = 'without such a value') -> Create:
-    """Returns how to take the mean of a value that examples bring along (see `translated`)."""
+    """Returns the `Create` of a metric: the mean of a value in the examples (see `translated`)."""
     return lambda names, subject: PerImage({name: operator.itemgetter(name)}, undefined)
 
 
@@ -138,7 +138,7 @@ METRICS = {  # by their names for --metrics, in the order of metrics.json
 
 
 def choices() -> tuple[str, ...]:
-    """Returns the names that --metrics may have: of all that are not measured anyway."""
+    """Returns the names that --metrics may have: those of all metrics that are not `always`."""
     return tuple(name for name, metric in METRICS.items() if not metric.always)
 
 
@@ -172,7 +172,7 @@ def trains(options: Options, config: Config) -> bool:
 
 
 def always() -> list[MetricAccumulator]:
-    """Returns the accumulators of the metrics of any pairs of images."""
+    """Returns the accumulators of the metrics that every evaluation has."""
     return _created([name for name, metric in METRICS.items() if metric.always], Subject())
 
 
@@ -227,9 +227,9 @@ def _created(chosen: Sequence[str], subject: Subject) -> list[MetricAccumulator]
 
 
 def title(name: str) -> str:
-    """Returns what the value `name` of metrics.json is called, with its unit.
+    """Returns the title of the value `name` of metrics.json, with its unit.
 
-    A value of no entry, as another version may have written it, has its name.
+    A value without an entry, as another version may have written it, has its name as title.
     """
     found = _value(name.removeprefix(REAL))
     if found is None:
@@ -245,7 +245,7 @@ def heading(name: str) -> str:
 
 
 def about() -> str:
-    """Returns what is measured and what it needs, as --help says it."""
+    """Returns the text of --help about metrics: which there are, and what each needs."""
     fixed = ', '.join(
         value.title for one in METRICS.values() if one.always for value in one.values.values()
     )

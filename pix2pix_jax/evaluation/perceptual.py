@@ -29,7 +29,7 @@ def create(names: Sequence[str], subject: Subject) -> 'Perceptual':
 
 
 class Perceptual:
-    """Collects what LPIPS, FID and KID need of pairs of images; see the module's docstring.
+    """Accumulates LPIPS, FID and KID over pairs of images; see the module's docstring.
 
     It holds two vectors of 2048 features a pair, and at most a batch of images.
     """

@@ -56,7 +56,7 @@ class NotComputed:
         self._result: Result = ({name: {'value': None, 'reason': reason} for name in names}, {})
 
     def update(self, images: Images) -> None:
-        """Takes no notice."""
+        """Ignores the example."""
 
     def compute(self) -> Result:
         """Returns the reasons."""

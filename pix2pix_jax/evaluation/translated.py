@@ -21,7 +21,7 @@ Examples = list[tuple[str, Mapping[str, Any]]]  # names and what is known of eac
 
 
 class Example(Mapping[str, Any]):
-    """What is known of a pair: the values 'l1', 'psnr' and 'ssim', and its images.
+    """The values 'l1', 'psnr' and 'ssim' of a pair, and its images.
 
     'input', 'output' and 'target' are float32 (H,W,C) on [-1, 1]; the output is as a user gets it.
     The batch's images are fetched from the device when the first of them is asked for.

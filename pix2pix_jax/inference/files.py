@@ -36,7 +36,7 @@ class TranslationJob(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What was done: the rows of the gallery, how many images failed, and the time of the rest."""
+    """The rows of the gallery, the number of images that failed, and the rate of the others."""
 
     rows: list[tuple[str, list[Item]]]
     failed: int

@@ -41,9 +41,9 @@ def unit(depth: int) -> int:
 
 
 def padding_unit(depth: int) -> int:
-    """Returns the number of which height and width are padded to multiples.
+    """Returns the unit of padding, itself a multiple of `unit`.
 
-    The number is itself a multiple of `unit`.
+    Images are padded until height and width are multiples of this number.
     """
     return max(PADDING, unit(depth))
 
