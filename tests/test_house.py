@@ -80,11 +80,8 @@ def test_public_functions_of_many_arguments_describe_each():
 
 
 def test_no_two_classes_share_a_name():
-    places = [
-        path
-        for folder in ('pix2pix_jax', 'scripts', 'configs')
-        for path in (ROOT / folder).rglob('*.py')
-    ]
-    nodes = [node for path in places for node in ast.walk(ast.parse(path.read_text())))
+    folders = (ROOT / name for name in ('pix2pix_jax', 'scripts', 'configs'))
+    paths = (path for folder in folders for path in folder.rglob('*.py'))
+    nodes = (node for path in paths for node in ast.walk(ast.parse(path.read_text())))
     names = collections.Counter(node.name for node in nodes if isinstance(node, ast.ClassDef))
     assert [name for name, count in names.items() if count > 1] == []

@@ -66,7 +66,8 @@ class Source:
     def stored(self, i: int) -> tuple[tuple[Pixels, ...], tuple[File, ...]]:
         """Returns the pictures of pair `i` as they are in their files, and the files.
 
-        The target is the last. Raises DataError for a file that cannot be read, and for pictures of several sizes.
+        The target is the last. Raises DataError for a file that cannot be read, and for pictures of
+        several sizes.
         """
         files = self.files[i]
         if self.photos:
