@@ -9,7 +9,6 @@ import flax.linen as nn
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from pix2pix_jax.config_type import Config
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.models import layers, resnet, unet
 from pix2pix_jax.models.patchgan import PatchGAN
@@ -26,7 +25,7 @@ CONV_FORMS = {'cpu': 'auto', 'gpu': 'cudnn', 'tpu': 'native', 'any': 'native'}
 class Norm(NamedTuple):
     """A norm of layers: its factory, and whether convolutions before it have a bias."""
 
-    create: Callable[[Config, ConfigDict, str | None], layers.ModuleFactory]
+    create: Callable[[ConfigDict, ConfigDict, str | None], layers.ModuleFactory]
     """(config, its section of the network, axis_name) -> a layer's factory."""
     bias: bool = True
 
@@ -38,7 +37,7 @@ class Models(NamedTuple):
     discriminator: nn.Module | None
 
 
-def create_models(config: Config, platform: str, axis_name: str | None = None) -> Models:
+def create_models(config: ConfigDict, platform: str, axis_name: str | None = None) -> Models:
     """Returns the networks of `config`, their convolutions in the form that suits `platform`.
 
     `platform` is 'cpu', 'gpu' or 'tpu': that of the devices that will run them; or 'any', XLA's own
@@ -52,7 +51,7 @@ def create_models(config: Config, platform: str, axis_name: str | None = None) -
     return Models(_generator(config, platform, axis_name), discriminator)
 
 
-def _generator(config: Config, platform: str, axis_name: str | None) -> nn.Module:
+def _generator(config: ConfigDict, platform: str, axis_name: str | None) -> nn.Module:
     g, network = config.generator, GENERATORS[config.generator.name]
     common, depth = _conv_fields(config, platform), generator_depth(config)
     network.check(config, depth)
@@ -72,7 +71,7 @@ def _generator(config: Config, platform: str, axis_name: str | None) -> nn.Modul
     return network.build(g, fields)
 
 
-def _discriminator(config: Config, platform: str, axis_name: str | None) -> nn.Module:
+def _discriminator(config: ConfigDict, platform: str, axis_name: str | None) -> nn.Module:
     d = config.discriminator
     _check_discriminator(config)
     bias = 'all' if NORMS[d.norm].bias else 'ends'
@@ -87,7 +86,7 @@ def _discriminator(config: Config, platform: str, axis_name: str | None) -> nn.M
     )
 
 
-def _conv_fields(config: Config, platform: str) -> dict:
+def _conv_fields(config: ConfigDict, platform: str) -> dict:
     return dict(
         kernel_init=layers.kernel_initializer(config.init.name, config.init.scale),
         conv_form=CONV_FORMS.get(platform, 'native'),
@@ -95,7 +94,9 @@ def _conv_fields(config: Config, platform: str) -> dict:
     )
 
 
-def _batch_norm(config: Config, network: ConfigDict, axis_name: str | None) -> layers.ModuleFactory:
+def _batch_norm(
+    config: ConfigDict, network: ConfigDict, axis_name: str | None
+) -> layers.ModuleFactory:
     return functools.partial(
         layers.BatchNorm,
         epsilon=network.norm_epsilon,
@@ -107,13 +108,15 @@ def _batch_norm(config: Config, network: ConfigDict, axis_name: str | None) -> l
 
 
 def _instance_norm(
-    config: Config, network: ConfigDict, axis_name: str | None
+    config: ConfigDict, network: ConfigDict, axis_name: str | None
 ) -> layers.ModuleFactory:
     dtype = jnp.dtype(config.dtype)
     return functools.partial(layers.InstanceNorm, epsilon=network.norm_epsilon, dtype=dtype)
 
 
-def _no_norm(config: Config, network: ConfigDict, axis_name: str | None) -> layers.ModuleFactory:
+def _no_norm(
+    config: ConfigDict, network: ConfigDict, axis_name: str | None
+) -> layers.ModuleFactory:
     return layers.NoNorm
 
 
@@ -124,7 +127,7 @@ NORMS = {  # by config.generator.norm and config.discriminator.norm
 }
 
 
-def generator_depth(config: Config) -> int:
+def generator_depth(config: ConfigDict) -> int:
     """Returns the generator's number of downsamplings: the config's, or from the image size.
 
     Raises UserError where it does not fit the image size.
@@ -173,7 +176,7 @@ def has_dropout(generator: ConfigDict, depth: int) -> bool:
     return GENERATORS[generator.name].has_dropout(generator, depth)
 
 
-def _check_discriminator(config: Config) -> None:
+def _check_discriminator(config: ConfigDict) -> None:
     d, side = config.discriminator, min(config.image_size)
     if d.layers == 0 or d.padding == 'same':
         return  # any image gives a logit

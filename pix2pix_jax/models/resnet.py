@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
-from pix2pix_jax.config_type import Config
 from pix2pix_jax.models.layers import (
     BatchNorm,
     Conv,
@@ -58,7 +57,7 @@ def has_dropout(generator: ConfigDict, depth: int) -> bool:
     return bool(generator.dropout)
 
 
-def check(config: Config, depth: int) -> None:
+def check(config: ConfigDict, depth: int) -> None:
     """Any fields of a config go together with this network."""
 
 

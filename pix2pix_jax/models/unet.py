@@ -15,7 +15,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
-from pix2pix_jax.config_type import Config
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.models.layers import (
     BatchNorm,
@@ -78,7 +77,7 @@ def has_dropout(generator: ConfigDict, depth: int) -> bool:
     return bool(generator.dropout and dropout_blocks(generator, depth))
 
 
-def check(config: Config, depth: int) -> None:
+def check(config: ConfigDict, depth: int) -> None:
     """Raises UserError where `config.generator` has fields that do not go with `depth`."""
     g = config.generator
     if has_dropout(g, depth) and g.dropout_from and g.dropout_from >= depth - 1:
