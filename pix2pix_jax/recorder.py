@@ -157,6 +157,7 @@ class Recorder:
         summary, _ = report.measure(
             self._until_interrupted(batches), len(source), folder, about=about
         )
+        self._translator.update({})  # or the device would hold a generator more
         return {name: s['mean'] for name, s in summary.items() if 'mean' in s}
 
     def _until_interrupted(self, batches: Iterable[Examples]) -> Iterator[Examples]:
@@ -184,6 +185,7 @@ class Recorder:
         inputs = np.stack([pair['input'] for pair in pairs])
         targets = [pair['target'] for pair in pairs]
         rows = list(zip(source.shown(inputs), self._translator(inputs), targets))
+        self._translator.update({})
         with self._disk(step):
             self._writer.write_images(step, image_grid.make_grid(rows))
 

@@ -70,7 +70,8 @@ def train(setup: Setup) -> GanState:
     state = hosts.from_writer(state)
     first = int(state.step)
     start.describe(state, devices, first, setup.total_steps)
-    for line in (*start.norm_statistics(config, devices), *start.of_older_version(workdir, first)):
+    lines = start.norm_statistics(config, devices) + start.of_older_version(workdir, first)
+    for line in lines + start.measured(len(setup.splits.get('val', ())), config):
         print(line, flush=True)
 
     if hosts.is_writer():

@@ -73,8 +73,8 @@ def resolve(config: Config, workdir: epath.PathLike, command: str = '') -> Setup
         print(line, flush=True)
     for line in value_checks.warnings_for(splits['train']):
         print(f'warning: {line}', flush=True)
-    hosts.check_same(config, devices, splits['train'])
     steps = count_steps(config, len(splits['train']))
+    hosts.check_same(config, devices, splits['train'], steps)
     if known.steps and steps != known.steps:
         print(f'the length of the run was {known.steps:,} steps, and is {steps:,} now', flush=True)
     return Setup(FrozenConfigDict(config), workdir, devices, splits, steps, command)

@@ -208,11 +208,19 @@ def without_defaults(fields, defaults):
     }
 
 
-def test_a_run_of_an_older_version_goes_on_with_defaults(pairs, tmp_path):
+def forget_version(workdir):
+    """Makes run.json one of 0.1.0, which did not write its number down."""
+    record = json.loads((workdir / 'run.json').read_text())
+    del record['starts'][0]['version']
+    (workdir / 'run.json').write_text(json.dumps(record))
+
+
+def test_a_run_of_an_older_version_resumes_with_defaults(pairs, tmp_path):
     train_and_evaluate(tiny_config(pairs, num_steps=2), tmp_path)
     for path in (tmp_path / 'config.json', *tmp_path.glob('checkpoints/*/2/config/metadata')):
         fields = without_defaults(json.loads(path.read_text()), default_config().to_dict())
         path.write_text(json.dumps(fields))
+    forget_version(tmp_path)
     assert load_run(tmp_path).config == load_run(tmp_path, 'best').config
     assert int(train_and_evaluate(tiny_config(pairs, num_steps=3), tmp_path).step) == 3
     config = json.loads((tmp_path / 'config.json').read_text())
@@ -435,7 +443,7 @@ def test_a_run_that_is_made_longer_takes_the_intervals_of_its_length(pairs, tmp_
     assert [row['step'] for row in rows if 'test/l1' in row] == [3, 8]
 
 
-def test_an_evaluation_measures_some_val_pairs_evenly_spread(pairs, tmp_path, monkeypatch):
+def test_an_evaluation_measures_some_val_pairs_evenly_spread(tmp_path, monkeypatch, capsys):
     data = make_pairs(tmp_path / 'pairs', {'train': 4, 'val': 7})
     config = tiny_config(data, num_steps=2, eval_images=3)
     seen = []
@@ -448,29 +456,36 @@ def test_an_evaluation_measures_some_val_pairs_evenly_spread(pairs, tmp_path, mo
     monkeypatch.setattr(recorder.translated, 'batches', watched)
     train_and_evaluate(config, tmp_path / 'run')
     assert seen == [('0', '3', '6')]
+    said = 'an evaluation measures 3 of the 7 val pairs, evenly spread'
+    assert said in capsys.readouterr().out
     config.eval_images = 5
     with pytest.raises(UserError, match=r'config\.eval_images: 3 -> 5'):
         train_and_evaluate(config, tmp_path / 'run')
 
 
-def test_an_older_run_keeps_what_was_the_default(pairs, tmp_path, capsys):
-    """It measures all of val, and saves and evaluates as often as it did, also the second time."""
+def test_an_older_run_measures_all_of_val(pairs, tmp_path, capsys):
+    """Also the second time; how often it evaluates and saves may change, as the contract says."""
     older = {'eval_every': 2000, 'sample_every': 1000, 'checkpoint__every_steps': 2000}
     train_and_evaluate(tiny_config(pairs, **older, num_steps=1), tmp_path)
     fields = json.loads((tmp_path / 'config.json').read_text())
     del fields['eval_images']
     (tmp_path / 'config.json').write_text(json.dumps(fields))
+    forget_version(tmp_path)
     today = {'eval_every': -1, 'sample_every': -1, 'checkpoint__every_steps': 0}
     for steps in (2, 3):
         train_and_evaluate(tiny_config(pairs, **today, num_steps=steps), tmp_path)
         assert 'config.eval_images=0, as the run began' in capsys.readouterr().out
         config = load_run(tmp_path).config
-        assert (config.eval_images, config.eval_every, config.sample_every) == (0, 2000, 1000)
-        assert config.checkpoint.every_steps == 2000
-    train_and_evaluate(tiny_config(pairs, **today | {'eval_every': 3}, num_steps=4), tmp_path)
-    assert load_run(tmp_path).config.eval_every == 3
+        assert (config.eval_images, config.eval_every, config.sample_every) == (0, -1, -1)
+        assert config.checkpoint.every_steps == 0
     with pytest.raises(UserError, match=r'config\.eval_images: 0 -> 50'):
         train_and_evaluate(tiny_config(pairs, eval_images=50), tmp_path)
+
+
+def test_a_run_of_this_version_is_not_resumed_with_other_draws(pairs, tmp_path):
+    train_and_evaluate(tiny_config(pairs, dataset__jitter_method='box', num_steps=1), tmp_path)
+    with pytest.raises(UserError, match=r"jitter_method: 'box' -> 'resize_then_crop'"):
+        train_and_evaluate(tiny_config(pairs, num_steps=2), tmp_path)
 
 
 # ---------------------------------------------------------------- best

@@ -257,7 +257,12 @@ def example(source: Source, i: int, config: Config) -> Batch:
 
     Of a task's pairs, which are always the same ones, the target is the photo.
     """
-    return _example(source[i], i, config)
+    return _example(source[i], _number(source, i), config)
+
+
+def _number(source: Source, i: int) -> int:
+    """Returns the number of pair `i` in the whole split."""
+    return source.numbers[i] if source.numbers else i
 
 
 def _example(pair: Batch, i: int, config: Config) -> Batch:
@@ -282,5 +287,5 @@ def eval_batches(
         indices = list(range(first, min(first + batch_size, len(source))))
         pairs = [source[i] for i in indices]
         types = [pair['target'].dtype for pair in pairs]
-        pairs = [_example(pair, i, config) for i, pair in zip(indices, pairs)]
+        pairs = [_example(pair, _number(source, i), config) for i, pair in zip(indices, pairs)]
         yield indices, {key: np.stack([pair[key] for pair in pairs]) for key in pairs[0]}, types

@@ -15,7 +15,7 @@ from pix2pix_jax.config_type import Config
 from pix2pix_jax.data import pipeline
 from pix2pix_jax.data.sources import Pair, Source, subset
 from pix2pix_jax.data.tasks import TASKS
-from pix2pix_jax.errors import DataError
+from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.runtime import cores, memory
 
 DECODE_FIRST = 5000  # pairs up to which a split is decoded before training starts
@@ -108,11 +108,17 @@ def _places(splits: Mapping[str, Source], config: Config, device_room: int) -> d
     cache = config.dataset.cache
     places, room = {}, memory() / 4
     for name, source in splits.items():
-        needed = _bytes(name, source, config) if cache == 'auto' else 0
+        needed = _bytes(name, source, config) if cache in ('auto', 'device') else 0
         fits = len(source) <= DECODE_FIRST and needed <= room
         keep = cache in ('on', 'device') or cache == 'auto' and fits
         wanted = cache == 'device' or cache == 'auto' and needed <= device_room
         device = name == 'train' and wanted and not _only_on_host(config)
+        if device and 0 < 4 * device_room < needed:
+            needs, has = (f'{size / 1e9:.2f} GB' for size in (needed, 4 * device_room))
+            raise UserError(
+                f"config.dataset.cache='device': the training pairs take {needs}, and the devices "
+                f'have {has}; allowed are auto | on | off'
+            )
         places[name] = (DEVICE if device else MEMORY) if keep else DISK
         room -= needed if keep else 0
     return places

@@ -36,6 +36,7 @@ class Source:
     on_device: bool = False  # these go to the devices, all at once, and not with each batch
     skipped: dict[str, str] | None = None  # why pairs are left out, by name; None: not yet known
     held_out: bool = False  # of the training pairs, for val
+    numbers: tuple[int, ...] = ()  # of the pairs in the whole split, of which these are some
 
     def __len__(self) -> int:
         """Returns the number of pairs."""
@@ -126,7 +127,7 @@ class Source:
 
 
 def subset(source: Source, indices: list[int]) -> Source:
-    """Returns the pairs of these numbers."""
+    """Returns a split of the pairs of these numbers."""
     return dataclasses.replace(
         source,
         names=tuple(source.names[i] for i in indices),
@@ -137,7 +138,11 @@ def subset(source: Source, indices: list[int]) -> Source:
 
 
 def evenly(source: Source, maximum: int) -> Source:
-    """Returns at most `maximum` pairs, evenly spread, the first and the last among them; 0: all."""
+    """Returns at most `maximum` pairs, evenly spread, the first and the last among them; 0: all.
+
+    They stay pairs of their split: a task derives the same inputs.
+    """
     if not 0 < maximum < len(source):
         return source
-    return subset(source, np.linspace(0, len(source) - 1, maximum).astype(int).tolist())
+    indices = np.linspace(0, len(source) - 1, maximum).astype(int).tolist()
+    return dataclasses.replace(subset(source, indices), numbers=tuple(indices))

@@ -55,10 +55,11 @@ def batches(
         made = pipeline.train_batches(source, config, start, *hosts)
         return (finish(parallel.shard(batch, devices, parts)) for batch in made)
     made = pipeline.train_draws(source, config, start, *hosts)
-    if _divided(source, devices):
-        pairs, make = _divide(source, devices), cut_from_all
-    else:
-        pairs, make = parallel.replicate(_stacked(source), devices), cut
+    divided = _divided(source, devices)
+    place, make = (_divide, cut_from_all) if divided else (parallel.replicate, cut)
+    pairs: Batch = {}
+    for key in source.loaded[0]:  # one at a time: on its way it is in memory twice
+        pairs |= place({key: np.stack([pair[key] for pair in source.loaded])}, devices)
     program = _compiled(functools.partial(make, config=config), devices)
     return (program(pairs, parallel.shard(batch, devices, parts)) for batch in made)
 
@@ -73,10 +74,6 @@ def _compiled(function: Callable, devices: list[jax.Device]) -> jax.stages.Wrapp
 # ---------------------------------------------------------------- the pairs
 
 
-def _stacked(source: Source) -> dict[str, np.ndarray]:
-    return {key: np.stack([pair[key] for pair in source.loaded]) for key in source.loaded[0]}
-
-
 def _divided(source: Source, devices: list[jax.Device]) -> bool:
     """Whether each device holds a part of the pairs: where one has no room for all."""
     quarter = _memory(devices[0]) // 4
@@ -84,11 +81,11 @@ def _divided(source: Source, devices: list[jax.Device]) -> bool:
     return 0 < quarter < size and len(devices) > 1 and jax.process_count() == 1
 
 
-def _divide(source: Source, devices: list[jax.Device]) -> Batch:
-    """Places on device i of n the pairs i, i + n, ...; as many on each, the last ones repeated."""
-    n = len(devices)
-    rows = np.minimum(np.arange(-(-len(source) // n) * n), len(source) - 1).reshape(-1, n).T
-    parts = {key: images[rows] for key, images in _stacked(source).items()}
+def _divide(arrays: dict[str, np.ndarray], devices: list[jax.Device]) -> Batch:
+    """Places on device i of n the rows i, i + n, ...; as many on each, the last ones repeated."""
+    n, count = len(devices), len(next(iter(arrays.values())))
+    rows = np.minimum(np.arange(-(-count // n) * n), count - 1).reshape(-1, n).T
+    parts = {key: images[rows] for key, images in arrays.items()}
     return jax.pmap(lambda x: x, parallel.AXIS, devices=devices)(parts)
 
 

@@ -120,21 +120,28 @@ def is_writer() -> bool:
     return jax.process_index() == 0
 
 
-def check_same(config: Config, devices: list[jax.Device], train: Source) -> None:
-    """Raises UserError unless every process has the config, devices and pairs of process 0.
+def check_same(config: Config, devices: list[jax.Device], train: Source, steps: int) -> None:
+    """Raises UserError unless every process has process 0's config, devices, pairs and length.
 
     Returns when all processes agree; process 0 writes nothing before. Fields that may change when a
     run resumes (the folder of the data) may differ between processes.
+
+    Args:
+      config: the resolved config of this process.
+      devices: those of this process.
+      train: its training pairs.
+      steps: the length of the run.
     """
     if jax.process_count() == 1:
         return
     names = hashlib.sha256('\n'.join(train.names).encode()).hexdigest()
-    mine = {'config': to_json(config), 'devices': len(devices), 'pairs': len(train), 'names': names}
+    mine = {'config': to_json(config), 'devices': len(devices), 'pairs': len(train)}
+    mine |= {'steps': steps, 'names': names}
     first = json.loads(broadcast_text(json.dumps(mine)))
     wrong = differences(from_json(first['config']), config)
     wrong += [
         f'{name}: {first[name]} -> {mine[name]}'
-        for name in ('devices', 'pairs')
+        for name in ('devices', 'pairs', 'steps')
         if first[name] != mine[name]
     ]
     if not wrong and first['names'] != names:

@@ -50,6 +50,16 @@ def norm_statistics(config: Config, devices: list[jax.Device]) -> list[str]:
     ]
 
 
+def measured(val_pairs: int, config: Config) -> list[str]:
+    """Returns a line that says how many of the val pairs an evaluation measures, where not all."""
+    if not 0 < config.eval_images < val_pairs or not config.eval_every:
+        return []
+    return [
+        f'an evaluation measures {config.eval_images:,} of the {val_pairs:,} val pairs, evenly '
+        'spread (--config.eval_images=0: all); evaluate --split=val measures all'
+    ]
+
+
 def of_older_version(workdir: epath.Path, start: int) -> list[str]:
     """Returns a line that says what is new where a run of a version before 0.2.0 is resumed."""
     if not start or steps_before(workdir, (0, 2)) < math.inf:

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from pix2pix_jax.config import Config, default_config, flatten, from_fields
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.version import version
+from pix2pix_jax.workdir.run_json import steps_before
 
 # What may differ when a run resumes; its length too, where the schedule is constant.
 MAY_CHANGE = (
@@ -25,15 +26,10 @@ LENGTH = ('num_steps', 'num_epochs')
 # What a run finds in its data and on its machines; 0 where it was not yet known, as in an imported
 # run, or was not yet written down, as by older versions.
 FOUND = ('dataset.inputs', 'optimizer.rate_devices')
-# Fields whose default is not what runs did before there was the field, or that had another one;
-# those resume with that.
-BEFORE = {
-    'eval_images': 0,
-    'eval_every': 2000,
-    'sample_every': 1000,
-    'checkpoint.every_steps': 2000,
-    'dataset.jitter_method': 'box',
-}
+# Fields that may not change and whose default is not what runs did before there was the field, with
+# what they did.
+BEFORE = {'eval_images': 0, 'dataset.jitter_method': 'box'}
+FIRST = (0, 2)  # the version that has them
 
 
 def to_json(config: Config) -> str:
@@ -76,10 +72,10 @@ def load_config(workdir: epath.PathLike) -> Config:
 def fields_as_begun(config: Config, workdir: epath.PathLike) -> dict[str, Any]:
     """Returns the fields of `BEFORE` whose value there is that of the run in `workdir`.
 
-    Only fields that have their default in `config`: a run resumes without a word about a field that
-    its command never named.
+    Only of a run that an older version began, and only fields that have their default in `config`:
+    its command never named them, so it resumes without them.
     """
-    if not (epath.Path(workdir) / 'config.json').exists():
+    if not (epath.Path(workdir) / 'config.json').exists() or not steps_before(workdir, FIRST):
         return {}
     old, new, defaults = map(flatten, (load_config(workdir), config, default_config()))
     return {k: v for k, v in BEFORE.items() if old[k] == v and new[k] == defaults[k]}

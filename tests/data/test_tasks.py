@@ -8,7 +8,7 @@ from PIL import Image
 
 from pix2pix_jax import Translator
 from pix2pix_jax.config import default_config, validate
-from pix2pix_jax.data import augment, discover, pipeline, tasks
+from pix2pix_jax.data import augment, discover, pipeline, sources, tasks
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.inference import files, inputs
 from pix2pix_jax.presets import apply_arg
@@ -126,7 +126,12 @@ def test_test_time_inputs_are_always_the_same_ones(folder):
     np.testing.assert_array_equal(a['input'], b['input'])
     noise = [pair['input'] - pair['target'] for pair in (a, other)]
     assert not np.allclose(*noise)
-    batches = pipeline.train_batches(discover.open_splits(config)['train'], config)
+    train = discover.open_splits(config)['train']
+    some = sources.evenly(train, 2)  # what an evaluation measures: as in the whole split
+    np.testing.assert_array_equal(
+        pipeline.example(some, 1, config)['input'], pipeline.example(train, 3, config)['input']
+    )
+    batches = pipeline.train_batches(train, config)
     seen = [next(batches) for _ in range(8)]  # two epochs: new noise in the second
     noise = {np.round(pair['input'] - pair['target'], 4).tobytes() for pair in seen}
     assert len(noise) == 8

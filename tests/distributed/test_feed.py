@@ -19,6 +19,7 @@ from helpers.pictures import write
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.data import augment, discover, pipeline, preflight
 from pix2pix_jax.distributed import feed, parallel
+from pix2pix_jax.errors import UserError
 from pix2pix_jax.runtime import use_compile_cache
 from pix2pix_jax.train_setup import resolve
 
@@ -168,6 +169,13 @@ def test_auto_takes_the_device_where_there_is_room(folder, cache, room, place, c
     assert place in said.split('resized for training: ')[1].split('\n')[0]
     assert setup.splits['train'].on_device == (place == 'on the device')
     assert 'not kept on the device' not in said
+
+
+def test_pairs_that_the_device_cannot_hold_are_refused(folder, monkeypatch):
+    config = config_of(folder, **{'dataset.cache': 'device'})
+    monkeypatch.setattr(feed, 'room', lambda devices: PAIRS * 18 * 18 * 6 // 4 - 1)
+    with pytest.raises(UserError, match="cache='device': the training pairs take .* GB"):
+        resolve(config, folder / 'run')
 
 
 @pytest.mark.parametrize('fields, why', [

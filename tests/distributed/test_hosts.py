@@ -244,6 +244,8 @@ def test_hosts_with_different_commands_or_data_are_refused(pairs, tmp_path):
     for text in err:
         assert 'process 1 differs from process 0: config.seed: 0 -> 1' in text
         assert 'Traceback' not in text
+    statuses, _, err = Command(*args, own=((), ['--config.num_steps=4'])).end()  # else they hang
+    assert statuses == [2, 2] and all('steps: 60 -> 4' in text for text in err)
     other = make_pairs(tmp_path / 'other', {'train': 9, 'val': 2})
     statuses, _, err = Command(*args, own=((), [f'--config.dataset.path={other}'])).end()
     assert statuses == [2, 2] and all('pairs: 8 -> 9' in text for text in err)

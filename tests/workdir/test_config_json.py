@@ -59,8 +59,10 @@ def test_json_without_a_field_takes_its_default():
         assert flatten(from_json(json.dumps(fields)))[name] == value != FIELDS[name].default
 
 
-def test_a_run_goes_on_as_it_began(tmp_path):
+@pytest.mark.parametrize('version', ['', '0.2.0'])
+def test_an_older_run_resumes_as_it_began(tmp_path, version):
     """With a default that came later; but not where the command says otherwise."""
+    (tmp_path / 'run.json').write_text(json.dumps({'starts': [{'step': 0, 'version': version}]}))
     box = validate(changed(dataset__jitter_method='box'))
     assert fields_as_begun(default_config(), tmp_path) == {}
     for old, new, kept in (
@@ -69,7 +71,7 @@ def test_a_run_goes_on_as_it_began(tmp_path):
         (default_config(), box, {}),
     ):
         (tmp_path / 'config.json').write_text(to_json(old))
-        assert fields_as_begun(new, tmp_path) == kept
+        assert fields_as_begun(new, tmp_path) == ({} if version else kept)
 
 
 def other_values():
