@@ -18,17 +18,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from pix2pix_jax.config_fields import FIELDS, ROWS
+from pix2pix_jax.config_type import Config
 from pix2pix_jax.data import image_spec, tasks
 from pix2pix_jax.errors import UserError
-
-
-class Config(ConfigDict):
-    """A whole config, in which `update` is the field, not the method of ConfigDict.
-
-    Code that takes a config reads `config['update']`: that is the field of any ConfigDict.
-    """
-
-    update = property(lambda self: self['update'])
 
 
 def default_config() -> Config:
@@ -84,10 +76,12 @@ def _check_together(config: Config) -> None:
             'image alone, and batch norm mixes them; allowed are instance | none'
         )
     if augment_policies(config) and (loss.gan == 'none' or penalty):
-        why = 'has no discriminator' if loss.gan == 'none' else 'is of D at the images as they are'
+        why = 'which has no discriminator'
+        if penalty:
+            why = 'because its gradient penalty is computed on images without augmentation'
         raise UserError(
             f"config.discriminator.augment={config.discriminator.augment!r}: allowed is '' where "
-            f"config.loss.gan='{loss.gan}', which {why}"
+            f"config.loss.gan='{loss.gan}', {why}"
         )
     if config.optimizer.d_steps > 1 and loss.gan == 'none':
         raise UserError(

@@ -64,10 +64,10 @@ def _color(image: Float[Array, 'h w c'], key: Key[Array, '']) -> Float[Array, 'h
 
 def _translate(image: Float[Array, 'h w c'], key: Key[Array, '']) -> Float[Array, 'h w c']:
     height, width, channels = image.shape
-    most = [round(side * SHIFT) for side in (height, width)]
-    padded = jnp.pad(image, [(most[0],) * 2, (most[1],) * 2, (0, 0)])
-    limits = jnp.array([2 * m + 1 for m in most])
-    top, left = jax.random.randint(key, (2,), 0, limits)
+    margins = [round(side * SHIFT) for side in (height, width)]
+    padded = jnp.pad(image, [(margins[0],) * 2, (margins[1],) * 2, (0, 0)])
+    counts = jnp.array([2 * m + 1 for m in margins])
+    top, left = jax.random.randint(key, (2,), 0, counts)
     return lax.dynamic_slice(padded, (top, left, 0), (height, width, channels))
 
 

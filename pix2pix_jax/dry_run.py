@@ -15,7 +15,7 @@ from pix2pix_jax.workdir.config_json import to_json
 def dry_run(config: Config, workdir: epath.PathLike) -> None:
     """Prints what `train_and_evaluate` would do: config, data, networks, memory; writes nothing.
 
-    Raises what it would raise before the first step.
+    Raises the errors that `train_and_evaluate` would raise before the first step.
     """
     setup = resolve(config, workdir)
     config, devices = setup.config, setup.devices

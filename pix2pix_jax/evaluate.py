@@ -92,8 +92,8 @@ def main(values: flags.FlagValues) -> int:
         output = output or runs.default_output(workdir, images)
         summary = runs.evaluate_run(workdir, output, images, options)
     else:
-        limits = image_spec.parse_ranges('range', values.range, '--range')
-        summary = runs.evaluate_folders(real, generated, output or None, options, limits)
+        ranges = image_spec.parse_ranges('range', values.range, '--range')
+        summary = runs.evaluate_folders(real, generated, output or None, options, ranges)
     print(report.table(summary))
     if output:
         print(f'{output}/index.html')
@@ -107,7 +107,10 @@ def check_together(values: flags.FlagValues) -> None:
     if bool(values.workdir) == bool(values.real):
         raise UserError('give either --workdir=DIR, or --real=DIR and --generated=DIR')
     if values.range and not values.real:
-        raise UserError("--range is of folders: a run's is its config.dataset.target_range")
+        raise UserError(
+            "--range goes with --real and --generated only; a run's range is "
+            'config.dataset.target_range'
+        )
     for name in OF_A_RUN:
         if values.real and values[name].present:
             raise UserError(f'--{name} is of a run: it goes with --workdir, not with --real')

@@ -14,7 +14,7 @@ SAMPLES, STEPS_BETWEEN_SAMPLES = 40, 250
 
 
 class Due(NamedTuple):
-    """What is done after a step, beside training."""
+    """The work that is done after a step, beside training."""
 
     evaluate: bool  # on val
     sample: bool
@@ -35,9 +35,9 @@ class Intervals(NamedTuple):
     total_steps: int
 
     def due_at(self, step: int, minutes: float = 0.0) -> Due:
-        """Returns what is due after `step` (>= 1), `minutes` after the last save.
+        """Returns the work that is due after `step` (>= 1), `minutes` after the last save.
 
-        After the last step all is that is not off; the state is saved in any case.
+        After the last step all work is due that is not off; the state is saved in any case.
         """
         last = step == self.total_steps
         return Due(
@@ -60,7 +60,7 @@ class Intervals(NamedTuple):
 def intervals(config: Config, total_steps: int) -> Intervals:
     """Returns the intervals of a run of `total_steps` steps.
 
-    A run that is made longer takes those of its new length from where it resumes.
+    A run that is made longer has the intervals of its new length from where it resumes.
     """
 
     def steps(every: int, times: int, minimum: int) -> int:

@@ -68,7 +68,7 @@ def main(values: flags.FlagValues) -> int:
     workdir = values.workdir or default_workdir(config_flags.get_config_filename(values['config']))
     command = shlex.join(['python', '-m', 'pix2pix_jax.main', *sys.argv[1:]])
     found = values.hosts == 'auto'
-    with hosts.joined(values.coordinator, values.num_processes, values.process_id, found):
+    with hosts.join_processes(values.coordinator, values.num_processes, values.process_id, found):
         local_devices()
         if values.dry_run:
             dry_run(values.config, workdir)
@@ -117,9 +117,9 @@ def find_config(name: str) -> pathlib.Path:
 
 
 def load_config(path: pathlib.Path, arg: str) -> Config:
-    """Returns what the file's get_config gives for `arg`, names and types of its fields checked.
+    """Returns the config that the file's get_config gives for `arg`, names and types checked.
 
-    Raises UserError, naming the file, if that fails or is no whole config.
+    Raises UserError, naming the file, if get_config fails or returns no whole config.
     """
     spec = importlib.util.spec_from_file_location('config', path)
     if spec is None or spec.loader is None:

@@ -19,7 +19,7 @@ class NullRecorder:
         self._command = command
 
     def missing(self, step: int) -> Due:
-        """Returns that nothing is."""
+        """Returns that no work is missing."""
         return NOTHING
 
     def resume(self, state: GanState) -> None:

@@ -16,7 +16,7 @@ from pix2pix_jax.data import pipeline
 from pix2pix_jax.data.sources import evenly
 from pix2pix_jax.errors import DataError, Stopped, UserError
 from pix2pix_jax.evaluation import metrics, report, translated
-from pix2pix_jax.evaluation.translated import Batch
+from pix2pix_jax.evaluation.translated import Examples
 from pix2pix_jax.inference.generator import Generator
 from pix2pix_jax.intervals import NOTHING, Due, intervals
 from pix2pix_jax.reports import image_grid, run_page
@@ -74,7 +74,7 @@ class Recorder:
         self._writer.write_hparams(setup.config.to_dict())
         self._translator = Generator(
             setup.config, state.generator_variables(), batch=translated.batch_size(setup.config)
-        )  # that of evaluations, for sheets too: it is compiled once
+        )  # that of evaluations, for sample grids too: it is compiled once
         self._logged = int(state.step)
         self._best = self._newest = math.inf  # eval/l1 of the best checkpoint, and the last one
         self._next_page = -math.inf
@@ -85,7 +85,7 @@ class Recorder:
         return 'val' in self._splits
 
     def missing(self, step: int) -> Due:
-        """Returns what was due after `step` and is not in the folder: a signal kept it back."""
+        """Returns the work that was due after `step` and that a signal prevented."""
         if not step:
             return NOTHING
         due = self._intervals.due_at(step)
@@ -159,7 +159,7 @@ class Recorder:
         )
         return {name: s['mean'] for name, s in summary.items() if 'mean' in s}
 
-    def _until_interrupted(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+    def _until_interrupted(self, batches: Iterable[Examples]) -> Iterator[Examples]:
         for batch in batches:
             if self._interrupted():
                 raise Interrupted

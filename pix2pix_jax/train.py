@@ -78,7 +78,7 @@ def train(setup: Setup) -> GanState:
         data_json.write_known(workdir, setup.splits, setup.total_steps)
         record_start(workdir, setup.command, devices, first)
         recorder = Recorder(
-            setup, checkpoints, state, optimizers.schedule, lambda: heard_alone(stop)
+            setup, checkpoints, state, optimizers.schedule, lambda: stop_requested_alone(stop)
         )
     profile = Profile(workdir / 'profile', config.profile_steps * hosts.is_writer(), first)
     try:
@@ -93,13 +93,13 @@ def train(setup: Setup) -> GanState:
         recorder.close()
 
 
-def heard_alone(stop: StopRequest) -> bool:
+def stop_requested_alone(stop: StopRequest) -> bool:
     """Whether a signal has come to a run of one process, which need not wait for others."""
     return stop.signal_number > 0 and jax.process_count() == 1
 
 
 def catch_up(state: GanState, recorder: Recorder | NullRecorder, stop: StopRequest) -> None:
-    """Does what a signal or a kill kept from the step that is resumed, before the next one.
+    """Does the work of the resumed step that a signal or a kill prevented, before the next step.
 
     Raises Stopped at another signal: the state is saved already.
     """
@@ -172,16 +172,16 @@ def run_steps(
 
 
 def wait_for(metrics: Metrics) -> None:
-    """Waits until the step that gave `metrics` is done: with one of its results all are there."""
+    """Waits until the step that gave `metrics` is done: all results of a step come together."""
     next(iter(metrics.values())).block_until_ready()
 
 
 def finish(
     step: int, state: GanState, due: Due, recorder: Recorder | NullRecorder, vote: parallel.StopVote
 ) -> bool:
-    """Does what is due after a step; returns whether it saved.
+    """Does the work that is due after a step; returns whether the state was saved.
 
-    What a signal interrupts is done first when the run is resumed (`catch_up`).
+    Work that a signal interrupts is done first when the run is resumed (`catch_up`).
 
     Args:
       step: how many steps are done.
@@ -208,7 +208,7 @@ def finish(
 
 
 def record(step: int, state: GanState, due: Due, recorder: Recorder | NullRecorder) -> bool:
-    """Evaluates, samples and tests as is due; returns whether `state` is the best so far.
+    """Evaluates, draws samples and tests as is due; returns whether `state` is the best so far.
 
     Args:
       step: how many steps are done.

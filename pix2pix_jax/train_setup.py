@@ -18,7 +18,7 @@ from pix2pix_jax.models.factory import create_models, dropout_blocks, generator_
 from pix2pix_jax.optimizers import Optimizers, create_optimizers
 from pix2pix_jax.train_state import GanState, create_state
 from pix2pix_jax.workdir import data_json
-from pix2pix_jax.workdir.config_json import as_begun, differences, load_config
+from pix2pix_jax.workdir.config_json import differences, fields_as_begun, load_config
 from pix2pix_jax.workdir.run_json import devices_of
 
 
@@ -39,15 +39,15 @@ class Setup:
 
 
 def resolve(config: Config, workdir: epath.PathLike, command: str = '') -> Setup:
-    """Returns what a run of `config` in `workdir` is made of; prints what was found in the data.
+    """Returns the `Setup` of a run of `config` in `workdir`; prints a report of the data.
 
     Raises UserError or DataError for all that can be known before the first step.
     """
     workdir = epath.Path(workdir).expanduser()
     check_reachable(workdir)
     config = validate(config)
-    begun = as_begun(config, workdir) if hosts.is_writer() else {}
-    for field, value in json.loads(hosts.told(json.dumps(begun))).items():
+    begun = fields_as_begun(config, workdir) if hosts.is_writer() else {}
+    for field, value in json.loads(hosts.broadcast_text(json.dumps(begun))).items():
         config.update_from_flattened_dict({field: value})
         print(f'config.{field}={value!r}, as the run began', flush=True)
     devices = parallel.choose_devices(config.num_devices, config.batch_size)
@@ -71,7 +71,7 @@ def resolve(config: Config, workdir: epath.PathLike, command: str = '') -> Setup
     splits = preflight.decode_all(splits, config, room)
     for line in data_json.left_out(splits) + preflight.not_on_device(splits, config, room):
         print(line, flush=True)
-    for line in value_checks.remarks(splits['train']):
+    for line in value_checks.warnings_for(splits['train']):
         print(f'warning: {line}', flush=True)
     hosts.check_same(config, devices, splits['train'])
     steps = count_steps(config, len(splits['train']))
@@ -86,15 +86,15 @@ def _absolute(path: str) -> str:
 
 
 def open_data(config: Config, workdir: epath.Path) -> tuple[dict[str, sources.Source], Known]:
-    """Returns the splits of the data, and what was known of it: which pairs a resumed run has.
+    """Returns the splits of the data, and its record: which pairs a resumed run has.
 
-    Process 0 alone needs the folders of runs to know. Raises DataError where the data is not that
+    Process 0 alone needs the folders of runs for that. Raises DataError where the data is not that
     of the run.
     """
     known = Known()
     if hosts.is_writer():
-        known = data_json.with_earlier(data_json.load_known(workdir), config)
-    known = data_json.from_json(hosts.told(data_json.to_json(known)))
+        known = data_json.add_earlier_splits(data_json.load_known(workdir), config)
+    known = data_json.from_json(hosts.broadcast_text(data_json.to_json(known)))
     found = discover.find_splits(config, known)
     data_json.check_unchanged(found, config, known, workdir)
     splits = discover.divide(found, config, known)

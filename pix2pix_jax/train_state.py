@@ -54,7 +54,7 @@ class GanState(struct.PyTreeNode):
         return {'params': self.ema, 'batch_stats': self.ema_batch_stats}
 
     def translating(self) -> 'GanState':
-        """Returns what translates: no discriminator, and no optimizer of the generator."""
+        """Returns the state without the discriminator and the optimizers: it translates."""
         return self.replace(generator=self.generator.replace(opt_state=()), discriminator=None)
 
     def averaged(self, decay: float) -> 'GanState':

@@ -119,7 +119,7 @@ def main(values: flags.FlagValues) -> int:
         batch=values.batch,
     )
     places, output = split_inputs(values.input), os.path.expanduser(values.output)
-    job = files.Job(places, output, values.samples, values.overwrite)
+    job = files.TranslationJob(places, output, values.samples, values.overwrite)
     return files.translate_files(
         os.path.expanduser(values.workdir), values.checkpoint, options, job
     )

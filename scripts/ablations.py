@@ -16,7 +16,7 @@ import sys
 
 from absl import flags
 
-from ablation.jobs import Plan, check_runs, is_done, jobs_of, log_of
+from ablation.jobs import Ablation, check_runs, is_done, jobs_of, log_of
 from ablation.processes import run_all
 from ablation.report import check_report, write_report
 from ablation.tables import TABLES
@@ -55,26 +55,26 @@ def define_flags() -> flags.FlagValues:
 
 def main(values: flags.FlagValues) -> int:
     """Does what is missing, then writes the report; returns the exit status."""
-    plan = plan_of(values)
-    jobs = [job for seed in range(values.seeds) for job in jobs_of(plan, seed)]
+    ablation = ablation_of(values)
+    jobs = [job for seed in range(values.seeds) for job in jobs_of(ablation, seed)]
     check_runs(jobs)
-    missing = [job for job in jobs if not is_done(job, plan.options)]
+    missing = [job for job in jobs if not is_done(job, ablation.options)]
     print(f'{len(jobs)} runs, {len(jobs) - len(missing)} of them done', flush=True)
-    logs = plan.output / 'logs'
+    logs = ablation.output / 'logs'
     failed = run_all(missing, logs, values.jobs)
     done: dict[str, dict[int, pathlib.Path]] = {}
     for job in jobs:
-        if is_done(job, plan.options, must_be_whole=False):
+        if is_done(job, ablation.options, must_be_whole=False):
             done.setdefault(job.row, {})[job.seed] = job.result
     if done:
         words = shlex.join(['python', 'scripts/ablations.py', *sys.argv[1:]])
-        print(write_report(plan.output, plan.table, TABLES[plan.table], done, words))
+        print(write_report(ablation.output, ablation.table, TABLES[ablation.table], done, words))
     for job in failed:
         print(f'{job.row}, seed {job.seed} failed: see {log_of(job, logs)}')
     return 1 if failed else 0
 
 
-def plan_of(values: flags.FlagValues) -> Plan:
+def ablation_of(values: flags.FlagValues) -> Ablation:
     """Returns what the flags ask for; raises UserError for what cannot be done."""
     if values.table is None:
         raise UserError(f'--table is missing: allowed are {", ".join(sorted(TABLES))}')
@@ -91,7 +91,7 @@ def plan_of(values: flags.FlagValues) -> Plan:
     steps = values.steps or count_steps(values.config, len(splits['train']))
     fields = tuple(word for word in sys.argv[1:] if re.match(r'--(no)?config\.', word))
     config = values['config'].config_filename
-    return Plan(values.table, config, fields, output, steps, split, options)
+    return Ablation(values.table, config, fields, output, steps, split, options)
 
 
 def check_argv(argv: list[str]) -> None:

@@ -8,7 +8,7 @@ The parts run one after the other, each in processes of its own and with a limit
 crashes or hangs leaves the others. By default: what the card is; whether a step is right on it;
 the step's time, beside PyTorch's; the paper's facades for as long as there is time; their metrics
 on test. What is found is written at once: results.json and index.html; then the logs and archives
-of metrics, test images and sheets. DIR gets at most 8 files, none larger than 16 MiB.
+of metrics, test images and sample grids. DIR gets at most 8 files, none larger than 16 MiB.
 
 The facades are also found in $PIX2PIX_FACADES. The FCN-score needs the file that
 `python -m pix2pix_jax.evaluate --metrics=fcn --segmenter_weights=FILE` wrote, elsewhere and before.
@@ -27,9 +27,9 @@ import time
 from absl import flags
 
 from gpu import archives, runs
+from gpu.context import ROOT, PartContext, environment, last_line, write_context
 from gpu.page import page
 from gpu.parts import DEFAULTS, REHEARSED, ROW, checked, seconds_of_next
-from gpu.plan import ROOT, Plan, environment, last_line, write_plan
 from pix2pix_jax.errors import Stopped, UserError, run_command
 from pix2pix_jax.storage import atomic
 
@@ -69,27 +69,29 @@ def main(values: flags.FlagValues) -> int:
     report: dict = {'about': about, 'parts': {}}
     with tempfile.TemporaryDirectory(prefix='gpu_report_') as work:
         files = [os.path.abspath(p) if p else '' for p in (facades, values.segmenter_weights)]
-        plan = Plan(values.device, values.tiny, *files, work, 0)
+        context = PartContext(values.device, values.tiny, *files, work, 0)
         for i, name in enumerate(parts):
             left = end - time.monotonic() - RESERVE_S
             limit = left if values.tiny else seconds_of_next(parts[i:], left)
-            run_part(name, plan._replace(seconds=limit - START_S), limit, report, output)
+            run_part(name, context._replace(seconds=limit - START_S), limit, report, output)
             part = report['parts'][name]
             print(
                 f'{name}: {part["state"]} in {part["seconds"]:.0f} s. {part["reason"]}', flush=True
             )
-            finish(report, plan, output)
+            finish(report, context, output)
     print(f'{output}/index.html')
     states = {part['state'] for part in report['parts'].values()}
     return int(bool(states & {'failed', 'timed out', 'no time'}))
 
 
-def run_part(name: str, plan: Plan, limit: float, report: dict, output: pathlib.Path) -> None:
+def run_part(
+    name: str, context: PartContext, limit: float, report: dict, output: pathlib.Path
+) -> None:
     """Runs one part; what it finds is in `report` and written.
 
     Args:
       name: the part's.
-      plan: what all parts share.
+      context: what all parts share.
       limit: the seconds after which it is ended.
       report: gets an entry of the part.
       output: the folder for results.json and index.html, written whenever the part found more.
@@ -100,14 +102,14 @@ def run_part(name: str, plan: Plan, limit: float, report: dict, output: pathlib.
         part['reason'] = 'the other parts left too little'
         return
     part['state'], begin, seen = 'running', time.monotonic(), 0
-    result, plan_file = plan.path(f'{name}.result'), plan.path(f'{name}.plan')
-    write_plan(plan, plan_file)
-    log = plan.path(f'{name}.part.log')
-    path = os.pathsep.join([str(ROOT / 'scripts'), environment(plan)['PYTHONPATH']])
+    result, context_file = context.path(f'{name}.result'), context.path(f'{name}.plan')
+    write_context(context, context_file)
+    log = context.path(f'{name}.part.log')
+    path = os.pathsep.join([str(ROOT / 'scripts'), environment(context)['PYTHONPATH']])
     with log.open('w') as file:
         process = subprocess.Popen(
-            [sys.executable, '-m', 'gpu', name, plan_file, result],
-            env=environment(plan) | {'PYTHONPATH': path},
+            [sys.executable, '-m', 'gpu', name, context_file, result],
+            env=environment(context) | {'PYTHONPATH': path},
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -119,7 +121,7 @@ def run_part(name: str, plan: Plan, limit: float, report: dict, output: pathlib.
             if result.exists() and result.stat().st_mtime_ns != seen:
                 seen = result.stat().st_mtime_ns
                 part |= json.loads(result.read_text())
-                write_results(report, plan, output)
+                write_results(report, context, output)
     finally:
         kill_group(process)
     part['seconds'] = time.monotonic() - begin
@@ -142,35 +144,35 @@ def kill_group(process: subprocess.Popen) -> None:
     process.wait()
 
 
-def write_results(report: dict, plan: Plan, output: pathlib.Path) -> None:
+def write_results(report: dict, context: PartContext, output: pathlib.Path) -> None:
     """Writes results.json and the page."""
     keys = ('state', 'seconds', 'limit_s', 'reason', 'results')
     kept = {name: {key: part[key] for key in keys} for name, part in report['parts'].items()}
     report = {'about': report['about'], 'parts': kept}
     atomic.write_text(output / 'results.json', json.dumps(report, indent=1) + '\n')
-    atomic.write_text(output / 'index.html', page(report, folders(report, plan)))
+    atomic.write_text(output / 'index.html', page(report, folders(report, context)))
 
 
-def folders(report: dict, plan: Plan) -> dict[str, pathlib.Path]:
+def folders(report: dict, context: PartContext) -> dict[str, pathlib.Path]:
     """Returns the folders of the runs that were trained, by the part that did."""
     names = {
         name: runs.MAIN if name == 'train' else runs.folder_of(name.removeprefix(ROW))
         for name in report['parts']
         if name == 'train' or name.startswith(ROW)
     }
-    return {name: plan.path(run) for name, run in names.items() if plan.path(run).is_dir()}
+    return {name: context.path(run) for name, run in names.items() if context.path(run).is_dir()}
 
 
-def finish(report: dict, plan: Plan, output: pathlib.Path) -> None:
+def finish(report: dict, context: PartContext, output: pathlib.Path) -> None:
     """Writes all of the report: results, page, logs, archives."""
-    trained = list(folders(report, plan).values())
+    trained = list(folders(report, context).values())
     report['about']['left_out'] = archives.write_archives(trained, output)
     logs = []
-    for path in sorted(pathlib.Path(plan.work).glob('*.log'), key=lambda p: p.stat().st_mtime):
+    for path in sorted(pathlib.Path(context.work).glob('*.log'), key=lambda p: p.stat().st_mtime):
         text = path.read_bytes()[-LOG_BYTES:].decode(errors='replace')
         logs.append(f'==== {path.stem}\n{text}')
     atomic.write_text(output / 'log.txt', '\n'.join(logs))
-    write_results(report, plan, output)
+    write_results(report, context, output)
 
 
 def checked_output(name: str, overwrite: bool) -> pathlib.Path:

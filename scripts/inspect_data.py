@@ -34,7 +34,7 @@ from pix2pix_jax.storage import atomic
 
 MARK = 'pix2pix_jax inspect_data'  # the PNG's Software, by which it knows its own
 
-MOST = 5000  # pairs of a split that are read; of more an even selection
+MAX_PAIRS = 5000  # pairs of a split that are read; of more, evenly spaced ones
 ROWS = 6  # of the picture
 AUGMENTED = 2  # times that each of its pairs is shown augmented
 SHOWN = 3  # names of suspicious pairs, sizes, kinds
@@ -88,7 +88,7 @@ def main(values: flags.FlagValues) -> None:
     looks = {}
     for split, source in splits.items():
         looks[split] = look_at_all(source, split, config.dataset.name)
-        about = describe(split, source, looks[split], value_checks.remarks(source))
+        about = describe(split, source, looks[split], value_checks.warnings_for(source))
         print('\n'.join(['', *about]), flush=True)
     print('\n'.join(['', *duplicates(splits, looks)]))
     atomic.write_bytes(output, atomic.encode_png(contact_grid(splits, config), Software=MARK))
@@ -108,8 +108,8 @@ def is_ours(path: pathlib.Path) -> bool:
 
 
 def look_at_all(source: sources.Source, split: str, data_set: str) -> dict[str, PairStats]:
-    """Returns what the pairs of a split look like, by name: of many, those of an even selection."""
-    picks = image_grid.even_selection(len(source), MOST)
+    """Returns what the pairs of a split look like, by name: of many, evenly spaced ones."""
+    picks = image_grid.evenly_spaced(len(source), MAX_PAIRS)
     with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
         looks = pool.map(lambda i: look_at(source, i, data_set), map(int, picks))
         bar = tqdm.tqdm(looks, f'reading {split}', len(picks), disable=not sys.stderr.isatty())
@@ -223,7 +223,7 @@ def describe_images(images: Sequence[ImageStats]) -> list[str]:
 def duplicates(
     splits: dict[str, sources.Source], looks: dict[str, dict[str, PairStats]]
 ) -> list[str]:
-    """Returns a line for each two splits that share images, pixel by pixel, and each with twins."""
+    """Returns a line for each pair of splits with identical images, and each with duplicates."""
     lines = []
     for (a, b), k in itertools.product(
         itertools.combinations_with_replacement(splits, 2), range(len(IMAGES))
@@ -271,7 +271,7 @@ def contact_grid(splits: dict[str, sources.Source], config: Config) -> np.ndarra
     """Returns pairs of the first split as the network sees them, a row a pair."""
     source = next(iter(splits.values()))
     rows = []
-    for i in image_grid.even_selection(len(source), ROWS):
+    for i in image_grid.evenly_spaced(len(source), ROWS):
         try:
             pairs = [pipeline.example(source, int(i), config)]
         except DataError:  # it is in the report

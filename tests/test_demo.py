@@ -96,12 +96,12 @@ def stand_in(monkeypatch, config):
     return pix2pix_jax.Translator('run')
 
 
-@pytest.mark.parametrize('limits', ['', '0:4095'])
+@pytest.mark.parametrize('value_range', ['', '0:4095'])
 @pytest.mark.parametrize('channels', [1, 3, 4])
-def test_a_translation_is_shown_as_rgb(monkeypatch, channels, limits):
+def test_a_translation_is_shown_as_rgb(monkeypatch, channels, value_range):
     fields = {'input_channels': channels, 'output_channels': channels}
     config = changed(**{f'generator__{k}': v for k, v in fields.items()})
-    config.dataset.input_range = config.dataset.target_range = limits
+    config.dataset.input_range = config.dataset.target_range = value_range
     picture = noise(32, 32, 3 if channels == 3 else 1)
     picture = picture if channels == 3 else picture.repeat(3, -1)
     found = web_page.translated(stand_in(monkeypatch, config), picture, 0)

@@ -4,6 +4,7 @@ What is public and takes many arguments says what each of them is.
 """
 
 import ast
+import collections
 import graphlib
 import re
 from collections.abc import Iterator
@@ -78,3 +79,11 @@ def test_public_functions_of_many_arguments_describe_each():
     assert undescribed(good) == []
     assert undescribed(good.replace('d: one', 'e: one')) == ['f']
     assert undescribed(good.replace('Args:', 'Takes:')) == ['f']
+
+
+def test_no_two_classes_share_a_name():
+    folders = (ROOT / name for name in ('pix2pix_jax', 'scripts', 'configs'))
+    paths = (path for folder in folders for path in folder.rglob('*.py'))
+    nodes = (node for path in paths for node in ast.walk(ast.parse(path.read_text())))
+    names = collections.Counter(node.name for node in nodes if isinstance(node, ast.ClassDef))
+    assert [name for name, count in names.items() if count > 1] == []

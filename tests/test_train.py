@@ -406,11 +406,11 @@ def test_an_evaluation_that_a_signal_ends_is_done_first_on_resume(
 
 def test_several_hosts_finish_an_evaluation(monkeypatch):
     stop = StopRequest()
-    assert not train.heard_alone(stop)
+    assert not train.stop_requested_alone(stop)
     stop.signal_number = signal.SIGTERM
-    assert train.heard_alone(stop)
+    assert train.stop_requested_alone(stop)
     monkeypatch.setattr(jax, 'process_count', lambda: 2)
-    assert not train.heard_alone(stop)
+    assert not train.stop_requested_alone(stop)
 
 
 # ---------------------------------------------------------------- how often

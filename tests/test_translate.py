@@ -274,7 +274,7 @@ def test_the_page_shows_all_and_leads_to_the_files(tmp_path):
         (
             ('--input={0}/same/a.png', '--output={0}/o', '--tile=16', '--fit=resize'),
             2,
-            '--fit=resize: allowed is --fit=pad with --tile',
+            '--tile works with --fit=pad only',
         ),
         (('--input={0}/same/a.png', '--output={0}/o', '--fit=crop'), 2, 'fit'),
         (('--input={0}/empty,{0}/same/a.png', '--output={0}/o'), 1, 'no images'),

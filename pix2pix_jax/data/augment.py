@@ -13,9 +13,10 @@ from pix2pix_jax.data.formats.pixels import LUMA
 
 
 class CropWindow(NamedTuple):
-    """What is cut from an image: `box` (left, top, right, bottom) in its pixels, and how it lies.
+    """The part of an image that is cut out.
 
-    It is flipped left-right, then top-bottom, then turned by `turns` quarters.
+    `box` is (left, top, right, bottom) in pixels of the image. The part is flipped left-right, then
+    top-bottom, then turned by `turns` quarters.
     """
 
     box: tuple[float, float, float, float]
@@ -25,9 +26,9 @@ class CropWindow(NamedTuple):
 
 
 class Crop(NamedTuple):
-    """What is cut from an image at its loaded size, in whole pixels from `top`, `left` on.
+    """The part that is cut out of an image at its loaded size, in whole pixels from `top`, `left`.
 
-    It is then flipped and turned as a CropWindow is.
+    The part is then flipped and turned as a CropWindow is.
     """
 
     top: int
@@ -145,7 +146,7 @@ def centre_window(
 def random_pose(
     rng: np.random.Generator, place: Place, size: tuple[int, int], vertical: bool, turn: bool
 ) -> Place:
-    """Returns the place with a random top-bottom flip and random quarter turns.
+    """Returns `crop` with a random top-bottom flip and random quarter turns.
 
     Both draws are always made.
 

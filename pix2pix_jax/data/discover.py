@@ -3,9 +3,9 @@
 import dataclasses
 
 from etils import epath
-from ml_collections import ConfigDict
 
-from pix2pix_jax.data import hold_out, image_spec, layouts
+from pix2pix_jax.config_type import Config
+from pix2pix_jax.data import detect_layout, hold_out, image_spec
 from pix2pix_jax.data.catalogue import openmoji
 from pix2pix_jax.data.catalogue.published import PUBLISHED
 from pix2pix_jax.data.folders import (
@@ -24,7 +24,7 @@ from pix2pix_jax.errors import DataError, UserError
 POINT = 'point at the folder of the pairs with --config.dataset.path=DIR (train/, val/, test/)'
 
 
-def open_splits(config: ConfigDict, known: Known = NEW_RUN) -> dict[str, Source]:
+def open_splits(config: Config, known: Known = NEW_RUN) -> dict[str, Source]:
     """Returns the sources of the splits that there are, among 'train', 'val' and 'test'.
 
     Of a run that is there already they are the pairs of its data.json. Else `val_fraction` of train
@@ -35,11 +35,15 @@ def open_splits(config: ConfigDict, known: Known = NEW_RUN) -> dict[str, Source]
     return divide(find_splits(config, known), config, known)
 
 
-def find_splits(config: ConfigDict, known: Known = NEW_RUN) -> dict[str, Source]:
-    """Returns the splits as they lie in their folders; reads some images where A|B is a guess.
+def find_splits(config: Config, known: Known = NEW_RUN) -> dict[str, Source]:
+    """Returns the splits as they lie in their folders; reads some images where A
 
-    What speaks against A|B is an error, as in `open_splits`, or a warning where it is not certain
-    or where a run is there already.
+    B is a guess.
+
+    A reason against A
+
+    B is an error, as in `open_splits`, or a warning where the reason is not certain or where there
+    is a run on the folder already.
     """
     if _is_published(config):
         splits = _prepared(config)
@@ -50,12 +54,12 @@ def find_splits(config: ConfigDict, known: Known = NEW_RUN) -> dict[str, Source]
         guessed = config.dataset.layout == 'auto' and config.dataset.path
         if guessed and not (first.listed or first.photos) and len(first.files[0]) == 1:
             files = {name: file for name, (file,) in zip(first.names, first.files)}
-            layouts.check(root, epath.Path(first.folder), files, known.exists)
+            detect_layout.check(root, epath.Path(first.folder), files, known.exists)
     _check_one_kind(splits)
     return splits
 
 
-def divide(splits: dict[str, Source], config: ConfigDict, known: Known) -> dict[str, Source]:
+def divide(splits: dict[str, Source], config: Config, known: Known) -> dict[str, Source]:
     """Returns the splits with val held out where there is none, or as data.json of a run says."""
     splits = dict(splits)
     if known.splits:
@@ -73,11 +77,11 @@ def _check_one_kind(splits: dict[str, Source]) -> None:
         raise DataError(f'the splits have different numbers of inputs for one target: {found}')
 
 
-def _is_published(config: ConfigDict) -> bool:
+def _is_published(config: Config) -> bool:
     return config.dataset.name in PUBLISHED and not config.dataset.path
 
 
-def _prepared(config: ConfigDict) -> dict[str, Source]:
+def _prepared(config: Config) -> dict[str, Source]:
     """Returns the splits of a published data set, of which a path was not given."""
     from pix2pix_jax.data.catalogue import builder  # tensorflow-datasets takes 2 s to import
 
@@ -97,7 +101,7 @@ def _prepared(config: ConfigDict) -> dict[str, Source]:
     return {split: _source(folder, files, config) for split, files in splits.items()}
 
 
-def _root(config: ConfigDict) -> epath.Path:
+def _root(config: Config) -> epath.Path:
     name, path = config.dataset.name, config.dataset.path
     if name == 'openmoji' and not path:
         return epath.Path(openmoji.prepare(max(config.image_size) or 256))
@@ -113,7 +117,7 @@ def _root(config: ConfigDict) -> epath.Path:
     return root
 
 
-def _in_folders(root: epath.Path, config: ConfigDict, known: Known) -> dict[str, Source]:
+def _in_folders(root: epath.Path, config: Config, known: Known) -> dict[str, Source]:
     splits: dict[str, Source] = {}
     layout = config.dataset.layout
     if config.dataset.task != 'none':
@@ -129,7 +133,7 @@ def _in_folders(root: epath.Path, config: ConfigDict, known: Known) -> dict[str,
         if folders:
             pairs = pair_files(folders)
             if layout == 'auto' and len(folders) == 2 and folders[0].name == 'a' and not splits:
-                layouts.check_folders(folders, pairs)
+                detect_layout.check_folders(folders, pairs)
             splits[split] = _source(' + '.join(map(str, folders)), pairs, config)
         elif listed:
             source = _source(str(listed), read_list(listed), config)
@@ -147,7 +151,7 @@ def _in_folders(root: epath.Path, config: ConfigDict, known: Known) -> dict[str,
     return splits
 
 
-def _source(folder: str, files: dict[str, tuple[File, ...]], config: ConfigDict) -> Source:
+def _source(folder: str, files: dict[str, tuple[File, ...]], config: Config) -> Source:
     d = config.dataset
     count = len(next(iter(files.values())))
     if d.input_classes and count == 1:
@@ -187,7 +191,7 @@ def _source(folder: str, files: dict[str, tuple[File, ...]], config: ConfigDict)
     )
 
 
-def _hold_out(train: Source, config: ConfigDict, known: Known) -> tuple[Source, Source]:
+def _hold_out(train: Source, config: Config, known: Known) -> tuple[Source, Source]:
     """Splits train into what stays and what becomes val, by names and seed alone.
 
     The drawings of one base emoji are near-duplicates and stay together.

@@ -127,7 +127,7 @@ def _either_case(root: epath.Path, place: str, letter: str) -> epath.Path | None
 
 
 def _is_one_of_many(folder: epath.Path) -> bool:
-    """Whether there are folders beside `folder` that are no sides, as train/c beside train/a."""
+    """Whether a folder beside `folder` is neither A nor B, as train/c beside train/a."""
     return any(
         not re.fullmatch(r'\..*|[aA]\d*|[bB]', path.name) and path.is_dir()
         for path in folder.parent.iterdir()

@@ -36,11 +36,11 @@ NEW_RUN = Known()
 
 
 def by_hash(groups: Sequence[str], seed: int, fraction: float, earlier: Mapping[str, str]) -> set:
-    """Returns which groups become val: a hash of the seed and the name is below the fraction.
+    """Returns the groups that become val: a hash of the seed and the name is below the fraction.
 
-    So a new group moves no other, but for one: at least one is val and one is not, and where the
-    hashes alone give none, it is the one of the lowest or the highest hash, until a new group takes
-    its place.
+    So a new group moves no other group, with one exception: at least one group is val and at least
+    one is not. Where the hashes alone do not give that, the group of the lowest hash becomes val,
+    or the group of the highest hash does not, until a new group takes its place.
 
     Args:
       groups: their names; one may be there several times.
@@ -61,7 +61,7 @@ def by_hash(groups: Sequence[str], seed: int, fraction: float, earlier: Mapping[
 
 
 def all_in(groups: Sequence[str], earlier: Mapping[str, str]) -> str:
-    """Returns the split in which an `earlier` run had all of the `groups`; '' for no such one."""
+    """Returns the split in which an `earlier` run had all of the `groups`; '' if there is none."""
     splits = {earlier.get(group, '') for group in groups}
     return splits.pop() if len(splits) == 1 else ''
 
@@ -72,9 +72,9 @@ def _hash(seed: int, name: str) -> float:
 
 
 def by_number(groups: Sequence[str], seed: int, fraction: float) -> set:
-    """Returns which of the different `groups` become val, as versions before 0.2.0 drew them.
+    """Returns the `groups` that become val, as versions before 0.2.0 drew them.
 
-    They are drawn by their numbers, so that another group can move all of them.
+    Groups are drawn by their numbers, so that one more group can move all others.
     """
     count = min(len(groups) - 1, max(1, round(len(groups) * fraction)))
     return {groups[i] for i in np.random.default_rng(seed).permutation(len(groups))[:count]}

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from ml_collections import ConfigDict
 from numpy.typing import DTypeLike
 
+from pix2pix_jax.config_type import Config
 from pix2pix_jax.data import augment
 from pix2pix_jax.data.formats import decode
 from pix2pix_jax.data.formats.pixels import File, Pixels, Range
 from pix2pix_jax.errors import DataError, UserError
 
-MOST_LEVELS = 65_536
+MAX_LEVELS = 65_536
 VOID = 255  # in a class-index map: no class
 
 
@@ -31,7 +31,7 @@ class ImageSpec(NamedTuple):
     field: str = ''  # where `channels` come from, for messages
 
 
-def of_config(config: ConfigDict) -> tuple[ImageSpec, ImageSpec]:
+def of_config(config: Config) -> tuple[ImageSpec, ImageSpec]:
     """Returns the specs of input and target; of plain photos (dataset.task) the target is RGB."""
     d, g = config.dataset, config.generator
     ranges = [parse_ranges(f'{name}_range', d[f'{name}_range']) for name in ('input', 'target')]
@@ -50,7 +50,7 @@ def of_config(config: ConfigDict) -> tuple[ImageSpec, ImageSpec]:
     )
 
 
-def check(config: ConfigDict) -> None:
+def check(config: Config) -> None:
     """Raises UserError for fields about input and target that do not go together."""
     d, g = config.dataset, config.generator
     _, target = of_config(config)
@@ -107,11 +107,12 @@ def read(spec: ImageSpec, file: File) -> Pixels:
 
 
 def combine(spec: ImageSpec, pictures: Sequence[Pixels], files: Sequence[File]) -> np.ndarray:
-    """Returns what the network takes, (H,W,C), of the `pictures` of `files`: one, or several.
+    """Returns an input or a target (H,W,C), made of the `pictures` of `files`.
 
-    uint8, uint16, or float32 on [-1, 1]; of class maps uint8 (H,W,1). The channels of several
-    follow each other, each file with its own number. Raises DataError, naming a file, for another
-    number of channels, values outside the range of a type, and classes that there are not.
+    The result is uint8, uint16, or float32 on [-1, 1]; of class maps it is uint8 (H,W,1). The
+    channels of several pictures follow each other, each picture with its own number of channels.
+    Raises DataError, naming a file, for another number of channels, for values outside the range of
+    a type, and for classes that do not exist.
     """
     if spec.classes:
         with decode.naming(files[0]):
@@ -123,13 +124,15 @@ def combine(spec: ImageSpec, pictures: Sequence[Pixels], files: Sequence[File]) 
             channels = spec.channels
             if len(files) > 1:
                 channels = channels_of(picture)
-            limits = ranges[i] if ranges else None
+            value_range = ranges[i] if ranges else None
             try:
-                values = decode.as_channels(picture, channels, limits[1] if limits else 1.0)
+                values = decode.as_channels(
+                    picture, channels, value_range[1] if value_range else 1.0
+                )
             except DataError as error:
                 field = f' ({spec.field})' if spec.field else ''
                 raise DataError(f'{error}{field}') from error
-            parts.append(_in_range(values, limits, spec.name))
+            parts.append(_in_range(values, value_range, spec.name))
     if len(parts) == 1:
         return parts[0]
     if sum(part.shape[-1] for part in parts) != spec.channels:
@@ -190,14 +193,14 @@ def voc_palette(count: int) -> np.ndarray:
     return colours
 
 
-def _in_range(values: np.ndarray, limits: Range | None, name: str) -> np.ndarray:
+def _in_range(values: np.ndarray, value_range: Range | None, name: str) -> np.ndarray:
     """Returns values as uint8 or uint16, whose range is their type's, or as float32 on [-1, 1]."""
     if values.dtype.kind == 'f' and not np.isfinite(values).all():
         raise DataError('has values that are no finite numbers')
-    if limits is None:
+    if value_range is None:
         if values.dtype in (np.uint8, np.uint16):
             return values
-        limits = type_range(values.dtype)
+        value_range = type_range(values.dtype)
         low, high = values.min(), values.max()
         if low < 0 or high > 1:
             classes = name == 'input' and values.dtype.kind in 'ui' and 0 <= low <= high < VOID
@@ -206,7 +209,7 @@ def _in_range(values: np.ndarray, limits: Range | None, name: str) -> np.ndarray
                 f'or say what they are with --config.dataset.{name}_range=LOW:HIGH'
                 + (f', or of classes --config.dataset.input_classes={high + 1}' if classes else '')
             )
-    low, high = limits
+    low, high = value_range
     unit = values.astype(np.float32)  # then in place: a large image is there once more, not ten
     unit -= np.float32(low)
     unit *= np.float32(2 / (high - low))
@@ -219,24 +222,26 @@ def type_range(dtype: np.dtype) -> Range:
     return (0, np.iinfo(dtype).max) if dtype in (np.uint8, np.uint16) else (0, 1)
 
 
-def to_type(image: np.ndarray, dtype: DTypeLike, limits: Range | None = None) -> np.ndarray:
+def to_type(image: np.ndarray, dtype: DTypeLike, value_range: Range | None = None) -> np.ndarray:
     """Returns float [-1, 1] as values of a file: the inverse of what reading does, rounded."""
     unit = (np.clip(np.asarray(image, np.float32), -1, 1) + 1) / 2
     kind = np.dtype(dtype)
-    low, high = limits or type_range(kind)
+    low, high = value_range or type_range(kind)
     values = low + unit * (high - low)
     return values.astype(kind) if kind.kind == 'f' else np.rint(values).astype(kind)
 
 
 @functools.lru_cache(maxsize=16)
-def levels(kind: np.dtype, limits: Range | None = None) -> np.ndarray:
-    """Returns what a file of type `kind` and that range can hold, as it is read: float32 (K,).
+def levels(kind: np.dtype, value_range: Range | None = None) -> np.ndarray:
+    """Returns the values that a file of type `kind` can hold, as they are read: float32 (K,).
 
-    They ascend on [-1, 1]. There are none (K is 0) of floats, and none of a range of more than
-    65,536 whole numbers, for `encode.file_type` writes it as floats.
+    The values ascend on [-1, 1], the ends of `value_range`. K is 0 for floats, and for a range of
+    more than 65,536 whole numbers, which `encode.file_type` writes as floats.
     """
-    low, high = np.rint(limits or type_range(kind))
-    if kind.kind not in 'ui' or high - low >= MOST_LEVELS:
+    low, high = np.rint(value_range or type_range(kind))
+    if kind.kind not in 'ui' or high - low >= MAX_LEVELS:
         return np.zeros(0, np.float32)
     values = np.arange(low, high + 1)
-    return augment.to_float(_in_range(values if limits else values.astype(kind), limits, 'target'))
+    return augment.to_float(
+        _in_range(values if value_range else values.astype(kind), value_range, 'target')
+    )

@@ -16,19 +16,19 @@ from collections.abc import Callable, Iterator, Sequence
 
 import grain
 import numpy as np
-from ml_collections import ConfigDict
 
-from pix2pix_jax.data import augment, image_spec, tasks, waiting
+from pix2pix_jax.config_type import Config
+from pix2pix_jax.data import augment, image_spec, prefetch, tasks
+from pix2pix_jax.data.prefetch import Batch
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError
 
 DRAWS = ('pair', *augment.Crop._fields)  # the columns of what `train_draws` yields
-Batch = dict[str, np.ndarray]
 
 
 def train_batches(
     source: Source,
-    config: ConfigDict,
+    config: Config,
     start: int = 0,
     process_index: int = 0,
     process_count: int = 1,
@@ -59,20 +59,22 @@ def train_batches(
     read = _Loaded(source, config, reports=workers > 0)
     cut = functools.partial(_cut, config=config)
     data, index = _batches(read, cut, config, process_index, process_count)
-    made_ahead = waiting.batches(data[start:], len(index) * _bytes_of_a_pair(read, config), workers)
+    made_ahead = prefetch.batches(
+        data[start:], len(index) * _bytes_of_a_pair(read, config), workers
+    )
     return _numbered(made_ahead, index)
 
 
 def train_draws(
     source: Source,
-    config: ConfigDict,
+    config: Config,
     start: int = 0,
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[Batch]:
-    """Yields of which `loaded` pairs the batches of `train_batches` are, and what is cut.
+    """Yields the draws of the batches of `train_batches`: which `loaded` pairs, and what is cut.
 
-    'draws' (B, 6), int32, has the columns `DRAWS`. The pairs must all have one loaded size.
+    'draws' (B, 6), int32, has the columns `DRAWS`. All pairs must have the same loaded size.
 
     Args:
       source: the training pairs.
@@ -94,7 +96,7 @@ def train_draws(
 def _batches(
     elements: 'range | _Loaded',
     transform: Callable[..., Batch],
-    config: ConfigDict,
+    config: Config,
     process_index: int,
     process_count: int,
 ) -> tuple[grain.MapDataset, np.ndarray]:
@@ -106,7 +108,7 @@ def _batches(
     return data.batch(len(index), drop_remainder=True, batch_fn=_stack), index
 
 
-def _bytes_of_a_pair(read: '_Loaded', config: ConfigDict) -> int:
+def _bytes_of_a_pair(read: '_Loaded', config: Config) -> int:
     """Returns the bytes of the first pair as it travels; of a bad one what floats would take."""
     with contextlib.suppress(DataError):
         pair = _cut(read[0], np.random.default_rng(0), config)
@@ -128,7 +130,7 @@ class _Loaded:
     """
 
     source: Source
-    config: ConfigDict
+    config: Config
     reports: bool
 
     def __len__(self) -> int:
@@ -156,7 +158,7 @@ def _together(images: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack(images)
 
 
-def loaded(pair: Batch, config: ConfigDict) -> Batch:
+def loaded(pair: Batch, config: Config) -> Batch:
     """Returns a pair of a source as training cuts from it, in its own type.
 
     With jitter_method='resize_then_crop' it is at its loaded size: the resize is not random.
@@ -167,18 +169,18 @@ def loaded(pair: Batch, config: ConfigDict) -> Batch:
     return {key: augment.resized(image, size, _method(key, config)) for key, image in pair.items()}
 
 
-def loaded_size(shape: tuple[int, int], config: ConfigDict) -> tuple[int, int]:
+def loaded_size(shape: tuple[int, int], config: Config) -> tuple[int, int]:
     """Returns the (height, width) to which training resizes an image of `shape`."""
     d = config.dataset
     return augment.loaded_size(*shape, tuple(config.image_size), d.jitter, d.preprocess)
 
 
-def _method(key: str, config: ConfigDict) -> str:
+def _method(key: str, config: Config) -> str:
     classes = key == 'input' and config.dataset.input_classes
     return 'nearest' if classes else config.dataset.resize
 
 
-def augmented(pair: Batch, rng: np.random.Generator, config: ConfigDict) -> Batch:
+def augmented(pair: Batch, rng: np.random.Generator, config: Config) -> Batch:
     """Returns a pair of a source as the network sees it in training: (H, W, C) float32 in [-1, 1].
 
     All draws are of `rng`, always as many and in one order.
@@ -186,7 +188,7 @@ def augmented(pair: Batch, rng: np.random.Generator, config: ConfigDict) -> Batc
     return as_floats(_cut(loaded(pair, config), rng, config), config)
 
 
-def _cut(pair: Batch, rng: np.random.Generator, config: ConfigDict) -> Batch:
+def _cut(pair: Batch, rng: np.random.Generator, config: Config) -> Batch:
     """Returns what training takes of a pair that is `loaded`, in the type in which it travels."""
     if 'error' in pair:
         return pair
@@ -210,8 +212,8 @@ def _cut(pair: Batch, rng: np.random.Generator, config: ConfigDict) -> Batch:
     return images
 
 
-def needs_floats(config: ConfigDict) -> list[str]:
-    """Returns the fields for which training computes with images before they travel, if any."""
+def needs_floats(config: Config) -> list[str]:
+    """Returns the fields whose work needs float images on the host (colour jitter, tasks)."""
     d = config.dataset
     return [
         f'dataset.{field}={d[field]!r}'
@@ -220,7 +222,7 @@ def needs_floats(config: ConfigDict) -> list[str]:
     ]
 
 
-def _drawn(shape: tuple[int, int], rng: np.random.Generator, config: ConfigDict) -> augment.Crop:
+def _drawn(shape: tuple[int, int], rng: np.random.Generator, config: Config) -> augment.Crop:
     """Draws what is cut from a pair whose `loaded` images have this (height, width)."""
     d, size = config.dataset, tuple(config.image_size)
     from_size = loaded_size(shape, config) if d.jitter_method == 'box' else shape
@@ -228,7 +230,7 @@ def _drawn(shape: tuple[int, int], rng: np.random.Generator, config: ConfigDict)
     return augment.random_pose(rng, crop, size, d.vertical_flip, d.rotate)
 
 
-def as_floats(images: Batch, config: ConfigDict) -> Batch:
+def as_floats(images: Batch, config: Config) -> Batch:
     """Returns a pair or a batch as the network takes it: images (..., H, W, C) float32 in [-1, 1].
 
     Class indices become one-hot.
@@ -236,7 +238,7 @@ def as_floats(images: Batch, config: ConfigDict) -> Batch:
     return {key: _as_float(key, image, config) for key, image in images.items()}
 
 
-def _as_float(key: str, image: np.ndarray, config: ConfigDict) -> np.ndarray:
+def _as_float(key: str, image: np.ndarray, config: Config) -> np.ndarray:
     classes = config.dataset.input_classes
     if key == 'input' and classes:
         return image_spec.one_hot(image, classes)
@@ -244,13 +246,13 @@ def _as_float(key: str, image: np.ndarray, config: ConfigDict) -> np.ndarray:
 
 
 def _resampled(
-    key: str, image: np.ndarray, window: augment.CropWindow, config: ConfigDict
+    key: str, image: np.ndarray, window: augment.CropWindow, config: Config
 ) -> np.ndarray:
     size = tuple(config.image_size)
     return augment.crop_and_resize(image, window, size, _method(key, config))
 
 
-def example(source: Source, i: int, config: ConfigDict) -> Batch:
+def example(source: Source, i: int, config: Config) -> Batch:
     """Returns pair `i` as at test time: (H, W, C) float32 in [-1, 1], resized, no jitter.
 
     Of a task's pairs, which are always the same ones, the target is the photo.
@@ -258,7 +260,7 @@ def example(source: Source, i: int, config: ConfigDict) -> Batch:
     return _example(source[i], i, config)
 
 
-def _example(pair: Batch, i: int, config: ConfigDict) -> Batch:
+def _example(pair: Batch, i: int, config: Config) -> Batch:
     d, (height, width, _) = config.dataset, pair['target'].shape
     window = augment.centre_window((height, width), tuple(config.image_size), d.preprocess)
     images = {key: _resampled(key, image, window, config) for key, image in pair.items()}
@@ -270,7 +272,7 @@ def _example(pair: Batch, i: int, config: ConfigDict) -> Batch:
 
 
 def eval_batches(
-    source: Source, config: ConfigDict, batch_size: int
+    source: Source, config: Config, batch_size: int
 ) -> Iterator[tuple[list[int], Batch, list[np.dtype]]]:
     """Yields (indices, batch, types of the targets' files) over all pairs in order.
 

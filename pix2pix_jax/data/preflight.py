@@ -10,8 +10,8 @@ import sys
 from collections.abc import Mapping
 
 import tqdm
-from ml_collections import ConfigDict
 
+from pix2pix_jax.config_type import Config
 from pix2pix_jax.data import pipeline
 from pix2pix_jax.data.sources import Pair, Source, subset
 from pix2pix_jax.data.tasks import TASKS
@@ -25,7 +25,7 @@ SAMPLE = 64  # pairs whose headers stand for all in reports and estimates
 
 
 def decode_all(
-    splits: Mapping[str, Source], config: ConfigDict, device_room: int = 0
+    splits: Mapping[str, Source], config: Config, device_room: int = 0
 ) -> dict[str, Source]:
     """Decodes every pair, so that a bad file is named now and not hours into a run.
 
@@ -43,7 +43,7 @@ def decode_all(
     return found
 
 
-def _decode(name: str, source: Source, config: ConfigDict, keep: bool) -> Source:
+def _decode(name: str, source: Source, config: Config, keep: bool) -> Source:
     skip = _finds_bad(source, config)
     if len(source) > DECODE_FIRST and not (keep or skip):
         return source
@@ -80,12 +80,12 @@ def _decode(name: str, source: Source, config: ConfigDict, keep: bool) -> Source
     return dataclasses.replace(source, decoded=tuple(decoded)) if keep else source
 
 
-def _loads(name: str, config: ConfigDict) -> bool:
+def _loads(name: str, config: Config) -> bool:
     """Whether the pairs of a split are kept at the size from which training cuts."""
     return name == 'train' and config.dataset.jitter_method == 'resize_then_crop'
 
 
-def _finds_bad(source: Source, config: ConfigDict) -> bool:
+def _finds_bad(source: Source, config: Config) -> bool:
     return config.dataset.on_error == 'skip' and source.skipped is None
 
 
@@ -98,7 +98,7 @@ def _bad_pairs(source: Source, errors: list[str]) -> DataError:
     return DataError(first)
 
 
-def _places(splits: Mapping[str, Source], config: ConfigDict, device_room: int) -> dict[str, str]:
+def _places(splits: Mapping[str, Source], config: Config, device_room: int) -> dict[str, str]:
     """Returns for each split where its pairs are kept: DEVICE, MEMORY, or DISK: nowhere.
 
     With cache='auto' they are in memory while all splits together, in their order, take at most a
@@ -118,7 +118,7 @@ def _places(splits: Mapping[str, Source], config: ConfigDict, device_room: int) 
     return places
 
 
-def _only_on_host(config: ConfigDict) -> list[str]:
+def _only_on_host(config: Config) -> list[str]:
     """Returns the fields for which a device cannot make batches of pairs, if any."""
     box = config.dataset.jitter_method == 'box'
     return ["dataset.jitter_method='box'"] * box + pipeline.needs_floats(config)
@@ -131,10 +131,10 @@ def _unlike(source: Source) -> list[str]:
     return ['sizes'] * (len(shapes) > 1) + ['types'] * (len(types) > 1)
 
 
-def not_on_device(splits: Mapping[str, Source], config: ConfigDict, device_room: int) -> list[str]:
-    """Returns a line that says why training pairs that are kept do not lie on the device.
+def not_on_device(splits: Mapping[str, Source], config: Config, device_room: int) -> list[str]:
+    """Returns a line that says why kept training pairs do not lie on the device.
 
-    None where they do, where there is no room for them, or where nobody asked for it.
+    There is no line where they do, where there is no room for them, or where nobody asked for it.
     """
     train = splits['train']
     kept = train.loaded or train.decoded
@@ -148,7 +148,7 @@ def not_on_device(splits: Mapping[str, Source], config: ConfigDict, device_room:
     return [f'train is not kept on the device, since {why}: the host makes its batches']
 
 
-def _bytes(name: str, source: Source, config: ConfigDict) -> int:
+def _bytes(name: str, source: Source, config: Config) -> int:
     """Estimates what all pairs of a split take in memory."""
     sizes = _sizes(source)
     if _loads(name, config):
@@ -192,7 +192,7 @@ def found_image_size(source: Source) -> tuple[int, int]:
     return height, width
 
 
-def report(splits: Mapping[str, Source], config: ConfigDict, device_room: int = 0) -> list[str]:
+def report(splits: Mapping[str, Source], config: Config, device_room: int = 0) -> list[str]:
     """Returns lines for a person: pairs and sizes of each split, direction, where they are kept."""
     lines = []
     for split, source in splits.items():
@@ -210,7 +210,7 @@ def report(splits: Mapping[str, Source], config: ConfigDict, device_room: int = 
     return lines + _memory(splits, config, device_room)
 
 
-def _memory(splits: Mapping[str, Source], config: ConfigDict, device_room: int) -> list[str]:
+def _memory(splits: Mapping[str, Source], config: Config, device_room: int) -> list[str]:
     """Returns a line for each split: what its pairs take, and where they are kept."""
     lines = []
     for name, place in _places(splits, config, device_room).items():
@@ -220,7 +220,7 @@ def _memory(splits: Mapping[str, Source], config: ConfigDict, device_room: int) 
     return lines
 
 
-def _pairing(first: Source, config: ConfigDict) -> str:
+def _pairing(first: Source, config: Config) -> str:
     """Returns a line that says what is input and what is target."""
     if first.photos:
         return f'plain photos: target = the photo, input = {TASKS[config.dataset.task].about}'

@@ -64,9 +64,10 @@ class Source:
         return self._fitting(pair, files)
 
     def stored(self, i: int) -> tuple[tuple[Pixels, ...], tuple[File, ...]]:
-        """Returns the pictures of pair `i` as they are in their files, the target last, and these.
+        """Returns the pictures of pair `i` as they are in their files, and the files.
 
-        Raises DataError for what cannot be read, and for pictures of several sizes.
+        The target is the last. Raises DataError for a file that cannot be read, and for pictures of
+        several sizes.
         """
         files = self.files[i]
         if self.photos:

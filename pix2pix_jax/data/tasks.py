@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from ml_collections import ConfigDict
 
+from pix2pix_jax.config_type import Config
 from pix2pix_jax.data import augment
 from pix2pix_jax.data.catalogue.published import PUBLISHED
 from pix2pix_jax.data.formats.pixels import LUMA
@@ -107,7 +107,7 @@ def task(name: str) -> Task:
     return PAIRS if name == 'none' else TASKS[name]
 
 
-def check(config: ConfigDict) -> None:
+def check(config: Config) -> None:
     """Raises UserError where `dataset.task` and other fields do not go together."""
     d, g = config.dataset, config.generator
     if d.task == 'none':
@@ -150,14 +150,14 @@ def amount_of(name: str, amount: float) -> float:
     return amount or task(name).amount
 
 
-def factor(config: ConfigDict) -> float:
+def factor(config: Config) -> float:
     """Returns how many times smaller than its output a user's image is: 1 but for enlargements."""
     d = config.dataset
     return amount_of(d.task, d.task_amount) if task(d.task).enlarges else 1.0
 
 
 def channel_meaning(name: str) -> Mapping[str, str]:
-    """Returns {'input', 'output'}: what the channels are, or {} where they are a photo's or any."""
+    """Returns the meaning of the channels of {'input', 'output'}; {} for a photo's or any."""
     return LAB_MEANING if task(name).lab else {}
 
 
@@ -186,7 +186,7 @@ def derive(
 
 
 def as_input(name: str, image: np.ndarray) -> np.ndarray:
-    """Returns what a generator of this task takes of a user's image, which has no target."""
+    """Returns the generator's input for a user's image, which has no target."""
     if not task(name).of_any_photo:
         return image
     return TASKS[name].derive(image, np.random.default_rng(0), 0.0).astype(np.float32)

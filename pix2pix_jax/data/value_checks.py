@@ -26,7 +26,7 @@ PERCENTILES = (0.1, 99.9)
 SLIVER_OF_8_BITS, SLIVER = 1 / 8, 0.26
 # Class indices: Mapillary has them to 65, ADE20K to 150, COCO-Stuff to 181; above SMALL_CLASS gray
 # is taken for shades unless it lies in regions.
-MOST_CLASS, SMALL_CLASS = 200, 63
+MAX_CLASS, SMALL_CLASS = 200, 63
 FEW = 8  # values: shades are more
 FLAT, VERY_FLAT = 0.5, 0.85  # shares of neighbours that are equal
 NEAR = 0.9  # of the unequal neighbours those that are at most two of the picture's values apart
@@ -34,65 +34,65 @@ BITS = (10, 12, 14)  # that cameras and sensors have
 ROUND = (10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 125)  # in units of the second digit
 
 
-class Look(NamedTuple):
-    """What the values of one or more pictures are, opacity left out."""
+class PictureValues(NamedTuple):
+    """The values of one or more pictures, opacity left out."""
 
     dtype: np.dtype
     minimum: float  # of the finite values; NaN: there are none
     maximum: float
-    some: np.ndarray  # a thin selection, float
+    some: np.ndarray  # evenly spaced, float
     classes: frozenset[int] | None  # the values of what may be class indices, but VOID; None: none
 
 
-class Found(NamedTuple):
-    """The looks of a sample at one place in the pairs, together, and what becomes of the values."""
+class ValueSummary(NamedTuple):
+    """The values of a sample at one place in the pairs, and the range that becomes [-1, 1]."""
 
-    look: Look
+    values: PictureValues
     spec: ImageSpec
-    limits: Range  # what becomes [-1, 1]
+    value_range: Range  # what becomes [-1, 1]
     low: float  # percentiles, of 8 bits the minimum and the largest value
     high: float
 
 
-def remarks(source: Source) -> list[str]:
+def warnings_for(source: Source) -> list[str]:
     """Returns a line for each file of the pairs whose values look wrong, with the field to set.
 
-    Of a sample, which is read for it. Bad pairs are left out.
+    A sample of the pairs is read; bad pairs are left out.
     """
-    looks = _look_at_sample(source)
-    found = []
-    for place, of_all in enumerate(zip(*looks)):
+    of_pairs = _values_of_sample(source)
+    summaries = []
+    for place, of_all in enumerate(zip(*of_pairs)):
         is_target = source.photos or place == source.inputs
-        found.append(_found(_together(of_all), source.specs[is_target], place))
-    lines = [_remark(found, place, source) for place in range(len(found))]
+        summaries.append(_summarize(_together(of_all), source.specs[is_target], place))
+    lines = [_warning(summaries, place, source) for place in range(len(summaries))]
     return [line for line in lines if line]
 
 
-def _remark(found: list[Found], place: int, source: Source) -> str:
-    this, several = found[place], source.inputs > 1
+def _warning(summaries: list[ValueSummary], place: int, source: Source) -> str:
+    this, several = summaries[place], source.inputs > 1
     what = f'{this.spec.name}s'
     around = [this]
     if several and this.spec.name == 'input':
-        what, around = f'input {place + 1}', found[: source.inputs]
-    elif this.look.classes and not (this.spec.classes or this.spec.ranges):
+        what, around = f'input {place + 1}', summaries[: source.inputs]
+    elif this.values.classes and not (this.spec.classes or this.spec.ranges):
         return (
-            f'{what}: {_as_classes(this, this.look.classes, of_halves=len(source.files[0]) == 1)}'
+            f'{what}: {_as_classes(this, this.values.classes, of_halves=len(source.files[0]) == 1)}'
         )
     if this.spec.classes or not is_sliver(this):
         return ''
-    ranges = ','.join(_range_for(f) if is_sliver(f) else _text(f.limits) for f in around)
+    ranges = ','.join(_range_for(f) if is_sliver(f) else _text(f.value_range) for f in around)
     return f'{what}: {_as_sliver(this, ranges)}'
 
 
-def is_sliver(found: Found) -> bool:
+def is_sliver(summary: ValueSummary) -> bool:
     """Whether the values fill so little of their range that hardly anything is left of them."""
-    part = SLIVER_OF_8_BITS if found.look.dtype == np.uint8 else SLIVER
-    low, high = _placed(found)
-    return found.low < found.high and (high - low) / 2 < part
+    part = SLIVER_OF_8_BITS if summary.values.dtype == np.uint8 else SLIVER
+    low, high = _placed(summary)
+    return summary.low < summary.high and (high - low) / 2 < part
 
 
-def look(pixels: Pixels) -> Look:
-    """Returns what the values of one picture are."""
+def values_of(pixels: Pixels) -> PictureValues:
+    """Returns the type, the extremes and the possible classes of one picture's values."""
     values = pixels.values[..., :-1] if pixels.opacity else pixels.values
     step = math.ceil(math.sqrt(values.shape[0] * values.shape[1] / PIXELS))
     thin = values[::step, ::step]
@@ -100,7 +100,7 @@ def look(pixels: Pixels) -> Look:
     some = thin.astype(np.float64).ravel()
     finite = values[np.isfinite(values)]
     minimum, maximum = (float(f(finite)) if finite.size else np.nan for f in (np.min, np.max))
-    return Look(values.dtype, minimum, maximum, some[np.isfinite(some)], classes)
+    return PictureValues(values.dtype, minimum, maximum, some[np.isfinite(some)], classes)
 
 
 def _indices(values: np.ndarray) -> frozenset[int] | None:
@@ -108,7 +108,7 @@ def _indices(values: np.ndarray) -> frozenset[int] | None:
     if values.dtype.kind not in 'ui' or not (values == values[..., :1]).all():
         return None
     there = frozenset(np.unique(values[..., 0]).tolist()) - {VOID}
-    return there if all(0 <= value <= MOST_CLASS for value in there) else None
+    return there if all(0 <= value <= MAX_CLASS for value in there) else None
 
 
 def _classes(values: np.ndarray) -> frozenset[int] | None:
@@ -134,9 +134,9 @@ def _classes(values: np.ndarray) -> frozenset[int] | None:
     return there if flat > VERY_FLAT and in_regions.mean() > 0.5 and not quantised else None
 
 
-def _together(looks: Iterable[Look]) -> Look:
+def _together(of_pairs: Iterable[PictureValues]) -> PictureValues:
     """Returns what all of the pictures are."""
-    dtypes, minimum, maximum, some, classes = zip(*looks)
+    dtypes, minimum, maximum, some, classes = zip(*of_pairs)
     together = None if None in classes else frozenset().union(*classes)
     # One value is that of a mask's background; few far apart are shades, unless they may be those
     # of many classes.
@@ -145,36 +145,36 @@ def _together(looks: Iterable[Look]) -> Look:
         together = None if len(together) <= max(1, max(together) / apart) else together
     dtype = max(dtypes, key=lambda kind: kind.itemsize)
     low, high = float(np.fmin.reduce(minimum)), float(np.fmax.reduce(maximum))
-    return Look(dtype, low, high, np.concatenate(some), together)
+    return PictureValues(dtype, low, high, np.concatenate(some), together)
 
 
-def _look_at_sample(source: Source) -> list[tuple[Look, ...]]:
-    def of_pair(i: int) -> tuple[Look, ...] | None:
+def _values_of_sample(source: Source) -> list[tuple[PictureValues, ...]]:
+    def of_pair(i: int) -> tuple[PictureValues, ...] | None:
         try:
-            return tuple(map(look, source.stored(i)[0]))
+            return tuple(map(values_of, source.stored(i)[0]))
         except DataError:  # all bad pairs are named elsewhere
             return None
 
     sample = range(0, len(source), math.ceil(len(source) / SAMPLE))
     with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
-        return [looks for looks in pool.map(of_pair, sample) if looks]
+        return [of_pairs for of_pairs in pool.map(of_pair, sample) if of_pairs]
 
 
-def _found(look: Look, spec: ImageSpec, place: int) -> Found:
+def _summarize(values: PictureValues, spec: ImageSpec, place: int) -> ValueSummary:
     ranges = spec.ranges
-    limits = ranges[place if len(ranges) > 1 else 0] if ranges else type_range(look.dtype)
-    low, high = look.minimum, look.maximum
-    if look.dtype != np.uint8 and look.some.size:
-        low, high = np.percentile(look.some, PERCENTILES, method='nearest')
-    return Found(look, spec, limits, float(low), float(high))
+    value_range = ranges[place if len(ranges) > 1 else 0] if ranges else type_range(values.dtype)
+    low, high = values.minimum, values.maximum
+    if values.dtype != np.uint8 and values.some.size:
+        low, high = np.percentile(values.some, PERCENTILES, method='nearest')
+    return ValueSummary(values, spec, value_range, float(low), float(high))
 
 
-def _placed(found: Found) -> tuple[float, float]:
+def _placed(summary: ValueSummary) -> tuple[float, float]:
     """Returns what the lowest and the highest values become, of -1 to 1."""
-    low, high = found.limits
+    low, high = summary.value_range
     lowest, highest = (
         min(1.0, max(-1.0, 2 * (value - low) / (high - low) - 1))
-        for value in (found.low, found.high)
+        for value in (summary.low, summary.high)
     )
     return lowest, highest
 
@@ -182,12 +182,12 @@ def _placed(found: Found) -> tuple[float, float]:
 # ---------------------------------------------------------------- words
 
 
-def _as_classes(found: Found, classes: frozenset[int], of_halves: bool) -> str:
+def _as_classes(summary: ValueSummary, classes: frozenset[int], of_halves: bool) -> str:
     low, high = min(classes), max(classes)
-    void = f' and {VOID}' if found.look.maximum == VOID else ''
+    void = f' and {VOID}' if summary.values.maximum == VOID else ''
     text = f'gray values {low} to {high}{void} look like class indices; '
-    if found.spec.name == 'target':
-        become = '{:.2f} to {:.2f}'.format(*_placed(found._replace(low=low, high=high)))
+    if summary.spec.name == 'target':
+        become = '{:.2f} to {:.2f}'.format(*_placed(summary._replace(low=low, high=high)))
         return (
             f'{text}classes as targets are not built yet, and as an image they become {become} of '
             f'-1 to 1: --config.dataset.target_range=0:{high} spreads them over it'
@@ -200,30 +200,30 @@ def _as_classes(found: Found, classes: frozenset[int], of_halves: bool) -> str:
     )
 
 
-def _as_sliver(found: Found, ranges: str) -> str:
-    become = '{:.2f} to {:.2f}'.format(*_placed(found))
-    part = 'all' if found.look.dtype == np.uint8 else '99.8%'
-    field = f'config.dataset.{found.spec.name}_range'
+def _as_sliver(summary: ValueSummary, ranges: str) -> str:
+    become = '{:.2f} to {:.2f}'.format(*_placed(summary))
+    part = 'all' if summary.values.dtype == np.uint8 else '99.8%'
+    field = f'config.dataset.{summary.spec.name}_range'
     return (
-        f'{part} of the values are {found.low:.5g} to {found.high:.5g}, a sliver of '
-        f'{_text(found.limits)} ({field if found.spec.ranges else found.look.dtype}), and become '
-        f'{become} of -1 to 1: --{field}={ranges} would fill it'
+        f'{part} of the values are {summary.low:.5g} to {summary.high:.5g}, a sliver of '
+        f'{_text(summary.value_range)} ({field if summary.spec.ranges else summary.values.dtype}), '
+        f'and become {become} of -1 to 1: --{field}={ranges} would fill it'
     )
 
 
-def _range_for(found: Found) -> str:
+def _range_for(summary: ValueSummary) -> str:
     """Returns a round range that the values fill, as '0:4095'."""
-    low, high = found.look.minimum, found.look.maximum
-    if high - low > 2 * (found.high - found.low):  # a few wrong pixels
-        low, high = found.low, found.high
+    low, high = summary.values.minimum, summary.values.maximum
+    if high - low > 2 * (summary.high - summary.low):  # a few wrong pixels
+        low, high = summary.low, summary.high
     unit = 10.0 ** (math.floor(math.log10(high - low)) - 1)  # the second digit of the length
     bits = next((b for b in BITS if 2**b - 16 <= high < 2**b), 0)
     if not 0 <= low < (high - low) / 4:  # it begins far from 0
         return _text((math.floor(low / unit) * unit, math.ceil(high / unit) * unit))
-    if bits and found.look.dtype.kind in 'ui':
+    if bits and summary.values.dtype.kind in 'ui':
         return _text((0, 2**bits - 1))
     return _text((0, unit * next(n for n in ROUND if n >= round(high / unit, 6))))
 
 
-def _text(limits: Range) -> str:
-    return '{:.6g}:{:.6g}'.format(*limits)
+def _text(value_range: Range) -> str:
+    return '{:.6g}:{:.6g}'.format(*value_range)

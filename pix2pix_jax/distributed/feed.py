@@ -12,20 +12,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from ml_collections import ConfigDict
 
+from pix2pix_jax.config_type import Config
 from pix2pix_jax.data import pipeline
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.distributed import parallel
-
-Batch = dict[str, jax.Array]
+from pix2pix_jax.train_step import Batch
 
 
 def room(devices: list[jax.Device]) -> int:
     """Returns how many bytes of training pairs may lie on the devices: a quarter of their memory.
 
-    Of several it is that of all together, among which pairs can be divided; where there are
-    several hosts, each device holds all pairs. 0 where a device does not say what it has (CPUs).
+    Several devices of one host count together, since pairs can be divided among them; with several
+    hosts each device holds all pairs. 0 where a device does not report its memory (CPUs).
     """
     quarter = _memory(devices[0]) // 4
     return quarter * (len(devices) if jax.process_count() == 1 else 1)
@@ -36,7 +35,7 @@ def _memory(device: jax.Device) -> int:
 
 
 def batches(
-    source: Source, config: ConfigDict, devices: list[jax.Device], start: int
+    source: Source, config: Config, devices: list[jax.Device], start: int
 ) -> Iterator[Batch]:
     """Yields the batches `start`, `start + 1`, ... of this process on its devices, without end.
 
@@ -96,12 +95,12 @@ def _divide(source: Source, devices: list[jax.Device]) -> Batch:
 # ---------------------------------------------------------------- programs
 
 
-def finished(batch: Batch, config: ConfigDict) -> Batch:
+def finished(batch: Batch, config: Config) -> Batch:
     """Returns a batch as `pipeline.as_floats` does, computed on the device."""
     return {key: _finished(key, values, config) for key, values in batch.items()}
 
 
-def _finished(key: str, values: jax.Array, config: ConfigDict) -> jax.Array:
+def _finished(key: str, values: jax.Array, config: Config) -> jax.Array:
     classes = config.dataset.input_classes
     if key == 'input' and classes:
         one_hot = values == jnp.arange(classes)[None, None, None]
@@ -130,16 +129,16 @@ def to_float(image: jax.Array) -> jax.Array:
     return mantissa.astype(jnp.int32).astype(jnp.float32) * power - 1
 
 
-def cut(pairs: Batch, batch: Batch, config: ConfigDict) -> Batch:
+def cut(pairs: Batch, batch: Batch, config: Config) -> Batch:
     """Returns the batch of the draws in `batch`, of `pairs` {'input', 'target'}: (P, h, w, C)."""
     images = {key: _cut(images, batch['draws'], config) for key, images in pairs.items()}
     return finished({**images, 'index': batch['index']}, config)
 
 
-def cut_from_all(pairs: Batch, batch: Batch, config: ConfigDict) -> Batch:
+def cut_from_all(pairs: Batch, batch: Batch, config: Config) -> Batch:
     """Returns what `cut` does, where each device of the axis holds a part of the pairs.
 
-    Each cuts what it has of the batches of all, in integers, and all add up.
+    Each device cuts its own pairs for the batches of all devices, in integers; the results add up.
     """
     n, me = lax.psum(1, parallel.AXIS), lax.axis_index(parallel.AXIS)
     draws = lax.all_gather(batch['draws'], parallel.AXIS, tiled=True)
@@ -162,7 +161,7 @@ def cut_from_all(pairs: Batch, batch: Batch, config: ConfigDict) -> Batch:
     return finished({**images, 'index': batch['index']}, config)
 
 
-def _cut(images: jax.Array, draws: jax.Array, config: ConfigDict) -> jax.Array:
+def _cut(images: jax.Array, draws: jax.Array, config: Config) -> jax.Array:
     """Returns (B, *image_size, C) as `augment.cut` does, of (P, h, w, C) and draws (B, 6)."""
     size, channels = tuple(config.image_size), images.shape[-1]
 

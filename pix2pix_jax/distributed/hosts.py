@@ -69,13 +69,13 @@ def check_flags(coordinator: str, num_processes: int, process_id: int, found: bo
 
 
 @contextlib.contextmanager
-def joined(
+def join_processes(
     coordinator: str = '', num_processes: int = 1, process_id: int = 0, found: bool = False
 ) -> Iterator[None]:
     """Makes this process one of the run's, before the first use of a device, until it ends.
 
-    All end together: after what a run ends with, wherever it happened, all of them raise it or
-    exit with its status. Standard output is process 0's alone. Raises UserError for wrong flags.
+    All processes end together: when one ends with an error or a stop, the others raise the same or
+    exit with its status. Only process 0 has standard output. Raises UserError for wrong flags.
 
     Args:
       coordinator: HOST:PORT of process 0.
@@ -116,21 +116,21 @@ def joined(
 
 
 def is_writer() -> bool:
-    """Whether this process, of all of the run, is the one that writes files."""
+    """Whether this is the one process of the run that writes files."""
     return jax.process_index() == 0
 
 
 def check_same(config: Config, devices: list[jax.Device], train: Source) -> None:
     """Raises UserError unless every process has the config, devices and pairs of process 0.
 
-    Returns when all have found it so, and process 0 writes nothing before. What may change when a
+    Returns when all processes agree; process 0 writes nothing before. Fields that may change when a
     run resumes (the folder of the data) may differ between processes.
     """
     if jax.process_count() == 1:
         return
     names = hashlib.sha256('\n'.join(train.names).encode()).hexdigest()
     mine = {'config': to_json(config), 'devices': len(devices), 'pairs': len(train), 'names': names}
-    first = json.loads(told(json.dumps(mine)))
+    first = json.loads(broadcast_text(json.dumps(mine)))
     wrong = differences(from_json(first['config']), config)
     wrong += [
         f'{name}: {first[name]} -> {mine[name]}'
@@ -147,7 +147,7 @@ def check_same(config: Config, devices: list[jax.Device], train: Source) -> None
     meet()
 
 
-def told(text: str) -> str:
+def broadcast_text(text: str) -> str:
     """Returns process 0's `text` on all processes."""
     if jax.process_count() == 1:
         return text
@@ -161,7 +161,7 @@ def told(text: str) -> str:
 def from_writer(state: Any) -> Any:
     """Returns process 0's `state` on all processes, as numpy arrays where there are several.
 
-    So they start equal, and process 0 alone needs the run's folder.
+    So all processes start equal, and process 0 alone needs the run's folder.
     """
     if jax.process_count() == 1:
         return state
@@ -170,9 +170,10 @@ def from_writer(state: Any) -> Any:
 
 
 def meet() -> None:
-    """Waits until all processes are here; before collectives that connect new groups of them.
+    """Waits until all processes are here.
 
-    To connect gloo takes 30 s at most, which one process may read data, restore or compile longer.
+    It comes before collectives that connect a new group of processes: gloo waits 30 s at most for a
+    connection, and one process may read data, restore or compile longer than that.
     """
     if jax.process_count() > 1:
         _client().wait_at_barrier(f'pix2pix_jax/meet/{next(_numbers)}', MEET_SECONDS * 1000)

@@ -23,7 +23,7 @@ PLATFORMS = ('gpu',)
 
 
 def available() -> bool:
-    """Whether this jax has the API."""
+    """Whether the installed jax lets XLA choose layouts (0.7 or newer)."""
     return hasattr(layout, 'Format') and hasattr(layout.Layout, 'AUTO')
 
 
@@ -45,7 +45,7 @@ class StepInLayouts:
     def lower(self, state: Any, batch: Any, key: Any) -> jax.stages.Lowered:
         """Returns the step lowered for arguments of these shapes."""
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state)
-        formats = jax.tree.map(lambda x: asked(x, self._place), shapes)
+        formats = jax.tree.map(lambda x: request_auto_layout(x, self._place), shapes)
         jitted = jax.jit(
             self._step,
             in_shardings=(formats, None, None),
@@ -59,12 +59,12 @@ class StepInLayouts:
         """Returns the state after the step, in the chosen layouts, and the metrics."""
         if self._compiled is None:
             self._compiled = self.lower(state, batch, key).compile()
-            state = moved(state, input_formats(self._compiled))
+            state = move_to_layouts(state, input_formats(self._compiled))
         return self._compiled(state, batch, key)
 
 
-def asked(array: jax.ShapeDtypeStruct, place: jax.sharding.Sharding) -> Any:
-    """Returns the layout that is asked for an array of the state: what XLA chooses."""
+def request_auto_layout(array: jax.ShapeDtypeStruct, place: jax.sharding.Sharding) -> Any:
+    """Returns the request that XLA choose this array's layout itself (`Layout.AUTO`)."""
     return layout.Format(layout.Layout.AUTO, place)
 
 
@@ -73,10 +73,10 @@ def input_formats(compiled: jax.stages.Compiled) -> Any:
     return compiled.input_formats[0][0]
 
 
-def moved(state: Any, formats: Any) -> Any:
-    """Returns the state in these layouts; what it holds in others is given up.
+def move_to_layouts(state: Any, formats: Any) -> Any:
+    """Returns the state in the layouts `formats`; its arrays in other layouts are deleted.
 
-    By one program for all that has to be moved: `device_put` compiles one for each shape.
+    One program moves all of them: `device_put` would compile one for each shape.
     """
     leaves, structure = jax.tree.flatten(state)
     wanted = jax.tree.leaves(formats)

@@ -172,7 +172,7 @@ def axis_of(devices: list[jax.Device]) -> str | None:
 def shard(batch: dict[str, np.ndarray], devices: list[jax.Device], parts: int = 1) -> dict:
     """Splits the batch of this process over its devices: (N, ...) to (devices, N/devices, ...).
 
-    Each of its `parts` is split, so that the devices' first parts together are its first part.
+    The batch holds `parts` sub-batches, one after the other. Each is divided over all devices.
     """
     if not is_parallel(devices):
         return batch

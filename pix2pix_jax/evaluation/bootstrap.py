@@ -23,11 +23,11 @@ def summarize(
 def summarize_counts(
     counts: np.ndarray, score: Callable[[np.ndarray], Mapping[str, np.ndarray]]
 ) -> dict[str, dict[str, Any]]:
-    """Returns {name: {'mean', 'ci95': [lo, hi]}} of scores of what was counted in all images.
+    """Returns {name: {'mean', 'ci95': [lo, hi]}} of scores that are computed from counts.
 
-    `counts` (N, ...) are each image's; `score` maps their sums (..., of any leading axes) to
-    values by name. The score is not a mean over images: it is that of the whole set, and the
-    interval (as in `summarize`) that of resampled sets. NaN becomes {'value': None, 'reason'}.
+    `counts` (N, ...) are those of each image; `score` maps their sums (..., of any leading axes) to
+    values by name. The score is not a mean over images: it is the score of the whole set, and the
+    interval (as in `summarize`) is that of resampled sets. NaN becomes {'value': None, 'reason'}.
     """
     n = len(counts)
     if not n:

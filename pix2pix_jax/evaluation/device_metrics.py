@@ -26,7 +26,7 @@ SUMMED = 8  # addends in a row: float32 sums of thousands would lose digits
 
 
 class Levels(NamedTuple):
-    """What the files of a batch's targets can hold: an entry for each of N images."""
+    """The values that the files of a batch's targets can hold: an entry for each of N images."""
 
     low: np.ndarray  # float32 (N,), the value that is -1
     span: np.ndarray  # float32 (N,), from there to the value that is 1
@@ -34,7 +34,7 @@ class Levels(NamedTuple):
     values: np.ndarray  # float32 (N,K), on [-1, 1], ascending
 
 
-class Found(NamedTuple):
+class BatchMetrics(NamedTuple):
     """Means over the pixels and channels of each image, float32 (N,)."""
 
     l1: jax.Array  # |difference| in units of [-1, 1]
@@ -42,11 +42,11 @@ class Found(NamedTuple):
     ssim: jax.Array  # NaN for images smaller than the window
 
 
-def levels(types: Sequence[np.dtype], limits: Range | None = None) -> Levels:
-    """Returns the levels of files of these types, and of the range where `limits` say one."""
-    ranges = np.array([limits or image_spec.type_range(kind) for kind in types], np.float64)
+def levels(types: Sequence[np.dtype], value_range: Range | None = None) -> Levels:
+    """Returns the levels of files of these types, or of the values in `value_range`."""
+    ranges = np.array([value_range or image_spec.type_range(kind) for kind in types], np.float64)
     low, high = ranges.T
-    tables = [image_spec.levels(kind, limits) for kind in types]
+    tables = [image_spec.levels(kind, value_range) for kind in types]
     known = np.array([len(table) for table in tables], np.int32)
     values = np.zeros((len(types), max(1, *known)), np.float32)
     for row, table in zip(values, tables):
@@ -56,7 +56,7 @@ def levels(types: Sequence[np.dtype], limits: Range | None = None) -> Levels:
 
 def measure(
     outputs: jax.Array | np.ndarray, targets: jax.Array | np.ndarray, files: Levels
-) -> tuple[jax.Array, Found]:
+) -> tuple[jax.Array, BatchMetrics]:
     """Measures images as a user gets them: rounded to the levels that their files can have.
 
     Args:
@@ -65,19 +65,19 @@ def measure(
       files: what the outputs are rounded to.
 
     Returns:
-      The outputs, float32 and rounded, and what was found. All of it stays on the device.
+      The outputs, float32 and rounded, and their metrics. All of it stays on the device.
     """
     rounded, pairs = _paired(outputs, targets, files)
     l1, mse = _differences(pairs)
     if min(targets.shape[1:3]) < SSIM_WINDOW:
-        return rounded, Found(l1, mse, jnp.full_like(l1, jnp.nan))
+        return rounded, BatchMetrics(l1, mse, jnp.full_like(l1, jnp.nan))
     moments = _columns(pairs)
-    return rounded, Found(l1, mse, _similarity(*moments, targets.shape[-1]))
+    return rounded, BatchMetrics(l1, mse, _similarity(*moments, targets.shape[-1]))
 
 
-def values(found: Found) -> dict[str, list[float]]:
-    """Fetches what was found; returns {'l1', 'psnr', 'ssim'}, a value for each image."""
-    l1, mse, ssim = (np.asarray(value, np.float64) for value in found)
+def values(measured: BatchMetrics) -> dict[str, list[float]]:
+    """Fetches what `measure` returned; returns {'l1', 'psnr', 'ssim'}, a value for each image."""
+    l1, mse, ssim = (np.asarray(value, np.float64) for value in measured)
     return {'l1': l1.tolist(), 'psnr': image_metrics.decibels(mse).tolist(), 'ssim': ssim.tolist()}
 
 

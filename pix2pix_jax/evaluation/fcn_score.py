@@ -18,14 +18,14 @@ from pix2pix_jax.evaluation.options import Options, Subject
 from pix2pix_jax.evaluation.set_metrics import (
     FCN_NAMES,
     LabelScores,
-    Measure,
+    MetricAccumulator,
     NotComputed,
     from_label_map,
 )
 
 
-def create(names: Sequence[str], subject: Subject) -> Measure:
-    """Returns the measure; trains a segmenter where one is needed.
+def create(names: Sequence[str], subject: Subject) -> MetricAccumulator:
+    """Returns the accumulator of the scores; trains a segmenter where one is needed.
 
     Raises DataError for a bad training pair of it, and UserError, then or when an example is
     measured, for label maps of other colours than the options or the config say.
@@ -62,7 +62,7 @@ def _uncountable(options: Options, config: Config) -> str:
     return ''
 
 
-def _of_run(subject: Subject, config: Config) -> Measure:
+def _of_run(subject: Subject, config: Config) -> MetricAccumulator:
     options, splits = subject.options, subject.splits
     reason = _uncountable(options, config)
     if reason:
@@ -93,7 +93,7 @@ def _of_run(subject: Subject, config: Config) -> Measure:
     return LabelScores(classes, true, lambda image: np.asarray(segment(image[None]))[0], True)
 
 
-def _label_maps(subject: Subject) -> Measure:
+def _label_maps(subject: Subject) -> MetricAccumulator:
     """Both folders hold label maps, whose colours the user names."""
     classes = DATA_SETS.get(subject.options.classes)
     if classes is None:

@@ -15,7 +15,7 @@ from flax import linen as nn
 
 from pix2pix_jax.evaluation.batches import map_batches
 
-SMALLEST = 31  # pixels: below, nothing is left after AlexNet's second pool
+MIN_SIDE = 31  # pixels: below, nothing is left after AlexNet's second pool
 BATCH = 16
 SHIFT = (-0.030, -0.088, -0.188)  # ImageNet's mean and deviation, for images on [-1, 1]
 SCALE = (0.458, 0.448, 0.450)
@@ -45,7 +45,7 @@ NAMES = (*backbone_shapes(), *head_shapes())
 
 
 def used(tensors: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-    """Returns those float32 `tensors` of both files that LPIPS needs, for `distance`."""
+    """Returns the float32 `tensors` of both files that LPIPS needs, for `distance`."""
     return {name: jnp.asarray(tensors[name], jnp.float32) for name in NAMES}
 
 
@@ -71,8 +71,8 @@ def distance(
     output, target = np.asarray(output, np.float32), np.asarray(target, np.float32)
     if output.shape != target.shape:
         raise ValueError(f'output is {output.shape} but target is {target.shape}')
-    if min(output.shape[1:3]) < SMALLEST:
-        raise ValueError(f'LPIPS needs images of {SMALLEST}x{SMALLEST} pixels or more')
+    if min(output.shape[1:3]) < MIN_SIDE:
+        raise ValueError(f'LPIPS needs images of {MIN_SIDE}x{MIN_SIDE} pixels or more')
     tensors = used(weights)
     return map_batches(lambda *pair: _distance(tensors, *pair), batch_size, output, target)
 

@@ -14,13 +14,13 @@ from pix2pix_jax.evaluation import fcn_score, perceptual
 from pix2pix_jax.evaluation.checkerboard import PERIOD, checkerboard
 from pix2pix_jax.evaluation.labels import DATA_SETS
 from pix2pix_jax.evaluation.options import Options, Subject
-from pix2pix_jax.evaluation.set_metrics import LabHistograms, Measure, PerImage
+from pix2pix_jax.evaluation.set_metrics import LabHistograms, MetricAccumulator, PerImage
 from pix2pix_jax.workdir.metrics_json import SSIM_DEFINITION
 
 LOWER, HIGHER = '↓', '↑'  # what is better
 REAL = 'real_'  # begins the name of a value that is of the targets: the best to be reached
 PAIRS_ALONE = Options()
-Create = Callable[[Sequence[str], Subject], Measure]
+Create = Callable[[Sequence[str], Subject], MetricAccumulator]
 
 
 class Value(NamedTuple):
@@ -45,13 +45,13 @@ class Metric(NamedTuple):
 def of_pairs(
     function: Callable[[np.ndarray, np.ndarray], float], undefined: str = 'without such a value'
 ) -> Create:
-    """Returns how to compute the mean over images of function(output, target).
+    """Returns the `Create` of a metric: the mean over images of function(output, target).
 
-    Both are float (H,W,C) on [-1, 1]; NaN says that an image has no such value, `undefined` what
-    such images are.
+    Output and target are float (H,W,C) on [-1, 1]. NaN says that an image has no such value, and
+    `undefined` says which images these are.
     """
 
-    def create(names: Sequence[str], subject: Subject) -> Measure:
+    def create(names: Sequence[str], subject: Subject) -> MetricAccumulator:
         def value(images: Mapping[str, np.ndarray]) -> float:
             return function(images['output'], images['target'])
 
@@ -61,7 +61,7 @@ def of_pairs(
 
 
 def with_the_translation(name: str, undefined: str = 'without such a value') -> Create:
-    """Returns how to take the mean of a value that examples bring along (see `translated`)."""
+    """Returns the `Create` of a metric: the mean of a value in the examples (see `translated`)."""
     return lambda names, subject: PerImage({name: operator.itemgetter(name)}, undefined)
 
 
@@ -138,7 +138,7 @@ METRICS = {  # by their names for --metrics, in the order of metrics.json
 
 
 def choices() -> tuple[str, ...]:
-    """Returns the names that --metrics may have: of all that are not measured anyway."""
+    """Returns the names that --metrics may have: those of all metrics that are not `always`."""
     return tuple(name for name, metric in METRICS.items() if not metric.always)
 
 
@@ -154,9 +154,9 @@ def check(options: Options) -> None:
 
 
 def identity(options: Options) -> dict[str, str]:
-    """Returns what the metrics of `options`, and SSIM, are measured with.
+    """Returns which weights or definition each metric uses.
 
-    Those of others are not comparable.
+    Two reports are comparable only if these are equal.
     """
     measured = {name: metric.measured_with(options) for name, metric in METRICS.items()}
     always = {name: what for name, what in measured.items() if METRICS[name].always and what}
@@ -171,18 +171,20 @@ def trains(options: Options, config: Config) -> bool:
 # ---------------------------------------------------------------- how
 
 
-def always() -> list[Measure]:
-    """Returns the measures of any pairs of images."""
+def always() -> list[MetricAccumulator]:
+    """Returns the accumulators of the metrics that every evaluation has."""
     return _created([name for name, metric in METRICS.items() if metric.always], Subject())
 
 
 def for_run(
     options: Options, config: Config, splits: Mapping[str, Source], split: str
-) -> list[Measure]:
-    """Returns the other measures of a run's images; trains a segmenter where needed.
+) -> list[MetricAccumulator]:
+    """Returns the accumulators of the metrics that a user chose for a run.
+
+    Trains a segmenter where one of them needs it.
 
     Args:
-      options: which measures, and the files that they need.
+      options: which metrics, and the files that they need.
       config: of the run.
       splits: the run's pairs, those of 'train' where `trains` says so.
       split: which of them is measured.
@@ -195,15 +197,15 @@ def for_run(
     return _created(options.names, Subject(options, config, splits, split))
 
 
-def for_folders(options: Options, real: Sequence[File]) -> list[Measure]:
-    """Returns the other measures of the images `real` against others, of which no more is known.
+def for_folders(options: Options, real: Sequence[File]) -> list[MetricAccumulator]:
+    """Returns the accumulators of the metrics that a user chose for the images `real` and others.
 
-    They raise UserError for label maps of other colours than the options say.
+    The accumulators raise UserError for label maps of other colours than the options say.
     """
     return _created(options.names, Subject(options, real=real))
 
 
-def _created(chosen: Sequence[str], subject: Subject) -> list[Measure]:
+def _created(chosen: Sequence[str], subject: Subject) -> list[MetricAccumulator]:
     groups: dict[Create, list[str]] = {}
     for name, metric in METRICS.items():
         if name in chosen:
@@ -225,9 +227,9 @@ def _created(chosen: Sequence[str], subject: Subject) -> list[Measure]:
 
 
 def title(name: str) -> str:
-    """Returns what the value `name` of metrics.json is called, with its unit.
+    """Returns the title of the value `name` of metrics.json, with its unit.
 
-    A value of no entry, as another version may have written it, has its name.
+    A value without an entry, as another version may have written it, has its name as title.
     """
     found = _value(name.removeprefix(REAL))
     if found is None:
@@ -243,7 +245,7 @@ def heading(name: str) -> str:
 
 
 def about() -> str:
-    """Returns what is measured and what it needs, as --help says it."""
+    """Returns the text of --help about metrics: which there are, and what each needs."""
     fixed = ', '.join(
         value.title for one in METRICS.values() if one.always for value in one.values.values()
     )

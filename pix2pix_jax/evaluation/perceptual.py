@@ -1,4 +1,4 @@
-"""LPIPS, FID and KID, as one measure of an evaluation (see set_metrics.py).
+"""LPIPS, FID and KID, as one accumulator of an evaluation (see set_metrics.py).
 
 What cannot be measured has a reason in place of its value, and is never replaced by anything else.
 """
@@ -18,7 +18,7 @@ SETS = ('fid', 'kid')  # metrics of all images together
 
 
 def create(names: Sequence[str], subject: Subject) -> 'Perceptual':
-    """Returns the measure of the metrics `names`; FID and KID share their features."""
+    """Returns the accumulator of the metrics `names`; FID and KID share their features."""
     options = subject.options
     return Perceptual(
         names,
@@ -29,7 +29,7 @@ def create(names: Sequence[str], subject: Subject) -> 'Perceptual':
 
 
 class Perceptual:
-    """Collects what LPIPS, FID and KID need of pairs of images; see the module's docstring.
+    """Accumulates LPIPS, FID and KID over pairs of images; see the module's docstring.
 
     It holds two vectors of 2048 features a pair, and at most a batch of images.
     """
@@ -69,7 +69,7 @@ class Perceptual:
             except weights.Unavailable as error:
                 self._give_up(str(error), *SETS)
 
-    def add(self, images: Images) -> None:
+    def update(self, images: Images) -> None:
         """Adds a pair of images as a user gets them.
 
         One channel counts as gray; of four the last, alpha, is left out. Sizes may differ from
@@ -81,8 +81,8 @@ class Perceptual:
         height, width, channels = output.shape
         if channels not in (1, 3, 4):
             self._give_up(f'it needs images of 1, 3 or 4 channels, not {channels}', *NAMES)
-        if min(height, width) < lpips.SMALLEST:
-            smallest = f'{lpips.SMALLEST}x{lpips.SMALLEST}'
+        if min(height, width) < lpips.MIN_SIDE:
+            smallest = f'{lpips.MIN_SIDE}x{lpips.MIN_SIDE}'
             self._give_up(f'it needs images of {smallest} pixels or more', 'lpips')
         if not self._wants(*NAMES):
             return
@@ -98,7 +98,7 @@ class Perceptual:
             if len(self._resized) == inception.BATCH:
                 self._measure_features()
 
-    def result(self) -> Result:
+    def compute(self) -> Result:
         """Returns (summary, values per image); 'fid' and 'kid' are as in `fid_kid`."""
         summary, values = {}, {}
         if self._wants('lpips'):

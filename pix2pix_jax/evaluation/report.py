@@ -19,7 +19,7 @@ from etils import epath
 
 from pix2pix_jax.data import augment
 from pix2pix_jax.evaluation import metrics
-from pix2pix_jax.evaluation.set_metrics import Measure
+from pix2pix_jax.evaluation.set_metrics import MetricAccumulator
 from pix2pix_jax.evaluation.translated import KINDS
 from pix2pix_jax.reports import image_grid, run_page
 from pix2pix_jax.storage import atomic
@@ -38,7 +38,7 @@ def measure(
     *,
     about: Mapping[str, Any] | None = None,
     progress: bool = False,
-    more: Sequence[Measure] = (),
+    more: Sequence[MetricAccumulator] = (),
 ) -> tuple[Summary, PerImage]:
     """Measures images against their targets and, where there is an `output_dir`, writes the report.
 
@@ -50,7 +50,7 @@ def measure(
       output_dir: the report's folder; None: there is no report.
       about: {'split', 'step', 'checkpoint'[, 'measured']}, for the report.
       progress: whether a terminal shows a bar.
-      more: measures that see every example after those of single pairs.
+      more: accumulators that see every example after those of the metrics of every evaluation.
 
     Returns:
       The summary, as `metrics.json` has it, and the values of each image in the order of the
@@ -58,13 +58,13 @@ def measure(
     """
     names: list[str] = []
     kinds: tuple[str, ...] = ()
-    measures = [*metrics.always(), *more]
+    accumulators = [*metrics.always(), *more]
     shown = progress and sys.stderr.isatty()
     examples = itertools.chain.from_iterable(batches)
     with atomic.writing(output_dir or '') as write:
         for name, example in tqdm.tqdm(examples, total=count, disable=not shown, unit='image'):
-            for one in measures:
-                one.add(example)
+            for one in accumulators:
+                one.update(example)
             names.append(name)
             if output_dir is not None:
                 kinds = tuple(kind for kind in KINDS if kind in example)
@@ -72,8 +72,8 @@ def measure(
                     write(_image_path(epath.Path(output_dir), name, kind), png)
     summary: Summary = {}
     per_image: dict[str, list[float]] = {}
-    for one in measures:
-        part, columns = one.result()
+    for one in accumulators:
+        part, columns = one.compute()
         summary |= part
         per_image |= columns
     if output_dir is not None:

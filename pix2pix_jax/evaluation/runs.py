@@ -162,7 +162,7 @@ def evaluate_folders(
     generated: epath.PathLike,
     output: epath.PathLike | None,
     options: Options = metrics.PAIRS_ALONE,
-    limits: tuple[image_spec.Range, ...] = (),
+    ranges: tuple[image_spec.Range, ...] = (),
 ) -> report.Summary:
     """Measures the images in one folder against those of the same names in another.
 
@@ -174,7 +174,7 @@ def evaluate_folders(
       generated: the folder of the images that are measured.
       output: the folder for the report; None: there is no report.
       options: what is measured beside L1, PSNR and SSIM.
-      limits: the range of the images' values; (): that of their type.
+      ranges: the range of the images' values; (): that of their type.
 
     Returns:
       The summary, as `metrics.json` has it.
@@ -187,12 +187,12 @@ def evaluate_folders(
     pairs = pair_files((epath.Path(real), epath.Path(generated)))
     more = metrics.for_folders(options, [real_file for real_file, _ in pairs.values()])
     about = {'measured': metrics.identity(options)}
-    read = ([example] for example in _read(pairs, limits))
+    read = ([example] for example in _read(pairs, ranges))
     return report.measure(read, len(pairs), output, about=about, progress=True, more=more)[0]
 
 
 def _read(
-    pairs: dict[str, tuple[epath.Path, ...]], limits: tuple[image_spec.Range, ...]
+    pairs: dict[str, tuple[epath.Path, ...]], ranges: tuple[image_spec.Range, ...]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields each pair measured in float64 on the host: of many sizes, each would be compiled."""
     for name, files in pairs.items():
@@ -202,7 +202,7 @@ def _read(
             raise DataError(f'{files[1]} is {a} but {files[0]} is {b}: sizes must agree')
         channels = target.values.shape[-1]
         spec = image_spec.ImageSpec(
-            'target', 3 if target.opacity or channels == 1 else channels, limits
+            'target', 3 if target.opacity or channels == 1 else channels, ranges
         )
         if channels == 4 and not (target.opacity and output.opacity):  # four bands: no RGBA
             target, output = (one._replace(opacity=False) for one in (target, output))

@@ -77,8 +77,8 @@ def label_map(source: Source, i: int, image_size: tuple[int, int], classes: Clas
 
 
 def check_labels(source: Source, image_size: tuple[int, int], classes: Classes) -> None:
-    """Raises UserError where one of some label maps of `source` has other colours."""
-    for i in image_grid.even_selection(len(source), CHECKED):
+    """Raises UserError where a label map, of a sample of `source`, has other colours."""
+    for i in image_grid.evenly_spaced(len(source), CHECKED):
         label_map(source, int(i), image_size, classes)
 
 
@@ -123,7 +123,7 @@ def load_or_train(
 
 
 def is_file(path: str) -> bool:
-    """Whether `path` names a file that is there; a folder is no name of one: UserError."""
+    """Whether `path` names an existing file; raises UserError for a folder."""
     if path and os.path.isdir(path):
         raise UserError(f'--segmenter_weights={path} is a folder: allowed is a file')
     return bool(path) and os.path.exists(path)

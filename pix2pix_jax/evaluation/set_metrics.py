@@ -1,8 +1,6 @@
-"""What is measured over a whole set of generated images, beside the metrics of single pairs.
+"""The accumulators of metrics: each sees all examples of a set and then computes its values.
 
-A measure sees every example in order (`add`) and then gives its part of the summary and its
-columns of values per image (`result`), as report.measure describes. What cannot be computed stays
-in the summary with the reason.
+What cannot be computed stays in the summary with the reason.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,14 +16,14 @@ Images = Mapping[str, Any]  # 'output', 'target'[, 'input'], float (H,W,C) on [-
 Result = tuple[dict[str, dict[str, Any]], dict[str, list[float]]]
 
 
-class Measure(Protocol):
-    """See the module."""
+class MetricAccumulator(Protocol):
+    """One or more metrics of a set of images: `update` for each in order, then `compute`."""
 
-    def add(self, images: Images) -> None:
+    def update(self, images: Images) -> None:
         """Takes the next example."""
 
-    def result(self) -> Result:
-        """Returns (summary, values per image) of all examples."""
+    def compute(self) -> Result:
+        """Returns (summary, values per image) of all examples, as report.measure describes."""
 
 
 class PerImage:
@@ -40,12 +38,12 @@ class PerImage:
         self._functions, self._undefined = functions, undefined
         self._values: dict[str, list[float]] = {name: [] for name in functions}
 
-    def add(self, images: Images) -> None:
+    def update(self, images: Images) -> None:
         """Measures one example."""
         for name, function in self._functions.items():
             self._values[name].append(function(images))
 
-    def result(self) -> Result:
+    def compute(self) -> Result:
         """Returns the means and the values."""
         return bootstrap.summarize(self._values, self._undefined), self._values
 
@@ -57,10 +55,10 @@ class NotComputed:
         """Takes their names and the reason, a line."""
         self._result: Result = ({name: {'value': None, 'reason': reason} for name in names}, {})
 
-    def add(self, images: Images) -> None:
-        """Takes no notice."""
+    def update(self, images: Images) -> None:
+        """Ignores the example."""
 
-    def result(self) -> Result:
+    def compute(self) -> Result:
         """Returns the reasons."""
         return self._result
 
@@ -73,7 +71,7 @@ class LabHistograms:
         self._counts: list[list[np.ndarray]] = []
         self._channels = 3
 
-    def add(self, images: Images) -> None:
+    def update(self, images: Images) -> None:
         """Counts the colours of one pair."""
         self._channels = images['output'].shape[-1]
         if self._channels == 3:
@@ -81,11 +79,11 @@ class LabHistograms:
                 [lab_histograms.histograms(images[k]) for k in ('output', 'target')]
             )
 
-    def result(self) -> Result:
+    def compute(self) -> Result:
         """Returns the intersections, of the set and of every image alone."""
         if self._channels != 3:
             reason = f'it is of RGB images, not of {self._channels} channels'
-            return NotComputed(lab_histograms.CHANNELS, reason).result()
+            return NotComputed(lab_histograms.CHANNELS, reason).compute()
         counts = np.array(self._counts)
         values = {k: v.tolist() for k, v in lab_histograms.intersections(counts).items()}
         whole, influences = (
@@ -116,7 +114,7 @@ class LabelScores:
         self._kinds = {'fcn': 'output'} | ({'real_fcn': 'target'} if ground_truth else {})
         self._matrices: dict[str, list[np.ndarray]] = {prefix: [] for prefix in self._kinds}
 
-    def add(self, images: Images) -> None:
+    def update(self, images: Images) -> None:
         """Scores one example."""
         count = len(self._classes.colours)
         true = self._true(len(self._matrices['fcn']), images)
@@ -124,7 +122,7 @@ class LabelScores:
             found = self._found(images[kind])
             self._matrices[prefix].append(labels.confusion(true, found, count))
 
-    def result(self) -> Result:
+    def compute(self) -> Result:
         """Returns the scores of all pixels together, and every image's accuracy."""
         summary: dict[str, dict[str, Any]] = {}
         values = {}

@@ -10,17 +10,18 @@ import numpy as np
 
 from pix2pix_jax.config import Config
 from pix2pix_jax.data import pipeline
+from pix2pix_jax.data.prefetch import Batch
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.evaluation import device_metrics
 
 KINDS = ('input', 'output', 'target')
-MOST_IMAGES, MOST_PIXELS = 16, 4 * 256 * 256  # in a batch
+MAX_IMAGES, MAX_PIXELS = 16, 4 * 256 * 256  # in a batch
 Images = Mapping[str, np.ndarray]
-Batch = list[tuple[str, Mapping[str, Any]]]  # names and what is known of each pair
+Examples = list[tuple[str, Mapping[str, Any]]]  # names and what is known of each pair
 
 
 class Example(Mapping[str, Any]):
-    """What is known of a pair: the values 'l1', 'psnr' and 'ssim', and its images.
+    """The values 'l1', 'psnr' and 'ssim' of a pair, and its images.
 
     'input', 'output' and 'target' are float32 (H,W,C) on [-1, 1]; the output is as a user gets it.
     The batch's images are fetched from the device when the first of them is asked for.
@@ -50,19 +51,19 @@ def batch_size(config: Config) -> int:
     many take less memory than a training step of one image.
     """
     height, width = config.image_size
-    return max(1, min(MOST_IMAGES, MOST_PIXELS // (height * width)))
+    return max(1, min(MAX_IMAGES, MAX_PIXELS // (height * width)))
 
 
 def batches(
     translate: Callable[[np.ndarray], jax.Array | np.ndarray], source: Source, config: Config
-) -> Iterator[Batch]:
+) -> Iterator[Examples]:
     """Yields name and `Example` of each pair of `source`, in order, in batches.
 
     `translate` maps float32 (N,H,W,Ci) to (N,H,W,Co), and may leave it on the device
     (`Generator.on_device`); N is always `batch_size(config)`. While the caller has a batch, the
     device works on the next one. Raises DataError for a pair that cannot be read.
     """
-    started: collections.deque[Callable[[], Batch]] = collections.deque()
+    started: collections.deque[Callable[[], Examples]] = collections.deque()
     for read in pipeline.eval_batches(source, config, batch_size(config)):
         started.append(_start(translate, source, read, batch_size(config)))
         if len(started) > 1:
@@ -74,28 +75,28 @@ def batches(
 def _start(
     translate: Callable[[np.ndarray], jax.Array | np.ndarray],
     source: Source,
-    read: tuple[list[int], pipeline.Batch, list[np.dtype]],
+    read: tuple[list[int], Batch, list[np.dtype]],
     size: int,
-) -> Callable[[], Batch]:
+) -> Callable[[], Examples]:
     """Gives what was read to the device, filled up to `size`; returns what waits for the values."""
     indices, batch, types = read
-    limits = source.specs[1].ranges[0] if source.specs[1].ranges else None
-    if limits:  # they were scaled when they were read
+    value_range = source.specs[1].ranges[0] if source.specs[1].ranges else None
+    if value_range:  # they were scaled when they were read
         types = [source.target_type] * len(types)
     filled = np.minimum(np.arange(size), len(indices) - 1)
     inputs, targets = (
         batch[kind] if len(indices) == size else batch[kind][filled] for kind in ('input', 'target')
     )
-    files = device_metrics.levels([types[i] for i in filled], limits)
-    outputs, found = device_metrics.measure(translate(inputs), targets, files)
+    files = device_metrics.levels([types[i] for i in filled], value_range)
+    outputs, measured = device_metrics.measure(translate(inputs), targets, files)
 
     @functools.cache
     def images() -> Images:
         shown = source.shown(batch['input'])
         return dict(zip(KINDS, (shown, np.asarray(outputs), batch['target'])))
 
-    def finish() -> Batch:
-        columns = device_metrics.values(found)
+    def finish() -> Examples:
+        columns = device_metrics.values(measured)
         rows = [dict(zip(columns, row)) for row in zip(*columns.values())]
         return [(source.names[i], Example(rows[k], images, k)) for k, i in enumerate(indices)]
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # takes seconds, which a mistake in the flags need not wait f
     from pix2pix_jax.inference.translator import Loaded, Translator
 
 
-class Job(NamedTuple):
+class TranslationJob(NamedTuple):
     """What is translated, and where to."""
 
     places: Sequence[str]  # images, folders or patterns: one for each input of the run
@@ -36,14 +36,16 @@ class Job(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What was done: the rows of the gallery, how many images failed, and the time of the rest."""
+    """The rows of the gallery, the number of images that failed, and the rate of the others."""
 
     rows: list[tuple[str, list[Item]]]
     failed: int
     images_per_s: float  # but for the first batch, which compiles
 
 
-def translate_files(workdir: str, checkpoint: str, options: TranslateOptions, job: Job) -> int:
+def translate_files(
+    workdir: str, checkpoint: str, options: TranslateOptions, job: TranslationJob
+) -> int:
     """Translates files with a run, writes OUTPUT/index.html, and says on stdout what was done.
 
     Args:
@@ -93,7 +95,7 @@ def _print_choices(translator: 'Translator') -> None:
         print('each tile is normalised by its own statistics; --norm=running has one for all')
 
 
-def check_output(job: Job, inputs: Sequence[Input]) -> None:
+def check_output(job: TranslationJob, inputs: Sequence[Input]) -> None:
     """Raises UserError where writing the translations of `inputs` would touch what is there."""
     output, folder = job.output, atomic.resolved(job.output)
     if folder.exists() and not folder.is_dir():
@@ -208,16 +210,16 @@ def _write(
     image: np.ndarray,
 ) -> Item:
     """Writes one translation as NAME.EXT; returns what the gallery shows of it."""
-    _, side = image_spec.of_config(translator.config)
-    limits = side.ranges[0] if side.ranges else None
+    _, target_spec = image_spec.of_config(translator.config)
+    value_range = target_spec.ranges[0] if target_spec.ranges else None
     height, width, channels = image.shape
     extension, dtype = encode.file_type(
-        loaded.extension, loaded.dtype, channels, limits, max(height, width)
+        loaded.extension, loaded.dtype, channels, value_range, max(height, width)
     )
     if extension == loaded.extension.lower():
         extension = loaded.extension  # .PNG stays .PNG
     file = f'{name}{extension}'
-    data = encode.encode(image_spec.to_type(image, dtype, limits), extension.lower())
+    data = encode.encode(image_spec.to_type(image, dtype, value_range), extension.lower())
     atomic.write_bytes(output / file, data)
     thumbnail = translation_page.write_thumbnail(output, f'{name}_output', image)
     return Item(caption, file, thumbnail)

@@ -49,7 +49,8 @@ def load_state(
 ) -> tuple[Config, int, GanState]:
     """Returns a run's config, and the step and state of a checkpoint of it, as `load_run`.
 
-    Of a checkpoint in `best`, which older versions saved whole, the state is what translates.
+    The state of a checkpoint in `best`, which older versions saved whole, is
+    `GanState.translating`.
     """
     if not (epath.Path(workdir) / 'config.json').exists():
         raise UserError(f'--workdir={workdir}: no run there (config.json is missing)')
@@ -84,10 +85,11 @@ def state_shapes(config: Config) -> GanState:
 
 
 def start_from(state: GanState, workdir: epath.PathLike) -> GanState:
-    """Returns `state` with the networks of the run in `workdir`, its last; the optimizers stay.
+    """Returns `state` with the networks of the last checkpoint of the run in `workdir`.
 
-    Not its best, which has no discriminator. Where that run has none at all, it starts anew. Raises
-    UserError, naming the first parameter, where the networks differ.
+    The optimizers stay. The run's best checkpoint would not do: it has no discriminator. Where the
+    run has no discriminator at all, the state keeps its own. Raises UserError, naming the first
+    parameter, where the networks differ.
     """
     try:
         _, _, old = load_state(workdir, 'last')
@@ -186,7 +188,7 @@ class Generator:
     def on_device(self, inputs: np.ndarray, sample: int = 0) -> jax.Array | np.ndarray:
         """Translates all inputs in one batch, compiled for its size, and fetches nothing.
 
-        Of colorization the result was fetched, for its colours are computed on the host.
+        The result of colorization is on the host, where its colours are computed.
         """
         key = jax.random.fold_in(self._key, sample)
         return tasks.as_shown(self._task, inputs, self._apply(self._variables, inputs, key))

@@ -21,7 +21,7 @@ class Input(NamedTuple):
 
 
 def split_inputs(text: str) -> list[str]:
-    """Returns the parts of --input: one where it exists as it is, else what is between commas."""
+    """Splits --input at commas, unless a file or folder of the whole name exists."""
     whole = os.path.expanduser(text)
     if epath.Path(whole).exists():
         return [whole]

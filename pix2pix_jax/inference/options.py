@@ -37,7 +37,7 @@ def check_options(options: TranslateOptions, unit: int, minimum: int) -> None:
     if options.batch < 1:
         raise UserError(f'--batch={options.batch}: allowed is 1 or more')
     if tile and fit == 'resize':
-        raise UserError('--fit=resize: allowed is --fit=pad with --tile, whose images keep theirs')
+        raise UserError('--tile works with --fit=pad only: tiled images keep their size')
     if fit not in FITS:
         raise UserError(f'--fit={fit}: allowed are {" | ".join(FITS)}')
     if tile and (tile % unit or tile < minimum):

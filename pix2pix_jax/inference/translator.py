@@ -21,7 +21,7 @@ Image: TypeAlias = np.ndarray | epath.PathLike
 
 
 class Loaded(NamedTuple):
-    """What a generator takes of a user's image: as it was read, before scaling to [-1, 1]."""
+    """A user's image as the generator takes it, before scaling to [-1, 1]."""
 
     values: np.ndarray  # (H,W,Ci); of class maps their indices (H,W,1)
     extension: str  # of its file; '' of an array
@@ -67,13 +67,13 @@ class Translator:
         loaded = self.load(*inputs)
         (output,) = self.translate([loaded], sample)
         _, target = image_spec.of_config(self.config)
-        limits = target.ranges[0] if target.ranges else None
-        _, dtype = encode.file_type('.npy', loaded.dtype, output.shape[-1], limits)
-        result = image_spec.to_type(output, dtype, limits)
+        value_range = target.ranges[0] if target.ranges else None
+        _, dtype = encode.file_type('.npy', loaded.dtype, output.shape[-1], value_range)
+        result = image_spec.to_type(output, dtype, value_range)
         return result[..., 0] if result.shape[-1] == 1 else result
 
     def load(self, *inputs: Image) -> Loaded:
-        """Returns what the generator takes of one image, or of the inputs that belong together."""
+        """Returns one image, or the inputs that belong together, as the generator takes them."""
         spec, target = image_spec.of_config(self.config)
         task, expected = tasks.task(self.config.dataset.task), self.config.dataset.inputs
         if len(inputs) != expected > 0 or not inputs:
@@ -103,14 +103,14 @@ class Translator:
         return Loaded(values, extension, pictures[0].values.dtype, shown)
 
     def floats(self, values: np.ndarray) -> np.ndarray:
-        """Returns what was loaded (...,H,W,C) as the network takes it: float32 on [-1, 1]."""
+        """Returns loaded values (...,H,W,C) as the network takes them: float32 on [-1, 1]."""
         d = self.config.dataset
         if d.input_classes:
             return image_spec.one_hot(values, d.input_classes)
         return tasks.as_input(d.task, augment.to_float(values))
 
     def translate(self, loaded: Sequence[Loaded], sample: int = 0) -> Iterator[np.ndarray]:
-        """Yields the translation of each, float32 (H,W,Co) on [-1, 1], of its own size."""
+        """Yields the translation of each image, float32 (H,W,Co) on [-1, 1], of its size."""
         # Images of one size go through the network together.
         for _, group in itertools.groupby((one.values for one in loaded), lambda x: x.shape):
             yield from self._translate(list(group), sample)

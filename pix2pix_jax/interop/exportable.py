@@ -136,6 +136,7 @@ def create(
         'trained_size': list(run.config.image_size),
         'size': list(size) if size else 'any',
         'multiple_of': unit(config.generator, config.generator.depth),
+        # The key keeps its name: it is in the files that were exported.
         'least_size': minimum_side(config.generator, config.generator.depth),
     }
     metadata = {

@@ -23,7 +23,7 @@ from pix2pix_jax.models.layers import (
 
 DEPTH = 2  # halvings, by default
 PADDING = 32  # pixels, more than `unit` needs: fewer sizes to compile
-SMALLEST_MAP = 4  # pixels: borders are reflected, by 3 pixels or by 1 there
+MIN_MAP = 4  # pixels: borders are reflected, by 3 pixels or by 1 there
 
 
 # ---------------------------------------------------------------- what the factory asks a network
@@ -40,13 +40,16 @@ def unit(depth: int) -> int:
 
 
 def padding_unit(depth: int) -> int:
-    """Returns the pixels to whose multiples images of any size are padded, a multiple of `unit`."""
+    """Returns the unit of padding, itself a multiple of `unit`.
+
+    Images are padded until height and width are multiples of this number.
+    """
     return max(PADDING, unit(depth))
 
 
 def minimum_side(depth: int) -> int:
     """Returns the minimum of an image's shorter side, in pixels."""
-    return 2**depth * SMALLEST_MAP
+    return 2**depth * MIN_MAP
 
 
 def dropout_blocks(generator: ConfigDict, depth: int) -> int:

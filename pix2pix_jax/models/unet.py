@@ -55,7 +55,10 @@ def unit(depth: int) -> int:
 
 
 def padding_unit(depth: int) -> int:
-    """Returns the pixels to whose multiples images of any size are padded, a multiple of `unit`."""
+    """Returns the unit of padding, itself a multiple of `unit`.
+
+    Images are padded until height and width are multiples of this number.
+    """
     return unit(depth)
 
 

@@ -17,7 +17,7 @@ OF_RATES = (('Learning rate', {'train/learning_rate': ''}),)
 NOISY = ('train/d_loss', 'train/d_real', 'train/d_fake', 'train/g_gan', 'train/g_l1')
 COLORS = ('#1f6feb', '#d1495b', '#2a9d3f', '#8250df', '#bf8700', '#0a8a8a', '#6e7781', '#e16f24')
 Rows = Sequence[Mapping[str, Any]]  # of metrics.jsonl
-POINTS = 400  # most drawn of one curve
+POINTS = 400  # of one curve, at most
 
 
 def all_curves(rows: Rows, heading: Callable[[str], str]) -> list[str]:

@@ -10,9 +10,9 @@ HEADER = 22  # pixels of the band with the titles
 MIN_SIDE = 128  # pixels; smaller images are shown enlarged
 
 
-def even_selection(count: int, most: int) -> np.ndarray:
-    """Returns the indices of `most` of `count` examples, the first and the last among them."""
-    return np.unique(np.linspace(0, count - 1, most).round().astype(int))
+def evenly_spaced(count: int, maximum: int) -> np.ndarray:
+    """Returns the indices of `maximum` of `count` examples, the first and the last among them."""
+    return np.unique(np.linspace(0, count - 1, maximum).round().astype(int))
 
 
 def to_rgb(image: np.ndarray) -> np.ndarray:

@@ -83,7 +83,7 @@ def samples(
         source, found = splits.get(split), []
         if not source:  # none, or one without pairs
             continue
-        for i in image_grid.even_selection(len(source), maximum):
+        for i in image_grid.evenly_spaced(len(source), maximum):
             try:
                 found.append(_sample(source, int(i), config))
             except DataError:

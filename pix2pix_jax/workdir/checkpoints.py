@@ -63,7 +63,7 @@ class Checkpoints:
         return sorted(self._managers[kind].all_steps())
 
     def save(self, kind: str, step: int, state: Any, config: Config) -> None:
-        """Saves a state; what a run saved later and could not resume from is removed.
+        """Saves a state, and removes later ones, from which the run could not resume.
 
         Args:
           kind: 'last' or 'best'.

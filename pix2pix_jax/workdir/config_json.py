@@ -44,7 +44,8 @@ def to_json(config: Config) -> str:
 def from_json(text: str) -> Config:
     """Returns the config that `to_json` wrote, validated; raises UserError for anything else.
 
-    Fields that it lacks, from before there were these, have their defaults, or are as in `BEFORE`.
+    Fields that the text lacks, since an older version wrote it, have their defaults, or the values
+    of `BEFORE`.
     """
     try:
         data = json.loads(text)
@@ -72,10 +73,10 @@ def load_config(workdir: epath.PathLike) -> Config:
         raise UserError(f'{path}: {error}{_versions(path.parent)}', status=1) from error
 
 
-def as_begun(config: Config, workdir: epath.PathLike) -> dict[str, Any]:
-    """Returns the fields of `BEFORE` of which the run in `workdir` has the value that is there.
+def fields_as_begun(config: Config, workdir: epath.PathLike) -> dict[str, Any]:
+    """Returns the fields of `BEFORE` whose value there is that of the run in `workdir`.
 
-    Only those that have their default in `config`: a run resumes without a word about a field that
+    Only fields that have their default in `config`: a run resumes without a word about a field that
     its command never named.
     """
     if not (epath.Path(workdir) / 'config.json').exists():

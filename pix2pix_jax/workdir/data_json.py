@@ -26,10 +26,11 @@ FIRST = (0, 2)  # the version that wrote the first data.json
 
 
 def load_known(workdir: epath.PathLike) -> Known:
-    """Returns what is known about the data of the run in `workdir`; nothing where there is none.
+    """Returns the record of the data of the run in `workdir`; an empty one where there is no run.
 
     Raises DataError where data.json is damaged, or missing though the run has checkpoints. Runs of
-    versions before 0.2.0 have none: their val split is drawn as they drew it, and `remark` says so.
+    versions before 0.2.0 have no data.json: their val split is drawn as these versions drew it, and
+    `remark` says so.
     """
     workdir = epath.Path(workdir)
     if not (workdir / 'config.json').exists():
@@ -63,7 +64,7 @@ def write_known(workdir: epath.PathLike, splits: Mapping[str, Source], steps: in
 
 
 def found_in(train: Source) -> dict[str, Any]:
-    """Returns what a run takes from its data: image size, images in an input."""
+    """Returns the values that a run takes from its data: image size, images in an input."""
     return {'image_size': list(preflight.found_image_size(train)), 'inputs': train.inputs}
 
 
@@ -97,7 +98,7 @@ def check_unchanged(
         )
 
 
-def with_earlier(known: Known, config: Config) -> Known:
+def add_earlier_splits(known: Known, config: Config) -> Known:
     """Returns `known`, of a new run, with the splits that the run of `config.init_from` had.
 
     Only a run that held val out of train has drawn any.
@@ -124,10 +125,10 @@ def with_earlier(known: Known, config: Config) -> Known:
 
 
 def elsewhere(known: Known) -> Known:
-    """Returns what is `known` about data in another folder than that of the run.
+    """Returns `known` for data in another folder than that of the run.
 
-    Names that the run divided keep their split. A run of which that is not known draws val as it
-    did, by the names that there are.
+    Names that the run divided keep their split. A run whose division is not known draws val again
+    in the same way, from the names that there are.
     """
     held_out = 'val' in known.splits and hold_out.place('val', known.splits['val'], {}) == 'train'
     earlier = _divided(known.splits) if held_out else {}
@@ -163,7 +164,7 @@ def left_out(splits: dict[str, Source]) -> list[str]:
 
 
 def skipped_pairs(workdir: epath.PathLike) -> list[tuple[str, str, str]]:
-    """Returns split, name and why of each pair that the run in `workdir` leaves out."""
+    """Returns split, name and reason of each pair that the run in `workdir` leaves out."""
     path = _path(epath.Path(workdir))
     splits = _read(path).splits if path is not None else {}
     return [(split, *pair) for split, pairs in splits.items() for pair in pairs.skipped.items()]
@@ -176,7 +177,7 @@ def to_json(known: Known) -> str:
 
 
 def from_json(text: str) -> Known:
-    """Returns what `to_json` wrote."""
+    """Returns the `Known` that `to_json` wrote."""
     fields = json.loads(text)
     splits = {split: SplitPairs(**pairs) for split, pairs in fields['splits'].items()}
     return Known(**fields)._replace(splits=splits, image_size=tuple(fields['image_size']))

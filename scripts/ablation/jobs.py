@@ -14,7 +14,7 @@ from pix2pix_jax.main import load_config
 from pix2pix_jax.workdir.metrics_json import read_result, result_folder
 
 
-class Plan(NamedTuple):
+class Ablation(NamedTuple):
     """An ablation as the flags give it."""
 
     table: str  # a key of TABLES
@@ -26,7 +26,7 @@ class Plan(NamedTuple):
     options: metrics.Options  # what is measured
 
 
-class Job(NamedTuple):
+class TrainingJob(NamedTuple):
     """A run to train, and how it is evaluated."""
 
     row: str
@@ -41,18 +41,21 @@ class Job(NamedTuple):
 # ---------------------------------------------------------------- which there are
 
 
-def jobs_of(plan: Plan, seed: int) -> list[Job]:
-    """Returns a job a row. Raises UserError for a --config. flag that a row would overrule."""
-    rows = TABLES[plan.table].rows
-    file, _, arg = plan.config.partition(':')
+def jobs_of(ablation: Ablation, seed: int) -> list[TrainingJob]:
+    """Returns one job for each row.
+
+    Raises UserError if a row sets a field that a --config flag sets too.
+    """
+    rows = TABLES[ablation.table].rows
+    file, _, arg = ablation.config.partition(':')
     base = flatten(load_config(pathlib.Path(file), arg))
     changes = {row: changes_of(variant, file, arg, base) for row, variant in rows.items()}
     varied = {'seed', 'num_steps'}.union(*changes.values())
     varied |= {'batch_size'} if any(variant.batch for variant in rows.values()) else set()
-    for word in plan.fields:
+    for word in ablation.fields:
         if re.match(r'--(?:no)?config\.([^=]*)', word)[1] in varied:
-            raise UserError(f'{word}: --table={plan.table} varies it; leave it out')
-    return [job_of(plan, row, seed, changes[row]) for row in rows]
+            raise UserError(f'{word}: --table={ablation.table} varies it; leave it out')
+    return [job_of(ablation, row, seed, changes[row]) for row in rows]
 
 
 def changes_of(variant: Variant, file: str, arg: str, base: dict[str, Any]) -> dict[str, Any]:
@@ -70,35 +73,35 @@ def changes_of(variant: Variant, file: str, arg: str, base: dict[str, Any]) -> d
     return {name: value for name, value in fields.items() if value != base[name]}
 
 
-def job_of(plan: Plan, row: str, seed: int, fields: dict[str, Any]) -> Job:
+def job_of(ablation: Ablation, row: str, seed: int, fields: dict[str, Any]) -> TrainingJob:
     """Returns the job of a row for one seed; equal jobs have one workdir.
 
     Args:
-      plan: what all rows share.
+      ablation: what all rows share.
       row: its name in the table.
       seed: of the run.
-      fields: those in which the row differs from the plan's config.
+      fields: those in which the row differs from the ablation's config.
     """
-    variant = TABLES[plan.table].rows[row]
-    steps = plan.steps // (variant.batch or 1)
-    named = fields | ({'num_steps': steps} if steps != plan.steps else {})
+    variant = TABLES[ablation.table].rows[row]
+    steps = ablation.steps // (variant.batch or 1)
+    named = fields | ({'num_steps': steps} if steps != ablation.steps else {})
     name = ','.join(f'{name}={value}' for name, value in sorted(named.items())) or 'base'
-    workdir = plan.output / 'runs' / f'{name}-{seed}'
-    train = [f'--config={plan.config}', *plan.fields]
+    workdir = ablation.output / 'runs' / f'{name}-{seed}'
+    train = [f'--config={ablation.config}', *ablation.fields]
     train += [f'--config.{name}={value}' for name, value in fields.items()]
     train += [f'--config.num_steps={steps}', f'--config.seed={seed}', f'--workdir={workdir}']
-    evaluate = [f'--workdir={workdir}', f'--split={plan.split}', f'--scale={variant.scale}']
-    options = plan.options._asdict()
+    evaluate = [f'--workdir={workdir}', f'--split={ablation.split}', f'--scale={variant.scale}']
+    options = ablation.options._asdict()
     evaluate += [f'--metrics={",".join(options.pop("names"))}']
     evaluate += [f'--{name}={value}' for name, value in options.items() if value]
-    result = pathlib.Path(result_folder(workdir, plan.split, variant.scale))
-    return Job(row, seed, steps, workdir, train, evaluate, result)
+    result = pathlib.Path(result_folder(workdir, ablation.split, variant.scale))
+    return TrainingJob(row, seed, steps, workdir, train, evaluate, result)
 
 
 # ---------------------------------------------------------------- how far each has come
 
 
-def check_runs(jobs: list[Job]) -> None:
+def check_runs(jobs: list[TrainingJob]) -> None:
     """Raises UserError for a run that is there and is another than this command would train."""
     for job in jobs:
         trained = trained_by(job)
@@ -110,19 +113,19 @@ def check_runs(jobs: list[Job]) -> None:
             )
 
 
-def trained_by(job: Job) -> list[str]:
+def trained_by(job: TrainingJob) -> list[str]:
     """Returns the flags that the run in the job's folder was trained with; [] if there is none."""
     record = job.workdir / 'run.json'
     return shlex.split(json.loads(record.read_text())['command'])[3:] if record.exists() else []
 
 
-def is_trained(job: Job) -> bool:
+def is_trained(job: TrainingJob) -> bool:
     """Whether this command trained the run to its end: the last thing that it does is a save."""
     last = job.workdir / 'checkpoints' / 'last' / str(job.steps)
     return trained_by(job) == job.train and last.is_dir()
 
 
-def is_done(job: Job, options: metrics.Options, must_be_whole: bool = True) -> bool:
+def is_done(job: TrainingJob, options: metrics.Options, must_be_whole: bool = True) -> bool:
     """Whether the run was trained to its end by this command, and measured as `options` say.
 
     What could not be computed is not yet measured, unless it need not be whole.
@@ -138,6 +141,6 @@ def is_done(job: Job, options: metrics.Options, must_be_whole: bool = True) -> b
     return whole or not must_be_whole
 
 
-def log_of(job: Job, logs: pathlib.Path) -> pathlib.Path:
+def log_of(job: TrainingJob, logs: pathlib.Path) -> pathlib.Path:
     """Returns the file with what a run and its evaluation printed."""
     return logs / f'{job.workdir.name}.log'

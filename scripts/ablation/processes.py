@@ -11,7 +11,7 @@ import threading
 import time
 
 from ablation.devices import environments
-from ablation.jobs import Job, is_trained, log_of
+from ablation.jobs import TrainingJob, is_trained, log_of
 from pix2pix_jax.errors import Stopped
 
 LOCAL = threading.local()
@@ -19,18 +19,18 @@ STOPPING = threading.Event()
 RUNNING: set[subprocess.Popen] = set()
 
 
-def run_all(jobs: list[Job], logs: pathlib.Path, at_once: int) -> list[Job]:
+def run_all(jobs: list[TrainingJob], logs: pathlib.Path, at_once: int) -> list[TrainingJob]:
     """Does the jobs, as many `at_once` as there are devices; returns those that failed.
 
     Raises UserError where jax finds no device, and Stopped after a signal, when the runs save.
     """
     logs.mkdir(parents=True, exist_ok=True)
     # Rows that share a run are done one after the other: the second only evaluates.
-    groups: dict[pathlib.Path, list[Job]] = {}
+    groups: dict[pathlib.Path, list[TrainingJob]] = {}
     for job in jobs:
         groups.setdefault(job.workdir, []).append(job)
 
-    def run(group: list[Job]) -> list[tuple[Job, bool]]:
+    def run(group: list[TrainingJob]) -> list[tuple[TrainingJob, bool]]:
         return [(job, run_job(job, log_of(job, logs))) for job in group]
 
     failed, begin = [], time.monotonic()
@@ -73,7 +73,7 @@ def take_place(slot: int, places: list[dict[str, str]]) -> None:
         os.sched_setaffinity(0, cores[slot :: len(places)] or cores)
 
 
-def run_job(job: Job, log: pathlib.Path) -> bool:
+def run_job(job: TrainingJob, log: pathlib.Path) -> bool:
     """Trains, where it is not, and evaluates one run, in processes of their own.
 
     Returns whether both did well.

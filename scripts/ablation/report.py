@@ -70,9 +70,9 @@ def write_report(
 
 
 def read_values(results: Results) -> tuple[Values, dict[str, str]]:
-    """Returns what was measured, with rows of the real photos last, and why other metrics were not.
+    """Returns the measured values, and the reason for each metric that is missing.
 
-    The rows of one size share a ground truth.
+    The last rows are those of the real photos. The rows of one size share a ground truth.
     """
     values, truths, reasons = {}, {}, {}
     for row, folders in results.items():
@@ -173,7 +173,7 @@ def sample_grid(results: Results) -> np.ndarray:
     first = next(iter(firsts.values()))
     lines = (first / 'per_image.csv').read_text().splitlines()
     names = [row['name'] for row in csv.DictReader(lines)]
-    picks = image_grid.even_selection(len(names), SAMPLE_ROWS)
+    picks = image_grid.evenly_spaced(len(names), SAMPLE_ROWS)
 
     def image(folder: pathlib.Path, name: str, kind: str) -> np.ndarray:
         with Image.open(folder / 'images' / f'{name}_{kind}.png') as picture:

@@ -27,10 +27,13 @@ class Timing(NamedTuple):
 
 
 def about_figures(setting: Setting, torch: bool) -> dict[str, str]:
-    """Returns what the device is and what reaches it; raises UserError where a side has it not."""
+    """Returns the device's name and the versions that reach it.
+
+    Raises UserError where an implementation does not find it.
+    """
     with contextlib.ExitStack() as stack:
-        sides = (ours.TASKS, theirs.TASKS) if torch else (ours.TASKS,)
-        workers = [stack.enter_context(Worker(tasks, setting)) for tasks in sides]
+        implementations = (ours.TASKS, theirs.TASKS) if torch else (ours.TASKS,)
+        workers = [stack.enter_context(Worker(tasks, setting)) for tasks in implementations]
         return {name: what for w in workers for name, what in w.figures('device').items()}
 
 
@@ -118,7 +121,7 @@ def infer_figures(setting: Setting, timing: Timing) -> dict:
 
 
 def error_figures(setting: Setting, timing: Timing) -> dict[str, float]:
-    """Returns each side's errors against float64: what its products were computed in."""
+    """Returns each implementation's errors against float64, which show its products' precision."""
     with Worker(ours.TASKS, setting) as worker:
         figures = worker.figures('error')
     if timing.peers:

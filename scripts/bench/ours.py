@@ -61,7 +61,7 @@ def our_step(setting: Setting) -> Prepared:
     step_fn = step_fn.lower(box[0], images, key).compile()
     seconds = time.perf_counter() - begin
     if layouts.available():
-        box[0] = layouts.moved(box[0], layouts.input_formats(step_fn))
+        box[0] = layouts.move_to_layouts(box[0], layouts.input_formats(step_fn))
 
     def step():
         box[0], metrics = step_fn(box[0], images, key)

@@ -66,7 +66,7 @@ def table(figures: dict) -> str:
     if 'torch' in m:
         lines.append('ratio: above 1, this project is faster; of memory, above 1, it takes more')
     if 'error_output' in figures:
-        lines.append("errors: against the side's own float64, in parts of the length")
+        lines.append("errors: against the implementation's own float64, in parts of the length")
     return '\n'.join(lines)
 
 

@@ -79,7 +79,7 @@ def their_error(setting: Setting) -> dict[str, float]:
 
 
 def their_device(setting: Setting) -> dict[str, Any]:
-    """Returns what torch reaches the device by."""
+    """Returns the versions of CUDA and cuDNN that torch uses."""
     torch = _torch(setting)
     return {'torch_cuda': torch.version.cuda, 'torch_cudnn': torch.backends.cudnn.version()}
 

@@ -60,7 +60,7 @@ class Worker:
         return self._ask('prepare', task)
 
     def run(self, task: str, times: int) -> list[float]:
-        """Has `task` done; returns the seconds that each time took."""
+        """Runs `task` `times` times in the worker; returns the seconds of each run."""
         return self._ask('run', task, times)
 
     def figures(self, name: str) -> dict[str, Any]:

@@ -8,12 +8,12 @@ import pathlib
 import sys
 import traceback
 
+from gpu.context import Missing, Result, read_context
 from gpu.parts import function_of
-from gpu.plan import Missing, Result, read_plan
 from pix2pix_jax.storage import atomic
 
 
-def main(name: str, plan_file: str, result_file: str) -> int:
+def main(name: str, context_file: str, result_file: str) -> int:
     """Runs the part; returns 0 where it went well or what it needs is missing."""
     found: Result = {}
     more: dict[str, str] = {}
@@ -24,10 +24,10 @@ def main(name: str, plan_file: str, result_file: str) -> int:
 
     write({})
     try:
-        function_of(name)(read_plan(pathlib.Path(plan_file)), write)
+        function_of(name)(read_context(pathlib.Path(context_file)), write)
     except Missing as missing:
         more['missing'] = str(missing)
-    except Exception as error:  # whatever it is: the other parts go on
+    except Exception as error:  # whatever it is: the other parts still run
         traceback.print_exc()
         more['failed'] = f'{type(error).__name__}: {error}'
     write({})

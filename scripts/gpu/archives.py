@@ -3,7 +3,7 @@
 import pathlib
 import zipfile
 
-from pix2pix_jax.reports.image_grid import even_selection
+from pix2pix_jax.reports.image_grid import evenly_spaced
 
 MAX_BYTES = 16 * 2**20 - 2**16  # of an archive, with room for its table
 IMAGES = ('images_1.zip', 'images_2.zip', 'images_3.zip')
@@ -21,9 +21,9 @@ def write_archives(runs: list[pathlib.Path], output: pathlib.Path) -> list[str]:
     images = [
         path for run in there for path in sorted(run.glob('evaluation/*/images/**/*_output.png'))
     ]
-    sheets = _that_fit([path for run in there for path in sorted(run.glob('samples/*.png'))])
+    grids = _that_fit([path for run in there for path in sorted(run.glob('samples/*.png'))])
     left = {'files of runs': _pack(small, output / 'metrics.zip')}
-    _pack(sheets, output / 'sheets.zip')
+    _pack(grids, output / 'sheets.zip')
     for name in IMAGES:
         images = _pack(images, output / name)
     left['test images'] = images
@@ -33,7 +33,7 @@ def write_archives(runs: list[pathlib.Path], output: pathlib.Path) -> list[str]:
 def _that_fit(paths: list[pathlib.Path]) -> list[pathlib.Path]:
     """Returns as many of the files, evenly chosen, as fit one archive."""
     for count in range(len(paths), 0, -1):
-        chosen = [paths[i] for i in even_selection(len(paths), count)]
+        chosen = [paths[i] for i in evenly_spaced(len(paths), count)]
         if sum(_size(path) for path in chosen) <= MAX_BYTES:
             return chosen
     return []

@@ -9,7 +9,7 @@ import subprocess
 from bench import figures
 from bench.card import nvidia, processor, versions
 from bench.tasks import Setting, config_of, draw_batch
-from gpu.plan import ROOT, Missing, Plan, Write, last_line, start
+from gpu.context import ROOT, Missing, PartContext, Write, last_line, start
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy', 'torch')
 RECORDED = pathlib.Path(__file__).parent / 'recorded_steps.json'
@@ -19,43 +19,43 @@ TOLERANCE = 1e-3
 TESTS_LOG = 'test_accelerator.log'
 
 
-def card(plan: Plan, write: Write) -> None:
+def card(context: PartContext, write: Write) -> None:
     """Says what the machine is: versions, processor, card, clocks, power."""
     write(processor() | versions(*PACKAGES) | nvidia())
     command = ['git', '-C', str(ROOT), 'rev-parse', '--short', 'HEAD']
     commit = subprocess.run(command, capture_output=True, text=True)
     write({'commit': commit.stdout.strip() or 'not known'})
     torch = importlib.util.find_spec('torch') is not None
-    write(figures.about_figures(plan.setting(), torch))
+    write(figures.about_figures(context.setting(), torch))
     if not torch:
         raise Missing('torch is missing')
 
 
-def check(plan: Plan, write: Write) -> None:
+def check(context: PartContext, write: Write) -> None:
     """Runs the accelerator's tests, compares steps with recorded ones, saves and restores."""
-    tests = start_accelerator_tests(plan)
-    steps = Steps(plan.setting('float32'))
-    write(compared(steps, json.loads(RECORDED.read_text())['tiny' if plan.tiny else 'full']))
-    write(saved(steps, plan.path('saved')))
-    write({'test_accelerator': outcome(tests, plan)})
+    tests = start_accelerator_tests(context)
+    steps = Steps(context.setting('float32'))
+    write(compared(steps, json.loads(RECORDED.read_text())['tiny' if context.tiny else 'full']))
+    write(saved(steps, context.path('saved')))
+    write({'test_accelerator': outcome(tests, context)})
 
 
-def start_accelerator_tests(plan: Plan) -> subprocess.Popen | None:
+def start_accelerator_tests(context: PartContext) -> subprocess.Popen | None:
     """Starts tests/test_accelerator.py, beside the rest; returns None without pytest."""
     if importlib.util.find_spec('pytest') is None:
         return None
     # No options of pyproject.toml: they need pytest's plugins. The flags for quick compiling would
     # be tested in place of what runs use.
     words = ['-o', 'addopts=', '-p', 'no:cacheprovider', '-q', 'tests/test_accelerator.py']
-    return start(plan, 'pytest', words, TESTS_LOG, XLA_FLAGS=os.environ.get('XLA_FLAGS', ''))
+    return start(context, 'pytest', words, TESTS_LOG, XLA_FLAGS=os.environ.get('XLA_FLAGS', ''))
 
 
-def outcome(tests: subprocess.Popen | None, plan: Plan) -> str:
+def outcome(tests: subprocess.Popen | None, context: PartContext) -> str:
     """Returns the last line of the tests, which says how they went."""
     if tests is None:
         return 'pytest is missing'
     tests.wait()
-    return last_line(plan.path(TESTS_LOG))
+    return last_line(context.path(TESTS_LOG))
 
 
 class Steps:
@@ -140,6 +140,6 @@ def record() -> None:
     """Writes what `compared` compares with; on a CPU."""
     found = {}
     for name in ('tiny', 'full'):
-        steps = Steps(Plan('cpu', name == 'tiny', '', '', '', 0).setting())
+        steps = Steps(PartContext('cpu', name == 'tiny', '', '', '', 0).setting())
         found[name] = {'weights': steps.weights, 'losses': steps.losses}
     RECORDED.write_text(json.dumps(found, indent=1) + '\n')

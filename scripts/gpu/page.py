@@ -8,10 +8,10 @@ from typing import Any
 from gpu.parts import part_of
 from pix2pix_jax.evaluation.metrics import heading, title
 from pix2pix_jax.reports import curves, run_page
-from pix2pix_jax.reports.image_grid import even_selection
+from pix2pix_jax.reports.image_grid import evenly_spaced
 
-SHEETS = 4  # of a run, shown
-MAX_BYTES = 2 * 2**20  # of a sheet that is shown
+GRIDS = 4  # of a run, shown
+MAX_BYTES = 2 * 2**20  # of an image grid that is shown
 STYLE = '<style>.part { margin-bottom: .8rem; }</style>'
 
 
@@ -32,7 +32,7 @@ def page(report: Mapping[str, Any], runs: Mapping[str, pathlib.Path]) -> str:
     ]
     for name, part in parts.items():
         content = _content(part['results'])
-        content += run_page.grid(_sheets(runs[name]), 220) if name in runs else ''
+        content += run_page.grid(_grids(runs[name]), 220) if name in runs else ''
         body.append(run_page.section(part_of(name).title, content))
     body += [f'<p class="muted">{run_page.escape(line)}</p>' for line in about.get('left_out', ())]
     return run_page.document(f'pix2pix on {card}', [STYLE, *body])
@@ -78,10 +78,10 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _sheets(run: pathlib.Path) -> list[str]:
-    """Returns figures of some of a run's sample sheets, evenly spaced, inside the page."""
+def _grids(run: pathlib.Path) -> list[str]:
+    """Returns figures of some of a run's sample grids, evenly spaced, inside the page."""
     paths = [p for p in sorted(run.glob('samples/*.png')) if p.stat().st_size <= MAX_BYTES]
-    chosen = [paths[i] for i in even_selection(len(paths), SHEETS)] if paths else []
+    chosen = [paths[i] for i in evenly_spaced(len(paths), GRIDS)] if paths else []
     return [
         f'<figure class="card"><figcaption>{path.stem}</figcaption>'
         f'<img alt="" src="data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}">'

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from gpu import checks, runs, timings
-from gpu.plan import Plan, Write
+from gpu.context import PartContext, Write
 from pix2pix_jax.errors import UserError
 
 
 class Part(NamedTuple):
     """What runs, and for how long at most, in s; 0: for as long as the others leave."""
 
-    function: Callable[[Plan, Write], None]
+    function: Callable[[PartContext, Write], None]
     limit: float
     title: str
 
@@ -50,7 +50,7 @@ def part_of(name: str) -> Part:
     return Part(functools.partial(runs.row, name=row), 0, f'Row {row} of the paper')
 
 
-def function_of(name: str) -> Callable[[Plan, Write], None]:
+def function_of(name: str) -> Callable[[PartContext, Write], None]:
     """Returns what a part runs."""
     return part_of(name).function
 

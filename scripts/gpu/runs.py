@@ -9,7 +9,17 @@ import numpy as np
 from PIL import Image
 
 from ablation.tables import TABLES
-from gpu.plan import Missing, Plan, Result, Write, fields, finished, start, stop, wait_until
+from gpu.context import (
+    Missing,
+    PartContext,
+    Result,
+    Write,
+    fields,
+    finished,
+    start,
+    stop,
+    wait_until,
+)
 from pix2pix_jax.evaluation.labels import FACADES
 from pix2pix_jax.workdir.metric_writer import read_metrics
 from pix2pix_jax.workdir.metrics_json import read_result
@@ -24,24 +34,24 @@ ROWS = {  # of the paper's Tables 1 and 3
 }
 
 
-def train(plan: Plan, write: Write) -> None:
+def train(context: PartContext, write: Write) -> None:
     """Trains the paper's facades for as long as there is time."""
-    write(trained(plan, MAIN, '', plan.seconds, write))
+    write(trained(context, MAIN, '', context.seconds, write))
 
 
-def evaluate(plan: Plan, write: Write) -> None:
+def evaluate(context: PartContext, write: Write) -> None:
     """Measures the run of `train` on test."""
-    if not plan.path(f'{MAIN}/checkpoints').exists():
+    if not context.path(f'{MAIN}/checkpoints').exists():
         raise Missing('there is no trained run')
-    write(evaluated(plan, MAIN))
+    write(evaluated(context, MAIN))
 
 
-def row(plan: Plan, write: Write, name: str) -> None:
+def row(context: PartContext, write: Write, name: str) -> None:
     """Trains and measures one row of the paper's Table 1 or 3, `name` of ROWS."""
     run = folder_of(name)
-    seconds = plan.seconds - EVALUATION_S
-    write({'row': name} | trained(plan, run, ROWS[name].arg, seconds, write))
-    write(evaluated(plan, run))
+    seconds = context.seconds - EVALUATION_S
+    write({'row': name} | trained(context, run, ROWS[name].arg, seconds, write))
+    write(evaluated(context, run))
 
 
 def folder_of(row: str) -> str:
@@ -49,30 +59,32 @@ def folder_of(row: str) -> str:
     return 'row_' + row.replace('+', '_')
 
 
-def trained(plan: Plan, run: str, arg: str, seconds: float, write: Write) -> Result:
+def trained(context: PartContext, run: str, arg: str, seconds: float, write: Write) -> Result:
     """Trains until the time is over; returns what the run came to.
 
     It is stopped by a signal, saves, and could resume.
 
     Args:
-      plan: what all parts share.
+      context: what all parts share.
       run: the run's name, which its folder and its log have.
       arg: the words after the config's colon.
       seconds: the time, from now on.
       write: is given what there is so far, once a second.
     """
     end = time.monotonic() + seconds
-    words = command_words(plan, arg)
-    path = {'dataset.path': pairs_folder(plan)}
+    words = command_words(context, arg)
+    path = {'dataset.path': pairs_folder(context)}
     often = {'log_every': 5, 'eval_every': 10, 'sample_every': 10}
     # As many as the defaults are in the paper's length; saves go by minutes.
     seldom = {'log_every': 100, 'eval_every': 4000, 'sample_every': 2000}
     words += fields(
-        path | {'num_steps': STEPS, 'checkpoint.every_steps': 0} | (often if plan.tiny else seldom)
+        path
+        | {'num_steps': STEPS, 'checkpoint.every_steps': 0}
+        | (often if context.tiny else seldom)
     )
-    workdir, log = plan.path(run), f'{run}.log'
-    process = start(plan, 'pix2pix_jax.main', [*words, f'--workdir={workdir}'], log)
-    enough = 20 if plan.tiny else STEPS
+    workdir, log = context.path(run), f'{run}.log'
+    process = start(context, 'pix2pix_jax.main', [*words, f'--workdir={workdir}'], log)
+    enough = 20 if context.tiny else STEPS
     while process.poll() is None and time.monotonic() < end - SAVE_S:
         time.sleep(1)
         found = so_far(workdir)
@@ -81,7 +93,7 @@ def trained(plan: Plan, run: str, arg: str, seconds: float, write: Write) -> Res
             break
     status = stop(process, SAVE_S) if process.poll() is None else process.returncode
     if status and not saved_steps(workdir):  # it may have saved and then been too slow to end
-        finished(process, plan, log)
+        finished(process, context, log)
     more = {'of_steps': STEPS, 'saved_at_step': max(saved_steps(workdir)), 'status': status}
     return so_far(workdir) | more | {'command': ' '.join(words)}
 
@@ -93,7 +105,7 @@ def saved_steps(workdir: pathlib.Path) -> list[int]:
 
 
 def so_far(workdir: pathlib.Path) -> Result:
-    """Returns the steps, the rate and the curves of a run that may go on meanwhile."""
+    """Returns the steps, the rate and the curves of a run that may still train."""
     rows = [row for row in read_metrics(workdir) if 'train/g_l1' in row]
     rates = [row['perf/images_per_s'] for row in rows if row.get('perf/images_per_s')]
     result: Result = {'steps': rows[-1]['step'] if rows else 0}
@@ -105,54 +117,54 @@ def so_far(workdir: pathlib.Path) -> Result:
     return result | {'rows': [{k: row[k] for k in names if k in row} for row in chosen]}
 
 
-def evaluated(plan: Plan, run: str) -> Result:
+def evaluated(context: PartContext, run: str) -> Result:
     """Measures a run on test; returns its metrics."""
-    names, words, more = ['lab', 'checkerboard'], [f'--workdir={plan.path(run)}'], {}
-    file = segmenter_file(plan)
+    names, words, more = ['lab', 'checkerboard'], [f'--workdir={context.path(run)}'], {}
+    file = segmenter_file(context)
     if file:
         names, words = ['fcn', *names], [*words, f'--segmenter_weights={file}']
     else:
         more['fcn'] = 'left out: no file of a segmenter, see --segmenter_weights'
     log = f'{run}_evaluation.log'
     words.append(f'--metrics={",".join(names)}')
-    finished(start(plan, 'pix2pix_jax.evaluate', words, log), plan, log)
-    summary = read_result(plan.path(run) / 'evaluation' / 'test')
+    finished(start(context, 'pix2pix_jax.evaluate', words, log), context, log)
+    summary = read_result(context.path(run) / 'evaluation' / 'test')
     metrics = {
         name: value.get('mean', value.get('reason')) for name, value in summary['metrics'].items()
     }
     return {'step': summary['step'], 'images': summary['images'], 'metrics': metrics} | more
 
 
-def segmenter_file(plan: Plan) -> str:
+def segmenter_file(context: PartContext) -> str:
     """Returns the file of the segmenter, '' without one; a rehearsal makes one in two steps."""
-    if not plan.tiny:
-        return plan.segmenter
+    if not context.tiny:
+        return context.segmenter
     from pix2pix_jax.config import default_config
     from pix2pix_jax.data import discover
     from pix2pix_jax.evaluation import segmenter
 
-    file = plan.path('segmenter.npz')
+    file = context.path('segmenter.npz')
     if not file.exists():
         config = default_config()
-        config.dataset.path, config.dataset.direction = pairs_folder(plan), 'BtoA'
+        config.dataset.path, config.dataset.direction = pairs_folder(context), 'BtoA'
         source = discover.open_splits(config)['train']
         segmenter.load_or_train(source, (32, 32), FACADES, steps=2, file=str(file))
     return str(file)
 
 
-def command_words(plan: Plan, arg: str) -> list[str]:
+def command_words(context: PartContext, arg: str) -> list[str]:
     """Returns the training command's config: the paper's facades, or tiny."""
-    arg = ','.join(filter(None, (arg, 'tiny' if plan.tiny else '')))
+    arg = ','.join(filter(None, (arg, 'tiny' if context.tiny else '')))
     return ['--config=configs/facades.py' + (f':{arg}' if arg else '')]
 
 
-def pairs_folder(plan: Plan) -> str:
+def pairs_folder(context: PartContext) -> str:
     """Returns the folder of facades; a rehearsal without them makes pairs in their colours."""
-    if plan.facades and not plan.tiny:
-        return plan.facades
-    if not plan.tiny:
+    if context.facades and not context.tiny:
+        return context.facades
+    if not context.tiny:
         raise Missing('the pairs of facades are missing: --facades=DIR')
-    return str(label_pairs(plan.path('labels'), {'train': 8, 'test': 3}, 32))
+    return str(label_pairs(context.path('labels'), {'train': 8, 'test': 3}, 32))
 
 
 def label_pairs(folder: pathlib.Path, counts: dict[str, int], size: int) -> pathlib.Path:
@@ -174,17 +186,17 @@ def label_pairs(folder: pathlib.Path, counts: dict[str, int], size: int) -> path
 # ---------------------------------------------------------------- a kill
 
 
-def resume(plan: Plan, write: Write) -> None:
+def resume(context: PartContext, write: Write) -> None:
     """Kills a run, empties the compile cache, resumes it, and compares it with one left alone.
 
     Both with `deterministic`; what that costs is the rate of a third run without it.
     """
     import kill_test
 
-    size, (width, steps) = 32 if plan.tiny else 256, (4, 24) if plan.tiny else (64, 300)
-    label_pairs(plan.path('resumed'), {'train': 8, 'val': 2, 'test': 2}, size)
+    size, (width, steps) = 32 if context.tiny else 256, (4, 24) if context.tiny else (64, 300)
+    label_pairs(context.path('resumed'), {'train': 8, 'val': 2, 'test': 2}, size)
     settings = {
-        'dataset.path': plan.path('resumed'), 'image_size': size, 'batch_size': 1,
+        'dataset.path': context.path('resumed'), 'image_size': size, 'batch_size': 1,
         'generator.width': width, 'discriminator.width': width, 'num_steps': steps,
         'log_every': steps // 12, 'eval_every': steps // 3, 'sample_every': 0,
         'checkpoint.every_steps': steps // 3,
@@ -192,28 +204,28 @@ def resume(plan: Plan, write: Write) -> None:
 
     def run(name: str, deterministic: bool):
         words = fields(settings | {'deterministic': deterministic})
-        words = ['--config=configs/folder.py', *words, f'--workdir={plan.path(name)}']
-        cache = str(plan.path('compiled'))
-        return start(plan, 'pix2pix_jax.main', words, f'{name}.log', XDG_CACHE_HOME=cache)
+        words = ['--config=configs/folder.py', *words, f'--workdir={context.path(name)}']
+        cache = str(context.path('compiled'))
+        return start(context, 'pix2pix_jax.main', words, f'{name}.log', XDG_CACHE_HOME=cache)
 
-    finished(run('whole', True), plan, 'whole.log')
-    rates = {'deterministic_images_per_s': _rate(plan.path('whole'))}
+    finished(run('whole', True), context, 'whole.log')
+    rates = {'deterministic_images_per_s': _rate(context.path('whole'))}
     write(rates)
     process = run('killed', True)
-    saved = plan.path('killed') / 'checkpoints' / 'last'
+    saved = context.path('killed') / 'checkpoints' / 'last'
     wait_until(lambda: saved.exists() and any(saved.glob('[0-9]*')), process, 600)
     process.kill()
     process.wait()
-    shutil.rmtree(plan.path('compiled'), ignore_errors=True)
-    rows = read_metrics(plan.path('killed'))
+    shutil.rmtree(context.path('compiled'), ignore_errors=True)
+    rows = read_metrics(context.path('killed'))
     write({'killed_at_step': rows[-1]['step'] if rows else 0})
     begin = time.monotonic()
-    finished(run('killed', True), plan, 'killed.log')
-    different = kill_test.compare(plan.path('whole'), plan.path('killed'))
+    finished(run('killed', True), context, 'killed.log')
+    different = kill_test.compare(context.path('whole'), context.path('killed'))
     write({'resumed_in_s': time.monotonic() - begin, 'different': different})
     write({'verdict': 'DIFFERENT' if different else 'equal, bit for bit'})
-    finished(run('usual', False), plan, 'usual.log')
-    rates['images_per_s'] = _rate(plan.path('usual'))
+    finished(run('usual', False), context, 'usual.log')
+    rates['images_per_s'] = _rate(context.path('usual'))
     write(rates | {'cost': rates['images_per_s'] / rates['deterministic_images_per_s']})
 
 

@@ -12,7 +12,7 @@ from bench.card import nvidia
 from bench.start import start_figures
 from bench.tasks import Setting
 from bench.workers import Worker, median, take_turns
-from gpu.plan import Missing, Plan, Write
+from gpu.context import Missing, PartContext, Write
 from pix2pix_jax.errors import UserError
 
 OURS = ('plain', 'layouts', 'layouts+command_buffers')
@@ -29,17 +29,17 @@ def has_torch() -> bool:
     return importlib.util.find_spec('torch') is not None
 
 
-def step(plan: Plan, write: Write) -> None:
+def step(context: PartContext, write: Write) -> None:
     """Times the step at batch 1: three of this project's variants, and three of PyTorch's.
 
     All programs compile at the same time first; then they are timed in turn, each alone. What is
     not compiled when the time for it is over is left out.
     """
-    end = time.monotonic() + plan.seconds - TIMING_S
+    end = time.monotonic() + context.seconds - TIMING_S
     contestants = {
-        f'{dtype} {side} {name}': Worker(tasks, plan.setting(dtype, variant=name))
-        for dtype in plan.dtypes()
-        for side, tasks, names in _sides()
+        f'{dtype} {implementation} {name}': Worker(tasks, context.setting(dtype, variant=name))
+        for dtype in context.dtypes()
+        for implementation, tasks, names in _implementations()
         for name in names
     }
     rows: dict[str, dict] = {}
@@ -58,7 +58,7 @@ def step(plan: Plan, write: Write) -> None:
             rows[name] = {'reason': 'was not compiled in time'}
     pool.shutdown(wait=False)
     _time_in_turn(
-        plan, {n: w for n, w in contestants.items() if 'reason' not in rows[n]}, rows, write
+        context, {n: w for n, w in contestants.items() if 'reason' not in rows[n]}, rows, write
     )
     for worker in contestants.values():
         worker.kill()
@@ -66,8 +66,8 @@ def step(plan: Plan, write: Write) -> None:
         raise Missing('torch is missing')
 
 
-def _time_in_turn(plan: Plan, workers: dict, rows: dict, write: Write) -> None:
-    count = 2 if plan.tiny else 5
+def _time_in_turn(context: PartContext, workers: dict, rows: dict, write: Write) -> None:
+    count = 2 if context.tiny else 5
     ready = {name: (worker, 'step') for name, worker in workers.items()}
     times: dict[str, list] = {name: [] for name in ready}
     for _ in range(2):  # the first half is written before the second is taken
@@ -78,18 +78,18 @@ def _time_in_turn(plan: Plan, workers: dict, rows: dict, write: Write) -> None:
             rows[name] |= {'step_ms': milliseconds, 'steps_per_s': 1e3 / milliseconds}
             rows[name] |= worker.figures('memory')
         write({'steps': dict(sorted(rows.items()))})
-    if plan.device == 'gpu':
+    if context.device == 'gpu':
         write({'card_after_the_timing': nvidia()})
 
 
-def _sides() -> list[tuple[str, dict, tuple[str, ...]]]:
-    sides = [('this', ours.TASKS, OURS)]
-    return [*sides, ('PyTorch', theirs.TASKS, PEERS)] if has_torch() else sides
+def _implementations() -> list[tuple[str, dict, tuple[str, ...]]]:
+    found = [('this', ours.TASKS, OURS)]
+    return [*found, ('PyTorch', theirs.TASKS, PEERS)] if has_torch() else found
 
 
-def compile_times(plan: Plan, write: Write) -> None:
+def compile_times(context: PartContext, write: Write) -> None:
     """Times a start with an empty compile cache and with a full one, and torch.compile."""
-    setting = plan.setting()
+    setting = context.setting()
     _make_pairs(setting)
     write({'this': start_figures(setting, warm_runs=1)})
     if not has_torch():
@@ -107,15 +107,15 @@ def compile_times(plan: Plan, write: Write) -> None:
         write({'torch': rows})
 
 
-def batch(plan: Plan, write: Write) -> None:
+def batch(context: PartContext, write: Write) -> None:
     """Times the step at several batches, beside the best of PyTorch's variants."""
-    peers = ('fused', 'graph', 'graph+channels_last') if plan.device == 'gpu' else ('eager',)
-    timing = figures.Timing(2 if plan.tiny else 5, 1, peers if has_torch() else ())
+    peers = ('fused', 'graph', 'graph+channels_last') if context.device == 'gpu' else ('eager',)
+    timing = figures.Timing(2 if context.tiny else 5, 1, peers if has_torch() else ())
     rows = {}
-    for size, dtype in itertools.product((1, 2) if plan.tiny else BATCHES, plan.dtypes()):
+    for size, dtype in itertools.product((1, 2) if context.tiny else BATCHES, context.dtypes()):
         name = f'{dtype}, batch {size}'
         try:
-            rows[name] = figures.step_figures(plan.setting(dtype, batch=size), timing)
+            rows[name] = figures.step_figures(context.setting(dtype, batch=size), timing)
         except UserError as error:  # such as too little memory
             rows[name] = {'reason': str(error)}
         write({'batches': rows})
@@ -123,18 +123,18 @@ def batch(plan: Plan, write: Write) -> None:
         raise Missing('torch is missing')
 
 
-def memory(plan: Plan, write: Write) -> None:
+def memory(context: PartContext, write: Write) -> None:
     """Says what a step needs by size, dtype and remat, and which batch fits which card.
 
     Compiled for this device and not run; the batch is a line through those of one and more.
     """
-    sizes, more = ((32,), 2) if plan.tiny else (SIZES, 4)
+    sizes, more = ((32,), 2) if context.tiny else (SIZES, 4)
     rows: dict[str, dict] = {}
-    dtypes = ('float32',) if plan.tiny else ('float32', 'bfloat16')
+    dtypes = ('float32',) if context.tiny else ('float32', 'bfloat16')
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         asked = {
             (size, dtype, remat): [
-                pool.submit(_needed, plan.setting(dtype, size=size, batch=n), remat)
+                pool.submit(_needed, context.setting(dtype, size=size, batch=n), remat)
                 for n in (1, more)
             ]
             for size, dtype, remat in itertools.product(sizes, dtypes, (False, True))

@@ -1,4 +1,4 @@
-"""Channels, value ranges and classes of the sides of a pair."""
+"""Channels, value ranges and classes of inputs and targets."""
 
 import json
 
@@ -274,7 +274,7 @@ def test_opacity_that_floats_have_not_is_full(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('dtype', 'limits', 'count'),
+    ('dtype', 'value_range', 'count'),
     [
         ('uint8', None, 256),
         ('uint16', None, 65536),
@@ -286,10 +286,10 @@ def test_opacity_that_floats_have_not_is_full(tmp_path):
         ('uint32', (0, 70000), 0),
     ],
 )
-def test_levels_are_what_the_values_of_a_file_become(dtype, limits, count):
-    levels = image_spec.levels(np.dtype(dtype), limits)
+def test_levels_are_what_the_values_of_a_file_become(dtype, value_range, count):
+    levels = image_spec.levels(np.dtype(dtype), value_range)
     assert len(levels) == count and (np.diff(levels) > 0).all()
     if count:
         assert (levels[0], levels[-1]) == (-1, 1)
-        values = image_spec.to_type(levels, dtype, limits)
+        values = image_spec.to_type(levels, dtype, value_range)
         assert (np.diff(values.astype(int)) == 1).all()

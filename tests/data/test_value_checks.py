@@ -130,7 +130,7 @@ def folder_of(path, *makers, seed=0):
 def remarks(path, channels=(3, 3), **fields):
     fields = {f'dataset.{name}': value for name, value in fields.items()}
     given = {'generator.input_channels': channels[0], 'generator.output_channels': channels[1]}
-    return value_checks.remarks(discover.open_splits(config(path, **given | fields))['train'])
+    return value_checks.warnings_for(discover.open_splits(config(path, **given | fields))['train'])
 
 
 @pytest.mark.parametrize('seed', range(3))
@@ -144,7 +144,7 @@ def test_nothing_is_said_of_known_data(tmp_path):
     assert remarks(make_pairs(tmp_path, {'train': 3})) == []
     openmoji = changed(**{'dataset.name': 'openmoji', 'image_size': (64, 64)})
     splits = discover.open_splits(validate(openmoji))
-    assert [value_checks.remarks(source) for source in splits.values()] == [[]] * len(splits)
+    assert [value_checks.warnings_for(source) for source in splits.values()] == [[]] * len(splits)
 
 
 @pytest.mark.parametrize('fields', [{}, {'task': 'colorize'}])
@@ -158,12 +158,12 @@ def test_nothing_is_said_of_facades(fields):
 # ---------------------------------------------------------------- slivers
 
 
-@pytest.mark.parametrize('top, limits', [
+@pytest.mark.parametrize('top, value_range', [
     (1023, '0:1023'), (4095, '0:4095'), (16383, '0:16383'), (3990, '0:4000'), (4000, '0:4000'),
     (210, '0:250'), (9100, '0:10000'), (12200, '0:15000'),
 ])  # fmt: skip
 @pytest.mark.parametrize('side', ['input', 'target'])
-def test_few_bits_of_16_and_the_range_to_set(tmp_path, side, top, limits):
+def test_few_bits_of_16_and_the_range_to_set(tmp_path, side, top, value_range):
     def few(rng):
         return np.rint(smooth(rng) * top).astype(np.uint16)
 
@@ -172,8 +172,8 @@ def test_few_bits_of_16_and_the_range_to_set(tmp_path, side, top, limits):
     field = f'config.dataset.{side}_range'
     assert line.startswith(f'{side}s: 99.8% of the values are ')
     assert re.search(r'a sliver of 0:65535 \(uint16\), and become -(1.00|0.9.) to -0', line)
-    assert line.endswith(f' of -1 to 1: --{field}={limits} would fill it')
-    assert remarks(path, **{f'{side}_range': limits}) == []
+    assert line.endswith(f' of -1 to 1: --{field}={value_range} would fill it')
+    assert remarks(path, **{f'{side}_range': value_range}) == []
 
 
 @pytest.mark.parametrize('seed', range(20))
@@ -201,9 +201,9 @@ def test_what_the_line_says_fills_the_range_and_ends_the_line(tmp_path, seed):
 
 def test_a_range_that_does_not_fit_the_values(tmp_path):
     path = folder_of(tmp_path, lambda rng: photo(rng, np.float32, 1), photo)
-    for limits, become in (('0:255', '-1.00 to -0.99'), ('2:3', '-1.00 to -1.00')):
-        (line,) = remarks(path, (1, 3), input_range=limits)
-        assert f'{limits} (config.dataset.input_range), and become {become} of -1 to 1' in line
+    for value_range, become in (('0:255', '-1.00 to -0.99'), ('2:3', '-1.00 to -1.00')):
+        (line,) = remarks(path, (1, 3), input_range=value_range)
+        assert f'{value_range} (config.dataset.input_range), and become {become} of -1 to 1' in line
         assert '--config.dataset.input_range=0:1 would fill it' in line
 
 
@@ -257,10 +257,10 @@ def test_nearly_black_images(tmp_path):
 def test_of_several_inputs_each_has_its_own(tmp_path):
     depth = lambda rng: (smooth(rng) * 3900).astype(np.uint16)  # noqa: E731
     path = folder_of(tmp_path, photo, depth, lambda rng: regions(rng, 12), photo)
-    limits = '--config.dataset.input_range=0:255,0:4000,0:12 would fill it'
+    end = '--config.dataset.input_range=0:255,0:4000,0:12 would fill it'
     lines = remarks(path, (5, 3))
     assert [line.partition(':')[0] for line in lines] == ['input 2', 'input 3']
-    assert all(line.endswith(limits) for line in lines)
+    assert all(line.endswith(end) for line in lines)
     assert remarks(path, (5, 3), input_range='0:255,0:4000,0:12') == []
 
 

@@ -34,7 +34,7 @@ def as_cudnn_has_them(array, place):
 @pytest.fixture
 def turned(monkeypatch):
     """Runs on a CPU have their kernels in another order."""
-    monkeypatch.setattr(layouts, 'asked', as_cudnn_has_them)
+    monkeypatch.setattr(layouts, 'request_auto_layout', as_cudnn_has_them)
     monkeypatch.setattr(layouts, 'PLATFORMS', ('cpu',))
 
 
@@ -70,7 +70,9 @@ def test_saved_and_restored_it_is_equal_bit_for_bit_and_plain(turned, tmp_path):
     rng = np.random.default_rng(0)
     values = {'kernel': rng.normal(size=(4, 4, 8, 16)).astype(np.float32), 'step': np.int32(3)}
     plain = jax.device_put(values, DEVICES[0])
-    state = layouts.moved(plain, {k: as_cudnn_has_them(x, PLACE) for k, x in plain.items()})
+    state = layouts.move_to_layouts(
+        plain, {k: as_cudnn_has_them(x, PLACE) for k, x in plain.items()}
+    )
     assert plain['kernel'].is_deleted() and not plain['step'].is_deleted()
     assert orders(state) == {(3, 2, 0, 1)}
     checkpoints = Checkpoints(tmp_path)

@@ -50,7 +50,7 @@ def trained(devices, rows=slice(None)):
 
 def main(path, coordinator='', number=1, i=0):
     use_compile_cache()
-    with hosts.joined(coordinator, int(number), int(i)):
+    with hosts.join_processes(coordinator, int(number), int(i)):
         devices = jax.local_devices()
         parallel.StopVote(StopRequest(), devices, 0)  # connects them
         if int(number) > 1:
@@ -259,7 +259,7 @@ from pix2pix_jax.config import default_config
 config = default_config()
 config.dataset.path, workdir, config.init_from, address, i = sys.argv[1:]
 config.dataset.val_fraction = 0.25
-with hosts.joined(address, 2, int(i)):
+with hosts.join_processes(address, 2, int(i)):
     splits, _ = train_setup.open_data(config, epath.Path(workdir))
     print(json.dumps({name: source.names for name, source in splits.items()}), file=sys.stderr)
 """
@@ -435,7 +435,7 @@ def test_the_rate_is_scaled_with_the_devices_of_all_hosts_and_kept(pairs, tmp_pa
 
 
 def test_nobody_at_the_coordinator():
-    call = f"hosts.joined('127.0.0.1:{free_port()}', 2, 1).__enter__()"
+    call = f"hosts.join_processes('127.0.0.1:{free_port()}', 2, 1).__enter__()"
     code = f'from pix2pix_jax.distributed import hosts; hosts.JOIN_SECONDS = 2; {call}'
     process = start('-c', code)
     _, err = process.communicate(timeout=LIMIT)

@@ -18,23 +18,23 @@ TYPES = [np.dtype(name) for name in ('uint8', 'uint16', 'float32')]
 SIZE = (40, 46)
 
 
-def read_again(image, dtype, limits=None):
+def read_again(image, dtype, value_range=None):
     """The image as a user gets it: written to a file of this type, and read as a target is."""
     if dtype == np.float32:  # exact, but for a bit or two on the way to 0..1
         return np.clip(image, -1, 1).astype(np.float32)
-    spec = image_spec.ImageSpec('target', image.shape[-1], (limits,) if limits else ())
-    file = Pixels(image_spec.to_type(image, dtype, limits))
+    spec = image_spec.ImageSpec('target', image.shape[-1], (value_range,) if value_range else ())
+    file = Pixels(image_spec.to_type(image, dtype, value_range))
     return augment.to_float(image_spec.combine(spec, [file], ['a file']))
 
 
-def assert_as_in_float64(outputs, targets, types, limits=None):
+def assert_as_in_float64(outputs, targets, types, value_range=None):
     """Measures them together, and each alone on the host; returns the values of the device."""
-    files = device_metrics.levels(types, limits)
+    files = device_metrics.levels(types, value_range)
     rounded, found = device_metrics.measure(outputs, targets, files)
     values = device_metrics.values(found)
     for i, (output, target, dtype) in enumerate(zip(outputs, targets, types)):
         ours = {name: column[i] for name, column in values.items()}
-        again = read_again(output, dtype, limits)
+        again = read_again(output, dtype, value_range)
         assert ours == pytest.approx(image_metrics.of_pair(again, target), abs=1e-5, nan_ok=True)
         np.testing.assert_allclose(rounded[i], again, atol=2.5e-7)
     return values
@@ -143,15 +143,15 @@ def test_levels_are_those_of_the_host_bit_for_bit(dtype):
     np.testing.assert_array_equal(rounded[0], read_again(images[0], dtype))
 
 
-@pytest.mark.parametrize('limits', [(0, 4095), (500, 4000), (-10, 10), (0.25, 99.5)])
+@pytest.mark.parametrize('value_range', [(0, 4095), (500, 4000), (-10, 10), (0.25, 99.5)])
 @pytest.mark.parametrize('dtype', ['uint16', 'int32', 'float32'])
-def test_levels_of_a_range(limits, dtype):
-    if dtype == 'uint16' and limits[0] < 0:
+def test_levels_of_a_range(value_range, dtype):
+    if dtype == 'uint16' and value_range[0] < 0:
         pytest.skip('its files have no such values')
     rng = np.random.default_rng(0)
     targets = rng.uniform(-1, 1, (1, *SIZE, 2)).astype(np.float32)  # resized: on no levels
     outputs = np.clip(targets + 0.1 * rng.normal(size=targets.shape), -1, 1).astype(np.float32)
-    assert_as_in_float64(outputs, targets, [np.dtype(dtype)], limits)
+    assert_as_in_float64(outputs, targets, [np.dtype(dtype)], value_range)
 
 
 def test_integers_that_have_no_range_are_0_to_1():

@@ -40,8 +40,8 @@ def measured(*batches, **arguments):
     measuring = perceptual.Perceptual(**arguments)
     for outputs, targets in batches:
         for output, target in zip(outputs, targets, strict=True):
-            measuring.add({'output': output, 'target': target})
-    summary, values = measuring.result()
+            measuring.update({'output': output, 'target': target})
+    summary, values = measuring.compute()
     if 'mean' in summary.get('lpips', {}):
         assert summary['lpips'] == bootstrap.summarize(values)['lpips']
     return summary | values

@@ -18,16 +18,16 @@ def pairs(count=5, seed=0, channels=3):
     return [dict(zip(('output', 'target'), map(augment.to_float, pair))) for pair in zip(*images)]
 
 
-def measured(measure, examples):
+def measured(accumulator, examples):
     for images in examples:
-        measure.add(images)
-    return measure.result()
+        accumulator.update(images)
+    return accumulator.compute()
 
 
 def test_values_that_pairs_bring_along_are_kept():
     examples = [pair | image_metrics.of_pair(**pair) for pair in pairs()]
-    for measure, name in zip(metrics.always(), ('l1', 'psnr', 'ssim'), strict=True):
-        summary, values = measured(measure, examples)
+    for accumulator, name in zip(metrics.always(), ('l1', 'psnr', 'ssim'), strict=True):
+        summary, values = measured(accumulator, examples)
         assert list(summary) == list(values) == [name]
         assert values[name] == [example[name] for example in examples]
         assert summary[name]['mean'] == pytest.approx(np.mean(values[name]))
@@ -88,8 +88,10 @@ def test_label_scores():
     def find(image):
         return set_metrics.from_label_map(image, FACADES)
 
-    measure = set_metrics.LabelScores(FACADES, lambda i, images: true[i], find, ground_truth=True)
-    summary, values = measured(measure, examples)
+    accumulator = set_metrics.LabelScores(
+        FACADES, lambda i, images: true[i], find, ground_truth=True
+    )
+    summary, values = measured(accumulator, examples)
     assert summary['fcn_pixel_accuracy']['mean'] == pytest.approx((wrong == true).mean())
     assert values['fcn_pixel_accuracy'] == pytest.approx((wrong == true).mean((1, 2)))
     matrix = sum(labels.confusion(t, w, 12) for t, w in zip(true, wrong))
@@ -98,8 +100,10 @@ def test_label_scores():
     low, high = summary['fcn_pixel_accuracy']['ci95']
     assert low <= summary['fcn_pixel_accuracy']['mean'] <= high
 
-    measure = set_metrics.LabelScores(FACADES, lambda i, images: true[i], find, ground_truth=False)
-    summary, _ = measured(measure, examples)
+    accumulator = set_metrics.LabelScores(
+        FACADES, lambda i, images: true[i], find, ground_truth=False
+    )
+    summary, _ = measured(accumulator, examples)
     assert list(summary) == list(set_metrics.FCN_NAMES)
 
 

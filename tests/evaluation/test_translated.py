@@ -28,7 +28,7 @@ def source(config):
 
 @pytest.fixture
 def in_threes(monkeypatch):
-    monkeypatch.setattr(translated, 'MOST_IMAGES', TOGETHER)
+    monkeypatch.setattr(translated, 'MAX_IMAGES', TOGETHER)
 
 
 def darker(inputs):
@@ -70,7 +70,7 @@ def test_an_evaluation_is_compiled_once(config, source, in_threes):
     for program in programs:
         program.clear_cache()
     first = all_of(translated.batches(generator.on_device, source, config))
-    generator(first[0][1]['input'][None])  # a sheet
+    generator(first[0][1]['input'][None])  # a sample grid
     again = all_of(translated.batches(generator.on_device, source, config))
     assert [e['l1'] for _, e in first] == [e['l1'] for _, e in again]
     assert generator._apply._cache_size() == 1
@@ -82,7 +82,7 @@ def test_a_translation_does_not_depend_on_its_neighbours(config, source, monkeyp
     state, _ = initial_state(config, jax.devices()[:1], total_steps=1)
     generator, found = Generator(config, state.generator_variables()), []
     for size in (1, 3, 16):
-        monkeypatch.setattr(translated, 'MOST_IMAGES', size)
+        monkeypatch.setattr(translated, 'MAX_IMAGES', size)
         examples = all_of(translated.batches(generator.on_device, source, config))
         found.append([example['l1'] for _, example in examples])
     assert found[1] == pytest.approx(found[0], abs=1e-5)

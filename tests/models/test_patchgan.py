@@ -70,7 +70,7 @@ def models_of(**fields):
 
 
 @pytest.mark.parametrize('layers', range(6))
-def test_images_too_small_for_it_are_refused_with_the_least_size(layers):
+def test_images_too_small_for_it_are_refused_with_the_minimum_size(layers):
     fields = {'discriminator.layers': layers, 'generator.depth': 1}
 
     def accepted(side):

@@ -87,8 +87,8 @@ def test_an_ablation_is_trained_measured_and_reported_and_goes_on(pairs, tmp_pat
     assert f'| simultaneous | {l1:.3f} |' in text
     table = text.split('```')[2].partition('<!--')[0].strip()
     assert '--table=update_order' in text and table in done.stdout
-    sheet = Image.open(tmp_path / 'out/update_order_sheet.png')
-    assert sheet.width > 4 * 128 and sheet.height > 3 * 128  # input, two rows, target
+    grid = Image.open(tmp_path / 'out/update_order_sheet.png')
+    assert grid.width > 4 * 128 and grid.height > 3 * 128  # input, two rows, target
     assert Image.open(tmp_path / 'out/update_order.png').width > 300
 
     # Another table takes the run that it shares, and evaluates it otherwise.
@@ -219,7 +219,7 @@ def test_what_was_measured_otherwise_is_measured_anew(scripts, tmp_path):
     jobs = scripts('ablation.jobs')
     (tmp_path / 'checkpoints/last/2').mkdir(parents=True)
     (tmp_path / 'run.json').write_text('{"command": "python -m pix2pix_jax.main --config=x"}')
-    job = jobs.Job('row', 0, 2, tmp_path, ['--config=x'], [], tmp_path / 'evaluation')
+    job = jobs.TrainingJob('row', 0, 2, tmp_path, ['--config=x'], [], tmp_path / 'evaluation')
     write_result(job.result, l1=0.5)
     result = json.loads((job.result / 'metrics.json').read_text()) | {'step': 2}
     for measured, expected in ((result['measured'], True), ({}, False), (None, False)):
@@ -239,10 +239,12 @@ def test_nothing_of_a_table_was_measured(scripts, tmp_path):
 def test_every_row_of_every_table_resolves_and_equal_settings_share_a_run(scripts):
     jobs, tables = scripts('ablation.jobs'), scripts('ablation.tables').TABLES
     config = f'{SCRIPTS.parent}/configs/facades.py'
-    plan = jobs.Plan('', config, (), pathlib.Path('out'), 80_000, 'test', metrics.PAIRS_ALONE)
+    ablation = jobs.Ablation(
+        '', config, (), pathlib.Path('out'), 80_000, 'test', metrics.PAIRS_ALONE
+    )
     names = {}
     for name in tables:
-        for job in jobs.jobs_of(plan._replace(table=name), 0):
+        for job in jobs.jobs_of(ablation._replace(table=name), 0):
             names[name, job.row] = job.workdir.name
     assert len(set(names.values())) == 18
     for shared in (('losses', 'l1+cgan'), ('receptive_field', '70x70'), ('color', 'l1+cgan'),
@@ -252,7 +254,7 @@ def test_every_row_of_every_table_resolves_and_equal_settings_share_a_run(script
                    ('image_size', 'twice the size')):  # fmt: skip
         assert names[shared] == 'base-0'
     assert names['color', 'pixelgan'] == names['receptive_field', '1x1'] != 'base-0'
-    (job, _) = jobs.jobs_of(plan._replace(table='update_order', steps=9), 1)
+    (job, _) = jobs.jobs_of(ablation._replace(table='update_order', steps=9), 1)
     assert job.workdir.name == 'base-1' and '--config.seed=1' in job.train
 
 
@@ -303,7 +305,7 @@ def test_no_device_is_one_line(scripts, monkeypatch):
 @pytest.fixture
 def run_all(scripts, tmp_path, monkeypatch):
     """Does so many jobs of other runs at once; returns those that failed."""
-    job, processes = scripts('ablation.jobs').Job, scripts('ablation.processes')
+    job, processes = scripts('ablation.jobs').TrainingJob, scripts('ablation.processes')
     monkeypatch.setattr(processes.signal, 'signal', lambda *args: None)
 
     def call(count, at_once, train=()):

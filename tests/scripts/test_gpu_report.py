@@ -69,17 +69,17 @@ def test_the_rehearsal_has_a_result_of_every_part(tmp_path):
 def run_part(tmp_path, monkeypatch, body, limit=20.0):
     """Runs a part whose process is this Python code, with `result` the file of what it finds."""
     import gpu_report
-    from gpu.plan import Plan
+    from gpu.context import PartContext
 
     script, python = tmp_path / 'part.py', tmp_path / 'python'
     script.write_text(f'import json, sys, time\nresult = open(sys.argv[5], "w")\n{body}')
     python.write_text(f'#!/bin/sh\nexec {sys.executable} {script} "$@"\n')
     python.chmod(0o755)
     report = {'about': {'device': 'cpu', 'tiny': True, 'minutes': 1}, 'parts': {}}
-    plan = Plan('cpu', True, '', '', str(tmp_path), limit)
+    context = PartContext('cpu', True, '', '', str(tmp_path), limit)
     with monkeypatch.context() as patch:
         patch.setattr(gpu_report.sys, 'executable', str(python))
-        gpu_report.run_part('step', plan, limit, report, tmp_path)
+        gpu_report.run_part('step', context, limit, report, tmp_path)
     return report['parts']['step']
 
 

@@ -50,8 +50,8 @@ def test_good_data(folder):
         assert line in done.stdout.splitlines()
     assert '  input: PNG RGB (4); values 0 to 255, mean ' in done.stdout
     assert done.stdout.count('a label map') == 2  # the photos are none
-    with Image.open(folder / 'inspection.png') as sheet:
-        assert sheet.width > 6 * 128 and sheet.height > 3 * 128
+    with Image.open(folder / 'inspection.png') as grid:
+        assert grid.width > 6 * 128 and grid.height > 3 * 128
     assert run('--config.dataset.path=pairs', cwd=folder).returncode == 0  # its own is replaced
 
 
@@ -112,8 +112,8 @@ def test_plain_photos(folder):
     assert (done.returncode, done.stderr) == (0, '')
     assert 'input = its lightness' in done.stdout and '  target: PNG RGB (4)' in done.stdout
     assert '  sizes (width x height): 32x16 (4)' in done.stdout.splitlines()
-    with Image.open(folder / 'inspection.png') as sheet:
-        colours = np.asarray(sheet)[22:, 132:260].reshape(-1, 3)
+    with Image.open(folder / 'inspection.png') as grid:
+        colours = np.asarray(grid)[22:, 132:260].reshape(-1, 3)
     assert np.ptp(colours, axis=1).max() > 50  # the target is shown in RGB
 
 

@@ -11,8 +11,8 @@ from pix2pix_jax.workdir.config_json import (
     BEFORE,
     LENGTH,
     MAY_CHANGE,
-    as_begun,
     differences,
+    fields_as_begun,
     from_json,
     to_json,
 )
@@ -62,14 +62,14 @@ def test_json_without_a_field_takes_its_default():
 def test_a_run_goes_on_as_it_began(tmp_path):
     """With a default that came later; but not where the command says otherwise."""
     box = validate(changed(dataset__jitter_method='box'))
-    assert as_begun(default_config(), tmp_path) == {}
+    assert fields_as_begun(default_config(), tmp_path) == {}
     for old, new, kept in (
         (box, default_config(), {'dataset.jitter_method': 'box'}),
         (box, box, {}),
         (default_config(), box, {}),
     ):
         (tmp_path / 'config.json').write_text(to_json(old))
-        assert as_begun(new, tmp_path) == kept
+        assert fields_as_begun(new, tmp_path) == kept
 
 
 def other_values():

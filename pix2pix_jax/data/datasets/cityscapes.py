@@ -27,10 +27,10 @@ LABELS = re.compile(r'(?:.*/)?gtFine/(train|val)/(.+)_gtFine_color\.png')
 
 
 def join_pairs(root: pathlib.Path, folder: pathlib.Path) -> int:
-    """Writes the pairs that are in `root` as `folder`/SPLIT/CITY/NAME.png; returns how many.
+    """Writes the pairs in `root` as `folder`/SPLIT/CITY/NAME.png; returns their number.
 
-    They are read from Cityscapes' two archives, or from what was unpacked of them. Raises
-    DataError for photos without labels, and for files that cannot be read.
+    The pairs are read from Cityscapes' two archives, or from the unpacked folders. Raises DataError
+    for photos without labels, and for files that cannot be read.
     """
     with contextlib.ExitStack() as stack:
         found: dict[str, pathlib.Path | LazyFile] = {

@@ -23,9 +23,9 @@ Splits = dict[str, dict[str, epath.Path]]
 def prepare(name: str, source: str = '') -> pathlib.Path:
     """Makes the data set `name` from `source`, an archive or a folder; returns its folder.
 
-    Without a `source` the published archive is downloaded. What is prepared already stays.
-    Raises UserError for what is not there to be prepared, or is prepared already from elsewhere,
-    DataError for what is damaged.
+    Without a `source` the published archive is downloaded. A data set that is prepared already
+    stays. Raises UserError where there is nothing to prepare, or where the data set was prepared
+    from another source, and DataError where the source is damaged.
     """
     folder = builder.folder_of(name)
     downloaded = builder.data_dir() / 'downloads' / 'pix2pix'

@@ -15,19 +15,19 @@ def file_type(
     extension: str,
     dtype: np.dtype,
     channels: int,
-    limits: Range | None = None,
+    value_range: Range | None = None,
     side: int = 0,
 ) -> tuple[str, np.dtype]:
     """Returns the extension and the type for an output, as near to the input's as can be.
 
-    A type that does not hold `limits`, and a format that does not hold the rest, give way: to
+    A type that does not hold `value_range`, and a format that does not hold the rest, give way: to
     uint16 or float32, to .png or .tif.
 
     Args:
       extension: of the input's file, as '.jpg', in small or capital letters.
       dtype: of the input's file.
       channels: of the output.
-      limits: (low, high) of the output's values, config's target_range; None: those of the type.
+      value_range: (low, high) of the output's values, config's target_range; None: the type's.
       side: the longer one of the output, in pixels; 0: short enough for any format.
     """
     extension, dtype = extension.lower(), np.dtype(dtype)
@@ -35,11 +35,15 @@ def file_type(
         dtype = np.dtype(np.float32)
     elif dtype not in (np.uint8, np.uint16):
         dtype = np.dtype(np.uint8 if dtype.kind == 'b' else np.uint16)
-    if limits and dtype.kind != 'f':
-        fits = (t for t in (dtype, np.dtype(np.uint16)) if 0 <= limits[0] < limits[1] <= _top(t))
+    if value_range and dtype.kind != 'f':
+        fits = (
+            t
+            for t in (dtype, np.dtype(np.uint16))
+            if 0 <= value_range[0] < value_range[1] <= _top(t)
+        )
         dtype = next(fits, np.dtype(np.float32))
-    raster = extension in ('.tif', '.tiff', '.npy')
-    if not raster and (dtype.kind == 'f' or channels not in (1, 3, 4)):
+    holds_arrays = extension in ('.tif', '.tiff', '.npy')
+    if not holds_arrays and (dtype.kind == 'f' or channels not in (1, 3, 4)):
         return '.tif', dtype
     lossy = {**dict.fromkeys(JPEG, 65_500), '.webp': 16_383}  # and the longest that they take
     if extension in lossy and (dtype != np.uint8 or side > lossy[extension]):

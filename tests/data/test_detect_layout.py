@@ -12,7 +12,7 @@ from helpers.pictures import COLOURS, classes, config, labels, photo, picture, s
 from helpers.runs import make_pairs
 from PIL import Image, ImageFilter
 
-from pix2pix_jax.data import discover, folders, layouts, seams
+from pix2pix_jax.data import detect_layout, discover, folders, halves
 from pix2pix_jax.data.catalogue import openmoji
 from pix2pix_jax.data.hold_out import Known
 from pix2pix_jax.errors import DataError
@@ -258,12 +258,12 @@ def test_the_names_of_many_cities_are_no_two_families(tmp_path, capsys):
     for city in ('aachen', 'bochum', 'zurich'):
         write(tmp_path / 'train' / city, IMAGES[:5], f'{city}_{{:06}}_000019_leftImg8bit.png')
     files = folders.image_files(tmp_path / 'train')
-    assert layouts._families(files) == ''
+    assert detect_layout._families(files) == ''
     assert 'run on across the middle' in said(tmp_path, capsys)
     two = {name: file for name, file in files.items() if 'zurich' not in name}
-    assert 'two families' in layouts._families(two)
+    assert 'two families' in detect_layout._families(two)
     each = {f'{city}/{i}_{side}': '' for city in 'abc' for i in range(3) for side in 'AB'}
-    assert layouts._families(each) == 'its names are in two families, as a/0_A and a/0_B'
+    assert detect_layout._families(each) == 'its names are in two families, as a/0_A and a/0_B'
 
 
 # ---------------------------------------------------------------- what is no A|B is refused
@@ -480,13 +480,13 @@ def test_capital_and_small_are_one_too_many(tmp_path, capsys):
 def test_a_sample_is_read_of_many(tmp_path, monkeypatch):
     write(tmp_path, [photo(i, 16, 32) for i in range(40)])
     files = folders.image_files(tmp_path)
-    sample = layouts.read_sample(files)
-    assert len(sample.names) == layouts.SAMPLE and sample == layouts.read_sample(files)
-    assert sample.names != list(files)[: layouts.SAMPLE]
-    monkeypatch.setattr(layouts, 'MOST_PIXELS', 100)
-    assert len(layouts.read_sample(files).names) == 8
+    sample = detect_layout.read_sample(files)
+    assert len(sample.names) == detect_layout.SAMPLE and sample == detect_layout.read_sample(files)
+    assert sample.names != list(files)[: detect_layout.SAMPLE]
+    monkeypatch.setattr(detect_layout, 'MAX_PIXELS', 100)
+    assert len(detect_layout.read_sample(files).names) == 8
     (tmp_path / f'{sample.names[0]}.png').write_bytes(b'')
-    assert len(layouts.read_sample(files).names) == 8
+    assert len(detect_layout.read_sample(files).names) == 8
 
 
 @pytest.mark.parametrize('dtype', ['uint8', 'uint16', 'float32'])
@@ -500,4 +500,4 @@ def test_any_range_of_values(dtype):
         (picture(1, 64, 64), ''),
     ):
         values = values.astype(dtype) * np.array(scale, dtype)
-        assert seams.across_middle(values) == expected
+        assert halves.across_middle(values) == expected

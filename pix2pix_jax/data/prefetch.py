@@ -14,7 +14,7 @@ from pix2pix_jax.errors import DataError
 from pix2pix_jax.runtime import cores
 
 # Of batches at most so many wait, and so many bytes of them, or two.
-MOST_BATCHES, MOST_BYTES = 16, 512 * 10**6
+MAX_BATCHES, MAX_BYTES = 16, 512 * 10**6
 Batch = dict[str, np.ndarray]
 
 
@@ -40,9 +40,9 @@ def read_options(batch_bytes: int, workers: int = 0) -> grain.ReadOptions:
     waits to be fetched. Grain wants no fewer batches than threads.
     """
     parts, fetched = (workers, 1) if workers else (1, 0)
-    threads = min(max(1, cores() // parts), MOST_BATCHES)
-    most = max(2, min(2 * threads, MOST_BATCHES, MOST_BYTES // parts // batch_bytes)) - fetched
-    return grain.ReadOptions(num_threads=min(threads, most), prefetch_buffer_size=most)
+    threads = min(max(1, cores() // parts), MAX_BATCHES)
+    waiting = max(2, min(2 * threads, MAX_BATCHES, MAX_BYTES // parts // batch_bytes)) - fetched
+    return grain.ReadOptions(num_threads=min(threads, waiting), prefetch_buffer_size=waiting)
 
 
 def _copied(batches: grain.DatasetIterator) -> Iterator[Batch]:

@@ -22,8 +22,8 @@ class Missing(Exception):
     """What a part needs is not there: a package, a folder. The message says what."""
 
 
-class Plan(NamedTuple):
-    """What every part is told."""
+class PartContext(NamedTuple):
+    """What every part of the report needs to know."""
 
     device: str  # 'cpu' | 'gpu'
     tiny: bool  # a rehearsal: tiny images and networks, few steps
@@ -48,14 +48,14 @@ class Plan(NamedTuple):
         return ('float32',) if self.device == 'cpu' else ('tf32', 'bfloat16')
 
 
-def write_plan(plan: Plan, path: pathlib.Path) -> None:
-    """Writes a plan for the process of a part."""
-    path.write_text(json.dumps(plan._asdict()))
+def write_context(context: PartContext, path: pathlib.Path) -> None:
+    """Writes a context for the process of a part."""
+    path.write_text(json.dumps(context._asdict()))
 
 
-def read_plan(path: pathlib.Path) -> Plan:
-    """Returns the plan that `write_plan` wrote."""
-    return Plan(**json.loads(path.read_text()))
+def read_context(path: pathlib.Path) -> PartContext:
+    """Returns the context that `write_context` wrote."""
+    return PartContext(**json.loads(path.read_text()))
 
 
 def need(package: str) -> None:
@@ -64,39 +64,41 @@ def need(package: str) -> None:
         raise Missing(f'{package} is missing')
 
 
-def environment(plan: Plan, **more: str) -> dict[str, str]:
-    """Returns the environment in which a command of this checkout runs on the plan's device."""
+def environment(context: PartContext, **more: str) -> dict[str, str]:
+    """Returns the environment in which a command of this checkout runs on the report's device."""
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get('PYTHONPATH'))))
-    platforms = 'cpu' if plan.device == 'cpu' else 'cuda,cpu'
+    platforms = 'cpu' if context.device == 'cpu' else 'cuda,cpu'
     fixed = {'PYTHONPATH': path, 'PYTHONUNBUFFERED': '1', 'JAX_PLATFORMS': platforms}
     return os.environ | fixed | {'XLA_PYTHON_CLIENT_PREALLOCATE': 'false'} | more
 
 
-def start(plan: Plan, module: str, words: list[str], log: str, **more: str) -> subprocess.Popen:
+def start(
+    context: PartContext, module: str, words: list[str], log: str, **more: str
+) -> subprocess.Popen:
     """Starts a module of the checkout as a command, and does not wait for it.
 
     Args:
-      plan: what all parts share.
+      context: what all parts share.
       module: its name, as after `python -m`.
       words: of its command line.
       log: the name of the file to which what it prints is added.
-      more: variables of its environment, beside those of the plan.
+      more: variables of its environment, beside those of the context.
     """
-    with plan.path(log).open('a') as file:
+    with context.path(log).open('a') as file:
         return subprocess.Popen(
             [sys.executable, '-m', module, *words],
             cwd=ROOT,
-            env=environment(plan, **more),
+            env=environment(context, **more),
             stdout=file,
             stderr=subprocess.STDOUT,
         )
 
 
-def finished(process: subprocess.Popen, plan: Plan, log: str) -> None:
+def finished(process: subprocess.Popen, context: PartContext, log: str) -> None:
     """Waits for a process; raises RuntimeError with its last line where it failed."""
     status = process.wait()
     if status:
-        raise RuntimeError(f'status {status}: {last_line(plan.path(log))}')
+        raise RuntimeError(f'status {status}: {last_line(context.path(log))}')
 
 
 def last_line(path: pathlib.Path) -> str:

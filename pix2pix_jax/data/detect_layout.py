@@ -15,37 +15,37 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from pix2pix_jax.data import seams
+from pix2pix_jax.data import halves
 from pix2pix_jax.data.folders import OTHER_NAMES
 from pix2pix_jax.data.formats import decode
 from pix2pix_jax.data.formats.pixels import EXTENSIONS, File
 from pix2pix_jax.errors import DataError
 
 SAMPLE = 32  # files whose pixels are looked at
-MOST_PIXELS = 2**26  # of all of these; 8 files in any case
-MOST_LISTED = 20_000  # names of a folder beside
+MAX_PIXELS = 2**26  # of all of these; 8 files in any case
+MAX_LISTED = 20_000  # names of a folder beside
 OF_SPLITS = {*OTHER_NAMES, *itertools.chain(*OTHER_NAMES.values())}
 SQUARE = 1.4  # width by height of a file below which it is likely one image
 MOST, MANY, SOME = 0.5, 0.4, 0.25  # shares of files
 
 
 class Sample(NamedTuple):
-    """What is seen in some of the files."""
+    """The features of a sample of the files."""
 
     names: list[str]
     kinds: list[str]  # 'gray', 'palette' or 'colours'
     sizes: list[tuple[int, int]]  # (height, width)
-    middles: list[str]  # as `seams.across_middle`
-    resemblances: list[float]  # as `seams.resemblance`
+    middles: list[str]  # as `halves.across_middle`
+    resemblances: list[float]  # as `halves.resemblance`
 
     def share(self, middle: str) -> float:
-        """Returns the share of files whose middle is so."""
+        """Returns the share of files whose middle is `middle`, of 'runs on', 'breaks' and ''."""
         return self.middles.count(middle) / len(self.middles)
 
     @property
     def alike(self) -> bool:
         """Whether the halves of most files show one content, as those of aligned A|B may."""
-        return float(np.median(self.resemblances)) > seams.ALIKE
+        return float(np.median(self.resemblances)) > halves.ALIKE
 
 
 def check(root: epath.Path, folder: epath.Path, files: Mapping[str, File], exists: bool) -> None:
@@ -74,7 +74,10 @@ def check(root: epath.Path, folder: epath.Path, files: Mapping[str, File], exist
 
 
 def look(root: epath.Path, folder: epath.Path, files: Mapping[str, File]) -> tuple[str, bool]:
-    """Returns what speaks against A|B side by side, '' for nothing, and whether it is certain."""
+    """Returns the reason against A
+
+    B side by side, '' for none, and whether the reason is certain.
+    """
     sample = read_sample(files)
     if not sample.names:  # the files are bad, and named so later
         return '', False
@@ -104,9 +107,11 @@ def look(root: epath.Path, folder: epath.Path, files: Mapping[str, File]) -> tup
 
 
 def check_folders(folders: Sequence[epath.Path], pairs: Mapping[str, tuple[File, ...]]) -> None:
-    """Prints a warning where the files in the `folders` of A and B break at the middle themselves.
+    """Prints a warning where the files in the `folders` of A and B break at the middle, as A
 
-    As those of sequences a and b may, each of which holds A|B.
+    B does.
+
+    Two sequences a and b may each hold such files.
     """
     samples = [read_sample({name: files[i] for name, files in pairs.items()}) for i in (0, -1)]
     if all(sample.names and sample.share('breaks') > MOST for sample in samples):
@@ -130,10 +135,10 @@ def read_sample(files: Mapping[str, File]) -> Sample:
             sample.names.append(name)
             sample.kinds.append(kind)
             sample.sizes.append(values.shape[:2])
-            sample.middles.append(seams.across_middle(values))
-            sample.resemblances.append(seams.resemblance(values))
+            sample.middles.append(halves.across_middle(values))
+            sample.resemblances.append(halves.resemblance(values))
             pixels += values.shape[0] * values.shape[1]
-        if pixels > MOST_PIXELS and len(sample.names) >= 8:
+        if pixels > MAX_PIXELS and len(sample.names) >= 8:
             break
     return sample
 
@@ -184,7 +189,7 @@ def _folders_beside(root: epath.Path, folder: epath.Path) -> Iterable[epath.Path
 
 
 def _stems_in(folder: epath.Path) -> list[str]:
-    paths = itertools.islice(folder.iterdir(), MOST_LISTED)
+    paths = itertools.islice(folder.iterdir(), MAX_LISTED)
     return sorted({path.stem for path in paths if path.suffix.lower() in EXTENSIONS})
 
 
