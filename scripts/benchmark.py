@@ -67,12 +67,12 @@ def define_flags() -> flags.FlagValues:
 
 def main(values: flags.FlagValues) -> None:
     """Prints a table for each batch and dtype, and writes the figures."""
-    check_flags(values)
     device = values.device or found_device()
     for dtype in values.dtype:
         if dtype not in DTYPES[device]:
             allowed = ', '.join(DTYPES[device])
             raise UserError(f'--device={device} --dtype={dtype}: allowed are {allowed}')
+    check_flags(values)
     peers = tuple(values.peers) or variants.default_peers(device)
     timing = Timing(values.steps, values.starts, peers if values.torch else ())
     packages = ('jax', 'torch') if timing.peers else ('jax',)

@@ -43,7 +43,8 @@ def conv(
     height, width = x.shape[1:3]
     if isinstance(padding, str):
         strides = (stride, stride)
-        rows, columns = lax.padtype_to_pads((height, width), kernel.shape[:2], strides, padding)
+        found = lax.padtype_to_pads((height, width), kernel.shape[:2], strides, padding)
+        rows, columns = ((int(low), int(high)) for low, high in found)  # jax 0.6 gives NumPy's
     else:
         rows = columns = (padding, padding)
     kernel, pads = _without_blind_taps(kernel, stride, (rows, columns), (height, width))
