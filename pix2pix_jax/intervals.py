@@ -57,8 +57,8 @@ class Intervals(NamedTuple):
         return of(self.evaluate), of(self.sample), of(self.save)
 
 
-def intervals(config: Config, total_steps: int) -> Intervals:
-    """Returns the intervals of a run of `total_steps` steps.
+def intervals(config: Config, total_steps: int, has_val: bool = True) -> Intervals:
+    """Returns the intervals of a run of `total_steps` steps; without val it evaluates never.
 
     A run that is made longer has the intervals of its new length from where it resumes.
     """
@@ -67,7 +67,7 @@ def intervals(config: Config, total_steps: int) -> Intervals:
         return max(-(-total_steps // times), minimum) if every == -1 else every
 
     return Intervals(
-        steps(config.eval_every, EVALUATIONS, STEPS_BETWEEN_EVALUATIONS),
+        steps(config.eval_every, EVALUATIONS, STEPS_BETWEEN_EVALUATIONS) if has_val else 0,
         steps(config.sample_every, SAMPLES, STEPS_BETWEEN_SAMPLES),
         config.checkpoint.every_steps,
         config.checkpoint.every_minutes,

@@ -64,9 +64,7 @@ class Recorder:
             if split in setup.splits
         }
         self._interrupted = interrupted
-        self._intervals = intervals(setup.config, setup.total_steps)
-        if 'val' not in setup.splits:
-            self._intervals = self._intervals._replace(evaluate=0)
+        self._intervals = intervals(setup.config, setup.total_steps, self.has_val)
         images = (len(self._measured.get(split, ())) for split in maximum)
         self._durations = Durations(self._intervals, *images)
         self._console = Console(int(state.step), setup.total_steps)

@@ -140,9 +140,7 @@ def run_steps(
     in_flight: collections.deque[Metrics] = collections.deque()
     log, last_save = LateLog(recorder, config.batch_size, first), time.monotonic()
     # Read once: a field of a frozen config takes microseconds.
-    plan = intervals(config, setup.total_steps)
-    if not recorder.has_val:
-        plan = plan._replace(evaluate=0)
+    plan = intervals(config, setup.total_steps, recorder.has_val)
     log_every = config.log_every
 
     for step in range(first + 1, setup.total_steps + 1):
