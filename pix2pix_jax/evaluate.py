@@ -33,7 +33,7 @@ def define_flags() -> flags.FlagValues:
 
     text('workdir', 'Folder of the run.')
     text('split', "Split of the run's data: train, val or test.", 'test')
-    text('checkpoint', 'last, best or a step.', 'last')
+    text('checkpoint', 'last, best, a step, or all: a table of all that are kept.', 'last')
     text('dataset', "Folder of pairs, in place of the run's config.dataset.path.")
     text('real', 'Folder of target images; with --generated.')
     text('generated', 'Folder of images of the same names.')
@@ -43,7 +43,8 @@ def define_flags() -> flags.FlagValues:
     )
     text(
         'output',
-        'Folder for the report; of a run by default WORKDIR/evaluation/SPLIT, or SPLIT_xSCALE.',
+        'Folder for the report; of a run by default WORKDIR/evaluation/SPLIT, SPLIT_xSCALE or '
+        'SPLIT_checkpoints.',
     )
     flags.DEFINE_bool(
         'overwrite', False, 'Write into an --output that holds files.', flag_values=values
@@ -75,14 +76,16 @@ def main(values: flags.FlagValues) -> int:
     """Measures what the flags say; returns the exit status."""
     check_together(values)
     from pix2pix_jax.data import image_spec
-    from pix2pix_jax.evaluation import report, runs
+    from pix2pix_jax.evaluation import checkpoints, report, runs
 
     workdir, real, generated, output, dataset = (
         os.path.expanduser(getattr(values, name))
         for name in ('workdir', 'real', 'generated', 'output', 'dataset')
     )
+    every = values.checkpoint == runs.ALL
     if output:
-        runs.check_output(output, values.overwrite)
+        is_report = checkpoints.is_report if every else report.is_report
+        runs.check_output(output, values.overwrite, is_report)
     files = (*WEIGHTS, 'segmenter_weights')
     paths = {name: os.path.expanduser(getattr(values, name)) for name in files}
     options = Options(tuple(values.metrics), values.classes, values.segmenter, **paths)
@@ -90,11 +93,17 @@ def main(values: flags.FlagValues) -> int:
     if workdir:
         images = runs.RunImages(values.split, values.checkpoint, values.scale, dataset)
         output = output or runs.default_output(workdir, images)
-        summary = runs.evaluate_run(workdir, output, images, options)
+        if every:
+            measured = checkpoints.evaluate_checkpoints(workdir, output, images, options)
+            found = checkpoints.text(measured)
+        else:
+            found = report.table(runs.evaluate_run(workdir, output, images, options))
     else:
         ranges = image_spec.parse_ranges('range', values.range, '--range')
-        summary = runs.evaluate_folders(real, generated, output or None, options, ranges)
-    print(report.table(summary))
+        found = report.table(
+            runs.evaluate_folders(real, generated, output or None, options, ranges)
+        )
+    print(found)
     if output:
         print(f'{output}/index.html')
     return 0

@@ -6,9 +6,12 @@ python scripts/ablations.py --table=losses --config=configs/facades.py \\
 What is there already is kept, and what was interrupted resumes; tables share their runs. With
 --jobs=N as many runs train at once, each on a GPU or a TPU chip of its own, of which there may be
 fewer: then the others wait; or each on its share of the CPU's cores. Written are
-OUTPUT/TABLE.{md,csv,png} and TABLE_sheet.png; the runs are in OUTPUT/runs.
+OUTPUT/TABLE.{md,csv,png} and TABLE_sheet.png; the runs are in OUTPUT/runs, and what each came to in
+a JSON file in --results, which is enough for a table. With --each_checkpoint every checkpoint of a
+run is measured, for TABLE_steps.png: the metrics over the steps (keep them: checkpoint.keep).
 """
 
+import functools
 import pathlib
 import re
 import shlex
@@ -16,7 +19,8 @@ import sys
 
 from absl import flags
 
-from ablation.jobs import Ablation, check_runs, is_done, jobs_of, log_of
+from ablation import results
+from ablation.jobs import Ablation, check_runs, jobs_of, log_of
 from ablation.processes import run_all
 from ablation.report import check_report, write_report
 from ablation.tables import TABLES
@@ -45,6 +49,10 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_string('output', 'ablations', 'Folder of the runs and the reports.', **own)
     about = 'Maximum number of runs that train at once.'
     flags.DEFINE_integer('jobs', 1, about, lower_bound=1, **own)
+    about = 'Folder with the result of each run, read and written; by default OUTPUT/results.'
+    flags.DEFINE_string('results', '', about, **own)
+    about = 'Measure every checkpoint of a run, too.'
+    flags.DEFINE_bool('each_checkpoint', False, about, **own)
     flags.DEFINE_string('split', '', 'What is measured: by default test, or else val.', **own)
     flags.DEFINE_bool('overwrite', False, 'Replace files that are no reports of this.', **own)
     flags.DEFINE_list('metrics', list(metrics.choices()), 'As those of evaluate.', **own)
@@ -58,17 +66,20 @@ def main(values: flags.FlagValues) -> int:
     ablation = ablation_of(values)
     jobs = [job for seed in range(values.seeds) for job in jobs_of(ablation, seed)]
     check_runs(jobs)
-    missing = [job for job in jobs if not is_done(job, ablation.options)]
+    missing = [job for job in jobs if not results.is_done(job, ablation)]
     print(f'{len(jobs)} runs, {len(jobs) - len(missing)} of them done', flush=True)
     logs = ablation.output / 'logs'
-    failed = run_all(missing, logs, values.jobs)
-    done: dict[str, dict[int, pathlib.Path]] = {}
-    for job in jobs:
-        if is_done(job, ablation.options, must_be_whole=False):
-            done.setdefault(job.row, {})[job.seed] = job.result
+    finish = functools.partial(results.write, ablation=ablation)
+    failed = run_all(missing, logs, values.jobs, finish)
+    done = results.of_jobs(jobs, ablation)
     if done:
         words = shlex.join(['python', 'scripts/ablations.py', *sys.argv[1:]])
-        print(write_report(ablation.output, ablation.table, TABLES[ablation.table], done, words))
+        folders = {
+            row: next((job.result for job in jobs if job.row == row and job.result.exists()), None)
+            for row in done
+        }
+        table = TABLES[ablation.table]
+        print(write_report(ablation.output, ablation.table, table, done, folders, words))
     for job in failed:
         print(f'{job.row}, seed {job.seed} failed: see {log_of(job, logs)}')
     return 1 if failed else 0
@@ -91,7 +102,9 @@ def ablation_of(values: flags.FlagValues) -> Ablation:
     steps = values.steps or count_steps(values.config, len(splits['train']))
     fields = tuple(word for word in sys.argv[1:] if re.match(r'--(no)?config\.', word))
     config = values['config'].config_filename
-    return Ablation(values.table, config, fields, output, steps, split, options)
+    folder = pathlib.Path(values.results or output / 'results').expanduser().absolute()
+    data, each = results.fingerprint(splits), values.each_checkpoint
+    return Ablation(values.table, config, fields, output, steps, split, options, folder, data, each)
 
 
 def check_argv(argv: list[str]) -> None:

@@ -244,6 +244,12 @@ def heading(name: str) -> str:
     return f'{title(name)} {found.better}' if found else title(name)
 
 
+def sign(name: str) -> int:
+    """Returns 1 where a higher `name` is better, -1 where a lower one is, 0 where neither is."""
+    found = _value(name)
+    return {HIGHER: 1, LOWER: -1}[found.better] if found else 0
+
+
 def about() -> str:
     """Returns the text of --help about metrics: which there are, and what each needs."""
     fixed = ', '.join(

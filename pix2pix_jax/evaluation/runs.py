@@ -1,7 +1,7 @@
 """Measures a run on a split of its data, or one folder of images against another."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from etils import epath
@@ -24,27 +24,33 @@ class RunImages(NamedTuple):
     """Which images of a run are measured."""
 
     split: str = 'test'
-    checkpoint: str = 'last'  # that translates them: or 'best', or a step
+    checkpoint: str = 'last'  # that translates them: or 'best', or a step, or ALL
     scale: int = 1  # their size is this multiple of the size trained on
     dataset: str = ''  # the folder of their pairs; '': those of the run
 
 
+ALL = 'all'  # a table of all checkpoints (`evaluation.checkpoints`)
 TEST = RunImages()
 
 
-def check_output(folder: epath.PathLike, overwrite: bool) -> None:
+def check_output(
+    folder: epath.PathLike,
+    overwrite: bool,
+    is_report: Callable[[epath.PathLike], bool] = report.is_report,
+) -> None:
     """Raises UserError where `folder` holds anything but an earlier report, unless `overwrite`."""
     path = epath.Path(folder)
     if path.exists() and not path.is_dir():
         raise UserError(f'--output={folder} is a file: allowed is a folder')
-    if path.exists() and any(path.iterdir()) and not overwrite and not report.is_report(path):
+    if path.exists() and any(path.iterdir()) and not overwrite and not is_report(path):
         raise UserError(f'--output={folder} holds other files: give an empty folder or --overwrite')
 
 
 def default_output(workdir: epath.PathLike, images: RunImages) -> epath.Path:
     """Returns the folder in `workdir` where a run keeps the evaluation of these images."""
     name = os.path.basename(os.path.abspath(images.dataset)) if images.dataset else ''
-    return metrics_json.result_folder(workdir, images.split, images.scale, name)
+    folder = metrics_json.result_folder(workdir, images.split, images.scale, name)
+    return folder if images.checkpoint != ALL else folder.parent / f'{folder.name}_checkpoints'
 
 
 # ---------------------------------------------------------------- a run
@@ -52,7 +58,7 @@ def default_output(workdir: epath.PathLike, images: RunImages) -> epath.Path:
 
 def evaluate_run(
     workdir: epath.PathLike,
-    output: epath.PathLike,
+    output: epath.PathLike | None,
     images: RunImages = TEST,
     options: Options = metrics.PAIRS_ALONE,
 ) -> report.Summary:
@@ -60,7 +66,7 @@ def evaluate_run(
 
     Args:
       workdir: the folder of the run.
-      output: the folder for the report.
+      output: the folder for the report; None: there is no report.
       images: which images are measured, and which checkpoint translates them.
       options: what is measured beside L1, PSNR and SSIM.
 

@@ -11,7 +11,7 @@ from pix2pix_jax.config import flatten
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import metrics
 from pix2pix_jax.main import load_config
-from pix2pix_jax.workdir.metrics_json import read_result, result_folder
+from pix2pix_jax.workdir.metrics_json import result_folder
 
 
 class Ablation(NamedTuple):
@@ -24,6 +24,9 @@ class Ablation(NamedTuple):
     steps: int  # of a run at the config's batch size
     split: str  # that is measured
     options: metrics.Options  # what is measured
+    results: pathlib.Path  # the folder with a JSON file of each run
+    data: str = ''  # tells the pairs from those of another data set
+    each: bool = False  # whether every checkpoint is measured, too
 
 
 class TrainingJob(NamedTuple):
@@ -31,11 +34,14 @@ class TrainingJob(NamedTuple):
 
     row: str
     seed: int
+    name: str  # equal for equal jobs of all tables
+    config: dict[str, Any]  # its fields, those of the flags as text
     steps: int
     workdir: pathlib.Path
     train: list[str]  # flags of pix2pix_jax.main
     evaluate: list[str]  # of pix2pix_jax.evaluate
     result: pathlib.Path  # the folder of the evaluation
+    each: pathlib.Path | None = None  # that of the evaluation of every checkpoint, if it is asked
 
 
 # ---------------------------------------------------------------- which there are
@@ -55,7 +61,7 @@ def jobs_of(ablation: Ablation, seed: int) -> list[TrainingJob]:
     for word in ablation.fields:
         if re.match(r'--(?:no)?config\.([^=]*)', word)[1] in varied:
             raise UserError(f'{word}: --table={ablation.table} varies it; leave it out')
-    return [job_of(ablation, row, seed, changes[row]) for row in rows]
+    return [job_of(ablation, row, seed, base, changes[row]) for row in rows]
 
 
 def changes_of(variant: Variant, file: str, arg: str, base: dict[str, Any]) -> dict[str, Any]:
@@ -73,14 +79,17 @@ def changes_of(variant: Variant, file: str, arg: str, base: dict[str, Any]) -> d
     return {name: value for name, value in fields.items() if value != base[name]}
 
 
-def job_of(ablation: Ablation, row: str, seed: int, fields: dict[str, Any]) -> TrainingJob:
+def job_of(
+    ablation: Ablation, row: str, seed: int, base: dict[str, Any], fields: dict[str, Any]
+) -> TrainingJob:
     """Returns the job of a row for one seed; equal jobs have one workdir.
 
     Args:
       ablation: what all rows share.
       row: its name in the table.
       seed: of the run.
-      fields: those in which the row differs from the ablation's config.
+      base: the fields of the ablation's config file.
+      fields: those in which the row differs from it.
     """
     variant = TABLES[ablation.table].rows[row]
     steps = ablation.steps // (variant.batch or 1)
@@ -95,7 +104,18 @@ def job_of(ablation: Ablation, row: str, seed: int, fields: dict[str, Any]) -> T
     evaluate += [f'--metrics={",".join(options.pop("names"))}']
     evaluate += [f'--{name}={value}' for name, value in options.items() if value]
     result = pathlib.Path(result_folder(workdir, ablation.split, variant.scale))
-    return TrainingJob(row, seed, steps, workdir, train, evaluate, result)
+    given = dict(map(_field, ablation.fields))
+    config = base | given | fields | {'num_steps': steps, 'seed': seed}
+    name = workdir.name if variant.scale == 1 else f'{workdir.name}_x{variant.scale}'
+    each = result.parent / f'{result.name}_checkpoints' if ablation.each else None
+    return TrainingJob(row, seed, name, config, steps, workdir, train, evaluate, result, each)
+
+
+def _field(word: str) -> tuple[str, str]:
+    """Returns the field and the value, as text, of a flag --config.FIELD=VALUE."""
+    name, equals, value = word.partition('=')
+    off, name = name.startswith('--no'), name.partition('config.')[2]
+    return name, value if equals else str(not off)
 
 
 # ---------------------------------------------------------------- how far each has come
@@ -123,22 +143,6 @@ def is_trained(job: TrainingJob) -> bool:
     """Whether this command trained the run to its end: the last thing that it does is a save."""
     last = job.workdir / 'checkpoints' / 'last' / str(job.steps)
     return trained_by(job) == job.train and last.is_dir()
-
-
-def is_done(job: TrainingJob, options: metrics.Options, must_be_whole: bool = True) -> bool:
-    """Whether the run was trained to its end by this command, and measured as `options` say.
-
-    What could not be computed is not yet measured, unless it need not be whole.
-    """
-    result = read_result(job.result)
-    if trained_by(job) != job.train or result.get('step') != job.steps:
-        return False
-    wanted, measured = metrics.identity(options), result.get('measured', {})
-    if any(measured.get(name) != what for name, what in wanted.items()):
-        return False
-    values = [next(iter(metrics.METRICS[name].values)) for name in options.names]
-    whole = all('mean' in result['metrics'].get(value, {}) for value in values)
-    return whole or not must_be_whole
 
 
 def log_of(job: TrainingJob, logs: pathlib.Path) -> pathlib.Path:

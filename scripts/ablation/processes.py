@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 from ablation.devices import environments
 from ablation.jobs import TrainingJob, is_trained, log_of
@@ -19,8 +20,19 @@ STOPPING = threading.Event()
 RUNNING: set[subprocess.Popen] = set()
 
 
-def run_all(jobs: list[TrainingJob], logs: pathlib.Path, at_once: int) -> list[TrainingJob]:
+def run_all(
+    jobs: list[TrainingJob],
+    logs: pathlib.Path,
+    at_once: int,
+    finish: Callable[[TrainingJob], None],
+) -> list[TrainingJob]:
     """Does the jobs, as many `at_once` as there are devices; returns those that failed.
+
+    Args:
+      jobs: what is to be trained and measured.
+      logs: the folder of what the runs print.
+      at_once: the maximum number of runs that train at the same time.
+      finish: called with each job that did well, one after the other.
 
     Raises UserError where jax finds no device, and Stopped after a signal, when the runs save.
     """
@@ -46,7 +58,10 @@ def run_all(jobs: list[TrainingJob], logs: pathlib.Path, at_once: int) -> list[T
             futures = [pool.submit(run, group) for group in groups.values()]
             for future in concurrent.futures.as_completed(futures):
                 for job, good in future.result():
-                    failed += [] if good else [job]
+                    if good:
+                        finish(job)
+                    else:
+                        failed.append(job)
                     minutes = (time.monotonic() - begin) / 60
                     state = 'done' if good else 'FAILED'
                     print(f'{minutes:.0f} min: {job.row}, seed {job.seed}: {state}', flush=True)
@@ -80,6 +95,8 @@ def run_job(job: TrainingJob, log: pathlib.Path) -> bool:
     """
     environment = os.environ | getattr(LOCAL, 'environment', {})
     commands = [('main', job.train), ('evaluate', job.evaluate)]
+    if job.each:
+        commands.append(('evaluate', [*job.evaluate, '--checkpoint=all']))
     for module, arguments in commands[is_trained(job) :]:
         if STOPPING.is_set():
             return False

@@ -5,24 +5,26 @@ import io
 import math
 import pathlib
 import statistics
+from collections.abc import Mapping
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 from PIL import Image
 
+from ablation.results import Results
 from ablation.tables import Table
 from pix2pix_jax.data import augment
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation.metrics import title
 from pix2pix_jax.reports import image_grid
 from pix2pix_jax.storage import atomic
-from pix2pix_jax.workdir.metrics_json import read_result
 
 SAMPLE_ROWS = 6
 TRUTH = 'ground truth'
 MARK = '<!-- scripts/ablations.py -->'
-Results = dict[str, dict[int, pathlib.Path]]  # folders of evaluations, by row and seed
+Folders = Mapping[str, pathlib.Path | None]  # of one evaluation of a row, where it is there
 Values = dict[str, dict[str, dict[int, float]]]  # by row, metric and seed
 
 
@@ -30,7 +32,7 @@ def check_report(output: pathlib.Path, name: str) -> None:
     """Raises UserError where a report would replace files that are no earlier one."""
     text = output / f'{name}.md'
     mine = text.exists() and text.read_text(errors='replace').endswith(f'{MARK}\n')
-    for ending in ('.md', '.csv', '.png', '_sheet.png'):
+    for ending in ('.md', '.csv', '.png', '_steps.png', '_sheet.png'):
         if (output / f'{name}{ending}').exists() and not mine:
             raise UserError(
                 f'--output={output} holds a file {name}{ending} that is not of this command: '
@@ -39,15 +41,21 @@ def check_report(output: pathlib.Path, name: str) -> None:
 
 
 def write_report(
-    output: pathlib.Path, name: str, table: Table, results: Results, command: str
+    output: pathlib.Path,
+    name: str,
+    table: Table,
+    results: Results,
+    folders: Folders,
+    command: str,
 ) -> str:
-    """Writes OUTPUT/NAME.{md,csv,png} and NAME_sheet.png; returns the table as text.
+    """Writes OUTPUT/NAME.{md,csv,png}, NAME_steps.png, NAME_sheet.png; returns the table as text.
 
     Args:
       output: the folder.
       name: of the table, which the files have.
       table: its rows and metrics.
-      results: folders of evaluations, by row and seed.
+      results: by row and seed.
+      folders: those with the images of a run of each row; where there are none, the grid lacks it.
       command: the one that made them, for the page.
     """
     values, reasons = read_values(results)
@@ -65,7 +73,13 @@ def write_report(
     atomic.write_text(output / f'{name}.csv', as_csv(metrics, values))
     if metrics:
         atomic.write_bytes(output / f'{name}.png', plot(table.title, metrics, values))
-    atomic.write_bytes(output / f'{name}_sheet.png', atomic.encode_png(sample_grid(results)))
+    over_steps = {metric: curves_of(results, metric) for metric in metrics}
+    if any(over_steps.values()):
+        image = plot_steps(f'{table.title} over the steps', over_steps)
+        atomic.write_bytes(output / f'{name}_steps.png', image)
+    there = {row: folder for row, folder in folders.items() if folder}
+    if there:
+        atomic.write_bytes(output / f'{name}_sheet.png', atomic.encode_png(sample_grid(there)))
     return f'{text}\n{output / name}.md'
 
 
@@ -75,9 +89,9 @@ def read_values(results: Results) -> tuple[Values, dict[str, str]]:
     The last rows are those of the real photos. The rows of one size share a ground truth.
     """
     values, truths, reasons = {}, {}, {}
-    for row, folders in results.items():
-        for seed, folder in folders.items():
-            for metric, summary in read_result(folder)['metrics'].items():
+    for row, of_seeds in results.items():
+        for seed, result in of_seeds.items():
+            for metric, summary in result['metrics'].items():
                 if 'mean' not in summary:
                     reasons[metric] = summary['reason']
                     continue
@@ -158,19 +172,62 @@ def plot(about: str, metrics: list[str], values: Values) -> bytes:
         for axes in panels.flat[len(metrics) :]:
             axes.set_visible(False)
         figure.suptitle(about, fontsize=10)
-        figure.tight_layout()
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format='png', dpi=150)
+        return _png(figure)
+
+
+def curves_of(results: Results, metric: str) -> dict[str, dict[int, float]]:
+    """Returns the mean over seeds of a metric at each step that all of them have, by row."""
+    curves = {}
+    for row, of_seeds in results.items():
+        seeds = [
+            {
+                point['step']: point['metrics'][metric]['mean']
+                for point in result['checkpoints']
+                if 'mean' in point['metrics'].get(metric, {})
+            }
+            for result in of_seeds.values()
+        ]
+        steps = sorted(set.intersection(*map(set, seeds)))
+        if steps:
+            curves[row] = {step: statistics.fmean(one[step] for one in seeds) for step in steps}
+    return curves
+
+
+def plot_steps(about: str, over_steps: Mapping[str, dict[str, dict[int, float]]]) -> bytes:
+    """Returns a PNG: a panel a metric, a line a row over the steps."""
+    shown = {metric: rows for metric, rows in over_steps.items() if rows}
+    columns = min(3, len(shown))
+    with matplotlib.rc_context({'font.size': 8}):
+        figure = Figure(figsize=(3.3 * columns, 0.7 + 2.4 * math.ceil(len(shown) / columns)))
+        panels = figure.subplots(math.ceil(len(shown) / columns), columns, squeeze=False).flat
+        for axes, (metric, rows) in zip(panels, shown.items()):
+            for row, points in rows.items():
+                axes.plot(list(points), list(points.values()), '.-', linewidth=1.2, label=row)
+            axes.set_title(title(metric), fontsize=9)
+            axes.xaxis.set_major_formatter(EngFormatter(sep=''))
+            axes.grid(color='#e5e8ec', linewidth=0.6)
+            axes.spines[['top', 'right']].set_visible(False)
+        for axes in figure.axes[len(shown) :]:
+            axes.set_visible(False)
+        figure.axes[0].legend(fontsize=7, frameon=False)
+        figure.suptitle(about, fontsize=10)
+        return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
+    figure.tight_layout()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format='png', dpi=150)
     return buffer.getvalue()
 
 
-def sample_grid(results: Results) -> np.ndarray:
+def sample_grid(folders: Mapping[str, pathlib.Path]) -> np.ndarray:
     """Returns test images as the paper's figures show them: input, each row's output, target.
 
-    Those of each row's first seed; images of another size than the first row's are resized.
+    `folders` are those of an evaluation of each row; images of another size than the first row's
+    are resized.
     """
-    firsts = {row: next(iter(folders.values())) for row, folders in results.items()}
-    first = next(iter(firsts.values()))
+    first = next(iter(folders.values()))
     lines = (first / 'per_image.csv').read_text().splitlines()
     names = [row['name'] for row in csv.DictReader(lines)]
     picks = image_grid.evenly_spaced(len(names), SAMPLE_ROWS)
@@ -182,10 +239,10 @@ def sample_grid(results: Results) -> np.ndarray:
 
     rows = []
     for name in (names[i] for i in picks):
-        outputs = [image(folder, name, 'output') for folder in firsts.values()]
+        outputs = [image(folder, name, 'output') for folder in folders.values()]
         row = [image(first, name, 'input'), *outputs, image(first, name, 'target')]
         rows.append([_fit(picture, row[0].shape) for picture in row])
-    return image_grid.make_grid(rows, ('input', *results, 'target'))
+    return image_grid.make_grid(rows, ('input', *folders, 'target'))
 
 
 def _fit(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

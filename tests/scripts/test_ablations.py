@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import jax
 import numpy as np
@@ -56,17 +57,24 @@ def is_measured(run):
 @pytest.mark.slow
 def test_an_ablation_is_trained_measured_and_reported_and_goes_on(pairs, tmp_path):
     words = arguments(pairs, '--table=update_order', '--seeds=1', '--jobs=2', '--steps=2')
+    words += [
+        '--each_checkpoint',
+        '--config.checkpoint.every_steps=1',
+        '--config.checkpoint.keep=2',
+    ]
     folder = tmp_path / 'out/runs'
     process = subprocess.Popen(
         command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
     )
-    while not any(map(is_measured, folder.glob('*'))):
+    results = tmp_path / 'out/results'
+    while not any(results.glob('*.json')):
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
     _, error = process.communicate(timeout=120)
     assert process.returncode == 143 and 'resume with: python scripts/ablations.py' in error
-    kept = {p: p.stat().st_mtime_ns for p in folder.glob('*/run.json') if is_measured(p.parent)}
+    names = [path.stem for path in results.glob('*.json')]
+    kept = {p: p.stat().st_mtime_ns for p in (folder / name / 'run.json' for name in names)}
 
     done = run(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -91,17 +99,28 @@ def test_an_ablation_is_trained_measured_and_reported_and_goes_on(pairs, tmp_pat
     assert grid.width > 4 * 128 and grid.height > 3 * 128  # input, two rows, target
     assert Image.open(tmp_path / 'out/update_order.png').width > 300
 
+    assert Image.open(tmp_path / 'out/update_order_steps.png').width > 300
+    kept = json.loads((tmp_path / 'out/results/update=simultaneous-0.json').read_text())
+    assert kept['metrics']['l1']['mean'] == pytest.approx(l1, rel=1e-5)
+    assert [point['step'] for point in kept['checkpoints']] == [1, 2]
+    assert kept['checkpoints'][1]['metrics'] == kept['metrics']
+    (folder / names[1]).rename(tmp_path / 'elsewhere')  # the results are enough
+    done = run(*words, cwd=tmp_path)
+    assert done.stdout.startswith('2 runs, 2 of them done') and table in done.stdout
+
     # Another table takes the run that it shares, and evaluates it otherwise.
     log = tmp_path / 'out/logs/base-0.log'
     trained = log.read_text().count('discriminator: ')
     assert trained
-    done = run(*arguments(pairs, '--table=image_size', '--seeds=1', '--steps=2'), cwd=tmp_path)
+    more = [word for word in words if 'checkpoint' in word and '=' in word]
+    words = arguments(pairs, '--table=image_size', '--seeds=1', '--steps=2', *more)
+    done = run(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith('2 runs, 1 of them done')
     assert is_measured(folder / 'base-0')
     assert log.read_text().count('discriminator: ') == trained  # not once more
     assert (folder / 'base-0/evaluation/test_x2/metrics.json').exists()
-    assert len(list(folder.iterdir())) == 2
+    assert [path.name for path in folder.iterdir()] == ['base-0']
 
 
 def test_the_paper_is_beside(scripts):
@@ -193,17 +212,37 @@ def write_result(folder, size=16, **values):
     return folder
 
 
+def result_of(folder, *checkpoints):
+    """What the JSON of a run says that was measured so, its checkpoints (step, values)."""
+    found = json.loads((folder / 'metrics.json').read_text())
+    points = [
+        {'step': step, 'metrics': {name: {'mean': value} for name, value in values.items()}}
+        for step, values in checkpoints
+    ]
+    return found | {'checkpoints': points}
+
+
 def test_a_report_of_what_is_there(scripts, tmp_path):
     """A seed and a metric are missing, one could not be computed, sizes and truths differ."""
     report, table = scripts('ablation.report'), scripts('ablation.tables').TABLES['image_size']
+    folders = {
+        'as trained': write_result(
+            tmp_path / 'a0', l1=0.5, real_fcn_class_iou=0.4, fid='no network'
+        ),
+        'twice the size': write_result(tmp_path / 'b', 24, l1=0.6, real_fcn_class_iou=0.3),
+    }
+    other = write_result(tmp_path / 'a2', l1=0.7, real_fcn_class_iou=0.4, ssim=0.9)
+    curve = (4, {'l1': 0.75}), (8, {'l1': 0.5})
     results = {
         'as trained': {
-            0: write_result(tmp_path / 'a0', l1=0.5, real_fcn_class_iou=0.4, fid='no network'),
-            2: write_result(tmp_path / 'a2', l1=0.7, real_fcn_class_iou=0.4, ssim=0.9),
+            0: result_of(folders['as trained'], *curve),
+            2: result_of(other, *curve, (9, {'l1': 0.25})),
         },
-        'twice the size': {2: write_result(tmp_path / 'b', 24, l1=0.6, real_fcn_class_iou=0.3)},
+        'twice the size': {2: result_of(folders['twice the size'])},
     }
-    text = report.write_report(tmp_path, 'image_size', table, results, 'the command')
+    assert report.curves_of(results, 'l1') == {'as trained': {4: 0.75, 8: 0.5}}
+    text = report.write_report(tmp_path, 'image_size', table, results, folders, 'the command')
+    assert Image.open(tmp_path / 'image_size_steps.png').width > 300
     assert '| as trained |  | 0.600 ± 0.141 | 0.900 |' in text
     assert '| twice the size (1 of 2 seeds) |  | 0.600 |  |' in text
     assert '| ground truth | 0.400 |' in text and '| ground truth, twice the size | 0.300 |' in text
@@ -214,25 +253,59 @@ def test_a_report_of_what_is_there(scripts, tmp_path):
     report.check_report(tmp_path, 'image_size')  # its own is replaced
 
 
-def test_what_was_measured_otherwise_is_measured_anew(scripts, tmp_path):
-    """SSIM has another definition since 0.2.0; the run stays as it is."""
-    jobs = scripts('ablation.jobs')
-    (tmp_path / 'checkpoints/last/2').mkdir(parents=True)
-    (tmp_path / 'run.json').write_text('{"command": "python -m pix2pix_jax.main --config=x"}')
-    job = jobs.TrainingJob('row', 0, 2, tmp_path, ['--config=x'], [], tmp_path / 'evaluation')
+def test_a_result_counts_for_the_same_experiment_measured_alike(scripts, tmp_path):
+    """Elsewhere, with data elsewhere; SSIM has another definition since 0.2.0."""
+    jobs, results = scripts('ablation.jobs'), scripts('ablation.results')
+    config = f'{SCRIPTS.parent}/configs/facades.py'
+    fields = ('--config.image_size=128', '--config.dataset.path=here', '--config.remat')
+    ablation = jobs.Ablation(
+        'update_order', config, fields, tmp_path, 8, 'test', metrics.PAIRS_ALONE,
+        tmp_path / 'results', 'names',
+    )  # fmt: skip
+    job, _ = jobs.jobs_of(ablation, 0)
+    assert not results.is_done(job, ablation)
+    (job.workdir / 'checkpoints/last/8').mkdir(parents=True)
+    run = {'command': 'python -m pix2pix_jax.main ' + ' '.join(job.train)}
+    run |= {'versions': {}, 'git_commit': '', 'devices': []}
+    (job.workdir / 'run.json').write_text(json.dumps(run))
+    (job.workdir / 'metrics.jsonl').write_text('{"step": 8, "perf/images_per_s": 3}\n')
     write_result(job.result, l1=0.5)
-    result = json.loads((job.result / 'metrics.json').read_text()) | {'step': 2}
-    for measured, expected in ((result['measured'], True), ({}, False), (None, False)):
-        old = {key: value for key, value in result.items() if key != 'measured'}
-        old |= {} if measured is None else {'measured': measured}
-        (job.result / 'metrics.json').write_text(json.dumps(old))
-        assert jobs.is_done(job, metrics.PAIRS_ALONE) == expected and jobs.is_trained(job)
+    found = json.loads((job.result / 'metrics.json').read_text())
+    found |= {'split': 'test', 'scale': 1, 'step': 8, 'images': 1}
+    (job.result / 'metrics.json').write_text(json.dumps(found))
+    results.write(job, ablation)
+
+    def is_done(**changes):
+        other = ablation._replace(output=tmp_path / 'other', **changes)
+        return results.is_done(jobs.jobs_of(other, 0)[0], other)
+
+    elsewhere = ('--config.image_size=128', '--config.dataset.path=there', '--config.remat=True')
+    assert is_done() and is_done(fields=elsewhere)
+    assert not is_done(fields=fields[:2]) and not is_done(fields=('--config.image_size=64',))
+    assert not is_done(data='other names') and not is_done(steps=9) and not is_done(each=True)
+    assert not is_done(options=metrics.PAIRS_ALONE._replace(names=('lab',)))
+    path = results.path_of(job, ablation.results)
+    path.write_text(path.read_text().replace('on values from 0', 'of another kind'))
+    assert not is_done() and jobs.is_trained(job)
+
+
+def test_a_data_set_is_known_by_its_names(scripts):
+    fingerprint = scripts('ablation.results').fingerprint
+
+    def of(**splits):
+        named = {k: types.SimpleNamespace(names=list(v)) for k, v in splits.items()}
+        return fingerprint(named)
+
+    assert of(train='ab', val='c', test='de') == of(train='cb', val='a', test='ed')
+    assert of(train='ab', val='c', test='de') != of(train='abd', val='c', test='e')
 
 
 def test_nothing_of_a_table_was_measured(scripts, tmp_path):
     report, table = scripts('ablation.report'), scripts('ablation.tables').TABLES['color']
-    results = {'l1': {0: write_result(tmp_path / 'a', l1=0.5, lab_l='gray images')}}
-    assert 'L: gray images' in report.write_report(tmp_path, 'color', table, results, 'command')
+    folder = write_result(tmp_path / 'a', l1=0.5, lab_l='gray images')
+    results = {'l1': {0: result_of(folder)}}
+    text = report.write_report(tmp_path, 'color', table, results, {'l1': folder}, 'command')
+    assert 'L: gray images' in text
     assert not (tmp_path / 'color.png').exists()
 
 
@@ -240,7 +313,14 @@ def test_every_row_of_every_table_resolves_and_equal_settings_share_a_run(script
     jobs, tables = scripts('ablation.jobs'), scripts('ablation.tables').TABLES
     config = f'{SCRIPTS.parent}/configs/facades.py'
     ablation = jobs.Ablation(
-        '', config, (), pathlib.Path('out'), 80_000, 'test', metrics.PAIRS_ALONE
+        '',
+        config,
+        (),
+        pathlib.Path('out'),
+        80_000,
+        'test',
+        metrics.PAIRS_ALONE,
+        pathlib.Path('results'),
     )
     names = {}
     for name in tables:
@@ -310,10 +390,10 @@ def run_all(scripts, tmp_path, monkeypatch):
 
     def call(count, at_once, train=()):
         jobs = [
-            job('row', i, 1, tmp_path / f'{i}', [*train], [], tmp_path / f'{i}/e')
+            job('row', i, f'{i}', {}, 1, tmp_path / f'{i}', [*train], [], tmp_path / f'{i}/e')
             for i in range(count)
         ]
-        return processes.run_all(jobs, tmp_path / 'logs', at_once)
+        return processes.run_all(jobs, tmp_path / 'logs', at_once, lambda job: None)
 
     return call
 
