@@ -64,9 +64,9 @@ def write(job: TrainingJob, ablation: Ablation) -> None:
         'data': ablation.data,
         'seed': job.seed,
         **{key: found[key] for key in ('split', 'scale', 'step', 'images', 'measured')},
-        'metrics': _rounded(found['metrics']),
+        'metrics': found['metrics'],
         'checkpoints': [
-            {'step': step, 'metrics': _rounded(summary)}
+            {'step': step, 'metrics': summary}
             for step, summary in (read_checkpoints(job.each) if job.each else {}).items()
         ],
         'versions': run['versions'],
@@ -75,19 +75,6 @@ def write(job: TrainingJob, ablation: Ablation) -> None:
         'images_per_s': statistics.median(rates) if rates else None,
     }
     atomic.write_text(path_of(job, ablation.results), json.dumps(result, indent=1) + '\n')
-
-
-def _rounded(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns means and intervals with six significant digits."""
-
-    def rounded(value: Any) -> Any:
-        if isinstance(value, list):
-            return [rounded(one) for one in value]
-        return float(f'{value:.6g}') if isinstance(value, float) else value
-
-    return {
-        name: {key: rounded(value) for key, value in one.items()} for name, one in summary.items()
-    }
 
 
 def read(job: TrainingJob, ablation: Ablation) -> Result:
