@@ -148,6 +148,12 @@ def at_least_float32(x: Float[Array, '*shape']) -> Float[Array, '*shape']:
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
+def centre(x: jax.Array, mean: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns x minus the value of `mean`, and `mean` minus its value: 0, but not its slope."""
+    value = lax.stop_gradient(mean)
+    return x - value, mean - value
+
+
 class BatchNorm(nn.Module):
     """Batch norm over N, H, W whose statistics are chosen at the call.
 
@@ -174,16 +180,18 @@ class BatchNorm(nn.Module):
         x = at_least_float32(x)
         if statistics == 'running':
             mean, var = _row(moving_mean.value), _row(moving_var.value)
+            centred, rest = x - mean, 0
         else:
             axes = {'batch': (0, 1, 2), 'image': (1, 2)}[statistics]
             mean = self._over_devices(jnp.mean(x, axes, keepdims=True), statistics)
-            var = jnp.mean(jnp.square(x - mean), axes, keepdims=True)
-            var = self._over_devices(var, statistics)
+            centred, rest = centre(x, mean)
+            var = jnp.mean(jnp.square(centred), axes, keepdims=True)
+            var = self._over_devices(var, statistics) - jnp.square(rest)
         if statistics == 'batch' and not self.is_initializing():
             for moving, value in ((moving_mean, mean), (moving_var, var)):
                 moving.value += (1 - self.momentum) * (value.reshape(shape) - moving.value)
-        y = (x - mean) * (_row(scale) * lax.rsqrt(var + self.epsilon)) + _row(bias)
-        return y.astype(self.dtype)
+        scale = _row(scale) * lax.rsqrt(var + self.epsilon)
+        return (centred * scale + (_row(bias) - rest * scale)).astype(self.dtype)
 
     def _over_devices(self, value: jax.Array, statistics: str) -> jax.Array:
         if statistics != 'batch' or not self.axis_name or self.is_initializing():
@@ -202,9 +210,10 @@ class InstanceNorm(nn.Module):
         """Normalises x (N,H,W,C); `statistics` are the image's own, whatever it says."""
         del statistics
         x = at_least_float32(x)
-        centred = x - jnp.mean(x, (1, 2), keepdims=True)
-        var = jnp.mean(jnp.square(centred), (1, 2), keepdims=True)
-        return (centred * lax.rsqrt(var + self.epsilon)).astype(self.dtype)
+        centred, rest = centre(x, jnp.mean(x, (1, 2), keepdims=True))
+        var = jnp.mean(jnp.square(centred), (1, 2), keepdims=True) - jnp.square(rest)
+        scale = lax.rsqrt(var + self.epsilon)
+        return (centred * scale - rest * scale).astype(self.dtype)
 
 
 class NoNorm(nn.Module):
