@@ -1,6 +1,7 @@
 """The PatchGAN discriminator (Isola et al., 2017, sections 3.2.2 and 6.1.2)."""
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from pix2pix_jax.models.layers import BatchNorm, Conv, ModuleFactory, at_least_float32
@@ -31,7 +32,7 @@ class PatchGAN(nn.Module):
     conv: ModuleFactory = Conv
 
     @nn.compact
-    def __call__(self, x: Float[Array, 'n h w c']) -> Float[Array, 'n _ _ 1']:
+    def __call__(self, x: Float[Array, 'n h w c'], batches: int = 1) -> Float[Array, 'n _ _ 1']:
         """Maps images (N,H,W,C), conditional: input and output stacked, to logits (N,h,w,1).
 
         Statistics of batch norm are always the batch's. Three layers: 256x256 gives 30x30.
@@ -49,7 +50,8 @@ class PatchGAN(nn.Module):
             use_bias = self.bias == 'all' or (self.bias == 'ends' and i == 0)
             x = self.conv(features, stride=stride, use_bias=use_bias, name=name, **shape)(x)
             if i > 0:
-                x = self.norm(name=f'conv{i}_norm')(x, 'batch')
+                norm = self.norm(name=f'conv{i}_norm')
+                x = jnp.concatenate([norm(part, 'batch') for part in jnp.split(x, batches)])
             x = nn.leaky_relu(x, self.leaky_slope)
         # The published PixelGAN has none on its logits, where its norm is batch norm.
         use_bias = self.bias != 'none' and (self.layers > 0 or self.bias != 'ends')
