@@ -125,7 +125,7 @@ def discriminator_gradients(
     key: Key[Array, ''],
     config: ConfigDict,
 ) -> tuple[Any, tuple[Any, Metrics]]:
-    """Computes the gradients of D's loss; generated and real images are two separate batches of D.
+    """Computes the gradients of D's loss; generated and real images are two batches of D.
 
     Args:
       d, batch, fake, key, config: as in `discriminator_step`.
@@ -138,7 +138,7 @@ def discriminator_gradients(
     gan = losses.objective(weights.gan)
 
     def objective(params: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:
-        def see(images: dict[str, jax.Array], stats: Any) -> tuple[list[jax.Array], Any]:
+        def see(images: dict[str, jax.Array], stats: Any) -> tuple[jax.Array, Any]:
             variables = {'params': params, 'batch_stats': stats}
             return discriminate(d, variables, batch, images, key, config)
 
@@ -210,22 +210,23 @@ def discriminate(
     images: dict[str, Float[Array, 'n h w c']],
     key: Key[Array, ''],
     config: ConfigDict,
-) -> tuple[list[Float[Array, 'n _ _ 1']], Any]:
-    """Returns D's logits (N,h,w,1) for each of `images`, and its new moving statistics.
+) -> tuple[Float[Array, '_ n _ _ 1'], Any]:
+    """Returns D's logits (V,N,h,w,1) for V batches of images, and its new moving statistics.
 
     Args:
       d: the discriminator, without its variables.
       variables: its 'params' and 'batch_stats'.
       batch: as in `train_step`, one part.
-      images: real or generated images (N,H,W,Co) in [-1, 1], by the stream of randomness that
-        augments them; all go through D together, each with its own statistics.
+      images: batches of real or generated images (N,H,W,Co) in [-1, 1], by the name of the stream
+        that augments them. They pass D together, which reads its weights once; the statistics of
+        its norms are those of each batch.
       key: of the step.
       config: of the run: `discriminator.conditional` says whether D sees the input, too, and
         `discriminator.augment` how both are augmented.
     """
     policies = augment_policies(config)
 
-    def apply(variables: dict[str, Any], images: dict[str, jax.Array]) -> tuple[list, Any]:
+    def apply(variables: dict[str, Any], images: dict[str, jax.Array]) -> tuple[jax.Array, Any]:
         seen = []
         for name, image in images.items():
             x = batch['input']
@@ -233,10 +234,8 @@ def discriminate(
                 x, image = diff_augment(x, image, example_keys(stream(key, name), batch), policies)
             conditional = config.discriminator.conditional
             seen.append(jnp.concatenate([x, image], axis=-1) if conditional else image)
-        logits, mutated = d.apply_fn(
-            variables, jnp.concatenate(seen), len(seen), mutable=['batch_stats']
-        )
-        return jnp.split(logits, len(seen)), mutated.get('batch_stats', {})
+        logits, mutated = d.apply_fn(variables, jnp.stack(seen), mutable=['batch_stats'])
+        return logits, mutated.get('batch_stats', {})
 
     return _rematerialized(apply, config)(variables, images)
 
