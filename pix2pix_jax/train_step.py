@@ -125,7 +125,7 @@ def discriminator_gradients(
     key: Key[Array, ''],
     config: ConfigDict,
 ) -> tuple[Any, tuple[Any, Metrics]]:
-    """Computes the gradients of D's loss; generated and real images are two separate batches of D.
+    """Computes the gradients of D's loss; generated and real images are two batches of D.
 
     Args:
       d, batch, fake, key, config: as in `discriminator_step`.
@@ -138,17 +138,17 @@ def discriminator_gradients(
     gan = losses.objective(weights.gan)
 
     def objective(params: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:
-        def see(image: jax.Array, stats: Any, view: str) -> tuple[jax.Array, Any]:
+        def see(images: dict[str, jax.Array], stats: Any) -> tuple[jax.Array, Any]:
             variables = {'params': params, 'batch_stats': stats}
-            return discriminate(d, variables, batch, image, stream(key, view), config)
+            return discriminate(d, variables, batch, images, key, config)
 
-        fake_logits, stats = see(fake, d.batch_stats, 'augment_fake')
-        real_logits, stats = see(target, stats, 'augment_real')
+        seen = {'augment_fake': fake, 'augment_real': target}
+        (fake_logits, real_logits), stats = see(seen, d.batch_stats)
         real, fake_term = gan.discriminator(real_logits, fake_logits)
         loss, metrics = real + fake_term, {'d_real': real, 'd_fake': fake_term}
         if gan.gradient_penalty:
             penalty = losses.gradient_penalty(
-                lambda image: see(image, stats, 'none')[0],  # it goes without augmentation
+                lambda image: see({'none': image}, stats)[0][0],  # goes without augmentation
                 target,
                 fake,
                 example_keys(stream(key, 'penalty'), batch),
@@ -184,8 +184,8 @@ def generator_gradient(
         loss = weights.l1_weight * l1 + weights.l2_weight * l2
         metrics = {'g_l1': l1, 'g_l2': l2}
         if critic is not None:
-            view = stream(key, 'augment_generator')
-            logits, _ = discriminate(critic, critic.variables, batch, fake, view, config)
+            seen = {'augment_generator': fake}
+            (logits,), _ = discriminate(critic, critic.variables, batch, seen, key, config)
             metrics['g_gan'] = losses.objective(weights.gan).generator(logits)
             loss += weights.gan_weight * metrics['g_gan']
         return loss, metrics | {'g_loss': loss}
@@ -207,32 +207,37 @@ def discriminate(
     d: TrainState,
     variables: dict[str, Any],
     batch: Batch,
-    image: Float[Array, 'n h w c'],
+    images: dict[str, Float[Array, 'n h w c']],
     key: Key[Array, ''],
     config: ConfigDict,
-) -> tuple[Float[Array, 'n _ _ 1'], Any]:
-    """Returns D's logits (N,h,w,1) for images, and its new moving statistics.
+) -> tuple[Float[Array, '_ n _ _ 1'], Any]:
+    """Returns D's logits (V,N,h,w,1) for V batches of images, and its new moving statistics.
 
     Args:
       d: the discriminator, without its variables.
       variables: its 'params' and 'batch_stats'.
       batch: as in `train_step`, one part.
-      image: real or generated images (N,H,W,Co) in [-1, 1].
-      key: for the augmentation.
+      images: batches of real or generated images (N,H,W,Co) in [-1, 1], by the name of the stream
+        that augments them. They pass D together, which reads its weights once; the statistics of
+        its norms are those of each batch.
+      key: of the step.
       config: of the run: `discriminator.conditional` says whether D sees the input, too, and
         `discriminator.augment` how both are augmented.
     """
     policies = augment_policies(config)
 
-    def apply(variables: dict[str, Any], image: jax.Array) -> tuple[jax.Array, Any]:
-        x = batch['input']
-        if policies:
-            x, image = diff_augment(x, image, example_keys(key, batch), policies)
-        seen = jnp.concatenate([x, image], axis=-1) if config.discriminator.conditional else image
-        logits, mutated = d.apply_fn(variables, seen, mutable=['batch_stats'])
+    def apply(variables: dict[str, Any], images: dict[str, jax.Array]) -> tuple[jax.Array, Any]:
+        seen = []
+        for name, image in images.items():
+            x = batch['input']
+            if policies:
+                x, image = diff_augment(x, image, example_keys(stream(key, name), batch), policies)
+            conditional = config.discriminator.conditional
+            seen.append(jnp.concatenate([x, image], axis=-1) if conditional else image)
+        logits, mutated = d.apply_fn(variables, jnp.stack(seen), mutable=['batch_stats'])
         return logits, mutated.get('batch_stats', {})
 
-    return _rematerialized(apply, config)(variables, image)
+    return _rematerialized(apply, config)(variables, images)
 
 
 def _rematerialized(apply: Callable, config: ConfigDict) -> Callable:

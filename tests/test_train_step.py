@@ -21,6 +21,7 @@ from pix2pix_jax.train_step import (
     discriminator_gradients,
     example_keys,
     generate,
+    stream,
     train_step,
 )
 
@@ -400,9 +401,10 @@ def test_d_sees_what_is_augmented(conditional):
 
     def see(config, **images):
         seen = {**batch, **images}
-        return discriminate(d, d.variables, seen, seen['target'], key, config)[0]
+        return discriminate(d, d.variables, seen, {'view': seen['target']}, key, config)[0]
 
-    x, y = diff_augment(batch['input'], batch['target'], example_keys(key, batch), augment)
+    keys = example_keys(stream(key, 'view'), batch)
+    x, y = diff_augment(batch['input'], batch['target'], keys, augment)
     np.testing.assert_allclose(see(config), see(plain, input=x, target=y), rtol=1e-5, atol=1e-6)
     assert not np.allclose(see(config), see(plain))
 

@@ -148,13 +148,27 @@ def at_least_float32(x: Float[Array, '*shape']) -> Float[Array, '*shape']:
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
+def centre(
+    x: Float[Array, '*b n h w c'], mean: Float[Array, '*m c']
+) -> tuple[Float[Array, '*b n h w c'], Float[Array, '*m c']]:
+    """Returns x minus the value of `mean`, and `mean` minus its value: 0, but with its slope.
+
+    What a norm computes of x - mean is the same for any constant taken from both, and so are all
+    its derivatives. With the value as that constant no sum over the maps in the backward pass waits
+    for another, and one pass over memory takes them all.
+    """
+    value = lax.stop_gradient(mean)
+    return x - value, mean - value
+
+
 class BatchNorm(nn.Module):
     """Batch norm over N, H, W whose statistics are chosen at the call.
 
     'batch': mean and variance of this batch (training; the moving averages follow), with an
     `axis_name` of the batches of all devices together; 'image': of each image alone, over H and
     W: the paper's test protocol, batch norm at batch 1; 'running': the moving averages.
-    Statistics are at least float32 whatever the dtype.
+    Statistics are at least float32 whatever the dtype. Several batches (B,N,H,W,C) have each its
+    own; the moving averages follow one after the other.
     """
 
     epsilon: float = 1e-5
@@ -164,8 +178,10 @@ class BatchNorm(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, 'n h w c'], statistics: str) -> Float[Array, 'n h w c']:
-        """Normalises x (N,H,W,C)."""
+    def __call__(
+        self, x: Float[Array, '*b n h w c'], statistics: str
+    ) -> Float[Array, '*b n h w c']:
+        """Normalises x (...,N,H,W,C)."""
         shape = (x.shape[-1],)
         scale = self.param('scale', _normal_about_one(self.scale_init), shape)
         bias = self.param('bias', nn.initializers.zeros, shape)
@@ -173,16 +189,20 @@ class BatchNorm(nn.Module):
         moving_var = self.variable('batch_stats', 'var', jnp.ones, shape)
         x = at_least_float32(x)
         if statistics == 'running':
-            mean, var = _row(moving_mean.value), _row(moving_var.value)
+            mean, var = _row(moving_mean.value, x.ndim), _row(moving_var.value, x.ndim)
+            centred, rest = x - mean, 0
         else:
-            axes = {'batch': (0, 1, 2), 'image': (1, 2)}[statistics]
+            axes = {'batch': (-4, -3, -2), 'image': (-3, -2)}[statistics]
             mean = self._over_devices(jnp.mean(x, axes, keepdims=True), statistics)
-            var = jnp.mean(jnp.square(x - mean), axes, keepdims=True)
-            var = self._over_devices(var, statistics)
+            centred, rest = centre(x, mean)
+            var = jnp.mean(jnp.square(centred), axes, keepdims=True)
+            var = self._over_devices(var, statistics) - jnp.square(rest)
         if statistics == 'batch' and not self.is_initializing():
-            for moving, value in ((moving_mean, mean), (moving_var, var)):
-                moving.value += (1 - self.momentum) * (value.reshape(shape) - moving.value)
-        y = (x - mean) * (_row(scale) * lax.rsqrt(var + self.epsilon)) + _row(bias)
+            for moving, values in ((moving_mean, mean), (moving_var, var)):
+                for value in values.reshape(-1, *shape):
+                    moving.value += (1 - self.momentum) * (value - moving.value)
+        scale = _row(scale, x.ndim) * lax.rsqrt(var + self.epsilon)
+        y = centred * scale + (_row(bias, x.ndim) - rest * scale)
         return y.astype(self.dtype)
 
     def _over_devices(self, value: jax.Array, statistics: str) -> jax.Array:
@@ -198,27 +218,32 @@ class InstanceNorm(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, 'n h w c'], statistics: str) -> Float[Array, 'n h w c']:
-        """Normalises x (N,H,W,C); `statistics` are the image's own, whatever it says."""
+    def __call__(
+        self, x: Float[Array, '*b n h w c'], statistics: str
+    ) -> Float[Array, '*b n h w c']:
+        """Normalises x (...,N,H,W,C); `statistics` are the image's own, whatever it says."""
         del statistics
         x = at_least_float32(x)
-        centred = x - jnp.mean(x, (1, 2), keepdims=True)
-        var = jnp.mean(jnp.square(centred), (1, 2), keepdims=True)
-        return (centred * lax.rsqrt(var + self.epsilon)).astype(self.dtype)
+        centred, rest = centre(x, jnp.mean(x, (-3, -2), keepdims=True))
+        var = jnp.mean(jnp.square(centred), (-3, -2), keepdims=True) - jnp.square(rest)
+        scale = lax.rsqrt(var + self.epsilon)
+        return (centred * scale - rest * scale).astype(self.dtype)
 
 
 class NoNorm(nn.Module):
     """The norm of a network that has none."""
 
     @nn.compact
-    def __call__(self, x: Float[Array, 'n h w c'], statistics: str) -> Float[Array, 'n h w c']:
+    def __call__(
+        self, x: Float[Array, '*b n h w c'], statistics: str
+    ) -> Float[Array, '*b n h w c']:
         """Returns x."""
         del statistics
         return x
 
 
-def _row(v: jax.Array) -> jax.Array:
-    return v.reshape(1, 1, 1, -1)
+def _row(v: jax.Array, ndim: int = 4) -> jax.Array:
+    return v.reshape(*[1] * (ndim - 1), -1)
 
 
 def _normal_about_one(scale: float) -> Initializer:

@@ -31,11 +31,14 @@ class PatchGAN(nn.Module):
     conv: ModuleFactory = Conv
 
     @nn.compact
-    def __call__(self, x: Float[Array, 'n h w c']) -> Float[Array, 'n _ _ 1']:
+    def __call__(self, x: Float[Array, '*b n h w c']) -> Float[Array, '*b n _ _ 1']:
         """Maps images (N,H,W,C), conditional: input and output stacked, to logits (N,h,w,1).
 
-        Statistics of batch norm are always the batch's. Three layers: 256x256 gives 30x30.
+        Statistics of batch norm are always the batch's; several batches (B,N,H,W,C) have each its
+        own. Three layers: 256x256 gives 30x30.
         """
+        batches = x.shape[:-4]
+        x = x.reshape(-1, *x.shape[-3:])
         shape = dict(kernel_size=4, padding=self.padding)
         if self.layers == 0:  # PixelGAN, C64-C128 of 1x1 convolutions
             shape = dict(kernel_size=1, padding=0)
@@ -49,9 +52,10 @@ class PatchGAN(nn.Module):
             use_bias = self.bias == 'all' or (self.bias == 'ends' and i == 0)
             x = self.conv(features, stride=stride, use_bias=use_bias, name=name, **shape)(x)
             if i > 0:
-                x = self.norm(name=f'conv{i}_norm')(x, 'batch')
+                parts = x.reshape(*batches, -1, *x.shape[1:])
+                x = self.norm(name=f'conv{i}_norm')(parts, 'batch').reshape(x.shape)
             x = nn.leaky_relu(x, self.leaky_slope)
         # The published PixelGAN has none on its logits, where its norm is batch norm.
         use_bias = self.bias != 'none' and (self.layers > 0 or self.bias != 'ends')
         x = self.conv(1, stride=1, use_bias=use_bias, name='logits', **shape)(x)
-        return at_least_float32(x)
+        return at_least_float32(x).reshape(*batches, -1, *x.shape[1:])

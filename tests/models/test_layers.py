@@ -194,6 +194,65 @@ def test_epsilon_is_added_to_the_variance():
     np.testing.assert_allclose(y, (x - mean) / np.sqrt(var + 3.0), atol=1e-5)
 
 
+def plainly_normalised(x):
+    mean = x.mean((1, 2), keepdims=True)
+    return (x - mean) / jnp.sqrt(jnp.square(x - mean).mean((1, 2), keepdims=True) + EPSILON)
+
+
+@pytest.mark.parametrize('norm', ['batch', 'instance'])
+def test_first_and_second_derivatives_are_those_of_the_definition(norm):
+    """The gradient penalty needs the second; the mean is far from 0, where sums could cancel."""
+    x = images()[:1] + 30
+    layer, own = {
+        'batch': (BatchNorm(), {'params': {'scale': np.ones(2), 'bias': np.zeros(2)}}),
+        'instance': (InstanceNorm(), {}),
+    }[norm]
+    stats = {'batch_stats': variables()['batch_stats']} if norm == 'batch' else {}
+
+    def normalise(x):
+        return layer.apply(own | stats, x, 'batch', mutable=['batch_stats'])[0]
+
+    def slope(normalise, x):
+        return jax.grad(lambda x: jnp.sum(jnp.sin(3 * normalise(x))))(x)
+
+    def slope_of_slope(normalise, x):
+        return jax.grad(lambda x: jnp.sum(jnp.square(slope(normalise, x))))(x)
+
+    for derivative in (slope, slope_of_slope):
+        expected = derivative(plainly_normalised, x)
+        tolerance = 1e-4 * np.abs(expected).max()
+        np.testing.assert_allclose(derivative(normalise, x), expected, atol=tolerance)
+
+
+def test_a_norm_reduces_its_maps_twice_forward_and_twice_backward():
+    """Mean, then variance; the slopes by scale and by bias, of which neither waits for another."""
+
+    def loss(variables, x):
+        y, _ = BatchNorm().apply(variables, x, 'batch', mutable=['batch_stats'])
+        return jnp.vdot(y, images())
+
+    given = {k: variables()[k] for k in ('params', 'batch_stats')}
+    program = jax.make_jaxpr(jax.grad(loss, argnums=(0, 1)))(given, images())
+    sums = [e for e in program.eqns if e.primitive.name == 'reduce_sum']
+    assert sum(e.invars[0].aval.size == images().size for e in sums) == 4
+
+
+@pytest.mark.parametrize('norm', [BatchNorm, InstanceNorm, NoNorm])
+def test_several_batches_are_normalised_each_alone(norm):
+    """The moving averages follow one after the other."""
+    batches = jnp.stack([images(), 2 * images() + 1])
+    alone, state = [], {} if norm is not BatchNorm else variables()
+    for x in batches:
+        y, moved = norm().apply(state, x, 'batch', mutable=['batch_stats'])
+        alone, state = [*alone, y], state | moved
+    start = {} if norm is not BatchNorm else variables()
+    together, moved = norm().apply(start, batches, 'batch', mutable=['batch_stats'])
+    np.testing.assert_allclose(together, jnp.stack(alone), atol=1e-6)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), start | moved, dict(state)
+    )
+
+
 def test_no_norm_changes_nothing():
     x = images()
     assert NoNorm().apply({}, x, 'batch') is x

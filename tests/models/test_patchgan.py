@@ -118,6 +118,21 @@ def test_statistics_are_the_batchs():
     assert all(jax.tree.leaves(changed))
 
 
+def test_several_batches_go_through_together_and_alike():
+    """Generated and real images: logits and moving averages are those of one after the other."""
+    conv = functools.partial(Conv, kernel_init=kernel_initializer('normal', 0.5))
+    model = PatchGAN(layers=1, width=2, conv=conv)
+    x = np.random.default_rng(0).normal(size=(2, 3, 8, 8, 6)).astype(np.float32)
+    x[1] *= 3
+    variables = jax.jit(model.init)(jax.random.key(0), x[0])
+    apply = jax.jit(lambda v, x: model.apply(v, x, mutable=['batch_stats']))
+    together, moved = apply(variables, x)
+    first, after = apply(variables, x[0])
+    second, after = apply(variables | after, x[1])
+    np.testing.assert_allclose(together, [first, second], atol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), moved, after)
+
+
 @pytest.mark.parametrize('size, layers, side', [(256, 4, 16), (64, 3, 8), (8, 5, 1), (32, 0, 32)])
 def test_same_padding_gives_as_many_logits_as_halvings_leave(size, layers, side):
     model = models_of(**{
