@@ -143,8 +143,8 @@ ROWS = (
           'the inputs are maps of this number of class indices 0, 1, ... (gray or palette; 255 is '
           'no class), and become one-hot; 0: they are images', 'classes'),
     Field('dataset.nodata', '', free("a number, nan or ''"),
-          'the value of pixels without data (0, -9999, nan). In targets they do not count; in inputs '
-          'that are not of 8 bits they get the nearest value, and the output has this one there; '
+          'the value of pixels without data (0, -9999, nan). In targets these do not count; inputs '
+          'that are not of 8 bits get the nearest value there, and the output has this one; '
           'empty: there is no such value', "the files'"),
     Field('dataset.mask', '', free("a folder's name or ''"),
           'the folder of masks beside those of A and B (mask: train/mask, mask/train, trainmask); '

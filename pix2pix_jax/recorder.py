@@ -135,7 +135,7 @@ class Recorder:
         with self._durations.of('image', len(self._measured['val'])):
             means = self._measure('val', step, state, None)
         self._write_means('eval', step, means)
-        self._newest = means['l1']
+        self._newest = means.get('l1', math.inf)  # where no pixel is valid there is none
         return self._newest < self._best
 
     def test(self, step: int, state: GanState) -> None:

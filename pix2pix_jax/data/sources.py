@@ -78,6 +78,14 @@ class Source:
         _, target = self.specs
         return bool(self.masks or target.nodata or target.classes)
 
+    @property
+    def has_units(self) -> bool:
+        """Whether values of targets mean more than shades: they have a range, or no 8 bits."""
+        _, target = self.specs
+        if target.classes:
+            return False
+        return bool(target.ranges) or self.target_type != np.uint8
+
     def _valid(self, i: int, target: Pixels) -> np.ndarray:
         valid = ~image_spec.missing(self.specs[1], target)
         height, width = target.values.shape[:2]

@@ -103,6 +103,7 @@ def write_evaluation_page(
       heading: says what a metric is called.
     """
     order = np.argsort(per_image['l1'], kind='stable')
+    order = order[: len(order) - np.isnan(per_image['l1']).sum()]  # those without come last
 
     def cards(indices: Iterable[int]) -> str:
         return grid((_pair_card(i, names, per_image, kinds) for i in indices), minimum=480)
@@ -134,6 +135,11 @@ def metrics_table(
         if 'mean' in summary:
             low, high = (format_number(v) for v in summary['ci95'])
             row = (format_number(summary['mean']), f'{low} to {high}')
+            if summary.get('left_out'):
+                row = (
+                    row[0],
+                    f'{row[1]}; {summary["left_out"]} images without valid pixels left out',
+                )
         else:
             row = ('none', summary['reason'])
         table.append((name, heading(name), *row))
