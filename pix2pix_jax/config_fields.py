@@ -142,6 +142,8 @@ ROWS = (
     Field('dataset.input_classes', 0, between(0, 255),
           'the inputs are maps of this number of class indices 0, 1, ... (gray or palette; 255 is '
           'no class), and become one-hot; 0: they are images', 'classes'),
+    Field('dataset.target_type', '', choices('', 'uint16', 'float32'),
+          'the type of outputs where targets are not of 8 bits; empty: as inputs, or not found'),
     Field('dataset.nodata', '', free("a number, nan or ''"),
           'the value of pixels without data (0, -9999, nan). In targets these do not count; inputs '
           'that are not of 8 bits get the nearest value there, and the output has this one; '

@@ -1,5 +1,6 @@
 """The pairs of one split, as a sequence of `{'input', 'target'}` arrays."""
 
+import contextlib
 import dataclasses
 import functools
 
@@ -11,6 +12,7 @@ from pix2pix_jax.data.formats.pixels import File, Pixels
 from pix2pix_jax.data.image_spec import ImageSpec
 from pix2pix_jax.errors import DataError
 
+FIRST = 16  # files that are tried where the first one must say something of all
 Pair = dict[str, np.ndarray]
 
 
@@ -154,9 +156,20 @@ class Source:
 
     @functools.cached_property
     def target_type(self) -> np.dtype:
-        """The type of the first target's file."""
-        file = self.files[0][0 if self.direction == 'BtoA' else -1]
-        return image_spec.read(self.specs[1], file).values.dtype
+        """The type of the first target's file that can be read; uint8 if there is none."""
+        for files in self.files[:FIRST]:
+            with contextlib.suppress(DataError):
+                file = files[0 if self.direction == 'BtoA' else -1]
+                return image_spec.read(self.specs[1], file).values.dtype
+        return np.dtype(np.uint8)
+
+    @property
+    def output_type(self) -> str:
+        """The type of files of outputs where targets are not of 8 bits; '': these are."""
+        kind = self.target_type
+        if self.photos or self.specs[1].classes or kind.itemsize == 1:
+            return ''
+        return 'float32' if kind.kind == 'f' else 'uint16'
 
 
 def subset(source: Source, indices: list[int]) -> Source:

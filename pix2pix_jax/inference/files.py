@@ -210,16 +210,11 @@ def _write(
     image: np.ndarray,
 ) -> Item:
     """Writes one translation as NAME.EXT; returns what the gallery shows of it."""
-    _, target_spec = image_spec.of_config(translator.config)
-    value_range = target_spec.ranges[0] if target_spec.ranges else None
-    height, width, channels = image.shape
-    extension, dtype = encode.file_type(
-        loaded.extension, loaded.dtype, channels, value_range, max(height, width)
-    )
+    extension, values = translator.to_file_values(loaded, image)
     if extension == loaded.extension.lower():
         extension = loaded.extension  # .PNG stays .PNG
     file = f'{name}{extension}'
-    data = encode.encode(image_spec.to_type(image, dtype, value_range), extension.lower())
+    data = encode.encode(values, extension.lower())
     atomic.write_bytes(output / file, data)
     thumbnail = translation_page.write_thumbnail(output, f'{name}_output', image)
     return Item(caption, file, thumbnail)

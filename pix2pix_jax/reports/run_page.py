@@ -136,10 +136,7 @@ def metrics_table(
             low, high = (format_number(v) for v in summary['ci95'])
             row = (format_number(summary['mean']), f'{low} to {high}')
             if summary.get('left_out'):
-                row = (
-                    row[0],
-                    f'{row[1]}; {summary["left_out"]} images without valid pixels left out',
-                )
+                row = (row[0], f'{row[1]}; {summary["left_out"]} images left out: nothing is valid')
         else:
             row = ('none', summary['reason'])
         table.append((name, heading(name), *row))
