@@ -8,7 +8,7 @@ import numpy as np
 
 from pix2pix_jax.data import image_spec, masks
 from pix2pix_jax.data.formats.decode import check_one_size, halves, palette_of, size_of
-from pix2pix_jax.data.formats.pixels import File, Pixels
+from pix2pix_jax.data.formats.pixels import File, Pixels, Range
 from pix2pix_jax.data.image_spec import ImageSpec
 from pix2pix_jax.errors import DataError
 
@@ -87,6 +87,12 @@ class Source:
         if target.classes:
             return False
         return bool(target.ranges) or self.target_type != np.uint8
+
+    @property
+    def target_range(self) -> Range:
+        """The (low, high) of targets that becomes [-1, 1]."""
+        ranges = self.specs[1].ranges
+        return ranges[0] if ranges else image_spec.type_range(self.target_type)
 
     def _valid(self, i: int, target: Pixels) -> np.ndarray:
         valid = ~image_spec.missing(self.specs[1], target)

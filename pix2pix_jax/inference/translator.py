@@ -11,7 +11,7 @@ from etils import epath
 from pix2pix_jax.config import Config
 from pix2pix_jax.data import augment, image_spec, masks, tasks
 from pix2pix_jax.data.formats import decode, encode
-from pix2pix_jax.data.formats.pixels import Pixels
+from pix2pix_jax.data.formats.pixels import Pixels, Range
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.inference import generator, tiling
 from pix2pix_jax.inference.options import TranslateOptions, check_options
@@ -120,6 +120,15 @@ class Translator:
         d, channels = self.config.dataset, self._channels
         dtype = np.dtype(d.target_type) if d.target_type else loaded.dtype
         return encode.file_type(loaded.extension or '.npy', dtype, channels, self._range, side)
+
+    @property
+    def has_units(self) -> bool:
+        """Whether the values of translations mean more than shades."""
+        return bool(self._range or self.config.dataset.target_type)
+
+    def range_of(self, loaded: Loaded) -> Range:
+        """Returns the (low, high) of the translation's values in its file."""
+        return self._range or image_spec.type_range(self.file_type(loaded)[1])
 
     def to_file_values(self, loaded: Loaded, image: np.ndarray) -> tuple[str, np.ndarray]:
         """Returns the extension of a translation's file, and its values (H,W,Co), of its type.
