@@ -142,6 +142,16 @@ ROWS = (
     Field('dataset.input_classes', 0, between(0, 255),
           'the inputs are maps of this number of class indices 0, 1, ... (gray or palette; 255 is '
           'no class), and become one-hot; 0: they are images', 'classes'),
+    Field('dataset.target_type', '', choices('', 'uint16', 'float32'),
+          'the type of outputs where targets are not of 8 bits; empty: as inputs, or not found'),
+    Field('dataset.nodata', '', free("a number, nan or ''"),
+          'the value of pixels without data (0, -9999, nan). In targets these do not count; inputs '
+          'that are not of 8 bits get the nearest value there, and the output has this one; '
+          'empty: there is no such value', "the files'"),
+    Field('dataset.mask', '', free("a folder's name or ''"),
+          'the folder of masks beside those of A and B (mask: train/mask, mask/train, trainmask); '
+          'where a mask is 0 the target does not count. Of a list it is a column, and found where '
+          'its name is mask; empty: there are no masks'),
     Field('dataset.jitter', 286 / 256, between(1.0, 4.0),
           'in training, images are enlarged by this factor, then cropped back at a random place; '
           '1: off', source='6.2'),

@@ -16,7 +16,8 @@ from ml_collections import ConfigDict
 
 from pix2pix_jax import losses
 from pix2pix_jax.config import augment_policies
-from pix2pix_jax.diff_augment import diff_augment
+from pix2pix_jax.diff_augment import diff_augment, moved
+from pix2pix_jax.models import factory
 from pix2pix_jax.models.layers import CONV_OUTPUT
 from pix2pix_jax.train_state import GanState, TrainState
 
@@ -39,7 +40,8 @@ def train_step(
       batch: 'input' (N,H,W,Ci) and 'target' (N,H,W,Co), float32 in [-1, 1], of this device, and
         'index' (N,), int32, the examples' numbers in the batch of all devices and hosts. With
         `optimizer.d_steps` there are as many parts in it, of which D has a step on each and G one
-        on the last.
+        on the last. Where pixels may be masked there is 'valid' (N,H,W,1), 1 where the target
+        counts, else 0.
       key: that of the run, the same at every step.
       config: of the run.
       axis_name: the axis of the devices under pmap; None: there is one device.
@@ -144,7 +146,8 @@ def discriminator_gradients(
 
         seen = {'augment_fake': fake, 'augment_real': target}
         (fake_logits, real_logits), stats = see(seen, d.batch_stats)
-        real, fake_term = gan.discriminator(real_logits, fake_logits)
+        valid = [counted(batch, key, view, config) for view in ('augment_real', 'augment_fake')]
+        real, fake_term = losses.terms(gan.discriminator, (real_logits, fake_logits), valid)
         loss, metrics = real + fake_term, {'d_real': real, 'd_fake': fake_term}
         if gan.gradient_penalty:
             penalty = losses.gradient_penalty(
@@ -152,6 +155,7 @@ def discriminator_gradients(
                 target,
                 fake,
                 example_keys(stream(key, 'penalty'), batch),
+                counted(batch, key, 'none', config),
             )
             loss += weights.gp_weight * penalty
             metrics['d_gp'] = penalty
@@ -177,16 +181,18 @@ def generator_gradient(
     Returns:
       The gradient (N,H,W,Co), and the metrics 'g_l1', 'g_l2', 'g_loss' and, with a critic, 'g_gan'.
     """
-    target, weights = batch['target'], config.loss
+    target, weights, valid = batch['target'], config.loss, batch.get('valid')
 
     def objective(fake: jax.Array) -> tuple[jax.Array, Metrics]:
-        l1, l2 = losses.l1(fake, target), losses.l2(fake, target)
+        l1, l2 = losses.l1(fake, target, valid), losses.l2(fake, target, valid)
         loss = weights.l1_weight * l1 + weights.l2_weight * l2
         metrics = {'g_l1': l1, 'g_l2': l2}
         if critic is not None:
             seen = {'augment_generator': fake}
             (logits,), _ = discriminate(critic, critic.variables, batch, seen, key, config)
-            metrics['g_gan'] = losses.objective(weights.gan).generator(logits)
+            generator = losses.objective(weights.gan).generator
+            valid_logits = counted(batch, key, 'augment_generator', config)
+            (metrics['g_gan'],) = losses.terms(generator, [logits], [valid_logits])
             loss += weights.gan_weight * metrics['g_gan']
         return loss, metrics | {'g_loss': loss}
 
@@ -219,7 +225,7 @@ def discriminate(
       batch: as in `train_step`, one part.
       images: batches of real or generated images (N,H,W,Co) in [-1, 1], by the name of the stream
         that augments them. They pass D together, which reads its weights once; the statistics of
-        its norms are those of each batch.
+        its norms are those of each batch. Where 'valid' is 0, D sees 0.
       key: of the step.
       config: of the run: `discriminator.conditional` says whether D sees the input, too, and
         `discriminator.augment` how both are augmented.
@@ -227,17 +233,41 @@ def discriminate(
     policies = augment_policies(config)
 
     def apply(variables: dict[str, Any], images: dict[str, jax.Array]) -> tuple[jax.Array, Any]:
-        seen = []
+        valid, seen = batch.get('valid'), []
         for name, image in images.items():
             x = batch['input']
             if policies:
-                x, image = diff_augment(x, image, example_keys(stream(key, name), batch), policies)
+                keys = example_keys(stream(key, name), batch)
+                x, image = diff_augment(x, image, keys, policies, valid)
+            elif valid is not None:
+                image = image * valid
             conditional = config.discriminator.conditional
             seen.append(jnp.concatenate([x, image], axis=-1) if conditional else image)
         logits, mutated = d.apply_fn(variables, jnp.stack(seen), mutable=['batch_stats'])
         return logits, mutated.get('batch_stats', {})
 
     return _rematerialized(apply, config)(variables, images)
+
+
+def counted(
+    batch: Batch, key: Key[Array, ''], view: str, config: ConfigDict
+) -> Float[Array, 'n _ _ 1'] | None:
+    """Returns (N,h,w,1), 1 for the logits of `discriminate` that see a pixel that counts, else 0.
+
+    None where all count: the batch has no 'valid'.
+
+    Args:
+      batch: as in `train_step`, one part.
+      key: of the step.
+      view: the stream of the augmentation that D sees.
+      config: of the run.
+    """
+    valid, policies = batch.get('valid'), augment_policies(config)
+    if valid is None:
+        return None
+    if policies:
+        valid = moved(valid, example_keys(stream(key, view), batch), policies)
+    return factory.valid_logits(config.discriminator, valid)
 
 
 def _rematerialized(apply: Callable, config: ConfigDict) -> Callable:

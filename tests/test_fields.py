@@ -24,7 +24,9 @@ from pix2pix_jax.config import Config, default_config, flatten, validate
 from pix2pix_jax.data import discover, pipeline, preflight
 from pix2pix_jax.distributed import parallel
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.inference import generator
 from pix2pix_jax.inference.generator import Generator
+from pix2pix_jax.inference.translator import Translator
 from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.train import train_and_evaluate
@@ -101,6 +103,16 @@ def training_data(config, folder):
         {name: source.names for name, source in splits.items()},
         [(key, v.shape, v.tobytes()) for pair in (*batches, example) for key, v in pair.items()],
     )
+
+
+def output_type(config, folder):
+    """The type in which an image of 8 bits is translated."""
+    workdir = folder / 'trained0'
+    with pytest.MonkeyPatch.context() as patch:
+        load = generator.load_run
+        patch.setattr(generator, 'load_run', lambda *args: load(*args)._replace(config=config))
+        translator = Translator(workdir)
+    return translator(np.zeros((32, 32, 3), np.uint8)).dtype
 
 
 def length(config, folder):
@@ -262,6 +274,9 @@ FIELDS = {
     'dataset.input_range': ('0:200', training_data),
     'dataset.target_range': ('0:200', training_data),
     'dataset.input_classes': (3, training_data, {'dataset.path': 'classes'}),
+    'dataset.target_type': ('uint16', output_type),
+    'dataset.nodata': ('0', training_data),
+    'dataset.mask': ('mask', training_data, {'dataset.path': 'classes'}),
     'dataset.jitter': (1.5, training_data),
     'dataset.jitter_method': ('box', training_data, {'dataset.path': 'noise'}),
     'dataset.preprocess': ('crop', training_data),
@@ -345,7 +360,7 @@ def folder(tmp_path_factory):
     noise = np.random.default_rng(0).integers(0, 256, (40, 80, 3), np.uint8)
     Image.fromarray(noise).save(folder / 'noise' / 'train' / '1.png')
     indices = np.arange(40 * 40, dtype=np.uint8).reshape(40, 40) % 3
-    for side, image in (('A', indices), ('B', indices * 50)):
+    for side, image in (('A', indices), ('B', indices * 50), ('mask', indices)):
         (folder / 'classes' / 'train' / side).mkdir(parents=True)
         Image.fromarray(image).save(folder / 'classes' / 'train' / side / '1.png')
     config = base(folder)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pix2pix_jax.config_type import Config
-from pix2pix_jax.data import augment
+from pix2pix_jax.data import augment, masks
 from pix2pix_jax.data.formats import decode
 from pix2pix_jax.data.formats.pixels import File, Pixels, Range
 from pix2pix_jax.errors import DataError, UserError
@@ -29,6 +29,7 @@ class ImageSpec(NamedTuple):
     ranges: tuple[Range, ...] = ()  # (low, high) for each file, or for all; (): as the type says
     classes: int = 0  # files are maps of class indices 0 to classes - 1; 0: they are images
     field: str = ''  # where `channels` come from, for messages
+    nodata: str = ''  # the value that says that there is none; '': there is no such value
 
 
 def of_config(config: Config) -> tuple[ImageSpec, ImageSpec]:
@@ -45,8 +46,9 @@ def of_config(config: Config) -> tuple[ImageSpec, ImageSpec]:
             ranges[0],
             d.input_classes,
             field='config.generator.input_channels',
+            nodata=d.nodata,
         ),
-        ImageSpec('target', channels, ranges[1], field=field),
+        ImageSpec('target', channels, ranges[1], field=field, nodata=d.nodata),
     )
 
 
@@ -56,6 +58,17 @@ def check(config: Config) -> None:
     _, target = of_config(config)
     if len(target.ranges) > 1:
         raise UserError(f'config.dataset.target_range={d.target_range!r}: allowed is one range')
+    try:
+        float(d.nodata or 0)
+    except ValueError:
+        raise UserError(
+            f"config.dataset.nodata={d.nodata!r}: allowed are a number, nan or '', none"
+        ) from None
+    if d.task != 'none' and (d.nodata or d.mask):
+        raise UserError(
+            f'config.dataset.nodata={d.nodata!r}, mask={d.mask!r}: config.dataset.task='
+            f"'{d.task}' makes its pairs of whole photos; allowed are '' and ''"
+        )
     if d.task != 'none' and (d.input_classes or d.input_range):
         raise UserError(
             f'config.dataset.input_classes={d.input_classes}, input_range={d.input_range!r}: '
@@ -104,6 +117,22 @@ def parse_ranges(field: str, text: str, name: str = '') -> tuple[Range, ...]:
 def read(spec: ImageSpec, file: File) -> Pixels:
     """Returns the image of a file, or its class indices; raises DataError, naming it."""
     return decode.read_pixels(file, indices=spec.classes > 0)
+
+
+def missing(spec: ImageSpec, picture: Pixels, place: int = 0) -> np.ndarray:
+    """Returns bool (H,W,1): where a picture of these is no-data, or of no class.
+
+    Inputs of 8 bits have no no-data: 0 is black there. `place` is the number of the picture in its
+    input.
+    """
+    if spec.classes:
+        return (picture.values == VOID).any(-1, keepdims=True)
+    ranges = spec.ranges
+    value_range = type_range(picture.values.dtype)
+    if ranges:
+        value_range = ranges[place if len(ranges) > 1 else 0]
+    photo = spec.name == 'input' and picture.values.dtype == np.uint8
+    return masks.missing(picture, '' if photo else spec.nodata, value_range)
 
 
 def combine(spec: ImageSpec, pictures: Sequence[Pixels], files: Sequence[File]) -> np.ndarray:

@@ -1,16 +1,18 @@
 """The pairs of one split, as a sequence of `{'input', 'target'}` arrays."""
 
+import contextlib
 import dataclasses
 import functools
 
 import numpy as np
 
-from pix2pix_jax.data import image_spec
+from pix2pix_jax.data import image_spec, masks
 from pix2pix_jax.data.formats.decode import check_one_size, halves, palette_of, size_of
-from pix2pix_jax.data.formats.pixels import File, Pixels
+from pix2pix_jax.data.formats.pixels import File, Pixels, Range
 from pix2pix_jax.data.image_spec import ImageSpec
 from pix2pix_jax.errors import DataError
 
+FIRST = 16  # files that are tried where the first one must say something of all
 Pair = dict[str, np.ndarray]
 
 
@@ -19,8 +21,9 @@ class Source:
     """The pairs of one split: of folders in natural order of their names, of a list in its own.
 
     `source[i]` is {'input': (H, W, Ci), 'target': (H, W, Co)}: uint8 or uint16 as in the files, or
-    float32 on [-1, 1]; of class maps the input is their indices, uint8 (H,W,1). It raises
-    DataError where the pair cannot be read or does not fit together.
+    float32 on [-1, 1]; of class maps the input is their indices, uint8 (H,W,1). Where targets have
+    pixels that do not count (`has_valid`), there is 'valid': uint8 (H,W,1), 1 where they do. It
+    raises DataError where the pair cannot be read or does not fit together.
     """
 
     folder: str  # where it was found, for messages
@@ -28,6 +31,7 @@ class Source:
     files: tuple[tuple[File, ...], ...]  # (A|B,), or (A, B), or (A, A2, ..., B) of each pair
     direction: str  # 'AtoB': A is the input
     specs: tuple[ImageSpec, ImageSpec]  # of input and target
+    masks: tuple[File, ...] = ()  # of each pair, 0 where its target does not count; (): none
     listed: bool = False  # the files are those of a list
     photos: bool = False  # plain photos: a pair is {'target'} alone, the input is derived from it
     size: tuple[int, int] = (0, 0)  # (height, width) that all images must have; 0: any
@@ -60,9 +64,46 @@ class Source:
         input_spec, target_spec = self.specs
         pair = {}
         if not self.photos:
-            pair['input'] = image_spec.combine(input_spec, pictures[:-1], files[:-1])
-        pair['target'] = image_spec.combine(target_spec, pictures[-1:], files[-1:])
+            inputs = [self._filled(input_spec, *one) for one in enumerate(pictures[:-1])]
+            pair['input'] = image_spec.combine(input_spec, inputs, files[:-1])
+        target = pictures[-1]
+        if self.has_valid:
+            valid = self._valid(i, target)
+            pair['valid'] = valid.astype(np.uint8)
+            target = target if target_spec.classes else masks.filled(target, valid)
+        pair['target'] = image_spec.combine(target_spec, [target], files[-1:])
         return self._fitting(pair, files)
+
+    @property
+    def has_valid(self) -> bool:
+        """Whether pixels of targets may not count: by masks, as no-data, as of no class."""
+        _, target = self.specs
+        return bool(self.masks or target.nodata or target.classes)
+
+    @property
+    def has_units(self) -> bool:
+        """Whether values of targets mean more than shades: they have a range, or no 8 bits."""
+        _, target = self.specs
+        if target.classes:
+            return False
+        return bool(target.ranges) or self.target_type != np.uint8
+
+    @property
+    def target_range(self) -> Range:
+        """The (low, high) of targets that becomes [-1, 1]."""
+        ranges = self.specs[1].ranges
+        return ranges[0] if ranges else image_spec.type_range(self.target_type)
+
+    def _valid(self, i: int, target: Pixels) -> np.ndarray:
+        valid = ~image_spec.missing(self.specs[1], target)
+        height, width = target.values.shape[:2]
+        return valid & masks.read(self.masks[i], (height, width)) if self.masks else valid
+
+    @staticmethod
+    def _filled(spec: ImageSpec, place: int, picture: Pixels) -> Pixels:
+        if spec.classes:
+            return picture
+        return masks.filled(picture, ~image_spec.missing(spec, picture, place))
 
     def stored(self, i: int) -> tuple[tuple[Pixels, ...], tuple[File, ...]]:
         """Returns the pictures of pair `i` as they are in their files, and the files.
@@ -121,9 +162,20 @@ class Source:
 
     @functools.cached_property
     def target_type(self) -> np.dtype:
-        """The type of the first target's file."""
-        file = self.files[0][0 if self.direction == 'BtoA' else -1]
-        return image_spec.read(self.specs[1], file).values.dtype
+        """The type of the first target's file that can be read; uint8 if there is none."""
+        for files in self.files[:FIRST]:
+            with contextlib.suppress(DataError):
+                file = files[0 if self.direction == 'BtoA' else -1]
+                return image_spec.read(self.specs[1], file).values.dtype
+        return np.dtype(np.uint8)
+
+    @property
+    def output_type(self) -> str:
+        """The type of files of outputs where targets are not of 8 bits; '': these are."""
+        kind = self.target_type
+        if self.photos or self.specs[1].classes or kind.itemsize == 1:
+            return ''
+        return 'float32' if kind.kind == 'f' else 'uint16'
 
 
 def subset(source: Source, indices: list[int]) -> Source:
@@ -132,6 +184,7 @@ def subset(source: Source, indices: list[int]) -> Source:
         source,
         names=tuple(source.names[i] for i in indices),
         files=tuple(source.files[i] for i in indices),
+        masks=tuple(source.masks[i] for i in indices) if source.masks else (),
         decoded=tuple(source.decoded[i] for i in indices) if source.decoded else (),
         loaded=tuple(source.loaded[i] for i in indices) if source.loaded else (),
     )

@@ -14,11 +14,17 @@ from pix2pix_jax.evaluation import fcn_score, perceptual
 from pix2pix_jax.evaluation.checkerboard import PERIOD, checkerboard
 from pix2pix_jax.evaluation.labels import DATA_SETS
 from pix2pix_jax.evaluation.options import Options, Subject
-from pix2pix_jax.evaluation.set_metrics import LabHistograms, MetricAccumulator, PerImage
+from pix2pix_jax.evaluation.set_metrics import (
+    LabHistograms,
+    MetricAccumulator,
+    NotComputed,
+    PerImage,
+)
 from pix2pix_jax.workdir.metrics_json import SSIM_DEFINITION
 
 LOWER, HIGHER = '↓', '↑'  # what is better
 REAL = 'real_'  # begins the name of a value that is of the targets: the best to be reached
+MASKED = 'it is of whole images, and here pixels are masked'
 PAIRS_ALONE = Options()
 Create = Callable[[Sequence[str], Subject], MetricAccumulator]
 
@@ -38,6 +44,8 @@ class Metric(NamedTuple):
     needs: str  # of the images, or beside them
     create: Create  # (names of the entries that share it, whose images) -> what sees every example
     always: bool = False  # else where --metrics names it
+    units: bool = False  # and where the targets have units
+    masks: bool = False  # it leaves masked pixels out; else it has no value where there are some
     measured_with: Callable[[Options], str] = lambda options: ''  # values of others do not compare
     trains: Callable[[Options, Config], bool] = lambda options, config: False  # on the train split
 
@@ -75,10 +83,22 @@ METRICS = {  # by their names for --metrics, in the order of metrics.json
     ),
     'ssim': Metric(
         {'ssim': Value('SSIM', HIGHER)},
-        'sides of 11 pixels or more',
+        'sides of 11 pixels or more, where all of a window is valid',
         with_the_translation('ssim', 'smaller than its window'),
         always=True,
         measured_with=lambda options: SSIM_DEFINITION,
+    ),
+    'mae': Metric(
+        {'mae': Value('MAE in data units', LOWER)},
+        'targets with a range, or of other types than 8 bits',
+        with_the_translation('mae'),
+        units=True,
+    ),
+    'rmse': Metric(
+        {'rmse': Value('RMSE in data units', LOWER)},
+        'targets with a range, or of other types than 8 bits',
+        with_the_translation('rmse'),
+        units=True,
     ),
     'lab': Metric(
         {
@@ -139,7 +159,7 @@ METRICS = {  # by their names for --metrics, in the order of metrics.json
 
 def choices() -> tuple[str, ...]:
     """Returns the names that --metrics may have: those of all metrics that are not `always`."""
-    return tuple(name for name, metric in METRICS.items() if not metric.always)
+    return tuple(name for name, one in METRICS.items() if not (one.always or one.units))
 
 
 def check(options: Options) -> None:
@@ -194,21 +214,33 @@ def for_run(
       UserError: then or when an example is measured, for label maps of other colours than the
         options or the config say.
     """
-    return _created(options.names, Subject(options, config, splits, split))
+    source = splits[split]
+    subject = Subject(options, config, splits, split, masked=source.has_valid)
+    return _created((*options.names, *_units(source.has_units)), subject)
 
 
-def for_folders(options: Options, real: Sequence[File]) -> list[MetricAccumulator]:
+def _units(there: bool) -> list[str]:
+    return [name for name, metric in METRICS.items() if metric.units and there]
+
+
+def for_folders(
+    options: Options, real: Sequence[File], units: bool = False
+) -> list[MetricAccumulator]:
     """Returns the accumulators of the metrics that a user chose for the images `real` and others.
 
-    The accumulators raise UserError for label maps of other colours than the options say.
+    The accumulators raise UserError for label maps of other colours than the options say. `units`:
+    the values of the images are more than shades.
     """
-    return _created(options.names, Subject(options, real=real))
+    return _created((*options.names, *_units(units)), Subject(options, real=real))
 
 
 def _created(chosen: Sequence[str], subject: Subject) -> list[MetricAccumulator]:
     groups: dict[Create, list[str]] = {}
+    without: list[MetricAccumulator] = []
     for name, metric in METRICS.items():
-        if name in chosen:
+        if name in chosen and subject.masked and not (metric.units or metric.masks):
+            without.append(NotComputed(tuple(metric.values), MASKED))
+        elif name in chosen:
             groups.setdefault(metric.create, []).append(name)
 
     def has_to_train(create: Create) -> bool:
@@ -220,7 +252,7 @@ def _created(chosen: Sequence[str], subject: Subject) -> list[MetricAccumulator]
     # Last what trains: a file of other weights is said before.
     order = sorted(groups, key=has_to_train)
     created = {create: create(groups[create], subject) for create in order}
-    return [created[create] for create in groups]
+    return [created[create] for create in groups] + without
 
 
 # ---------------------------------------------------------------- for people
@@ -255,7 +287,8 @@ def about() -> str:
     fixed = ', '.join(
         value.title for one in METRICS.values() if one.always for value in one.values.values()
     )
-    chosen = (f'{name}: {_about(METRICS[name])}' for name in choices())
+    names = [name for name, one in METRICS.items() if not one.always]  # those of units unasked
+    chosen = (f'{name}: {_about(METRICS[name])}' for name in names)
     return f'What is measured beside {fixed}. ' + '; '.join(chosen) + '.'
 
 

@@ -18,7 +18,7 @@ from pix2pix_jax.errors import DATA_ERROR, DataError, UserError
 from pix2pix_jax.inference import tiling
 from pix2pix_jax.inference.inputs import Input, find_inputs
 from pix2pix_jax.inference.options import TranslateOptions
-from pix2pix_jax.reports import translation_page
+from pix2pix_jax.reports import image_grid, translation_page
 from pix2pix_jax.reports.translation_page import Item
 from pix2pix_jax.storage import atomic
 
@@ -210,19 +210,16 @@ def _write(
     image: np.ndarray,
 ) -> Item:
     """Writes one translation as NAME.EXT; returns what the gallery shows of it."""
-    _, target_spec = image_spec.of_config(translator.config)
-    value_range = target_spec.ranges[0] if target_spec.ranges else None
-    height, width, channels = image.shape
-    extension, dtype = encode.file_type(
-        loaded.extension, loaded.dtype, channels, value_range, max(height, width)
-    )
+    extension, values = translator.to_file_values(loaded, image)
     if extension == loaded.extension.lower():
         extension = loaded.extension  # .PNG stays .PNG
     file = f'{name}{extension}'
-    data = encode.encode(image_spec.to_type(image, dtype, value_range), extension.lower())
+    data = encode.encode(values, extension.lower())
     atomic.write_bytes(output / file, data)
-    thumbnail = translation_page.write_thumbnail(output, f'{name}_output', image)
-    return Item(caption, file, thumbnail)
+    shown = image_grid.narrow(image) if translator.has_units else None
+    shaded = image_grid.stretched(image, shown)
+    thumbnail = translation_page.write_thumbnail(output, f'{name}_output', shaded)
+    return Item(caption + image_grid.in_units(shown, translator.range_of(loaded)), file, thumbnail)
 
 
 def _write_spread(output: epath.Path, name: str, spread: _Spread) -> Item:
