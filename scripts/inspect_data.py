@@ -24,10 +24,18 @@ from PIL import Image
 
 from pix2pix_jax import main as command
 from pix2pix_jax.config import Config, flatten, from_fields, validate
-from pix2pix_jax.data import discover, pipeline, preflight, sources, tasks, value_checks
+from pix2pix_jax.data import (
+    discover,
+    label_colors,
+    pipeline,
+    preflight,
+    sources,
+    tasks,
+    value_checks,
+)
 from pix2pix_jax.data.formats import decode
 from pix2pix_jax.errors import DataError, UserError, run_command
-from pix2pix_jax.evaluation import labels, segmenter
+from pix2pix_jax.evaluation import segmenter
 from pix2pix_jax.reports import image_grid
 from pix2pix_jax.runtime import cores
 from pix2pix_jax.storage import atomic
@@ -125,7 +133,7 @@ def look_at(source: sources.Source, i: int, data_set: str) -> PairStats:
     kinds = kinds[::-1] if source.direction == 'BtoA' else kinds
     if len(kinds) > 2:  # several inputs, a file each
         kinds = [' + '.join(kinds[:-1]), kinds[-1]]
-    known = None if source.photos else labels.DATA_SETS.get(data_set)
+    known = None if source.photos else label_colors.DATA_SETS.get(data_set)
     _, label = segmenter.photo_and_labels(source.direction)
     looks, remarks = [], []
     for (name, image), kind in zip(pair.items(), itertools.cycle(kinds)):
@@ -151,10 +159,10 @@ def stored(source: sources.Source, i: int, name: str) -> list[np.ndarray]:
     return [p.values for p in (pictures[-1:] if name == 'target' else pictures[:-1])]
 
 
-def classes_of(image: np.ndarray, known: labels.Classes | None) -> collections.Counter:
+def classes_of(image: np.ndarray, known: label_colors.Classes | None) -> collections.Counter:
     """Returns the pixels of each of the `known` classes; else of each colour, if they are few."""
     if known is not None:
-        found = labels.from_colours(image, known)
+        found = label_colors.from_colours(image, known)
         counts = np.bincount(found.ravel() + 1, minlength=1 + len(known.colours))
         return +collections.Counter(dict(zip(('void', *known.colours), counts.tolist())))
     if image.dtype != np.uint8 or image.shape[-1] > 4:

@@ -8,11 +8,11 @@ import numpy as np
 
 from pix2pix_jax.config import Config
 from pix2pix_jax.data.formats.pixels import File
+from pix2pix_jax.data.label_colors import DATA_SETS
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import fcn_score, perceptual
 from pix2pix_jax.evaluation.checkerboard import PERIOD, checkerboard
-from pix2pix_jax.evaluation.labels import DATA_SETS
 from pix2pix_jax.evaluation.options import Options, Subject
 from pix2pix_jax.evaluation.set_metrics import LabHistograms, MetricAccumulator, PerImage
 from pix2pix_jax.workdir.metrics_json import SSIM_DEFINITION

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pix2pix_jax.data import augment
+from pix2pix_jax.data import augment, label_colors
+from pix2pix_jax.data.label_colors import Classes
 from pix2pix_jax.evaluation import bootstrap, lab_histograms, labels
-from pix2pix_jax.evaluation.labels import Classes
 
 Images = Mapping[str, Any]  # 'output', 'target'[, 'input'], float (H,W,C) on [-1, 1]; values
 Result = tuple[dict[str, dict[str, Any]], dict[str, list[float]]]
@@ -140,4 +140,4 @@ FCN_NAMES = tuple(f'fcn_{name}' for name in labels.SCORES)
 
 def from_label_map(image: np.ndarray, classes: Classes) -> np.ndarray:
     """Returns the classes int32 (H,W) of a label map in colours, float (H,W,3) on [-1, 1]."""
-    return labels.from_colours(augment.from_float(image), classes)
+    return label_colors.from_colours(augment.from_float(image), classes)

@@ -11,12 +11,20 @@ import numpy as np
 from etils import epath
 
 from pix2pix_jax.config import Config
-from pix2pix_jax.data import augment, discover, hold_out, image_spec, pipeline, tasks
+from pix2pix_jax.data import (
+    augment,
+    discover,
+    hold_out,
+    image_spec,
+    label_colors,
+    pipeline,
+    tasks,
+)
 from pix2pix_jax.data.formats import decode
 from pix2pix_jax.data.formats.pixels import File, LazyFile
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.evaluation import labels, segmenter
+from pix2pix_jax.evaluation import segmenter
 from pix2pix_jax.inference import tiling
 from pix2pix_jax.reports import image_grid
 from pix2pix_jax.storage import atomic
@@ -113,8 +121,8 @@ def palette(config: Config, pictures: Sequence[np.ndarray]) -> list[Colour]:
     """
     d, task = config.dataset, tasks.task(config.dataset.task)
     labelled = segmenter.photo_and_labels(d.direction)[1] == 'input'
-    if d.name in labels.DATA_SETS and labelled and task is tasks.PAIRS:
-        classes = labels.DATA_SETS[d.name]
+    if d.name in label_colors.DATA_SETS and labelled and task is tasks.PAIRS:
+        classes = label_colors.DATA_SETS[d.name]
         void = [('void', colour) for colour in classes.void[:1]]
         return [*void, *classes.colours.items()]
     if task.lines or not len(pictures):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pix2pix_jax.data import augment
+from pix2pix_jax.data.label_colors import FACADES
 from pix2pix_jax.evaluation import image_metrics, lab_histograms, labels, metrics, set_metrics
-from pix2pix_jax.evaluation.labels import FACADES
 from pix2pix_jax.evaluation.options import Options
 
 NAMES = list(FACADES.colours)
