@@ -77,6 +77,16 @@ def l1(output: Float[Array, 'n h w c'], target: Float[Array, 'n h w c']) -> Floa
     return jnp.abs(output - target).mean()
 
 
+def cross_entropy(
+    logits: Float[Array, 'n h w c'], target: Float[Array, 'n h w c']
+) -> Float[Array, '']:
+    """Returns the mean over pixels of -log p of the true class, p the softmax of `logits`.
+
+    The target is one-hot, 1 and -1; a pixel of no class, -1 everywhere, adds 0.
+    """
+    return -((target + 1) / 2 * jax.nn.log_softmax(logits)).sum(-1).mean()
+
+
 def l2(output: Float[Array, 'n h w c'], target: Float[Array, 'n h w c']) -> Float[Array, '']:
     """Returns the mean squared difference over all pixels and channels."""
     return jnp.square(output - target).mean()

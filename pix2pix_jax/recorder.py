@@ -153,7 +153,11 @@ class Recorder:
         source = self._measured[split]
         batches = translated.batches(self._translator.on_device, source, self._config)
         summary, _ = report.measure(
-            self._until_interrupted(batches), len(source), folder, about=about
+            self._until_interrupted(batches),
+            len(source),
+            folder,
+            about=about,
+            accumulators=metrics.always(self._config),
         )
         self._translator.update({})  # or the device would hold a generator more
         return {name: s['mean'] for name, s in summary.items() if 'mean' in s}
@@ -181,8 +185,9 @@ class Recorder:
         indices = np.linspace(0, len(source) - 1, min(SAMPLE_ROWS, len(source))).astype(int)
         pairs = [pipeline.example(source, int(i), self._config) for i in indices]
         inputs = np.stack([pair['input'] for pair in pairs])
-        targets = [pair['target'] for pair in pairs]
-        rows = list(zip(source.shown(inputs), self._translator(inputs), targets))
+        targets = np.stack([pair['target'] for pair in pairs])
+        outputs = (source.shown(x, 'target') for x in (self._translator(inputs), targets))
+        rows = list(zip(source.shown(inputs), *outputs))
         self._translator.update({})
         with self._disk(step):
             self._writer.write_images(step, image_grid.make_grid(rows))

@@ -289,8 +289,8 @@ def contact_grid(splits: dict[str, sources.Source], config: Config) -> np.ndarra
             pair = pipeline.augmented(pipeline.loaded(source[int(i)], config), rng, config)
             x, y = (pair[name][None] for name in IMAGES)
             pairs.append(pair | {'target': tasks.as_shown(config.dataset.task, x, y)[0]})
-        inputs = source.shown(np.stack([pair['input'] for pair in pairs]))
-        rows.append([x for shown, pair in zip(inputs, pairs) for x in (shown, pair['target'])])
+        shown = [source.shown(np.stack([pair[kind] for pair in pairs]), kind) for kind in IMAGES]
+        rows.append([x for both in zip(*shown) for x in both])
     if not rows:
         raise DataError(f'{source.folder}: no pair of the picture can be read')
     return image_grid.make_grid(

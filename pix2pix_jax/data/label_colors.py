@@ -4,6 +4,7 @@ A table is kept as text: 'NAME R,G,B' for each class in their order, on lines or
 between. The name void is of colours that stand for no class.
 """
 
+import functools
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -124,6 +125,11 @@ def to_text(classes: Classes) -> str:
     return ''.join(f'{name} {",".join(map(str, colour))};' for name, colour in entries)
 
 
+def numbered(colours: np.ndarray) -> Classes:
+    """Returns the table of colours (K,3) whose names are their numbers."""
+    return Classes({str(i): (int(r), int(g), int(b)) for i, (r, g, b) in enumerate(colours)})
+
+
 def _parsed(lines: Iterable[str], where: str, unit: str) -> Classes:
     colours: dict[str, tuple[int, int, int]] = {}
     void: list[tuple[int, int, int]] = []
@@ -134,7 +140,7 @@ def _parsed(lines: Iterable[str], where: str, unit: str) -> Classes:
         found = next(filter(None, (pattern.fullmatch(line) for pattern in LINES)), None)
         name = found['name'].strip().strip('"') if found else ''
         red, green, blue = (int(found[c]) for c in 'rgb') if found else (256, 256, 256)
-        if not name or max(red, green, blue) > 255:
+        if not name or ';' in name or max(red, green, blue) > 255:
             raise UserError(
                 f'{where}, {unit} {number}: {line[:60]!r} is no NAME R,G,B with numbers of 0 to 255'
             )
@@ -191,12 +197,17 @@ def of_map(image: np.ndarray, classes: Classes) -> np.ndarray:
 
 def _inside_areas(image: np.ndarray) -> np.ndarray:
     """Returns where a uint8 image (H,W,3) is flat around a pixel; bool (H,W)."""
-    from scipy import ndimage
+    margin = AREA // 2
 
-    size = (AREA, AREA, 1)
-    highest = ndimage.maximum_filter(image, size, mode='nearest')
-    lowest = ndimage.minimum_filter(image, size, mode='nearest')
-    return (highest - lowest).max(-1) <= FLAT
+    def around(function: np.ufunc) -> np.ndarray:
+        found = np.pad(image, ((margin, margin), (margin, margin), (0, 0)), mode='edge')
+        for axis in (0, 1):
+            side = image.shape[axis]
+            shifted = (found.take(range(i, i + side), axis) for i in range(AREA))
+            found = functools.reduce(function, shifted)
+        return found
+
+    return (around(np.maximum) - around(np.minimum)).max(-1) <= FLAT
 
 
 def from_colours(image: np.ndarray, classes: Classes) -> np.ndarray:
@@ -237,8 +248,8 @@ def check(image: np.ndarray, classes: Classes, file: object) -> None:
         allowed = ', '.join(f'{name} {rgb}' for name, rgb in zip(_names(classes), colours))
         raise UserError(
             f'{file} is not such a label map as --classes, config.dataset.colors or name says: '
-            f'{share:.1%} of its pixels have label colours, needed are {MIN_MATCHING:.0%}; allowed are '
-            f'{allowed}; without fcn in --metrics the rest is measured'
+            f'{share:.1%} of its pixels have label colours, needed are {MIN_MATCHING:.0%}; allowed '
+            f'are {allowed}; without fcn in --metrics the rest is measured'
         )
 
 

@@ -18,7 +18,7 @@ import grain
 import numpy as np
 
 from pix2pix_jax.config_type import Config
-from pix2pix_jax.data import augment, image_spec, prefetch, tasks
+from pix2pix_jax.data import augment, class_maps, prefetch, tasks
 from pix2pix_jax.data.prefetch import Batch
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError
@@ -176,8 +176,7 @@ def loaded_size(shape: tuple[int, int], config: Config) -> tuple[int, int]:
 
 
 def _method(key: str, config: Config) -> str:
-    classes = key == 'input' and config.dataset.input_classes
-    return 'nearest' if classes else config.dataset.resize
+    return 'nearest' if class_maps.count(key, config) else config.dataset.resize
 
 
 def augmented(pair: Batch, rng: np.random.Generator, config: Config) -> Batch:
@@ -239,9 +238,9 @@ def as_floats(images: Batch, config: Config) -> Batch:
 
 
 def _as_float(key: str, image: np.ndarray, config: Config) -> np.ndarray:
-    classes = config.dataset.input_classes
-    if key == 'input' and classes:
-        return image_spec.one_hot(image, classes)
+    classes = class_maps.count(key, config)
+    if classes:
+        return class_maps.one_hot(image, classes)
     return image if key == 'index' else augment.to_float(image)
 
 

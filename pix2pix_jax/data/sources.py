@@ -5,7 +5,7 @@ import functools
 
 import numpy as np
 
-from pix2pix_jax.data import image_spec
+from pix2pix_jax.data import class_maps, image_spec, label_colors
 from pix2pix_jax.data.formats.decode import check_one_size, halves, palette_of, size_of
 from pix2pix_jax.data.formats.pixels import File, Pixels
 from pix2pix_jax.data.image_spec import ImageSpec
@@ -19,7 +19,7 @@ class Source:
     """The pairs of one split: of folders in natural order of their names, of a list in its own.
 
     `source[i]` is {'input': (H, W, Ci), 'target': (H, W, Co)}: uint8 or uint16 as in the files, or
-    float32 on [-1, 1]; of class maps the input is their indices, uint8 (H,W,1). It raises
+    float32 on [-1, 1]; of class maps it is their indices, uint8 (H,W,1). It raises
     DataError where the pair cannot be read or does not fit together.
     """
 
@@ -101,19 +101,42 @@ class Source:
         halves = len(self.files[i]) == 1 and not self.photos
         return height, width // 2 if halves else width
 
-    def shown(self, inputs: np.ndarray) -> np.ndarray:
+    def shown(self, images: np.ndarray, kind: str = 'input') -> np.ndarray:
         """Returns inputs (N,H,W,Ci) on [-1, 1] as pictures of them (N,H,W,C) to look at.
 
-        Classes have the colours of the first file's palette, or some; of several images in one
-        input it is the first.
+        Classes have their colours, see `palette`; of several images in one input it is the first.
+        Of the `kind` 'target' they are targets or outputs.
         """
-        if self.specs[0].classes:
-            return image_spec.coloured(inputs, self._palette)
-        return inputs[..., : self._first_channels] if self.inputs > 1 else inputs
+        if self.specs[kind == 'target'].classes:
+            return class_maps.coloured(images, self.palette(kind))
+        several = kind == 'input' and self.inputs > 1
+        return images[..., : self._first_channels] if several else images
+
+    def palette(self, kind: str) -> np.ndarray | None:
+        """Returns the colours of the classes of 'input' or 'target', uint8 (K,3).
+
+        They are the config's, else those of the first file's palette; None where it has none.
+        """
+        known = self.specs[kind == 'target'].colours
+        return self._palettes[kind == 'target'] if known is None else known
+
+    def found_palette(self) -> str:
+        """Returns the palette of the classes in the first file as config.dataset.palette; or ''.
+
+        It is that of the targets where they are classes, else of the inputs.
+        """
+        source, target = self.specs
+        spec = target if target.classes else source
+        colours = self.palette(spec.name) if spec.classes and not spec.coding else None
+        if colours is None or spec.classes < 2:
+            return ''
+        colours = class_maps.colours(spec.classes, colours)
+        return label_colors.to_text(label_colors.numbered(colours))
 
     @functools.cached_property
-    def _palette(self) -> np.ndarray | None:
-        return palette_of(self.files[0][-1 if self.direction == 'BtoA' else 0])
+    def _palettes(self) -> tuple[np.ndarray | None, ...]:
+        ends = (-1, 0) if self.direction == 'BtoA' else (0, -1)
+        return tuple(palette_of(self.files[0][end]) for end in ends)
 
     @functools.cached_property
     def _first_channels(self) -> int:

@@ -8,13 +8,17 @@ import numpy as np
 
 from pix2pix_jax.config import Config
 from pix2pix_jax.data.formats.pixels import File
-from pix2pix_jax.data.label_colors import DATA_SETS
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.evaluation import fcn_score, perceptual
+from pix2pix_jax.evaluation import class_scores, fcn_score, perceptual
 from pix2pix_jax.evaluation.checkerboard import PERIOD, checkerboard
 from pix2pix_jax.evaluation.options import Options, Subject
-from pix2pix_jax.evaluation.set_metrics import LabHistograms, MetricAccumulator, PerImage
+from pix2pix_jax.evaluation.set_metrics import (
+    LabHistograms,
+    MetricAccumulator,
+    NotComputed,
+    PerImage,
+)
 from pix2pix_jax.workdir.metrics_json import SSIM_DEFINITION
 
 LOWER, HIGHER = '↓', '↑'  # what is better
@@ -38,6 +42,8 @@ class Metric(NamedTuple):
     needs: str  # of the images, or beside them
     create: Create  # (names of the entries that share it, whose images) -> what sees every example
     always: bool = False  # else where --metrics names it
+    of_classes: bool = False  # class targets, too, and not of images alone
+    applies: Callable[[Subject], bool] = lambda subject: True  # else it is not there at all
     measured_with: Callable[[Options], str] = lambda options: ''  # values of others do not compare
     trains: Callable[[Options, Config], bool] = lambda options, config: False  # on the train split
 
@@ -66,7 +72,13 @@ def with_the_translation(name: str, undefined: str = 'without such a value') -> 
 
 
 METRICS = {  # by their names for --metrics, in the order of metrics.json
-    'l1': Metric({'l1': Value('L1', LOWER)}, 'a pair', with_the_translation('l1'), always=True),
+    'l1': Metric(
+        {'l1': Value('L1', LOWER)},
+        'a pair',
+        with_the_translation('l1'),
+        always=True,
+        of_classes=True,
+    ),
     'psnr': Metric(
         {'psnr': Value('PSNR', HIGHER, 'dB')},
         'a pair',
@@ -79,6 +91,19 @@ METRICS = {  # by their names for --metrics, in the order of metrics.json
         with_the_translation('ssim', 'smaller than its window'),
         always=True,
         measured_with=lambda options: SSIM_DEFINITION,
+    ),
+    'classes': Metric(
+        {
+            'pixel_accuracy': Value('per-pixel acc.', HIGHER),
+            'class_accuracy': Value('per-class acc.', HIGHER),
+            'class_iou': Value('class IoU', HIGHER),
+        },
+        'classes as targets, or targets in known colours of classes',
+        class_scores.create,
+        always=True,
+        of_classes=True,
+        applies=class_scores.applies,
+        measured_with=lambda options: options.classes,
     ),
     'lab': Metric(
         {
@@ -147,8 +172,7 @@ def check(options: Options) -> None:
     for name in options.names:
         if name not in choices():
             raise UserError(f'--metrics: {name!r} is unknown, allowed are {", ".join(choices())}')
-    if options.classes and options.classes not in DATA_SETS:
-        raise UserError(f'--classes={options.classes}: allowed are {", ".join(DATA_SETS)}')
+    class_scores.of_options(options, None)
     if options.segmenter:
         fcn_score.import_segmenter(options.segmenter)
 
@@ -171,15 +195,15 @@ def trains(options: Options, config: Config) -> bool:
 # ---------------------------------------------------------------- how
 
 
-def always() -> list[MetricAccumulator]:
-    """Returns the accumulators of the metrics that every evaluation has."""
-    return _created([name for name, metric in METRICS.items() if metric.always], Subject())
+def always(config: Config | None = None) -> list[MetricAccumulator]:
+    """Returns the accumulators of the metrics that every evaluation has, those of a run's."""
+    return _created((), Subject(config=config))
 
 
 def for_run(
     options: Options, config: Config, splits: Mapping[str, Source], split: str
 ) -> list[MetricAccumulator]:
-    """Returns the accumulators of the metrics that a user chose for a run.
+    """Returns the accumulators of the metrics of a run: always there, or chosen by the user.
 
     Trains a segmenter where one of them needs it.
 
@@ -198,7 +222,7 @@ def for_run(
 
 
 def for_folders(options: Options, real: Sequence[File]) -> list[MetricAccumulator]:
-    """Returns the accumulators of the metrics that a user chose for the images `real` and others.
+    """Returns the accumulators of the metrics of the images `real` and others, likewise.
 
     The accumulators raise UserError for label maps of other colours than the options say.
     """
@@ -206,10 +230,13 @@ def for_folders(options: Options, real: Sequence[File]) -> list[MetricAccumulato
 
 
 def _created(chosen: Sequence[str], subject: Subject) -> list[MetricAccumulator]:
+    of_classes = subject.config is not None and subject.config.dataset.target_classes > 0
     groups: dict[Create, list[str]] = {}
     for name, metric in METRICS.items():
-        if name in chosen:
-            groups.setdefault(metric.create, []).append(name)
+        if name in chosen or metric.always and metric.applies(subject):
+            measured = metric.of_classes or not of_classes
+            create = metric.create if measured else _of_images_alone
+            groups.setdefault(create, []).append(name)
 
     def has_to_train(create: Create) -> bool:
         names, config = groups[create], subject.config
@@ -221,6 +248,11 @@ def _created(chosen: Sequence[str], subject: Subject) -> list[MetricAccumulator]
     order = sorted(groups, key=has_to_train)
     created = {create: create(groups[create], subject) for create in order}
     return [created[create] for create in groups]
+
+
+def _of_images_alone(names: Sequence[str], subject: Subject) -> MetricAccumulator:
+    values = [value for name in names for value in METRICS[name].values]
+    return NotComputed(tuple(values), 'it is of images, and the targets are maps of classes')
 
 
 # ---------------------------------------------------------------- for people

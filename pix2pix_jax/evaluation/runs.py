@@ -87,7 +87,7 @@ def evaluate_run(
         output,
         about=about | {'measured': metrics.identity(options)},
         progress=True,
-        more=metrics.for_run(options, config, splits, images.split),
+        accumulators=metrics.for_run(options, config, splits, images.split),
     )
     return summary
 
@@ -185,10 +185,12 @@ def evaluate_folders(
       UserError: for label maps of other colours than `options` say.
     """
     pairs = pair_files((epath.Path(real), epath.Path(generated)))
-    more = metrics.for_folders(options, [real_file for real_file, _ in pairs.values()])
+    accumulators = metrics.for_folders(options, [real_file for real_file, _ in pairs.values()])
     about = {'measured': metrics.identity(options)}
     read = ([example] for example in _read(pairs, ranges))
-    return report.measure(read, len(pairs), output, about=about, progress=True, more=more)[0]
+    return report.measure(
+        read, len(pairs), output, about=about, progress=True, accumulators=accumulators
+    )[0]
 
 
 def _read(

@@ -24,10 +24,12 @@ class Example(Mapping[str, Any]):
     """The values 'l1', 'psnr' and 'ssim' of a pair, and its images.
 
     'input', 'output' and 'target' are float32 (H,W,C) on [-1, 1]; the output is as a user gets it.
+    Of class targets there is also 'confusion', int (C,C+1) as `labels.confusion` has it, and the
+    images are in the classes' colours.
     The batch's images are fetched from the device when the first of them is asked for.
     """
 
-    def __init__(self, values: Mapping[str, float], images: Callable[[], Images], index: int):
+    def __init__(self, values: Mapping[str, Any], images: Callable[[], Images], index: int):
         """Takes the values, what returns the batch's images (N,H,W,C), and the pair's number."""
         self._values, self._images, self._index = values, images, index
 
@@ -83,21 +85,26 @@ def _start(
     value_range = source.specs[1].ranges[0] if source.specs[1].ranges else None
     if value_range:  # they were scaled when they were read
         types = [source.target_type] * len(types)
+    if source.specs[1].classes:  # nothing is rounded: the file that a user gets has the classes
+        types = [np.dtype(np.float32)] * len(types)
     filled = np.minimum(np.arange(size), len(indices) - 1)
     inputs, targets = (
         batch[kind] if len(indices) == size else batch[kind][filled] for kind in ('input', 'target')
     )
     files = device_metrics.levels([types[i] for i in filled], value_range)
     outputs, measured = device_metrics.measure(translate(inputs), targets, files)
+    matrices = device_metrics.confusion(outputs, targets) if source.specs[1].classes else None
 
     @functools.cache
     def images() -> Images:
-        shown = source.shown(batch['input'])
-        return dict(zip(KINDS, (shown, np.asarray(outputs), batch['target'])))
+        kinds = zip(KINDS, (batch['input'], np.asarray(outputs), batch['target']))
+        return {k: source.shown(x, 'input' if k == 'input' else 'target') for k, x in kinds}
 
     def finish() -> Examples:
         columns = device_metrics.values(measured)
-        rows = [dict(zip(columns, row)) for row in zip(*columns.values())]
+        rows: list[dict[str, Any]] = [dict(zip(columns, row)) for row in zip(*columns.values())]
+        if matrices is not None:
+            rows = [row | {'confusion': m} for row, m in zip(rows, np.asarray(matrices))]
         return [(source.names[i], Example(rows[k], images, k)) for k, i in enumerate(indices)]
 
     return finish

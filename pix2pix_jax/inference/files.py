@@ -11,7 +11,7 @@ import numpy as np
 import tqdm
 from etils import epath
 
-from pix2pix_jax.data import augment, image_spec
+from pix2pix_jax.data import augment, class_maps, image_spec
 from pix2pix_jax.data.formats import encode
 from pix2pix_jax.data.formats.decode import palette_of
 from pix2pix_jax.errors import DATA_ERROR, DataError, UserError
@@ -209,8 +209,15 @@ def _write(
     loaded: 'Loaded',
     image: np.ndarray,
 ) -> Item:
-    """Writes one translation as NAME.EXT; returns what the gallery shows of it."""
+    """Writes one translation as NAME.EXT, class indices as .png; returns the gallery's item."""
     _, target_spec = image_spec.of_config(translator.config)
+    if target_spec.classes:
+        palette = class_maps.colours(target_spec.classes, target_spec.colours)
+        data = encode.encode_indices(class_maps.most_probable(image)[..., 0], palette)
+        atomic.write_bytes(output / f'{name}.png', data)
+        shown = class_maps.coloured(image, palette)
+        thumbnail = translation_page.write_thumbnail(output, f'{name}_output', shown)
+        return Item(caption, f'{name}.png', thumbnail)
     value_range = target_spec.ranges[0] if target_spec.ranges else None
     height, width, channels = image.shape
     extension, dtype = encode.file_type(
@@ -240,7 +247,9 @@ def _shown_input(
     values = augment.resized(loaded.values, _thumbnail_size(loaded.values), 'nearest')
     image = translator.floats(values)
     if translator.config.dataset.input_classes:
-        image = image_spec.coloured(image, palette_of(one.files[0]))
+        spec, _ = image_spec.of_config(translator.config)
+        palette = palette_of(one.files[0]) if spec.colours is None else spec.colours
+        image = class_maps.coloured(image, palette)
     elif len(one.files) > 1:  # the first of them
         image = image[..., : loaded.shown]
     thumbnail = translation_page.write_thumbnail(output, f'{one.name}_input', image)

@@ -9,7 +9,7 @@ import numpy as np
 from etils import epath
 
 from pix2pix_jax.config import Config
-from pix2pix_jax.data import augment, image_spec, tasks
+from pix2pix_jax.data import augment, class_maps, image_spec, tasks
 from pix2pix_jax.data.formats import decode, encode
 from pix2pix_jax.data.formats.pixels import Pixels
 from pix2pix_jax.errors import DataError
@@ -59,6 +59,8 @@ class Translator:
     def __call__(self, *inputs: Image, sample: int = 0) -> np.ndarray:
         """Returns the translation of an image: (H,W) or (H,W,Co) of its size and type.
 
+        Of class targets it is the indices of the classes, uint8 (H,W).
+
         An input is a file, or an array (H,W) or (H,W,C): uint8, uint16, or float on [0, 1], or in
         the range that the run's config says; several `inputs` are those of a run that has several
         for one output. With dropout other `sample` numbers give other translations. A
@@ -67,6 +69,8 @@ class Translator:
         loaded = self.load(*inputs)
         (output,) = self.translate([loaded], sample)
         _, target = image_spec.of_config(self.config)
+        if target.classes:
+            return class_maps.most_probable(output)[..., 0]
         value_range = target.ranges[0] if target.ranges else None
         _, dtype = encode.file_type('.npy', loaded.dtype, output.shape[-1], value_range)
         result = image_spec.to_type(output, dtype, value_range)
@@ -85,6 +89,9 @@ class Translator:
             spec = spec._replace(ranges=target.ranges)
         if task.of_any_photo:
             spec = spec._replace(channels=3)
+        one = np.asarray(inputs[0]) if not isinstance(inputs[0], str | os.PathLike) else None
+        if spec.coding and one is not None and (one.ndim == 2 or one.shape[-1] == 1):
+            spec = spec._replace(coding=None, void=class_maps.VOID)  # an array of class indices
         names = [str(x) if isinstance(x, str | os.PathLike) else 'the array' for x in inputs]
         pictures = [
             image_spec.read(spec, epath.Path(x).expanduser())
@@ -106,11 +113,14 @@ class Translator:
         """Returns loaded values (...,H,W,C) as the network takes them: float32 on [-1, 1]."""
         d = self.config.dataset
         if d.input_classes:
-            return image_spec.one_hot(values, d.input_classes)
+            return class_maps.one_hot(values, d.input_classes)
         return tasks.as_input(d.task, augment.to_float(values))
 
     def translate(self, loaded: Sequence[Loaded], sample: int = 0) -> Iterator[np.ndarray]:
-        """Yields the translation of each image, float32 (H,W,Co) on [-1, 1], of its size."""
+        """Yields the translation of each image, float32 (H,W,Co) on [-1, 1], of its size.
+
+        Of class targets it is 2p - 1 for the probability p of each class.
+        """
         # Images of one size go through the network together.
         for _, group in itertools.groupby((one.values for one in loaded), lambda x: x.shape):
             yield from self._translate(list(group), sample)

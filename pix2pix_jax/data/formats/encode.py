@@ -57,6 +57,15 @@ def _top(dtype: np.dtype) -> int:
     return np.iinfo(dtype).max
 
 
+def encode_indices(indices: np.ndarray, palette: np.ndarray) -> bytes:
+    """Returns class indices uint8 (H,W) as a PNG with the colours `palette`, uint8 (K,3)."""
+    picture = Image.fromarray(indices)  # gray, until it has a palette
+    picture.putpalette(palette.ravel().tolist())
+    stream = io.BytesIO()
+    picture.save(stream, 'PNG')
+    return stream.getvalue()
+
+
 def encode(image: np.ndarray, extension: str) -> bytes:
     """Returns an image (H,W,C) as a file; type and channels are such as `file_type` gives."""
     flat = image[..., 0] if image.shape[-1] == 1 else image
