@@ -77,7 +77,7 @@ def from_indices(picture: Pixels, classes: int, void: int, name: str) -> np.ndar
 
 def from_colours(picture: Pixels, classes: Classes) -> np.ndarray:
     """Returns the map of a picture in the colours of a table, uint8 (H,W,1); raises DataError."""
-    found = label_colors.of_map(decode.as_channels(picture, 3), classes)
+    found = label_colors.of_map(decode.as_channels(picture, 3), classes, picture.lossy)
     return np.where(found == label_colors.VOID, VOID, found).astype(np.uint8)[..., None]
 
 
