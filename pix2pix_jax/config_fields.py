@@ -155,6 +155,14 @@ ROWS = (
     Field('dataset.palette', '', free("a file, facades | cityscapes, or ''"),
           'a table like `dataset.colors`, in which class indices are shown; a run keeps the one '
           "that it finds; '': the palette of the files, else that of PASCAL VOC"),
+    Field('dataset.nodata', '', free("a number, nan or ''"),
+          'the value of pixels without data (0, -9999, nan). In targets they do not count; in '
+          'inputs that are not of 8 bits they get the nearest value, and the output has this one '
+          'there; empty: there is no such value', "the files'"),
+    Field('dataset.mask', '', free("a folder's name or ''"),
+          'the folder of masks beside those of A and B (mask: train/mask, mask/train, trainmask); '
+          'where a mask is 0 the target does not count. Of a list it is a column, and found where '
+          'its name is mask; empty: there are no masks'),
     Field('dataset.jitter', 286 / 256, between(1.0, 4.0),
           'in training, images are enlarged by this factor, then cropped back at a random place; '
           '1: off', source='6.2'),

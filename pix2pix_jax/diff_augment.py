@@ -22,6 +22,7 @@ def diff_augment(
     image: Float[Array, 'n h w co'],
     keys: Key[Array, ' n'],
     policies: tuple[str, ...],
+    valid: Float[Array, 'n h w 1'] | None = None,
 ) -> tuple[Float[Array, 'n h w ci'], Float[Array, 'n h w co']]:
     """Returns the inputs and the images of D, augmented; every pair has draws of its own.
 
@@ -31,8 +32,10 @@ def diff_augment(
       keys: one for each pair, (N,).
       policies: 'color' changes brightness, saturation and contrast of the image alone;
         'translation' and 'cutout' move both, and leave 0 where nothing is.
+      valid: 1 where the images count, else 0: there they become 0, after their colours change and
+        before they move. None: all of them does.
     """
-    return jax.vmap(functools.partial(_augment, policies=policies))(x, image, keys)
+    return jax.vmap(functools.partial(_augment, policies=policies))(x, image, keys, valid=valid)
 
 
 def _augment(
@@ -40,12 +43,15 @@ def _augment(
     image: Float[Array, 'h w co'],
     key: Key[Array, ''],
     policies: tuple[str, ...],
+    valid: Float[Array, 'h w 1'] | None,
 ) -> tuple[Float[Array, 'h w ci'], Float[Array, 'h w co']]:
     """Returns one pair (H,W,Ci), (H,W,Co) augmented."""
     words = FIELDS['discriminator.augment'].allowed.words
     keys = dict(zip(words, jax.random.split(key, len(words))))
     if 'color' in policies:
-        image = _color(image, keys['color'])
+        image = _color(image, keys['color'], valid)
+    if valid is not None:
+        image = image * valid
     seen = jnp.concatenate([x, image], axis=-1)
     for name, change in (('translation', _translate), ('cutout', _cut_out)):
         if name in policies:
@@ -53,12 +59,28 @@ def _augment(
     return seen[..., : x.shape[-1]], seen[..., x.shape[-1] :]
 
 
-def _color(image: Float[Array, 'h w c'], key: Key[Array, '']) -> Float[Array, 'h w c']:
+def moved(
+    valid: Float[Array, 'n h w 1'], keys: Key[Array, ' n'], policies: tuple[str, ...]
+) -> Float[Array, 'n h w 1']:
+    """Returns `valid`, 1 or 0, where `diff_augment` moves it with the same keys and policies.
+
+    What it leaves empty counts, as in images that are valid as a whole.
+    """
+    rest = tuple(name for name in policies if name != 'color')
+    return 1 - diff_augment(1 - valid, valid, keys, rest)[0]
+
+
+def _color(
+    image: Float[Array, 'h w c'], key: Key[Array, ''], valid: Float[Array, 'h w 1'] | None
+) -> Float[Array, 'h w c']:
     brightness, saturation, contrast = jax.random.uniform(key, (3,))
     image = image + (brightness - 0.5)
     gray = image.mean(-1, keepdims=True)
     image = (image - gray) * (2 * saturation) + gray
-    mean = image.mean()
+    if valid is None:
+        mean = image.mean()
+    else:
+        mean = (image * valid).sum() / jnp.maximum(valid.sum() * image.shape[-1], 1)
     return (image - mean) * (contrast + 0.5) + mean
 
 

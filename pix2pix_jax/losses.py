@@ -1,7 +1,7 @@
 """The objectives, on logits (Isola et al., 2017, section 3.1). All return float32 scalars."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -47,11 +47,45 @@ def objective(name: str) -> Objective:
     return OBJECTIVES[name]
 
 
+def mean(
+    values: Float[Array, 'n h w c'], valid: Float[Array, 'n h w 1'] | None = None
+) -> Float[Array, '']:
+    """Returns the mean of values (N,H,W,C), of each image where `valid` is 1, then over images.
+
+    An image counts as much whatever part of it is valid, and as 0 where nothing is: so neither its
+    neighbours nor the number of devices change its part in the result.
+    """
+    if valid is None:
+        return values.mean()
+    count = valid.sum((1, 2, 3)) * values.shape[-1]
+    return ((values * valid).sum((1, 2, 3)) / jnp.maximum(count, 1)).mean()
+
+
+def terms(
+    function: Callable[..., Any],
+    logits: Sequence[Float[Array, 'n h w 1']],
+    valid: Sequence[Float[Array, 'n h w 1'] | None],
+) -> list[Float[Array, '']]:
+    """Returns the terms of an `Objective`, one for each of its arguments.
+
+    Args:
+      function: one of the two of an `Objective`.
+      logits: its arguments, each (N,h,w,1).
+      valid: of each, (N,h,w,1), 1 where a logit counts, else 0; None: all do.
+    """
+    if valid[0] is None:
+        return jax.tree.leaves(function(*logits))
+    # Of a single logit the mean over all logits is the term itself.
+    single = jax.tree.leaves(jax.vmap(function)(*(x.ravel() for x in logits)))
+    return [mean(x.reshape(logits[0].shape), part) for x, part in zip(single, valid)]
+
+
 def gradient_penalty(
     critic: Callable[[jax.Array], jax.Array],
     real: Float[Array, 'n h w c'],
     fake: Float[Array, 'n h w c'],
     keys: Key[Array, ' n'],
+    valid: Float[Array, 'n _ _ 1'] | None = None,
 ) -> Float[Array, '']:
     """Returns the mean over images of (|gradient of the critic| - 1)^2 (Gulrajani et al., 2017).
 
@@ -64,29 +98,46 @@ def gradient_penalty(
       real: images (N,H,W,C) in [-1, 1].
       fake: generated images of the same shape and range.
       keys: one for each pair, (N,), which draws its point.
+      valid: (N,h,w,1), 1 for the logits that count, else 0; None: all do.
     """
     mix = jax.vmap(lambda key: jax.random.uniform(key, (1, 1, 1)))(keys)
     between = mix * real + (1 - mix) * fake
-    gradient = jax.grad(lambda images: critic(images).mean((1, 2, 3)).sum())(between)
+    if valid is None:
+        gradient = jax.grad(lambda images: critic(images).mean((1, 2, 3)).sum())(between)
+    else:
+        count = jnp.maximum(valid.sum((1, 2, 3), keepdims=True), 1)
+        gradient = jax.grad(lambda images: (critic(images) * valid / count).sum())(between)
     norm = jnp.sqrt(jnp.square(gradient).sum((1, 2, 3)) + 1e-12)  # its slope at 0 is finite
-    return jnp.square(norm - 1).mean()
+    penalties = jnp.square(norm - 1)
+    return (penalties if valid is None else penalties * valid.any((1, 2, 3))).mean()
 
 
-def l1(output: Float[Array, 'n h w c'], target: Float[Array, 'n h w c']) -> Float[Array, '']:
-    """Returns the mean absolute difference over all pixels and channels (equation 3)."""
-    return jnp.abs(output - target).mean()
+def l1(
+    output: Float[Array, 'n h w c'],
+    target: Float[Array, 'n h w c'],
+    valid: Float[Array, 'n h w 1'] | None = None,
+) -> Float[Array, '']:
+    """Returns the mean absolute difference over `valid` pixels and all channels (equation 3)."""
+    return mean(jnp.abs(output - target), valid)
 
 
 def cross_entropy(
-    logits: Float[Array, 'n h w c'], target: Float[Array, 'n h w c']
+    logits: Float[Array, 'n h w c'],
+    target: Float[Array, 'n h w c'],
+    valid: Float[Array, 'n h w 1'] | None = None,
 ) -> Float[Array, '']:
-    """Returns the mean over pixels of -log p of the true class, p the softmax of `logits`.
+    """Returns the mean over `valid` pixels of -log p of the true class, p the softmax of `logits`.
 
-    The target is one-hot, 1 and -1; a pixel of no class, -1 everywhere, adds 0.
+    The target is one-hot, 1 and -1.
     """
-    return -((target + 1) / 2 * jax.nn.log_softmax(logits)).sum(-1).mean()
+    of_pixels = -((target + 1) / 2 * jax.nn.log_softmax(logits)).sum(-1, keepdims=True)
+    return mean(of_pixels, valid)
 
 
-def l2(output: Float[Array, 'n h w c'], target: Float[Array, 'n h w c']) -> Float[Array, '']:
-    """Returns the mean squared difference over all pixels and channels."""
-    return jnp.square(output - target).mean()
+def l2(
+    output: Float[Array, 'n h w c'],
+    target: Float[Array, 'n h w c'],
+    valid: Float[Array, 'n h w 1'] | None = None,
+) -> Float[Array, '']:
+    """Returns the mean squared difference over `valid` pixels and all channels."""
+    return mean(jnp.square(output - target), valid)

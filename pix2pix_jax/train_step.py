@@ -16,7 +16,8 @@ from ml_collections import ConfigDict
 
 from pix2pix_jax import losses
 from pix2pix_jax.config import augment_policies
-from pix2pix_jax.diff_augment import diff_augment
+from pix2pix_jax.diff_augment import diff_augment, moved
+from pix2pix_jax.models import factory
 from pix2pix_jax.models.layers import CONV_OUTPUT, class_image
 from pix2pix_jax.train_state import GanState, TrainState
 
@@ -39,7 +40,8 @@ def train_step(
       batch: 'input' (N,H,W,Ci) and 'target' (N,H,W,Co), float32 in [-1, 1], of this device, and
         'index' (N,), int32, the examples' numbers in the batch of all devices and hosts. With
         `optimizer.d_steps` there are as many parts in it, of which D has a step on each and G one
-        on the last.
+        on the last. Where pixels may be masked there is 'valid' (N,H,W,1), 1 where the target
+        counts, else 0.
       key: that of the run, the same at every step.
       config: of the run.
       axis_name: the axis of the devices under pmap; None: there is one device.
@@ -154,7 +156,8 @@ def discriminator_gradients(
 
         fake_logits, stats = see(fake, d.batch_stats, 'augment_fake')
         real_logits, stats = see(target, stats, 'augment_real')
-        real, fake_term = gan.discriminator(real_logits, fake_logits)
+        valid = [counted(batch, key, f'augment_{name}', config) for name in ('real', 'fake')]
+        real, fake_term = losses.terms(gan.discriminator, (real_logits, fake_logits), valid)
         loss, metrics = real + fake_term, {'d_real': real, 'd_fake': fake_term}
         if gan.gradient_penalty:
             penalty = losses.gradient_penalty(
@@ -162,6 +165,7 @@ def discriminator_gradients(
                 target,
                 fake,
                 example_keys(stream(key, 'penalty'), batch),
+                counted(batch, key, 'none', config),
             )
             loss += weights.gp_weight * penalty
             metrics['d_gp'] = penalty
@@ -190,20 +194,22 @@ def generator_gradient(
       The gradient (N,H,W,Co), and the metrics 'g_l1', 'g_l2', 'g_loss' and, with a critic, 'g_gan',
       with `class_weight` 'g_class'.
     """
-    target, weights = batch['target'], config.loss
+    target, weights, valid = batch['target'], config.loss, batch.get('valid')
 
     def objective(output: jax.Array) -> tuple[jax.Array, Metrics]:
         fake = as_images(output, config)
-        l1, l2 = losses.l1(fake, target), losses.l2(fake, target)
+        l1, l2 = losses.l1(fake, target, valid), losses.l2(fake, target, valid)
         loss = weights.l1_weight * l1 + weights.l2_weight * l2
         metrics = {'g_l1': l1, 'g_l2': l2}
         if weights.class_weight:
-            metrics['g_class'] = losses.cross_entropy(output, target)
+            metrics['g_class'] = losses.cross_entropy(output, target, valid)
             loss += weights.class_weight * metrics['g_class']
         if critic is not None:
             view = stream(key, 'augment_generator')
             logits, _ = discriminate(critic, critic.variables, batch, fake, view, config)
-            metrics['g_gan'] = losses.objective(weights.gan).generator(logits)
+            generator = losses.objective(weights.gan).generator
+            valid_logits = counted(batch, key, 'augment_generator', config)
+            (metrics['g_gan'],) = losses.terms(generator, [logits], [valid_logits])
             loss += weights.gan_weight * metrics['g_gan']
         return loss, metrics | {'g_loss': loss}
 
@@ -234,7 +240,7 @@ def discriminate(
       d: the discriminator, without its variables.
       variables: its 'params' and 'batch_stats'.
       batch: as in `train_step`, one part.
-      image: real or generated images (N,H,W,Co) in [-1, 1].
+      image: real or generated images (N,H,W,Co) in [-1, 1]. Where 'valid' is 0, D sees 0.
       key: for the augmentation.
       config: of the run: `discriminator.conditional` says whether D sees the input, too, and
         `discriminator.augment` how both are augmented.
@@ -242,14 +248,37 @@ def discriminate(
     policies = augment_policies(config)
 
     def apply(variables: dict[str, Any], image: jax.Array) -> tuple[jax.Array, Any]:
-        x = batch['input']
+        x, valid = batch['input'], batch.get('valid')
         if policies:
-            x, image = diff_augment(x, image, example_keys(key, batch), policies)
+            x, image = diff_augment(x, image, example_keys(key, batch), policies, valid)
+        elif valid is not None:
+            image = image * valid
         seen = jnp.concatenate([x, image], axis=-1) if config.discriminator.conditional else image
         logits, mutated = d.apply_fn(variables, seen, mutable=['batch_stats'])
         return logits, mutated.get('batch_stats', {})
 
     return _rematerialized(apply, config)(variables, image)
+
+
+def counted(
+    batch: Batch, key: Key[Array, ''], view: str, config: ConfigDict
+) -> Float[Array, 'n _ _ 1'] | None:
+    """Returns (N,h,w,1), 1 for the logits of `discriminate` that see a pixel that counts, else 0.
+
+    None where all count: the batch has no 'valid'.
+
+    Args:
+      batch: as in `train_step`, one part.
+      key: of the step.
+      view: the stream of the augmentation that D sees.
+      config: of the run.
+    """
+    valid, policies = batch.get('valid'), augment_policies(config)
+    if valid is None:
+        return None
+    if policies:
+        valid = moved(valid, example_keys(stream(key, view), batch), policies)
+    return factory.valid_logits(config.discriminator, valid)
 
 
 def _rematerialized(apply: Callable, config: ConfigDict) -> Callable:

@@ -136,7 +136,8 @@ def look_at(source: sources.Source, i: int, data_set: str) -> PairStats:
     known = None if source.photos else label_colors.DATA_SETS.get(data_set)
     _, label = segmenter.photo_and_labels(source.direction)
     looks, remarks = [], []
-    for (name, image), kind in zip(pair.items(), itertools.cycle(kinds)):
+    images = {name: pair[name] for name in IMAGES if name in pair}
+    for (name, image), kind in zip(images.items(), itertools.cycle(kinds)):
         of_known = known if name == label and image.shape[-1] == 3 else None
         digest = hashlib.sha256(image.tobytes()).hexdigest()
         arrays = stored(source, i, name) if image.dtype == np.float32 else [image]
@@ -148,7 +149,7 @@ def look_at(source: sources.Source, i: int, data_set: str) -> PairStats:
         looks.append(ImageStats(name, kind, *numbers, digest, classes_of(image, of_known)))
         if np.ptp(image, (0, 1)).max() == 0:
             remarks.append(f'{name} of one colour')
-    if len(looks) == 2 and np.array_equal(*pair.values()):
+    if len(looks) == 2 and np.array_equal(*images.values()):
         remarks.append('input equal to target')
     return PairStats('', image.shape[:2], tuple(looks), tuple(remarks))
 

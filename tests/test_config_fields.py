@@ -19,6 +19,8 @@ FREE = {
     'dataset.name': str,
     'dataset.path': str,
     'dataset.input_range': str,
+    'dataset.nodata': str,
+    'dataset.mask': str,
     'dataset.target_range': str,
     'dataset.mirror': bool,
     'dataset.vertical_flip': bool,

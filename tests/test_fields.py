@@ -262,6 +262,8 @@ FIELDS = {
     'dataset.input_range': ('0:200', training_data),
     'dataset.target_range': ('0:200', training_data),
     'dataset.input_classes': (3, training_data, {'dataset.path': 'classes'}),
+    'dataset.nodata': ('0', training_data),
+    'dataset.mask': ('mask', training_data, {'dataset.path': 'classes'}),
     'dataset.jitter': (1.5, training_data),
     'dataset.jitter_method': ('box', training_data, {'dataset.path': 'noise'}),
     'dataset.preprocess': ('crop', training_data),
@@ -345,7 +347,7 @@ def folder(tmp_path_factory):
     noise = np.random.default_rng(0).integers(0, 256, (40, 80, 3), np.uint8)
     Image.fromarray(noise).save(folder / 'noise' / 'train' / '1.png')
     indices = np.arange(40 * 40, dtype=np.uint8).reshape(40, 40) % 3
-    for side, image in (('A', indices), ('B', indices * 50)):
+    for side, image in (('A', indices), ('B', indices * 50), ('mask', indices)):
         (folder / 'classes' / 'train' / side).mkdir(parents=True)
         Image.fromarray(image).save(folder / 'classes' / 'train' / side / '1.png')
     config = base(folder)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 from PIL import Image
 
+from pix2pix_jax.data import masks
 from pix2pix_jax.data.formats.pixels import LUMA
 
 
@@ -208,11 +209,12 @@ def crop_and_resize(
       image: (H,W,C), integers, or floats in [-1, 1].
       window: what is cut from the image, and how it lies.
       image_size: (height, width) of the result, in pixels.
-      resize: 'bicubic' (antialiased where it shrinks) or 'nearest'.
+      resize: 'bicubic' (antialiased where it shrinks), 'nearest', or 'valid': of 0 and 1, 1 where
+        'bicubic' sums up nothing but 1.
     """
     height, width, _ = image.shape
     if window.box != (0, 0, width, height) or (height, width) != tuple(image_size):
-        resample = _nearest if resize == 'nearest' else _bicubic
+        resample = {'nearest': _nearest, 'valid': masks.resampled}.get(resize, _bicubic)
         image = resample(image, window.box, image_size)
     return _posed(image, window)
 

@@ -10,6 +10,7 @@ from pix2pix_jax.data.catalogue import openmoji
 from pix2pix_jax.data.catalogue.published import PUBLISHED
 from pix2pix_jax.data.folders import (
     examples,
+    mask_files,
     pair_files,
     split_folders,
     unread,
@@ -17,7 +18,7 @@ from pix2pix_jax.data.folders import (
 )
 from pix2pix_jax.data.formats.pixels import File
 from pix2pix_jax.data.hold_out import NEW_RUN, SPLITS, Known, SplitPairs
-from pix2pix_jax.data.lists import list_of, read_list
+from pix2pix_jax.data.lists import list_of, read_list, read_masks
 from pix2pix_jax.data.sources import Source, subset
 from pix2pix_jax.errors import DataError, UserError
 
@@ -75,6 +76,9 @@ def _check_one_kind(splits: dict[str, Source]) -> None:
     if len(set(counts.values())) > 1:
         found = ', '.join(f'{count} in {folder}' for folder, count in counts.items())
         raise DataError(f'the splits have different numbers of inputs for one target: {found}')
+    without = [source.folder for source in splits.values() if not source.masks]
+    if 0 < len(without) < len(splits):
+        raise DataError(f'{", ".join(without)} has no masks, and other splits have them')
 
 
 def _is_published(config: Config) -> bool:
@@ -119,7 +123,7 @@ def _root(config: Config) -> epath.Path:
 
 def _in_folders(root: epath.Path, config: Config, known: Known) -> dict[str, Source]:
     splits: dict[str, Source] = {}
-    layout = config.dataset.layout
+    layout, mask = config.dataset.layout, config.dataset.mask
     if config.dataset.task != 'none':
         layout = 'side_by_side'  # a folder a split, whatever folders are in it
     for split in SPLITS:
@@ -132,12 +136,18 @@ def _in_folders(root: epath.Path, config: Config, known: Known) -> dict[str, Sou
             )
         if folders:
             pairs = pair_files(folders)
+            if mask and len(folders) == 1:  # masks beside A|B are no pairs
+                pairs = {n: file for n, file in pairs.items() if not n.startswith(f'{mask}/')}
             if layout == 'auto' and len(folders) == 2 and folders[0].name == 'a' and not splits:
                 detect_layout.check_folders(folders, pairs)
             splits[split] = _source(' + '.join(map(str, folders)), pairs, config)
+            if mask:
+                files = mask_files(root, split, mask, pairs)
+                splits[split] = dataclasses.replace(splits[split], masks=files)
         elif listed:
             source = _source(str(listed), read_list(listed), config)
-            splits[split] = dataclasses.replace(source, listed=True)
+            found = () if known.old else read_masks(listed, mask)
+            splits[split] = dataclasses.replace(source, listed=True, masks=found)
     if not splits:
         raise DataError(
             f'{root} has no pairs: needed is train/ (also val/, test/) with A|B side by side, '

@@ -49,6 +49,33 @@ def split_folders(
     return ()
 
 
+def mask_files(
+    root: epath.Path, split: str, mask: str, names: Iterable[str]
+) -> tuple[epath.Path, ...]:
+    """Returns the mask of each pair, a file of its name in the folder of masks of its split.
+
+    Args:
+      root: the folder of the data set.
+      split: 'train', 'val' or 'test'.
+      mask: the folder's name, in the place of A or B: train/mask, mask/train or trainmask.
+      names: those of the pairs.
+
+    Raises:
+      DataError: where there is no such folder, or no mask of a pair in it.
+    """
+    folders = [root / place.format(mask) for place in ('{}/' + split, split + '{}', split + '/{}')]
+    folder = next((folder for folder in folders if folder.is_dir()), None)
+    if folder is None:
+        raise DataError(
+            f'config.dataset.mask={mask!r}: there is no {" or ".join(map(str, folders))}'
+        )
+    files = image_files(folder)
+    missing = [name for name in names if name not in files]
+    if missing:
+        raise DataError(f'{folder} has no mask of {len(missing)} pairs: {examples(missing)}')
+    return tuple(files[name] for name in names)
+
+
 def unread(root: epath.Path, there: Iterable[str], held_out: bool) -> list[str]:
     """Returns a line for each split that is not `there` but under a name that others give it.
 

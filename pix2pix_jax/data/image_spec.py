@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pix2pix_jax.config_type import Config
-from pix2pix_jax.data import augment, class_maps, label_colors
+from pix2pix_jax.data import augment, class_maps, label_colors, masks
 from pix2pix_jax.data.formats import decode
 from pix2pix_jax.data.formats.pixels import File, Pixels, Range
 from pix2pix_jax.data.label_colors import Classes
@@ -29,9 +29,15 @@ class ImageSpec(NamedTuple):
     ranges: tuple[Range, ...] = ()  # (low, high) for each file, or for all; (): as the type says
     classes: int = 0  # files are maps of classes 0 to classes - 1; 0: they are images
     field: str = ''  # where `channels` come from, for messages
+    nodata: str = ''  # the value that says that there is none; '': there is no such value
     void: int = class_maps.NO_VOID  # the value of no class in files of indices
     coding: Classes | None = None  # the colours of the classes in the files; None: indices
     palette: Classes | None = None  # the colours in which indices are shown; None: the file's own
+
+    @property
+    def has_void(self) -> bool:
+        """Whether pixels of the maps may be of no class."""
+        return bool(self.coding.void) if self.coding else self.void != class_maps.NO_VOID
 
     @property
     def colours(self) -> np.ndarray | None:
@@ -52,8 +58,14 @@ def of_config(config: Config) -> tuple[ImageSpec, ImageSpec]:
     if d.task != 'none':
         channels, field = 3, 'config.dataset.task'
     specs = (
-        ImageSpec('input', g.input_channels, ranges[0], field='config.generator.input_channels'),
-        ImageSpec('target', channels, ranges[1], field=field),
+        ImageSpec(
+            'input',
+            g.input_channels,
+            ranges[0],
+            field='config.generator.input_channels',
+            nodata=d.nodata,
+        ),
+        ImageSpec('target', channels, ranges[1], field=field, nodata=d.nodata),
     )
     source, target = (_with_classes(spec, config) for spec in specs)
     return source, target
@@ -78,6 +90,17 @@ def check(config: Config) -> None:
     _, target = of_config(config)
     if len(target.ranges) > 1:
         raise UserError(f'config.dataset.target_range={d.target_range!r}: allowed is one range')
+    try:
+        float(d.nodata or 0)
+    except ValueError:
+        raise UserError(
+            f"config.dataset.nodata={d.nodata!r}: allowed are a number, nan or '', none"
+        ) from None
+    if d.task != 'none' and (d.nodata or d.mask):
+        raise UserError(
+            f'config.dataset.nodata={d.nodata!r}, mask={d.mask!r}: config.dataset.task='
+            f"'{d.task}' makes its pairs of whole photos; allowed are '' and ''"
+        )
     if d.task != 'none' and (d.input_classes or d.target_classes or d.input_range):
         raise UserError(
             f'config.dataset.input_classes={d.input_classes}, target_classes={d.target_classes}, '
@@ -157,6 +180,20 @@ def parse_ranges(field: str, text: str, name: str = '') -> tuple[Range, ...]:
 def read(spec: ImageSpec, file: File) -> Pixels:
     """Returns the image of a file, or its class indices; raises DataError, naming it."""
     return decode.read_pixels(file, indices=spec.classes > 0 and spec.coding is None)
+
+
+def missing(spec: ImageSpec, picture: Pixels, place: int = 0) -> np.ndarray:
+    """Returns bool (H,W,1): where a picture of these is no-data; it is no map of classes.
+
+    Inputs of 8 bits have no no-data: 0 is black there. `place` is the number of the picture in its
+    input.
+    """
+    ranges = spec.ranges
+    value_range = type_range(picture.values.dtype)
+    if ranges:
+        value_range = ranges[place if len(ranges) > 1 else 0]
+    photo = spec.name == 'input' and picture.values.dtype == np.uint8
+    return masks.missing(picture, '' if photo else spec.nodata, value_range)
 
 
 def combine(spec: ImageSpec, pictures: Sequence[Pixels], files: Sequence[File]) -> np.ndarray:

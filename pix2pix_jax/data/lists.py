@@ -33,10 +33,7 @@ def read_list(path: epath.Path) -> dict[str, tuple[epath.Path, ...]]:
     Raises DataError, naming the file and the row, for what is no such list, for two pairs with
     one target, and for pairs with different numbers of inputs.
     """
-    try:
-        text = path.read_bytes().decode('utf-8-sig')
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f'{path} cannot be read: {error}') from error
+    text = _text(path)
     rows = _from_csv(path, text) if path.suffix == '.csv' else _from_json(path, text)
     if not rows:
         raise DataError(f'{path} lists no pairs')
@@ -56,6 +53,39 @@ def read_list(path: epath.Path) -> dict[str, tuple[epath.Path, ...]]:
         name = name if name not in pairs else f'{name}_{len(pairs)}'
         pairs[name] = tuple(path.parent / file for file in (*inputs, target))
     return pairs
+
+
+def read_masks(path: epath.Path, column: str = '') -> tuple[epath.Path, ...]:
+    """Returns the mask of each pair of a list, in its order; () where it has no such column.
+
+    Args:
+      path: a list that `read_list` can read; of JSON the column is a field of its items.
+      column: its name; '': mask, if there is one.
+
+    Raises:
+      DataError: where a `column` that is asked for is not there, and for a pair without a mask.
+    """
+    name, text = column or 'mask', _text(path)
+    if path.suffix == '.csv':
+        lines = text.replace('\r\n', '\n').replace('\r', '\n')
+        items = list(csv.DictReader(io.StringIO(lines), skipinitialspace=True))
+    else:
+        found = json.loads(text)
+        items = found if isinstance(found, list) else [found]
+    values = [item.get(name) for item in items]
+    if not any(values) and not column:
+        return ()
+    for i, value in enumerate(values):
+        if not (isinstance(value, str) and value):
+            raise DataError(f'{path}, pair {i + 1}: there is no {name} (config.dataset.mask)')
+    return tuple(path.parent / value for value in values)
+
+
+def _text(path: epath.Path) -> str:
+    try:
+        return path.read_bytes().decode('utf-8-sig')
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f'{path} cannot be read: {error}') from error
 
 
 def _name(target: str) -> str:

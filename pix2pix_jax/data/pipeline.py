@@ -1,5 +1,8 @@
 """Batches of pairs: `{'input': (B, H, W, Ci), 'target': (B, H, W, Co)}`.
 
+Where pixels may be masked or no-data, a batch also has 'valid' (B, H, W, 1): 1 where the target
+counts, else 0; uint8 as it travels, then float32.
+
 Training batches are in the type in which they travel to the device, which `as_floats` makes float32
 on [-1, 1]; they have 'index' (B,), int32: the examples' numbers in the global batch. What is
 evaluated is float32 on [-1, 1].
@@ -176,7 +179,9 @@ def loaded_size(shape: tuple[int, int], config: Config) -> tuple[int, int]:
 
 
 def _method(key: str, config: Config) -> str:
-    return 'nearest' if class_maps.count(key, config) else config.dataset.resize
+    classes = class_maps.count('input' if key == 'input' else 'target', config)
+    resize = 'nearest' if classes else config.dataset.resize
+    return 'valid' if key == 'valid' and resize == 'bicubic' else resize
 
 
 def augmented(pair: Batch, rng: np.random.Generator, config: Config) -> Batch:
@@ -203,7 +208,8 @@ def _cut(pair: Batch, rng: np.random.Generator, config: Config) -> Batch:
     images = as_floats(images, config)
     tints = [augment.random_tint(rng, s) for s in (d.color_jitter, d.input_color_jitter)]
     if d.color_jitter:
-        images = {key: augment.apply_tint(image, tints[0]) for key, image in images.items()}
+        tinted = [key for key in images if key != 'valid']
+        images |= {key: augment.apply_tint(images[key], tints[0]) for key in tinted}
     if d.task != 'none':
         images = tasks.derive(d.task, images['target'], rng, d.task_amount)
     if d.input_color_jitter:
@@ -241,6 +247,8 @@ def _as_float(key: str, image: np.ndarray, config: Config) -> np.ndarray:
     classes = class_maps.count(key, config)
     if classes:
         return class_maps.one_hot(image, classes)
+    if key == 'valid':
+        return image.astype(np.float32)
     return image if key == 'index' else augment.to_float(image)
 
 

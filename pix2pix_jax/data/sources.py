@@ -5,7 +5,7 @@ import functools
 
 import numpy as np
 
-from pix2pix_jax.data import class_maps, image_spec, label_colors
+from pix2pix_jax.data import class_maps, image_spec, label_colors, masks
 from pix2pix_jax.data.formats.decode import check_one_size, halves, palette_of, size_of
 from pix2pix_jax.data.formats.pixels import File, Pixels
 from pix2pix_jax.data.image_spec import ImageSpec
@@ -19,7 +19,8 @@ class Source:
     """The pairs of one split: of folders in natural order of their names, of a list in its own.
 
     `source[i]` is {'input': (H, W, Ci), 'target': (H, W, Co)}: uint8 or uint16 as in the files, or
-    float32 on [-1, 1]; of class maps it is their indices, uint8 (H,W,1). It raises
+    float32 on [-1, 1]; of class maps it is their indices, uint8 (H,W,1). Where targets have pixels
+    that do not count (`has_valid`), there is 'valid': uint8 (H,W,1), 1 where they do. It raises
     DataError where the pair cannot be read or does not fit together.
     """
 
@@ -28,6 +29,7 @@ class Source:
     files: tuple[tuple[File, ...], ...]  # (A|B,), or (A, B), or (A, A2, ..., B) of each pair
     direction: str  # 'AtoB': A is the input
     specs: tuple[ImageSpec, ImageSpec]  # of input and target
+    masks: tuple[File, ...] = ()  # of each pair, 0 where its target does not count; (): none
     listed: bool = False  # the files are those of a list
     photos: bool = False  # plain photos: a pair is {'target'} alone, the input is derived from it
     size: tuple[int, int] = (0, 0)  # (height, width) that all images must have; 0: any
@@ -60,9 +62,44 @@ class Source:
         input_spec, target_spec = self.specs
         pair = {}
         if not self.photos:
-            pair['input'] = image_spec.combine(input_spec, pictures[:-1], files[:-1])
-        pair['target'] = image_spec.combine(target_spec, pictures[-1:], files[-1:])
+            inputs = [self._filled(input_spec, *one) for one in enumerate(pictures[:-1])]
+            pair['input'] = image_spec.combine(input_spec, inputs, files[:-1])
+        target = pictures[-1]
+        if target_spec.classes:
+            pair |= self._classes(i, target, files[-1])
+        else:
+            if self.has_valid:
+                valid = ~image_spec.missing(target_spec, target) & self._mask(i, target)
+                pair['valid'] = valid.astype(np.uint8)
+                target = masks.filled(target, valid)
+            pair['target'] = image_spec.combine(target_spec, [target], files[-1:])
         return self._fitting(pair, files)
+
+    @property
+    def has_valid(self) -> bool:
+        """Whether pixels of targets may not count: by masks, as no-data, as of no class."""
+        _, target = self.specs
+        return bool(self.masks or (target.has_void if target.classes else target.nodata))
+
+    def _mask(self, i: int, target: Pixels) -> np.ndarray:
+        height, width = target.values.shape[:2]
+        if not self.masks:
+            return np.ones((height, width, 1), bool)
+        return masks.read(self.masks[i], (height, width))
+
+    def _classes(self, i: int, target: Pixels, file: File) -> Pair:
+        """Returns the map of a target, with no class where a mask is 0, and what counts of it."""
+        found = image_spec.combine(self.specs[1], [target], [file])
+        if not self.has_valid:
+            return {'target': found}
+        found = np.where(self._mask(i, target), found, np.uint8(class_maps.VOID))
+        return {'target': found, 'valid': (found != class_maps.VOID).astype(np.uint8)}
+
+    @staticmethod
+    def _filled(spec: ImageSpec, place: int, picture: Pixels) -> Pixels:
+        if spec.classes:
+            return picture
+        return masks.filled(picture, ~image_spec.missing(spec, picture, place))
 
     def stored(self, i: int) -> tuple[tuple[Pixels, ...], tuple[File, ...]]:
         """Returns the pictures of pair `i` as they are in their files, and the files.
@@ -155,6 +192,7 @@ def subset(source: Source, indices: list[int]) -> Source:
         source,
         names=tuple(source.names[i] for i in indices),
         files=tuple(source.files[i] for i in indices),
+        masks=tuple(source.masks[i] for i in indices) if source.masks else (),
         decoded=tuple(source.decoded[i] for i in indices) if source.decoded else (),
         loaded=tuple(source.loaded[i] for i in indices) if source.loaded else (),
     )

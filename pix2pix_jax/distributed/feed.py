@@ -102,6 +102,8 @@ def _finished(key: str, values: jax.Array, config: Config) -> jax.Array:
     if classes:
         one_hot = values == jnp.arange(classes)[None, None, None]
         return jnp.where(one_hot, jnp.float32(1), jnp.float32(-1))
+    if key == 'valid':
+        return values.astype(jnp.float32)
     return values if key == 'index' else to_float(values)
 
 
@@ -127,7 +129,7 @@ def to_float(image: jax.Array) -> jax.Array:
 
 
 def cut(pairs: Batch, batch: Batch, config: Config) -> Batch:
-    """Returns the batch of the draws in `batch`, of `pairs` {'input', 'target'}: (P, h, w, C)."""
+    """Returns the batch of the draws in `batch`, of `pairs`, arrays (P, h, w, C)."""
     images = {key: _cut(images, batch['draws'], config) for key, images in pairs.items()}
     return finished({**images, 'index': batch['index']}, config)
 

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.models import layers, resnet, unet
-from pix2pix_jax.models.patchgan import PatchGAN
+from pix2pix_jax.models import layers, patchgan, resnet, unet
 
 # By config.generator.name: modules with `build`, and what sizes and fields the network takes.
 GENERATORS: dict[str, ModuleType] = {
@@ -76,15 +76,26 @@ def _discriminator(config: ConfigDict, platform: str, axis_name: str | None) -> 
     d = config.discriminator
     _check_discriminator(config)
     bias = 'all' if NORMS[d.norm].bias else 'ends'
-    return PatchGAN(
+    return patchgan.PatchGAN(
         layers=d.layers,
         width=d.width,
-        padding='SAME' if d.padding == 'same' else 1,
+        padding=_padding(d),
         leaky_slope=d.leaky_slope,
         bias=bias if d.bias == 'auto' else d.bias,
         norm=NORMS[d.norm].create(config, d, axis_name),
         conv=functools.partial(layers.Conv, **_conv_fields(config, platform)),
     )
+
+
+def _padding(discriminator: ConfigDict) -> int | str:
+    return 'SAME' if discriminator.padding == 'same' else 1
+
+
+def valid_logits(
+    discriminator: ConfigDict, valid: Float[Array, 'n h w 1']
+) -> Float[Array, 'n _ _ 1']:
+    """Returns (N,h,w,1), 1 for D's logits that see a pixel where `valid` (N,H,W,1) is 1, else 0."""
+    return patchgan.seen(valid, discriminator.layers, _padding(discriminator))
 
 
 def _conv_fields(config: ConfigDict, platform: str) -> dict:

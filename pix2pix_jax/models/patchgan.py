@@ -1,6 +1,7 @@
 """The PatchGAN discriminator (Isola et al., 2017, sections 3.2.2 and 6.1.2)."""
 
 import flax.linen as nn
+from jax import lax
 from jaxtyping import Array, Float
 
 from pix2pix_jax.models.layers import BatchNorm, Conv, ModuleFactory, at_least_float32
@@ -13,6 +14,24 @@ def receptive_field(layers: int) -> int:
     for stride in reversed(strides):
         side = (side - 1) * stride + kernel
     return side
+
+
+def convolutions(layers: int, padding: int | str) -> list[tuple[int, int, int | str]]:
+    """Returns (kernel, stride, padding) of each convolution of D, the one of the logits last."""
+    if layers == 0:  # PixelGAN, C64-C128 of 1x1 convolutions
+        return [(1, 1, 0)] * 3
+    return [(4, 2, padding)] * layers + [(4, 1, padding)] * 2
+
+
+def seen(
+    valid: Float[Array, 'n h w 1'], layers: int, padding: int | str
+) -> Float[Array, 'n _ _ 1']:
+    """Returns (N,h,w,1), 1 for the logits that see a pixel where `valid` (N,H,W,1) is 1, else 0."""
+    for kernel, stride, pad in convolutions(layers, padding):
+        pads = pad if isinstance(pad, str) else [(0, 0), (pad, pad), (pad, pad), (0, 0)]
+        window, strides = (1, kernel, kernel, 1), (1, stride, stride, 1)
+        valid = lax.reduce_window(valid, 0.0, lax.max, window, strides, pads)
+    return valid
 
 
 class PatchGAN(nn.Module):
@@ -36,22 +55,18 @@ class PatchGAN(nn.Module):
 
         Statistics of batch norm are always the batch's. Three layers: 256x256 gives 30x30.
         """
-        shape = dict(kernel_size=4, padding=self.padding)
-        if self.layers == 0:  # PixelGAN, C64-C128 of 1x1 convolutions
-            shape = dict(kernel_size=1, padding=0)
-            strides, filters = [1, 1], [1, 2]
-        else:
-            strides = [2] * self.layers + [1]
-            filters = [min(2**i, 8) for i in range(self.layers + 1)]
-
-        for i, (stride, factor) in enumerate(zip(strides, filters)):
-            features, name = self.width * factor, f'conv{i}'
+        *shapes, last = (
+            dict(kernel_size=kernel, stride=stride, padding=padding)
+            for kernel, stride, padding in convolutions(self.layers, self.padding)
+        )
+        for i, shape in enumerate(shapes):
+            features, name = self.width * min(2**i, 8), f'conv{i}'
             use_bias = self.bias == 'all' or (self.bias == 'ends' and i == 0)
-            x = self.conv(features, stride=stride, use_bias=use_bias, name=name, **shape)(x)
+            x = self.conv(features, use_bias=use_bias, name=name, **shape)(x)
             if i > 0:
                 x = self.norm(name=f'conv{i}_norm')(x, 'batch')
             x = nn.leaky_relu(x, self.leaky_slope)
         # The published PixelGAN has none on its logits, where its norm is batch norm.
         use_bias = self.bias != 'none' and (self.layers > 0 or self.bias != 'ends')
-        x = self.conv(1, stride=1, use_bias=use_bias, name='logits', **shape)(x)
+        x = self.conv(1, use_bias=use_bias, name='logits', **last)(x)
         return at_least_float32(x)

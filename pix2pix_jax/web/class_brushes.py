@@ -20,7 +20,7 @@ def table(spec: ImageSpec) -> Classes:
     """Returns the names of a run's classes and their colours on the page, all distinct."""
     names = class_maps.names(spec.classes, spec.table)
     colours = class_maps.colours(spec.classes, spec.colours)
-    reserved = (WHITE,) if _has_void(spec) else ()
+    reserved = (WHITE,) if spec.has_void else ()
     shown = {tuple(map(int, colour)) for colour in colours}
     if len(shown) < spec.classes or shown & set(reserved):
         colours = class_maps.colours(spec.classes, None)
@@ -66,7 +66,3 @@ def read(file: File, spec: ImageSpec) -> np.ndarray:
             raise  # why it is none of the run's kind
         indices = np.where(found == label_colors.VOID, class_maps.VOID, found)
     return to_picture(class_maps.one_hot(indices, spec.classes), spec)
-
-
-def _has_void(spec: ImageSpec) -> bool:
-    return bool(spec.coding.void) if spec.coding else spec.void != class_maps.NO_VOID

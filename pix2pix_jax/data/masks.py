@@ -1,0 +1,124 @@
+"""Which pixels of an image count: no-data, masks, and what a resize makes of both.
+
+What is not valid never enters a resampling: the value of the nearest valid pixel takes its place,
+and of the result those pixels are valid of which all that was summed up was.
+"""
+
+import numpy as np
+
+from pix2pix_jax.data.formats import decode
+from pix2pix_jax.data.formats.pixels import File, Pixels, Range
+from pix2pix_jax.errors import DataError
+
+JPEG = b'\xff\xd8\xff'  # how such a file begins
+BICUBIC = 2.0  # pixels on each side that Pillow's kernel reaches
+NOTHING = 1e-9  # a weight of its kernel that is 0 but for rounding
+
+
+def missing(picture: Pixels, nodata: str, value_range: Range) -> np.ndarray:
+    """Returns bool (H,W,1): where a picture has the value `nodata`, a number or 'nan', or ''.
+
+    A value that lies in `value_range` must be that of all channels (a colour may be 0 in one of
+    them); of any other, and of NaN, one channel is enough. Opacity is no channel.
+    """
+    values = picture.values[..., :-1] if picture.opacity else picture.values
+    found = _equal(values, float(nodata)) if nodata else np.zeros(values.shape, bool)
+    inside = bool(nodata) and value_range[0] <= float(nodata) <= value_range[1]
+    return (np.all if inside else np.any)(found, axis=-1, keepdims=True)
+
+
+def _equal(values: np.ndarray, number: float) -> np.ndarray:
+    if np.isnan(number):
+        return np.isnan(values) if values.dtype.kind == 'f' else np.zeros(values.shape, bool)
+    if values.dtype.kind == 'f':  # as the file's type rounds it: -3.4028235e38
+        with np.errstate(over='ignore'):
+            return values == values.dtype.type(number)
+    return values == number
+
+
+def filled(picture: Pixels, valid: np.ndarray) -> Pixels:
+    """Returns a picture in which what is not `valid`, bool (H,W,1), has the nearest valid value.
+
+    So nothing depends on what was there, and no edge is made. Where nothing is valid it is 0.
+    """
+    if valid.all():
+        return picture
+    if not valid.any():
+        return picture._replace(values=np.zeros_like(picture.values))
+    from scipy import ndimage  # takes a while to import, and most data has no gaps
+
+    nearest = ndimage.distance_transform_edt(
+        ~valid[..., 0], return_distances=False, return_indices=True
+    )
+    return picture._replace(values=picture.values[tuple(nearest)])
+
+
+def read(file: File, shape: tuple[int, int]) -> np.ndarray:
+    """Returns the mask of a pair whose images are of `shape`: bool (H,W,1), False where it is 0.
+
+    Raises DataError, naming the file, for what is no image, of another size, or a JPEG, in which
+    zeros do not stay zeros.
+    """
+    pixels = decode.read_pixels(file, indices=True)
+    with decode.naming(file):
+        with file.open('rb') as stream:
+            if stream.read(len(JPEG)) == JPEG:
+                raise DataError('is a JPEG, whose zeros do not last: needed is PNG, TIFF or NumPy')
+        values = pixels.values[..., :-1] if pixels.opacity else pixels.values
+        if values.shape[:2] != shape:
+            found, needed = ('{1}x{0}'.format(*size) for size in (values.shape, shape))
+            raise DataError(f'is {found}, and its pair {needed}: a mask must have that size')
+        return (np.nan_to_num(values) != 0).any(-1, keepdims=True)
+
+
+def resampled(
+    valid: np.ndarray, box: tuple[float, float, float, float], size: tuple[int, int]
+) -> np.ndarray:
+    """Returns where a bicubic resize of what is `valid` has summed up nothing else.
+
+    Args:
+      valid: uint8 (H,W,1), 0 or 1.
+      box: what is resized, (left, top, right, bottom) in pixels of the image.
+      size: (height, width) of the result.
+
+    Returns:
+      uint8 (*size, 1), 0 or 1.
+    """
+    height, width, _ = valid.shape
+    if valid.all():
+        return np.ones((*size, 1), np.uint8)
+    bad = valid[..., 0] == 0
+    bad = _any_used(bad.T, *_used(box[0], box[2], width, size[1])).T
+    bad = _any_used(bad, *_used(box[1], box[3], height, size[0]))
+    return (~bad)[..., None].astype(np.uint8)
+
+
+def _used(start: float, stop: float, length: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what Pillow sums up on an axis: indices (size,n), and which have a weight."""
+    if (start, stop, length) == (0, length, size):  # it leaves the axis as it is
+        return np.arange(size)[:, None], np.ones((size, 1), bool)
+    scale = (stop - start) / size
+    stretch = max(scale, 1.0)  # where it shrinks, the kernel is as much wider
+    centre = start + (np.arange(size) + 0.5) * scale
+    first = np.maximum((centre - BICUBIC * stretch + 0.5).astype(int), 0)
+    last = np.minimum((centre + BICUBIC * stretch + 0.5).astype(int), length)
+    index = first[:, None] + np.arange((last - first).max())
+    weights = _cubic((index - centre[:, None] + 0.5) / stretch)
+    used = (index < last[:, None]) & (np.abs(weights) > NOTHING)
+    return np.minimum(index, length - 1), used
+
+
+def _cubic(x: np.ndarray) -> np.ndarray:
+    """The kernel of Pillow's bicubic resize, a = -0.5."""
+    x = np.abs(x)
+    near = (1.5 * x - 2.5) * x * x + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return np.where(x < 1, near, np.where(x < 2, far, 0))
+
+
+def _any_used(bad: np.ndarray, index: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """Returns for each row of `index` (size,n) whether a used row of `bad` (length,m) is True."""
+    found = np.zeros((len(index), bad.shape[1]), bool)
+    for rows, which in zip(index.T, used.T):
+        found |= bad[rows] & which[:, None]
+    return found
