@@ -11,7 +11,7 @@ from PIL import Image
 from pix2pix_jax.data import label_colors
 from pix2pix_jax.data.catalogue import openmoji
 from pix2pix_jax.data.label_colors import CITYSCAPES, FACADES, VOID
-from pix2pix_jax.errors import UserError
+from pix2pix_jax.errors import DataError, UserError
 
 
 @pytest.mark.parametrize('classes', [FACADES, CITYSCAPES])
@@ -106,3 +106,78 @@ def test_the_colours_are_those_of_real_facades():
         flat = blocks[np.ptp(blocks, axis=1).max(-1) <= 6].mean(1)
         found.extend(np.abs(flat[:, None] - palette).max(-1).min(-1))
     assert len(found) > 5000 and max(found) < 16
+
+
+# ---------------------------------------------------------------- tables
+
+CAMVID = '64 128 64\tAnimal\n192 0 128\tArchway\n0 0 0\t\tVoid\n'
+FORMS = {
+    'NAME R,G,B': 'Animal 64,128,64\nArchway 192,0,128\n\n# none\nvoid 0,0,0\n',
+    'CamVid': CAMVID,
+    'CSV with a header': 'name,r,g,b\nAnimal,64,128,64\nArchway,192,0,128\nvoid,0,0,0\n',
+    'a byte order mark': '\ufeff' + CAMVID,
+    'Windows': CAMVID.replace('\n', '\r\n'),
+}
+
+
+@pytest.mark.parametrize('form', FORMS)
+def test_tables_in_many_forms(tmp_path, form):
+    path = tmp_path / 'colours.txt'
+    path.write_bytes(FORMS[form].encode())
+    expected = label_colors.Classes(
+        {'Animal': (64, 128, 64), 'Archway': (192, 0, 128)}, ((0, 0, 0),)
+    )
+    assert label_colors.table(str(path)) == expected
+    assert label_colors.table(label_colors.to_text(expected)) == expected
+
+
+@pytest.mark.parametrize('classes', [FACADES, CITYSCAPES])
+def test_the_known_tables_come_back_from_their_text(classes):
+    assert label_colors.table(label_colors.to_text(classes)) == classes
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('a 0,0,0\nb 0,0\n', "line 2: 'b 0,0' is no NAME R,G,B"),
+        ('a 0,0,0\nb 0,0,256\n', 'line 2: '),
+        ('a 0,0,0\na 0,0,9\n', "line 2: 'a' is there twice"),
+        ('a 0,0,0\n', 'has 1 classes: allowed are 2 to 255'),
+        ('', 'has 0 classes'),
+        ('a;b 0,0,0\nc 0,0,1\n', 'line 1: '),
+        (b'\xff\xfe\x00\xd8', 'is no text'),
+        (b'a 0,0,0\x00', 'line 1: '),
+    ],
+)
+def test_what_is_no_table_is_said_with_its_line(tmp_path, text, message):
+    path = tmp_path / 'colours.txt'
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(UserError) as raised:
+        label_colors.table(str(path))
+    found = str(raised.value)
+    assert str(path) in found and message in found and '\n' not in found
+    for missing in (tmp_path / 'missing', tmp_path):
+        with pytest.raises(UserError, match='allowed are facades | cityscapes, or a text file'):
+            label_colors.table(str(missing))
+
+
+def test_a_map_has_the_classes_of_its_colours():
+    rng = np.random.default_rng(0)
+    for classes in (FACADES, CITYSCAPES):
+        colours = np.array(list(classes.colours.values()), np.uint8)
+        true = rng.integers(0, len(colours), (8, 8)).repeat(8, 0).repeat(8, 1)
+        for lossy in (False, True):
+            np.testing.assert_array_equal(label_colors.of_map(colours[true], classes, lossy), true)
+
+
+def test_real_facades_are_maps_and_none_of_their_photos():
+    folder = os.environ.get('PIX2PIX_FACADES')
+    if not folder:
+        pytest.skip('PIX2PIX_FACADES names no folder of the real facades')
+    for i, path in enumerate(sorted(pathlib.Path(folder).rglob('*.jpg'))):
+        photo, label = np.split(np.asarray(Image.open(path)), 2, axis=1)
+        if i % 4 == 0 or path.name == '22.jpg':  # the one that JPEG moved farthest
+            label_colors.of_map(label, FACADES)
+        if i % 20 == 0:
+            with pytest.raises(DataError, match='has the colour'):
+                label_colors.of_map(photo, FACADES)

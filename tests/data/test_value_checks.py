@@ -310,8 +310,11 @@ def test_class_indices_as_images(tmp_path, count, void):
     assert remarks(path, (count, 3), input_classes=count) == []
     assert remarks(path, input_range=f'0:{count - 1}') == []
     (line,) = remarks(path, direction='BtoA')
-    assert line.startswith(f'targets: {what} look like class indices; classes as targets are not ')
-    assert line.endswith(f'--config.dataset.target_range=0:{count - 1} spreads them over it')
+    classes = f'--config.dataset.target_classes={count} --config.generator.output_channels={count} '
+    assert line == (
+        f'targets: {what} look like class indices; {classes}takes them one-hot '
+        f'(if they are none: --config.dataset.target_range=0:{count - 1})'
+    )
 
 
 def test_class_indices_in_half_a_file_and_of_16_bits(tmp_path):

@@ -227,7 +227,6 @@ def test_without_its_data_a_run_has_no_samples(tmp_path):
 @pytest.mark.parametrize(
     ('fields', 'message'),
     [
-        ({'dataset__input_classes': 3, 'generator__input_channels': 3}, 'class indices'),
         ({'dataset__input_range': '0:1,0:9'}, 'several inputs'),
         ({'generator__input_channels': 5}, r'input_channels=5'),
     ],
