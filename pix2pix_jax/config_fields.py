@@ -155,10 +155,12 @@ ROWS = (
     Field('dataset.palette', '', free("a file, facades | cityscapes, or ''"),
           'a table like `dataset.colors`, in which class indices are shown; a run keeps the one '
           "that it finds; '': the palette of the files, else that of PASCAL VOC"),
+    Field('dataset.target_type', '', choices('', 'uint16', 'float32'),
+          'the type of outputs where targets are not of 8 bits; empty: as inputs, or not found'),
     Field('dataset.nodata', '', free("a number, nan or ''"),
-          'the value of pixels without data (0, -9999, nan). In targets they do not count; in '
-          'inputs that are not of 8 bits they get the nearest value, and the output has this one '
-          'there; empty: there is no such value', "the files'"),
+          'the value of pixels without data (0, -9999, nan). In targets these do not count; inputs '
+          'that are not of 8 bits get the nearest value there, and the output has this one; '
+          'empty: there is no such value', "the files'"),
     Field('dataset.mask', '', free("a folder's name or ''"),
           'the folder of masks beside those of A and B (mask: train/mask, mask/train, trainmask); '
           'where a mask is 0 the target does not count. Of a list it is a column, and found where '

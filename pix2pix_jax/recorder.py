@@ -135,7 +135,7 @@ class Recorder:
         with self._durations.of('image', len(self._measured['val'])):
             means = self._measure('val', step, state, None)
         self._write_means('eval', step, means)
-        self._newest = means['l1']
+        self._newest = means.get('l1', math.inf)  # where no pixel is valid there is none
         return self._newest < self._best
 
     def test(self, step: int, state: GanState) -> None:
@@ -186,11 +186,17 @@ class Recorder:
         pairs = [pipeline.example(source, int(i), self._config) for i in indices]
         inputs = np.stack([pair['input'] for pair in pairs])
         targets = np.stack([pair['target'] for pair in pairs])
-        outputs = (source.shown(x, 'target') for x in (self._translator(inputs), targets))
-        rows = list(zip(source.shown(inputs), *outputs))
+        outputs, targets = (source.shown(x, 'target') for x in (self._translator(inputs), targets))
+        shown = image_grid.narrow(targets) if source.has_units else None
+        if source.has_valid and not source.specs[1].classes:  # white where they do not count
+            targets = np.where(np.stack([pair['valid'] for pair in pairs]), targets, 1)
+        stretched = ([image_grid.stretched(x, shown) for x in xs] for xs in (outputs, targets))
+        rows = list(zip(source.shown(inputs), *stretched))
         self._translator.update({})
+        about = image_grid.in_units(shown, source.target_range)
+        titles = ('input', f'output{about}', f'target{about}')
         with self._disk(step):
-            self._writer.write_images(step, image_grid.make_grid(rows))
+            self._writer.write_images(step, image_grid.make_grid(rows, titles))
 
     def save(self, step: int, state: GanState, improved: bool, must: bool = False) -> None:
         """Saves the state as last, and as best if it improved.

@@ -24,7 +24,9 @@ from pix2pix_jax.config import Config, default_config, flatten, validate
 from pix2pix_jax.data import discover, pipeline, preflight
 from pix2pix_jax.distributed import parallel
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.inference import generator
 from pix2pix_jax.inference.generator import Generator
+from pix2pix_jax.inference.translator import Translator
 from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.train import train_and_evaluate
@@ -107,6 +109,16 @@ def pictures(config, folder):
     """The input of a test image as it is shown."""
     source = discover.open_splits(config)['train']
     return source.shown(pipeline.example(source, 0, config)['input'][None]).tobytes()
+
+
+def output_type(config, folder):
+    """The type in which an image of 8 bits is translated."""
+    workdir = folder / 'trained0'
+    with pytest.MonkeyPatch.context() as patch:
+        load = generator.load_run
+        patch.setattr(generator, 'load_run', lambda *args: load(*args)._replace(config=config))
+        translator = Translator(workdir)
+    return translator(np.zeros((32, 32, 3), np.uint8)).dtype
 
 
 def length(config, folder):
@@ -270,6 +282,7 @@ FIELDS = {
     'dataset.input_range': ('0:200', training_data),
     'dataset.target_range': ('0:200', training_data),
     'dataset.input_classes': (3, training_data, {'dataset.path': 'classes'}),
+    'dataset.target_type': ('uint16', output_type),
     'dataset.nodata': ('0', training_data),
     'dataset.mask': ('mask', training_data, {'dataset.path': 'classes'}),
     'dataset.target_classes': (3, training_data, {**BACK, 'dataset.path': 'classes'}),

@@ -53,6 +53,18 @@ def filled(picture: Pixels, valid: np.ndarray) -> Pixels:
     return picture._replace(values=picture.values[tuple(nearest)])
 
 
+def check_holds(dtype: np.dtype, nodata: str) -> None:
+    """Raises DataError where a file of type `dtype` cannot hold the value `nodata`."""
+    number = float(nodata)
+    if dtype.kind != 'f':
+        limits = np.iinfo(dtype)
+        if not (number.is_integer() and limits.min <= number <= limits.max):
+            raise DataError(
+                f'has no-data, and its output is of {dtype}, which cannot hold {nodata} '
+                '(config.dataset.nodata); allowed is an input or a target_range of which it can'
+            )
+
+
 def read(file: File, shape: tuple[int, int]) -> np.ndarray:
     """Returns the mask of a pair whose images are of `shape`: bool (H,W,1), False where it is 0.
 

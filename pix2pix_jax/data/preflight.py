@@ -9,6 +9,7 @@ import math
 import sys
 from collections.abc import Mapping
 
+import numpy as np
 import tqdm
 
 from pix2pix_jax.config_type import Config
@@ -213,6 +214,8 @@ def report(splits: Mapping[str, Source], config: Config, device_room: int = 0) -
     first = next(iter(splits.values()))
     lines.append(_pairing(first, config))
     lines += [_classes(spec) for spec in first.specs if spec.classes]
+    if first.has_valid:
+        lines += _valid(splits)
     for split, source in splits.items():
         if len(source) > DECODE_FIRST and _finds_bad(source, config):
             lines.append(f'{split}: all pairs are read once to find the bad ones')
@@ -226,6 +229,21 @@ def _classes(spec: ImageSpec) -> str:
     void = '' if spec.coding or not spec.has_void else f'; {spec.void} is no class'
     kind = 'read by their colours' if spec.coding else 'indices'
     return f'{spec.name}s: maps of {spec.classes} classes, {kind}: {some}{void}'
+
+
+def _valid(splits: Mapping[str, Source]) -> list[str]:
+    """Returns a line for each split: how much of its targets counts, of a sample."""
+    lines = []
+    for name, source in splits.items():
+        shares = []
+        for i in range(0, len(source), math.ceil(len(source) / SAMPLE)):
+            with contextlib.suppress(DataError):
+                shares.append(float(source[i]['valid'].mean()))
+        if shares:
+            none = sum(share == 0 for share in shares)
+            text = f'{name}: {np.mean(shares):.1%} of the pixels of {len(shares)} targets count'
+            lines.append(text + (f'; in {none} of them none does' if none else ''))
+    return lines
 
 
 def _memory(splits: Mapping[str, Source], config: Config, device_room: int) -> list[str]:

@@ -1,5 +1,6 @@
 """The pairs of one split, as a sequence of `{'input', 'target'}` arrays."""
 
+import contextlib
 import dataclasses
 import functools
 
@@ -7,10 +8,11 @@ import numpy as np
 
 from pix2pix_jax.data import class_maps, image_spec, label_colors, masks
 from pix2pix_jax.data.formats.decode import check_one_size, halves, palette_of, size_of
-from pix2pix_jax.data.formats.pixels import File, Pixels
+from pix2pix_jax.data.formats.pixels import File, Pixels, Range
 from pix2pix_jax.data.image_spec import ImageSpec
 from pix2pix_jax.errors import DataError
 
+FIRST = 16  # files that are tried where the first one must say something of all
 Pair = dict[str, np.ndarray]
 
 
@@ -80,6 +82,20 @@ class Source:
         """Whether pixels of targets may not count: by masks, as no-data, as of no class."""
         _, target = self.specs
         return bool(self.masks or (target.has_void if target.classes else target.nodata))
+
+    @property
+    def has_units(self) -> bool:
+        """Whether values of targets mean more than shades: they have a range, or no 8 bits."""
+        _, target = self.specs
+        if target.classes:
+            return False
+        return bool(target.ranges) or self.target_type != np.uint8
+
+    @property
+    def target_range(self) -> Range:
+        """The (low, high) of targets that becomes [-1, 1]."""
+        ranges = self.specs[1].ranges
+        return ranges[0] if ranges else image_spec.type_range(self.target_type)
 
     def _mask(self, i: int, target: Pixels) -> np.ndarray:
         height, width = target.values.shape[:2]
@@ -181,9 +197,20 @@ class Source:
 
     @functools.cached_property
     def target_type(self) -> np.dtype:
-        """The type of the first target's file."""
-        file = self.files[0][0 if self.direction == 'BtoA' else -1]
-        return image_spec.read(self.specs[1], file).values.dtype
+        """The type of the first target's file that can be read; uint8 if there is none."""
+        for files in self.files[:FIRST]:
+            with contextlib.suppress(DataError):
+                file = files[0 if self.direction == 'BtoA' else -1]
+                return image_spec.read(self.specs[1], file).values.dtype
+        return np.dtype(np.uint8)
+
+    @property
+    def output_type(self) -> str:
+        """The type of files of outputs where targets are not of 8 bits; '': these are."""
+        kind = self.target_type
+        if self.photos or self.specs[1].classes or kind.itemsize == 1:
+            return ''
+        return 'float32' if kind.kind == 'f' else 'uint16'
 
 
 def subset(source: Source, indices: list[int]) -> Source:

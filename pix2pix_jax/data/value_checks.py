@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pix2pix_jax.data import image_spec, masks
 from pix2pix_jax.data.class_maps import VOID
 from pix2pix_jax.data.formats.pixels import Pixels
 from pix2pix_jax.data.image_spec import ImageSpec, Range, type_range
@@ -149,10 +150,18 @@ def _together(of_pairs: Iterable[PictureValues]) -> PictureValues:
     return PictureValues(dtype, low, high, np.concatenate(some), together)
 
 
+def _values_with_data(spec: ImageSpec, picture: Pixels) -> PictureValues:
+    if not spec.nodata or spec.classes:
+        return values_of(picture)
+    return values_of(masks.filled(picture, ~image_spec.missing(spec, picture)))
+
+
 def _values_of_sample(source: Source) -> list[tuple[PictureValues, ...]]:
     def of_pair(i: int) -> tuple[PictureValues, ...] | None:
         try:
-            return tuple(map(values_of, source.stored(i)[0]))
+            pictures, _ = source.stored(i)
+            specs = [*[source.specs[0]] * (len(pictures) - 1), source.specs[1]]
+            return tuple(map(_values_with_data, specs, pictures))
         except DataError:  # all bad pairs are named elsewhere
             return None
 

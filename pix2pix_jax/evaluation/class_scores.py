@@ -67,7 +67,10 @@ def create(names: Sequence[str], subject: Subject) -> MetricAccumulator:
 
     def true(i: int, images: Mapping[str, np.ndarray]) -> np.ndarray:
         image = augment.resized(source[i]['target'], size, 'nearest')
-        return label_colors.from_colours(image, classes)
+        found = label_colors.from_colours(image, classes)
+        if 'valid_pixels' in images:
+            found = np.where(images['valid'][..., 0] == 1, found, label_colors.VOID)
+        return found
 
     find = functools.partial(from_label_map, classes=classes)
     return LabelScores(classes, true, find, prefix='')

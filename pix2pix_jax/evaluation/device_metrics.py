@@ -6,6 +6,7 @@ differences of large ones, sums are shifted first.
 """
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -35,7 +36,7 @@ class Levels(NamedTuple):
 
 
 class BatchMetrics(NamedTuple):
-    """Means over the pixels and channels of each image, float32 (N,)."""
+    """Means over the pixels and channels of each image, float32 (N,); NaN: of no pixel."""
 
     l1: jax.Array  # |difference| in units of [-1, 1]
     mse: jax.Array  # its square
@@ -55,7 +56,10 @@ def levels(types: Sequence[np.dtype], value_range: Range | None = None) -> Level
 
 
 def measure(
-    outputs: jax.Array | np.ndarray, targets: jax.Array | np.ndarray, files: Levels
+    outputs: jax.Array | np.ndarray,
+    targets: jax.Array | np.ndarray,
+    files: Levels,
+    valid: jax.Array | np.ndarray | None = None,
 ) -> tuple[jax.Array, BatchMetrics]:
     """Measures images as a user gets them: rounded to the levels that their files can have.
 
@@ -63,22 +67,30 @@ def measure(
       outputs: generated images (N,H,W,C), any C, on [-1, 1].
       targets: float32 (N,H,W,C) on [-1, 1].
       files: what the outputs are rounded to.
+      valid: (N,H,W,1), 1 for the pixels that are measured, else 0; of SSIM a window's place counts
+        where all of the window is. None: all are.
 
     Returns:
       The outputs, float32 and rounded, and their metrics. All of it stays on the device.
     """
     rounded, pairs = _paired(outputs, targets, files)
-    l1, mse = _differences(pairs)
+    l1, mse = _differences(pairs, valid)
     if min(targets.shape[1:3]) < SSIM_WINDOW:
         return rounded, BatchMetrics(l1, mse, jnp.full_like(l1, jnp.nan))
     moments = _columns(pairs)
-    return rounded, BatchMetrics(l1, mse, _similarity(*moments, targets.shape[-1]))
+    return rounded, BatchMetrics(l1, mse, _similarity(*moments, targets.shape[-1], valid))
 
 
-def values(measured: BatchMetrics) -> dict[str, list[float]]:
-    """Fetches what `measure` returned; returns {'l1', 'psnr', 'ssim'}, a value for each image."""
+def values(measured: BatchMetrics, files: Levels | None = None) -> dict[str, list[float]]:
+    """Fetches what `measure` returned; returns {'l1', 'psnr', 'ssim'}, a value for each image.
+
+    With the `files` that it was measured with also 'mae' and 'rmse', in the units of these.
+    """
     l1, mse, ssim = (np.asarray(value, np.float64) for value in measured)
-    return {'l1': l1.tolist(), 'psnr': image_metrics.decibels(mse).tolist(), 'ssim': ssim.tolist()}
+    found = {'l1': l1, 'psnr': image_metrics.decibels(mse), 'ssim': ssim}
+    if files is not None:
+        found |= {'mae': l1 * files.span / 2, 'rmse': np.sqrt(mse) * files.span / 2}
+    return {name: value.tolist() for name, value in found.items()}
 
 
 @jax.jit
@@ -112,10 +124,10 @@ def _paired(outputs: jax.Array, targets: jax.Array, files: Levels) -> tuple[jax.
 
 
 @jax.jit
-def _differences(pairs: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _differences(pairs: jax.Array, valid: jax.Array | None) -> tuple[jax.Array, jax.Array]:
     """Returns L1 and the mean square error on [-1, 1]."""
     difference = jnp.split(pairs, 2)[1] * 2
-    return _mean(jnp.abs(difference)), _mean(jnp.square(difference))
+    return _mean(jnp.abs(difference), valid), _mean(jnp.square(difference), valid)
 
 
 @jax.jit
@@ -125,7 +137,9 @@ def _columns(pairs: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 @functools.partial(jax.jit, static_argnames='channels')
-def _similarity(means: jax.Array, variances: jax.Array, channels: int) -> jax.Array:
+def _similarity(
+    means: jax.Array, variances: jax.Array, channels: int, valid: jax.Array | None
+) -> jax.Array:
     """Returns the SSIM (N,) of what `_columns` gives.
 
     With p = x + y and q = x - y, 2 mean(x) mean(y) is (mean(p)^2 - mean(q)^2) / 2, and so on.
@@ -138,7 +152,11 @@ def _similarity(means: jax.Array, variances: jax.Array, channels: int) -> jax.Ar
     )
     c1, c2 = (2 * k**2 for k in (image_metrics.SSIM_K1, image_metrics.SSIM_K2))
     luminance = (p - q + c1) / (p + q + c1)
-    return _mean(luminance * (p_variance - q_variance + c2) / (p_variance + q_variance + c2))
+    similarity = luminance * (p_variance - q_variance + c2) / (p_variance + q_variance + c2)
+    if valid is not None:
+        window = (1, SSIM_WINDOW, SSIM_WINDOW, 1)
+        valid = lax.reduce_window(valid, jnp.inf, lax.min, window, (1, 1, 1, 1), 'VALID')
+    return _mean(similarity, valid)
 
 
 def _moments(x: jax.Array, axis: int, step: int) -> tuple[jax.Array, jax.Array]:
@@ -164,15 +182,26 @@ def _weighted(parts: Sequence[jax.Array]) -> jax.Array:
     return functools.reduce(jnp.add, weighted)
 
 
-def _mean(x: jax.Array) -> jax.Array:
-    """Returns the mean of each of x (N, ...), with a rounding error of a few float32 steps."""
+def _mean(x: jax.Array, valid: jax.Array | None) -> jax.Array:
+    """Returns the mean of each of x (N,H,W*C), with a rounding error of a few float32 steps.
+
+    With `valid` (N,H,W,1) it is that of the pixels where this is 1; NaN where there are none.
+    """
+    if valid is None:
+        return _sum(x) / math.prod(x.shape[1:])
+    channels = x.shape[2] // valid.shape[2]
+    count = _sum(valid) * channels
+    return _sum(x * jnp.repeat(valid[..., 0], channels, axis=2)) / count
+
+
+def _sum(x: jax.Array) -> jax.Array:
+    """Returns the sum of each of x (N, ...), no more than `SUMMED` addends at a time."""
     x = x.reshape(len(x), -1)
-    count = x.shape[1]
     while x.shape[1] > 1:
         addends = min(SUMMED, x.shape[1])
         x = jnp.pad(x, ((0, 0), (0, -x.shape[1] % addends)))
         x = x.reshape(len(x), addends, -1).sum(1)
-    return x[:, 0] / count
+    return x[:, 0]
 
 
 def _rounded(images: jax.Array, files: Levels) -> jax.Array:

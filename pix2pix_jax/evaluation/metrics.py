@@ -23,6 +23,8 @@ from pix2pix_jax.workdir.metrics_json import SSIM_DEFINITION
 
 LOWER, HIGHER = '↓', '↑'  # what is better
 REAL = 'real_'  # begins the name of a value that is of the targets: the best to be reached
+OF_IMAGES = 'it is of images, and the targets are maps of classes'
+MASKED = 'it is of whole images, and here pixels are masked'
 PAIRS_ALONE = Options()
 Create = Callable[[Sequence[str], Subject], MetricAccumulator]
 
@@ -44,6 +46,8 @@ class Metric(NamedTuple):
     always: bool = False  # else where --metrics names it
     of_classes: bool = False  # class targets, too, and not of images alone
     applies: Callable[[Subject], bool] = lambda subject: True  # else it is not there at all
+    units: bool = False  # and where the targets have units
+    masks: bool = False  # it leaves masked pixels out; else it has no value where there are some
     measured_with: Callable[[Options], str] = lambda options: ''  # values of others do not compare
     trains: Callable[[Options, Config], bool] = lambda options, config: False  # on the train split
 
@@ -87,7 +91,7 @@ METRICS = {  # by their names for --metrics, in the order of metrics.json
     ),
     'ssim': Metric(
         {'ssim': Value('SSIM', HIGHER)},
-        'sides of 11 pixels or more',
+        'sides of 11 pixels or more, where all of a window is valid',
         with_the_translation('ssim', 'smaller than its window'),
         always=True,
         measured_with=lambda options: SSIM_DEFINITION,
@@ -104,6 +108,18 @@ METRICS = {  # by their names for --metrics, in the order of metrics.json
         of_classes=True,
         applies=class_scores.applies,
         measured_with=lambda options: options.classes,
+    ),
+    'mae': Metric(
+        {'mae': Value('MAE in data units', LOWER)},
+        'targets with a range, or of other types than 8 bits',
+        with_the_translation('mae'),
+        units=True,
+    ),
+    'rmse': Metric(
+        {'rmse': Value('RMSE in data units', LOWER)},
+        'targets with a range, or of other types than 8 bits',
+        with_the_translation('rmse'),
+        units=True,
     ),
     'lab': Metric(
         {
@@ -164,7 +180,7 @@ METRICS = {  # by their names for --metrics, in the order of metrics.json
 
 def choices() -> tuple[str, ...]:
     """Returns the names that --metrics may have: those of all metrics that are not `always`."""
-    return tuple(name for name, metric in METRICS.items() if not metric.always)
+    return tuple(name for name, one in METRICS.items() if not (one.always or one.units))
 
 
 def check(options: Options) -> None:
@@ -218,25 +234,39 @@ def for_run(
       UserError: then or when an example is measured, for label maps of other colours than the
         options or the config say.
     """
-    return _created(options.names, Subject(options, config, splits, split))
+    source = splits[split]
+    subject = Subject(options, config, splits, split, masked=source.has_valid)
+    return _created((*options.names, *_units(source.has_units)), subject)
 
 
-def for_folders(options: Options, real: Sequence[File]) -> list[MetricAccumulator]:
+def _units(there: bool) -> list[str]:
+    return [name for name, metric in METRICS.items() if metric.units and there]
+
+
+def for_folders(
+    options: Options, real: Sequence[File], units: bool = False
+) -> list[MetricAccumulator]:
     """Returns the accumulators of the metrics of the images `real` and others, likewise.
 
-    The accumulators raise UserError for label maps of other colours than the options say.
+    The accumulators raise UserError for label maps of other colours than the options say. `units`:
+    the values of the images are more than shades.
     """
-    return _created(options.names, Subject(options, real=real))
+    return _created((*options.names, *_units(units)), Subject(options, real=real))
 
 
 def _created(chosen: Sequence[str], subject: Subject) -> list[MetricAccumulator]:
     of_classes = subject.config is not None and subject.config.dataset.target_classes > 0
     groups: dict[Create, list[str]] = {}
+    without: list[MetricAccumulator] = []
     for name, metric in METRICS.items():
-        if name in chosen or metric.always and metric.applies(subject):
-            measured = metric.of_classes or not of_classes
-            create = metric.create if measured else _of_images_alone
-            groups.setdefault(create, []).append(name)
+        if not (name in chosen or metric.always and metric.applies(subject)):
+            continue
+        if of_classes and not metric.of_classes:
+            without.append(NotComputed(tuple(metric.values), OF_IMAGES))
+        elif subject.masked and not (metric.always or metric.units or metric.masks):
+            without.append(NotComputed(tuple(metric.values), MASKED))
+        else:
+            groups.setdefault(metric.create, []).append(name)
 
     def has_to_train(create: Create) -> bool:
         names, config = groups[create], subject.config
@@ -247,12 +277,7 @@ def _created(chosen: Sequence[str], subject: Subject) -> list[MetricAccumulator]
     # Last what trains: a file of other weights is said before.
     order = sorted(groups, key=has_to_train)
     created = {create: create(groups[create], subject) for create in order}
-    return [created[create] for create in groups]
-
-
-def _of_images_alone(names: Sequence[str], subject: Subject) -> MetricAccumulator:
-    values = [value for name in names for value in METRICS[name].values]
-    return NotComputed(tuple(values), 'it is of images, and the targets are maps of classes')
+    return [created[create] for create in groups] + without
 
 
 # ---------------------------------------------------------------- for people
@@ -281,7 +306,8 @@ def about() -> str:
     fixed = ', '.join(
         value.title for one in METRICS.values() if one.always for value in one.values.values()
     )
-    chosen = (f'{name}: {_about(METRICS[name])}' for name in choices())
+    names = [name for name, one in METRICS.items() if not one.always]  # those of units unasked
+    chosen = (f'{name}: {_about(METRICS[name])}' for name in names)
     return f'What is measured beside {fixed}. ' + '; '.join(chosen) + '.'
 
 

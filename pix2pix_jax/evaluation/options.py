@@ -28,3 +28,4 @@ class Subject(NamedTuple):
     splits: Mapping[str, Source] = {}
     split: str = ''
     real: Sequence[File] = ()  # of the two folders, the targets
+    masked: bool = False  # not all pixels of the targets count

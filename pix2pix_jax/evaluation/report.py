@@ -68,7 +68,12 @@ def measure(
             names.append(name)
             if output_dir is not None:
                 kinds = tuple(kind for kind in KINDS if kind in example)
-                for kind, png in _pngs({kind: example[kind] for kind in kinds}).items():
+                images = {kind: example[kind] for kind in kinds}
+                if 'mae' in example:  # data in units, which may be too narrow to be seen
+                    shown = image_grid.narrow(images['target'])
+                    for kind in ('output', 'target'):
+                        images[kind] = image_grid.stretched(images[kind], shown)
+                for kind, png in _pngs(images).items():
                     write(_image_path(epath.Path(output_dir), name, kind), png)
     summary: Summary = {}
     per_image: dict[str, list[float]] = {}

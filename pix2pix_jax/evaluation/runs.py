@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
 from etils import epath
 
 from pix2pix_jax.config import Config, flatten, from_fields
@@ -185,7 +186,9 @@ def evaluate_folders(
       UserError: for label maps of other colours than `options` say.
     """
     pairs = pair_files((epath.Path(real), epath.Path(generated)))
-    accumulators = metrics.for_folders(options, [real_file for real_file, _ in pairs.values()])
+    files = [real_file for real_file, _ in pairs.values()]
+    units = bool(ranges) or read_pixels(files[0]).values.dtype != np.uint8
+    accumulators = metrics.for_folders(options, files, units)
     about = {'measured': metrics.identity(options)}
     read = ([example] for example in _read(pairs, ranges))
     return report.measure(
@@ -213,4 +216,6 @@ def _read(
             kind: augment.to_float(image_spec.combine(spec, [one], [file]))
             for kind, one, file in zip(('output', 'target'), (output, target), files[::-1])
         }
-        yield name, images | image_metrics.of_pair(**images)
+        low, high = ranges[0] if ranges else image_spec.type_range(target.values.dtype)
+        found = image_metrics.of_pair(**images) | image_metrics.in_units(**images, span=high - low)
+        yield name, images | found

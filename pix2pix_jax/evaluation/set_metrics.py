@@ -27,7 +27,10 @@ class MetricAccumulator(Protocol):
 
 
 class PerImage:
-    """Values of every example alone; means over images."""
+    """Values of every example alone; means over images.
+
+    Where pixels are masked, images without a value are left out of its mean, and counted.
+    """
 
     def __init__(
         self,
@@ -37,15 +40,29 @@ class PerImage:
         """Takes a function by the name of each value; `undefined` are images where it is NaN."""
         self._functions, self._undefined = functions, undefined
         self._values: dict[str, list[float]] = {name: [] for name in functions}
+        self._masked = False
 
     def update(self, images: Images) -> None:
         """Measures one example."""
+        self._masked |= 'valid_pixels' in images
         for name, function in self._functions.items():
             self._values[name].append(function(images))
 
     def compute(self) -> Result:
         """Returns the means and the values."""
-        return bootstrap.summarize(self._values, self._undefined), self._values
+        if not self._masked:
+            return bootstrap.summarize(self._values, self._undefined), self._values
+        summary: dict[str, dict[str, Any]] = {}
+        for name, values in self._values.items():
+            known = [value for value in values if not np.isnan(value)]
+            out = len(values) - len(known)
+            if known:
+                summary |= bootstrap.summarize({name: known})
+                summary[name] |= {'left_out': out} if out else {}
+            else:
+                reason = f'{out} of {out} images have no valid pixels, or are {self._undefined}'
+                summary[name] = {'value': None, 'reason': reason}
+        return summary, self._values
 
 
 class NotComputed:

@@ -25,25 +25,30 @@ class Example(Mapping[str, Any]):
 
     'input', 'output' and 'target' are float32 (H,W,C) on [-1, 1]; the output is as a user gets it.
     Of class targets there is also 'confusion', int (C,C+1) as `labels.confusion` has it, and the
-    images are in the classes' colours.
-    The batch's images are fetched from the device when the first of them is asked for.
+    images are in the classes' colours. The batch's images are fetched from the device when the
+    first of them is asked for. Targets in units of their own have 'mae' and 'rmse' in these. Where
+    pixels may be masked there are 'valid' (H,W,1), 1 where the target counts, and 'valid_pixels',
+    how many these are.
     """
 
     def __init__(self, values: Mapping[str, Any], images: Callable[[], Images], index: int):
         """Takes the values, what returns the batch's images (N,H,W,C), and the pair's number."""
         self._values, self._images, self._index = values, images, index
+        self._kinds = (*KINDS, *(['valid'] if 'valid_pixels' in values else []))
 
     def __getitem__(self, key: str) -> Any:
         """Returns a value or an image; raises KeyError."""
-        return self._values[key] if key in self._values else self._images()[key][self._index]
+        if key in self._kinds:
+            return self._images()[key][self._index]
+        return self._values[key]
 
     def __iter__(self) -> Iterator[str]:
         """Yields the names."""
-        return iter((*self._values, *KINDS))
+        return iter((*self._values, *self._kinds))
 
     def __len__(self) -> int:
         """Returns how many names there are."""
-        return len(self._values) + len(KINDS)
+        return len(self._values) + len(self._kinds)
 
 
 def batch_size(config: Config) -> int:
@@ -92,19 +97,25 @@ def _start(
         batch[kind] if len(indices) == size else batch[kind][filled] for kind in ('input', 'target')
     )
     files = device_metrics.levels([types[i] for i in filled], value_range)
-    outputs, measured = device_metrics.measure(translate(inputs), targets, files)
+    valid = batch['valid'][filled] if 'valid' in batch else None
+    outputs, measured = device_metrics.measure(translate(inputs), targets, files, valid)
     matrices = device_metrics.confusion(outputs, targets) if source.specs[1].classes else None
 
     @functools.cache
     def images() -> Images:
         kinds = zip(KINDS, (batch['input'], np.asarray(outputs), batch['target']))
-        return {k: source.shown(x, 'input' if k == 'input' else 'target') for k, x in kinds}
+        shown = {k: source.shown(x, 'input' if k == 'input' else 'target') for k, x in kinds}
+        return shown | ({'valid': batch['valid']} if 'valid' in batch else {})
 
     def finish() -> Examples:
-        columns = device_metrics.values(measured)
-        rows: list[dict[str, Any]] = [dict(zip(columns, row)) for row in zip(*columns.values())]
+        columns: dict[str, list] = dict(
+            device_metrics.values(measured, files if source.has_units else None)
+        )
+        if valid is not None:
+            columns['valid_pixels'] = valid.sum((1, 2, 3)).tolist()
         if matrices is not None:
-            rows = [row | {'confusion': m} for row, m in zip(rows, np.asarray(matrices))]
+            columns['confusion'] = list(np.asarray(matrices))
+        rows = [dict(zip(columns, row)) for row in zip(*columns.values())]
         return [(source.names[i], Example(rows[k], images, k)) for k, i in enumerate(indices)]
 
     return finish

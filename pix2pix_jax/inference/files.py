@@ -18,7 +18,7 @@ from pix2pix_jax.errors import DATA_ERROR, DataError, UserError
 from pix2pix_jax.inference import tiling
 from pix2pix_jax.inference.inputs import Input, find_inputs
 from pix2pix_jax.inference.options import TranslateOptions
-from pix2pix_jax.reports import translation_page
+from pix2pix_jax.reports import image_grid, translation_page
 from pix2pix_jax.reports.translation_page import Item
 from pix2pix_jax.storage import atomic
 
@@ -209,27 +209,25 @@ def _write(
     loaded: 'Loaded',
     image: np.ndarray,
 ) -> Item:
-    """Writes one translation as NAME.EXT, class indices as .png; returns the gallery's item."""
+    """Writes one translation as NAME.EXT; returns what the gallery shows of it."""
+    extension, values = translator.to_file_values(loaded, image)
     _, target_spec = image_spec.of_config(translator.config)
     if target_spec.classes:
         palette = class_maps.colours(target_spec.classes, target_spec.colours)
-        data = encode.encode_indices(class_maps.most_probable(image)[..., 0], palette)
-        atomic.write_bytes(output / f'{name}.png', data)
-        shown = class_maps.coloured(image, palette)
-        thumbnail = translation_page.write_thumbnail(output, f'{name}_output', shown)
-        return Item(caption, f'{name}.png', thumbnail)
-    value_range = target_spec.ranges[0] if target_spec.ranges else None
-    height, width, channels = image.shape
-    extension, dtype = encode.file_type(
-        loaded.extension, loaded.dtype, channels, value_range, max(height, width)
-    )
+        data = encode.encode_indices(values[..., 0], palette)
+        atomic.write_bytes(output / f'{name}{extension}', data)
+        picture = class_maps.coloured(image, palette)
+        thumbnail = translation_page.write_thumbnail(output, f'{name}_output', picture)
+        return Item(caption, f'{name}{extension}', thumbnail)
     if extension == loaded.extension.lower():
         extension = loaded.extension  # .PNG stays .PNG
     file = f'{name}{extension}'
-    data = encode.encode(image_spec.to_type(image, dtype, value_range), extension.lower())
+    data = encode.encode(values, extension.lower())
     atomic.write_bytes(output / file, data)
-    thumbnail = translation_page.write_thumbnail(output, f'{name}_output', image)
-    return Item(caption, file, thumbnail)
+    shown = image_grid.narrow(image) if translator.has_units else None
+    shaded = image_grid.stretched(image, shown)
+    thumbnail = translation_page.write_thumbnail(output, f'{name}_output', shaded)
+    return Item(caption + image_grid.in_units(shown, translator.range_of(loaded)), file, thumbnail)
 
 
 def _write_spread(output: epath.Path, name: str, spread: _Spread) -> Item:

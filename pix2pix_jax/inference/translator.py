@@ -9,9 +9,9 @@ import numpy as np
 from etils import epath
 
 from pix2pix_jax.config import Config
-from pix2pix_jax.data import augment, class_maps, image_spec, tasks
+from pix2pix_jax.data import augment, class_maps, image_spec, masks, tasks
 from pix2pix_jax.data.formats import decode, encode
-from pix2pix_jax.data.formats.pixels import Pixels
+from pix2pix_jax.data.formats.pixels import Pixels, Range
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.inference import generator, tiling
 from pix2pix_jax.inference.options import TranslateOptions, check_options
@@ -27,6 +27,7 @@ class Loaded(NamedTuple):
     extension: str  # of its file; '' of an array
     dtype: np.dtype  # of its file, or of the array
     shown: int  # channels of the first of several inputs
+    missing: np.ndarray | None = None  # bool (H,W,1), where there is no data; None: there is all
 
 
 class Translator:
@@ -50,6 +51,10 @@ class Translator:
         check_options(o, self._unit, self._minimum)
         self._scaled_as, why = _scaling(run.config, o.fit, o.tile)
         self.about_fit = f'{_about(self._scaled_as, run.config.image_size)}, as {why}'
+        _, target = image_spec.of_config(run.config)
+        self._range = target.ranges[0] if target.ranges else None
+        self._classes = target.classes
+        self._channels, self._nodata = target.channels, float(target.nodata or 0)
         noise = run.config.test.dropout if o.dropout is None else o.dropout
         self.has_dropout = noise and has_dropout(run.config.generator, depth)
         self._generator = generator.Generator(
@@ -68,12 +73,7 @@ class Translator:
         """
         loaded = self.load(*inputs)
         (output,) = self.translate([loaded], sample)
-        _, target = image_spec.of_config(self.config)
-        if target.classes:
-            return class_maps.most_probable(output)[..., 0]
-        value_range = target.ranges[0] if target.ranges else None
-        _, dtype = encode.file_type('.npy', loaded.dtype, output.shape[-1], value_range)
-        result = image_spec.to_type(output, dtype, value_range)
+        _, result = self.to_file_values(loaded._replace(extension='.npy'), output)
         return result[..., 0] if result.shape[-1] == 1 else result
 
     def load(self, *inputs: Image) -> Loaded:
@@ -100,6 +100,10 @@ class Translator:
             for x in inputs
         ]
         decode.check_one_size(pictures, names)
+        gaps = []
+        if not spec.classes:
+            gaps = [image_spec.missing(spec, *one[::-1]) for one in enumerate(pictures)]
+            pictures = [masks.filled(one, ~gap) for one, gap in zip(pictures, gaps)]
         values = image_spec.combine(spec, pictures, names)
         if task.enlarges:
             factor = tasks.factor(self.config)
@@ -107,7 +111,48 @@ class Translator:
             values = augment.resized(values, (height, width))
         extension = '' if names[0] == 'the array' else epath.Path(names[0]).suffix
         shown = image_spec.channels_of(pictures[0])
-        return Loaded(values, extension, pictures[0].values.dtype, shown)
+        missing = np.logical_or.reduce(gaps) if gaps and spec.nodata else None
+        missing = missing if missing is not None and missing.any() else None
+        loaded = Loaded(values, extension, pictures[0].values.dtype, shown, missing)
+        if missing is not None and not self._classes:
+            with decode.naming(names[0]):
+                masks.check_holds(self.file_type(loaded)[1], spec.nodata)
+        return loaded
+
+    def file_type(self, loaded: Loaded, side: int = 0) -> tuple[str, np.dtype]:
+        """Returns extension and type for the translation, as `encode.file_type` does.
+
+        The type is that of the targets' files, where it is not of 8 bits, else the input's.
+        """
+        d, channels = self.config.dataset, self._channels
+        dtype = np.dtype(d.target_type) if d.target_type else loaded.dtype
+        return encode.file_type(loaded.extension or '.npy', dtype, channels, self._range, side)
+
+    @property
+    def has_units(self) -> bool:
+        """Whether the values of translations mean more than shades."""
+        return bool(self._range or self.config.dataset.target_type)
+
+    def range_of(self, loaded: Loaded) -> Range:
+        """Returns the (low, high) of the translation's values in its file."""
+        return self._range or image_spec.type_range(self.file_type(loaded)[1])
+
+    def to_file_values(self, loaded: Loaded, image: np.ndarray) -> tuple[str, np.ndarray]:
+        """Returns the extension of a translation's file, and its values (H,W,Co), of its type.
+
+        `image` is a translation (H,W,Co) of `loaded` on [-1, 1]; where that has no data there is
+        none in the file either. Of class targets they are indices, uint8 (H,W,1), in a .png.
+        """
+        if self._classes:
+            indices = class_maps.most_probable(image)
+            if loaded.missing is not None:
+                indices[loaded.missing] = class_maps.VOID
+            return '.png', indices
+        extension, dtype = self.file_type(loaded, max(image.shape[:2]))
+        values = image_spec.to_type(image, dtype, self._range)
+        if loaded.missing is not None:
+            values = np.where(loaded.missing, dtype.type(self._nodata), values)
+        return extension, values
 
     def floats(self, values: np.ndarray) -> np.ndarray:
         """Returns loaded values (...,H,W,C) as the network takes them: float32 on [-1, 1]."""

@@ -5,8 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from pix2pix_jax.data.formats.pixels import Range
+
 GUTTER = 4  # pixels of white between images
 HEADER = 22  # pixels of the band with the titles
+SLIVER = 1 / 4  # of the range: data in units that fills less is stretched, to be seen
 MIN_SIDE = 128  # pixels; smaller images are shown enlarged
 
 
@@ -36,6 +39,32 @@ def some_channels(image: np.ndarray) -> np.ndarray:
     """
     channels = image.shape[-1]
     return image if channels in (1, 3, 4) else image[..., : 1 if channels == 2 else 3]
+
+
+def narrow(image: np.ndarray) -> Range | None:
+    """Returns the (low, high) on [-1, 1] in which an image's values lie, where that is a sliver.
+
+    They are percentiles, 0.1 and 99.9. None: it is a quarter of the range or more, or one value.
+    """
+    low, high = np.percentile(image[np.isfinite(image)], (0.1, 99.9)) if image.size else (-1, 1)
+    return (float(low), float(high)) if 0 < high - low < 2 * SLIVER else None
+
+
+def stretched(image: np.ndarray, shown: Range | None) -> np.ndarray:
+    """Returns an image whose values `shown` fill [-1, 1]; None: as it is."""
+    if shown is None:
+        return image
+    low, high = shown
+    return np.clip((image - low) / (high - low) * 2 - 1, -1, 1)
+
+
+def in_units(shown: Range | None, value_range: Range) -> str:
+    """Returns ' (LOW to HIGH)' in data units, of which `value_range` is [-1, 1]; '' for None."""
+    if shown is None:
+        return ''
+    low, high = value_range
+    ends = (low + (x + 1) / 2 * (high - low) for x in shown)
+    return ' ({:.4g} to {:.4g})'.format(*ends)
 
 
 def make_grid(

@@ -103,6 +103,7 @@ def write_evaluation_page(
       heading: says what a metric is called.
     """
     order = np.argsort(per_image['l1'], kind='stable')
+    order = order[: len(order) - np.isnan(per_image['l1']).sum()]  # those without come last
 
     def cards(indices: Iterable[int]) -> str:
         return grid((_pair_card(i, names, per_image, kinds) for i in indices), minimum=480)
@@ -111,6 +112,9 @@ def write_evaluation_page(
     facts = {key: result[key] for key in ('step', 'checkpoint', 'images')}
     known = [f'{key} {value}' for key, value in facts.items() if value is not None]
     about = ', '.join(known) + ': ' + ' | '.join(kinds)
+    if 'mae' in result['metrics']:
+        about += '; where a target fills less than a quarter of its range, its values are stretched'
+        about += ' from black to white, and those of its output by as much'
     body = [
         f'<h1>{escape(title)}</h1><p class="muted">{escape(about)}</p>',
         section('Metrics', table(metrics_table(result['metrics'], heading))),
@@ -134,6 +138,8 @@ def metrics_table(
         if 'mean' in summary:
             low, high = (format_number(v) for v in summary['ci95'])
             row = (format_number(summary['mean']), f'{low} to {high}')
+            if summary.get('left_out'):
+                row = (row[0], f'{row[1]}; {summary["left_out"]} images left out: nothing is valid')
         else:
             row = ('none', summary['reason'])
         table.append((name, heading(name), *row))

@@ -58,7 +58,12 @@ def _top(dtype: np.dtype) -> int:
 
 
 def encode_indices(indices: np.ndarray, palette: np.ndarray) -> bytes:
-    """Returns class indices uint8 (H,W) as a PNG with the colours `palette`, uint8 (K,3)."""
+    """Returns class indices uint8 (H,W) as a PNG with the colours `palette`, uint8 (K,3).
+
+    Indices beyond it are white.
+    """
+    missing = max(0, int(indices.max(initial=0)) + 1 - len(palette))
+    palette = np.concatenate([palette, np.full((missing, 3), 255, np.uint8)])
     picture = Image.fromarray(indices)  # gray, until it has a palette
     picture.putpalette(palette.ravel().tolist())
     stream = io.BytesIO()

@@ -1,0 +1,211 @@
+"""Which pixels count: no-data and masks, from files to the batches of training."""
+
+import dataclasses
+import itertools
+
+import jax
+import numpy as np
+import pytest
+from helpers.runs import tiny_config
+from PIL import Image
+
+from pix2pix_jax.config import validate
+from pix2pix_jax.data import augment, discover, masks, pipeline, preflight
+from pix2pix_jax.data.formats.pixels import Pixels
+from pix2pix_jax.distributed import feed
+from pix2pix_jax.errors import DataError
+
+SIDE = 40
+
+
+def pixels(*rows, dtype=np.float32):
+    return Pixels(np.array(rows, dtype)[..., None])
+
+
+@pytest.mark.parametrize('values, nodata, expected', [
+    ([[0, 1], [2, 0]], '0', [[1, 0], [0, 1]]),
+    ([[np.nan, 1], [2, 0]], 'nan', [[1, 0], [0, 0]]),
+    ([[-9999, 1], [2, -9999]], '-9999', [[1, 0], [0, 1]]),
+    ([[0.1, 1], [2, 0]], '0.1', [[1, 0], [0, 0]]),  # which float32 rounds
+    ([[0, 1], [2, 0]], '', [[0, 0], [0, 0]]),
+])  # fmt: skip
+def test_no_data_is_found(values, nodata, expected):
+    found = masks.missing(pixels(*values), nodata, (0, 1))
+    np.testing.assert_array_equal(found[..., 0], np.array(expected, bool))
+
+
+def test_a_value_of_a_colour_is_no_data_in_all_channels_and_any_other_in_one():
+    picture = Pixels(np.array([[[0, 5, 5], [0, 0, 0], [-1, 5, 5]]], np.int16))
+    assert masks.missing(picture, '0', (0, 255)).ravel().tolist() == [False, True, False]
+    assert masks.missing(picture, '-1', (0, 255)).ravel().tolist() == [False, False, True]
+    assert not masks.missing(picture, 'nan', (0, 255)).any()
+
+
+def test_what_is_missing_gets_the_nearest_valid_value():
+    values = np.array([[7, 0, 0, 3]], np.uint16)[..., None]
+    assert masks.filled(Pixels(values), values > 0).values.ravel().tolist() == [7, 7, 3, 3]
+    assert not masks.filled(Pixels(values), np.zeros(values.shape, bool)).values.any()
+    assert masks.filled(Pixels(values), np.ones(values.shape, bool)).values is values
+
+
+@pytest.mark.parametrize('shape, box, size', [
+    ((40, 50), (0, 0, 50, 40), (13, 22)),
+    ((20, 20), (0, 0, 20, 20), (33, 45)),
+    ((31, 64), (0, 0, 64, 31), (31, 32)),  # one axis stays
+    ((30, 30), (0, 0, 30, 30), (10, 10)),
+    ((40, 40), (3.5, 2, 33, 31.25), (20, 20)),
+    ((30, 30), (3, 3, 13, 13), (10, 10)),  # a crop of whole pixels
+])  # fmt: skip
+def test_a_resized_pixel_is_valid_where_no_other_value_changes_it(shape, box, size):
+    rng = np.random.default_rng(0)
+    valid = (rng.random((*shape, 1)) > 0.02).astype(np.uint8)
+    image = rng.uniform(-0.1, 0.1, valid.shape).astype(np.float32)
+    window = augment.CropWindow(box, flip=True)
+    changed = np.zeros((*size, 1), bool)
+    for _ in range(8):
+        other = np.where(valid, image, rng.uniform(-0.1, 0.1, valid.shape)).astype(np.float32)
+        changed |= np.not_equal(
+            *(augment.crop_and_resize(one, window, size) for one in (image, other))
+        )
+    found = augment.crop_and_resize(valid, window, size, 'valid')
+    assert found.dtype == np.uint8 and 0 < found.mean() < 1
+    np.testing.assert_array_equal(found, ~changed)
+
+
+# ---------------------------------------------------------------- files
+
+
+def write(folder, garbage, split='train', count=3):
+    """Pairs in two folders, with masks; under these the targets hold `garbage`."""
+    for i in range(count):
+        rng = np.random.default_rng(i)
+        rows, columns = np.mgrid[:SIDE, :SIDE]
+        target = (1000 + 30 * rows + 10 * columns + rng.integers(100)).astype(np.float32)
+        mask = np.full((SIDE, SIDE), 255, np.uint8)
+        mask[8 * i : 8 * i + 9, 5:17] = 0
+        if i == 2:
+            mask[:] = 0
+        target = np.where(mask > 0, target, garbage)
+        photo = np.stack([4 * rows, 4 * columns, rows + columns], -1).astype(np.uint8)
+        for name in ('A', 'B', 'mask'):
+            (folder / split / name).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(photo).save(folder / split / 'A' / f'{i}.png')
+        np.save(folder / split / 'B' / f'{i}.npy', target.astype(np.float32))
+        Image.fromarray(mask).save(folder / split / 'mask' / f'{i}.png')
+    return folder
+
+
+def config_of(folder, **fields):
+    fields = {
+        'image_size': (32, 32), 'batch_size': 2, 'dataset.target_range': '0:4000',
+        'generator.output_channels': 1, 'dataset.rotate': True, 'dataset.vertical_flip': True,
+    } | fields  # fmt: skip
+    config = tiny_config(folder)
+    config.update_from_flattened_dict(fields)
+    return validate(config)
+
+
+def batches(config):
+    train = preflight.decode_all(discover.open_splits(config), config)['train']
+    return list(itertools.islice(pipeline.train_batches(train, config), 4)), train
+
+
+@pytest.mark.parametrize('jitter', ['resize_then_crop', 'box'])
+def test_no_batch_depends_on_what_is_not_valid(tmp_path, jitter):
+    fields = {'dataset.jitter_method': jitter, 'dataset.color_jitter': 0.3}
+    masked = {'dataset.mask': 'mask'} | fields
+    a, _ = batches(config_of(write(tmp_path / 'a', 0), **masked))
+    b, source = batches(config_of(write(tmp_path / 'b', np.nan), **masked))
+    c, _ = batches(config_of(write(tmp_path / 'c', -9999), **fields, **{'dataset.nodata': '-9999'}))
+    for same in (b, c):
+        for one, other in zip(a, same, strict=True):
+            assert one.keys() == other.keys() == {'input', 'target', 'valid', 'index'}
+            for key in one:
+                np.testing.assert_array_equal(one[key], other[key])
+    assert {0.0, 1.0} == set(np.unique([batch['valid'] for batch in a]))
+    assert source.has_valid and source.has_units
+
+
+def test_the_valid_pixels_are_those_of_the_crop(tmp_path):
+    """They are cut and flipped as the target: its garbage is a mark that travels with it."""
+    config = config_of(write(tmp_path, 4000), **{'dataset.jitter': 1.25, 'dataset.mask': 'mask'})
+    train = preflight.decode_all(discover.open_splits(config), config)['train']
+    marked = tuple(pair | {'target': pair['valid']} for pair in train.loaded)
+    for batch in itertools.islice(
+        pipeline.train_batches(dataclasses.replace(train, loaded=marked), config), 4
+    ):
+        np.testing.assert_array_equal(batch['target'], batch['valid'])
+
+
+def test_the_device_cuts_the_same(tmp_path):
+    config = config_of(write(tmp_path, 0), **{'dataset.nodata': '0'})
+    _, train = batches(config)
+    devices = jax.devices()[:1]
+    both = [
+        next(feed.batches(dataclasses.replace(train, on_device=on), config, devices, 0))
+        for on in (False, True)
+    ]
+    assert both[0]['valid'].dtype == np.float32 and 0 < both[0]['valid'].mean() < 1
+    for key in both[0]:
+        np.testing.assert_array_equal(both[0][key], both[1][key])
+
+
+def test_without_masks_nothing_more_travels(tmp_path):
+    made, source = batches(config_of(write(tmp_path, 0)))
+    assert made[0].keys() == {'input', 'target', 'index'} and not source.has_valid
+
+
+def error(config):
+    with pytest.raises(DataError) as raised:
+        batches(config)
+    assert '\n' not in str(raised.value)
+    return str(raised.value)
+
+
+def test_bad_masks_are_named(tmp_path):
+    config = config_of(write(tmp_path, 0), **{'dataset.mask': 'mask'})
+    folder = tmp_path / 'train' / 'mask'
+    good = (folder / '1.png').read_bytes()
+    Image.new('L', (SIDE, SIDE)).save(folder / '1.png', 'JPEG')
+    assert 'mask/1.png is a JPEG' in error(config)
+    Image.new('L', (SIDE, 8)).save(folder / '1.png')
+    assert 'mask/1.png is 40x8, and its pair 40x40' in error(config)
+    (folder / '1.png').unlink()
+    assert 'mask has no mask of 1 pairs: 1' in error(config)
+    (folder / '1.png').write_bytes(good)
+    config.dataset.mask = 'masks'
+    assert "config.dataset.mask='masks': there is no" in error(config)
+
+
+def test_masks_lie_beside_pairs_in_one_file_and_in_a_column(tmp_path):
+    pair = np.zeros((SIDE, 2 * SIDE, 3), np.uint8)
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    mask[10:] = 1
+    (tmp_path / 'beside' / 'train' / 'mask').mkdir(parents=True)
+    Image.fromarray(pair).save(tmp_path / 'beside' / 'train' / '0.png')
+    Image.fromarray(mask).save(tmp_path / 'beside' / 'train' / 'mask' / '0.png')
+    source = discover.open_splits(tiny_config(tmp_path / 'beside', dataset__mask='mask'))['train']
+    assert source.names == ('0',)
+    np.testing.assert_array_equal(source[0]['valid'][..., 0], mask)
+
+    write(tmp_path / 'list', 0)
+    rows = 'input,target,mask\ntrain/A/1.png,train/B/1.npy,train/mask/1.png\n'
+    (tmp_path / 'list' / 'train.csv').write_text(rows)
+    config = config_of(tmp_path / 'list', **{'dataset.layout': 'list'})
+    source = discover.open_splits(config)['train']
+    assert source[0]['valid'].sum() == SIDE * SIDE - 9 * 12
+    (tmp_path / 'list' / 'train.csv').write_text(rows.replace('train/mask/1.png', ''))
+    config.dataset.mask = 'mask'
+    assert 'train.csv, pair 1: there is no mask' in error(config)
+
+
+def test_inputs_that_are_no_photos_are_filled(tmp_path):
+    folder = write(tmp_path, 0)
+    depth = np.full((SIDE, SIDE), 500, np.float32)
+    depth[3:6] = 0
+    for i in range(3):
+        (folder / 'train' / 'A' / f'{i}.png').unlink()
+        np.save(folder / 'train' / 'A' / f'{i}.npy', depth)
+    fields = {'dataset.nodata': '0', 'dataset.input_range': '0:1000'}
+    config = config_of(folder, **fields, **{'generator.input_channels': 1})
+    assert np.ptp(discover.open_splits(config)['train'][0]['input']) == 0

@@ -1,0 +1,83 @@
+"""Metrics of valid pixels alone: on the device, on the host, and of selected pixels."""
+
+import numpy as np
+import pytest
+
+from pix2pix_jax.evaluation import device_metrics, image_metrics, metrics, report
+from pix2pix_jax.evaluation.options import Options, Subject
+
+SIDE = 32
+
+
+def images(count=4, channels=3):
+    rng = np.random.default_rng(0)
+    target = rng.uniform(-1, 1, (count, SIDE, SIDE, channels)).astype(np.float32)
+    output = np.clip(target + rng.normal(0, 0.2, target.shape), -1, 1).astype(np.float32)
+    valid = np.ones((count, SIDE, SIDE, 1), np.float32)
+    valid[0, :14] = 0
+    valid[1, 20:, 20:] = 0
+    valid[2] = rng.random((SIDE, SIDE, 1)) < 0.5  # without a whole window
+    valid[3] = 0
+    return output, target, valid
+
+
+def test_they_are_those_of_the_valid_part():
+    output, target, valid = images()
+    alone = image_metrics.of_pair(output[0, 14:], target[0, 14:])
+    assert image_metrics.of_pair(output[0], target[0], valid[0]) == pytest.approx(alone, abs=1e-9)
+    chosen = output[2][valid[2, ..., 0] > 0], target[2][valid[2, ..., 0] > 0]
+    found = image_metrics.of_pair(output[2], target[2], valid[2])
+    assert found['l1'] == pytest.approx(np.abs(chosen[0].astype(float) - chosen[1]).mean())
+    assert np.isnan(found['ssim'])
+    assert all(map(np.isnan, image_metrics.of_pair(output[3], target[3], valid[3]).values()))
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+def test_the_device_finds_the_same(channels):
+    output, target, valid = images(channels=channels)
+    files = device_metrics.levels([np.dtype(np.float32)] * 4, (0, 4000))
+    rounded, measured = device_metrics.measure(output, target, files, valid)
+    found = device_metrics.values(measured, files)
+    for i, image in enumerate(np.asarray(rounded)):
+        for name, value in image_metrics.of_pair(image, target[i], valid[i]).items():
+            np.testing.assert_allclose(found[name][i], value, atol=1e-5, err_msg=name)
+        difference = (image - target[i])[valid[i, ..., 0] > 0].astype(np.float64) * 2000
+        if difference.size:
+            np.testing.assert_allclose(found['mae'][i], np.abs(difference).mean(), rtol=1e-5)
+            rmse = np.sqrt((difference**2).mean())
+            np.testing.assert_allclose(found['rmse'][i], rmse, rtol=1e-5)
+
+
+def test_what_is_masked_changes_nothing():
+    output, target, valid = images()
+    files = device_metrics.levels([np.dtype(np.uint8)] * 4)
+    other = np.where(valid > 0, output, np.float32(0.3)), np.where(valid > 0, target, 1)
+    a, b = (
+        device_metrics.values(device_metrics.measure(*pair, files, valid)[1])
+        for pair in ((output, target), other)
+    )
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name])
+
+
+def test_images_without_valid_pixels_are_counted():
+    output, target, valid = images()
+    examples = [
+        (str(i), image_metrics.of_pair(*parts) | {'valid_pixels': parts[2].sum()})
+        for i, parts in enumerate(zip(output, target, valid))
+    ]
+    summary, values = report.measure([examples], 4)
+    assert summary['l1']['left_out'] == 1 and summary['ssim']['left_out'] == 2
+    assert summary['l1']['mean'] == pytest.approx(np.mean(values['l1'][:3]))
+    assert '1 images left out' in report.table(summary)
+    summary, _ = report.measure([examples[3:]], 1)
+    assert summary['l1']['value'] is None and 'no valid pixels' in summary['l1']['reason']
+
+
+def test_metrics_of_whole_images_say_that_pixels_are_masked():
+    names = metrics.choices()
+    summary = {}
+    for one in metrics._created(names, Subject(Options(names), masked=True)):
+        summary |= one.compute()[0]
+    assert {'lpips', 'fid', 'kid', 'fcn_class_iou', 'lab_l', 'checkerboard'} <= summary.keys()
+    assert {entry['reason'] for entry in summary.values()} == {metrics.MASKED}
