@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from pix2pix_jax.config_fields import FIELDS, ROWS
 from pix2pix_jax.config_type import Config
-from pix2pix_jax.data import image_spec, tasks
+from pix2pix_jax.data import image_spec, label_colors, tasks
 from pix2pix_jax.errors import UserError
 
 
@@ -48,6 +48,10 @@ def from_fields(fields: Mapping[str, Any]) -> Config:
     fields = checked_fields(fields)
     fields['image_size'] = _image_size(fields['image_size'])
     _check_values(fields)
+    for field in ('dataset.colors', 'dataset.palette'):  # the table itself: its file may change
+        if fields[field]:
+            table = label_colors.table(fields[field], f'config.{field}')
+            fields[field] = label_colors.to_text(table)
     config = default_config()
     config.update_from_flattened_dict(fields)
     _check_together(config)
@@ -67,8 +71,15 @@ def _check_together(config: Config) -> None:
         raise UserError('config.num_steps and config.num_epochs are both 0: one must be positive')
     loss = config.loss
     adversarial = loss.gan != 'none' and loss.gan_weight
-    if not (loss.l1_weight or loss.l2_weight or adversarial):
-        raise UserError('config.loss: with no GAN, l1_weight and l2_weight there is no objective')
+    if not (loss.l1_weight or loss.l2_weight or loss.class_weight or adversarial):
+        raise UserError(
+            'config.loss: with no GAN, l1_weight, l2_weight and class_weight there is no objective'
+        )
+    if loss.class_weight and not config.dataset.target_classes:
+        raise UserError(
+            f'config.loss.class_weight={loss.class_weight}: allowed is 0 where '
+            'config.dataset.target_classes=0'
+        )
     penalty = has_gradient_penalty(loss.gan)
     if penalty and config.discriminator.norm == 'batch':
         raise UserError(

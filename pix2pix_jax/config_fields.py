@@ -140,8 +140,21 @@ ROWS = (
     Field('dataset.target_range', '', free("LOW:HIGH or ''"),
           'the same of the target files', "the files'"),
     Field('dataset.input_classes', 0, between(0, 255),
-          'the inputs are maps of this number of class indices 0, 1, ... (gray or palette; 255 is '
-          'no class), and become one-hot; 0: they are images', 'classes'),
+          'the inputs are maps of this number of classes (indices 0, 1, ..., gray or palette; or '
+          '`dataset.colors`), and become one-hot; 0: they are images', 'classes'),
+    Field('dataset.target_classes', 0, between(0, 255),
+          'the targets are such maps, and the generator gives the probability p of each class as '
+          '2p - 1; 0: they are images', 'classes'),
+    Field('dataset.void', '255', free("a class index, or ''"),
+          "the index of what has no class: it counts nowhere; '': every index is a class",
+          'class index'),
+    Field('dataset.colors', '', free("a file, facades | cityscapes, or ''"),
+          'the colours of label maps, a class a line: NAME R,G,B (void: no class). Maps of '
+          '`input_classes` and `target_classes` are read by the nearest colour; where these are 0, '
+          "evaluate and demo know the classes by it; a run keeps the table; '': maps are indices"),
+    Field('dataset.palette', '', free("a file, facades | cityscapes, or ''"),
+          'a table like `dataset.colors`, in which class indices are shown; a run keeps the one '
+          "that it finds; '': the palette of the files, else that of PASCAL VOC"),
     Field('dataset.target_type', '', choices('', 'uint16', 'float32'),
           'the type of outputs where targets are not of 8 bits; empty: as inputs, or not found'),
     Field('dataset.nodata', '', free("a number, nan or ''"),
@@ -281,6 +294,8 @@ ROWS = (
     Field('loss.l1_weight', 100.0, WEIGHT, "weight of the mean absolute difference, the paper's "
           'lambda', source='6.2'),
     Field('loss.l2_weight', 0.0, WEIGHT, 'weight of the mean squared difference'),
+    Field('loss.class_weight', 0.0, WEIGHT,
+          'weight of the cross-entropy of `dataset.target_classes`'),
     Field('loss.d_weight', 0.5, WEIGHT, "weight of D's loss, which is halved", source='3.3'),
     Field('loss.gp_weight', 10.0, WEIGHT, 'weight of the gradient penalty of wgan-gp',
           source='Gulrajani et al., 2017'),

@@ -121,6 +121,19 @@ def l1(
     return mean(jnp.abs(output - target), valid)
 
 
+def cross_entropy(
+    logits: Float[Array, 'n h w c'],
+    target: Float[Array, 'n h w c'],
+    valid: Float[Array, 'n h w 1'] | None = None,
+) -> Float[Array, '']:
+    """Returns the mean over `valid` pixels of -log p of the true class, p the softmax of `logits`.
+
+    The target is one-hot, 1 and -1.
+    """
+    of_pixels = -((target + 1) / 2 * jax.nn.log_softmax(logits)).sum(-1, keepdims=True)
+    return mean(of_pixels, valid)
+
+
 def l2(
     output: Float[Array, 'n h w c'],
     target: Float[Array, 'n h w c'],

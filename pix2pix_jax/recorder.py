@@ -153,7 +153,11 @@ class Recorder:
         source = self._measured[split]
         batches = translated.batches(self._translator.on_device, source, self._config)
         summary, _ = report.measure(
-            self._until_interrupted(batches), len(source), folder, about=about
+            self._until_interrupted(batches),
+            len(source),
+            folder,
+            about=about,
+            accumulators=metrics.always(self._config),
         )
         self._translator.update({})  # or the device would hold a generator more
         return {name: s['mean'] for name, s in summary.items() if 'mean' in s}
@@ -181,10 +185,11 @@ class Recorder:
         indices = np.linspace(0, len(source) - 1, min(SAMPLE_ROWS, len(source))).astype(int)
         pairs = [pipeline.example(source, int(i), self._config) for i in indices]
         inputs = np.stack([pair['input'] for pair in pairs])
-        targets, outputs = [pair['target'] for pair in pairs], self._translator(inputs)
-        shown = image_grid.narrow(np.stack(targets)) if source.has_units else None
-        if source.has_valid:  # white where they do not count
-            targets = [np.where(pair['valid'], pair['target'], 1) for pair in pairs]
+        targets = np.stack([pair['target'] for pair in pairs])
+        outputs, targets = (source.shown(x, 'target') for x in (self._translator(inputs), targets))
+        shown = image_grid.narrow(targets) if source.has_units else None
+        if source.has_valid and not source.specs[1].classes:  # white where they do not count
+            targets = np.where(np.stack([pair['valid'] for pair in pairs]), targets, 1)
         stretched = ([image_grid.stretched(x, shown) for x in xs] for xs in (outputs, targets))
         rows = list(zip(source.shown(inputs), *stretched))
         self._translator.update({})

@@ -59,6 +59,7 @@ def resolve(config: Config, workdir: epath.PathLike, command: str = '') -> Setup
     config.init_from, config.dataset.path = map(_absolute, (config.init_from, config.dataset.path))
     splits, known = open_data(config, workdir)
     config.dataset.inputs = splits['train'].inputs
+    config.dataset.palette = config.dataset.palette or splits['train'].found_palette()
     config.dataset.target_type = splits['train'].output_type
     if config.image_size == (0, 0):
         config.image_size = known.image_size or preflight.found_image_size(splits['train'])

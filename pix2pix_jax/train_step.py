@@ -18,7 +18,7 @@ from pix2pix_jax import losses
 from pix2pix_jax.config import augment_policies
 from pix2pix_jax.diff_augment import diff_augment, moved
 from pix2pix_jax.models import factory
-from pix2pix_jax.models.layers import CONV_OUTPUT
+from pix2pix_jax.models.layers import CONV_OUTPUT, class_image
 from pix2pix_jax.train_state import GanState, TrainState
 
 Batch = dict[str, jax.Array]
@@ -52,20 +52,22 @@ def train_step(
     if d is not None:
         for i, part in enumerate(earlier):
             part_key = jax.random.fold_in(key, i)
-            fake, _ = generate(g, g.params, part, part_key, config)
+            output, _ = generate(g, g.params, part, part_key, config)
+            fake = as_images(output, config)
             d, _ = discriminator_step(d, part, fake, part_key, config, axis_name)
 
     # The backward pass of G waits until D has been updated; the forward pass is shared.
-    fake, pull_back, g_stats = jax.vjp(
+    output, pull_back, g_stats = jax.vjp(
         lambda params: generate(g, params, last, key, config), g.params, has_aux=True
     )
     metrics: Metrics = {}
     new_d = None
     if d is not None:
+        fake = as_images(output, config)
         new_d, metrics = discriminator_step(d, last, fake, key, config, axis_name)
     critic = new_d if config['update'] == 'alternating' else d
-    fake_gradient, g_metrics = generator_gradient(critic, last, fake, key, config)
-    (g_grads,) = pull_back(fake_gradient)
+    gradient, g_metrics = generator_gradient(critic, last, output, key, config)
+    (g_grads,) = pull_back(gradient)
     new_g = update(g, g_grads, g_stats, axis_name)
     metrics = mean_over_devices(metrics | g_metrics, axis_name)
     return state.replace(generator=new_g, discriminator=new_d).averaged(config.ema_decay), metrics
@@ -75,6 +77,8 @@ def generate(
     g: TrainState, params: Any, batch: Batch, key: Key[Array, ''], config: ConfigDict
 ) -> tuple[Float[Array, 'n h w c'], Any]:
     """Returns G's images (N,H,W,Co) in training, in [-1, 1], and its new moving statistics.
+
+    Of class targets it is the logits of the classes, for the cross-entropy; see `as_images`.
 
     Args:
       g: the generator, without its parameters.
@@ -90,12 +94,18 @@ def generate(
             batch['input'],
             train=True,
             examples=batch['index'],
+            raw=bool(config.dataset.target_classes),
             rngs={'dropout': stream(key, 'dropout')},
             mutable=['batch_stats'],
         )
         return fake, mutated.get('batch_stats', {})
 
     return _rematerialized(apply, config)(params)
+
+
+def as_images(output: Float[Array, 'n h w c'], config: ConfigDict) -> Float[Array, 'n h w c']:
+    """Returns the images, in [-1, 1], of what `generate` returned."""
+    return class_image(output) if config.dataset.target_classes else output
 
 
 def discriminator_step(
@@ -168,25 +178,32 @@ def discriminator_gradients(
 def generator_gradient(
     critic: TrainState | None,
     batch: Batch,
-    fake: Float[Array, 'n h w c'],
+    output: Float[Array, 'n h w c'],
     key: Key[Array, ''],
     config: ConfigDict,
 ) -> tuple[Float[Array, 'n h w c'], Metrics]:
-    """Computes the gradient of G's loss by the generated images.
+    """Computes the gradient of G's loss by the generated images, or by the logits of classes.
 
     Args:
       critic: the discriminator; None: there is no adversarial loss.
-      batch, fake, key, config: as in `discriminator_step`.
+      batch: as in `train_step`, one part.
+      output: (N,H,W,Co), as `generate` returned it.
+      key, config: as in `discriminator_step`.
 
     Returns:
-      The gradient (N,H,W,Co), and the metrics 'g_l1', 'g_l2', 'g_loss' and, with a critic, 'g_gan'.
+      The gradient (N,H,W,Co), and the metrics 'g_l1', 'g_l2', 'g_loss' and, with a critic, 'g_gan',
+      with `class_weight` 'g_class'.
     """
     target, weights, valid = batch['target'], config.loss, batch.get('valid')
 
-    def objective(fake: jax.Array) -> tuple[jax.Array, Metrics]:
+    def objective(output: jax.Array) -> tuple[jax.Array, Metrics]:
+        fake = as_images(output, config)
         l1, l2 = losses.l1(fake, target, valid), losses.l2(fake, target, valid)
         loss = weights.l1_weight * l1 + weights.l2_weight * l2
         metrics = {'g_l1': l1, 'g_l2': l2}
+        if weights.class_weight:
+            metrics['g_class'] = losses.cross_entropy(output, target, valid)
+            loss += weights.class_weight * metrics['g_class']
         if critic is not None:
             seen = {'augment_generator': fake}
             (logits,), _ = discriminate(critic, critic.variables, batch, seen, key, config)
@@ -196,7 +213,7 @@ def generator_gradient(
             loss += weights.gan_weight * metrics['g_gan']
         return loss, metrics | {'g_loss': loss}
 
-    return jax.grad(objective, has_aux=True)(fake)
+    return jax.grad(objective, has_aux=True)(output)
 
 
 def stream(key: Key[Array, ''], name: str) -> Key[Array, '']:

@@ -24,10 +24,18 @@ from PIL import Image
 
 from pix2pix_jax import main as command
 from pix2pix_jax.config import Config, flatten, from_fields, validate
-from pix2pix_jax.data import discover, pipeline, preflight, sources, tasks, value_checks
+from pix2pix_jax.data import (
+    discover,
+    label_colors,
+    pipeline,
+    preflight,
+    sources,
+    tasks,
+    value_checks,
+)
 from pix2pix_jax.data.formats import decode
 from pix2pix_jax.errors import DataError, UserError, run_command
-from pix2pix_jax.evaluation import labels, segmenter
+from pix2pix_jax.evaluation import segmenter
 from pix2pix_jax.reports import image_grid
 from pix2pix_jax.runtime import cores
 from pix2pix_jax.storage import atomic
@@ -125,10 +133,11 @@ def look_at(source: sources.Source, i: int, data_set: str) -> PairStats:
     kinds = kinds[::-1] if source.direction == 'BtoA' else kinds
     if len(kinds) > 2:  # several inputs, a file each
         kinds = [' + '.join(kinds[:-1]), kinds[-1]]
-    known = None if source.photos else labels.DATA_SETS.get(data_set)
+    known = None if source.photos else label_colors.DATA_SETS.get(data_set)
     _, label = segmenter.photo_and_labels(source.direction)
     looks, remarks = [], []
-    for (name, image), kind in zip(pair.items(), itertools.cycle(kinds)):
+    images = {name: pair[name] for name in IMAGES if name in pair}
+    for (name, image), kind in zip(images.items(), itertools.cycle(kinds)):
         of_known = known if name == label and image.shape[-1] == 3 else None
         digest = hashlib.sha256(image.tobytes()).hexdigest()
         arrays = stored(source, i, name) if image.dtype == np.float32 else [image]
@@ -140,7 +149,7 @@ def look_at(source: sources.Source, i: int, data_set: str) -> PairStats:
         looks.append(ImageStats(name, kind, *numbers, digest, classes_of(image, of_known)))
         if np.ptp(image, (0, 1)).max() == 0:
             remarks.append(f'{name} of one colour')
-    if len(looks) == 2 and np.array_equal(*pair.values()):
+    if len(looks) == 2 and np.array_equal(*images.values()):
         remarks.append('input equal to target')
     return PairStats('', image.shape[:2], tuple(looks), tuple(remarks))
 
@@ -151,10 +160,10 @@ def stored(source: sources.Source, i: int, name: str) -> list[np.ndarray]:
     return [p.values for p in (pictures[-1:] if name == 'target' else pictures[:-1])]
 
 
-def classes_of(image: np.ndarray, known: labels.Classes | None) -> collections.Counter:
+def classes_of(image: np.ndarray, known: label_colors.Classes | None) -> collections.Counter:
     """Returns the pixels of each of the `known` classes; else of each colour, if they are few."""
     if known is not None:
-        found = labels.from_colours(image, known)
+        found = label_colors.from_colours(image, known)
         counts = np.bincount(found.ravel() + 1, minlength=1 + len(known.colours))
         return +collections.Counter(dict(zip(('void', *known.colours), counts.tolist())))
     if image.dtype != np.uint8 or image.shape[-1] > 4:
@@ -281,8 +290,8 @@ def contact_grid(splits: dict[str, sources.Source], config: Config) -> np.ndarra
             pair = pipeline.augmented(pipeline.loaded(source[int(i)], config), rng, config)
             x, y = (pair[name][None] for name in IMAGES)
             pairs.append(pair | {'target': tasks.as_shown(config.dataset.task, x, y)[0]})
-        inputs = source.shown(np.stack([pair['input'] for pair in pairs]))
-        rows.append([x for shown, pair in zip(inputs, pairs) for x in (shown, pair['target'])])
+        shown = [source.shown(np.stack([pair[kind] for pair in pairs]), kind) for kind in IMAGES]
+        rows.append([x for both in zip(*shown) for x in both])
     if not rows:
         raise DataError(f'{source.folder}: no pair of the picture can be read')
     return image_grid.make_grid(

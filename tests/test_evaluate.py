@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from pix2pix_jax import config, evaluate
+from pix2pix_jax.data import label_colors
 from pix2pix_jax.errors import DataError, UserError, run_command
 from pix2pix_jax.evaluation import (
     image_metrics,
-    labels,
     metrics,
     report,
     runs,
@@ -33,7 +33,7 @@ def write_image(path, value, size=SIZE):
     return image
 
 
-def write_labels(path, seed, classes=labels.FACADES):
+def write_labels(path, seed, classes=label_colors.FACADES):
     colours = np.array(list(classes.colours.values()), np.uint8)
     image = colours[np.random.default_rng(seed).integers(0, len(colours), (SIZE, SIZE))]
     atomic.write_bytes(path, atomic.encode_png(image))
@@ -300,7 +300,7 @@ def test_what_a_segmenter_gives_is_looked_at(workdir, capsys):
 
 def test_the_own_segmenter_labels_photos(workdir, tmp_path, monkeypatch, capsys):
     """Trained on the pairs of train; the generator gives the photos themselves."""
-    palette = np.uint8([labels.FACADES.colours[name] for name in ('facade', 'window')])
+    palette = np.uint8([label_colors.FACADES.colours[name] for name in ('facade', 'window')])
     for split in ('train', 'test'):
         for i in range(3):
             classes = (np.random.default_rng(i).random((4, 4)) > 0.5).repeat(4, 0).repeat(4, 1)
@@ -365,7 +365,7 @@ def test_a_damaged_result_is_named(tmp_path, text):
 
 
 def test_two_folders_of_label_maps(tmp_path):
-    colours = np.array(list(labels.FACADES.colours.values()), np.uint8)
+    colours = np.array(list(label_colors.FACADES.colours.values()), np.uint8)
     classes = np.random.default_rng(0).integers(0, 12, (16, 16))
     for folder, values in (('real', classes), ('fake', np.where(classes > 5, 0, classes))):
         atomic.write_bytes(tmp_path / folder / 'a.png', atomic.encode_png(colours[values]))
@@ -397,7 +397,7 @@ def test_labels_of_other_colours_have_no_score(workdir, capsys, direction, named
         run_of.config.dataset.name = 'facades'
     assert run(*words) == 0
     for write in (
-        lambda path: write_labels(path, 0, labels.CITYSCAPES),
+        lambda path: write_labels(path, 0, label_colors.CITYSCAPES),
         lambda path: write_image(path, 0),
     ):
         write(folder / '3.png')
@@ -427,7 +427,7 @@ def test_own_pairs_under_a_known_name_have_a_reason_in_place_of_the_score(workdi
 
 
 def test_folders_of_other_colours_have_no_score(tmp_path, capsys):
-    for folder, classes in (('real', labels.CITYSCAPES), ('fake', labels.FACADES)):
+    for folder, classes in (('real', label_colors.CITYSCAPES), ('fake', label_colors.FACADES)):
         write_labels(tmp_path / folder / 'a.png', 0, classes)
     real, fake = (f'{tmp_path}/{folder}' for folder in ('real', 'fake'))
     words = (f'--output={tmp_path}/o', '--metrics=fcn')

@@ -105,6 +105,12 @@ def training_data(config, folder):
     )
 
 
+def pictures(config, folder):
+    """The input of a test image as it is shown."""
+    source = discover.open_splits(config)['train']
+    return source.shown(pipeline.example(source, 0, config)['input'][None]).tobytes()
+
+
 def output_type(config, folder):
     """The type in which an image of 8 bits is translated."""
     workdir = folder / 'trained0'
@@ -240,6 +246,8 @@ def kernels(config, folder):
 
 LINEAR = {'optimizer.schedule': 'linear'}
 WGAN = {'loss.gan': 'wgan-gp', 'discriminator.norm': 'instance'}
+INDICES = {'dataset.path': 'classes', 'dataset.input_classes': 3}
+BACK = {'dataset.direction': 'BtoA'}
 RESNET = {'generator.name': 'resnet', 'generator.depth': 0}
 # Of these another value is refused here, or the base's: seen in what the error says.
 REFUSED = {'dataset.name', 'dataset.path', 'dataset.layout', 'dataset.inputs', 'num_devices'}
@@ -277,6 +285,10 @@ FIELDS = {
     'dataset.target_type': ('uint16', output_type),
     'dataset.nodata': ('0', training_data),
     'dataset.mask': ('mask', training_data, {'dataset.path': 'classes'}),
+    'dataset.target_classes': (3, training_data, {**BACK, 'dataset.path': 'classes'}),
+    'dataset.void': ('0', training_data, INDICES),
+    'dataset.colors': ('c 2,2,2;b 1,1,1;a 0,0,0;', training_data, INDICES),
+    'dataset.palette': ('a 1,2,3;b 4,5,6;c 7,8,9;', pictures, INDICES),
     'dataset.jitter': (1.5, training_data),
     'dataset.jitter_method': ('box', training_data, {'dataset.path': 'noise'}),
     'dataset.preprocess': ('crop', training_data),
@@ -325,6 +337,7 @@ FIELDS = {
     'loss.gan_weight': (2.0, step),
     'loss.l1_weight': (2.0, step),
     'loss.l2_weight': (2.0, step),
+    'loss.class_weight': (2.0, step, {'dataset.target_classes': 3}),
     'loss.d_weight': (2.0, step),
     'loss.gp_weight': (2.0, step, WGAN),
     'optimizer.learning_rate': (0.3, step),

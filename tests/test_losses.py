@@ -3,9 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from pix2pix_jax import losses
+from pix2pix_jax.models import layers
 
 LOG2 = np.log(2)
 
@@ -118,3 +120,62 @@ def test_the_gradient_penalty_has_a_gradient_even_where_the_critic_is_flat():
     assert np.isfinite(jax.grad(of_weight)(0.0))
     # At w the gradient is 2 w in each of four pixels, its norm 4 w: d/dw (4 w - 1)^2.
     np.testing.assert_allclose(jax.grad(of_weight)(0.5), 8 * (4 * 0.5 - 1), rtol=1e-4)
+
+
+# ---------------------------------------------------------------- classes
+
+
+def logits_and_target(classes, seed=0):
+    rng = np.random.default_rng(seed)
+    logits = jnp.array(rng.normal(0, 3, (2, 3, 4, classes)), jnp.float32)
+    true = rng.integers(0, classes, (2, 3, 4))
+    return logits, true, jnp.array(2 * np.eye(classes)[true] - 1, jnp.float32)
+
+
+@pytest.mark.parametrize('classes', [2, 3, 12])
+def test_l1_of_a_softmax_is_4_by_classes_of_the_missing_probability(classes):
+    logits, true, target = logits_and_target(classes)
+    p = np.take_along_axis(np.asarray(jax.nn.softmax(logits), np.float64), true[..., None], -1)
+    found = losses.l1(layers.class_image(logits), target)
+    assert float(found) == pytest.approx(4 * (1 - p).mean() / classes, rel=1e-5)
+
+
+def test_l1_of_a_softmax_is_least_at_the_most_probable_class():
+    """Where tanh would be -1 everywhere: at .4, .35, .25."""
+    share, one_hot = np.array([0.4, 0.35, 0.25]), 2 * np.eye(3) - 1
+    corners = [(share * np.abs(corner - one_hot).sum(-1)).sum() for corner in one_hot]
+    assert int(np.argmin(corners)) == 0
+    for p in np.random.default_rng(0).dirichlet(np.ones(3), 100):
+        assert (share * np.abs(2 * p - 1 - one_hot).sum(-1)).sum() >= min(corners) - 1e-9
+
+
+@pytest.mark.parametrize('scale', [1, 30])  # at 30 the probabilities of most classes are 0
+def test_cross_entropy_is_that_of_optax(scale):
+    logits, true, target = logits_and_target(5)
+    expected = optax.softmax_cross_entropy_with_integer_labels(scale * logits, jnp.array(true))
+    found = losses.cross_entropy(scale * logits, target)
+    assert float(found) == pytest.approx(float(expected.mean()), rel=1e-6)
+    slope = jax.grad(lambda x: losses.cross_entropy(scale * x, target))(logits)
+    theirs = jax.grad(
+        lambda x: optax.softmax_cross_entropy_with_integer_labels(scale * x, jnp.array(true)).mean()
+    )(logits)
+    np.testing.assert_allclose(slope, theirs, atol=1e-6)
+
+
+def test_pixels_of_no_class_do_not_count():
+    """Their loss and the slope by their logits are 0, and the others' mean is their own."""
+    logits, true, target = logits_and_target(4)
+    valid = jnp.array(np.random.default_rng(1).random((2, 3, 4, 1)) < 0.5, jnp.float32)
+    target = jnp.where(valid == 1, target, -1.0)
+    of_pixels = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.array(true))
+    of_images = [of_pixels[i][valid[i, ..., 0] == 1].mean() for i in range(2)]
+    found = losses.cross_entropy(logits, target, valid)
+    assert float(found) == pytest.approx(float(np.mean(of_images)), rel=1e-6)
+
+    def both(x):
+        return losses.cross_entropy(x, target, valid) + losses.l1(
+            layers.class_image(x), target, valid
+        )
+
+    slope = jax.grad(both)(logits)
+    assert not (slope * (1 - valid)).any() and (slope * valid).any()

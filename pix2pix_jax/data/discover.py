@@ -5,7 +5,7 @@ import dataclasses
 from etils import epath
 
 from pix2pix_jax.config_type import Config
-from pix2pix_jax.data import detect_layout, hold_out, image_spec
+from pix2pix_jax.data import class_maps, detect_layout, hold_out, image_spec
 from pix2pix_jax.data.catalogue import openmoji
 from pix2pix_jax.data.catalogue.published import PUBLISHED
 from pix2pix_jax.data.folders import (
@@ -164,10 +164,12 @@ def _in_folders(root: epath.Path, config: Config, known: Known) -> dict[str, Sou
 def _source(folder: str, files: dict[str, tuple[File, ...]], config: Config) -> Source:
     d = config.dataset
     count = len(next(iter(files.values())))
-    if d.input_classes and count == 1:
+    sides = [name for name in ('input', 'target') if class_maps.count(name, config)]
+    if sides and count == 1 and not d.colors:
         raise UserError(
-            f'config.dataset.input_classes={d.input_classes}: {folder} has A and B in one file, '
-            'and class indices are not of the kind of a photo; allowed are two folders or a list'
+            f'config.dataset.{sides[0]}_classes={class_maps.count(sides[0], config)}: {folder} has '
+            'A and B in one file, and class indices are not of the kind of a photo; allowed are '
+            'two folders, a list, or colours of the classes (--config.dataset.colors=FILE)'
         )
     inputs = max(1, count - 1)
     if d.inputs not in (0, inputs):

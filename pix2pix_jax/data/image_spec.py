@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pix2pix_jax.config_type import Config
-from pix2pix_jax.data import augment, masks
+from pix2pix_jax.data import augment, class_maps, label_colors, masks
 from pix2pix_jax.data.formats import decode
 from pix2pix_jax.data.formats.pixels import File, Pixels, Range
+from pix2pix_jax.data.label_colors import Classes
 from pix2pix_jax.errors import DataError, UserError
 
 MAX_LEVELS = 65_536
-VOID = 255  # in a class-index map: no class
 
 
 class ImageSpec(NamedTuple):
@@ -27,9 +27,27 @@ class ImageSpec(NamedTuple):
     name: str  # 'input' or 'target'
     channels: int
     ranges: tuple[Range, ...] = ()  # (low, high) for each file, or for all; (): as the type says
-    classes: int = 0  # files are maps of class indices 0 to classes - 1; 0: they are images
+    classes: int = 0  # files are maps of classes 0 to classes - 1; 0: they are images
     field: str = ''  # where `channels` come from, for messages
     nodata: str = ''  # the value that says that there is none; '': there is no such value
+    void: int = class_maps.NO_VOID  # the value of no class in files of indices
+    coding: Classes | None = None  # the colours of the classes in the files; None: indices
+    palette: Classes | None = None  # the colours in which indices are shown; None: the file's own
+
+    @property
+    def has_void(self) -> bool:
+        """Whether pixels of the maps may be of no class."""
+        return bool(self.coding.void) if self.coding else self.void != class_maps.NO_VOID
+
+    @property
+    def colours(self) -> np.ndarray | None:
+        """The colours of `table`, uint8 (K,3)."""
+        return np.array(list(self.table.colours.values()), np.uint8) if self.table else None
+
+    @property
+    def table(self) -> Classes | None:
+        """The names and colours of the classes, where the config says them."""
+        return self.coding or self.palette
 
 
 def of_config(config: Config) -> tuple[ImageSpec, ImageSpec]:
@@ -39,22 +57,36 @@ def of_config(config: Config) -> tuple[ImageSpec, ImageSpec]:
     channels, field = g.output_channels, 'config.generator.output_channels'
     if d.task != 'none':
         channels, field = 3, 'config.dataset.task'
-    return (
+    specs = (
         ImageSpec(
             'input',
             g.input_channels,
             ranges[0],
-            d.input_classes,
             field='config.generator.input_channels',
             nodata=d.nodata,
         ),
         ImageSpec('target', channels, ranges[1], field=field, nodata=d.nodata),
     )
+    source, target = (_with_classes(spec, config) for spec in specs)
+    return source, target
+
+
+def _with_classes(spec: ImageSpec, config: Config) -> ImageSpec:
+    d, count = config.dataset, class_maps.count(spec.name, config)
+    if not count:
+        return spec
+    found = d.palette if spec.name == 'target' or not d.target_classes else ''
+    return spec._replace(
+        classes=count,
+        void=class_maps.void_of(config),
+        coding=label_colors.table(d.colors) if d.colors else None,
+        palette=label_colors.table(found, 'config.dataset.palette') if found else None,
+    )
 
 
 def check(config: Config) -> None:
     """Raises UserError for fields about input and target that do not go together."""
-    d, g = config.dataset, config.generator
+    d = config.dataset
     _, target = of_config(config)
     if len(target.ranges) > 1:
         raise UserError(f'config.dataset.target_range={d.target_range!r}: allowed is one range')
@@ -69,24 +101,55 @@ def check(config: Config) -> None:
             f'config.dataset.nodata={d.nodata!r}, mask={d.mask!r}: config.dataset.task='
             f"'{d.task}' makes its pairs of whole photos; allowed are '' and ''"
         )
-    if d.task != 'none' and (d.input_classes or d.input_range):
+    if d.task != 'none' and (d.input_classes or d.target_classes or d.input_range):
         raise UserError(
-            f'config.dataset.input_classes={d.input_classes}, input_range={d.input_range!r}: '
-            f"config.dataset.task='{d.task}' makes its inputs; allowed are 0 and ''"
+            f'config.dataset.input_classes={d.input_classes}, target_classes={d.target_classes}, '
+            f"input_range={d.input_range!r}: config.dataset.task='{d.task}' makes its inputs of "
+            "photos; allowed are 0, 0 and ''"
         )
-    if d.input_classes and g.input_channels != d.input_classes:
-        raise UserError(
-            f'config.generator.input_channels={g.input_channels}: allowed is '
-            f'{d.input_classes}, a channel for each of config.dataset.input_classes'
-        )
-    if d.input_classes and (d.input_range or d.input_color_jitter or d.color_jitter):
-        raise UserError(
-            f'config.dataset.input_classes={d.input_classes}: classes have no input_range, '
-            'color_jitter or input_color_jitter'
-        )
+    _check_classes(config)
     if d.preprocess == 'none' and 0 in tuple(config.image_size):
         raise UserError(
             "config.dataset.preprocess='none': config.image_size must say the size of the images"
+        )
+
+
+def _check_classes(config: Config) -> None:
+    d, g = config.dataset, config.generator
+    class_maps.void_of(config)
+    for name, channels in (('input', 'input_channels'), ('target', 'output_channels')):
+        count, shifted = class_maps.count(name, config), [d.color_jitter]
+        if name == 'input':
+            shifted.append(d.input_color_jitter)
+        if count and g[channels] != count:
+            raise UserError(
+                f'config.generator.{channels}={g[channels]}: allowed is {count}, a channel for '
+                f'each of config.dataset.{name}_classes'
+            )
+        if count and (d[f'{name}_range'] or any(shifted)):
+            raise UserError(
+                f'config.dataset.{name}_classes={count}: classes have no {name}_range, '
+                'color_jitter or input_color_jitter'
+            )
+        table = label_colors.table(d.colors) if d.colors else None
+        if count and table and len(table.colours) != count:
+            raise UserError(
+                f'config.dataset.{name}_classes={count}: allowed is {len(table.colours)}, the '
+                'number of classes in config.dataset.colors'
+            )
+    if d.palette and (d.colors or not (d.input_classes or d.target_classes)):
+        raise UserError(
+            "config.dataset.palette: it shows class indices; allowed is '' where the config has no "
+            'input_classes and target_classes, or has dataset.colors'
+        )
+    if d.colors:
+        label_colors.check_distinct(label_colors.table(d.colors))
+    if d.target_classes == 1:
+        raise UserError('config.dataset.target_classes=1: allowed are 2 or more, or 0')
+    if d.target_classes and 'color' in config.discriminator.augment.split(','):
+        raise UserError(
+            f'config.discriminator.augment={config.discriminator.augment!r}: no color where '
+            f'config.dataset.target_classes={d.target_classes}: classes have no brightness'
         )
 
 
@@ -116,17 +179,15 @@ def parse_ranges(field: str, text: str, name: str = '') -> tuple[Range, ...]:
 
 def read(spec: ImageSpec, file: File) -> Pixels:
     """Returns the image of a file, or its class indices; raises DataError, naming it."""
-    return decode.read_pixels(file, indices=spec.classes > 0)
+    return decode.read_pixels(file, indices=spec.classes > 0 and spec.coding is None)
 
 
 def missing(spec: ImageSpec, picture: Pixels, place: int = 0) -> np.ndarray:
-    """Returns bool (H,W,1): where a picture of these is no-data, or of no class.
+    """Returns bool (H,W,1): where a picture of these is no-data; it is no map of classes.
 
     Inputs of 8 bits have no no-data: 0 is black there. `place` is the number of the picture in its
     input.
     """
-    if spec.classes:
-        return (picture.values == VOID).any(-1, keepdims=True)
     ranges = spec.ranges
     value_range = type_range(picture.values.dtype)
     if ranges:
@@ -145,7 +206,9 @@ def combine(spec: ImageSpec, pictures: Sequence[Pixels], files: Sequence[File]) 
     """
     if spec.classes:
         with decode.naming(files[0]):
-            return _indices(pictures[0].values, spec.classes)
+            if spec.coding:
+                return class_maps.from_colours(pictures[0], spec.coding)
+            return class_maps.from_indices(pictures[0], spec.classes, spec.void, spec.name)
     ranges = spec.ranges * len(files) if len(spec.ranges) == 1 else spec.ranges
     parts = []
     for i, (picture, file) in enumerate(zip(pictures, files)):
@@ -178,50 +241,6 @@ def channels_of(picture: Pixels) -> int:
     return 3 if picture.opacity else picture.values.shape[-1]
 
 
-def _indices(values: np.ndarray, classes: int) -> np.ndarray:
-    if values.shape[-1] != 1 or values.dtype.kind not in 'ui':
-        raise DataError(
-            f'has {values.shape[-1]} channels of {values.dtype}: needed is a map of class indices '
-            '(gray or a palette; config.dataset.input_classes)'
-        )
-    wrong = values[((values < 0) | (values >= classes)) & (values != VOID)]
-    if wrong.size:
-        raise DataError(
-            f'has the class {wrong.max()}: allowed are 0 to {classes - 1} '
-            f'(config.dataset.input_classes={classes}) and {VOID}, no class'
-        )
-    return values.astype(np.uint8)
-
-
-def one_hot(indices: np.ndarray, classes: int) -> np.ndarray:
-    """Returns class indices (H,W,1) as float32 (H,W,classes): 1 for the class, -1 for others."""
-    return np.where(indices == np.arange(classes), np.float32(1), np.float32(-1))
-
-
-def coloured(one_hots: np.ndarray, palette: np.ndarray | None = None) -> np.ndarray:
-    """Returns one-hot classes (...,C) as colours (...,3) on [-1, 1], white where there is none.
-
-    `palette` is uint8 (K,3), of which K - 1 is the last class that has a colour; by default and
-    beyond it they are those of PASCAL VOC.
-    """
-    count = one_hots.shape[-1]
-    colours = voc_palette(count)
-    known = np.zeros((0, 3), np.uint8) if palette is None else palette[:count]
-    colours[: len(known)] = known
-    indices = np.where(one_hots.max(-1) > 0, one_hots.argmax(-1), count)
-    return augment.to_float(np.concatenate([colours, np.full((1, 3), 255, np.uint8)])[indices])
-
-
-def voc_palette(count: int) -> np.ndarray:
-    """Returns uint8 (count,3), the colours of PASCAL VOC's classes: the bits of their numbers."""
-    index = np.arange(count)
-    colours = np.zeros((count, 3), np.uint8)
-    for bit in range(8):
-        for channel in range(3):
-            colours[:, channel] |= (((index >> (3 * bit + channel)) & 1) << (7 - bit)).astype('u1')
-    return colours
-
-
 def _in_range(values: np.ndarray, value_range: Range | None, name: str) -> np.ndarray:
     """Returns values as uint8 or uint16, whose range is their type's, or as float32 on [-1, 1]."""
     if values.dtype.kind == 'f' and not np.isfinite(values).all():
@@ -232,11 +251,11 @@ def _in_range(values: np.ndarray, value_range: Range | None, name: str) -> np.nd
         value_range = type_range(values.dtype)
         low, high = values.min(), values.max()
         if low < 0 or high > 1:
-            classes = name == 'input' and values.dtype.kind in 'ui' and 0 <= low <= high < VOID
+            classes = values.dtype.kind in 'ui' and 0 <= low <= high < class_maps.VOID
             raise DataError(
                 f'has values from {low:g} to {high:g}: of {values.dtype} allowed is 0 to 1; '
                 f'or say what they are with --config.dataset.{name}_range=LOW:HIGH'
-                + (f', or of classes --config.dataset.input_classes={high + 1}' if classes else '')
+                + (f', or of classes --config.dataset.{name}_classes={high + 1}' if classes else '')
             )
     low, high = value_range
     unit = values.astype(np.float32)  # then in place: a large image is there once more, not ten

@@ -21,7 +21,7 @@ import grain
 import numpy as np
 
 from pix2pix_jax.config_type import Config
-from pix2pix_jax.data import augment, image_spec, prefetch, tasks
+from pix2pix_jax.data import augment, class_maps, prefetch, tasks
 from pix2pix_jax.data.prefetch import Batch
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError
@@ -179,8 +179,7 @@ def loaded_size(shape: tuple[int, int], config: Config) -> tuple[int, int]:
 
 
 def _method(key: str, config: Config) -> str:
-    input_spec, target_spec = image_spec.of_config(config)
-    classes = (input_spec if key == 'input' else target_spec).classes
+    classes = class_maps.count('input' if key == 'input' else 'target', config)
     resize = 'nearest' if classes else config.dataset.resize
     return 'valid' if key == 'valid' and resize == 'bicubic' else resize
 
@@ -245,9 +244,9 @@ def as_floats(images: Batch, config: Config) -> Batch:
 
 
 def _as_float(key: str, image: np.ndarray, config: Config) -> np.ndarray:
-    classes = config.dataset.input_classes
-    if key == 'input' and classes:
-        return image_spec.one_hot(image, classes)
+    classes = class_maps.count(key, config)
+    if classes:
+        return class_maps.one_hot(image, classes)
     if key == 'valid':
         return image.astype(np.float32)
     return image if key == 'index' else augment.to_float(image)

@@ -13,7 +13,8 @@ import numpy as np
 import tqdm
 
 from pix2pix_jax.config_type import Config
-from pix2pix_jax.data import pipeline
+from pix2pix_jax.data import class_maps, pipeline
+from pix2pix_jax.data.image_spec import ImageSpec
 from pix2pix_jax.data.sources import Pair, Source, subset
 from pix2pix_jax.data.tasks import TASKS
 from pix2pix_jax.errors import DataError, UserError
@@ -22,6 +23,7 @@ from pix2pix_jax.runtime import cores, memory
 DECODE_FIRST = 5000  # pairs up to which a split is decoded before training starts
 DEVICE, MEMORY = 'kept on the device', 'kept in memory'
 DISK = 'read from disk at every use'
+CLASSES_NAMED = 20
 SAMPLE = 64  # pairs whose headers stand for all in reports and estimates
 
 
@@ -211,12 +213,22 @@ def report(splits: Mapping[str, Source], config: Config, device_room: int = 0) -
         )
     first = next(iter(splits.values()))
     lines.append(_pairing(first, config))
+    lines += [_classes(spec) for spec in first.specs if spec.classes]
     if first.has_valid:
         lines += _valid(splits)
     for split, source in splits.items():
         if len(source) > DECODE_FIRST and _finds_bad(source, config):
             lines.append(f'{split}: all pairs are read once to find the bad ones')
     return lines + _memory(splits, config, device_room)
+
+
+def _classes(spec: ImageSpec) -> str:
+    """Returns a line about maps of classes."""
+    names = class_maps.names(spec.classes, spec.table)
+    some = ', '.join(names[:CLASSES_NAMED]) + (', …' if len(names) > CLASSES_NAMED else '')
+    void = '' if spec.coding or not spec.has_void else f'; {spec.void} is no class'
+    kind = 'read by their colours' if spec.coding else 'indices'
+    return f'{spec.name}s: maps of {spec.classes} classes, {kind}: {some}{void}'
 
 
 def _valid(splits: Mapping[str, Source]) -> list[str]:

@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from pix2pix_jax.data import image_spec, masks
+from pix2pix_jax.data import class_maps, image_spec, label_colors, masks
 from pix2pix_jax.data.formats.decode import check_one_size, halves, palette_of, size_of
 from pix2pix_jax.data.formats.pixels import File, Pixels, Range
 from pix2pix_jax.data.image_spec import ImageSpec
@@ -21,9 +21,9 @@ class Source:
     """The pairs of one split: of folders in natural order of their names, of a list in its own.
 
     `source[i]` is {'input': (H, W, Ci), 'target': (H, W, Co)}: uint8 or uint16 as in the files, or
-    float32 on [-1, 1]; of class maps the input is their indices, uint8 (H,W,1). Where targets have
-    pixels that do not count (`has_valid`), there is 'valid': uint8 (H,W,1), 1 where they do. It
-    raises DataError where the pair cannot be read or does not fit together.
+    float32 on [-1, 1]; of class maps it is their indices, uint8 (H,W,1). Where targets have pixels
+    that do not count (`has_valid`), there is 'valid': uint8 (H,W,1), 1 where they do. It raises
+    DataError where the pair cannot be read or does not fit together.
     """
 
     folder: str  # where it was found, for messages
@@ -67,18 +67,21 @@ class Source:
             inputs = [self._filled(input_spec, *one) for one in enumerate(pictures[:-1])]
             pair['input'] = image_spec.combine(input_spec, inputs, files[:-1])
         target = pictures[-1]
-        if self.has_valid:
-            valid = self._valid(i, target)
-            pair['valid'] = valid.astype(np.uint8)
-            target = target if target_spec.classes else masks.filled(target, valid)
-        pair['target'] = image_spec.combine(target_spec, [target], files[-1:])
+        if target_spec.classes:
+            pair |= self._classes(i, target, files[-1])
+        else:
+            if self.has_valid:
+                valid = ~image_spec.missing(target_spec, target) & self._mask(i, target)
+                pair['valid'] = valid.astype(np.uint8)
+                target = masks.filled(target, valid)
+            pair['target'] = image_spec.combine(target_spec, [target], files[-1:])
         return self._fitting(pair, files)
 
     @property
     def has_valid(self) -> bool:
         """Whether pixels of targets may not count: by masks, as no-data, as of no class."""
         _, target = self.specs
-        return bool(self.masks or target.nodata or target.classes)
+        return bool(self.masks or (target.has_void if target.classes else target.nodata))
 
     @property
     def has_units(self) -> bool:
@@ -94,10 +97,19 @@ class Source:
         ranges = self.specs[1].ranges
         return ranges[0] if ranges else image_spec.type_range(self.target_type)
 
-    def _valid(self, i: int, target: Pixels) -> np.ndarray:
-        valid = ~image_spec.missing(self.specs[1], target)
+    def _mask(self, i: int, target: Pixels) -> np.ndarray:
         height, width = target.values.shape[:2]
-        return valid & masks.read(self.masks[i], (height, width)) if self.masks else valid
+        if not self.masks:
+            return np.ones((height, width, 1), bool)
+        return masks.read(self.masks[i], (height, width))
+
+    def _classes(self, i: int, target: Pixels, file: File) -> Pair:
+        """Returns the map of a target, with no class where a mask is 0, and what counts of it."""
+        found = image_spec.combine(self.specs[1], [target], [file])
+        if not self.has_valid:
+            return {'target': found}
+        found = np.where(self._mask(i, target), found, np.uint8(class_maps.VOID))
+        return {'target': found, 'valid': (found != class_maps.VOID).astype(np.uint8)}
 
     @staticmethod
     def _filled(spec: ImageSpec, place: int, picture: Pixels) -> Pixels:
@@ -142,19 +154,42 @@ class Source:
         halves = len(self.files[i]) == 1 and not self.photos
         return height, width // 2 if halves else width
 
-    def shown(self, inputs: np.ndarray) -> np.ndarray:
+    def shown(self, images: np.ndarray, kind: str = 'input') -> np.ndarray:
         """Returns inputs (N,H,W,Ci) on [-1, 1] as pictures of them (N,H,W,C) to look at.
 
-        Classes have the colours of the first file's palette, or some; of several images in one
-        input it is the first.
+        Classes have their colours, see `palette`; of several images in one input it is the first.
+        Of the `kind` 'target' they are targets or outputs.
         """
-        if self.specs[0].classes:
-            return image_spec.coloured(inputs, self._palette)
-        return inputs[..., : self._first_channels] if self.inputs > 1 else inputs
+        if self.specs[kind == 'target'].classes:
+            return class_maps.coloured(images, self.palette(kind))
+        several = kind == 'input' and self.inputs > 1
+        return images[..., : self._first_channels] if several else images
+
+    def palette(self, kind: str) -> np.ndarray | None:
+        """Returns the colours of the classes of 'input' or 'target', uint8 (K,3).
+
+        They are the config's, else those of the first file's palette; None where it has none.
+        """
+        known = self.specs[kind == 'target'].colours
+        return self._palettes[kind == 'target'] if known is None else known
+
+    def found_palette(self) -> str:
+        """Returns the palette of the classes in the first file as config.dataset.palette; or ''.
+
+        It is that of the targets where they are classes, else of the inputs.
+        """
+        source, target = self.specs
+        spec = target if target.classes else source
+        colours = self.palette(spec.name) if spec.classes and not spec.coding else None
+        if colours is None or spec.classes < 2:
+            return ''
+        colours = class_maps.colours(spec.classes, colours)
+        return label_colors.to_text(label_colors.numbered(colours))
 
     @functools.cached_property
-    def _palette(self) -> np.ndarray | None:
-        return palette_of(self.files[0][-1 if self.direction == 'BtoA' else 0])
+    def _palettes(self) -> tuple[np.ndarray | None, ...]:
+        ends = (-1, 0) if self.direction == 'BtoA' else (0, -1)
+        return tuple(palette_of(self.files[0][end]) for end in ends)
 
     @functools.cached_property
     def _first_channels(self) -> int:

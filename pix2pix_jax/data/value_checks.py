@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from pix2pix_jax.data import image_spec, masks
+from pix2pix_jax.data.class_maps import VOID
 from pix2pix_jax.data.formats.pixels import Pixels
-from pix2pix_jax.data.image_spec import VOID, ImageSpec, Range, type_range
+from pix2pix_jax.data.image_spec import ImageSpec, Range, type_range
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.runtime import cores
@@ -195,17 +196,12 @@ def _as_classes(summary: ValueSummary, classes: frozenset[int], of_halves: bool)
     low, high = min(classes), max(classes)
     void = f' and {VOID}' if summary.values.maximum == VOID else ''
     text = f'gray values {low} to {high}{void} look like class indices; '
-    if summary.spec.name == 'target':
-        become = '{:.2f} to {:.2f}'.format(*_placed(summary._replace(low=low, high=high)))
-        return (
-            f'{text}classes as targets are not built yet, and as an image they become {become} of '
-            f'-1 to 1: --config.dataset.target_range=0:{high} spreads them over it'
-        )
-    where = ', from a folder of their own' if of_halves else ''
+    where, name = ', from a folder of their own' if of_halves else '', summary.spec.name
+    channels = 'output_channels' if name == 'target' else 'input_channels'
     return (
-        f'{text}--config.dataset.input_classes={high + 1} --config.generator.input_channels='
+        f'{text}--config.dataset.{name}_classes={high + 1} --config.generator.{channels}='
         f'{high + 1} takes them one-hot{where} (if they are none: '
-        f'--config.dataset.input_range=0:{high})'
+        f'--config.dataset.{name}_range=0:{high})'
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 
 from pix2pix_jax.config_type import Config
-from pix2pix_jax.data import pipeline
+from pix2pix_jax.data import class_maps, pipeline
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.distributed import parallel
 from pix2pix_jax.train_step import Batch
@@ -98,8 +98,8 @@ def finished(batch: Batch, config: Config) -> Batch:
 
 
 def _finished(key: str, values: jax.Array, config: Config) -> jax.Array:
-    classes = config.dataset.input_classes
-    if key == 'input' and classes:
+    classes = class_maps.count(key, config)
+    if classes:
         one_hot = values == jnp.arange(classes)[None, None, None]
         return jnp.where(one_hot, jnp.float32(1), jnp.float32(-1))
     if key == 'valid':

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from pix2pix_jax.config import Config
-from pix2pix_jax.data import augment
+from pix2pix_jax.data import augment, label_colors
+from pix2pix_jax.data.label_colors import DATA_SETS, VOID
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.evaluation import labels, segmenter
-from pix2pix_jax.evaluation.labels import DATA_SETS, VOID
+from pix2pix_jax.evaluation import segmenter
 from pix2pix_jax.evaluation.options import Options, Subject
 from pix2pix_jax.evaluation.set_metrics import (
     FCN_NAMES,
@@ -102,7 +102,7 @@ def _label_maps(subject: Subject) -> MetricAccumulator:
     find = functools.partial(from_label_map, classes=classes)
 
     def true(i: int, images: Mapping[str, np.ndarray]) -> np.ndarray:
-        labels.check(augment.from_float(images['target']), classes, subject.real[i])
+        label_colors.check(augment.from_float(images['target']), classes, subject.real[i])
         return find(images['target'])
 
     return LabelScores(classes, true, find, False)

@@ -10,9 +10,8 @@ from pix2pix_jax.config import Config
 from pix2pix_jax.data.formats.pixels import File
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.evaluation import fcn_score, perceptual
+from pix2pix_jax.evaluation import class_scores, fcn_score, perceptual
 from pix2pix_jax.evaluation.checkerboard import PERIOD, checkerboard
-from pix2pix_jax.evaluation.labels import DATA_SETS
 from pix2pix_jax.evaluation.options import Options, Subject
 from pix2pix_jax.evaluation.set_metrics import (
     LabHistograms,
@@ -24,6 +23,7 @@ from pix2pix_jax.workdir.metrics_json import SSIM_DEFINITION
 
 LOWER, HIGHER = '↓', '↑'  # what is better
 REAL = 'real_'  # begins the name of a value that is of the targets: the best to be reached
+OF_IMAGES = 'it is of images, and the targets are maps of classes'
 MASKED = 'it is of whole images, and here pixels are masked'
 PAIRS_ALONE = Options()
 Create = Callable[[Sequence[str], Subject], MetricAccumulator]
@@ -44,6 +44,8 @@ class Metric(NamedTuple):
     needs: str  # of the images, or beside them
     create: Create  # (names of the entries that share it, whose images) -> what sees every example
     always: bool = False  # else where --metrics names it
+    of_classes: bool = False  # class targets, too, and not of images alone
+    applies: Callable[[Subject], bool] = lambda subject: True  # else it is not there at all
     units: bool = False  # and where the targets have units
     masks: bool = False  # it leaves masked pixels out; else it has no value where there are some
     measured_with: Callable[[Options], str] = lambda options: ''  # values of others do not compare
@@ -74,7 +76,13 @@ def with_the_translation(name: str, undefined: str = 'without such a value') -> 
 
 
 METRICS = {  # by their names for --metrics, in the order of metrics.json
-    'l1': Metric({'l1': Value('L1', LOWER)}, 'a pair', with_the_translation('l1'), always=True),
+    'l1': Metric(
+        {'l1': Value('L1', LOWER)},
+        'a pair',
+        with_the_translation('l1'),
+        always=True,
+        of_classes=True,
+    ),
     'psnr': Metric(
         {'psnr': Value('PSNR', HIGHER, 'dB')},
         'a pair',
@@ -87,6 +95,19 @@ METRICS = {  # by their names for --metrics, in the order of metrics.json
         with_the_translation('ssim', 'smaller than its window'),
         always=True,
         measured_with=lambda options: SSIM_DEFINITION,
+    ),
+    'classes': Metric(
+        {
+            'pixel_accuracy': Value('per-pixel acc.', HIGHER),
+            'class_accuracy': Value('per-class acc.', HIGHER),
+            'class_iou': Value('class IoU', HIGHER),
+        },
+        'classes as targets, or targets in known colours of classes',
+        class_scores.create,
+        always=True,
+        of_classes=True,
+        applies=class_scores.applies,
+        measured_with=lambda options: options.classes,
     ),
     'mae': Metric(
         {'mae': Value('MAE in data units', LOWER)},
@@ -167,8 +188,7 @@ def check(options: Options) -> None:
     for name in options.names:
         if name not in choices():
             raise UserError(f'--metrics: {name!r} is unknown, allowed are {", ".join(choices())}')
-    if options.classes and options.classes not in DATA_SETS:
-        raise UserError(f'--classes={options.classes}: allowed are {", ".join(DATA_SETS)}')
+    class_scores.of_options(options, None)
     if options.segmenter:
         fcn_score.import_segmenter(options.segmenter)
 
@@ -191,15 +211,15 @@ def trains(options: Options, config: Config) -> bool:
 # ---------------------------------------------------------------- how
 
 
-def always() -> list[MetricAccumulator]:
-    """Returns the accumulators of the metrics that every evaluation has."""
-    return _created([name for name, metric in METRICS.items() if metric.always], Subject())
+def always(config: Config | None = None) -> list[MetricAccumulator]:
+    """Returns the accumulators of the metrics that every evaluation has, those of a run's."""
+    return _created((), Subject(config=config))
 
 
 def for_run(
     options: Options, config: Config, splits: Mapping[str, Source], split: str
 ) -> list[MetricAccumulator]:
-    """Returns the accumulators of the metrics that a user chose for a run.
+    """Returns the accumulators of the metrics of a run: always there, or chosen by the user.
 
     Trains a segmenter where one of them needs it.
 
@@ -226,7 +246,7 @@ def _units(there: bool) -> list[str]:
 def for_folders(
     options: Options, real: Sequence[File], units: bool = False
 ) -> list[MetricAccumulator]:
-    """Returns the accumulators of the metrics that a user chose for the images `real` and others.
+    """Returns the accumulators of the metrics of the images `real` and others, likewise.
 
     The accumulators raise UserError for label maps of other colours than the options say. `units`:
     the values of the images are more than shades.
@@ -235,12 +255,17 @@ def for_folders(
 
 
 def _created(chosen: Sequence[str], subject: Subject) -> list[MetricAccumulator]:
+    of_classes = subject.config is not None and subject.config.dataset.target_classes > 0
     groups: dict[Create, list[str]] = {}
     without: list[MetricAccumulator] = []
     for name, metric in METRICS.items():
-        if name in chosen and subject.masked and not (metric.units or metric.masks):
+        if not (name in chosen or metric.always and metric.applies(subject)):
+            continue
+        if of_classes and not metric.of_classes:
+            without.append(NotComputed(tuple(metric.values), OF_IMAGES))
+        elif subject.masked and not (metric.always or metric.units or metric.masks):
             without.append(NotComputed(tuple(metric.values), MASKED))
-        elif name in chosen:
+        else:
             groups.setdefault(metric.create, []).append(name)
 
     def has_to_train(create: Create) -> bool:

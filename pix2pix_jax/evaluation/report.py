@@ -38,7 +38,7 @@ def measure(
     *,
     about: Mapping[str, Any] | None = None,
     progress: bool = False,
-    more: Sequence[MetricAccumulator] = (),
+    accumulators: Sequence[MetricAccumulator] | None = None,
 ) -> tuple[Summary, PerImage]:
     """Measures images against their targets and, where there is an `output_dir`, writes the report.
 
@@ -50,7 +50,7 @@ def measure(
       output_dir: the report's folder; None: there is no report.
       about: {'split', 'step', 'checkpoint'[, 'measured']}, for the report.
       progress: whether a terminal shows a bar.
-      more: accumulators that see every example after those of the metrics of every evaluation.
+      accumulators: what sees every example; None: those of the metrics of every evaluation.
 
     Returns:
       The summary, as `metrics.json` has it, and the values of each image in the order of the
@@ -58,7 +58,7 @@ def measure(
     """
     names: list[str] = []
     kinds: tuple[str, ...] = ()
-    accumulators = [*metrics.always(), *more]
+    accumulators = metrics.always() if accumulators is None else accumulators
     shown = progress and sys.stderr.isatty()
     examples = itertools.chain.from_iterable(batches)
     with atomic.writing(output_dir or '') as write:

@@ -94,7 +94,7 @@ def evaluate_run(
         output,
         about=about | {'measured': metrics.identity(options)},
         progress=True,
-        more=metrics.for_run(options, config, splits, images.split),
+        accumulators=metrics.for_run(options, config, splits, images.split),
     )
     return summary
 
@@ -194,10 +194,12 @@ def evaluate_folders(
     pairs = pair_files((epath.Path(real), epath.Path(generated)))
     files = [real_file for real_file, _ in pairs.values()]
     units = bool(ranges) or read_pixels(files[0]).values.dtype != np.uint8
-    more = metrics.for_folders(options, files, units)
+    accumulators = metrics.for_folders(options, files, units)
     about = {'measured': metrics.identity(options)}
     read = ([example] for example in _read(pairs, ranges))
-    return report.measure(read, len(pairs), output, about=about, progress=True, more=more)[0]
+    return report.measure(
+        read, len(pairs), output, about=about, progress=True, accumulators=accumulators
+    )[0]
 
 
 def _read(

@@ -26,11 +26,10 @@ import optax
 import tqdm
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from pix2pix_jax.data import augment
+from pix2pix_jax.data import augment, label_colors
+from pix2pix_jax.data.label_colors import Classes
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.evaluation import labels
-from pix2pix_jax.evaluation.labels import Classes
 from pix2pix_jax.models import layers, unet
 from pix2pix_jax.models.factory import CONV_FORMS
 from pix2pix_jax.reports import image_grid
@@ -72,8 +71,8 @@ def label_map(source: Source, i: int, image_size: tuple[int, int], classes: Clas
     """
     image = source[i][photo_and_labels(source.direction)[1]]
     image = augment.resized(image, image_size, 'nearest')
-    labels.check(image, classes, source.files[i][-1])
-    return labels.from_colours(image, classes)
+    label_colors.check(image, classes, source.files[i][-1])
+    return label_colors.from_colours(image, classes)
 
 
 def check_labels(source: Source, image_size: tuple[int, int], classes: Classes) -> None:
@@ -223,7 +222,7 @@ def _step(
 ) -> tuple[TrainState, jax.Array]:
     """One step on the cross-entropy of photos (N,H,W,3) and classes (N,H,W); VOID counts not."""
     key = jax.random.fold_in(key, state.step)
-    known = classes != labels.VOID
+    known = classes != label_colors.VOID
 
     def objective(params: Any) -> tuple[jax.Array, Any]:
         variables = {'params': params, 'batch_stats': state.batch_stats}
@@ -250,7 +249,7 @@ def _batches(
         window = augment.random_window(rng, size, image_size, JITTER, mirror=True)
         image = augment.to_float(augment.crop_and_resize(pair[photo], window, image_size))
         colours = augment.crop_and_resize(pair[label], window, image_size, 'nearest')
-        return image, labels.from_colours(colours, classes)
+        return image, label_colors.from_colours(colours, classes)
 
     indices = (int(i) for _ in itertools.count() for i in rng.permutation(len(source)))
     while True:

@@ -3,14 +3,14 @@
 What cannot be computed stays in the summary with the reason.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from pix2pix_jax.data import augment
+from pix2pix_jax.data import augment, label_colors
+from pix2pix_jax.data.label_colors import Classes
 from pix2pix_jax.evaluation import bootstrap, lab_histograms, labels
-from pix2pix_jax.evaluation.labels import Classes
 
 Images = Mapping[str, Any]  # 'output', 'target'[, 'input'], float (H,W,C) on [-1, 1]; values
 Result = tuple[dict[str, dict[str, Any]], dict[str, list[float]]]
@@ -124,32 +124,54 @@ class LabelScores:
         classes: Classes,
         true: Callable[[int, Images], np.ndarray],
         found: Callable[[np.ndarray], np.ndarray],
-        ground_truth: bool,
+        ground_truth: bool = False,
+        prefix: str = 'fcn_',
     ):
-        """Starts with no images."""
-        self._classes, self._true, self._found = classes, true, found
-        self._kinds = {'fcn': 'output'} | ({'real_fcn': 'target'} if ground_truth else {})
+        """Starts with no images; `prefix` begins the names of the scores."""
+        self._count, self._true, self._found = len(classes.colours), true, found
+        self._kinds = {prefix: 'output'} | ({f'real_{prefix}': 'target'} if ground_truth else {})
         self._matrices: dict[str, list[np.ndarray]] = {prefix: [] for prefix in self._kinds}
 
     def update(self, images: Images) -> None:
         """Scores one example."""
-        count = len(self._classes.colours)
-        true = self._true(len(self._matrices['fcn']), images)
+        true = self._true(len(next(iter(self._matrices.values()))), images)
         for prefix, kind in self._kinds.items():
             found = self._found(images[kind])
-            self._matrices[prefix].append(labels.confusion(true, found, count))
+            self._matrices[prefix].append(labels.confusion(true, found, self._count))
 
     def compute(self) -> Result:
         """Returns the scores of all pixels together, and every image's accuracy."""
         summary: dict[str, dict[str, Any]] = {}
-        values = {}
-        for prefix, of_images in self._matrices.items():
-            matrices = np.array(of_images)
-            found = bootstrap.summarize_counts(matrices, labels.scores)
-            summary |= {f'{prefix}_{name}': value for name, value in found.items()}
-            accuracy = labels.scores(matrices)['pixel_accuracy']
-            values[f'{prefix}_pixel_accuracy'] = accuracy.tolist()
+        values: dict[str, list[float]] = {}
+        for prefix, matrices in self._matrices.items():
+            part, columns = _scored(matrices, prefix)
+            summary |= part
+            values |= columns
         return summary, values
+
+
+class ClassScores:
+    """The same scores of class targets, from the 'confusion' of each example."""
+
+    def __init__(self) -> None:
+        """Starts with no images."""
+        self._matrices: list[np.ndarray] = []
+
+    def update(self, images: Images) -> None:
+        """Takes the matrix of one example."""
+        self._matrices.append(images['confusion'])
+
+    def compute(self) -> Result:
+        """Returns the scores of all pixels together, and every image's accuracy."""
+        return _scored(self._matrices, '')
+
+
+def _scored(of_images: Sequence[np.ndarray], prefix: str) -> Result:
+    matrices = np.array(of_images)
+    found = bootstrap.summarize_counts(matrices, labels.scores)
+    accuracy = labels.scores(matrices)['pixel_accuracy'] if len(matrices) else np.zeros(0)
+    summary = {f'{prefix}{name}': value for name, value in found.items()}
+    return summary, {f'{prefix}pixel_accuracy': accuracy.tolist()}
 
 
 FCN_NAMES = tuple(f'fcn_{name}' for name in labels.SCORES)
@@ -157,4 +179,4 @@ FCN_NAMES = tuple(f'fcn_{name}' for name in labels.SCORES)
 
 def from_label_map(image: np.ndarray, classes: Classes) -> np.ndarray:
     """Returns the classes int32 (H,W) of a label map in colours, float (H,W,3) on [-1, 1]."""
-    return labels.from_colours(augment.from_float(image), classes)
+    return label_colors.from_colours(augment.from_float(image), classes)

@@ -24,12 +24,14 @@ class Example(Mapping[str, Any]):
     """The values 'l1', 'psnr' and 'ssim' of a pair, and its images.
 
     'input', 'output' and 'target' are float32 (H,W,C) on [-1, 1]; the output is as a user gets it.
-    The batch's images are fetched from the device when the first of them is asked for. Targets in
-    units of their own have 'mae' and 'rmse' in these. Where pixels may be masked there are 'valid'
-    (H,W,1), 1 where the target counts, and 'valid_pixels', how many these are.
+    Of class targets there is also 'confusion', int (C,C+1) as `labels.confusion` has it, and the
+    images are in the classes' colours. The batch's images are fetched from the device when the
+    first of them is asked for. Targets in units of their own have 'mae' and 'rmse' in these. Where
+    pixels may be masked there are 'valid' (H,W,1), 1 where the target counts, and 'valid_pixels',
+    how many these are.
     """
 
-    def __init__(self, values: Mapping[str, float], images: Callable[[], Images], index: int):
+    def __init__(self, values: Mapping[str, Any], images: Callable[[], Images], index: int):
         """Takes the values, what returns the batch's images (N,H,W,C), and the pair's number."""
         self._values, self._images, self._index = values, images, index
         self._kinds = (*KINDS, *(['valid'] if 'valid_pixels' in values else []))
@@ -88,6 +90,8 @@ def _start(
     value_range = source.specs[1].ranges[0] if source.specs[1].ranges else None
     if value_range:  # they were scaled when they were read
         types = [source.target_type] * len(types)
+    if source.specs[1].classes:  # nothing is rounded: the file that a user gets has the classes
+        types = [np.dtype(np.float32)] * len(types)
     filled = np.minimum(np.arange(size), len(indices) - 1)
     inputs, targets = (
         batch[kind] if len(indices) == size else batch[kind][filled] for kind in ('input', 'target')
@@ -95,17 +99,22 @@ def _start(
     files = device_metrics.levels([types[i] for i in filled], value_range)
     valid = batch['valid'][filled] if 'valid' in batch else None
     outputs, measured = device_metrics.measure(translate(inputs), targets, files, valid)
+    matrices = device_metrics.confusion(outputs, targets) if source.specs[1].classes else None
 
     @functools.cache
     def images() -> Images:
-        shown = source.shown(batch['input'])
-        fetched = dict(zip(KINDS, (shown, np.asarray(outputs), batch['target'])))
-        return fetched | ({'valid': batch['valid']} if 'valid' in batch else {})
+        kinds = zip(KINDS, (batch['input'], np.asarray(outputs), batch['target']))
+        shown = {k: source.shown(x, 'input' if k == 'input' else 'target') for k, x in kinds}
+        return shown | ({'valid': batch['valid']} if 'valid' in batch else {})
 
     def finish() -> Examples:
-        columns = device_metrics.values(measured, files if source.has_units else None)
+        columns: dict[str, list] = dict(
+            device_metrics.values(measured, files if source.has_units else None)
+        )
         if valid is not None:
             columns['valid_pixels'] = valid.sum((1, 2, 3)).tolist()
+        if matrices is not None:
+            columns['confusion'] = list(np.asarray(matrices))
         rows = [dict(zip(columns, row)) for row in zip(*columns.values())]
         return [(source.names[i], Example(rows[k], images, k)) for k, i in enumerate(indices)]
 

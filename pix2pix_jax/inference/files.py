@@ -11,7 +11,7 @@ import numpy as np
 import tqdm
 from etils import epath
 
-from pix2pix_jax.data import augment, image_spec
+from pix2pix_jax.data import augment, class_maps, image_spec
 from pix2pix_jax.data.formats import encode
 from pix2pix_jax.data.formats.decode import palette_of
 from pix2pix_jax.errors import DATA_ERROR, DataError, UserError
@@ -211,6 +211,14 @@ def _write(
 ) -> Item:
     """Writes one translation as NAME.EXT; returns what the gallery shows of it."""
     extension, values = translator.to_file_values(loaded, image)
+    _, target_spec = image_spec.of_config(translator.config)
+    if target_spec.classes:
+        palette = class_maps.colours(target_spec.classes, target_spec.colours)
+        data = encode.encode_indices(values[..., 0], palette)
+        atomic.write_bytes(output / f'{name}{extension}', data)
+        picture = class_maps.coloured(image, palette)
+        thumbnail = translation_page.write_thumbnail(output, f'{name}_output', picture)
+        return Item(caption, f'{name}{extension}', thumbnail)
     if extension == loaded.extension.lower():
         extension = loaded.extension  # .PNG stays .PNG
     file = f'{name}{extension}'
@@ -237,7 +245,9 @@ def _shown_input(
     values = augment.resized(loaded.values, _thumbnail_size(loaded.values), 'nearest')
     image = translator.floats(values)
     if translator.config.dataset.input_classes:
-        image = image_spec.coloured(image, palette_of(one.files[0]))
+        spec, _ = image_spec.of_config(translator.config)
+        palette = palette_of(one.files[0]) if spec.colours is None else spec.colours
+        image = class_maps.coloured(image, palette)
     elif len(one.files) > 1:  # the first of them
         image = image[..., : loaded.shown]
     thumbnail = translation_page.write_thumbnail(output, f'{one.name}_input', image)

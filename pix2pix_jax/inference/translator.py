@@ -9,7 +9,7 @@ import numpy as np
 from etils import epath
 
 from pix2pix_jax.config import Config
-from pix2pix_jax.data import augment, image_spec, masks, tasks
+from pix2pix_jax.data import augment, class_maps, image_spec, masks, tasks
 from pix2pix_jax.data.formats import decode, encode
 from pix2pix_jax.data.formats.pixels import Pixels, Range
 from pix2pix_jax.errors import DataError
@@ -53,6 +53,7 @@ class Translator:
         self.about_fit = f'{_about(self._scaled_as, run.config.image_size)}, as {why}'
         _, target = image_spec.of_config(run.config)
         self._range = target.ranges[0] if target.ranges else None
+        self._classes = target.classes
         self._channels, self._nodata = target.channels, float(target.nodata or 0)
         noise = run.config.test.dropout if o.dropout is None else o.dropout
         self.has_dropout = noise and has_dropout(run.config.generator, depth)
@@ -62,6 +63,8 @@ class Translator:
 
     def __call__(self, *inputs: Image, sample: int = 0) -> np.ndarray:
         """Returns the translation of an image: (H,W) or (H,W,Co) of its size and type.
+
+        Of class targets it is the indices of the classes, uint8 (H,W).
 
         An input is a file, or an array (H,W) or (H,W,C): uint8, uint16, or float on [0, 1], or in
         the range that the run's config says; several `inputs` are those of a run that has several
@@ -86,6 +89,9 @@ class Translator:
             spec = spec._replace(ranges=target.ranges)
         if task.of_any_photo:
             spec = spec._replace(channels=3)
+        one = np.asarray(inputs[0]) if not isinstance(inputs[0], str | os.PathLike) else None
+        if spec.coding and one is not None and (one.ndim == 2 or one.shape[-1] == 1):
+            spec = spec._replace(coding=None, void=class_maps.VOID)  # an array of class indices
         names = [str(x) if isinstance(x, str | os.PathLike) else 'the array' for x in inputs]
         pictures = [
             image_spec.read(spec, epath.Path(x).expanduser())
@@ -94,8 +100,9 @@ class Translator:
             for x in inputs
         ]
         decode.check_one_size(pictures, names)
-        gaps = [image_spec.missing(spec, *one[::-1]) for one in enumerate(pictures)]
+        gaps = []
         if not spec.classes:
+            gaps = [image_spec.missing(spec, *one[::-1]) for one in enumerate(pictures)]
             pictures = [masks.filled(one, ~gap) for one, gap in zip(pictures, gaps)]
         values = image_spec.combine(spec, pictures, names)
         if task.enlarges:
@@ -104,10 +111,10 @@ class Translator:
             values = augment.resized(values, (height, width))
         extension = '' if names[0] == 'the array' else epath.Path(names[0]).suffix
         shown = image_spec.channels_of(pictures[0])
-        missing = np.logical_or.reduce(gaps) if spec.nodata else None
+        missing = np.logical_or.reduce(gaps) if gaps and spec.nodata else None
         missing = missing if missing is not None and missing.any() else None
         loaded = Loaded(values, extension, pictures[0].values.dtype, shown, missing)
-        if missing is not None:
+        if missing is not None and not self._classes:
             with decode.naming(names[0]):
                 masks.check_holds(self.file_type(loaded)[1], spec.nodata)
         return loaded
@@ -134,8 +141,13 @@ class Translator:
         """Returns the extension of a translation's file, and its values (H,W,Co), of its type.
 
         `image` is a translation (H,W,Co) of `loaded` on [-1, 1]; where that has no data there is
-        none in the file either.
+        none in the file either. Of class targets they are indices, uint8 (H,W,1), in a .png.
         """
+        if self._classes:
+            indices = class_maps.most_probable(image)
+            if loaded.missing is not None:
+                indices[loaded.missing] = class_maps.VOID
+            return '.png', indices
         extension, dtype = self.file_type(loaded, max(image.shape[:2]))
         values = image_spec.to_type(image, dtype, self._range)
         if loaded.missing is not None:
@@ -146,11 +158,14 @@ class Translator:
         """Returns loaded values (...,H,W,C) as the network takes them: float32 on [-1, 1]."""
         d = self.config.dataset
         if d.input_classes:
-            return image_spec.one_hot(values, d.input_classes)
+            return class_maps.one_hot(values, d.input_classes)
         return tasks.as_input(d.task, augment.to_float(values))
 
     def translate(self, loaded: Sequence[Loaded], sample: int = 0) -> Iterator[np.ndarray]:
-        """Yields the translation of each image, float32 (H,W,Co) on [-1, 1], of its size."""
+        """Yields the translation of each image, float32 (H,W,Co) on [-1, 1], of its size.
+
+        Of class targets it is 2p - 1 for the probability p of each class.
+        """
         # Images of one size go through the network together.
         for _, group in itertools.groupby((one.values for one in loaded), lambda x: x.shape):
             yield from self._translate(list(group), sample)

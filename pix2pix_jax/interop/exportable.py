@@ -17,7 +17,7 @@ from etils import epath
 from flax.linen.module import InterceptorContext
 
 from pix2pix_jax.config import Config, flatten, from_fields
-from pix2pix_jax.data import tasks
+from pix2pix_jax.data import class_maps, image_spec, tasks
 from pix2pix_jax.errors import DATA_ERROR, UserError
 from pix2pix_jax.inference.generator import Run, generator_function
 from pix2pix_jax.models.conv_forms import DIMENSIONS
@@ -181,11 +181,27 @@ def _meanings(config: Config) -> dict[str, Any]:
     meanings = {'input': _channels(g.input_channels), 'output': _channels(g.output_channels)}
     if config.dataset.input_classes:
         meanings['input'] = f'{g.input_channels} classes, 1 for the one that a pixel is of, else -1'
+    if config.dataset.target_classes:
+        meanings['output'] = f'2p - 1 for the probability p of each of {g.output_channels} classes'
     meanings |= tasks.channel_meaning(config.dataset.task)
     return {
         **meanings,
+        **_classes(config),
         'input_channels': g.input_channels,
         'output_channels': g.output_channels,
+    }
+
+
+def _classes(config: Config) -> dict[str, Any]:
+    """Names and colours (R,G,B) of the classes, where input or output has any."""
+    specs = image_spec.of_config(config)
+    return {
+        f'{spec.name}_classes': {
+            'names': class_maps.names(spec.classes, spec.table),
+            'colors': class_maps.colours(spec.classes, spec.colours).tolist(),
+        }
+        for spec in specs
+        if spec.classes
     }
 
 

@@ -65,6 +65,7 @@ def _generator(config: ConfigDict, platform: str, axis_name: str | None) -> nn.M
         norm=NORMS[g.norm].create(config, g, axis_name),
         conv=functools.partial(layers.Conv, **common),
         upsample=functools.partial(layers.ConvTranspose, **common),
+        activation=layers.class_image if config.dataset.target_classes else jnp.tanh,
     )
     if g.upsample == 'resize':
         fields['upsample'] = functools.partial(layers.ResizeConv, **common)

@@ -161,6 +161,16 @@ def centre(
     return x - value, mean - value
 
 
+def class_image(logits: Float[Array, '*n c']) -> Float[Array, '*n c']:
+    """Returns 2p - 1, in [-1, 1], for the probabilities p of classes: a softmax over channels.
+
+    So a one-hot target of 1 and -1 is the best that it can be, and L1 is 4 (1 - p of the true
+    class) / C, which is least at the most probable class. With tanh each channel's best value
+    would be its median: -1 everywhere at p = .4, .35, .25.
+    """
+    return 2 * jax.nn.softmax(logits) - 1
+
+
 class BatchNorm(nn.Module):
     """Batch norm over N, H, W whose statistics are chosen at the call.
 

@@ -1,6 +1,7 @@
 """The residual generator (Johnson et al., 2016, as in the widely used PyTorch pix2pix)."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -95,6 +96,7 @@ class ResNet(nn.Module):
     norm: ModuleFactory = BatchNorm
     conv: ModuleFactory = Conv
     upsample: ModuleFactory = ConvTranspose  # must double: kernel 3 needs output_padding 1
+    activation: Callable[[jax.Array], jax.Array] = jnp.tanh  # of the last convolution
 
     @nn.compact
     def __call__(
@@ -104,10 +106,11 @@ class ResNet(nn.Module):
         norm_statistics: str = 'image',
         noise: bool = True,
         examples: Int[Array, ' n'] | None = None,
+        raw: bool = False,
     ) -> Float[Array, 'n h w {self.output_channels}']:
         """Translates images (N,H,W,C) in [-1,1] to (N,H,W,output_channels) in [-1,1], float32.
 
-        The switches are those of the U-Net; 'mixed' counts the blocks to the encoder.
+        The arguments are those of the U-Net; 'mixed' counts the blocks to the encoder.
         """
         examples = mask_numbers(x, train, examples)
         encoding, decoding = both_statistics(train, norm_statistics)
@@ -138,4 +141,5 @@ class ResNet(nn.Module):
             x = self.upsample(self.width * 2**i, use_bias=self.use_bias, name=name)(x)
             x = nn.relu(norm(x, name, decoding))
         x = conv(Reflect(3)(x), self.output_channels, 7, 'output', use_bias=self.last_bias)
-        return jnp.tanh(at_least_float32(x))
+        x = at_least_float32(x)
+        return x if raw else self.activation(x)

@@ -142,13 +142,15 @@ class UNet(nn.Module):
         norm_statistics: str = 'image',
         noise: bool = True,
         examples: Int[Array, ' n'] | None = None,
+        raw: bool = False,
     ) -> Float[Array, 'n h w {self.output_channels}']:
         """Translates images (N,H,W,C) in [-1,1] to (N,H,W,output_channels), float32, in [-1,1].
 
         In training the statistics are the batch's and every image has its own dropout mask, by
         its number in `examples` (N,), whose default is 0 to N-1. At test time `norm_statistics`
         ('image' | 'running' | 'mixed': running in the encoder, image in the decoder) and `noise`
-        (dropout on, one mask for all images) choose. Dropout needs the rng 'dropout'.
+        (dropout on, one mask for all images) choose. Dropout needs the rng 'dropout'. What
+        is `raw` has not been through `activation`.
         """
         examples = mask_numbers(x, train, examples)
         encoding, decoding = both_statistics(train, norm_statistics)
@@ -175,4 +177,5 @@ class UNet(nn.Module):
             if self.skips:
                 x = jnp.concatenate([activate(encoded.pop()), x], axis=-1)
         x = self.upsample(self.output_channels, use_bias=self.last_bias, name='up0')(x)
-        return self.activation(at_least_float32(x))
+        x = at_least_float32(x)
+        return x if raw else self.activation(x)

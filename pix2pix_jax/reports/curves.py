@@ -11,6 +11,7 @@ import numpy as np
 # (title, {metric: label}), of metrics that only training has.
 OF_LOSSES = (
     ('Adversarial losses', {'train/d_loss': 'discriminator', 'train/g_gan': 'generator'}),
+    ('Cross-entropy of the classes', {'train/g_class': ''}),
     ('Discriminator on real and generated', {'train/d_real': 'real', 'train/d_fake': 'generated'}),
 )
 OF_RATES = (('Learning rate', {'train/learning_rate': ''}),)

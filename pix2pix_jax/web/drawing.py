@@ -11,15 +11,24 @@ import numpy as np
 from etils import epath
 
 from pix2pix_jax.config import Config
-from pix2pix_jax.data import augment, discover, hold_out, image_spec, pipeline, tasks
+from pix2pix_jax.data import (
+    augment,
+    discover,
+    hold_out,
+    image_spec,
+    label_colors,
+    pipeline,
+    tasks,
+)
 from pix2pix_jax.data.formats import decode
 from pix2pix_jax.data.formats.pixels import File, LazyFile
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.evaluation import labels, segmenter
+from pix2pix_jax.evaluation import segmenter
 from pix2pix_jax.inference import tiling
 from pix2pix_jax.reports import image_grid
 from pix2pix_jax.storage import atomic
+from pix2pix_jax.web import class_brushes
 from pix2pix_jax.workdir import data_json
 
 Colour = tuple[str, tuple[int, int, int]]  # its name, '' for none; RGB
@@ -40,9 +49,7 @@ def check(config: Config, splits: dict[str, Source]) -> None:
     several = any(source.inputs > 1 for source in splits.values())
     if several or len(image_spec.parse_ranges('input_range', d.input_range)) > 1:
         what = 'several inputs for one output'
-    elif d.input_classes:
-        what = f'maps of class indices as inputs (config.dataset.input_classes={d.input_classes})'
-    elif channels not in (1, 3, 4):
+    elif not d.input_classes and channels not in (1, 3, 4):
         what = f'config.generator.input_channels={channels}'
     else:
         return
@@ -99,6 +106,9 @@ def _sample(source: Source, i: int, config: Config) -> np.ndarray:
         return image_grid.to_rgb(pair['target'])
     if task.enlarges:
         return image_grid.to_rgb(augment.resized(pair['target'], canvas_size(config)))
+    spec = image_spec.of_config(config)[0]
+    if spec.classes:
+        return class_brushes.to_picture(pair['input'], spec)
     return image_grid.to_rgb(pair['input'])
 
 
@@ -108,13 +118,21 @@ def _sample(source: Source, i: int, config: Config) -> np.ndarray:
 def palette(config: Config, pictures: Sequence[np.ndarray]) -> list[Colour]:
     """Returns the colours to draw with: the first is the paper's, the second the brush's at first.
 
-    Of label maps of facades and Cityscapes they are the classes with their names, of edges black on
-    white, of inpainting the hole's gray, else the commonest of `pictures`, inputs of the run.
+    Of label maps they are the classes with their names, where the config says them (facades and
+    Cityscapes by the name of the data set), of edges black on white, of inpainting the hole's gray,
+    else the commonest of `pictures`, inputs of the run.
     """
     d, task = config.dataset, tasks.task(config.dataset.task)
+    spec = image_spec.of_config(config)[0]
+    if spec.classes:
+        return class_brushes.brushes(spec)
+    if d.colors:
+        classes = label_colors.table(d.colors)
+        if all(label_colors.matching(p, classes) >= label_colors.MIN_MATCHING for p in pictures):
+            return list(classes.colours.items())
     labelled = segmenter.photo_and_labels(d.direction)[1] == 'input'
-    if d.name in labels.DATA_SETS and labelled and task is tasks.PAIRS:
-        classes = labels.DATA_SETS[d.name]
+    if d.name in label_colors.DATA_SETS and labelled and task is tasks.PAIRS:
+        classes = label_colors.DATA_SETS[d.name]
         void = [('void', colour) for colour in classes.void[:1]]
         return [*void, *classes.colours.items()]
     if task.lines or not len(pictures):
@@ -238,18 +256,23 @@ def read_picture(file: File, ranges: Sequence = (), max_pixels: int = MAX_PIXELS
     `ranges` are those of the run's inputs. Raises DataError, naming the file, for what is none, or
     has more pixels than allowed; only its header is read to know.
     """
-    height, width = decode.size_of(file)
-    if height * width > max_pixels:
-        raise DataError(
-            f'{file} has {width}x{height} pixels: allowed are at most {max_pixels:,} in all here; '
-            'python -m pix2pix_jax.translate --tile=512 takes larger ones'
-        )
+    check_pixels(file, max_pixels)
     spec = image_spec.ImageSpec('input', 3, tuple(ranges))
     values = image_spec.combine(spec, [decode.read_pixels(file)], [file])
     return augment.from_float(augment.to_float(values))
 
 
-def fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def check_pixels(file: File, maximum: int) -> None:
+    """Raises DataError, naming the file, where it has more pixels; only its header is read."""
+    height, width = decode.size_of(file)
+    if height * width > maximum:
+        raise DataError(
+            f'{file} has {width}x{height} pixels: allowed are at most {maximum:,} in all here; '
+            'python -m pix2pix_jax.translate --tile=512 takes larger ones'
+        )
+
+
+def fitted(picture: np.ndarray, size: tuple[int, int], resample: str = 'bicubic') -> np.ndarray:
     """Returns an upload as large as it is, or scaled down to the training's scale.
 
     Its proportions stay: the shorter side becomes the shorter one of `size`, (height, width), if it
@@ -265,7 +288,7 @@ def fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if factor == 1:
         return picture
     target = (round(height * factor), round(width * factor))
-    return image_grid.to_rgb(augment.resized(augment.to_float(picture), target))
+    return image_grid.to_rgb(augment.resized(augment.to_float(picture), target, resample))
 
 
 def uploaded(file: File, config: Config) -> np.ndarray:
@@ -274,16 +297,23 @@ def uploaded(file: File, config: Config) -> np.ndarray:
     It is scaled down where it is larger; for a run whose images kept their scale in training its
     middle is cut out.
     """
-    d, size = config.dataset, canvas_size(config)
-    picture = read_picture(file, image_spec.parse_ranges('input_range', d.input_range))
+    d, size, spec = config.dataset, canvas_size(config), image_spec.of_config(config)[0]
+    if spec.classes:
+        check_pixels(file, MAX_PIXELS)
+        picture = class_brushes.read(file, spec)
+    else:
+        picture = read_picture(file, spec.ranges)
     if d.preprocess in ('crop', 'none'):
         return tiling.crop(picture, tuple(map(min, picture.shape[:2], size)))
-    return fitted(picture, size)
+    return fitted(picture, size, 'nearest' if spec.classes else 'bicubic')
 
 
 def as_input(picture: np.ndarray, config: Config) -> np.ndarray:
     """Returns a picture as an image of the run's inputs, in their value range."""
-    ranges = image_spec.parse_ranges('input_range', config.dataset.input_range)
+    spec = image_spec.of_config(config)[0]
+    if spec.classes:
+        return class_brushes.to_indices(picture, spec)
+    ranges = spec.ranges
     if not ranges:
         return picture
     return image_spec.to_type(augment.to_float(picture), np.dtype(np.float32), ranges[0])

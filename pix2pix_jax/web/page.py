@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pix2pix_jax.config import Config
+from pix2pix_jax.data import image_spec
 from pix2pix_jax.data.formats.pixels import EXTENSIONS, LazyFile
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.reports import image_grid, run_page
-from pix2pix_jax.web import drawing
+from pix2pix_jax.web import class_brushes, drawing
 
 if TYPE_CHECKING:
     import gradio
@@ -183,7 +184,8 @@ def translated(translator: 'Translator', picture: np.ndarray, seed: int) -> np.n
     """Returns the translation of a picture, uint8 RGB (H,W,3), as one."""
     loaded = translator.load(drawing.as_input(picture, translator.config))
     (output,) = translator.translate([loaded], int(seed))
-    return image_grid.to_rgb(output)
+    spec = image_spec.of_config(translator.config)[1]
+    return class_brushes.to_picture(output, spec) if spec.classes else image_grid.to_rgb(output)
 
 
 def max_pixels(size: tuple[int, int]) -> int:

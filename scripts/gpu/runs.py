@@ -20,7 +20,7 @@ from gpu.context import (
     stop,
     wait_until,
 )
-from pix2pix_jax.evaluation.labels import FACADES
+from pix2pix_jax.data.label_colors import FACADES
 from pix2pix_jax.workdir.metric_writer import read_metrics
 from pix2pix_jax.workdir.metrics_json import read_result
 

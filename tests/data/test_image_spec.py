@@ -226,7 +226,7 @@ def test_fields_that_do_not_fit(tmp_path, some, message):
 
 def test_classes_in_half_a_file(tmp_path):
     write(tmp_path / 'train' / '1.png', np.tile(smooth('uint8', 3), (1, 2, 1)))
-    assert 'allowed are two folders or a list' in error(
+    assert 'allowed are two folders, a list, or colours of the classes' in error(
         tmp_path, UserError, **fields(4, 3, input_classes=4)
     )
 

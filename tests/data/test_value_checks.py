@@ -11,7 +11,7 @@ from helpers.runs import changed, make_pairs, tiny_config
 from PIL import Image
 
 from pix2pix_jax.config import validate
-from pix2pix_jax.data import discover, image_spec, value_checks
+from pix2pix_jax.data import class_maps, discover, value_checks
 from pix2pix_jax.dry_run import dry_run
 
 PAIRS = 3
@@ -70,7 +70,7 @@ def thin_lines(rng):
 
 
 def coloured(rng):
-    return image_spec.voc_palette(12)[regions(rng, 12)[..., 0]]
+    return class_maps.voc_palette(12)[regions(rng, 12)[..., 0]]
 
 
 def bands(rng, count, size=64):
@@ -310,8 +310,11 @@ def test_class_indices_as_images(tmp_path, count, void):
     assert remarks(path, (count, 3), input_classes=count) == []
     assert remarks(path, input_range=f'0:{count - 1}') == []
     (line,) = remarks(path, direction='BtoA')
-    assert line.startswith(f'targets: {what} look like class indices; classes as targets are not ')
-    assert line.endswith(f'--config.dataset.target_range=0:{count - 1} spreads them over it')
+    classes = f'--config.dataset.target_classes={count} --config.generator.output_channels={count} '
+    assert line == (
+        f'targets: {what} look like class indices; {classes}takes them one-hot '
+        f'(if they are none: --config.dataset.target_range=0:{count - 1})'
+    )
 
 
 def test_class_indices_in_half_a_file_and_of_16_bits(tmp_path):
@@ -351,7 +354,7 @@ def test_a_palette_of_colours_is_no_map_of_indices(tmp_path):
     for i in range(PAIRS):
         rng = np.random.default_rng(i)
         image = Image.fromarray(regions(rng, 12)[..., 0], 'P')
-        image.putpalette(image_spec.voc_palette(12).ravel().tolist())
+        image.putpalette(class_maps.voc_palette(12).ravel().tolist())
         (tmp_path / 'train/A').mkdir(parents=True, exist_ok=True)
         image.save(tmp_path / f'train/A/{i}.png')
         write(tmp_path / 'train' / 'B' / f'{i}.png', photo(rng))

@@ -10,7 +10,7 @@ from helpers.pictures import write
 from helpers.runs import error_of, tiny_config
 
 from pix2pix_jax import main, train_setup
-from pix2pix_jax.data import image_spec
+from pix2pix_jax.data import class_maps
 from pix2pix_jax.errors import UserError
 
 PAGE = ROOT / 'docs' / 'data_mistakes.md'
@@ -49,7 +49,7 @@ MISTAKES = {
     'NaN in a float image': ((RGB, HOLES), GRAY_OUT),
     'five bands for a network of three': ((np.concatenate([RGB, RGB[..., :2]], -1), RGB), {}),
     'several inputs, the channels of one': ((RGB, DEPTH, RGB), {}),
-    'class maps saved as RGB': ((image_spec.voc_palette(12)[CLASSES[..., 0]], RGB), TWELVE),
+    'class maps saved as RGB': ((class_maps.voc_palette(12)[CLASSES[..., 0]], RGB), TWELVE),
     'fewer classes than the maps have': ((CLASSES, RGB), TEN),
     'classes, and the channels of images': ((CLASSES, RGB), {'dataset__input_classes': 12}),
     'a range not written LOW:HIGH': ((RGB, DEPTH), GRAY_OUT | {'dataset__target_range': '0-4000'}),

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from pix2pix_jax.config import default_config
-from pix2pix_jax.data import discover
+from pix2pix_jax.data import discover, label_colors
+from pix2pix_jax.data.label_colors import FACADES
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.evaluation import labels, segmenter
-from pix2pix_jax.evaluation.labels import FACADES
 
 SIZE = (32, 32)
 STEPS = 200
@@ -84,7 +84,7 @@ def test_a_file_of_another_segmenter_is_refused_in_one_line(source, cache, tmp_p
     with pytest.raises(UserError, match='is of size 32x32, these images need 64x64: give'):
         segmenter.load(str(file), (64, 64), FACADES)
     with pytest.raises(UserError, match='is of classes background, facade, .* need road, sidewalk'):
-        segmenter.load(str(file), SIZE, labels.CITYSCAPES)
+        segmenter.load(str(file), SIZE, label_colors.CITYSCAPES)
     with pytest.raises(UserError, match=f'--segmenter_weights={tmp_path} is a folder'):
         segmenter.is_file(str(tmp_path))
     with monkeypatch.context() as patch:
@@ -102,7 +102,7 @@ def test_a_file_of_another_segmenter_is_refused_in_one_line(source, cache, tmp_p
 def test_other_data_sizes_or_steps_are_another_one(source, tmp_path):
     paths = {segmenter._path(source, SIZE, FACADES, STEPS)}
     paths.add(segmenter._path(source, (64, 64), FACADES, STEPS))
-    paths.add(segmenter._path(source, SIZE, labels.CITYSCAPES, STEPS))
+    paths.add(segmenter._path(source, SIZE, label_colors.CITYSCAPES, STEPS))
     paths.add(segmenter._path(source, SIZE, FACADES, STEPS + 1))
     paths.add(segmenter._path(dataclasses.replace(source, direction='AtoB'), SIZE, FACADES, STEPS))
     file = source.files[0][0]

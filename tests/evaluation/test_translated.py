@@ -103,7 +103,7 @@ def test_no_image_is_fetched_unless_it_is_asked_for(config, source, tmp_path, mo
     assert list(summary) == list(values) == ['l1', 'psnr', 'ssim']
     assert all(len(column) == COUNT for column in values.values())
     more = metrics.for_folders(metrics.Options(('lab',)), [])
-    for arguments in ({'output_dir': tmp_path}, {'more': more}):
+    for arguments in ({'output_dir': tmp_path}, {'accumulators': more}):
         with pytest.raises(AssertionError, match='are fetched'):
             report.measure(translated.batches(darker, source, config), COUNT, **arguments)
 

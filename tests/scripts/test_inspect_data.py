@@ -9,7 +9,7 @@ import pytest
 from helpers import ROOT
 from PIL import Image
 
-from pix2pix_jax.evaluation.labels import FACADES
+from pix2pix_jax.data.label_colors import FACADES
 
 SCRIPT = ROOT / 'scripts' / 'inspect_data.py'
 

@@ -8,11 +8,10 @@ from helpers.pictures import noise
 from helpers.runs import changed, make_pairs, tiny_config
 from PIL import Image
 
-from pix2pix_jax.data import augment, discover, image_spec, pipeline
+from pix2pix_jax.data import augment, discover, image_spec, label_colors, pipeline
 from pix2pix_jax.data.formats import encode
 from pix2pix_jax.data.formats.pixels import LazyFile, Pixels
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.evaluation import labels
 from pix2pix_jax.web import drawing, page
 
 
@@ -26,14 +25,16 @@ def as_file(image, name='a.png'):
 def test_facades_have_their_twelve_classes():
     config = changed(dataset__name='facades', dataset__direction='BtoA')
     colours = drawing.palette(config, [noise()])
-    assert dict(colours) == labels.FACADES.colours and len(colours) == 12
+    assert dict(colours) == label_colors.FACADES.colours and len(colours) == 12
     assert colours[0][0] == 'background'
 
 
 def test_cityscapes_begin_with_no_class():
     config = changed(dataset__name='cityscapes', dataset__direction='BtoA')
     colours = drawing.palette(config, [])
-    assert colours[0] == ('void', (0, 0, 0)) and dict(colours[1:]) == labels.CITYSCAPES.colours
+    assert (
+        colours[0] == ('void', (0, 0, 0)) and dict(colours[1:]) == label_colors.CITYSCAPES.colours
+    )
 
 
 def test_photos_of_facades_have_no_classes():
@@ -79,8 +80,8 @@ def test_inpainting_draws_holes():
 
 
 def test_the_canvas_has_a_button_for_each_colour():
-    html = drawing.canvas_html((16, 64), list(labels.FACADES.colours.items()))
-    for name, rgb in labels.FACADES.colours.items():
+    html = drawing.canvas_html((16, 64), list(label_colors.FACADES.colours.items()))
+    for name, rgb in label_colors.FACADES.colours.items():
         assert f'data-colour="{drawing.hexadecimal(rgb)}"' in html and f'</span>{name}<' in html
     assert 'width="64" height="16"' in html and html.count('aria-pressed="true"') == 2
     assert 'data-paper="#0000df"' in html and 'data-brush="#0030ff"' in html
@@ -226,7 +227,6 @@ def test_without_its_data_a_run_has_no_samples(tmp_path):
 @pytest.mark.parametrize(
     ('fields', 'message'),
     [
-        ({'dataset__input_classes': 3, 'generator__input_channels': 3}, 'class indices'),
         ({'dataset__input_range': '0:1,0:9'}, 'several inputs'),
         ({'generator__input_channels': 5}, r'input_channels=5'),
     ],

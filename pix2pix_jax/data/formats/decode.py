@@ -75,17 +75,18 @@ def _read_picture(data: bytes, indices: bool) -> Pixels:
         bits = png.depth(data)
         if bits == 16:  # of which Pillow would keep eight
             return _with_16_bits(data, image)
+    lossy = image.format in ('JPEG', 'MPO') or data[8:12] == b'WEBP' and b'VP8L' not in data[:64]
     image = ImageOps.exif_transpose(image)
     if indices and image.mode in ('P', 'L', '1'):
         values = np.asarray(image).astype(np.uint8)[..., None]
         expanded = image.mode == 'L' and bits < 8  # by Pillow, to all of 0 to 255
-        return Pixels(values // (255 // (2**bits - 1)) if expanded else values)
+        return Pixels(values // (255 // (2**bits - 1)) if expanded else values, lossy=lossy)
     if image.has_transparency_data:
-        return Pixels(np.asarray(image.convert('RGBA')), opacity=True)
+        return Pixels(np.asarray(image.convert('RGBA')), opacity=True, lossy=lossy)
     if image.mode not in ('L', 'RGB'):
         image = image.convert('L' if image.mode == '1' else 'RGB')
     values = np.asarray(image)
-    return Pixels(values.reshape(*values.shape[:2], -1))
+    return Pixels(values.reshape(*values.shape[:2], -1), lossy=lossy)
 
 
 def _with_16_bits(data: bytes, image: Image.Image) -> Pixels:
@@ -100,10 +101,9 @@ def _with_16_bits(data: bytes, image: Image.Image) -> Pixels:
 
 def _with_gray_opacity(pixels: Pixels) -> Pixels:
     """Returns gray and opacity as RGBA."""
-    values, opacity = pixels
-    if opacity and values.shape[-1] == 2:
-        values = values[..., [0, 0, 0, 1]]
-    return Pixels(values, opacity)
+    if pixels.opacity and pixels.values.shape[-1] == 2:
+        return pixels._replace(values=pixels.values[..., [0, 0, 0, 1]])
+    return pixels
 
 
 def as_channels(pixels: Pixels, channels: int, white: float = 1.0) -> np.ndarray:
@@ -113,7 +113,7 @@ def as_channels(pixels: Pixels, channels: int, white: float = 1.0) -> np.ndarray
     them. Of floats `white`, and what is opaque, have that value. Raises DataError for any other
     difference.
     """
-    values, opacity = pixels
+    values, opacity = pixels.values, pixels.opacity
     top = white if values.dtype.kind == 'f' else np.iinfo(values.dtype).max
     if opacity and channels != 4:
         alpha = values[..., 3:] / np.float32(top)
@@ -163,7 +163,7 @@ def kind_of(file: File) -> str:
             with _open(stream) as image:
                 deep = image.format == 'PNG' and png.depth(head) == 16
                 return f'{image.format} {image.mode}{", 16 bits" if deep else ""}'
-    values, _ = read_pixels(file)
+    values = read_pixels(file).values
     name = 'TIFF' if tiff_npy.is_tiff(head[:4]) else 'NumPy'
     return f'{name} {values.shape[-1]} x {values.dtype}'
 
@@ -230,7 +230,7 @@ def halves(pixels: Pixels, file: File) -> tuple[Pixels, Pixels]:
             '(for A and B in two folders: --config.dataset.layout=two_folders)'
         )
     left, right = map(np.ascontiguousarray, np.split(pixels.values, 2, axis=1))
-    return Pixels(left, pixels.opacity), Pixels(right, pixels.opacity)
+    return pixels._replace(values=left), pixels._replace(values=right)
 
 
 def check_one_size(pictures: Sequence[Pixels], files: Sequence[File]) -> None:

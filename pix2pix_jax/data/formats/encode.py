@@ -57,6 +57,20 @@ def _top(dtype: np.dtype) -> int:
     return np.iinfo(dtype).max
 
 
+def encode_indices(indices: np.ndarray, palette: np.ndarray) -> bytes:
+    """Returns class indices uint8 (H,W) as a PNG with the colours `palette`, uint8 (K,3).
+
+    Indices beyond it are white.
+    """
+    missing = max(0, int(indices.max(initial=0)) + 1 - len(palette))
+    palette = np.concatenate([palette, np.full((missing, 3), 255, np.uint8)])
+    picture = Image.fromarray(indices)  # gray, until it has a palette
+    picture.putpalette(palette.ravel().tolist())
+    stream = io.BytesIO()
+    picture.save(stream, 'PNG')
+    return stream.getvalue()
+
+
 def encode(image: np.ndarray, extension: str) -> bytes:
     """Returns an image (H,W,C) as a file; type and channels are such as `file_type` gives."""
     flat = image[..., 0] if image.shape[-1] == 1 else image

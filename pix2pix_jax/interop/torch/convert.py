@@ -183,6 +183,11 @@ def write_generator(run: Run, file: epath.PathLike) -> list[str]:
     """
     g, depth = run.config.generator, generator_depth(run.config)
     state_dict_files.check_writable(file)
+    if run.config.dataset.target_classes:
+        raise UserError(
+            f'the run has config.dataset.target_classes={run.config.dataset.target_classes}, and '
+            'the networks there end in tanh, no softmax: allowed are --format=onnx and stablehlo'
+        )
     _check_expressible(g, depth)
     layers = names.generator_layers(g, depth)
     tensors = names.to_state_dict(run.variables, layers, run.step)

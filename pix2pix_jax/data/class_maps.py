@@ -1,0 +1,129 @@
+"""Maps of classes: read as indices, one-hot for the network, in colours to look at.
+
+A map is uint8 (H,W,1): 0 to classes - 1, and `VOID` where there is no class, whatever value or
+colour says so in the file.
+"""
+
+import numpy as np
+
+from pix2pix_jax.config_type import Config
+from pix2pix_jax.data import augment, label_colors
+from pix2pix_jax.data.formats import decode
+from pix2pix_jax.data.formats.pixels import Pixels
+from pix2pix_jax.data.label_colors import Classes
+from pix2pix_jax.errors import DataError, UserError
+
+VOID = 255  # in a map that was read
+NO_VOID = -1  # a value that no file has
+MAX_INDEX = 2**16 - 1  # of a file
+
+
+def count(key: str, config: Config) -> int:
+    """Returns how many classes the maps 'input' or 'target' have; 0 where `key` is no map."""
+    d = config.dataset
+    return {'input': d.input_classes, 'target': d.target_classes}.get(key, 0)
+
+
+def void_of(config: Config) -> int:
+    """Returns the value of what has no class in files of indices, NO_VOID for none; or UserError.
+
+    That is `dataset.void` as a number.
+    """
+    text = config.dataset.void
+    if not text:
+        return NO_VOID
+    if not text.isdecimal() or int(text) > MAX_INDEX:
+        raise UserError(
+            f"config.dataset.void={text!r}: allowed is a class index, 0 to {MAX_INDEX}, or ''"
+        )
+    return int(text)
+
+
+# ---------------------------------------------------------------- read
+
+
+def from_indices(picture: Pixels, classes: int, void: int, name: str) -> np.ndarray:
+    """Returns the map of a picture of class indices, uint8 (H,W,1); raises DataError.
+
+    Args:
+      picture: gray, or the indices of a palette, of any type of whole numbers.
+      classes: how many there are.
+      void: the value of what has none; NO_VOID: all have one.
+      name: 'input' or 'target', for messages.
+    """
+    values, field = picture.values, f'config.dataset.{name}_classes'
+    kind = f'{values.shape[-1]} channels of {values.dtype}'
+    if values.shape[-1] != 1 or values.dtype.kind not in 'ui':
+        raise DataError(
+            f'has {kind}: needed is a map of class indices (gray or a palette; {field}), or one in '
+            'the colours of --config.dataset.colors=FILE'
+        )
+    if picture.lossy:
+        raise DataError(
+            'is compressed with loss (JPEG, WebP), which turns class indices into others '
+            f'({field}): allowed are PNG, TIFF and NumPy; maps in colours may be JPEG '
+            '(config.dataset.colors)'
+        )
+    wrong = values[((values < 0) | (values >= classes)) & (values != void)]
+    if wrong.size:
+        bits = 8 * values.dtype.itemsize
+        deep = f' in {bits} bits, as depth or numbers of objects are' if wrong.max() > VOID else ''
+        raise DataError(
+            f'has the class {wrong.max()}{deep}: allowed are 0 to {classes - 1} '
+            f'({field}={classes})' + ('' if void == NO_VOID else f' and {void}, no class')
+        )
+    return np.where(values == void, VOID, values).astype(np.uint8)
+
+
+def from_colours(picture: Pixels, classes: Classes) -> np.ndarray:
+    """Returns the map of a picture in the colours of a table, uint8 (H,W,1); raises DataError."""
+    found = label_colors.of_map(decode.as_channels(picture, 3), classes, picture.lossy)
+    return np.where(found == label_colors.VOID, VOID, found).astype(np.uint8)[..., None]
+
+
+def one_hot(indices: np.ndarray, classes: int) -> np.ndarray:
+    """Returns class indices (...,1) as float32 (...,classes): 1 for the class, -1 for others."""
+    return np.where(indices == np.arange(classes), np.float32(1), np.float32(-1))
+
+
+def most_probable(one_hots: np.ndarray) -> np.ndarray:
+    """Returns uint8 (...,1) of one-hot classes or 2p - 1 (...,C); VOID where none is possible."""
+    return np.where(one_hots.max(-1) > -1, one_hots.argmax(-1), VOID).astype(np.uint8)[..., None]
+
+
+# ---------------------------------------------------------------- shown
+
+
+def names(classes: int, table: Classes | None) -> list[str]:
+    """Returns the names of classes: a table's, as far as it goes, else their numbers."""
+    known = list(table.colours)[:classes] if table else []
+    return [*known, *map(str, range(len(known), classes))]
+
+
+def colours(classes: int, palette: np.ndarray | None) -> np.ndarray:
+    """Returns uint8 (classes,3): `palette` (K,3) as far as it goes, then PASCAL VOC's."""
+    found = voc_palette(classes)
+    known = found[:0] if palette is None else palette[:classes]
+    found[: len(known)] = known
+    return found
+
+
+def coloured(one_hots: np.ndarray, palette: np.ndarray | None = None) -> np.ndarray:
+    """Returns one-hot classes or 2p - 1 (...,C) as colours (...,3) on [-1, 1], white where none is.
+
+    `palette` is as in `colours`.
+    """
+    white = np.full((1, 3), 255, np.uint8)
+    table = np.concatenate([colours(one_hots.shape[-1], palette), white])
+    indices = np.minimum(most_probable(one_hots)[..., 0], one_hots.shape[-1])
+    return augment.to_float(table[indices])
+
+
+def voc_palette(count: int) -> np.ndarray:
+    """Returns uint8 (count,3), the colours of PASCAL VOC's classes: the bits of their numbers."""
+    index = np.arange(count)
+    found = np.zeros((count, 3), np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            found[:, channel] |= (((index >> (3 * bit + channel)) & 1) << (7 - bit)).astype('u1')
+    return found

@@ -1,0 +1,192 @@
+"""Maps of classes: from files of indices and of colours to one-hot, and back to colours."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from helpers.runs import changed
+from PIL import Image
+
+from pix2pix_jax.config import validate
+from pix2pix_jax.data import class_maps, discover, image_spec, pipeline
+from pix2pix_jax.data.formats.pixels import Pixels
+from pix2pix_jax.errors import DataError, UserError
+
+SIZE = 32
+TABLE = 'sky 0,0,255;car 255,0,0;tree 0,128,0;void 0,0,0;'
+COLOURS = np.uint8([[0, 0, 255], [255, 0, 0], [0, 128, 0], [0, 0, 0]])
+RNG = np.random.default_rng(0)
+MAP = RNG.integers(0, 4, (4, 4)).repeat(8, 0).repeat(8, 1)  # the last is no class
+MAP[:8, :8] = 3
+PHOTO = RNG.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+
+
+def config(folder, **more):
+    fields = {'dataset__target_classes': 3, 'dataset__path': str(folder), 'dataset__jitter': 1.0}
+    return validate(changed(**(fields | {'image_size': (SIZE, SIZE)} | more)))
+
+
+def folder_of(folder, label, extension='.png', **options):
+    """Writes a pair in two folders: photo, map."""
+    for side, image in (('A', PHOTO), ('B', label)):
+        path = folder / 'train' / side
+        path.mkdir(parents=True)
+        Image.fromarray(image).save(path / f'1{extension}', **options)
+    return folder
+
+
+def pair_of(folder, **more):
+    some = config(folder, **more)
+    return discover.open_splits(some)['train'][0], some
+
+
+def error_of_pair(folder, **more):
+    with pytest.raises(DataError) as raised:
+        pair_of(folder, **more)
+    assert '\n' not in str(raised.value)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ('extension', 'options'), [('.png', {}), ('.jpg', {'quality': 75}), ('.jpg', {'quality': 40})]
+)
+def test_colours_become_classes_also_after_jpeg(tmp_path, extension, options):
+    folder_of(tmp_path, COLOURS[MAP], extension, **options)
+    pair, some = pair_of(tmp_path, dataset__colors=TABLE)
+    found, inside = pair['target'][..., 0], (np.indices((SIZE, SIZE)) % 8 // 2 % 3 != 0).all(0)
+    expected = np.where(MAP == 3, class_maps.VOID, MAP)
+    inside = inside if options else np.ones_like(inside)
+    np.testing.assert_array_equal(found[inside], expected[inside])
+    np.testing.assert_array_equal(pair['valid'], pair['target'] != class_maps.VOID)
+    floats = pipeline.as_floats(pair, some)
+    np.testing.assert_array_equal(class_maps.most_probable(floats['target']), pair['target'])
+    assert set(np.unique(floats['target'])) == {-1, 1}
+
+
+def test_both_halves_of_a_file_may_be_a_photo_and_a_map(tmp_path):
+    (tmp_path / 'train').mkdir()
+    both = np.concatenate([PHOTO, COLOURS[MAP]], axis=1)
+    Image.fromarray(both).save(tmp_path / 'train' / '1.png')
+    pair, _ = pair_of(tmp_path, dataset__colors=TABLE, dataset__layout='side_by_side')
+    np.testing.assert_array_equal(pair['target'][..., 0], np.where(MAP == 3, 255, MAP))
+    np.testing.assert_array_equal(pair['input'], PHOTO)
+    with pytest.raises(UserError, match='allowed are two folders, a list, or colours'):
+        pair_of(tmp_path, dataset__layout='side_by_side')
+
+
+@pytest.mark.parametrize('colour', [(255, 255, 0), (30, 0, 255)])  # far off; near, in a PNG
+def test_an_area_of_another_colour_is_refused_by_file_and_colour(tmp_path, colour):
+    image = COLOURS[MAP]
+    image[:8, :8] = colour
+    message = error_of_pair(folder_of(tmp_path, image), dataset__colors=TABLE)
+    assert f'train/B/1.png has the colour {",".join(map(str, colour))}, which is not' in message
+
+
+def test_a_photo_is_no_map_in_colours(tmp_path):
+    smooth = np.linspace(60, 200, SIZE).astype(np.uint8)[:, None, None].repeat(SIZE, 1).repeat(3, 2)
+    message = error_of_pair(folder_of(tmp_path, smooth, '.jpg'), dataset__colors=TABLE)
+    assert 'train/B/1.jpg has the colour' in message
+
+
+def test_a_table_without_void_gives_batches_without_valid(tmp_path):
+    folder_of(tmp_path, COLOURS[MAP % 3])
+    pair, _ = pair_of(tmp_path, dataset__colors=TABLE.replace('void 0,0,0;', ''))
+    assert 'valid' not in pair
+
+
+@pytest.mark.parametrize('void', ['255', '0', ''])
+def test_the_void_index_is_no_class(tmp_path, void):
+    indices = MAP.astype(np.uint8) if void != '255' else np.where(MAP == 3, 255, MAP).astype('u1')
+    if void == '':
+        indices = indices % 3
+    folder_of(tmp_path, indices)
+    count = 4 if void == '0' else 3
+    more = {'dataset__target_classes': count, 'generator__output_channels': count}
+    pair, some = pair_of(tmp_path, dataset__void=void, **more)
+    none = indices == int(void or 300)
+    assert ('valid' in pair) == bool(void)
+    if void:
+        np.testing.assert_array_equal(pair['valid'][..., 0], ~none)
+    one_hot = pipeline.as_floats(pair, some)['target']
+    np.testing.assert_array_equal((one_hot == 1).sum(-1), ~none)
+    np.testing.assert_array_equal(one_hot.argmax(-1)[~none], indices[~none])
+
+
+def test_a_mask_leaves_no_class(tmp_path):
+    folder_of(tmp_path, (MAP % 3).astype(np.uint8))
+    (tmp_path / 'train' / 'mask').mkdir()
+    mask = (np.arange(SIZE) < 9).astype(np.uint8)[:, None].repeat(SIZE, 1)
+    Image.fromarray(mask).save(tmp_path / 'train' / 'mask' / '1.png')
+    pair, _ = pair_of(tmp_path, dataset__mask='mask', dataset__void='')
+    np.testing.assert_array_equal(pair['valid'][..., 0], mask)
+    np.testing.assert_array_equal(pair['target'][..., 0] == class_maps.VOID, mask == 0)
+
+
+def test_what_are_no_class_indices_is_named_for_what_it_is(tmp_path):
+    gray = (MAP % 3).astype(np.uint8)
+    assert '1.jpg is compressed with loss (JPEG, WebP), which turns class indices' in error_of_pair(
+        folder_of(tmp_path / 'jpeg', gray, '.jpg')
+    )
+    deep = (MAP % 3 * 9000).astype(np.uint16)
+    assert '1.png has the class 18000 in 16 bits, as depth or numbers of objects' in error_of_pair(
+        folder_of(tmp_path / 'deep', deep)
+    )
+    message = error_of_pair(folder_of(tmp_path / 'rgb', COLOURS[MAP]))
+    assert 'has 3 channels of uint8' in message and '--config.dataset.colors=FILE' in message
+    pair, _ = pair_of(folder_of(tmp_path / 'good', deep // 9000))  # 16 bits are no harm
+    np.testing.assert_array_equal(pair['target'][..., 0], MAP % 3)
+
+
+@pytest.mark.parametrize(
+    ('fields', 'message'),
+    [
+        ({'generator__output_channels': 4}, 'config.generator.output_channels=4: allowed is 3'),
+        ({'dataset__target_range': '0:9'}, 'target_classes=3: classes have no target_range'),
+        ({'dataset__void': '-1'}, "config.dataset.void='-1': allowed is a class index"),
+        ({'dataset__colors': 'a 0,0,0;b 1,1,1;'}, 'target_classes=3: allowed is 2, the number'),
+        ({'dataset__colors': 'a 0,0,0;b 9,9,9;c 0,0,0'}, "'a' and 'c' have one colour, 0,0,0"),
+        ({'dataset__colors': TABLE, 'dataset__palette': TABLE}, 'dataset.palette: it shows class'),
+        ({'discriminator__augment': 'color'}, 'no color where config.dataset.target_classes=3'),
+        ({'dataset__task': 'denoise'}, "config.dataset.task='denoise' makes its inputs of photos"),
+        ({'dataset__target_classes': 0, 'loss__class_weight': 1.0}, 'class_weight=1.0: allowed is'),
+    ],
+)
+def test_fields_that_do_not_go_together(tmp_path, fields, message):
+    with pytest.raises(UserError) as raised:
+        config(tmp_path, **fields)
+    assert message in str(raised.value) and '\n' not in str(raised.value)
+
+
+def test_classes_are_shown_in_their_palette_which_a_run_finds(tmp_path):
+    folder_of(tmp_path, PHOTO)
+    image = Image.fromarray(MAP.astype(np.uint8))
+    image.putpalette([9, 8, 7, 255, 0, 0, 0, 255, 0, 1, 2, 3])
+    image.save(tmp_path / 'train' / 'B' / '1.png')
+    four = {'dataset__target_classes': 4, 'generator__output_channels': 4, 'dataset__void': ''}
+    some = config(tmp_path, **four)
+    source = discover.open_splits(some)['train']
+    assert source.found_palette() == '0 9,8,7;1 255,0,0;2 0,255,0;3 1,2,3;'
+    one_hot = pipeline.as_floats(source[0], some)['target']
+    palette = np.uint8([[9, 8, 7], [255, 0, 0], [0, 255, 0], [1, 2, 3]])
+    for spec in (
+        source.specs[1],
+        image_spec.of_config(config(tmp_path, dataset__palette=source.found_palette(), **four))[1],
+    ):
+        shown = dataclasses.replace(source, specs=(source.specs[0], spec))
+        found = shown.shown(one_hot[None], 'target')[0]
+        np.testing.assert_allclose(found, palette[MAP] / 127.5 - 1, atol=1e-6)
+
+
+def test_one_hot_and_most_probable_are_inverse():
+    indices = RNG.integers(0, 256, (5, 7, 1)).astype(np.uint8)
+    found = class_maps.most_probable(class_maps.one_hot(indices, 255))
+    np.testing.assert_array_equal(found, indices)  # 255, no class, too
+    even = np.full((1, 1, 200), 2 / 200 - 1, np.float32)
+    assert class_maps.most_probable(even) == 0  # all below 0, and yet a class
+
+
+def test_a_map_of_one_channel_in_black_and_white():
+    values = (MAP % 2 * 255).astype(np.uint8)[..., None]
+    table = class_maps.Classes({'off': (0, 0, 0), 'on': (255, 255, 255)})
+    found = class_maps.from_colours(Pixels(values), table)
+    np.testing.assert_array_equal(found[..., 0], MAP % 2)
