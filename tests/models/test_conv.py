@@ -298,7 +298,7 @@ def test_cudnn_is_a_matrix_product_where_the_small_map_is_no_larger_than_the_ker
     ('images', 'form', 'multiplies'), [(1, 'cudnn', True), (2, 'cudnn', False), (1, 'auto', False)]
 )
 def test_few_outer_products_fuse_with_what_takes_them(images, form, multiplies):
-    """Over at most four positions no matrix product stands between a gradient and Adam, on a GPU."""
+    """On a GPU, over at most four positions, no matrix product stands between gradient and Adam."""
     x, _, y, g = example(4, 4, 2, 1, 4, 4, form)
     x, y = x[:images], y[:images]
     gradient = functools.partial(conv.weight_gradient, g=g)
