@@ -294,10 +294,12 @@ def test_cudnn_is_a_matrix_product_where_the_small_map_is_no_larger_than_the_ker
     assert bool(found) == is_native
 
 
-@pytest.mark.parametrize(('images', 'multiplies'), [(1, True), (2, False)])
-def test_few_outer_products_fuse_with_what_takes_them(images, multiplies):
-    """Over at most four positions no matrix product stands between a gradient and Adam."""
-    x, _, y, g = example(4, 4, 2, 1, 4, 4, 'patches')
+@pytest.mark.parametrize(
+    ('images', 'form', 'multiplies'), [(1, 'cudnn', True), (2, 'cudnn', False), (1, 'auto', False)]
+)
+def test_few_outer_products_fuse_with_what_takes_them(images, form, multiplies):
+    """On a GPU, over at most four positions, no matrix product stands between gradient and Adam."""
+    x, _, y, g = example(4, 4, 2, 1, 4, 4, form)
     x, y = x[:images], y[:images]
     gradient = functools.partial(conv.weight_gradient, g=g)
     assert ('dot_general' not in str(jax.make_jaxpr(gradient)(x, y))) == multiplies
