@@ -160,4 +160,4 @@ def test_without_masks_the_program_has_nothing_of_them():
     with_valid, without = (
         str(trace(state, batch, training_key(config))) for batch in (batch_of(VALID), batch_of())
     )
-    assert 'reduce_window_max' in with_valid and 'reduce_window_max' not in without
+    assert 'reduce_window' in with_valid and 'reduce_window' not in without
