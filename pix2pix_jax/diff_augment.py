@@ -64,10 +64,11 @@ def moved(
 ) -> Float[Array, 'n h w 1']:
     """Returns `valid`, 1 or 0, where `diff_augment` moves it with the same keys and policies.
 
-    What it leaves empty counts, as in images that are valid as a whole.
+    What it leaves empty counts, as in images that are valid as a whole; not where nothing is valid.
     """
     rest = tuple(name for name in policies if name != 'color')
-    return 1 - diff_augment(1 - valid, valid, keys, rest)[0]
+    there = valid.max((1, 2, 3), keepdims=True)
+    return there * (1 - diff_augment(1 - valid, valid, keys, rest)[0])
 
 
 def _color(
