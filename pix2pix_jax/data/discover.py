@@ -1,16 +1,18 @@
 """Finds the splits of a data set: in folders, in lists, or prepared; and holds val out of train."""
 
 import dataclasses
+import functools
 
 from etils import epath
 
 from pix2pix_jax.config_type import Config
-from pix2pix_jax.data import detect_layout, image_spec, pattern_files, patterns
+from pix2pix_jax.data import detect_layout, image_spec, pattern_files, patterns, propose
 from pix2pix_jax.data.catalogue import openmoji
 from pix2pix_jax.data.catalogue.published import PUBLISHED
 from pix2pix_jax.data.folders import (
     OTHER_NAMES,
     has_images,
+    image_paths,
     pair_files,
     pair_or_leave,
     split_folders,
@@ -57,7 +59,8 @@ def find_splits(config: Config, known: Known = NEW_RUN) -> dict[str, Source]:
         guessed = guessed and not config.dataset.input_pattern
         if guessed and not (first.listed or first.photos) and len(first.files[0]) == 1:
             files = {name: file for name, (file,) in zip(first.names, first.files)}
-            detect_layout.check(root, epath.Path(first.folder), files, known.exists)
+            folder, ask = epath.Path(first.folder), functools.partial(_proposed, root, config)
+            detect_layout.check(root, folder, files, known.exists, ask)
     _check_one_kind(splits)
     return splits
 
@@ -149,8 +152,17 @@ def _in_folders(root: epath.Path, config: Config, known: Known) -> dict[str, Sou
         source = _source(str(root), pair_files((root,)), config)
         return {'train': dataclasses.replace(source, undivided=True)}
     if not splits:
-        raise DataError(f'{root} has {_needed(d)}; {what_is_there(root, d.layout == "auto")}')
+        hint = _proposed(root, config) or what_is_there(root, d.layout == 'auto')
+        raise DataError(f'{root} has {_needed(d)}; {hint}')
     return splits
+
+
+def _proposed(root: epath.Path, config: Config) -> str:
+    """Says with which patterns the command would take the pairs in `root`; '' for none."""
+    if config.dataset.task != 'none':
+        return ''
+    proposal = propose.propose(image_paths(root))
+    return proposal.about(config) if proposal else ''
 
 
 def _needed(d: Config) -> str:
@@ -191,7 +203,11 @@ def _of_word(
         return dataclasses.replace(_source(str(listed), read_list(listed), config), listed=True)
     if not folders or (word not in SPLITS and not any(map(has_images, folders))):
         return None
-    files, unpaired = pair_or_leave(folders, d.on_error == 'skip')
+    try:
+        files, unpaired = pair_or_leave(folders, d.on_error == 'skip')
+    except DataError as error:
+        hint = _proposed(root, config) if layout == 'auto' else ''
+        raise DataError(f'{error}; {hint}' if hint else str(error)) from error
     if layout == 'auto' and len(folders) == 2 and folders[0].name == 'a' and first:
         detect_layout.check_folders(folders, files)
     source = _source(' + '.join(map(str, folders)), files, config)
