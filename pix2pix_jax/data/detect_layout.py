@@ -81,7 +81,7 @@ def check(
     taken = 'each file was and is' if exists else 'each file is'
     print(f'warning: {folder}: {finding}; {taken} taken as A|B side by side', flush=True)
     if not exists and (hint := proposed()):
-        print(f'warning: {hint}', flush=True)
+        print(f'warning: if each file is one image, {hint}', flush=True)
 
 
 def look(root: epath.Path, folder: epath.Path, files: Mapping[str, File]) -> tuple[str, bool]:
