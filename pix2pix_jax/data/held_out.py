@@ -32,10 +32,13 @@ def hold_out_of(train: Source, config: Config, known: Known, split: str) -> tupl
             f'{train.folder} has {len(train)} pairs: too few to hold some out for {split}'
         )
     earlier = {group_of[n]: where for n, where in known.earlier.items() if n in group_of}
-    if full := hold_out.all_in(groups, earlier):
+    full = hold_out.all_in(groups, earlier)
+    no_test = split == 'test' and earlier and 'test' not in earlier.values()
+    if full or no_test:
+        had = f'had all of these names in {full}' if full else 'held no test pairs out'
         print(
-            f'{train.folder}: the earlier run had all of these names in {full}: {split} is drawn '
-            'anew, and may hold pairs that it was trained on',
+            f'{train.folder}: the earlier run {had}: {split} is drawn anew, and may hold pairs '
+            'that it was trained on',
             flush=True,
         )
         earlier = {}

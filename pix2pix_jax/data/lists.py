@@ -168,5 +168,5 @@ def _from_json(path: epath.Path, text: str, with_target: bool) -> dict[str, Row]
             raise DataError(
                 f'{path}, item {i}: needed is {{"input": FILE or [FILE, ...], "target": FILE}}'
             )
-        rows[f'item {i}'] = files, target
+        rows[f'item {i}'] = files, str(target)
     return rows

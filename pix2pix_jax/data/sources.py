@@ -88,6 +88,13 @@ class Source:
         check_one_size(pictures, files)
         return (pictures[::-1], files[::-1]) if turned else (pictures, files)
 
+    def input_files(self, i: int) -> tuple[File, ...]:
+        """Returns the files that the input of pair `i` is read from."""
+        files = self.files[i]
+        if len(files) == 1:
+            return files
+        return files[1:] if self.direction == 'BtoA' else files[:-1]
+
     def _fitting(self, pair: Pair, files: tuple[File, ...]) -> Pair:
         height, width = pair['target'].shape[:2]
         if self.size not in ((0, 0), (height, width)):

@@ -7,17 +7,17 @@ from typing import Any, NamedTuple
 from etils import epath
 
 from pix2pix_jax.config import Config, flatten, from_fields
-from pix2pix_jax.data import augment, discover, hold_out, image_spec
-from pix2pix_jax.data.folders import examples, pair_files
+from pix2pix_jax.data import augment, image_spec
+from pix2pix_jax.data.folders import pair_files
 from pix2pix_jax.data.formats.decode import read_pixels
-from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.evaluation import image_metrics, metrics, report, translated
 from pix2pix_jax.evaluation.options import Options
 from pix2pix_jax.inference import generator
+from pix2pix_jax.inference.run_splits import open_run_splits
 from pix2pix_jax.models.factory import generator_depth
 from pix2pix_jax.runtime import prepare_process
-from pix2pix_jax.workdir import data_json, metrics_json
+from pix2pix_jax.workdir import metrics_json
 
 
 class RunImages(NamedTuple):
@@ -77,7 +77,8 @@ def evaluate_run(
     if run.config.dataset.name == 'folder' and not (images.dataset or run.config.dataset.path):
         raise UserError(f'{workdir} names no pairs: give their folder, --dataset=DIR')
     config = config_of(run.config, images)
-    splits = open_splits(workdir, config, images, metrics.trains(options, config))
+    with_train = metrics.trains(options, config)
+    splits = open_run_splits(workdir, config, images.split, images.dataset, with_train)
     source = splits[images.split]
     about = {'split': images.split, 'step': run.step, 'checkpoint': run.checkpoint}
     about |= {'scale': images.scale} | ({'dataset': images.dataset} if images.dataset else {})
@@ -112,46 +113,6 @@ def config_of(config: Config, images: RunImages) -> Config:
         changed['generator.depth'] = generator_depth(config)
         changed['image_size'] = tuple(images.scale * side for side in config.image_size)
     return from_fields(flatten(config) | changed)
-
-
-def open_splits(
-    workdir: epath.PathLike, config: Config, images: RunImages, with_train: bool
-) -> dict[str, Source]:
-    """Returns the splits of a run's pairs, by name, or those of the folder that `images` names.
-
-    Args:
-      workdir: the folder of the run.
-      config: as `config_of` returns it.
-      images: which images are measured. Of the other splits, pairs may be gone.
-      with_train: whether pairs of the train split are needed, too.
-
-    Returns:
-      The pairs that the run uses; those that came later are left out, and that is printed.
-
-    Raises:
-      UserError: where the data has no such split.
-      DataError: for pairs that are not there.
-    """
-    known = data_json.load_known(workdir)
-    if images.dataset:
-        known = data_json.elsewhere(known)
-    if known.remark:
-        print(known.remark)
-    found = discover.find_splits(config, known)
-    new = hold_out.came(known.splits, {name: source.names for name, source in found.items()})
-    if images.split in known.splits:
-        needed = {images.split, 'train'} if with_train else {images.split}
-        known = known._replace(splits={k: v for k, v in known.splits.items() if k in needed})
-        if images.split in new:
-            names = new[images.split]
-            print(
-                f'{images.split}: {len(names):,} pairs came since the run started, and are left '
-                f'out ({examples(names)}); --dataset=DIR measures those of a folder'
-            )
-    splits = discover.divide(found, config, known)
-    if images.split not in splits:
-        raise UserError(f"--split={images.split}: the run's data has {' | '.join(splits)}")
-    return splits
 
 
 # ---------------------------------------------------------------- two folders
