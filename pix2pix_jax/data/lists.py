@@ -65,6 +65,37 @@ def read_inputs(path: epath.Path) -> dict[str, tuple[epath.Path, ...]]:
     return found
 
 
+def read_outputs(
+    path: epath.Path, real: epath.Path, generated: epath.Path
+) -> dict[str, tuple[epath.Path, epath.Path]]:
+    """Returns (real file, generated file) of each row of a CSV file, by the name of the second.
+
+    Args:
+      path: the CSV file, with the columns real and generated.
+      real: the folder that the first are relative to.
+      generated: the folder that the second are relative to.
+
+    Raises:
+      DataError: for what is no such list, and for two rows of one generated file.
+    """
+    columns, rows = read_csv(path, read_text(path))
+    if sorted(set(columns) & {'real', 'generated'}) != ['generated', 'real']:
+        raise DataError(
+            f'{path}: the first line is {columns}: needed are the columns real and generated'
+        )
+    found: dict[str, tuple[epath.Path, epath.Path]] = {}
+    for where, row in rows.items():
+        first, second = (_with_slashes(path, row[name]) for name in ('real', 'generated'))
+        if not first or not _name(second):
+            raise DataError(f'{path}, {where}: real or generated is no file')
+        if _name(second) in found:
+            raise DataError(f'{path}, {where}: {second} is there already: allowed is one of a name')
+        found[_name(second)] = real / first, generated / second
+    if not found:
+        raise DataError(f'{path} lists no pairs')
+    return found
+
+
 def _rows(path: epath.Path, with_target: bool) -> dict[str, Row]:
     """Returns the rows, where each stands first; without targets these may be empty."""
     rows: dict[str, Row] = {}
@@ -134,6 +165,8 @@ def read_csv(path: epath.Path, text: str) -> tuple[list[str], dict[str, dict[str
                     f'{path}, {where}: has more values than columns; quote a name with a comma'
                 )
             rows[where] = {name: value or '' for name, value in row.items()}
+            if any('\0' in value for value in rows[where].values()):
+                raise DataError(f'{path}, {where}: has a NUL character, which no name has')
     except csv.Error as error:
         raise DataError(f'{path}, line {reader.line_num}: {error}') from error
     return columns, rows

@@ -47,13 +47,18 @@ def find_pairs(root: epath.Path, wanted: Sequence[Pattern], skip: bool) -> Found
     if matches.others:
         lines.append(f'{_count(matches.others)} match no pattern: {examples(matches.others)}')
     texts = split_files.find_split_files(root)
-    if texts and not any(pattern.has_split for pattern in wanted):
+    listed = texts and not any(pattern.has_split for pattern in wanted)
+    if listed:
         keys, reasons = _by_split_files(texts, wanted, pairs, lines)
     else:
         keys, reasons = _by_key(wanted, pairs)
     count = sum(map(len, reasons.values()))
     if count and not skip:
-        raise DataError(f'{root}: {_refusal(wanted, pairs, reasons)}')
+        of_all = [why for some in reasons.values() for why in some.values()]
+        text = '; '.join(of_all[:3]) + '; …' * (count > 3)
+        if not listed:
+            text = f'unpaired names: {pattern_pairs.about_unpaired(wanted, pairs)}'
+        raise DataError(f'{root}: {text} (--config.dataset.on_error=skip leaves them out)')
     splits = {split: _named(root, paths, wanted[-1], some, pairs) for split, some in keys.items()}
     splits = {split: files for split, files in splits.items() if files}
     if not splits:
@@ -111,15 +116,6 @@ def _by_split_files(
     if rest:
         lines.append(f'{len(rest):,} names are in none of these, and left out: {examples(rest)}')
     return keys, reasons
-
-
-def _refusal(wanted: Sequence[Pattern], pairs: Pairs, reasons: dict[str, dict[str, str]]) -> str:
-    """Returns the line about names that are no pairs."""
-    of_all = [why for some in reasons.values() for why in some.values()]
-    text = '; '.join(of_all[:3]) + ('; …' if len(of_all) > 3 else '')
-    if len(of_all) == len(pairs.unpaired):
-        text = f'unpaired names: {pattern_pairs.about_unpaired(wanted, pairs)}'
-    return f'{text} (--config.dataset.on_error=skip leaves them out)'
 
 
 def _named(

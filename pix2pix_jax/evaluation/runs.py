@@ -1,7 +1,7 @@
 """Measures a run on a split of its data, or one folder of images against another."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from etils import epath
@@ -10,6 +10,7 @@ from pix2pix_jax.config import Config, flatten, from_fields
 from pix2pix_jax.data import augment, image_spec
 from pix2pix_jax.data.folders import pair_files
 from pix2pix_jax.data.formats.decode import read_pixels
+from pix2pix_jax.data.lists import read_outputs
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.evaluation import image_metrics, metrics, report, translated
 from pix2pix_jax.evaluation.options import Options
@@ -124,8 +125,9 @@ def evaluate_folders(
     output: epath.PathLike | None,
     options: Options = metrics.PAIRS_ALONE,
     ranges: tuple[image_spec.Range, ...] = (),
+    listed: epath.PathLike = '',
 ) -> report.Summary:
-    """Measures the images in one folder against those of the same names in another.
+    """Measures the images in one folder against those of the same names in another, or of a list.
 
     RGB images are measured as RGB, those of other channels as they are. Names are relative paths
     without their extensions.
@@ -136,6 +138,7 @@ def evaluate_folders(
       output: the folder for the report; None: there is no report.
       options: what is measured beside L1, PSNR and SSIM.
       ranges: the range of the images' values; (): that of their type.
+      listed: a CSV file that pairs them, with the columns real and generated; '': by their names.
 
     Returns:
       The summary, as `metrics.json` has it.
@@ -145,7 +148,8 @@ def evaluate_folders(
         or a pair of two sizes.
       UserError: for label maps of other colours than `options` say.
     """
-    pairs = pair_files((epath.Path(real), epath.Path(generated)))
+    folders = epath.Path(real), epath.Path(generated)
+    pairs = read_outputs(epath.Path(listed), *folders) if listed else pair_files(folders)
     more = metrics.for_folders(options, [real_file for real_file, _ in pairs.values()])
     about = {'measured': metrics.identity(options)}
     read = ([example] for example in _read(pairs, ranges))
@@ -153,7 +157,7 @@ def evaluate_folders(
 
 
 def _read(
-    pairs: dict[str, tuple[epath.Path, ...]], ranges: tuple[image_spec.Range, ...]
+    pairs: Mapping[str, tuple[epath.Path, ...]], ranges: tuple[image_spec.Range, ...]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields each pair measured in float64 on the host: of many sizes, each would be compiled."""
     for name, files in pairs.items():
