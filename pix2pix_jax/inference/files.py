@@ -17,7 +17,7 @@ from pix2pix_jax.data.formats.decode import palette_of
 from pix2pix_jax.data.formats.pixels import File
 from pix2pix_jax.errors import DATA_ERROR, DataError, UserError
 from pix2pix_jax.inference import tiling
-from pix2pix_jax.inference.inputs import Input, find_images, find_inputs, is_list
+from pix2pix_jax.inference.inputs import Input, find_inputs, find_paths, is_list
 from pix2pix_jax.inference.options import TranslateOptions
 from pix2pix_jax.inference.pattern_inputs import by_patterns
 from pix2pix_jax.inference.run_splits import open_run_splits
@@ -101,14 +101,10 @@ def inputs_of(workdir: str, job: TranslationJob) -> list[Input]:
     wanted: tuple[patterns.Pattern, ...] = ()
     if (epath.Path(workdir) / 'config.json').exists():
         wanted = patterns.of_config(load_config(workdir))
+    named: list[Input] = []
     if wanted and not is_list(job.places[0]) and len(job.places) in (1, len(wanted) - 1):
-        images = [
-            {f'{name}{path.suffix}': path for name, path in find_images(place)}
-            for place in job.places
-        ]
-        if inputs := by_patterns(images, wanted):
-            return inputs
-    return find_inputs(job.places)
+        named = by_patterns(list(map(find_paths, job.places)), wanted)
+    return named or find_inputs(job.places)
 
 
 def _print_choices(translator: 'Translator') -> None:

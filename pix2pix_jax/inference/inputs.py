@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from etils import epath
 
-from pix2pix_jax.data.folders import examples, image_files
+from pix2pix_jax.data.folders import examples, image_files, image_paths
 from pix2pix_jax.data.formats.pixels import EXTENSIONS, File
 from pix2pix_jax.data.lists import read_inputs
 from pix2pix_jax.data.sources import Source
@@ -57,6 +57,13 @@ def find_inputs(places: Sequence[str]) -> list[Input]:
 def is_list(place: str) -> bool:
     """Whether `place` is a file that lists images."""
     return place.lower().endswith(('.csv', '.json')) and epath.Path(place).is_file()
+
+
+def find_paths(place: str) -> dict[str, epath.Path]:
+    """Returns the images of a place as `find_images`, by their paths, with extensions."""
+    if epath.Path(place).is_dir():
+        return image_paths(epath.Path(place))
+    return {f'{name}{path.suffix}': path for name, path in find_images(place)}
 
 
 def find_images(pattern: str) -> list[tuple[str, epath.Path]]:
