@@ -7,7 +7,7 @@ from etils import epath
 
 from pix2pix_jax.data import pattern_pairs, patterns, split_files
 from pix2pix_jax.data.folders import examples, image_paths, natural
-from pix2pix_jax.data.pattern_pairs import Matches, Pairs
+from pix2pix_jax.data.pattern_pairs import Matches, PatternPairs
 from pix2pix_jax.data.patterns import Key, Pattern
 from pix2pix_jax.errors import DataError
 
@@ -79,7 +79,7 @@ def _check_any(root: epath.Path, wanted: Sequence[Pattern], matches: Matches, pa
 
 
 def _by_key(
-    wanted: Sequence[Pattern], pairs: Pairs
+    wanted: Sequence[Pattern], pairs: PatternPairs
 ) -> tuple[dict[str, list[Key]], dict[str, dict[str, str]]]:
     """Returns the pairs of each split that `{split}` says, and the names that are no pair."""
     keys: dict[str, list[Key]] = {}
@@ -94,7 +94,7 @@ def _by_key(
 
 
 def _by_split_files(
-    texts: dict[str, epath.Path], wanted: Sequence[Pattern], pairs: Pairs, lines: list[str]
+    texts: dict[str, epath.Path], wanted: Sequence[Pattern], pairs: PatternPairs, lines: list[str]
 ) -> tuple[dict[str, list[Key]], dict[str, dict[str, str]]]:
     """Returns the same as split files have it; what no file lists is counted in `lines`."""
     if 'train' not in texts:
@@ -123,7 +123,7 @@ def _named(
     paths: dict[str, epath.Path],
     target: Pattern,
     keys: Sequence[Key],
-    pairs: Pairs,
+    pairs: PatternPairs,
 ) -> Files:
     names = {patterns.fill(target, *key): key for key in keys}
     return {

@@ -17,7 +17,7 @@ class Matches(NamedTuple):
     words: dict[str, set[str]]  # the names of each split
 
 
-class Pairs(NamedTuple):
+class PatternPairs(NamedTuple):
     """The files of each pair, and the keys that lack files."""
 
     files: dict[Key, tuple[str, ...]]  # a path for each pattern
@@ -105,7 +105,7 @@ def _by_key(pattern: Pattern, rows: Sequence[tuple[Reading, str]]) -> dict[Key, 
     return files
 
 
-def pair(patterns: Sequence[Pattern], matches: Matches) -> Pairs:
+def pair(patterns: Sequence[Pattern], matches: Matches) -> PatternPairs:
     """Returns the pairs, one file of each pattern; keys are in the order of their files.
 
     A pattern without `{split}` goes with any split of the others. Raises DataError for a file that
@@ -131,7 +131,7 @@ def pair(patterns: Sequence[Pattern], matches: Matches) -> Pairs:
                 unpaired[Key(split, stars)] = of_each
     if not all(has_split):
         _check_used_once(files)
-    return Pairs(files, unpaired)
+    return PatternPairs(files, unpaired)
 
 
 def _check_used_once(pairs: Mapping[Key, tuple[str, ...]]) -> None:
@@ -148,7 +148,7 @@ def _check_used_once(pairs: Mapping[Key, tuple[str, ...]]) -> None:
             user[file] = files
 
 
-def about_unpaired(patterns: Sequence[Pattern], pairs: Pairs) -> str:
+def about_unpaired(patterns: Sequence[Pattern], pairs: PatternPairs) -> str:
     """Says how many names have no file of which pattern."""
     lacking = collections.defaultdict(list)
     for key, files in pairs.unpaired.items():

@@ -77,7 +77,14 @@ def run(module, *words):
     return stopped.value.code
 
 
-@pytest.mark.parametrize('layout', LAYOUTS, ids=lambda layout: layout.__name__)
+QUICK = (camvid, prefixes)  # the others take the same way
+
+
+@pytest.mark.parametrize(
+    'layout',
+    [one if one in QUICK else pytest.param(one, marks=pytest.mark.slow) for one in LAYOUTS],
+    ids=lambda layout: layout.__name__,
+)
 @pytest.mark.parametrize('command', ['train', 'inspect_data'])
 def test_it_is_proposed_and_the_command_with_that_takes_it(
     layout, command, tmp_path, monkeypatch, capsys

@@ -71,7 +71,7 @@ def test_several_inputs_are_found_in_one_folder_or_in_several(tmp_path, capsys):
 
 def test_names_that_two_would_get_are_refused(tmp_path):
     touch(tmp_path, 'a/1.jpg', 'a/1.png')
-    with pytest.raises(DataError, match='are one to'):
+    with pytest.raises(DataError, match='are one name to'):
         found(tmp_path, ('a/*', 'b/*_m.png'), 'a')
 
 
