@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from pix2pix_jax.config_fields import FIELDS, ROWS
 from pix2pix_jax.config_type import Config
-from pix2pix_jax.data import image_spec, label_colors, tasks
+from pix2pix_jax.data import image_spec, label_colors, patterns, tasks
 from pix2pix_jax.errors import UserError
 
 
@@ -110,6 +110,7 @@ def _check_together(config: Config) -> None:
             'config.optimizer.scale_with_devices=False'
         )
     init_overrides(config)
+    patterns.check(config)
     tasks.check(config)
     image_spec.check(config)
 

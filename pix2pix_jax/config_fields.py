@@ -118,10 +118,19 @@ ROWS = (
           "'openmoji' is built in; any other name is read from `dataset.path`"),
     Field('dataset.path', '', free('a folder'),
           'the folder that has train/, val/ and test/'),
-    Field('dataset.layout', 'auto', choices('auto', 'side_by_side', 'two_folders', 'list'),
+    Field('dataset.layout', 'auto',
+          choices('auto', 'side_by_side', 'two_folders', 'list', 'patterns'),
           "'side_by_side': A and B are the halves of one file; 'two_folders': A and B (also A2, "
           "..., more inputs) are folders of files with equal names; 'list': pairs are listed in "
-          "train.csv or train.json; 'auto': what is found"),
+          "train.csv or train.json; 'patterns': `input_pattern` and `target_pattern` say it; "
+          "'auto': patterns where they are given, else what is found"),
+    Field('dataset.input_pattern', '', free("a pattern, several with commas between, or ''"),
+          "the input files below `dataset.path`, as '{split}/images/*.jpg': `*` is any part of one "
+          "name, `**` any number of folders, {split} train, val or test (and other usual names of "
+          'these). Pairs agree in what the stars stand for, in their order. Without {split}, '
+          'train.txt, val.txt and test.txt say the splits, or val and test are held out'),
+    Field('dataset.target_pattern', '', free("a pattern or ''"),
+          "the same of the target files, as '{split}/masks/*.png'"),
     Field('dataset.task', 'none', choices('none', *TASKS),
           "'none': the data are pairs. Others make pairs of plain photos: the photo is the target, "
           f'and the input is made of it{TASK_MEANINGS}'),
@@ -195,6 +204,9 @@ ROWS = (
           'the same for the input alone'),
     Field('dataset.val_fraction', 0.0, between(0.0, 0.9),
           'part of the train split that is held out for validation where there is no val split'),
+    Field('dataset.test_fraction', 0.1, between(0.0, 0.9),
+          'part of the pairs that is held out for test where nothing says splits: of patterns '
+          'without {split}, and of plain photos without train/. It is the same whatever the seed'),
     Field('dataset.cache', 'auto', choices('auto', 'device', 'on', 'off'),
           "keep decoded pairs: 'on': in memory; 'device': those of training on the device, where "
           "batches are made of them; 'auto': on a GPU or TPU where they take at most a quarter of "

@@ -1,7 +1,7 @@
 """Measures a run on a split of its data, or one folder of images against another.
 
 python -m pix2pix_jax.evaluate --workdir=runs/facades --split=test
-python -m pix2pix_jax.evaluate --real=targets --generated=outputs
+python -m pix2pix_jax.evaluate --real=targets --generated=outputs [--pairs=FILE.csv]
 
 L1, PSNR and SSIM are always measured; --metrics chooses among the others. The FCN-score needs label
 maps whose colours are known: config.dataset.name or --classes says which.
@@ -37,6 +37,11 @@ def define_flags() -> flags.FlagValues:
     text('dataset', "Folder of pairs, in place of the run's config.dataset.path.")
     text('real', 'Folder of target images; with --generated.')
     text('generated', 'Folder of images of the same names.')
+    text(
+        'pairs',
+        'CSV file with the columns real and generated, for other names: paths in the folders '
+        '--real and --generated, by default in its own.',
+    )
     text(
         'range',
         'LOW:HIGH of the values of --real and --generated; by default their type, of floats 0:1.',
@@ -78,9 +83,9 @@ def main(values: flags.FlagValues) -> int:
     from pix2pix_jax.data import image_spec
     from pix2pix_jax.evaluation import checkpoints, report, runs
 
-    workdir, real, generated, output, dataset = (
+    workdir, real, generated, output, dataset, pairs = (
         os.path.expanduser(getattr(values, name))
-        for name in ('workdir', 'real', 'generated', 'output', 'dataset')
+        for name in ('workdir', 'real', 'generated', 'output', 'dataset', 'pairs')
     )
     every = values.checkpoint == runs.ALL
     if output:
@@ -100,8 +105,9 @@ def main(values: flags.FlagValues) -> int:
             found = report.table(runs.evaluate_run(workdir, output, images, options))
     else:
         ranges = image_spec.parse_ranges('range', values.range, '--range')
+        real, generated = (folder or os.path.dirname(pairs) for folder in (real, generated))
         found = report.table(
-            runs.evaluate_folders(real, generated, output or None, options, ranges)
+            runs.evaluate_folders(real, generated, output or None, options, ranges, pairs)
         )
     print(found)
     if output:
@@ -111,18 +117,21 @@ def main(values: flags.FlagValues) -> int:
 
 def check_together(values: flags.FlagValues) -> None:
     """Raises UserError for flags that do not go together: those of a run and of two folders."""
+    folders = bool(values.real or values.pairs)
     if bool(values.real) != bool(values.generated):
         raise UserError('--real and --generated go together: one of them is missing')
-    if bool(values.workdir) == bool(values.real):
-        raise UserError('give either --workdir=DIR, or --real=DIR and --generated=DIR')
-    if values.range and not values.real:
+    if bool(values.workdir) == folders:
+        raise UserError(
+            'give either --workdir=DIR, or --real=DIR and --generated=DIR, or --pairs=FILE.csv'
+        )
+    if values.range and not folders:
         raise UserError(
             "--range goes with --real and --generated only; a run's range is "
             'config.dataset.target_range'
         )
     for name in OF_A_RUN:
-        if values.real and values[name].present:
-            raise UserError(f'--{name} is of a run: it goes with --workdir, not with --real')
+        if folders and values[name].present:
+            raise UserError(f'--{name} is of a run: it goes with --workdir alone')
     if values.segmenter and values.segmenter_weights:
         raise UserError('--segmenter and --segmenter_weights exclude each other: allowed is one')
 

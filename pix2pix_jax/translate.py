@@ -25,7 +25,14 @@ def define_flags() -> flags.FlagValues:
         'input',
         '',
         'An image, a folder of images, or a pattern; several of them with commas between for a run '
-        'with several inputs for one output.',
+        'with several inputs for one output; or a list, as test.csv with a column input.',
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        'split',
+        None,
+        ['train', 'val', 'test'],
+        "In place of --input: the inputs of this split of the run's data.",
         flag_values=values,
     )
     flags.DEFINE_string('output', '', 'Folder for the translations.', flag_values=values)
@@ -102,7 +109,9 @@ def _define_switches(values: flags.FlagValues) -> None:
 
 def main(values: flags.FlagValues) -> int:
     """Translates as the flags say; returns the exit status."""
-    for name in ('workdir', 'input', 'output'):
+    if values.split and values.input:
+        raise UserError('--input and --split exclude each other: allowed is one')
+    for name in ('workdir', 'output') if values.split else ('workdir', 'input', 'output'):
         if not values[name].value:
             raise UserError(f'--{name} is missing: --workdir, --input and --output are needed')
     if values['overlap'].present and not values.tile:
@@ -118,8 +127,9 @@ def main(values: flags.FlagValues) -> int:
         ema=values.ema,
         batch=values.batch,
     )
-    places, output = split_inputs(values.input), os.path.expanduser(values.output)
-    job = files.TranslationJob(places, output, values.samples, values.overwrite)
+    places = split_inputs(values.input) if values.input else []
+    output, split = os.path.expanduser(values.output), values.split or ''
+    job = files.TranslationJob(places, output, values.samples, values.overwrite, split)
     return files.translate_files(
         os.path.expanduser(values.workdir), values.checkpoint, options, job
     )

@@ -18,6 +18,8 @@ FREE = {
     'image_size': tuple,
     'dataset.name': str,
     'dataset.path': str,
+    'dataset.input_pattern': str,
+    'dataset.target_pattern': str,
     'dataset.input_range': str,
     'dataset.void': str,
     'dataset.colors': str,
@@ -42,7 +44,14 @@ FREE = {
 }
 DEFAULTS = flatten(default_config())
 # What else must hold for a value.
-NEEDS = {'wgan-gp': {'discriminator.norm': 'instance'}}
+NEEDS = {
+    'wgan-gp': {'discriminator.norm': 'instance'},
+    'patterns': {
+        'dataset.path': 'here',
+        'dataset.input_pattern': 'a*.png',
+        'dataset.target_pattern': 'b*.png',
+    },
+}
 for name, task in TASKS.items():
     sides = ('generator.input_channels', 'generator.output_channels')
     NEEDS[name] = dict(zip(sides, task.channels))

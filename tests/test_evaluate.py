@@ -175,6 +175,35 @@ def test_folders_are_compared_by_name(tmp_path, capsys):
     assert '16x16' in error and '17x17' in error and len(error.splitlines()) == 1
 
 
+def test_images_of_other_names_are_paired_by_a_list(tmp_path, capsys):
+    for i in range(3):
+        write_image(tmp_path / 'real' / f'target{i}.png', i)
+        write_image(tmp_path / 'fake' / f'output{2 - i}.png', i)
+    rows = [f'target{i}.png,output{2 - i}.png' for i in range(3)]
+    (tmp_path / 'pairs.csv').write_text('\n'.join(['real,generated', *rows[:2]]))
+    folders = (f'--real={tmp_path}/real', f'--generated={tmp_path}/fake')
+    listed = f'--pairs={tmp_path}/pairs.csv'
+    assert run(*folders, listed, f'--output={tmp_path}/out') == 0
+    result = json.loads((tmp_path / 'out' / 'metrics.json').read_text())
+    assert result['images'] == 2 and result['metrics']['l1']['mean'] == 0
+    rows = [f'real/target{i}.png;fake\\output{i}.png' for i in range(3)]
+    (tmp_path / 'pairs.csv').write_text('\n'.join(['real;generated', *rows]))
+    assert run(listed, f'--output={tmp_path}/other') == 0
+    result = json.loads((tmp_path / 'other' / 'metrics.json').read_text())
+    assert result['images'] == 3 and result['metrics']['l1']['mean'] > 0.1
+    capsys.readouterr()
+    for text, message in (
+        ('a,b\n', "the first line is ['a', 'b']: needed are the columns real and generated"),
+        ('real,generated\na,b\nc,b\n', 'line 3: b is there already'),
+        ('real,generated\nmissing.png,output1.png\n', 'missing.png cannot be read'),
+        ('real,generated\n', 'lists no pairs'),
+    ):
+        (tmp_path / 'pairs.csv').write_text(text)
+        assert run(*folders, listed) == 1
+        error = capsys.readouterr().err
+        assert message in error and len(error.splitlines()) == 1
+
+
 def test_images_below_the_ssim_window_say_so(tmp_path):
     for folder in ('real', 'fake'):
         write_image(tmp_path / folder / 'a.png', 1, size=8)
@@ -193,6 +222,8 @@ def test_images_below_the_ssim_window_say_so(tmp_path):
         ((), 'give either --workdir'),
         (('--workdir=run', '--real=a', '--generated=b'), 'give either --workdir'),
         (('--real=a',), 'go together'),
+        (('--workdir=run', '--pairs=a.csv'), 'give either --workdir'),
+        (('--pairs=a.csv', '--split=val'), '--split is of a run'),
         (('--workdir=run', '--split=dev'), "--split=dev: the run's data has test"),
         (('--workdir=elsewhere',), 'no run there'),
         (('--workdir=run', '--colour=1'), 'colour'),

@@ -248,9 +248,16 @@ LINEAR = {'optimizer.schedule': 'linear'}
 WGAN = {'loss.gan': 'wgan-gp', 'discriminator.norm': 'instance'}
 INDICES = {'dataset.path': 'classes', 'dataset.input_classes': 3}
 BACK = {'dataset.direction': 'BtoA'}
+PATTERNS = {
+    'dataset.path': 'named',
+    'dataset.input_pattern': '{split}/a_*.png',
+    'dataset.target_pattern': '{split}/b_*.png',
+}
+NO_SPLITS = {'dataset.path': 'other/train', 'dataset.task': 'denoise'}
 RESNET = {'generator.name': 'resnet', 'generator.depth': 0}
 # Of these another value is refused here, or the base's: seen in what the error says.
 REFUSED = {'dataset.name', 'dataset.path', 'dataset.layout', 'dataset.inputs', 'num_devices'}
+PATHS = ('trained0', 'other', 'other/train', 'bad', 'classes', 'noise', 'named')
 # Of each field: another value, where it can be seen, and what else must hold there.
 FIELDS = {
     'seed': (1, initial_weights),
@@ -275,6 +282,8 @@ FIELDS = {
     'dataset.name': ('facades', training_data, {'dataset.path': ''}),
     'dataset.path': ('other', training_data),
     'dataset.layout': ('two_folders', training_data),
+    'dataset.input_pattern': ('{split}/c_*.png', training_data, PATTERNS),
+    'dataset.target_pattern': ('{split}/c_*.png', training_data, PATTERNS),
     'dataset.direction': ('BtoA', training_data),
     'dataset.task': ('denoise', training_data),
     'dataset.task_amount': (0.5, training_data, {'dataset.task': 'denoise'}),
@@ -299,6 +308,7 @@ FIELDS = {
     'dataset.color_jitter': (0.5, training_data),
     'dataset.input_color_jitter': (0.5, training_data),
     'dataset.val_fraction': (0.5, training_data, {'dataset.path': 'other'}),
+    'dataset.test_fraction': (0.5, training_data, NO_SPLITS),
     'dataset.cache': ('off', in_memory),
     'dataset.workers': (1, processes),
     'dataset.on_error': ('skip', good_pairs, {'dataset.path': 'bad'}),
@@ -372,6 +382,9 @@ def folder(tmp_path_factory):
     (folder / 'noise' / 'train').mkdir(parents=True)
     noise = np.random.default_rng(0).integers(0, 256, (40, 80, 3), np.uint8)
     Image.fromarray(noise).save(folder / 'noise' / 'train' / '1.png')
+    (folder / 'named' / 'train').mkdir(parents=True)
+    for i, name in enumerate('abc'):
+        Image.fromarray(np.roll(noise, i, 1)).save(folder / 'named' / 'train' / f'{name}_1.png')
     indices = np.arange(40 * 40, dtype=np.uint8).reshape(40, 40) % 3
     for side, image in (('A', indices), ('B', indices * 50), ('mask', indices)):
         (folder / 'classes' / 'train' / side).mkdir(parents=True)
@@ -390,10 +403,7 @@ def observe(folder):
     def observe(observer, fields):
         config = base(folder)
         config.update_from_flattened_dict(
-            {
-                k: str(folder / v) if v in ('trained0', 'other', 'bad', 'classes', 'noise') else v
-                for k, v in fields
-            }
+            {k: str(folder / v) if v in PATHS else v for k, v in fields}
         )
         try:
             return observer(validate(config), folder)

@@ -252,6 +252,7 @@ def test_the_page_shows_all_and_leads_to_the_files(tmp_path):
     'args, status, message',
     [
         ((), 2, '--input is missing'),
+        (('--input=a', '--split=test', '--output=b'), 2, '--input and --split exclude'),
         (('--input={0}/no.png', '--output={0}/o'), 2, 'does not exist'),
         (('--input={0}/*.no', '--output={0}/o'), 2, 'matches no image'),
         (('--input={0}/same', '--output={0}/o'), 1, 'same name'),

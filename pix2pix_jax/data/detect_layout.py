@@ -9,7 +9,7 @@ import collections
 import contextlib
 import itertools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -48,7 +48,13 @@ class Sample(NamedTuple):
         return float(np.median(self.resemblances)) > halves.ALIKE
 
 
-def check(root: epath.Path, folder: epath.Path, files: Mapping[str, File], exists: bool) -> None:
+def check(
+    root: epath.Path,
+    folder: epath.Path,
+    files: Mapping[str, File],
+    exists: bool,
+    proposed: Callable[[], str],
+) -> None:
     """Raises DataError where files are not A|B side by side.
 
     Prints a warning instead where that is not certain, or where there is a run on them.
@@ -58,19 +64,24 @@ def check(root: epath.Path, folder: epath.Path, files: Mapping[str, File], exist
       folder: the folder of the split in it.
       files: those in `folder`, by name.
       exists: whether there is a run on them.
+      proposed: says what would take the files as pairs; '' where nothing does.
     """
     finding, certain = look(root, folder, files)
     if not finding:
         return
     if certain and not exists:
+        hint = proposed() or (
+            f'put A into {folder}/A and B into {folder}/B under equal names, or list the pairs in '
+            f'{root}/{folder.name}.csv (columns input, target; --config.dataset.layout=list)'
+        )
         raise DataError(
-            f'{folder}: {finding}: not A|B side by side, it seems; put A into {folder}/A and B '
-            f'into {folder}/B under equal names, or list the pairs in {root}/{folder.name}.csv '
-            '(columns input, target; --config.dataset.layout=list); for A|B in each file: '
+            f'{folder}: {finding}: not A|B side by side, it seems; {hint}; for A|B in each file: '
             '--config.dataset.layout=side_by_side'
         )
     taken = 'each file was and is' if exists else 'each file is'
     print(f'warning: {folder}: {finding}; {taken} taken as A|B side by side', flush=True)
+    if not exists and (hint := proposed()):
+        print(f'warning: if each file is one image, {hint}', flush=True)
 
 
 def look(root: epath.Path, folder: epath.Path, files: Mapping[str, File]) -> tuple[str, bool]:

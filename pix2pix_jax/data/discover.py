@@ -1,25 +1,36 @@
 """Finds the splits of a data set: in folders, in lists, or prepared; and holds val out of train."""
 
 import dataclasses
+import functools
 
 from etils import epath
 
 from pix2pix_jax.config_type import Config
-from pix2pix_jax.data import class_maps, detect_layout, hold_out, image_spec
+from pix2pix_jax.data import (
+    class_maps,
+    detect_layout,
+    image_spec,
+    pattern_files,
+    patterns,
+    propose,
+)
 from pix2pix_jax.data.catalogue import openmoji
 from pix2pix_jax.data.catalogue.published import PUBLISHED
 from pix2pix_jax.data.folders import (
-    examples,
+    OTHER_NAMES,
+    has_images,
+    image_paths,
     mask_files,
     pair_files,
+    pair_or_leave,
     split_folders,
-    unread,
     what_is_there,
 )
 from pix2pix_jax.data.formats.pixels import File
-from pix2pix_jax.data.hold_out import NEW_RUN, SPLITS, Known, SplitPairs
+from pix2pix_jax.data.held_out import hold_out_of, pick
+from pix2pix_jax.data.hold_out import NEW_RUN, SPLITS, Known
 from pix2pix_jax.data.lists import list_of, read_list, read_masks
-from pix2pix_jax.data.sources import Source, subset
+from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, UserError
 
 POINT = 'point at the folder of the pairs with --config.dataset.path=DIR (train/, val/, test/)'
@@ -53,20 +64,33 @@ def find_splits(config: Config, known: Known = NEW_RUN) -> dict[str, Source]:
         splits = _in_folders(root, config, known)
         first = next(iter(splits.values()))
         guessed = config.dataset.layout == 'auto' and config.dataset.path
+        guessed = guessed and not config.dataset.input_pattern
         if guessed and not (first.listed or first.photos) and len(first.files[0]) == 1:
             files = {name: file for name, (file,) in zip(first.names, first.files)}
-            detect_layout.check(root, epath.Path(first.folder), files, known.exists)
+            folder, ask = epath.Path(first.folder), functools.partial(_proposed, root, config)
+            detect_layout.check(root, folder, files, known.exists, ask)
     _check_one_kind(splits)
     return splits
 
 
 def divide(splits: dict[str, Source], config: Config, known: Known) -> dict[str, Source]:
-    """Returns the splits with val held out where there is none, or as data.json of a run says."""
-    splits = dict(splits)
+    """Returns the splits with what is held out, or as data.json of a run says.
+
+    Where nothing says splits, test is held out of all pairs; where there is no val, it is held out
+    of train.
+    """
+    splits, d = dict(splits), config.dataset
     if known.splits:
-        splits |= {split: _pick(splits, split, pairs) for split, pairs in known.splits.items()}
-    elif config.dataset.val_fraction and 'val' not in splits and 'train' in splits:
-        splits['train'], splits['val'] = _hold_out(splits['train'], config, known)
+        splits |= {split: pick(splits, split, pairs) for split, pairs in known.splits.items()}
+        return _in_order(splits)
+    if d.test_fraction and 'train' in splits and splits['train'].undivided:
+        splits['train'], splits['test'] = hold_out_of(splits['train'], config, known, 'test')
+    if d.val_fraction and 'val' not in splits and 'train' in splits:
+        splits['train'], splits['val'] = hold_out_of(splits['train'], config, known, 'val')
+    return _in_order(splits)
+
+
+def _in_order(splits: dict[str, Source]) -> dict[str, Source]:
     return {split: splits[split] for split in SPLITS if split in splits}
 
 
@@ -90,7 +114,7 @@ def _prepared(config: Config) -> dict[str, Source]:
     from pix2pix_jax.data.catalogue import builder  # tensorflow-datasets takes 2 s to import
 
     name = config.dataset.name
-    if config.dataset.layout in ('two_folders', 'list'):
+    if config.dataset.layout not in ('auto', 'side_by_side'):
         raise UserError(
             f"config.dataset.layout='{config.dataset.layout}': {name} is prepared side by side; "
             'allowed are auto | side_by_side'
@@ -122,43 +146,113 @@ def _root(config: Config) -> epath.Path:
 
 
 def _in_folders(root: epath.Path, config: Config, known: Known) -> dict[str, Source]:
+    d = config.dataset
+    wanted = patterns.of_config(config)
+    if wanted:
+        return _by_patterns(root, wanted, config, known)
     splits: dict[str, Source] = {}
-    layout, mask = config.dataset.layout, config.dataset.mask
-    if config.dataset.task != 'none':
-        layout = 'side_by_side'  # a folder a split, whatever folders are in it
     for split in SPLITS:
-        folders = split_folders(root, split, layout, known.old) if layout != 'list' else ()
-        listed = list_of(root, split) if layout in ('auto', 'list') else None
-        if folders and listed:
-            raise DataError(
-                f'there are {listed} and {folders[0]}: say which has the pairs with '
-                '--config.dataset.layout=list | side_by_side | two_folders'
-            )
-        if folders:
-            pairs = pair_files(folders)
-            if mask and len(folders) == 1:  # masks beside A|B are no pairs
-                pairs = {n: file for n, file in pairs.items() if not n.startswith(f'{mask}/')}
-            if layout == 'auto' and len(folders) == 2 and folders[0].name == 'a' and not splits:
-                detect_layout.check_folders(folders, pairs)
-            splits[split] = _source(' + '.join(map(str, folders)), pairs, config)
-            if mask:
-                files = mask_files(root, split, mask, pairs)
-                splits[split] = dataclasses.replace(splits[split], masks=files)
-        elif listed:
-            source = _source(str(listed), read_list(listed), config)
-            found = () if known.old else read_masks(listed, mask)
-            splits[split] = dataclasses.replace(source, listed=True, masks=found)
+        for word in _words(split, known):
+            source = _of_word(root, word, config, known.old, first=not splits)
+            if source:
+                splits[split] = source
+                if word != split and not known.exists:
+                    print(f'{source.folder} is taken as {split}', flush=True)
+                break
+    if not splits and d.task != 'none' and has_images(root):
+        source = _source(str(root), pair_files((root,)), config)
+        return {'train': dataclasses.replace(source, undivided=True)}
     if not splits:
-        raise DataError(
-            f'{root} has no pairs: needed is train/ (also val/, test/) with A|B side by side, '
-            'or A/train and B/train, trainA and trainB, or train/A and train/B, or train.csv or '
-            f'train.json (config.dataset.layout={config.dataset.layout}); '
-            f'{what_is_there(root, layout == "auto")}'
-        )
-    if not known.exists:
-        for line in unread(root, splits, config.dataset.val_fraction > 0):
-            print(f'warning: {line}', flush=True)
+        hint = _proposed(root, config) or what_is_there(root, d.layout == 'auto')
+        raise DataError(f'{root} has {_needed(d)}; {hint}')
     return splits
+
+
+def _proposed(root: epath.Path, config: Config) -> str:
+    """Says with which patterns the command would take the pairs in `root`; '' for none."""
+    if config.dataset.task != 'none':
+        return ''
+    proposal = propose.propose(image_paths(root))
+    return proposal.about(config) if proposal else ''
+
+
+def _needed(d: Config) -> str:
+    if d.task != 'none':
+        return 'no photos: needed are images, or train/ (also val/, test/) with images'
+    return (
+        'no pairs: needed is train/ (also val/, test/) with A|B side by side, or A/train and '
+        'B/train, trainA and trainB, or train/A and train/B, or train.csv or train.json '
+        f'(config.dataset.layout={d.layout})'
+    )
+
+
+def _words(split: str, known: Known) -> tuple[str, ...]:
+    """Returns the names under which a split is looked for, the usual one first.
+
+    A run that did not read the others, as versions before 0.2.0 did not, goes on without them.
+    """
+    own = known.splits.get(split)
+    only_usual = known.old or (known.splits and (own is None or own.held_out is not False))
+    return (split,) if only_usual else (split, *OTHER_NAMES[split])
+
+
+def _of_word(
+    root: epath.Path, word: str, config: Config, capitals: bool, first: bool
+) -> Source | None:
+    """Returns the pairs of a split's folders or list of this name, None where there are none."""
+    d = config.dataset
+    # Of a task it is a folder a split, whatever folders are in it.
+    layout = 'side_by_side' if d.task != 'none' else d.layout
+    folders = split_folders(root, word, layout, capitals) if layout != 'list' else ()
+    listed = list_of(root, word) if layout in ('auto', 'list') else None
+    if folders and listed:
+        raise DataError(
+            f'there are {listed} and {folders[0]}: say which has the pairs with '
+            '--config.dataset.layout=list | side_by_side | two_folders'
+        )
+    if listed:
+        source = _source(str(listed), read_list(listed), config)
+        masks = () if capitals else read_masks(listed, d.mask)
+        return dataclasses.replace(source, listed=True, masks=masks)
+    if not folders or (word not in SPLITS and not any(map(has_images, folders))):
+        return None
+    try:
+        files, unpaired = pair_or_leave(folders, d.on_error == 'skip')
+    except DataError as error:
+        hint = _proposed(root, config) if layout == 'auto' else ''
+        raise DataError(f'{error}; {hint}' if hint else str(error)) from error
+    if d.mask and len(folders) == 1:  # masks beside A|B are no pairs
+        files = {name: found for name, found in files.items() if not name.startswith(f'{d.mask}/')}
+    if layout == 'auto' and len(folders) == 2 and folders[0].name == 'a' and first:
+        detect_layout.check_folders(folders, files)
+    source = _source(' + '.join(map(str, folders)), files, config)
+    masks = mask_files(root, word, d.mask, files) if d.mask else ()
+    return dataclasses.replace(source, unpaired=unpaired, masks=masks)
+
+
+def _by_patterns(
+    root: epath.Path, wanted: tuple[patterns.Pattern, ...], config: Config, known: Known
+) -> dict[str, Source]:
+    mask = patterns.mask_of_config(config)
+    if mask:
+        wanted = (*wanted[:-1], mask, wanted[-1])
+    found = pattern_files.find_pairs(root, wanted, config.dataset.on_error == 'skip')
+    if not known.exists:
+        for line in found.lines:
+            print(line, flush=True)
+    sources = {}
+    for split, files in found.splits.items():
+        folder, masks = f'{root} ({split or "all"})', ()
+        if mask:
+            masks = tuple(one[-2] for one in files.values())
+            files = {name: (*one[:-2], one[-1]) for name, one in files.items()}
+        sources[split or 'train'] = dataclasses.replace(
+            _source(folder, files, config),
+            masks=masks,
+            unpaired=tuple(found.unpaired.get(split, {}).items()),
+            undivided=split == pattern_files.ALL,
+        )
+    return sources
 
 
 def _source(folder: str, files: dict[str, tuple[File, ...]], config: Config) -> Source:
@@ -201,50 +295,3 @@ def _source(folder: str, files: dict[str, tuple[File, ...]], config: Config) -> 
         photos=d.task != 'none',
         size=tuple(config.image_size) if d.preprocess == 'none' else (0, 0),
     )
-
-
-def _hold_out(train: Source, config: Config, known: Known) -> tuple[Source, Source]:
-    """Splits train into what stays and what becomes val, by names and seed alone.
-
-    The drawings of one base emoji are near-duplicates and stay together.
-    """
-    built_in = config.dataset.name == 'openmoji' and not config.dataset.path
-    group_of = {name: openmoji.base_emoji(name) if built_in else name for name in train.names}
-    groups = list(dict.fromkeys(group_of.values()))
-    if len(groups) < 2:
-        raise DataError(f'{train.folder} has {len(train)} pairs: too few to hold some out for val')
-    earlier = {group_of[n]: split for n, split in known.earlier.items() if n in group_of}
-    if full := hold_out.all_in(groups, earlier):
-        print(
-            f'{train.folder}: the earlier run had all of these names in {full}: val is drawn anew, '
-            'and may hold pairs that it was trained on',
-            flush=True,
-        )
-        earlier = {}
-    if known.old and not known.earlier:
-        val = hold_out.by_number(groups, config.seed, config.dataset.val_fraction)
-    else:
-        val = hold_out.by_hash(groups, config.seed, config.dataset.val_fraction, earlier)
-    held = [i for i, name in enumerate(train.names) if group_of[name] in val]
-    stays = [i for i, name in enumerate(train.names) if group_of[name] not in val]
-    return subset(train, stays), _held_out(subset(train, held))
-
-
-def _held_out(val: Source) -> Source:
-    return dataclasses.replace(val, folder=f'held out of {val.folder}', held_out=True)
-
-
-def _pick(splits: dict[str, Source], split: str, recorded: SplitPairs) -> Source:
-    """Returns the recorded pairs of a split; those of a val split may lie in train."""
-    where = hold_out.place(split, recorded, splits)
-    source = splits.get(where)
-    index = {name: i for i, name in enumerate(source.names)} if source else {}
-    missing = [name for name in recorded.used if name not in index]
-    if source is None or missing:
-        raise DataError(
-            f'{len(missing)} of the {len(recorded.used)} pairs of {split} that the run uses are '
-            f'not there ({examples(missing)}): put them back, or start anew with another --workdir'
-        )
-    source = subset(source, [index[name] for name in recorded.used])
-    source = dataclasses.replace(source, skipped=recorded.skipped)
-    return _held_out(source) if where != split else source

@@ -28,14 +28,20 @@ class Known(NamedTuple):
     image_size: tuple[int, ...] = ()  # that run's (height, width)
     found: dict[str, Any] = {}  # what that run found in its pairs: image_size, inputs
     steps: int = 0  # the length of that run; 0: not known
-    earlier: dict[str, str] = {}  # of names that an earlier run divided, 'train' or 'val'
+    earlier: dict[str, str] = {}  # of names that an earlier run divided, their split
     remark: str = ''  # on the draw of val, for a person, where it is held out
 
 
 NEW_RUN = Known()
 
 
-def by_hash(groups: Sequence[str], seed: int, fraction: float, earlier: Mapping[str, str]) -> set:
+def by_hash(
+    groups: Sequence[str],
+    seed: int | str,
+    fraction: float,
+    earlier: Mapping[str, str],
+    split: str = 'val',
+) -> set:
     """Returns the groups that become val: a hash of the seed and the name is below the fraction.
 
     So a new group moves no other group, with one exception: at least one group is val and at least
@@ -44,15 +50,16 @@ def by_hash(groups: Sequence[str], seed: int, fraction: float, earlier: Mapping[
 
     Args:
       groups: their names; one may be there several times.
-      seed: config.seed.
+      seed: config.seed; 'test' for the test split, which is the same for all seeds.
       fraction: about which part of the groups becomes val, from 0 to 1.
-      earlier: 'train' or 'val' by the name of a group that keeps this split. These groups must not
-        be all that there are, and all of one split (`all_in`).
+      earlier: the split by the name of a group that keeps it. These groups must not be all that
+        there are, and all of one split (`all_in`).
+      split: 'test' where the groups become test.
     """
     there = set(groups)
     new = {group: _hash(seed, group) for group in there - earlier.keys()}
     val = {group for group, number in new.items() if number < fraction}
-    val |= {group for group in there & earlier.keys() if earlier[group] == 'val'}
+    val |= {group for group in there & earlier.keys() if earlier[group] == split}
     if not val and new:
         val = {min(new, key=new.__getitem__)}
     if val == there and new:
@@ -66,7 +73,7 @@ def all_in(groups: Sequence[str], earlier: Mapping[str, str]) -> str:
     return splits.pop() if len(splits) == 1 else ''
 
 
-def _hash(seed: int, name: str) -> float:
+def _hash(seed: int | str, name: str) -> float:
     """Returns a number from 0 to 1 that depends on nothing else."""
     return int.from_bytes(hashlib.sha256(f'{seed}/{name}'.encode()).digest()) / 2**256
 

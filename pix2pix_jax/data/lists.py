@@ -5,11 +5,13 @@ columns whose names begin with input. A JSON file is a list of {"input": FILE or
 "target": FILE}. Paths are relative to the list.
 """
 
+import codecs
 import csv
 import io
 import json
 import pathlib
 import re
+from typing import Any
 
 from etils import epath
 
@@ -33,17 +35,9 @@ def read_list(path: epath.Path) -> dict[str, tuple[epath.Path, ...]]:
     Raises DataError, naming the file and the row, for what is no such list, for two pairs with
     one target, and for pairs with different numbers of inputs.
     """
-    text = _text(path)
-    rows = _from_csv(path, text) if path.suffix == '.csv' else _from_json(path, text)
-    if not rows:
-        raise DataError(f'{path} lists no pairs')
     pairs: dict[str, tuple[epath.Path, ...]] = {}
     targets = set()
-    for where, (inputs, target) in rows.items():
-        if not target or not inputs or not all(inputs):
-            raise DataError(f'{path}, {where}: input or target is empty')
-        if len(inputs) != len(next(iter(rows.values()))[0]):
-            raise DataError(f'{path}, {where}: has {len(inputs)} inputs, others have not so many')
+    for where, (inputs, target) in _rows(path, True).items():
         name = _name(target)
         if not name:
             raise DataError(f'{path}, {where}: the target {target!r} is no file')
@@ -65,27 +59,110 @@ def read_masks(path: epath.Path, column: str = '') -> tuple[epath.Path, ...]:
     Raises:
       DataError: where a `column` that is asked for is not there, and for a pair without a mask.
     """
-    name, text = column or 'mask', _text(path)
-    if path.suffix == '.csv':
-        lines = text.replace('\r\n', '\n').replace('\r', '\n')
-        items = list(csv.DictReader(io.StringIO(lines), skipinitialspace=True))
+    name, text = column or 'mask', read_text(path)
+    rows: dict[str, Any]
+    if path.suffix.lower() == '.csv':
+        rows = dict(read_csv(path, text)[1])
     else:
         found = json.loads(text)
         items = found if isinstance(found, list) else [found]
-    values = [item.get(name) for item in items]
-    if not any(values) and not column:
+        rows = {f'item {i}': item for i, item in enumerate(items)}
+    values = {where: row.get(name) for where, row in rows.items()}
+    if not any(values.values()) and not column:
         return ()
-    for i, value in enumerate(values):
+    for where, value in values.items():
         if not (isinstance(value, str) and value):
-            raise DataError(f'{path}, pair {i + 1}: there is no {name} (config.dataset.mask)')
-    return tuple(path.parent / value for value in values)
+            raise DataError(f'{path}, {where}: there is no {name} (config.dataset.mask)')
+    return tuple(path.parent / _with_slashes(path, value) for value in values.values())
 
 
-def _text(path: epath.Path) -> str:
+def read_inputs(path: epath.Path) -> dict[str, tuple[epath.Path, ...]]:
+    """Returns the input files of each row, by name: the path of the target, or of the first input.
+
+    The column target may be missing. Raises DataError as `read_list` does, and for two rows of one
+    name.
+    """
+    found: dict[str, tuple[epath.Path, ...]] = {}
+    for where, (inputs, target) in _rows(path, False).items():
+        name = _name(target or inputs[0])
+        if not name:
+            raise DataError(f'{path}, {where}: {target or inputs[0]!r} is no file')
+        if name in found:
+            raise DataError(f'{path}, {where}: {name} is there already: allowed is one of a name')
+        found[name] = tuple(path.parent / file for file in inputs)
+    return found
+
+
+def read_outputs(
+    path: epath.Path, real: epath.Path, generated: epath.Path
+) -> dict[str, tuple[epath.Path, epath.Path]]:
+    """Returns (real file, generated file) of each row of a CSV file, by the name of the second.
+
+    Args:
+      path: the CSV file, with the columns real and generated.
+      real: the folder that the first are relative to.
+      generated: the folder that the second are relative to.
+
+    Raises:
+      DataError: for what is no such list, and for two rows of one generated file.
+    """
+    columns, rows = read_csv(path, read_text(path))
+    if sorted(set(columns) & {'real', 'generated'}) != ['generated', 'real']:
+        raise DataError(
+            f'{path}: the first line is {columns}: needed are the columns real and generated'
+        )
+    found: dict[str, tuple[epath.Path, epath.Path]] = {}
+    for where, row in rows.items():
+        first, second = (_with_slashes(path, row[name]) for name in ('real', 'generated'))
+        if not first or not _name(second):
+            raise DataError(f'{path}, {where}: real or generated is no file')
+        if _name(second) in found:
+            raise DataError(f'{path}, {where}: {second} is there already: allowed is one of a name')
+        found[_name(second)] = real / first, generated / second
+    if not found:
+        raise DataError(f'{path} lists no pairs')
+    return found
+
+
+def _rows(path: epath.Path, with_target: bool) -> dict[str, Row]:
+    """Returns the rows, where each stands first; without targets these may be empty."""
+    rows: dict[str, Row] = {}
+    found = _from_csv if path.suffix.lower() == '.csv' else _from_json
+    for where, (given, of_target) in found(path, read_text(path), with_target).items():
+        if any('\0' in file for file in (*given, of_target)):
+            raise DataError(f'{path}, {where}: has a NUL character, which no name has')
+        *inputs, target = (_with_slashes(path, file) for file in (*given, of_target))
+        if not (target or not with_target) or not inputs or not all(inputs):
+            empty = 'input or target is' if with_target else 'an input is'
+            raise DataError(f'{path}, {where}: {empty} empty')
+        rows[where] = inputs, target
+        if len(inputs) != len(next(iter(rows.values()))[0]):
+            raise DataError(f'{path}, {where}: has {len(inputs)} inputs, others have not so many')
+    if not rows:
+        raise DataError(f'{path} lists no pairs')
+    return rows
+
+
+def read_text(path: epath.Path) -> str:
+    """Returns the text of a file in UTF-8 or UTF-16; raises DataError for what is neither."""
     try:
-        return path.read_bytes().decode('utf-8-sig')
+        data = path.read_bytes()
+        return data.decode(_encoding(data))
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f'{path} cannot be read: {error}') from error
+        raise DataError(f'{path} cannot be read: {error}; allowed are UTF-8 and UTF-16') from error
+
+
+def _encoding(data: bytes) -> str:
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return 'utf-16'
+    if data[:1] and data[1:2] == b'\0':  # a Latin letter without its mark
+        return 'utf-16-le'
+    return 'utf-16-be' if data[:1] == b'\0' else 'utf-8-sig'
+
+
+def _with_slashes(path: epath.Path, file: str) -> str:
+    """Returns `file` with / for each backslash, as Windows writes it; but a file of that name."""
+    return file if '\\' not in file or (path.parent / file).exists() else file.replace('\\', '/')
 
 
 def _name(target: str) -> str:
@@ -95,30 +172,50 @@ def _name(target: str) -> str:
     return '/'.join(part for part in parts if part not in ('..', '.', '/'))
 
 
-def _from_csv(path: epath.Path, text: str) -> dict[str, Row]:
+def read_csv(path: epath.Path, text: str) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """Returns the columns, and the rows with where each stands, of a CSV file with a header.
+
+    Values have commas between, or what else spreadsheets write: semicolons or tabs. Raises
+    DataError, naming the file and the line, for a row that has more values than there are columns.
+    """
     lines = text.replace('\r\n', '\n').replace('\r', '\n')
-    reader, rows = csv.DictReader(io.StringIO(lines), skipinitialspace=True), {}
+    header = lines.partition('\n')[0]
+    between = max(',;\t', key=header.count)
+    stream = io.StringIO(lines)
+    reader = csv.DictReader(stream, delimiter=between, skipinitialspace=True)
+    rows: dict[str, dict[str, str]] = {}
     try:
-        names = reader.fieldnames or []
-        columns = [name for name in names if re.fullmatch(r'input\d*', name or '')]
-        if not columns or 'target' not in names or len(set(names)) < len(names):
-            raise DataError(
-                f'{path}: the first line is {names}: needed are the columns input (also input2, '
-                '...) and target, each once'
-            )
+        columns = list(reader.fieldnames or [])
         for row in reader:
             where = f'line {reader.line_num}'
             if None in row:
                 raise DataError(
                     f'{path}, {where}: has more values than columns; quote a name with a comma'
                 )
-            rows[where] = [row[name] or '' for name in columns], row['target'] or ''
+            rows[where] = {name: value or '' for name, value in row.items()}
+            if any('\0' in value for value in rows[where].values()):
+                raise DataError(f'{path}, {where}: has a NUL character, which no name has')
     except csv.Error as error:
         raise DataError(f'{path}, line {reader.line_num}: {error}') from error
-    return rows
+    return columns, rows
 
 
-def _from_json(path: epath.Path, text: str) -> dict[str, Row]:
+def _from_csv(path: epath.Path, text: str, with_target: bool) -> dict[str, Row]:
+    names, rows = read_csv(path, text)
+    columns = [name for name in names if re.fullmatch(r'input\d*', name or '')]
+    missing = not columns or with_target and 'target' not in names
+    if missing or len(set(names)) < len(names):
+        raise DataError(
+            f'{path}: the first line is {names}: needed are the columns input (also input2, '
+            '...) and target, each once'
+        )
+    return {
+        where: ([row[name] for name in columns], row.get('target', ''))
+        for where, row in rows.items()
+    }
+
+
+def _from_json(path: epath.Path, text: str, with_target: bool) -> dict[str, Row]:
     try:
         items = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -126,11 +223,11 @@ def _from_json(path: epath.Path, text: str) -> dict[str, Row]:
     rows = {}
     for i, item in enumerate(items if isinstance(items, list) else [items]):
         fields = item if isinstance(item, dict) else {}
-        inputs, target = fields.get('input'), fields.get('target')
+        inputs, target = fields.get('input'), fields.get('target', None if with_target else '')
         files = [inputs] if isinstance(inputs, str) else inputs
         if not (isinstance(files, list) and all(isinstance(f, str) for f in (*files, target))):
             raise DataError(
                 f'{path}, item {i}: needed is {{"input": FILE or [FILE, ...], "target": FILE}}'
             )
-        rows[f'item {i}'] = files, item['target']
+        rows[f'item {i}'] = files, str(target)
     return rows

@@ -77,7 +77,8 @@ def _decode(name: str, source: Source, config: Config, keep: bool) -> Source:
     if errors and not (skip and good):
         raise _bad_pairs(source, list(errors.values()))
     if skip:
-        source = dataclasses.replace(subset(source, good), skipped=errors)
+        skipped = dict(source.unpaired) | errors
+        source = dataclasses.replace(subset(source, good), skipped=skipped)
     if keep and load:
         return dataclasses.replace(source, loaded=tuple(decoded))
     return dataclasses.replace(source, decoded=tuple(decoded)) if keep else source
@@ -260,6 +261,9 @@ def _pairing(first: Source, config: Config) -> str:
     """Returns a line that says what is input and what is target."""
     if first.photos:
         return f'plain photos: target = the photo, input = {TASKS[config.dataset.task].about}'
+    if config.dataset.input_pattern:
+        d = config.dataset
+        return f'pairs by patterns: input = {d.input_pattern}, target = {d.target_pattern}'
     count = len(first.files[0])
     a, b = ('A (left half)', 'B (right half)') if count == 1 else ('A', 'B')
     if first.listed:

@@ -39,7 +39,9 @@ class Source:
     loaded: tuple[Pair, ...] = ()  # all pairs as training cuts from them, where these are kept
     on_device: bool = False  # these go to the devices, all at once, and not with each batch
     skipped: dict[str, str] | None = None  # why pairs are left out, by name; None: not yet known
-    held_out: bool = False  # of the training pairs, for val
+    unpaired: tuple[tuple[str, str], ...] = ()  # names that are left out as no pair, and why
+    held_out: bool = False  # of the training pairs, for val or test
+    undivided: bool = False  # the folder says no splits: test is held out of it, too
     numbers: tuple[int, ...] = ()  # of the pairs in the whole split, of which these are some
 
     def __len__(self) -> int:
@@ -138,6 +140,13 @@ class Source:
             pictures = tuple(map(image_spec.read, read_as, files))
         check_one_size(pictures, files)
         return (pictures[::-1], files[::-1]) if turned else (pictures, files)
+
+    def input_files(self, i: int) -> tuple[File, ...]:
+        """Returns the files that the input of pair `i` is read from."""
+        files = self.files[i]
+        if len(files) == 1:
+            return files
+        return files[1:] if self.direction == 'BtoA' else files[:-1]
 
     def _fitting(self, pair: Pair, files: tuple[File, ...]) -> Pair:
         height, width = pair['target'].shape[:2]

@@ -122,10 +122,10 @@ def check(config: Config) -> None:
         )
     if not d.path and d.name in ('openmoji', *PUBLISHED):
         raise UserError(f"config.dataset.task='{d.task}' needs a folder of photos: dataset.path")
-    if d.direction != 'AtoB' or d.layout in ('two_folders', 'list'):
+    if d.direction != 'AtoB' or d.layout not in ('auto', 'side_by_side') or d.input_pattern:
         raise UserError(
             f"config.dataset.task='{d.task}' is of single photos: allowed are direction='AtoB' and "
-            "layout='auto'"
+            "layout='auto', without patterns"
         )
     if made.holes and d.task_amount >= 1:
         raise UserError(f'config.dataset.task_amount={d.task_amount}: a hole is smaller than 1')

@@ -1,24 +1,25 @@
 """Measures a run on a split of its data, or one folder of images against another."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
 
 from pix2pix_jax.config import Config, flatten, from_fields
-from pix2pix_jax.data import augment, discover, hold_out, image_spec
-from pix2pix_jax.data.folders import examples, pair_files
+from pix2pix_jax.data import augment, image_spec
+from pix2pix_jax.data.folders import pair_files
 from pix2pix_jax.data.formats.decode import read_pixels
-from pix2pix_jax.data.sources import Source
+from pix2pix_jax.data.lists import read_outputs
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.evaluation import image_metrics, metrics, report, translated
 from pix2pix_jax.evaluation.options import Options
 from pix2pix_jax.inference import generator
+from pix2pix_jax.inference.run_splits import open_run_splits
 from pix2pix_jax.models.factory import generator_depth
 from pix2pix_jax.runtime import prepare_process
-from pix2pix_jax.workdir import data_json, metrics_json
+from pix2pix_jax.workdir import metrics_json
 
 
 class RunImages(NamedTuple):
@@ -84,7 +85,8 @@ def evaluate_run(
     if run.config.dataset.name == 'folder' and not (images.dataset or run.config.dataset.path):
         raise UserError(f'{workdir} names no pairs: give their folder, --dataset=DIR')
     config = config_of(run.config, images)
-    splits = open_splits(workdir, config, images, metrics.trains(options, config))
+    with_train = metrics.trains(options, config)
+    splits = open_run_splits(workdir, config, images.split, images.dataset, with_train)
     source = splits[images.split]
     about = {'split': images.split, 'step': run.step, 'checkpoint': run.checkpoint}
     about |= {'scale': images.scale} | ({'dataset': images.dataset} if images.dataset else {})
@@ -121,46 +123,6 @@ def config_of(config: Config, images: RunImages) -> Config:
     return from_fields(flatten(config) | changed)
 
 
-def open_splits(
-    workdir: epath.PathLike, config: Config, images: RunImages, with_train: bool
-) -> dict[str, Source]:
-    """Returns the splits of a run's pairs, by name, or those of the folder that `images` names.
-
-    Args:
-      workdir: the folder of the run.
-      config: as `config_of` returns it.
-      images: which images are measured. Of the other splits, pairs may be gone.
-      with_train: whether pairs of the train split are needed, too.
-
-    Returns:
-      The pairs that the run uses; those that came later are left out, and that is printed.
-
-    Raises:
-      UserError: where the data has no such split.
-      DataError: for pairs that are not there.
-    """
-    known = data_json.load_known(workdir)
-    if images.dataset:
-        known = data_json.elsewhere(known)
-    if known.remark:
-        print(known.remark)
-    found = discover.find_splits(config, known)
-    new = hold_out.came(known.splits, {name: source.names for name, source in found.items()})
-    if images.split in known.splits:
-        needed = {images.split, 'train'} if with_train else {images.split}
-        known = known._replace(splits={k: v for k, v in known.splits.items() if k in needed})
-        if images.split in new:
-            names = new[images.split]
-            print(
-                f'{images.split}: {len(names):,} pairs came since the run started, and are left '
-                f'out ({examples(names)}); --dataset=DIR measures those of a folder'
-            )
-    splits = discover.divide(found, config, known)
-    if images.split not in splits:
-        raise UserError(f"--split={images.split}: the run's data has {' | '.join(splits)}")
-    return splits
-
-
 # ---------------------------------------------------------------- two folders
 
 
@@ -170,8 +132,9 @@ def evaluate_folders(
     output: epath.PathLike | None,
     options: Options = metrics.PAIRS_ALONE,
     ranges: tuple[image_spec.Range, ...] = (),
+    listed: epath.PathLike = '',
 ) -> report.Summary:
-    """Measures the images in one folder against those of the same names in another.
+    """Measures the images in one folder against those of the same names in another, or of a list.
 
     RGB images are measured as RGB, those of other channels as they are. Names are relative paths
     without their extensions.
@@ -182,6 +145,7 @@ def evaluate_folders(
       output: the folder for the report; None: there is no report.
       options: what is measured beside L1, PSNR and SSIM.
       ranges: the range of the images' values; (): that of their type.
+      listed: a CSV file that pairs them, with the columns real and generated; '': by their names.
 
     Returns:
       The summary, as `metrics.json` has it.
@@ -191,7 +155,8 @@ def evaluate_folders(
         or a pair of two sizes.
       UserError: for label maps of other colours than `options` say.
     """
-    pairs = pair_files((epath.Path(real), epath.Path(generated)))
+    folders = epath.Path(real), epath.Path(generated)
+    pairs = read_outputs(epath.Path(listed), *folders) if listed else pair_files(folders)
     files = [real_file for real_file, _ in pairs.values()]
     units = bool(ranges) or read_pixels(files[0]).values.dtype != np.uint8
     accumulators = metrics.for_folders(options, files, units)
@@ -203,7 +168,7 @@ def evaluate_folders(
 
 
 def _read(
-    pairs: dict[str, tuple[epath.Path, ...]], ranges: tuple[image_spec.Range, ...]
+    pairs: Mapping[str, tuple[epath.Path, ...]], ranges: tuple[image_spec.Range, ...]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields each pair measured in float64 on the host: of many sizes, each would be compiled."""
     for name, files in pairs.items():

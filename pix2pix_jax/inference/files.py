@@ -11,16 +11,20 @@ import numpy as np
 import tqdm
 from etils import epath
 
-from pix2pix_jax.data import augment, class_maps, image_spec
+from pix2pix_jax.data import augment, class_maps, image_spec, patterns
 from pix2pix_jax.data.formats import encode
 from pix2pix_jax.data.formats.decode import palette_of
+from pix2pix_jax.data.formats.pixels import File
 from pix2pix_jax.errors import DATA_ERROR, DataError, UserError
 from pix2pix_jax.inference import tiling
-from pix2pix_jax.inference.inputs import Input, find_inputs
+from pix2pix_jax.inference.inputs import Input, find_inputs, find_paths, is_list
 from pix2pix_jax.inference.options import TranslateOptions
+from pix2pix_jax.inference.pattern_inputs import by_patterns
+from pix2pix_jax.inference.run_splits import open_run_splits
 from pix2pix_jax.reports import image_grid, translation_page
 from pix2pix_jax.reports.translation_page import Item
 from pix2pix_jax.storage import atomic
+from pix2pix_jax.workdir.config_json import load_config
 
 if TYPE_CHECKING:  # takes seconds, which a mistake in the flags need not wait for
     from pix2pix_jax.inference.translator import Loaded, Translator
@@ -33,6 +37,7 @@ class TranslationJob(NamedTuple):
     output: str  # folder
     samples: int = 1  # translations of each image, with different dropout
     overwrite: bool = False  # write into a folder that holds files
+    split: str = ''  # in place of images, the inputs of this split of the run's data
 
 
 class Written(NamedTuple):
@@ -62,7 +67,7 @@ def translate_files(
         is there.
       DataError: where the inputs are not one for each name.
     """
-    inputs = find_inputs(job.places)
+    inputs = inputs_of(workdir, job)
     check_output(job, inputs)
     from pix2pix_jax.inference.translator import Translator
     from pix2pix_jax.runtime import prepare_process
@@ -83,6 +88,23 @@ def translate_files(
     if written.rows:
         print(f'{job.output}/index.html')
     return DATA_ERROR if written.failed else 0
+
+
+def inputs_of(workdir: str, job: TranslationJob) -> list[Input]:
+    """Returns what is translated; raises UserError or DataError as `translate_files`."""
+    if job.split:
+        config = load_config(workdir)
+        source = open_run_splits(workdir, config, job.split)[job.split]
+        return [
+            Input(name, source.input_files(i), (source, i)) for i, name in enumerate(source.names)
+        ]
+    wanted: tuple[patterns.Pattern, ...] = ()
+    if (epath.Path(workdir) / 'config.json').exists():
+        wanted = patterns.of_config(load_config(workdir))
+    named: list[Input] = []
+    if wanted and not is_list(job.places[0]) and len(job.places) in (1, len(wanted) - 1):
+        named = by_patterns(list(map(find_paths, job.places)), wanted)
+    return named or find_inputs(job.places)
 
 
 def _print_choices(translator: 'Translator') -> None:
@@ -110,6 +132,7 @@ def check_output(job: TranslationJob, inputs: Sequence[Input]) -> None:
         place.parent
         for one in inputs
         for file in one.files
+        if isinstance(file, epath.Path)
         for place in (atomic.resolved(file), atomic.resolved(file.parent) / file.name)
     }
     if inside or written & there:
@@ -153,7 +176,8 @@ def _load(translator: 'Translator', group: Sequence[Input]) -> list[tuple[Input,
     images = []
     for one in group:
         try:
-            images.append((one, translator.load(*one.files)))
+            loaded = translator.load_pair(*one.pair) if one.pair else translator.load(*one.files)
+            images.append((one, loaded))
         except DataError as error:
             tqdm.tqdm.write(f'error: {error}', file=sys.stderr)
     return images
@@ -261,8 +285,10 @@ def _thumbnail_size(values: np.ndarray) -> tuple[int, int]:
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
-def _link(path: epath.Path, output: epath.Path) -> str:
+def _link(path: File, output: epath.Path) -> str:
     """The way from the page to an input file; on another drive or in a bucket its address."""
+    if not isinstance(path, epath.Path):  # of an archive
+        return str(path)
     if not (atomic.is_local(path) and atomic.is_local(output)):
         return os.fspath(path)
     return os.path.relpath(path, output)

@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 from etils import epath
 
-from pix2pix_jax.data.folders import examples, image_files
-from pix2pix_jax.data.formats.pixels import EXTENSIONS
+from pix2pix_jax.data.folders import examples, image_files, image_paths
+from pix2pix_jax.data.formats.pixels import EXTENSIONS, File
+from pix2pix_jax.data.lists import read_inputs
+from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.storage import atomic
 
@@ -17,7 +19,8 @@ class Input(NamedTuple):
     """The files of one translation: several for a run with several inputs for one output."""
 
     name: str  # path relative to what was given, without extension
-    files: tuple[epath.Path, ...]
+    files: tuple[File, ...]
+    pair: tuple[Source, int] | None = None  # of a run's own data: the input of this pair
 
 
 def split_inputs(text: str) -> list[str]:
@@ -31,8 +34,12 @@ def split_inputs(text: str) -> list[str]:
 def find_inputs(places: Sequence[str]) -> list[Input]:
     """Returns the images of each place by name, those of one name from all places together.
 
+    The only place may be a list, test.csv or test.json.
+
     Raises as `find_images`, and DataError where a name is not in all of the places.
     """
+    if len(places) == 1 and is_list(places[0]):
+        return [Input(*row) for row in read_inputs(epath.Path(places[0])).items()]
     found = [dict(find_images(place)) for place in places]
     if len(found) > 1 and all(epath.Path(place).is_file() for place in places):  # of any names
         ((name, _),) = found[0].items()
@@ -45,6 +52,18 @@ def find_inputs(places: Sequence[str]) -> list[Input]:
                 f'and {place} ({examples(unpaired)})'
             )
     return [Input(name, tuple(one[name] for one in found)) for name in found[0]]
+
+
+def is_list(place: str) -> bool:
+    """Whether `place` is a file that lists images."""
+    return place.lower().endswith(('.csv', '.json')) and epath.Path(place).is_file()
+
+
+def find_paths(place: str) -> dict[str, epath.Path]:
+    """Returns the images of a place as `find_images`, by their paths, with extensions."""
+    if epath.Path(place).is_dir():
+        return image_paths(epath.Path(place))
+    return {f'{name}{path.suffix}': path for name, path in find_images(place)}
 
 
 def find_images(pattern: str) -> list[tuple[str, epath.Path]]:

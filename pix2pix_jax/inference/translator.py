@@ -12,6 +12,7 @@ from pix2pix_jax.config import Config
 from pix2pix_jax.data import augment, class_maps, image_spec, masks, tasks
 from pix2pix_jax.data.formats import decode, encode
 from pix2pix_jax.data.formats.pixels import Pixels, Range
+from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.inference import generator, tiling
 from pix2pix_jax.inference.options import TranslateOptions, check_options
@@ -153,6 +154,22 @@ class Translator:
         if loaded.missing is not None:
             values = np.where(loaded.missing, dtype.type(self._nodata), values)
         return extension, values
+
+    def load_pair(self, source: Source, i: int) -> Loaded:
+        """Returns the input of a pair of the run's data; of a task it is derived at its own size.
+
+        Raises DataError for a pair that cannot be read.
+        """
+        d, files = self.config.dataset, source.input_files(i)
+        if tasks.task(d.task).of_any_photo:
+            return self.load(*files)
+        pair, (first, *_) = source[i], source.stored(i)[0]
+        if source.photos:
+            rng = np.random.default_rng(source.numbers[i] if source.numbers else i)
+            photo = augment.to_float(pair['target'])
+            pair = tasks.derive(d.task, photo, rng, d.task_amount)
+        extension = os.path.splitext(str(files[0]))[1]
+        return Loaded(pair['input'], extension, first.values.dtype, image_spec.channels_of(first))
 
     def floats(self, values: np.ndarray) -> np.ndarray:
         """Returns loaded values (...,H,W,C) as the network takes them: float32 on [-1, 1]."""

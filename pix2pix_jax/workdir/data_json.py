@@ -130,16 +130,16 @@ def elsewhere(known: Known) -> Known:
     Names that the run divided keep their split. A run whose division is not known draws val again
     in the same way, from the names that there are.
     """
-    held_out = 'val' in known.splits and hold_out.place('val', known.splits['val'], {}) == 'train'
-    earlier = _divided(known.splits) if held_out else {}
-    return Known(exists=True, old=known.old, earlier=earlier, remark=known.remark)
+    return Known(exists=True, old=known.old, earlier=_divided(known.splits), remark=known.remark)
 
 
 def _divided(splits: dict[str, SplitPairs]) -> dict[str, str]:
-    """Returns the split of each name that a run divided into train and val."""
+    """Returns the split of each name that a run divided into train and what it held out."""
+    of_train = [s for s, pairs in splits.items() if hold_out.place(s, pairs, {}) == 'train']
     return {
         name: split
-        for split in ('train', 'val')
+        for split in of_train
+        if len(of_train) > 1
         for name in (*splits[split].used, *splits[split].skipped)
     }
 

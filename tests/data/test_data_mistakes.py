@@ -91,10 +91,6 @@ def folder_above():
     write('mine/train', PAIRS)
 
 
-def training():
-    write('training', PAIRS)
-
-
 def one_side_alone():
     write('train/A', PHOTOS)
     write('train/C', MASKS)
@@ -178,7 +174,6 @@ MISTAKES = (
     folders_of_kinds,
     sides_without_train,
     folder_above,
-    training,
     one_side_alone,
     unpaired_names,
     sizes_differ,

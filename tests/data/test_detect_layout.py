@@ -5,6 +5,8 @@ there, the facades.
 """
 
 import os
+import re
+import shlex
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from PIL import Image, ImageFilter
 
 from pix2pix_jax.data import detect_layout, discover, folders, halves
 from pix2pix_jax.data.catalogue import openmoji
-from pix2pix_jax.data.hold_out import Known
+from pix2pix_jax.data.hold_out import Known, SplitPairs
 from pix2pix_jax.errors import DataError
 
 COUNT = 12
@@ -192,10 +194,12 @@ def test_where_pairs_are_likely_names_are_warned_of(tmp_path, capsys):
     for film in 'xy':
         pairs = [(landscape(i), gray(landscape(i))) for i in range(6)]
         write(tmp_path / 'train' / film, beside(pairs))
-    assert said(tmp_path, capsys) == (
+    warning, hint = said(tmp_path, capsys).splitlines()
+    assert warning == (
         f'warning: {tmp_path}/train: x/ and y/ hold files of equal names; each file is taken as '
         'A|B side by side'
     )
+    assert hint.startswith('warning: if each file is one image, the command takes 6 pairs with ')
 
 
 @pytest.mark.parametrize('size', [(64, 48), (64, 64), (48, 64)])
@@ -269,25 +273,40 @@ def test_the_names_of_many_cities_are_no_two_families(tmp_path, capsys):
 # ---------------------------------------------------------------- what is no A|B is refused
 
 
+SEEMS = ': not A|B side by side, it seems; '
+
+
 def refused(root, capsys):
+    """The reason; with it there is a way out, by patterns where there are any."""
     text = said(root, capsys)
+    reason, _, hint = text.partition(SEEMS)
     assert text.startswith(f'refused: {root}/train: '), text
-    ending = (
-        f': not A|B side by side, it seems; put A into {root}/train/A and B into {root}/train/B '
-        f'under equal names, or list the pairs in {root}/train.csv (columns input, target; '
-        '--config.dataset.layout=list); for A|B in each file: --config.dataset.layout=side_by_side'
-    )
-    assert text.endswith(ending)
+    ending = '; for A|B in each file: --config.dataset.layout=side_by_side'
+    assert hint.removesuffix(ending) == (
+        f'put A into {root}/train/A and B into {root}/train/B under equal names, or list the pairs '
+        f'in {root}/train.csv (columns input, target; --config.dataset.layout=list)'
+    ) or _takes_them(root, hint.removesuffix(ending))
     fields = {'dataset.layout': 'side_by_side'}
     assert said(root, capsys, **fields) == ''  # never where it is said
     assert said(root, capsys, Known(exists=True)) == (
-        f'warning: {text.removeprefix("refused: ").removesuffix(ending)}; each file was and is '
-        'taken as A|B side by side'
+        f'warning: {reason.removeprefix("refused: ")}; each file was and is taken as A|B side by '
+        'side'
     )
     assert (
         said(root, capsys, **{'dataset.task': 'gray_to_color', 'generator.input_channels': 1}) == ''
     )
-    return text.removeprefix(f'refused: {root}/train: ').removesuffix(ending)
+    return reason.removeprefix(f'refused: {root}/train: ')
+
+
+def _takes_them(root, hint):
+    """Whether the command with the flags of the hint takes as many pairs as it says."""
+    count = int(re.match(r'the command takes (\d+) pairs', hint)[1])
+    words = dict(
+        word[9:].split('=', 1) for word in shlex.split(hint) if word.startswith('--config')
+    )
+    splits = discover.open_splits(config(root, **words))
+    assert sum(map(len, splits.values())) == count >= COUNT
+    return all(len(files) == 2 for source in splits.values() for files in source.files)
 
 
 IMAGES = [photo(i, 48, 64) for i in range(COUNT)]
@@ -438,22 +457,41 @@ def test_small_letters_of_sequences_of_pairs_are_warned_of(tmp_path, capsys):
 
 @pytest.mark.parametrize('place', ['{}', 'A/{}', '{}A', '{}.csv'])
 @pytest.mark.parametrize('name', ['valid', 'validation', 'testing', 'training'])
-def test_a_split_under_another_name_is_warned_of(tmp_path, capsys, name, place):
-    for split in ('train', 'test', 'val'):
-        if not split.startswith(name[:3]):
-            write(tmp_path / split, beside((photo(i), labels(photo(i))) for i in range(4)))
-    (tmp_path / place.format(name)).mkdir(parents=True)
-    text = said(tmp_path, capsys, **{'dataset.val_fraction': 0.3})
-    drawn = '; val is held out of train' if name.startswith('val') else ''
-    assert text == (
-        f'warning: {tmp_path / place.format(name)} is not read: the names of splits are train, '
-        f'val and test{drawn}'
-    )
-    assert said(tmp_path, capsys, Known(exists=True)) == ''
-    write(tmp_path / {'val': 'val', 'tes': 'test', 'tra': 'train'}[name[:3]], [
-        np.concatenate([photo(1), labels(photo(1))], axis=1)
-    ])  # fmt: skip
-    assert said(tmp_path, capsys) == ''
+def test_a_split_under_another_name_is_taken_and_that_is_said(tmp_path, capsys, name, place):
+    usual = {'val': 'val', 'tes': 'test', 'tra': 'train'}[name[:3]]
+    for split in {'train', 'test', 'val'} - {usual}:
+        write(tmp_path / split, beside((photo(i), labels(photo(i))) for i in range(4)))
+    folder = tmp_path / place.format(name)
+    if place == '{}.csv':
+        folder.write_text(f'input,target\n{folder.parent}/in.png,out.png\n')
+        write(tmp_path, IMAGES[:1], 'in.png')
+        write(tmp_path, IMAGES[:1], 'out.png')
+    else:
+        folder.mkdir(parents=True)  # without images it is none
+        assert said(tmp_path, capsys).startswith('refused' if place != '{}' else '')
+        write(folder, IMAGES[:1] if 'A' in place else beside([(IMAGES[0], IMAGES[1])]))
+        if 'A' in place:
+            write(tmp_path / place.replace('A', 'B').format(name), IMAGES[:1])
+    splits = discover.open_splits(config(tmp_path, **{'dataset.val_fraction': 0.3}))
+    assert len(splits[usual]) == 1 and not splits[usual].held_out
+    assert capsys.readouterr().out.strip().endswith(f' is taken as {usual}')
+    write(tmp_path / usual, beside((photo(i), labels(photo(i))) for i in range(2)))
+    splits = discover.open_splits(config(tmp_path))
+    assert len(splits[usual]) == 2 and capsys.readouterr().out == ''
+
+
+@pytest.mark.parametrize('held_out', [True, None])
+def test_a_run_that_did_not_read_another_name_goes_on_without_it(tmp_path, capsys, held_out):
+    write(tmp_path / 'train', beside((photo(i), labels(photo(i))) for i in range(4)))
+    write(tmp_path / 'valid', beside((photo(i), labels(photo(i))) for i in range(5, 7)))
+    recorded = {'train': SplitPairs(('0', '1', '2'), {}), 'val': SplitPairs(('3',), {}, held_out)}
+    known = Known(exists=True, splits=recorded)
+    splits = discover.open_splits(config(tmp_path), known)
+    assert splits['val'].names == ('3',) and splits['val'].held_out
+    assert said(tmp_path, capsys, Known(exists=True, old=True)) == ''
+    assert set(discover.open_splits(config(tmp_path), Known(exists=True, old=True))) == {'train'}
+    recorded['val'] = SplitPairs(('0', '1'), {})
+    assert len(discover.open_splits(config(tmp_path), known)['val']) == 2
 
 
 def test_one_small_letter_is_a_folder_as_any_other(tmp_path, capsys):

@@ -80,3 +80,39 @@ def test_line_ends_of_all_systems(tmp_path, end):
 def test_names_of_targets_that_differ_in_their_folder_or_kind(tmp_path):
     found = read(tmp_path, 'input,target\na.png,x/b.png\na.png,../x/b.png\na.png,x/b.jpg\n')
     assert len(found) == 3 and len(set(found.values())) == 3
+
+
+@pytest.mark.parametrize('encoding', ['utf-16', 'utf-16-le', 'utf-16-be', 'utf-8-sig'])
+@pytest.mark.parametrize('between', [',', ';', '\t'])
+def test_what_spreadsheets_and_windows_write(tmp_path, encoding, between):
+    text = f'input{between}target\r\na\\é.png{between}b\\1.png\r\n'
+    (tmp_path / 'train.csv').write_bytes(text.encode(encoding))
+    found = lists.read_list(epath.Path(tmp_path / 'train.csv'))
+    assert found == {'b/1': (tmp_path / 'a/é.png', tmp_path / 'b/1.png')}
+
+
+def test_a_backslash_in_a_name_stays(tmp_path):
+    (tmp_path / 'a\\1.png').touch()
+    found = read(tmp_path, 'input,target\na\\1.png,b.png\n')
+    assert found == {'b': (tmp_path / 'a\\1.png', tmp_path / 'b.png')}
+
+
+def test_a_nul_is_named(tmp_path):
+    assert read(tmp_path, 'input,target\na\0.png,b.png\n').startswith(', line 2: ')
+    assert read(tmp_path, '[{"input": "a\\u0000", "target": "b"}]', 'json') == (
+        ', item 0: has a NUL character, which no name has'
+    )
+
+
+def test_lists_of_inputs_alone(tmp_path):
+    path = epath.Path(tmp_path / 'test.csv')
+    path.write_text('input,input2\na/1.png,2.png\nb/1.png,3.png\n')
+    assert lists.read_inputs(path) == {
+        'a/1': (tmp_path / 'a/1.png', tmp_path / '2.png'),
+        'b/1': (tmp_path / 'b/1.png', tmp_path / '3.png'),
+    }
+    path.write_text('input,target\na/1.png,c/7.png\nb/1.png,\n')
+    assert list(lists.read_inputs(path)) == ['c/7', 'b/1']
+    path.write_text('input\na/1.png\na/1.jpg\n')
+    with pytest.raises(DataError, match='line 3: a/1 is there already'):
+        lists.read_inputs(path)

@@ -1,0 +1,132 @@
+"""The pairs of a folder by patterns of names: which files they are, and of which split."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from etils import epath
+
+from pix2pix_jax.data import pattern_pairs, patterns, split_files
+from pix2pix_jax.data.folders import examples, image_paths, natural
+from pix2pix_jax.data.pattern_pairs import Matches, PatternPairs
+from pix2pix_jax.data.patterns import Key, Pattern
+from pix2pix_jax.errors import DataError
+
+Files = dict[str, tuple[epath.Path, ...]]  # the files of each pair, (input, ..., target), by name
+ALL = ''  # in place of a split where nothing says which pair is in which
+
+
+class Found(NamedTuple):
+    """The pairs of a folder, by split and name."""
+
+    splits: dict[str, Files]  # or {ALL: all of them}
+    unpaired: dict[str, dict[str, str]]  # for each split, why names are no pair, where allowed
+    lines: list[str]  # what a person should know
+
+
+def find_pairs(root: epath.Path, wanted: Sequence[Pattern], skip: bool) -> Found:
+    """Returns the pairs in `root`, named after the target's pattern, in natural order.
+
+    Args:
+      root: the folder of the data set.
+      wanted: the patterns of the inputs, and that of the target.
+      skip: whether names of which a file is missing are left out.
+
+    Raises:
+      DataError: where there is no pair, a name lacks a file and `skip` is not set, or files cannot
+        be told apart.
+    """
+    paths = image_paths(root)
+    matches = pattern_pairs.match(wanted, paths)
+    pairs = pattern_pairs.pair(wanted, matches)
+    _check_any(root, wanted, matches, paths)
+    lines = [
+        f'{word} is taken as {split}'
+        for split, words in matches.words.items()
+        for word in sorted(words - {split})
+    ]
+    if matches.others:
+        lines.append(f'{_count(matches.others)} match no pattern: {examples(matches.others)}')
+    texts = split_files.find_split_files(root)
+    listed = texts and not any(pattern.has_split for pattern in wanted)
+    if listed:
+        keys, reasons = _by_split_files(texts, wanted, pairs, lines)
+    else:
+        keys, reasons = _by_key(wanted, pairs)
+    count = sum(map(len, reasons.values()))
+    if count and not skip:
+        of_all = [why for some in reasons.values() for why in some.values()]
+        text = '; '.join(of_all[:3]) + '; …' * (count > 3)
+        if not listed:
+            text = f'unpaired names: {pattern_pairs.about_unpaired(wanted, pairs)}'
+        raise DataError(f'{root}: {text} (--config.dataset.on_error=skip leaves them out)')
+    splits = {split: _named(root, paths, wanted[-1], some, pairs) for split, some in keys.items()}
+    splits = {split: files for split, files in splits.items() if files}
+    if not splits:
+        lacking = pattern_pairs.about_unpaired(wanted, pairs)
+        raise DataError(f'{root} has no pairs: {lacking}')
+    return Found(splits, reasons, lines)
+
+
+def _count(paths: Sequence[str]) -> str:
+    return f'{len(paths):,} image{"s" * (len(paths) != 1)}'
+
+
+def _check_any(root: epath.Path, wanted: Sequence[Pattern], matches: Matches, paths: dict) -> None:
+    for pattern, files in zip(wanted, matches.files):
+        if not files:
+            there = examples(matches.others or paths)
+            raise DataError(f'{root}: no image matches {pattern.text}; there are {there}')
+
+
+def _by_key(
+    wanted: Sequence[Pattern], pairs: PatternPairs
+) -> tuple[dict[str, list[Key]], dict[str, dict[str, str]]]:
+    """Returns the pairs of each split that `{split}` says, and the names that are no pair."""
+    keys: dict[str, list[Key]] = {}
+    reasons: dict[str, dict[str, str]] = {}
+    for key in pairs.files:
+        keys.setdefault(key.split or ALL, []).append(key)
+    for key, files in pairs.unpaired.items():
+        texts = ' and '.join(one.text for one, file in zip(wanted, files) if file is None)
+        name = patterns.fill(wanted[-1], *key)
+        reasons.setdefault(key.split or ALL, {})[name] = f'{name} is without {texts}'
+    return keys, reasons
+
+
+def _by_split_files(
+    texts: dict[str, epath.Path], wanted: Sequence[Pattern], pairs: PatternPairs, lines: list[str]
+) -> tuple[dict[str, list[Key]], dict[str, dict[str, str]]]:
+    """Returns the same as split files have it; what no file lists is counted in `lines`."""
+    if 'train' not in texts:
+        path = next(iter(texts.values()))
+        raise DataError(f'there is {path}, and beside it no train.txt: needed is one')
+    there = {key: tuple(filter(None, files)) for key, files in pairs.unpaired.items()}
+    named = pairs.files | there
+    said = split_files.divide(texts, wanted, named)
+    listed = {key for keys in said.splits.values() for key in keys}
+    keys = {s: [key for key in some if key in pairs.files] for s, some in said.splits.items()}
+    _, all_reasons = _by_key(wanted, pairs)
+    reasons: dict[str, dict[str, str]] = {}
+    for split, some in said.splits.items():
+        names = (patterns.fill(wanted[-1], *key) for key in some if key in pairs.unpaired)
+        reasons[split] = {name: all_reasons[ALL][name] for name in names}
+        reasons[split] |= {line: f'{line} names no file' for line in said.unknown[split]}
+    rest = [patterns.fill(wanted[-1], *key) for key in named if key not in listed]
+    lines += [f'{texts[split]}: {len(some):,} pairs' for split, some in keys.items()]
+    if rest:
+        lines.append(f'{len(rest):,} names are in none of these, and left out: {examples(rest)}')
+    return keys, reasons
+
+
+def _named(
+    root: epath.Path,
+    paths: dict[str, epath.Path],
+    target: Pattern,
+    keys: Sequence[Key],
+    pairs: PatternPairs,
+) -> Files:
+    names = {patterns.fill(target, *key): key for key in keys}
+    return {
+        name: tuple(paths[path] for path in pairs.files[names[name]])
+        for name in sorted(names, key=natural)
+    }

@@ -1,0 +1,77 @@
+"""A user's images for a run of patterns: which are its inputs, and what their outputs are named."""
+
+import collections
+from collections.abc import Mapping, Sequence
+
+from etils import epath
+
+from pix2pix_jax.data import pattern_pairs
+from pix2pix_jax.data.folders import examples, natural
+from pix2pix_jax.data.patterns import Key, Pattern, fill
+from pix2pix_jax.errors import DataError
+from pix2pix_jax.inference.inputs import Input
+
+
+def by_patterns(
+    images: Sequence[Mapping[str, epath.Path]], wanted: Sequence[Pattern]
+) -> list[Input]:
+    """Returns the inputs among `images`, named as their targets would be by the run's patterns.
+
+    The patterns are tried on paths as in the run's data, then below the folders that they name.
+    Those of `images` that are no input are counted on stdout. There is no input where the names
+    are not those of the patterns.
+
+    Args:
+      images: the files of each place by their paths in it: of one place for all patterns, or of
+        one for the pattern of each input.
+      wanted: the patterns of the run's inputs, and that of its target.
+
+    Raises:
+      DataError: where names cannot be told apart.
+    """
+    inside = [one._replace(parts=one.parts[one.fixed :]) for one in wanted]
+    for patterns in (list(wanted), inside):
+        found, others = _found(images, patterns)
+        if found:
+            if others:
+                left = f'{len(others):,} images match no input pattern, and are left out'
+                print(f'{left}: {examples(others)}', flush=True)
+            return _named(found, wanted[-1])
+    return []
+
+
+def _found(
+    images: Sequence[Mapping[str, epath.Path]], patterns: Sequence[Pattern]
+) -> tuple[dict[Key, tuple[epath.Path, ...]], list[str]]:
+    """Returns the files of each key that has all inputs, and the paths that are in none."""
+    *inputs, target = patterns
+    if len(images) == 1:
+        (files,) = images
+        others = [] if target[1:] in [one[1:] for one in inputs] else [target]
+        matches = pattern_pairs.match([*inputs, *others], files)
+        of_each = [
+            {key: files[path] for key, path in some.items()}
+            for some in matches.files[: len(inputs)]
+        ]
+    else:
+        of_each = []
+        for one, files in zip(inputs, images):
+            (some,) = pattern_pairs.match([one], files).files
+            of_each.append({key: files[path] for key, path in some.items()})
+    keys = set(of_each[0]).intersection(*of_each)
+    found = {key: tuple(some[key] for some in of_each) for key in keys}
+    used = {file for files in found.values() for file in files}
+    return found, [path for files in images for path, file in files.items() if file not in used]
+
+
+def _named(found: Mapping[Key, tuple[epath.Path, ...]], target: Pattern) -> list[Input]:
+    several = len({key.split for key in found}) > 1
+    names: dict[str, list[Key]] = collections.defaultdict(list)
+    for key in found:
+        name = fill(target, *key)
+        names[f'{key.split}/{name}' if several else name].append(key)
+    for name, keys in names.items():
+        if len(keys) > 1:
+            one, other = (found[key][0] for key in keys[:2])
+            raise DataError(f'{one} and {other} would both be translated to {name}')
+    return [Input(name, found[names[name][0]]) for name in sorted(names, key=natural)]

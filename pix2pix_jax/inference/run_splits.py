@@ -1,0 +1,55 @@
+"""The pairs of a run that is there: those that it recorded when it started."""
+
+from etils import epath
+
+from pix2pix_jax.config import Config
+from pix2pix_jax.data import discover, hold_out
+from pix2pix_jax.data.folders import examples
+from pix2pix_jax.data.sources import Source
+from pix2pix_jax.errors import UserError
+from pix2pix_jax.workdir import data_json
+
+
+def open_run_splits(
+    workdir: epath.PathLike,
+    config: Config,
+    split: str,
+    dataset: str = '',
+    with_train: bool = False,
+) -> dict[str, Source]:
+    """Returns the splits of a run's pairs, by name, or those of another folder.
+
+    Args:
+      workdir: the folder of the run.
+      config: that of the run, with the path of its data.
+      split: the one that is used. Of the other splits, pairs may be gone.
+      dataset: another folder than the run's, whose path `config` has; '': that of the run.
+      with_train: whether pairs of the train split are needed, too.
+
+    Returns:
+      The pairs that the run uses; those that came later are left out, and that is printed.
+
+    Raises:
+      UserError: where the data has no such split.
+      DataError: for pairs that are not there.
+    """
+    known = data_json.load_known(workdir)
+    if dataset:
+        known = data_json.elsewhere(known)
+    if known.remark:
+        print(known.remark)
+    found = discover.find_splits(config, known)
+    new = hold_out.came(known.splits, {name: source.names for name, source in found.items()})
+    if split in known.splits:
+        needed = {split, 'train'} if with_train else {split}
+        known = known._replace(splits={k: v for k, v in known.splits.items() if k in needed})
+        if split in new:
+            names = new[split]
+            print(
+                f'{split}: {len(names):,} pairs came since the run started, and are left '
+                f'out ({examples(names)}); --dataset=DIR measures those of a folder'
+            )
+    splits = discover.divide(found, config, known)
+    if split not in splits:
+        raise UserError(f"--split={split}: the run's data has {' | '.join(splits)}")
+    return splits

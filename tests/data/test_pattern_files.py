@@ -1,0 +1,244 @@
+"""The pairs of a folder by patterns: their splits, drawn or listed, and what lacks a file."""
+
+import hashlib
+
+import pytest
+from helpers.pictures import config, error, numbers, picture, save
+from helpers.runs import tiny_config
+
+from pix2pix_jax.data import discover
+from pix2pix_jax.data.hold_out import Known
+from pix2pix_jax.errors import DataError
+from pix2pix_jax.train_setup import resolve
+from pix2pix_jax.workdir import data_json
+
+TWO = {'dataset.input_pattern': 'images/*.png', 'dataset.target_pattern': 'masks/*_m.png'}
+SPLITS = {
+    'dataset.input_pattern': '{split}/*.png',
+    'dataset.target_pattern': '{split}/masks/*.png',
+}
+
+
+def write(root, names, images='images/{}.png', masks='masks/{}_m.png'):
+    for name in names:
+        number = int(name.rpartition('/')[2]) if name.rpartition('/')[2].isdigit() else 7
+        save(root / images.format(name), picture(number))
+        save(root / masks.format(name), picture(number + 100))
+
+
+def names_of(splits):
+    return {split: source.names for split, source in splits.items()}
+
+
+def below(text, fraction):
+    return int(hashlib.sha256(text.encode()).hexdigest(), 16) / 2**256 < fraction
+
+
+# ---------------------------------------------------------------- splits
+
+
+def test_splits_are_found_by_any_of_their_names(tmp_path, capsys):
+    for split, some in (('train', '12'), ('valid', '3'), ('testing', '45')):
+        write(tmp_path, [f'{split}/{i}' for i in some], '{}.png', '{}.jpg')
+    save(tmp_path / 'logo.png', picture(0))
+    fields = {'dataset.input_pattern': '{split}/*.png', 'dataset.target_pattern': '{split}/*.jpg'}
+    splits = discover.open_splits(config(tmp_path, **fields))
+    assert names_of(splits) == {'train': ('1', '2'), 'val': ('3',), 'test': ('4', '5')}
+    assert [a for a, _ in numbers(splits['train'])] == [1, 2]
+    said = capsys.readouterr().out.splitlines()
+    assert said == [
+        'valid is taken as val',
+        'testing is taken as test',
+        '1 image match no pattern: logo.png',
+    ]
+
+
+def test_without_split_test_and_val_are_drawn_by_the_names(tmp_path):
+    names = [str(i) for i in range(60)]
+    write(tmp_path, names)
+    fields = TWO | {'dataset.val_fraction': 0.3, 'dataset.test_fraction': 0.2, 'seed': 3}
+    found = names_of(discover.open_splits(config(tmp_path, **fields)))
+    test = {name for name in names if below(f'test/{name}_m', 0.2)}
+    val = {name for name in names if below(f'3/{name}_m', 0.3)} - test
+    wanted = {'train': set(names) - test - val, 'val': val, 'test': test}
+    assert {s: {n.removesuffix('_m') for n in some} for s, some in found.items()} == wanted
+    assert all(wanted.values())
+    other = names_of(discover.open_splits(config(tmp_path, **fields | {'seed': 4})))
+    assert other['test'] == found['test'] and other['val'] != found['val']
+    write(tmp_path, [str(i) for i in range(60, 75)])  # more files move no other
+    more = names_of(discover.open_splits(config(tmp_path, **fields)))
+    assert all(set(found[split]) <= set(more[split]) for split in found)
+
+
+def test_at_least_one_pair_is_in_each_split(tmp_path):
+    write(tmp_path, '123')
+    fields = TWO | {'dataset.val_fraction': 1e-9, 'dataset.test_fraction': 1e-9}
+    found = names_of(discover.open_splits(config(tmp_path, **fields)))
+    assert [len(found[split]) for split in ('train', 'val', 'test')] == [1, 1, 1]
+    fields |= {'dataset.val_fraction': 0.0, 'dataset.test_fraction': 0.0}
+    assert set(discover.open_splits(config(tmp_path, **fields))) == {'train'}
+
+
+def test_a_run_keeps_its_test_pairs_and_refuses_new_ones(tmp_path):
+    write(tmp_path / 'pairs', [str(i) for i in range(12)])
+    c = tiny_config(tmp_path / 'pairs', image_size=(16, 16), dataset__val_fraction=0.2)
+    c.update_from_flattened_dict(TWO)
+    setup = resolve(c, tmp_path / 'run')
+    data_json.write_known(tmp_path / 'run', setup.splits, 6)
+    recorded = data_json._read(tmp_path / 'run' / 'data.json')
+    assert recorded.splits['test'].held_out and recorded.splits['val'].held_out
+    again = discover.open_splits(c, recorded._replace(exists=True))
+    assert names_of(again) == names_of(setup.splits)
+    data_json.check_unchanged(discover.find_splits(c), c, recorded, tmp_path / 'run')
+    write(tmp_path / 'pairs', ['20'])
+    with pytest.raises(DataError, match='train: 1 came'):
+        data_json.check_unchanged(discover.find_splits(c), c, recorded, tmp_path / 'run')
+
+
+def test_what_an_earlier_run_trained_on_is_not_drawn_for_test(tmp_path):
+    names = [str(i) for i in range(40)]
+    write(tmp_path, names[:20])
+    fields = TWO | {'dataset.val_fraction': 0.2, 'dataset.test_fraction': 0.1}
+    splits = discover.open_splits(config(tmp_path, **fields))
+    earlier = {name: split for split, source in splits.items() for name in source.names}
+    write(tmp_path, names)
+    fields |= {'dataset.test_fraction': 0.6}
+    more = names_of(discover.open_splits(config(tmp_path, **fields), Known(earlier=earlier)))
+    for split, source in splits.items():
+        assert set(source.names) <= set(more[split])
+    assert len(more['test']) > 5
+
+
+# ---------------------------------------------------------------- split files
+
+
+def test_split_files_say_the_splits(tmp_path, capsys):
+    write(tmp_path, [str(i) for i in range(10)])
+    save(tmp_path / 'images' / 'lonely.png', picture(1))  # no file lists it
+    lines = ['3', '1.png', '', 'masks/2_m.png', 'images\\4 -1', '/old/place/images/5.png x.png']
+    (tmp_path / 'train.txt').write_bytes('\r\n'.join(lines).encode('utf-16'))
+    (tmp_path / 'validation.txt').write_text('6_m\n')
+    splits = discover.open_splits(config(tmp_path, **TWO, **{'dataset.val_fraction': 0.5}))
+    assert names_of(splits) == {'train': ('1_m', '2_m', '3_m', '4_m', '5_m'), 'val': ('6_m',)}
+    assert capsys.readouterr().out.splitlines() == [
+        f'{tmp_path}/train.txt: 5 pairs',
+        f'{tmp_path}/validation.txt: 1 pairs',
+        '5 names are in none of these, and left out: 0_m, 7_m, 8_m, …',
+    ]
+
+
+@pytest.mark.parametrize(
+    'texts,message',
+    [
+        ({'train': '1\nx y\n'}, "/train.txt, line 2: 'x y' names no file"),
+        ({'train': '1\n9\n'}, '9_m is without masks/*_m.png'),
+        ({'train': '1\n', 'test': '2\n1\n'}, "test.txt, line 2: '1' is in "),
+        ({'test': '1\n'}, 'test.txt, and beside it no train.txt'),
+        ({'train': '\0\1\n'}, 'train.txt cannot be read: '),
+    ],
+)
+def test_bad_split_files_are_named(tmp_path, texts, message):
+    write(tmp_path, '123')
+    save(tmp_path / 'images' / '9.png', picture(1))
+    for name, text in texts.items():
+        (tmp_path / f'{name}.txt').write_text(text)
+    assert message in error(tmp_path, **TWO)
+
+
+def test_a_line_that_may_be_two_names_is_refused(tmp_path):
+    write(tmp_path, ['a/1', 'b/1', 'b/2'])
+    fields = {
+        'dataset.input_pattern': 'images/**/*.png',
+        'dataset.target_pattern': 'masks/**/*_m.png',
+    }
+    (tmp_path / 'train.txt').write_text('a/1\n2\n')
+    splits = discover.open_splits(config(tmp_path, **fields))
+    assert names_of(splits) == {'train': ('a/1_m', 'b/2_m')}
+    (tmp_path / 'train.txt').write_text('1\n')
+    assert "line 1: '1' may be images/a/1.png or images/b/1.png" in error(tmp_path, **fields)
+
+
+# ---------------------------------------------------------------- what is no pair
+
+
+def test_unpaired_names_are_refused_or_left_out_and_counted(tmp_path):
+    write(tmp_path / 'pairs', [str(i) for i in range(8)])
+    save(tmp_path / 'pairs' / 'images' / 'x.png', picture(1))
+    save(tmp_path / 'pairs' / 'masks' / 'y_m.png', picture(1))
+    message = error(tmp_path / 'pairs', **TWO)
+    assert '1 without images/*.png (y_m), 1 without masks/*_m.png (x_m)' in message
+    assert '--config.dataset.on_error=skip' in message
+    c = tiny_config(tmp_path / 'pairs', image_size=(16, 16), dataset__on_error='skip')
+    c.update_from_flattened_dict(TWO)
+    setup = resolve(c, tmp_path / 'run')
+    assert sum(map(len, setup.splits.values())) == 8
+    left = {name: why for s in setup.splits.values() for name, why in s.skipped.items()}
+    assert left == {
+        'x_m': 'x_m is without masks/*_m.png',
+        'y_m': 'y_m is without images/*.png',
+    }
+    data_json.write_known(tmp_path / 'run', setup.splits, 6)
+    assert ('train', 'x_m', 'x_m is without masks/*_m.png') in data_json.skipped_pairs(
+        tmp_path / 'run'
+    )
+
+
+def test_unpaired_names_of_two_folders_are_left_out_too(tmp_path, capsys):
+    for name in ['A1', 'A2', 'A3', 'A4', 'B2', 'B3', 'B5']:
+        save(tmp_path / 'pairs' / f'train{name[0]}' / f'{name[1]}.png', picture(1))
+    assert 'unpaired names' in error(tmp_path / 'pairs')
+    c = tiny_config(tmp_path / 'pairs', image_size=(16, 16), dataset__on_error='skip')
+    setup = resolve(c, tmp_path / 'run')
+    assert setup.splits['train'].names == ('2', '3')
+    assert set(setup.splits['train'].skipped) == {'1', '4', '5'}
+    assert 'train: 3 bad pairs left out, 2 used' in capsys.readouterr().out
+
+
+def test_folders_with_nothing_to_pair(tmp_path):
+    save(tmp_path / 'other' / '1.jpg', picture(1))
+    assert error(tmp_path, **TWO) == (
+        f'{tmp_path}: no image matches images/*.png; there are other/1.jpg'
+    )
+    save(tmp_path / 'images' / '1.png', picture(1))
+    save(tmp_path / 'masks' / '2_m.png', picture(1))
+    message = error(tmp_path, **TWO, **{'dataset.on_error': 'skip'})
+    assert message.startswith(f'{tmp_path} has no pairs: 1 without images/*.png (2_m)')
+
+
+def test_several_inputs(tmp_path):
+    for i in (1, 2):
+        for number, name in enumerate(('rgb', 'near', 'seg')):
+            save(tmp_path / 'train' / f'{i}_{name}.png', picture(10 * number + i))
+    fields = {
+        'dataset.input_pattern': '{split}/*_rgb.png, {split}/*_near.png',
+        'dataset.target_pattern': '{split}/*_seg.png',
+        'generator.input_channels': 6,
+    }
+    train = discover.open_splits(config(tmp_path, **fields))['train']
+    assert train.inputs == 2 and train.names == ('1_seg', '2_seg')
+    assert [file.name for file in train.files[1]] == ['2_rgb.png', '2_near.png', '2_seg.png']
+    assert train[0]['input'].shape == (16, 16, 6)
+
+
+# ---------------------------------------------------------------- plain photos
+
+
+def test_a_folder_of_photos_is_taken_as_it_is(tmp_path):
+    for i in range(30):
+        save(tmp_path / 'trips' / f'{i}.jpg', picture(i))
+    task = {'dataset.task': 'denoise', 'dataset.val_fraction': 0.2}
+    splits = discover.open_splits(config(tmp_path, **task))
+    test = {f'trips/{i}' for i in range(30) if below(f'test/trips/{i}', 0.1)}
+    assert set(splits['test'].names) == test and test
+    assert sum(map(len, splits.values())) == 30 and all(s.photos for s in splits.values())
+    save(tmp_path / 'train' / 'a.jpg', picture(1))
+    assert names_of(discover.open_splits(config(tmp_path, **{'dataset.task': 'denoise'}))) == {
+        'train': ('a',)
+    }
+
+
+def test_without_photos_no_pairs_are_asked_for(tmp_path):
+    (tmp_path / 'empty').mkdir()
+    message = error(tmp_path, **{'dataset.task': 'denoise'})
+    assert message.startswith(f'{tmp_path} has no photos: needed are images, or train/')
+    assert 'pair' not in message.replace(str(tmp_path), '')

@@ -1,0 +1,285 @@
+"""Patterns of names: what they read in a name, and which files they make pairs of."""
+
+import itertools
+import re
+
+import numpy as np
+import pytest
+from helpers.runs import changed, error_of
+
+from pix2pix_jax.config import validate
+from pix2pix_jax.data import pattern_pairs, patterns
+from pix2pix_jax.data.patterns import WORDS, Key
+from pix2pix_jax.errors import DataError
+
+
+def keys(text, path):
+    return [
+        (key.split, *key.stars) for key, _ in patterns.readings(patterns.parse(text, 'field'), path)
+    ]
+
+
+@pytest.mark.parametrize(
+    'text,path,found',
+    [
+        ('*.jpg', '1.jpg', ['1']),
+        ('*.jpg', 'IMG_1.JPG', ['IMG_1']),  # extensions in any case
+        ('*.jpg', '1.png', None),
+        ('*.jpg', 'a/1.jpg', None),
+        ('images/*', 'images/1.tif', ['1']),  # of any image
+        ('images/*.*', 'images/1.b.tif', ['1.b']),
+        ('*.ome.tif', '7.ome.tif', ['7']),
+        ('l_*.png', 'l_.png', ['']),
+        ('*_mask.png', '_mask_mask.png', ['_mask']),
+        ('*/x_*_y.png', 'a/x_1_y.png', ['a', '1']),
+        ('**/*.png', '1.png', ['', '1']),
+        ('**/*.png', 'a/b/1.png', ['a/b', '1']),
+        ('a/**/m/*.png', 'a/b/m/1.png', ['b', '1']),
+        ('**/m/**/*.png', 'a/m/b/1.png', ['a', 'b', '1']),
+        ('a*b*c.png', 'a1b2c.png', ['1', '2']),
+        ('[x]+(?)/*.png', '[x]+(?)/1.png', ['1']),
+    ],
+)
+def test_what_stars_stand_for(text, path, found):
+    assert keys(text, path) == ([] if found is None else [('', *found)])
+
+
+@pytest.mark.parametrize(
+    'text,path,found',
+    [
+        ('{split}/*.png', 'train/1.png', ('train', '1')),
+        ('{split}annot/*.png', 'validationannot/1.png', ('val', '1')),
+        ('{split}_source/*.tif', 'Training_source/1.tif', ('train', '1')),
+        ('images/{split}/**/*.png', 'images/TEST/a/1.png', ('test', 'a', '1')),
+        ('{split}/{split}_*.png', 'val/val_1.png', ('val', '1')),
+        ('{split}/{split}_*.png', 'val/test_1.png', None),
+        ('{split}_*.png', 'testing_train.png', ('test', 'train')),
+        ('{split}/*.png', 'other/1.png', None),
+    ],
+)
+def test_the_names_of_splits(text, path, found):
+    assert keys(text, path) == ([] if found is None else [found])
+
+
+@pytest.mark.parametrize(
+    'text,path',
+    [
+        ('*_*.png', 'a_b_c.png'),
+        ('**/m/**/*.png', 'm/m/1.png'),
+        ('{split}*.png', 'training.png'),
+    ],
+)
+def test_two_readings(text, path):
+    assert len(keys(text, path)) == 2
+    pattern = patterns.parse(text, 'field')
+    with pytest.raises(DataError, match='can be read in two ways') as info:
+        pattern_pairs.match([pattern], [path])
+    assert path in str(info.value) and '\n' not in str(info.value)
+
+
+# ---------------------------------------------------------------- against a search of all ways
+
+
+def ways(text, path):
+    """All keys of a pattern in a path, by trying each length of each star."""
+    stem, dot, extension = path.rpartition('.')
+    ending = re.search(r'\.(jpg|png)$', text)
+    if (ending and ending[0][1:] != extension) or not dot:
+        return set()
+    parts = (text[: ending.start()] if ending else text).split('/')
+
+    def of_parts(parts, names):
+        if not parts:
+            return {()} if not names else set()
+        found = set()
+        if parts[0] == '**':
+            for n in range(len(names) + 1):
+                found |= {('/'.join(names[:n]), *k) for k in of_parts(parts[1:], names[n:])}
+        elif names:
+            for k in of_text(parts[0], names[0]):
+                found |= {(*k, *more) for more in of_parts(parts[1:], names[1:])}
+        return found
+
+    def of_text(part, name):
+        if not part:
+            return {()} if not name else set()
+        if part[0] != '*':
+            return of_text(part[1:], name[1:]) if name[:1] == part[0] else set()
+        found = set()
+        for n in range(len(name) + 1):
+            found |= {(name[:n], *k) for k in of_text(part[1:], name[n:])}
+        return found
+
+    if '{split}' not in text:
+        return {('', k) for k in of_parts(parts, stem.split('/'))}
+    return {
+        (split, k)
+        for split, words in WORDS.items()
+        for word in words
+        for k in of_parts([p.replace('{split}', word) for p in parts], stem.split('/'))
+    }
+
+
+def literal(text):
+    """The number of characters that a pattern says itself."""
+    return len(re.sub(r'[*/]', '', text.replace('{split}', 'train')))
+
+
+def brute_force(texts, paths):
+    """The pairs of all paths, one of each pattern, whose keys agree; or what is refused."""
+    of_each = [{} for _ in texts]
+    for path in paths:
+        found = {i: ways(text, path) for i, text in enumerate(texts)}
+        found = {i: some for i, some in found.items() if some}
+        if not found:
+            continue
+        most = max(literal(texts[i]) for i in found)
+        claimed = [i for i in found if literal(texts[i]) == most]
+        if len(claimed) > 1 or len(found[claimed[0]]) > 1:
+            return 'refused'
+        (key,) = found[claimed[0]]
+        if key in of_each[claimed[0]]:
+            return 'refused'
+        of_each[claimed[0]][key] = path
+    pairs = set()
+    for files in itertools.product(*(found.items() for found in of_each)):
+        stars = {key[1] for key, _ in files}
+        splits = {key[0] for key, _ in files if key[0]}
+        if len(stars) == 1 and len(splits) <= 1:
+            pairs.add((splits.pop() if splits else '', stars.pop(), tuple(p for _, p in files)))
+    used = [path for _, _, files in pairs for path in files]
+    return 'refused' if len(used) != len(set(used)) else pairs
+
+
+NAMES = ('a', 'b', 'ab', 'a_b', 'a_m', 'm', 'a_m_m')
+FOLDERS = ('', 'a/', 'm/', 'train/', 'test/', 'train/m/', 'm/test/', 'm/a/b/', 'trainm/')
+TEXTS = (
+    '*.png', '*_m.png', '*.jpg', '*', 'a*.png', '*_*.png', '**/*.png', '**/*_m.png', '**/*.jpg',
+    'm/**/*.png', '{split}/*.png', '{split}/*_m.png', '{split}m/*.png', '{split}/*', 'm/*.png',
+    '{split}/m/*.png', '**/{split}/*.png', '*/*.png', 'm/*.jpg',
+)  # fmt: skip
+
+
+def test_the_pairs_of_random_trees_are_those_of_a_search():
+    rng = np.random.default_rng(0)
+    every = [f'{f}{n}.{e}' for f in FOLDERS for n in NAMES for e in ('png', 'jpg')]
+    choices = [two for two in itertools.permutations(TEXTS, 2) if stars(two[0]) == stars(two[1])]
+    outcomes = {'refused': 0, 'pairs': 0, 'none': 0}
+    for _ in range(600):
+        texts = choices[rng.integers(len(choices))]
+        paths = [p for p in every if rng.random() < rng.choice([0.05, 0.2, 0.5])]
+        wanted = brute_force(texts, paths)
+        parsed = patterns.parse_patterns(*texts)
+        try:
+            found = pattern_pairs.pair(parsed, pattern_pairs.match(parsed, paths)).files
+            found = {(key.split, key.stars, files) for key, files in found.items()}
+        except DataError:
+            found = 'refused'
+        assert found == wanted, (texts, paths)
+        outcomes['refused' if found == 'refused' else 'pairs' if found else 'none'] += 1
+    assert min(outcomes.values()) > 25, outcomes
+
+
+def stars(text):
+    return patterns.parse(text, 'field').stars
+
+
+def test_three_patterns_agree():
+    parsed = patterns.parse_patterns('*_rgb.png,*_d.png', '*_seg.png')
+    paths = ['1_rgb.png', '1_d.png', '1_seg.png', '2_rgb.png', '2_seg.png', 'other.png']
+    matches = pattern_pairs.match(parsed, paths)
+    pairs = pattern_pairs.pair(parsed, matches)
+    assert pairs.files == {Key('', ('1',)): ('1_rgb.png', '1_d.png', '1_seg.png')}
+    assert pairs.unpaired == {Key('', ('2',)): ('2_rgb.png', None, '2_seg.png')}
+    assert matches.others == ['other.png']
+    assert pattern_pairs.about_unpaired(parsed, pairs) == '1 without *_d.png (2_seg)'
+
+
+@pytest.mark.parametrize(
+    'texts,paths,named',
+    [
+        (('a/*', 'b/*.png'), ['a/1.jpg', 'a/1.png'], ['a/1.jpg', 'a/1.png', 'a/*']),
+        (('{split}/*.png', 'b/*.png'), ['Train/1.png', 'train/1.png'], ['Train', 'train']),
+        (('x*.png', '*x.png'), ['x1x.png'], ['x1x.png', 'x*.png', '*x.png']),
+        (
+            ('{split}/*.png', 'b/*.png'),
+            ['train/1.png', 'test/1.png', 'b/1.png'],
+            ['train/1.png', 'test/1.png', 'b/1.png'],
+        ),
+    ],
+)
+def test_what_cannot_be_told_apart_is_refused_by_name(texts, paths, named):
+    parsed = patterns.parse_patterns(*texts)
+    with pytest.raises(DataError) as info:
+        pattern_pairs.pair(parsed, pattern_pairs.match(parsed, paths))
+    assert all(text in str(info.value) for text in named) and '\n' not in str(info.value)
+
+
+def test_the_usual_name_of_a_split_counts_before_others():
+    parsed = patterns.parse_patterns('{split}/*.jpg', '{split}/*.png')
+    paths = [f'{s}/1.{e}' for s in ('train', 'val', 'valid', 'testing') for e in ('jpg', 'png')]
+    matches = pattern_pairs.match(parsed, paths)
+    assert {key.split for key in pattern_pairs.pair(parsed, matches).files} == set(WORDS)
+    assert sorted(matches.others) == ['valid/1.jpg', 'valid/1.png']
+    assert matches.words == {'train': {'train'}, 'val': {'val'}, 'test': {'testing'}}
+
+
+@pytest.mark.parametrize(
+    'text,path,stars,filled',
+    [
+        ('{split}annot/*_L.png', 'testannot/7_L.png', ('7',), '7_L'),
+        ('masks/**/*.png', 'masks/a/b/7.png', ('a/b', '7'), 'a/b/7'),
+        ('masks/**/*.png', 'masks/7.png', ('', '7'), '7'),
+        ('*/{split}/m_*', 'x/test/m_1.jpg', ('x', '1'), 'x/test/m_1'),
+    ],
+)
+def test_a_pattern_is_filled_with_what_was_read(text, path, stars, filled):
+    pattern = patterns.parse(text, 'field')
+    ((key, word),) = patterns.readings(pattern, path)
+    assert key.stars == stars and patterns.fill(pattern, word, stars) == filled
+    assert path.rpartition('.')[0].endswith(filled)
+
+
+# ---------------------------------------------------------------- what is no pattern
+
+
+@pytest.mark.parametrize(
+    'text,why',
+    [
+        ('images/1.png', 'it has no \\*'),
+        ('/images/*.png', 'it is the path of files below'),
+        ('../*.png', 'it is the path of files below'),
+        ('a//*.png', 'it is the path of files below'),
+        ('images\\*.png', 'no backslash'),
+        ('*.bmp', '.bmp is none of'),
+        ('{name}/*.png', 'of brackets there is only'),
+        ('a**/*.png', '\\*\\* stands for folders'),
+        ('images/**', 'its last part is the name of a file'),
+        ('**/**/**/*.png', 'at most 2 times'),
+        ('', 'target_pattern is empty'),
+    ],
+)
+def test_what_is_no_pattern(text, why):
+    fields = {'dataset.path': 'here', 'dataset.input_pattern': 'x/*.jpg'}
+    message = error_of(validate, changed(**fields, **{'dataset.target_pattern': text}))
+    assert message.startswith('config.dataset.target_pattern') and re.search(why, message)
+
+
+@pytest.mark.parametrize(
+    'fields,message',
+    [
+        ({'input_pattern': '*.jpg', 'target_pattern': '*/*.png'}, 'different numbers of stars: 1'),
+        ({'input_pattern': '*.png', 'target_pattern': '*.png'}, 'two patterns are equal'),
+        ({'target_pattern': '*.png'}, 'config.dataset.input_pattern is empty'),
+        ({'layout': 'patterns'}, "config.dataset.layout='patterns': needed are"),
+        ({'layout': 'list', 'input_pattern': 'a*', 'target_pattern': 'b*'}, "layout='list'"),
+        ({'direction': 'BtoA', 'input_pattern': 'a*', 'target_pattern': 'b*'}, "direction='BtoA'"),
+        ({'path': '', 'input_pattern': 'a*', 'target_pattern': 'b*'}, 'config.dataset.path is'),
+        ({'task': 'inpaint', 'input_pattern': 'a*', 'target_pattern': 'b*'}, 'without patterns'),
+    ],
+)
+def test_fields_that_do_not_go_together(fields, message):
+    fields = {'path': 'here'} | fields
+    assert message in error_of(
+        validate, changed(**{f'dataset.{name}': value for name, value in fields.items()})
+    )

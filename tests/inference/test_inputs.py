@@ -1,0 +1,157 @@
+"""The images that translate takes: by a run's patterns, of a list, of a split of its data."""
+
+import pathlib
+
+import numpy as np
+import pytest
+from etils import epath
+from helpers.pictures import save
+from helpers.runs import changed, make_pairs
+from PIL import Image
+
+from pix2pix_jax.config import validate
+from pix2pix_jax.data import discover, patterns, pipeline
+from pix2pix_jax.errors import DataError
+from pix2pix_jax.inference import files, generator, translator
+from pix2pix_jax.inference.inputs import find_paths
+from pix2pix_jax.inference.pattern_inputs import by_patterns
+from pix2pix_jax.storage import atomic
+from pix2pix_jax.workdir import data_json
+from pix2pix_jax.workdir.config_json import to_json
+
+SIZE = 16
+
+
+def found(root, texts, *places):
+    images = [find_paths(str(root / place)) for place in places]
+    inputs = by_patterns(images, patterns.parse_patterns(*texts))
+    return {one.name: [str(file.relative_to(root)) for file in one.files] for one in inputs}
+
+
+def touch(root, *paths):
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).touch()
+
+
+@pytest.mark.parametrize(
+    'texts,paths,place,wanted',
+    [
+        (('l_*.jpg', 'r_*.jpg'), ['l_1.jpg', 'r_1.jpg'], '.', {'r_1': ['l_1.jpg']}),
+        (('*.png', '*_m.png'), ['1.png', '1_m.png'], '.', {'1_m': ['1.png']}),
+        (('images/*.jpg', 'masks/*_m.png'), ['new/1.jpg'], 'new', {'1_m': ['new/1.jpg']}),
+        (('images/*.jpg', 'masks/*_m.png'), ['new/1.jpg'], 'new/1.jpg', {'1_m': ['new/1.jpg']}),
+        (
+            ('{split}/*_a.jpg', '{split}/*_b.jpg'),
+            ['train/1_a.jpg', 'testing/1_a.jpg'],
+            '.',
+            {'train/1_b': ['train/1_a.jpg'], 'test/1_b': ['testing/1_a.jpg']},
+        ),
+        (('{split}/*_a.jpg', '{split}/*_b.jpg'), ['x/1_a.jpg'], 'x', {'1_b': ['x/1_a.jpg']}),
+        (('i/**/*.jpg', 'm/**/*.png'), ['x/a/b/1.jpg'], 'x', {'a/b/1': ['x/a/b/1.jpg']}),
+        (('*.jpg', '*.png'), ['x/1.jpg', 'x/1.png'], 'x', {'1': ['x/1.jpg']}),
+        (('l_*.jpg', 'r_*.jpg'), ['x/1.jpg'], 'x', {}),  # of other names: as they are
+    ],
+)
+def test_outputs_are_named_as_targets_are(tmp_path, texts, paths, place, wanted):
+    touch(tmp_path, *paths)
+    assert found(tmp_path, texts, place) == wanted
+
+
+def test_several_inputs_are_found_in_one_folder_or_in_several(tmp_path, capsys):
+    touch(tmp_path, *(f'x/{i}_{name}.png' for i in (1, 2) for name in ('rgb', 'ir')))
+    touch(tmp_path, 'x/3_rgb.png')
+    texts = '*_rgb.png,*_ir.png', '*_seg.png'
+    wanted = {f'{i}_seg': [f'x/{i}_rgb.png', f'x/{i}_ir.png'] for i in (1, 2)}
+    assert found(tmp_path, texts, 'x') == wanted
+    assert '1 images match no input pattern, and are left out: 3_rgb.png' in capsys.readouterr().out
+    touch(tmp_path, 'y/1_ir.png')
+    assert found(tmp_path, texts, 'x', 'y') == {'1_seg': ['x/1_rgb.png', 'y/1_ir.png']}
+
+
+def test_names_that_two_would_get_are_refused(tmp_path):
+    touch(tmp_path, 'a/1.jpg', 'a/1.png')
+    with pytest.raises(DataError, match='are one name to'):
+        found(tmp_path, ('a/*', 'b/*_m.png'), 'a')
+
+
+# ---------------------------------------------------------------- the run's own data
+
+
+@pytest.fixture
+def negating(monkeypatch):
+    """Makes a run whose generator negates, of a config and its data."""
+
+    def make(workdir, **fields):
+        config = validate(changed(**{'image_size': (SIZE, SIZE)} | fields))
+        atomic.write_text(workdir / 'config.json', to_json(config))
+        splits = discover.open_splits(config)
+        data_json.write_known(workdir, splits, 1)
+        (workdir / 'checkpoints' / 'last' / '1').mkdir(parents=True)
+        run = generator.Run(config, 1, 'last', {})
+        monkeypatch.setattr(generator, 'load_run', lambda *args: run)
+        monkeypatch.setattr(
+            generator, 'Generator', lambda *args, **switches: lambda x, sample=0: -x[..., :3]
+        )
+        return config, splits
+
+    return make
+
+
+def translate(workdir, output, places=(), split=''):
+    job = files.TranslationJob(list(map(str, places)), str(output), split=split)
+    return files.translate_files(str(workdir), 'last', translator.TranslateOptions(), job)
+
+
+@pytest.mark.parametrize('direction', ['AtoB', 'BtoA'])
+def test_a_split_that_was_held_out_is_translated(tmp_path, negating, direction):
+    """Of A|B in one file, whose other half is the target."""
+    make_pairs(tmp_path / 'pairs', {'train': 9}, size=SIZE)
+    fields = {'dataset__direction': direction, 'dataset__val_fraction': 0.3}
+    config, splits = negating(tmp_path / 'run', dataset__path=str(tmp_path / 'pairs'), **fields)
+    assert translate(tmp_path / 'run', tmp_path / 'out', split='val') == 0
+    for i, name in enumerate(splits['val'].names):
+        written = np.asarray(Image.open(tmp_path / 'out' / f'{name}.png'))
+        np.testing.assert_array_equal(written, 255 - splits['val'][i]['input'])
+    assert len(list((tmp_path / 'out').glob('*.png'))) == len(splits['val']) > 0
+
+
+def test_the_test_split_of_patterns_is_translated(tmp_path, negating):
+    rng = np.random.default_rng(0)
+    for i in range(30):
+        for place in (f'images/{i}.png', f'masks/{i}_m.png'):
+            save(tmp_path / 'pairs' / place, rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8))
+    fields = {'input_pattern': 'images/*.png', 'target_pattern': 'masks/*_m.png'}
+    fields = {f'dataset__{name}': text for name, text in fields.items()}
+    _, splits = negating(tmp_path / 'run', dataset__path=str(tmp_path / 'pairs'), **fields)
+    assert translate(tmp_path / 'run', tmp_path / 'out', split='test') == 0
+    written = {path.stem for path in (tmp_path / 'out').glob('*.png')}
+    assert written == set(splits['test'].names) and all(name.endswith('_m') for name in written)
+    assert translate(tmp_path / 'run', tmp_path / 'all', [tmp_path / 'pairs' / 'images']) == 0
+    assert len(list((tmp_path / 'all').glob('*_m.png'))) == 30
+
+
+@pytest.mark.parametrize('task', ['denoise', 'inpaint_anywhere', 'super_resolution'])
+def test_the_inputs_of_a_task_are_those_that_are_measured(tmp_path, negating, task):
+    for i in range(20):
+        image = np.random.default_rng(i).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+        save(tmp_path / 'photos' / f'{i}.png', image)
+    config, splits = negating(
+        tmp_path / 'run', dataset__path=str(tmp_path / 'photos'), dataset__task=task
+    )
+    assert translate(tmp_path / 'run', tmp_path / 'out', split='test') == 0
+    for i, name in enumerate(splits['test'].names):
+        written = np.asarray(Image.open(tmp_path / 'out' / f'{name}.png')).astype(int)
+        measured = pipeline.example(splits['test'], i, config)['input']
+        assert np.abs(written - (1 - measured) * 127.5).max() <= 1
+
+
+def test_a_list_of_inputs_is_translated(tmp_path, negating):
+    make_pairs(tmp_path / 'pairs', {'train': 3}, size=SIZE)
+    negating(tmp_path / 'run', dataset__path=str(tmp_path / 'pairs'))
+    save(tmp_path / 'new' / 'x.png', np.full((SIZE, SIZE, 3), 7, np.uint8))
+    (tmp_path / 'test.csv').write_text('input,target\nnew\\x.png,answers\\y.png\n')
+    assert translate(tmp_path / 'run', tmp_path / 'out', [tmp_path / 'test.csv']) == 0
+    assert np.asarray(Image.open(tmp_path / 'out' / 'answers' / 'y.png')).max() == 248
+    link = (pathlib.Path(tmp_path) / 'out' / 'index.html').read_text()
+    assert '../new/x.png' in link and epath.Path(tmp_path / 'out').exists()
