@@ -60,7 +60,7 @@ def resolve(config: Config, workdir: epath.PathLike, command: str = '') -> Setup
     splits, known = open_data(config, workdir)
     config.dataset.inputs = splits['train'].inputs
     if config.image_size == (0, 0):
-        config.image_size = known.image_size or preflight.found_image_size(splits['train'])
+        config.image_size = known.image_size or preflight.found_image_size(splits['train'], config)
     room = feed.room(devices)
     for line in preflight.report(splits, config, room):
         print(line, flush=True)

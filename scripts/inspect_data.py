@@ -81,7 +81,7 @@ def main(values: flags.FlagValues) -> None:
     config = validate(values.config)
     splits = discover.open_splits(config)
     if config.image_size == (0, 0):
-        size = preflight.found_image_size(next(iter(splits.values())))
+        size = preflight.found_image_size(next(iter(splits.values())), config)
         config = from_fields(flatten(config) | {'image_size': size})
     for line in preflight.report(splits, config):
         print(line)

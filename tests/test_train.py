@@ -351,7 +351,7 @@ def test_the_size_is_found_in_the_data(tmp_path):
     pairs = make_pairs(tmp_path / 'pairs', {'train': 2}, size=36)
     config = tiny_config(pairs, image_size=(0, 0), num_steps=1)
     train_and_evaluate(config, tmp_path / 'run')
-    assert json.loads((tmp_path / 'run/config.json').read_text())['image_size'] == [32, 32]
+    assert json.loads((tmp_path / 'run/config.json').read_text())['image_size'] == [36, 36]
     train_and_evaluate(config, tmp_path / 'run')  # resumes: the same size is found
 
 
