@@ -1,7 +1,8 @@
 """The image size of a run that does not name one: near that of the data, as a network takes it."""
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from pix2pix_jax.config_type import Config
 from pix2pix_jax.models.factory import size_units
@@ -18,8 +19,9 @@ def near(size: Size, config: Config) -> Size:
     Images whose longer side has more than 512 pixels are scaled down to 512. Both sides become the
     nearest multiples of a unit that the generator takes: of those that it offers, and that are at
     most half the largest power of two in the shorter side, the largest that changes the proportions
-    by at most 5%, else the one that changes them least. A size that is only cropped is rounded
-    down, and one that is taken as it is stays.
+    by at most 5%. Where none does, sides may be rounded the other way, too, and what changes the
+    proportions least is taken. A size that is only cropped is rounded down, and one that is taken
+    as it is stays.
     """
     kind = config.dataset.preprocess
     if kind == 'none':
@@ -27,16 +29,25 @@ def near(size: Size, config: Config) -> Size:
     factor = min(1.0, MAX_SIDE / max(size))
     units = size_units(config.generator)
     largest = 2 ** int(math.log2(min(size) * factor)) // 2
-    allowed = [unit for unit in units if unit <= largest] or [min(units)]
-    to_whole = math.floor if kind == 'crop' else round
-    sizes = [_rounded(size, factor, unit, to_whole) for unit in allowed]
-    good = [found for found in sizes if change(size, found) <= MAX_CHANGE]
-    return good[0] if good else min(sizes, key=lambda found: change(size, found))
+    units = tuple(unit for unit in units if unit <= largest) or (min(units),)
+    if kind == 'crop':
+        return min(_rounded(size, factor, units, [math.floor]), key=lambda new: change(size, new))
+    for found in _rounded(size, factor, units, [round]):
+        if change(size, found) <= MAX_CHANGE:
+            return found
+    both = _rounded(size, factor, units, [math.floor, math.ceil])
+    return min(both, key=lambda new: change(size, new))
 
 
-def _rounded(size: Size, factor: float, unit: int, to_whole: Callable[[float], int]) -> Size:
-    height, width = (unit * max(1, to_whole(side * factor / unit)) for side in size)
-    return height, width
+def _rounded(
+    size: Size, factor: float, units: Sequence[int], ways: Sequence[Callable[[float], int]]
+) -> Iterator[Size]:
+    """Yields the multiples of each unit to which `size` times `factor` is rounded in these ways."""
+    for unit, *to_whole in itertools.product(units, ways, ways):
+        height, width = (
+            unit * max(1, whole(side * factor / unit)) for side, whole in zip(size, to_whole)
+        )
+        yield height, width
 
 
 def change(old: Size, new: Size) -> float:

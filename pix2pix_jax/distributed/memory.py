@@ -3,7 +3,7 @@
 import contextlib
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -35,8 +35,8 @@ def needed(state: GanState, config: Config, devices: list[jax.Device]) -> int:
     """Estimates the bytes that a step takes on each device, without compiling it.
 
     They are the state, the gradients, and what the forward passes keep for the backward passes:
-    those of G, and of D on the generated images and on the targets. What a backward pass makes on
-    its way is about a tenth more, and a compiler may save some.
+    those of G, and of D on the generated images and on the targets. On a CPU, where less is fused,
+    the backward passes take as much again.
     """
     count = config.batch_size // len(devices) // jax.process_count() // config.optimizer.d_steps
     images = {
@@ -48,19 +48,23 @@ def needed(state: GanState, config: Config, devices: list[jax.Device]) -> int:
     }
     batch = images | {'index': jax.ShapeDtypeStruct((count,), jnp.int32)}
     total = _bytes(state) + _bytes(batch)
+    passes = 2 if devices[0].platform == 'cpu' else 1
     for kept, network in _kept(state, batch, config):
-        total += kept + _bytes(network.params)
+        total += passes * kept + _bytes(network.params)
     return total
 
 
 def _kept(state: GanState, batch: Any, config: Config) -> Iterator[tuple[int, TrainState]]:
-    """Yields what the backward pass of each network needs, in bytes, with the network."""
+    """Yields what the backward passes of each network need beside it, in bytes, and the network."""
     g, d, key = state.generator, state.discriminator, jax.random.key(0)
 
     def backward_of_g(params: Any, batch: Batch) -> Any:
         return jax.vjp(lambda p: generate(g, p, batch, key, config), params, has_aux=True)[1]
 
-    yield _bytes(jax.eval_shape(backward_of_g, g.params, batch)), g
+    def beside(backward: Callable, params: Any) -> int:
+        return max(0, _bytes(jax.eval_shape(backward, params, batch)) - _bytes(params))
+
+    yield beside(backward_of_g, g.params), g
     if d is None:
         return
 
@@ -71,7 +75,7 @@ def _kept(state: GanState, batch: Any, config: Config) -> Iterator[tuple[int, Tr
 
         return jax.vjp(see, params, has_aux=True)[1]
 
-    yield 2 * _bytes(jax.eval_shape(backward_of_d, d.params, batch)), d
+    yield 2 * beside(backward_of_d, d.params), d
 
 
 def _bytes(tree: Any) -> int:

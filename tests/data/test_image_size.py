@@ -25,6 +25,8 @@ SIDES = (16, 31, 48, 100, 256, 311, 481, 600, 1080, 1920, 3000, 4000)
         ((48, 48), (64, 64)),  # not 48, which no U-Net of 5 halvings takes
         ((5, 7), (32, 32)),
         ((311, 481), (320, 512)),  # not 256x512, whose proportions are others by 29%
+        ((75, 99), (96, 128)),  # not 64x96
+        ((60, 80), (64, 96)),
         ((3000, 4000), (384, 512)),
         ((1080, 1920), (288, 512)),
     ],
@@ -48,7 +50,7 @@ def test_networks_take_every_size_that_is_found(fields):
         if fields.get('dataset__preprocess') == 'crop' and min(size) >= unit:
             assert all(new <= old for new, old in zip(found, size))
         elif min(size) * 512 >= max(size) * 64 and min(size) >= 100:  # no thin strips
-            assert image_size.change(size, found) <= 0.35, (size, found)
+            assert image_size.change(size, found) <= 0.2, (size, found)
 
 
 def test_a_size_that_is_asked_for_or_taken_as_it_is_has_no_maximum():

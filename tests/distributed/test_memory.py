@@ -50,7 +50,7 @@ def compiled_bytes(state, config, devices):
     )
 
 
-@pytest.mark.parametrize('fields', [{}, {'loss__gan': 'none'}, {'generator__name': 'resnet'}])
+@pytest.mark.parametrize('fields', [{}, {'generator__name': 'resnet'}])
 def test_the_estimate_is_near_what_the_compiler_says(fields):
     devices = jax.local_devices()[:1]
     config = config_of(64, 8, **fields)
@@ -76,7 +76,7 @@ def test_a_step_that_does_not_fit_is_said_before_it_is_compiled(tmp_path, monkey
     config = tiny_config(pairs, num_steps=1, dataset__cache='off')
     dry_run(config, tmp_path / 'run')
     assert 'a step takes about' not in capsys.readouterr().out
-    monkeypatch.setattr(memory, 'of_device', lambda device: 300_000)
+    monkeypatch.setattr(memory, 'of_device', lambda device: 50_000)
     dry_run(config, tmp_path / 'run')
     out = capsys.readouterr().out
     (line,) = (line for line in out.splitlines() if 'a step takes about' in line)
