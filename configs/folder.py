@@ -2,8 +2,9 @@
 
 python -m pix2pix_jax.main --config=configs/folder.py --config.dataset.path=PATH --workdir=runs/mine
 
-The size is found in the data (the most common one, rounded to what the U-Net can take); about a
-tenth of train, at least one pair, is held out to choose the best checkpoint where there is no val
+The size is found in the data (the most common one, at most 512 on the longer side, rounded to what
+the U-Net can take; --config.image_size=HEIGHT,WIDTH sets another); about a tenth of train, at least
+one pair, is held out to choose the best checkpoint where there is no val
 split. A is translated to B; the other way with --config.dataset.direction=BtoA.
 """
 

@@ -3,7 +3,7 @@
 from etils import epath
 
 from pix2pix_jax.config import Config
-from pix2pix_jax.distributed import feed, parallel
+from pix2pix_jax.distributed import feed, memory, parallel
 from pix2pix_jax.inference.generator import start_from
 from pix2pix_jax.reports import start
 from pix2pix_jax.train_setup import resolve
@@ -24,19 +24,25 @@ def dry_run(config: Config, workdir: epath.PathLike) -> None:
     if config.init_from and not (setup.workdir / 'checkpoints').exists():
         state = start_from(state, config.init_from)
     start.describe(state, devices, 0, setup.total_steps)
-    for line in start.norm_statistics(config, devices):
-        print(line)
+    for line in [
+        *start.idle(config, devices),
+        *(f'warning: {line}' for line in memory.too_little(state, config, devices)),
+        *start.norm_statistics(config, devices),
+    ]:
+        print(line, flush=True)
     batch = next(feed.batches(setup.splits['train'], config, devices, 0))
     step_fn = parallel.compile_step(train_step, config, devices)
     state = parallel.replicate(state, devices)
-    memory = step_fn.lower(state, batch, training_key(config)).compile().memory_analysis()
-    if memory is None:  # not every backend counts it
+    with memory.one_line('a training step', memory.less(config)):
+        compiled = step_fn.lower(state, batch, training_key(config)).compile()
+    sizes = compiled.memory_analysis()
+    if sizes is None:  # not every backend counts it
         print('memory of a step on each device: not known here')
         return
     parts = {
-        'state and batch': memory.argument_size_in_bytes,
-        'activations and gradients': memory.temp_size_in_bytes,
-        'results beside the state': memory.output_size_in_bytes - memory.alias_size_in_bytes,
+        'state and batch': sizes.argument_size_in_bytes,
+        'activations and gradients': sizes.temp_size_in_bytes,
+        'results beside the state': sizes.output_size_in_bytes - sizes.alias_size_in_bytes,
     }
     text = ', '.join(f'{name} {size / 2**20:,.0f} MiB' for name, size in parts.items())
     print(f'memory of a step on each device: {sum(parts.values()) / 2**20:,.0f} MiB ({text})')

@@ -13,7 +13,7 @@ import jax
 from etils import epath
 
 from pix2pix_jax.config import Config
-from pix2pix_jax.distributed import feed, hosts, parallel
+from pix2pix_jax.distributed import feed, hosts, memory, parallel
 from pix2pix_jax.distributed.preemption import StopRequest
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.inference.generator import start_from
@@ -70,21 +70,27 @@ def train(setup: Setup) -> GanState:
     state = hosts.from_writer(state)
     first = int(state.step)
     start.describe(state, devices, first, setup.total_steps)
-    lines = start.norm_statistics(config, devices) + start.of_older_version(workdir, first)
-    for line in lines + start.measured(len(setup.splits.get('val', ())), config):
+    for line in [
+        *start.idle(config, devices),
+        *(f'warning: {line}' for line in memory.too_little(state, config, devices)),
+        *start.norm_statistics(config, devices),
+        *start.of_older_version(workdir, first),
+        *start.measured(len(setup.splits.get('val', ())), config),
+    ]:
         print(line, flush=True)
 
     if hosts.is_writer():
         atomic.write_text(workdir / 'config.json', to_json(config))
         data_json.write_known(workdir, setup.splits, setup.total_steps)
-        record_start(workdir, setup.command, devices, first)
+        record_start(workdir, setup.command, devices, first, start.arrays(state))
         recorder = Recorder(
             setup, checkpoints, state, optimizers.schedule, lambda: stop_requested_alone(stop)
         )
     profile = Profile(workdir / 'profile', config.profile_steps * hosts.is_writer(), first)
     try:
         debug_nans = config.debug_nans or jax.config.jax_debug_nans  # type: ignore[attr-defined]
-        with stop, jax.debug_nans(debug_nans):
+        fits = memory.one_line('a training step', memory.less(config))
+        with stop, fits, jax.debug_nans(debug_nans):
             catch_up(state, recorder, stop)
             return run_steps(setup, state, recorder, profile, stop)
     except DataError as error:

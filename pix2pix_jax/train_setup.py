@@ -62,7 +62,7 @@ def resolve(config: Config, workdir: epath.PathLike, command: str = '') -> Setup
     config.dataset.palette = config.dataset.palette or splits['train'].found_palette()
     config.dataset.target_type = splits['train'].output_type
     if config.image_size == (0, 0):
-        config.image_size = known.image_size or preflight.found_image_size(splits['train'])
+        config.image_size = known.image_size or preflight.found_image_size(splits['train'], config)
     room = feed.room(devices)
     for line in preflight.report(splits, config, room):
         print(line, flush=True)

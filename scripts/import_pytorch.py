@@ -22,6 +22,7 @@ from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.interop.torch import convert
 from pix2pix_jax.interop.torch.convert import Network
+from pix2pix_jax.reports import start
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.train_state import GanState
 from pix2pix_jax.workdir import data_json, locks
@@ -119,7 +120,7 @@ def write_run(workdir: epath.Path, config: Config, state: GanState) -> None:
     checkpoints.close()
     command = shlex.join(['python', 'scripts/import_pytorch.py', *sys.argv[1:]])
     data_json.write_known(workdir, {}, 0)  # none: they are drawn where the run is resumed
-    record_start(workdir, command, jax.local_devices()[:1], step)
+    record_start(workdir, command, jax.local_devices()[:1], step, start.arrays(state))
     atomic.write_text(workdir / 'config.json', to_json(config))
 
 

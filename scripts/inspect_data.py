@@ -1,17 +1,19 @@
 """Looks at a data set before anything is trained on it: what is there, and what is suspicious.
 
 python scripts/inspect_data.py --config=configs/folder.py --config.dataset.path=my_pairs \\
-    [--output=inspection.png] [--config.a.b=v ...]
+    [--output=PICTURE.png] [--config.a.b=v ...]
 
 Prints counts, sizes, kinds of files, value ranges, the classes of label maps, duplicates across
 splits and pairs that look wrong, and writes a grid of pairs as the network sees them: resized as
-at test time, and augmented as in training.
+at test time, and augmented as in training. Without --output picture and report lie in a folder of
+the cache that is named after the data; its path is printed.
 """
 
 import collections
 import concurrent.futures
 import hashlib
 import itertools
+import os
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -74,33 +76,50 @@ class PairStats(NamedTuple):
 def define_flags() -> flags.FlagValues:
     """Returns the flags of this command."""
     values = command.define_config_flag()
-    about = 'The picture that is written.'
-    flags.DEFINE_string('output', 'inspection.png', about, flag_values=values)
+    about = 'The picture that is written; by default inspection.png in a folder of the cache.'
+    flags.DEFINE_string('output', '', about, flag_values=values)
     about = 'Replace a file that is no such picture.'
     flags.DEFINE_bool('overwrite', False, about, flag_values=values)
     return values
 
 
 def main(values: flags.FlagValues) -> None:
-    """Prints the report and writes the picture."""
-    output = pathlib.Path(values.output).expanduser()
-    if output.exists() and not values.overwrite and not is_ours(output):
+    """Prints the report, and writes it and the picture."""
+    output = pathlib.Path(values.output).expanduser() if values.output else None
+    if output and output.exists() and not values.overwrite and not is_ours(output):
         raise UserError(f'--output={output} is another file: give another name or --overwrite')
     config = validate(values.config)
+    lines: list[str] = []
+
+    def say(*more: str) -> None:
+        print(*more, sep='\n', flush=True)
+        lines.extend(more)
+
     splits = discover.open_splits(config)
     if config.image_size == (0, 0):
-        size = preflight.found_image_size(next(iter(splits.values())))
+        size = preflight.found_image_size(next(iter(splits.values())), config)
         config = from_fields(flatten(config) | {'image_size': size})
-    for line in preflight.report(splits, config):
-        print(line)
+    say(*preflight.report(splits, config))
     looks = {}
     for split, source in splits.items():
         looks[split] = look_at_all(source, split, config.dataset.name)
         about = describe(split, source, looks[split], value_checks.warnings_for(source))
-        print('\n'.join(['', *about]), flush=True)
-    print('\n'.join(['', *duplicates(splits, looks)]))
-    atomic.write_bytes(output, atomic.encode_png(contact_grid(splits, config), Software=MARK))
+        say('', *about)
+    say('', *duplicates(splits, looks))
+    picture = atomic.encode_png(contact_grid(splits, config), Software=MARK)
+    if output is None:
+        output = own_folder(config) / 'inspection.png'
+        atomic.write_text(output.with_name('report.txt'), '\n'.join(lines) + '\n')
+    atomic.write_bytes(output, picture)
     print(f'\n{output}: input and target at test time, then augmented as in training')
+
+
+def own_folder(config: Config) -> pathlib.Path:
+    """Returns the folder of what is written about this data where no other is asked for."""
+    path = os.path.abspath(os.path.expanduser(config.dataset.path))
+    name = os.path.basename(path) if config.dataset.path else config.dataset.name
+    digest = hashlib.sha256(path.encode()).hexdigest()[:8]
+    return atomic.cache_folder() / 'inspections' / f'{name}-{digest}'
 
 
 def is_ours(path: pathlib.Path) -> bool:

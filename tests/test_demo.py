@@ -1,8 +1,10 @@
 """The demo: what the command refuses, and the page itself in a browser."""
 
+import builtins
 import contextlib
 import importlib.util
 import io
+import json
 import os
 import shutil
 import signal
@@ -119,6 +121,87 @@ def test_the_page_without_samples_and_dropout(monkeypatch):
     (canvas,) = (c['props'] for c in components if c['props'].get('elem_id') == 'canvas')
     drawn = drawing.from_url(canvas['value'], 32 * 32)
     np.testing.assert_array_equal(drawn, drawing.blank((32, 32), drawing.WHITE[1]))
+
+
+# ---------------------------------------------------------------- what clients may ask for
+
+
+@pytest.fixture
+def page_client(monkeypatch):
+    """Asks the page of a stand-in run, with two pictures, as any program can."""
+    pytest.importorskip('gradio', reason='needs gradio')
+    import httpx
+
+    translator = stand_in(monkeypatch, changed())
+    pictures = [noise(32, 32, 3) for _ in range(2)]
+    page = web_page.create_page(translator, 'run', 'test', pictures)
+    port = web_server.free_port('127.0.0.1', 0)
+    web_server.launch(page, '127.0.0.1', port)
+    with httpx.Client(base_url=f'http://127.0.0.1:{port}', timeout=60) as client:
+        yield client
+    page.close(verbose=False)
+
+
+def called(client, name, data, event=None, session='s'):
+    """What the page answers to one of its own events, asked for as the browser does."""
+    functions = {d['api_name']: d['id'] for d in client.get('/config').json()['dependencies']}
+    body = {
+        'fn_index': functions[name],
+        'data': data,
+        'event_data': event,
+        'session_hash': session,
+    }
+    assert client.post('/gradio_api/queue/join', json=body).is_success
+    query = {'session_hash': session}
+    with client.stream('GET', '/gradio_api/queue/data', params=query) as answers:
+        for line in answers.iter_lines():
+            answer = json.loads(line.removeprefix('data: ') or '{}')
+            if answer.get('msg') == 'process_completed':
+                return answer['output']
+    raise AssertionError('the events ended')
+
+
+def test_a_client_has_no_file_of_the_machine_opened(page_client, tmp_path, monkeypatch):
+    secret = tmp_path / 'secret.png'
+    Image.fromarray(noise(32, 32, 3)).save(secret)
+    monkeypatch.chdir(tmp_path)  # Gradio takes more from the current folder
+    opened = []
+    real_open = builtins.open
+    monkeypatch.setattr(
+        builtins, 'open', lambda file, *a, **k: opened.append(str(file)) or real_open(file, *a, **k)
+    )
+    named = {'path': str(secret), 'orig_name': 'a.png', 'meta': {'_type': 'gradio.FileData'}}
+    good = called(page_client, 'choose', [], {'index': 1, 'value': None})
+    assert good['data'][0].startswith(drawing.URL)
+    wrong = [
+        *(('choose', [], {'index': i, 'value': named}) for i in (named, str(secret), 0)),
+        *(('choose', [], {'index': i, 'value': None}) for i in (named, str(secret), -1, 2, 1.0)),
+        ('choose', [], None),
+        *(('upload', [data], None) for data in (named, str(secret), named | {'is_stream': True})),
+        *(('translate', [data, 0], None) for data in (named, str(secret), f'file://{secret}')),
+    ]
+    for number, call in enumerate(wrong):
+        answer = called(page_client, *call, session=f's{number}')
+        assert 'error' in answer and drawing.URL not in json.dumps(answer), call
+    for path in (
+        *(f'/gradio_api/{kind}{secret}' for kind in ('file=', 'file/', 'proxy=file://')),
+        '/gradio_api/file=secret.png',
+        f'/static/..{secret}',
+        f'/assets/%2e%2e/%2e%2e{secret}',
+    ):
+        answer = page_client.get(path)
+        assert answer.status_code in (400, 403, 404) and secret.read_bytes() not in answer.content
+    assert str(secret) not in opened
+
+
+def test_gradio_answers_only_what_the_page_asks_for(page_client):
+    calls = ['run/choose', 'run/upload', 'call/choose', 'api/choose', 'component_server']
+    others = ['stream/a', 'proxy=http://127.0.0.1/', 'process_recording', 'info', 'runs', 'login']
+    for path in calls + others:
+        for address in (f'/gradio_api/{path}', f'/{path}', f'/gradio_api/queue/../{path}'):
+            for method in ('GET', 'POST'):
+                answer = page_client.request(method, address, json={'data': []})
+                assert (answer.status_code, answer.text) == (404, 'there is no such page'), address
 
 
 # ---------------------------------------------------------------- the page

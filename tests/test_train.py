@@ -21,7 +21,7 @@ from pix2pix_jax.config import default_config
 from pix2pix_jax.distributed.preemption import StopRequest
 from pix2pix_jax.errors import DataError, Stopped, UserError
 from pix2pix_jax.inference.generator import load_run, load_state
-from pix2pix_jax.reports import progress
+from pix2pix_jax.reports import progress, start
 from pix2pix_jax.reports.start import norm_statistics
 from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.train_setup import count_steps
@@ -351,7 +351,7 @@ def test_the_size_is_found_in_the_data(tmp_path):
     pairs = make_pairs(tmp_path / 'pairs', {'train': 2}, size=36)
     config = tiny_config(pairs, image_size=(0, 0), num_steps=1)
     train_and_evaluate(config, tmp_path / 'run')
-    assert json.loads((tmp_path / 'run/config.json').read_text())['image_size'] == [32, 32]
+    assert json.loads((tmp_path / 'run/config.json').read_text())['image_size'] == [36, 36]
     train_and_evaluate(config, tmp_path / 'run')  # resumes: the same size is found
 
 
@@ -369,6 +369,32 @@ def test_the_start_says_over_how_many_images_batch_norm_goes(devices, fields, sa
     config = changed(batch_size=4, **fields)
     lines = norm_statistics(config, jax.devices()[:1] * devices)
     assert [line[: len(said)] for line in lines] == ([said] if said else [])
+
+
+def test_idle_devices_are_said_with_the_batch_size_that_uses_them(monkeypatch):
+    monkeypatch.setattr(jax, 'local_device_count', lambda: 4)
+    device = jax.devices()[:1]
+    (line,) = start.idle(changed(batch_size=6), device * 3)
+    assert line == (
+        '1 of the 4 devices are idle: batch_size=6 is no multiple of 4; --config.batch_size=8 uses '
+        'all'
+    )
+    assert '--config.batch_size=4 uses' in start.idle(changed(batch_size=1), device)[0]
+    assert start.idle(changed(batch_size=8), device * 4) == []
+    assert start.idle(changed(batch_size=6, num_devices=3), device * 3) == []  # as was asked for
+
+
+def test_the_console_has_a_line_a_network_and_run_json_the_table(pairs, tmp_path, capsys):
+    state = train_and_evaluate(tiny_config(pairs, num_steps=1), tmp_path / 'run')
+    out = capsys.readouterr().out
+    table = json.loads((tmp_path / 'run' / 'run.json').read_text())['parameters']
+    for name, network in (('generator', state.generator), ('discriminator', state.discriminator)):
+        leaves = jax.tree.leaves(network.params)
+        count = sum(leaf.size for leaf in leaves)
+        assert out.count(f'{name}: {count:,} parameters\n') == 1 == out.count(name)
+        assert table[name]['total'] == count and len(table[name]['arrays']) == len(leaves)
+    assert table['generator']['arrays']['down0/kernel'] == [4, 4, 3, 4]
+    assert 'kernel' not in out
 
 
 # ---------------------------------------------------------------- a signal within an evaluation

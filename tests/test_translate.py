@@ -4,11 +4,13 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from etils import epath
 from PIL import Image
 
 from pix2pix_jax import config, translate
+from pix2pix_jax.data.folders import pair_files
 from pix2pix_jax.data.formats import decode, encode
-from pix2pix_jax.errors import run_command
+from pix2pix_jax.errors import DataError, run_command
 from pix2pix_jax.inference import generator
 from pix2pix_jax.reports import translation_page
 from pix2pix_jax.storage import atomic
@@ -232,6 +234,19 @@ def test_nothing_of_the_user_is_overwritten(tmp_path, capsys):
     assert before == {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()}
     assert run(f'--input={tmp_path}/in', f'--output={tmp_path}/out', '--overwrite') == 0
     assert names(tmp_path / 'out') == ['a.png', 'notes.txt']
+
+
+def test_what_was_written_is_images_again(tmp_path):
+    """The thumbnails of the page are none: evaluate pairs the outputs, and translate takes them."""
+    for i, name in enumerate(('a', 'sub/b')):
+        write_image(tmp_path / 'in' / f'{name}.png', i)
+    assert run(f'--input={tmp_path}/in', f'--output={tmp_path}/out') == 0
+    assert list((tmp_path / 'out' / 'gallery').rglob('*.jpg'))
+    folders = epath.Path(tmp_path / 'in'), epath.Path(tmp_path / 'out')
+    assert list(pair_files(folders)) == ['a', 'sub/b']
+    (tmp_path / 'out' / 'index.html').write_text('of another gallery')
+    with pytest.raises(DataError, match='unpaired names: 0 only in'):
+        pair_files(folders)
 
 
 def test_the_page_shows_all_and_leads_to_the_files(tmp_path):

@@ -33,7 +33,7 @@ def not_installed(monkeypatch):
 
 def test_a_checkout_that_is_not_installed_writes_its_version_down(not_installed, tmp_path):
     assert version.version() == VERSION
-    run_json.record_start(tmp_path, 'command', jax.devices()[:1], 0)
+    run_json.record_start(tmp_path, 'command', jax.devices()[:1], 0, {})
     record = json.loads((tmp_path / 'run.json').read_text())
     assert record['versions']['pix2pix_jax'] == record['starts'][0]['version'] == VERSION
     assert record['versions']['jax'] == jax.__version__

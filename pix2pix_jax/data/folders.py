@@ -16,6 +16,7 @@ from pix2pix_jax.data.formats.pixels import EXTENSIONS
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.storage.atomic import is_local
 
+GALLERY = 'gallery'  # in a folder that `translate` wrote: the thumbnails of its page
 # Of each split the names that others give it.
 OTHER_NAMES = {
     'train': ('training',),
@@ -175,12 +176,19 @@ def pair_or_leave(
     return pairs, tuple(unpaired)
 
 
+def _is_gallery(folder: epath.Path) -> bool:
+    """Whether `folder` has the thumbnails of a page that `translate` wrote beside it."""
+    page = folder.parent / 'index.html'
+    return folder.name == GALLERY and page.is_file() and f'src="{GALLERY}/' in page.read_text()
+
+
 def image_files(folder: epath.Path) -> dict[str, epath.Path]:
     """Returns the images of `folder` and the folders in it by relative name, no extension.
 
     Names are in Unicode's composed form (NFC), so that an é is one however a system writes it.
-    Links are followed. Raises DataError for a name that two files have or that is no Unicode, a
-    folder that cannot be read, and a link that leads nowhere or to a folder that it lies in.
+    Links are followed; the thumbnails of what `translate` wrote are left out. Raises DataError for
+    a name that two files have or that is no Unicode, a folder that cannot be read, and a link that
+    leads nowhere or to a folder that it lies in.
     """
     if not folder.is_dir():
         raise DataError(f'{folder} is not a folder')
@@ -232,7 +240,7 @@ def _walk(
         path = folder / name
         if os.path.splitext(name)[1].lower() in EXTENSIONS:
             yield prefix + _composed(name, path), path
-        elif path.is_dir():
+        elif path.is_dir() and not _is_gallery(path):
             yield from _walk(path, f'{prefix}{_composed(name, path)}/', parents)
         elif os.path.islink(path) and not path.exists():  # of a folder, perhaps
             raise DataError(f'{path} is a link to what is not there: mend it, or take it away')

@@ -26,7 +26,7 @@ class Known(NamedTuple):
     splits: dict[str, SplitPairs] = {}  # the splits of that run; {}: they are drawn
     old: bool = False  # that run began with a version before 0.2.0
     image_size: tuple[int, ...] = ()  # that run's (height, width)
-    found: dict[str, Any] = {}  # what that run found in its pairs: image_size, inputs
+    found: dict[str, Any] = {}  # what that run found in its pairs: size, inputs
     steps: int = 0  # the length of that run; 0: not known
     earlier: dict[str, str] = {}  # of names that an earlier run divided, their split
     remark: str = ''  # on the draw of val, for a person, where it is held out

@@ -13,7 +13,7 @@ import numpy as np
 import tqdm
 
 from pix2pix_jax.config_type import Config
-from pix2pix_jax.data import class_maps, pipeline
+from pix2pix_jax.data import class_maps, image_size, pipeline
 from pix2pix_jax.data.image_spec import ImageSpec
 from pix2pix_jax.data.sources import Pair, Source, subset
 from pix2pix_jax.data.tasks import TASKS
@@ -190,16 +190,15 @@ def _sizes(source: Source) -> list[tuple[int, int]]:
     return sizes
 
 
-def found_image_size(source: Source) -> tuple[int, int]:
-    """Returns the most common (height, width), rounded to what a U-Net can take.
-
-    Each side is a multiple, at least 1, of a unit: half the largest power of two in the shorter
-    side, from 16 to 128, so that a pair of 256 stays 256 and one of 600 becomes 640.
-    """
+def common_size(source: Source) -> tuple[int, int]:
+    """Returns the most common (height, width) of a sample of the images."""
     ((size, _),) = collections.Counter(_sizes(source)).most_common(1)
-    unit = min(128, max(16, 2 ** int(math.log2(min(size))) // 2))
-    height, width = (unit * max(1, round(side / unit)) for side in size)
-    return height, width
+    return size
+
+
+def found_image_size(source: Source, config: Config) -> tuple[int, int]:
+    """Returns the (height, width) on which a run of this data trains, where it names none."""
+    return image_size.near(common_size(source), config)
 
 
 def report(splits: Mapping[str, Source], config: Config, device_room: int = 0) -> list[str]:
@@ -217,6 +216,7 @@ def report(splits: Mapping[str, Source], config: Config, device_room: int = 0) -
     lines += [_classes(spec) for spec in first.specs if spec.classes]
     if first.has_valid:
         lines += _valid(splits)
+    lines += image_size.about(_sizes(first), common_size(first), config)
     for split, source in splits.items():
         if len(source) > DECODE_FIRST and _finds_bad(source, config):
             lines.append(f'{split}: all pairs are read once to find the bad ones')

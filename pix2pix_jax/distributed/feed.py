@@ -16,7 +16,7 @@ from jax import lax
 from pix2pix_jax.config_type import Config
 from pix2pix_jax.data import class_maps, pipeline
 from pix2pix_jax.data.sources import Source
-from pix2pix_jax.distributed import parallel
+from pix2pix_jax.distributed import memory, parallel
 from pix2pix_jax.train_step import Batch
 
 
@@ -26,12 +26,8 @@ def room(devices: list[jax.Device]) -> int:
     Several devices of one host count together, since pairs can be divided among them; with several
     hosts each device holds all pairs. 0 where a device does not report its memory (CPUs).
     """
-    quarter = _memory(devices[0]) // 4
+    quarter = memory.reported(devices[0]) // 4
     return quarter * (len(devices) if jax.process_count() == 1 else 1)
-
-
-def _memory(device: jax.Device) -> int:
-    return (device.memory_stats() or {}).get('bytes_limit', 0)
 
 
 def batches(
@@ -76,7 +72,7 @@ def _compiled(function: Callable, devices: list[jax.Device]) -> jax.stages.Wrapp
 
 def _divided(source: Source, devices: list[jax.Device]) -> bool:
     """Whether each device holds a part of the pairs: where one has no room for all."""
-    quarter = _memory(devices[0]) // 4
+    quarter = memory.reported(devices[0]) // 4
     size = len(source) * sum(image.nbytes for image in source.loaded[0].values())
     return 0 < quarter < size and len(devices) > 1 and jax.process_count() == 1
 

@@ -168,6 +168,11 @@ def unit(generator: ConfigDict, depth: int) -> int:
     return GENERATORS[generator.name].unit(depth)
 
 
+def size_units(generator: ConfigDict) -> tuple[int, ...]:
+    """Returns units, the best first, of whose multiples a size may be for a `config.generator`."""
+    return GENERATORS[generator.name].size_units(generator.depth)
+
+
 def padding_unit(generator: ConfigDict, depth: int) -> int:
     """Returns the pixels to whose multiples images are padded for a `config.generator`."""
     return GENERATORS[generator.name].padding_unit(depth)

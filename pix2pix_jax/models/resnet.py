@@ -40,6 +40,11 @@ def unit(depth: int) -> int:
     return 2**depth
 
 
+def size_units(depth: int) -> tuple[int, ...]:
+    """Returns units of sizes that are free to choose: one, as the network is the same for all."""
+    return (minimum_side(depth or DEPTH),)
+
+
 def padding_unit(depth: int) -> int:
     """Returns the unit of padding, itself a multiple of `unit`.
 

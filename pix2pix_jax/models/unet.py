@@ -54,6 +54,12 @@ def unit(depth: int) -> int:
     return 2**depth
 
 
+def size_units(depth: int) -> tuple[int, ...]:
+    """Returns units of sizes that are free to choose: with depth 0, the larger the deeper."""
+    depths = [depth] if depth else range(MAX_DEPTH - 1, MIN_DEPTH - 1, -1)
+    return tuple(map(unit, depths))
+
+
 def padding_unit(depth: int) -> int:
     """Returns the unit of padding, itself a multiple of `unit`.
 

@@ -1,10 +1,8 @@
 """What the console says when a run starts: its networks, devices, length, and what to know."""
 
 import math
-from typing import Any
 
 import jax
-from clu import parameter_overview
 from etils import epath
 
 from pix2pix_jax.config import Config
@@ -18,16 +16,11 @@ def describe(state: GanState, devices: list[jax.Device], start: int, total_steps
     Args:
       state: that of the run, with its networks.
       devices: those of this process.
-      start: how many steps are done; with 0 the networks' layers are printed, too.
+      start: how many steps are done.
       total_steps: the length of the run.
     """
-    networks: dict[str, Any] = {'generator': state.generator, 'discriminator': state.discriminator}
-    for name, network in networks.items():
-        if network is None:
-            continue
-        if start == 0:
-            print(parameter_overview.get_parameter_overview(network.params, include_stats=False))
-        count = parameter_overview.count_parameters(network.params)
+    for name, shapes in arrays(state).items():
+        count = sum(map(math.prod, shapes.values()))
         print(f'{name}: {count:,} parameters')
     resuming = f', resuming from step {start:,}' if start else ''
     if start >= total_steps:
@@ -35,6 +28,35 @@ def describe(state: GanState, devices: list[jax.Device], start: int, total_steps
     on = f' on each of {jax.process_count()} hosts' if jax.process_count() > 1 else ''
     used = f'{len(devices)} x {devices[0].device_kind}{on}'
     print(f'{used}, {total_steps:,} steps{resuming}', flush=True)
+
+
+def arrays(state: GanState) -> dict[str, dict[str, tuple[int, ...]]]:
+    """Returns the shape of each parameter array, by its name, of each network."""
+    networks = {'generator': state.generator, 'discriminator': state.discriminator}
+    return {
+        name: {
+            jax.tree_util.keystr(path, simple=True, separator='/'): tuple(leaf.shape)
+            for path, leaf in jax.tree.leaves_with_path(network.params)
+        }
+        for name, network in networks.items()
+        if network is not None
+    }
+
+
+def idle(config: Config, devices: list[jax.Device]) -> list[str]:
+    """Returns a line that names the batch size that would use all devices, where some are idle.
+
+    Not where `num_devices` says how many are used.
+    """
+    local = jax.local_device_count()
+    if config.num_devices or len(devices) == local:
+        return []
+    unit = local * jax.process_count()
+    use_all = unit * max(1, round(config.batch_size / unit))
+    return [
+        f'{local - len(devices)} of the {local} devices are idle: batch_size={config.batch_size} '
+        f'is no multiple of {unit}; --config.batch_size={use_all} uses all'
+    ]
 
 
 def norm_statistics(config: Config, devices: list[jax.Device]) -> list[str]:

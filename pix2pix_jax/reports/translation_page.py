@@ -9,10 +9,10 @@ import numpy as np
 from etils import epath
 from PIL import Image
 
+from pix2pix_jax.data.folders import GALLERY
 from pix2pix_jax.reports import image_grid, run_page
 from pix2pix_jax.storage import atomic
 
-FOLDER = 'gallery'  # of the thumbnails, in the output's
 SIDE = 320  # pixels of a thumbnail, at most
 
 
@@ -31,7 +31,7 @@ def write_thumbnail(output: epath.PathLike, name: str, image: np.ndarray) -> str
     picture.thumbnail((SIDE, SIDE))
     stream = io.BytesIO()
     picture.save(stream, 'JPEG', quality=90)
-    atomic.write_bytes(epath.Path(output) / FOLDER / f'{name}.jpg', stream.getvalue())
+    atomic.write_bytes(epath.Path(output) / GALLERY / f'{name}.jpg', stream.getvalue())
     return f'{name}.jpg'
 
 
@@ -47,7 +47,7 @@ def write_page(output: epath.PathLike, title: str, rows: Sequence[tuple[str, lis
 
 def _card(name: str, items: Sequence[Item]) -> str:
     figures = ''.join(
-        f'<a href="{_url(item.file)}"><img src="{FOLDER}/{_url(item.thumbnail)}" loading="lazy" '
+        f'<a href="{_url(item.file)}"><img src="{GALLERY}/{_url(item.thumbnail)}" loading="lazy" '
         f'title="{run_page.escape(item.caption)}" '
         f'alt="{run_page.escape(f"{name}, {item.caption}")}"></a>'
         for item in items

@@ -140,7 +140,10 @@ def _add_samples(pictures: list[np.ndarray], canvas: 'gradio.HTML') -> None:
     import gradio as gr
 
     def choose(event: gr.SelectData) -> str:
-        return drawing.to_url(pictures[event.index])
+        index = getattr(event, 'index', None)  # whatever a client sends
+        if type(index) is not int or index not in range(len(pictures)):
+            raise DataError(f'there is no such picture: allowed are 0 to {len(pictures) - 1}')
+        return drawing.to_url(pictures[index])
 
     gallery = gr.Gallery(
         pictures,

@@ -4,7 +4,8 @@ import ipaddress
 import os
 import socket
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
 
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.web import drawing, page
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
     import gradio
 
 MAX_UPLOAD_BYTES = 20 * 2**20
+# What the page asks for. Gradio answers much more: calls by name, logs, accounts, a proxy.
+PATHS = ('/', '/config', '/favicon.ico', '/manifest.json', '/theme.css')
+FOLDERS = ('/assets/', '/static/', '/svelte/')
+API = ('file=', 'heartbeat/', 'queue/data', 'queue/join', 'startup-events', 'upload')
+Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 def serve_run(workdir: str, checkpoint: str, host: str, port: int) -> None:
@@ -62,11 +68,43 @@ def free_port(host: str, port: int) -> int:
         ) from error
 
 
+def only_the_page(app: Asgi) -> Asgi:
+    """Returns `app` where only what the page asks for is answered, and all else with 404."""
+    from starlette.responses import PlainTextResponse
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        if scope['type'] == 'http' and not is_of_the_page(scope['path']):
+            await PlainTextResponse('there is no such page', 404)(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return answer
+
+
+def is_of_the_page(path: str) -> bool:
+    """Whether the page asks for `path`, an address without its host."""
+    api = tuple(f'/gradio_api/{name}' for name in API)
+    return '..' not in path and (path in PATHS or path.startswith(FOLDERS + api))
+
+
 def serve(blocks: 'gradio.Blocks', host: str, port: int) -> None:
     """Serves a page until the process is stopped."""
-    import gradio as gr
-
     name = f'[{host}]' if ':' in host else host  # IPv6 in an address
+    launch(blocks, name, port)
+    print(f'http://{name}:{port}', flush=True)
+    if not is_loopback(host):
+        print('others who reach this machine can use the page; stop it with Ctrl-C', flush=True)
+    try:
+        threading.Event().wait()
+    finally:
+        blocks.close(verbose=False)
+
+
+def launch(blocks: 'gradio.Blocks', name: str, port: int) -> None:
+    """Serves a page in a thread, at an address as browsers write it."""
+    import gradio as gr
+    from starlette.middleware import Middleware
+
     blocks.launch(
         server_name=name,
         server_port=port,
@@ -80,16 +118,10 @@ def serve(blocks: 'gradio.Blocks', host: str, port: int) -> None:
         ssr_mode=False,
         pwa=False,
         mcp_server=False,
+        app_kwargs={'middleware': [Middleware(only_the_page)]},
         theme=gr.themes.Default(font=['system-ui', 'sans-serif'], font_mono=['monospace']),
         css=page.CSS,
     )
-    print(f'http://{name}:{port}', flush=True)
-    if not is_loopback(host):
-        print('others who reach this machine can use the page; stop it with Ctrl-C', flush=True)
-    try:
-        threading.Event().wait()
-    finally:
-        blocks.close(verbose=False)
 
 
 def is_loopback(host: str) -> bool:

@@ -5,9 +5,12 @@ hold one copy of the state, without a device axis. Saves are synchronous: the st
 buffers, and a save that returns is on disk; only then the one before it goes.
 """
 
+import contextlib
 import json
 import os
+import pathlib
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -87,8 +90,9 @@ class Checkpoints:
         )
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            manager.save(step, args=items, force=True)
-            manager.wait_until_finished()
+            with _without_logs_of_orbax():
+                manager.save(step, args=items, force=True)
+                manager.wait_until_finished()
         except Exception as error:
             self._remove_unfinished()  # it may fill the disk
             code = re.search(r"os_error_code='(\d+)'", str(error))  # tensorstore's ValueErrors
@@ -223,6 +227,21 @@ class _Manager(ocp.CheckpointManager):
     def reached_preemption(self, step: int) -> bool:
         """Asks no other process, unlike Orbax."""
         return False
+
+
+@contextlib.contextmanager
+def _without_logs_of_orbax() -> Iterator[None]:
+    """Keeps Orbax from logging the traceback of each thread whose error it raises, too."""
+
+    def is_of_others(record: Any) -> bool:
+        return 'orbax' not in pathlib.Path(record.pathname).parts
+
+    logger = logging.get_absl_logger()
+    logger.addFilter(is_of_others)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_of_others)
 
 
 def _arrays(state: Any) -> dict[str, Any]:

@@ -47,9 +47,8 @@ def load_known(workdir: epath.PathLike) -> Known:
     if path is None and (old < math.inf or config.dataset.on_error == 'skip'):
         missing = workdir / (FILE if old < math.inf else OLD)
         raise DataError(f'{missing} is missing: it says which pairs the run uses; put it back')
-    if known.found:  # else the size is found anew, and compared
-        known = known._replace(image_size=tuple(config.image_size))
-    return known._replace(exists=True, old=old > 0)
+    size = () if config.image_size == (0, 0) else tuple(config.image_size)
+    return known._replace(image_size=size, exists=True, old=old > 0)
 
 
 def write_known(workdir: epath.PathLike, splits: Mapping[str, Source], steps: int) -> None:
@@ -64,8 +63,8 @@ def write_known(workdir: epath.PathLike, splits: Mapping[str, Source], steps: in
 
 
 def found_in(train: Source) -> dict[str, Any]:
-    """Returns the values that a run takes from its data: image size, images in an input."""
-    return {'image_size': list(preflight.found_image_size(train)), 'inputs': train.inputs}
+    """Returns what a run takes from its data: the most common size, the images in an input."""
+    return {'size': list(preflight.common_size(train)), 'inputs': train.inputs}
 
 
 def check_unchanged(

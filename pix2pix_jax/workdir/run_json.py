@@ -9,6 +9,7 @@ import os
 import pathlib
 import platform
 import subprocess
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from etils import epath
@@ -23,15 +24,20 @@ PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'nump
 
 
 def record_start(
-    workdir: epath.PathLike, command: str, devices: 'list[jax.Device]', step: int
+    workdir: epath.PathLike,
+    command: str,
+    devices: 'list[jax.Device]',
+    step: int,
+    arrays: Mapping[str, Mapping[str, Sequence[int]]],
 ) -> None:
-    """Adds this start to `workdir`/run.json: command, versions, git commit, devices, time.
+    """Adds this start to `workdir`/run.json: command, versions, commit, devices, networks, time.
 
     Args:
       workdir: the folder of the run.
       command: the one that resumes the run.
       devices: those of this process.
       step: how many steps are done.
+      arrays: the shapes of each network's parameters, by their names.
     """
     import jax
 
@@ -44,10 +50,16 @@ def record_start(
         'git_commit': _git_commit(),
         'devices': [f'{d.platform} {d.device_kind}' for d in devices],
         'hosts': jax.process_count(),
+        'parameters': {network: _table(shapes) for network, shapes in arrays.items()},
         'xla_flags': os.environ.get('XLA_FLAGS', ''),
         'starts': [*_record(workdir).get('starts', []), start],
     }
     atomic.write_text(epath.Path(workdir) / 'run.json', json.dumps(record, indent=2) + '\n')
+
+
+def _table(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    total = sum(map(math.prod, shapes.values()))
+    return {'total': total, 'arrays': {name: list(shape) for name, shape in shapes.items()}}
 
 
 def steps_before(workdir: epath.PathLike, version: tuple[int, ...]) -> float:

@@ -140,26 +140,6 @@ def test_auto_cache_needs_a_quarter_of_memory(tmp_path, monkeypatch):
         assert sum('read from disk' in line for line in lines) == 3 - len(kept)
 
 
-@pytest.mark.parametrize(
-    'found,expected',
-    [
-        ((256, 256), (256, 256)),
-        ((600, 600), (640, 640)),
-        ((286, 286), (256, 256)),
-        ((512, 1024), (512, 1024)),
-        ((64, 64), (64, 64)),
-        ((70, 200), (64, 192)),
-        ((5, 7), (16, 16)),
-    ],
-)
-def test_found_image_size(tmp_path, found, expected):
-    height, width = found
-    side_by_side(tmp_path / 'train', ['1.jpg', '2.jpg'], height=height, width=width)
-    side_by_side(tmp_path / 'train', ['3.jpg'], height=24, width=40)
-    source = discover.open_splits(config(tmp_path))['train']
-    assert preflight.found_image_size(source) == expected
-
-
 def test_report(tmp_path):
     side_by_side(tmp_path / 'train', ['1.png', '2.png'], width=20)
     side_by_side(tmp_path / 'train', ['3.png'], width=30)
@@ -243,7 +223,7 @@ def test_facades():
     splits = discover.open_splits(c)
     assert {split: len(source) for split, source in splits.items()} == {'train': 400, 'test': 106}
     assert splits['train'].names == tuple(str(i) for i in range(1, 401))
-    assert preflight.found_image_size(splits['train']) == (256, 256)
+    assert preflight.found_image_size(splits['train'], c) == (256, 256)
     test = preflight.decode_all({'test': splits['test']}, c)['test']
     saturation = {
         key: np.mean([np.ptp(pair[key].astype(int), axis=-1).mean() for pair in test.decoded])

@@ -1,5 +1,7 @@
 """scripts/inspect_data.py as a user runs it."""
 
+import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -50,9 +52,14 @@ def test_good_data(folder):
         assert line in done.stdout.splitlines()
     assert '  input: PNG RGB (4); values 0 to 255, mean ' in done.stdout
     assert done.stdout.count('a label map') == 2  # the photos are none
-    with Image.open(folder / 'inspection.png') as grid:
+    picture = pathlib.Path(done.stdout.splitlines()[-1].split(': ')[0])
+    assert picture.with_name('report.txt').read_text() == done.stdout.rsplit('\n\n', 1)[0] + '\n'
+    assert os.listdir(folder) == ['pairs']
+    with Image.open(picture) as grid:
         assert grid.width > 6 * 128 and grid.height > 3 * 128
-    assert run('--config.dataset.path=pairs', cwd=folder).returncode == 0  # its own is replaced
+    for _ in range(2):  # its own is replaced
+        assert run('--config.dataset.path=pairs', '--output=my.png', cwd=folder).returncode == 0
+    assert sorted(os.listdir(folder)) == ['my.png', 'pairs']
 
 
 @pytest.mark.e2e
@@ -112,7 +119,7 @@ def test_plain_photos(folder):
     assert (done.returncode, done.stderr) == (0, '')
     assert 'input = its lightness' in done.stdout and '  target: PNG RGB (4)' in done.stdout
     assert '  sizes (width x height): 32x16 (4)' in done.stdout.splitlines()
-    with Image.open(folder / 'inspection.png') as grid:
+    with Image.open(done.stdout.splitlines()[-1].split(': ')[0]) as grid:
         colours = np.asarray(grid)[22:, 132:260].reshape(-1, 3)
     assert np.ptp(colours, axis=1).max() > 50  # the target is shown in RGB
 

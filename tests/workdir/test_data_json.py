@@ -97,7 +97,7 @@ def test_a_run_keeps_the_names_its_length_and_what_it_found(trained):
     assert train['skipped'] == val['skipped'] == {}
     assert found['splits']['test'] == {'used': ['0', '1'], 'skipped': {}, 'held_out': False}
     assert found['steps'] == len(train['used'])
-    assert found['found'] == {'image_size': [32, 32], 'inputs': 1}
+    assert found['found'] == {'size': [32, 32], 'inputs': 1}
     assert not (workdir / 'pairs.json').exists()
 
 
@@ -170,7 +170,7 @@ def test_images_of_another_size_are_refused(copied):
     config, pairs, workdir = copied
     for path in (pairs / 'train').iterdir():
         Image.open(path).resize((128, 64)).save(path)
-    assert 'image_size: [32, 32] -> [64, 64]' in refused(config, workdir)
+    assert ' size: [32, 32] -> [64, 64]' in refused(config, workdir)
 
 
 def test_a_schedule_keeps_the_length_that_it_began_with(tmp_path):

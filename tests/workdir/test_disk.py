@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from helpers.runs import (
     SMALL,
@@ -72,6 +73,22 @@ def test_a_full_disk_stops_the_run_which_goes_on_later(pairs, whole, tmp_path, t
     assert checkpoints_left(tmp_path)['last'] == ['2']
     assert_equal_states(train_and_evaluate(tiny_config(pairs), tmp_path), whole[1])
     assert metrics(tmp_path) == metrics(whole[0]) and samples(tmp_path) == samples(whole[0])
+
+
+def test_a_checkpoint_that_does_not_fit_is_one_error(tmp_path, caplog, capsys):
+    """Orbax logs the tracebacks of its threads beside the error that it raises."""
+    soft, hard = resource.getrlimit(LIMIT)
+    checkpoints = Checkpoints(tmp_path, writer=True)
+    state = {'a': np.random.default_rng(0).random((500, 500)), 'b': np.ones(9)}
+    checkpoints.save('last', 1, state, tiny_config(tmp_path))
+    resource.setrlimit(LIMIT, (100_000, hard))
+    try:
+        with pytest.raises(OSError, match=FULL):
+            checkpoints.save('last', 2, state, tiny_config(tmp_path))
+    finally:
+        resource.setrlimit(LIMIT, (soft, hard))
+    assert not caplog.records and checkpoints.steps('last') == [1]
+    checkpoints.close()
 
 
 def test_a_run_may_go_on_while_the_disk_is_full(pairs, whole, tmp_path, train_on_full, capsys):

@@ -56,9 +56,9 @@ def test_an_old_run_that_resumes_forgets_its_ssim_and_nothing_else(old_run, tmp_
 
 def test_a_kill_after_the_start_was_recorded_keeps_no_old_ssim(old_run, capsys):
     before = lines(old_run)
-    record_start(old_run, 'command', jax.devices()[:1], 6)
+    record_start(old_run, 'command', jax.devices()[:1], 6, {})
     assert lines(old_run) == before  # killed here
-    record_start(old_run, 'command', jax.devices()[:1], 6)
+    record_start(old_run, 'command', jax.devices()[:1], 6, {})
     for expected in (1, 0):
         metric_writer.RunWriter(old_run, 6).close()
         assert lines(old_run) == without_ssim(before)
@@ -71,7 +71,7 @@ def test_whoever_reads_an_old_run_gets_no_ssim():
 
 
 def test_a_new_run_keeps_its_ssim(tmp_path):
-    record_start(tmp_path, 'command', jax.devices()[:1], 0)
+    record_start(tmp_path, 'command', jax.devices()[:1], 0, {})
     for resumed in (0, 2):
         writer = metric_writer.RunWriter(tmp_path, resumed)
         writer.write_scalars(2, {'eval/ssim': 0.5, 'eval/l1': math.inf})

@@ -16,7 +16,7 @@ def test_the_steps_of_older_versions(tmp_path):
     assert steps_before(OLD_RUN, (0, 2)) == math.inf
     (tmp_path / 'run.json').write_text((OLD_RUN / 'run.json').read_text())
     for step in (6, 8):
-        record_start(tmp_path, 'command', jax.devices()[:1], step)
+        record_start(tmp_path, 'command', jax.devices()[:1], step, {})
     assert steps_before(tmp_path, (0, 2)) == 6
     assert steps_before(tmp_path, (99,)) == math.inf
     starts = json.loads((tmp_path / 'run.json').read_text())['starts']
@@ -31,7 +31,7 @@ def test_the_steps_of_older_versions(tmp_path):
 def test_a_file_of_another_kind_is_tolerated(tmp_path, text):
     (tmp_path / 'run.json').write_text(text)
     assert steps_before(tmp_path, (0, 2)) == (math.inf if 'dev' in text else 0)
-    record_start(tmp_path, 'command', jax.devices()[:1], 3)
+    record_start(tmp_path, 'command', jax.devices()[:1], 3, {})
     assert steps_before(tmp_path, (0, 2)) == 3
 
 

@@ -1,0 +1,133 @@
+"""The memory of a device: how much it has, about what a step takes, and what if that is more."""
+
+import contextlib
+import math
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from pix2pix_jax.config_type import Config
+from pix2pix_jax.errors import DATA_ERROR, UserError
+from pix2pix_jax.runtime import memory
+from pix2pix_jax.train_state import GanState, TrainState
+from pix2pix_jax.train_step import Batch, discriminate, generate
+
+# Bytes of a pixel and filter of the first layer up to which nothing is estimated: tracing takes
+# seconds, and a ResNet of 9 blocks, which keeps the most, keeps 80.
+SURE = 256
+SIGNS = re.compile(r'RESOURCE_EXHAUSTED|out of memory|bad_alloc|failed to allocate', re.IGNORECASE)
+
+
+def reported(device: jax.Device) -> int:
+    """Returns the bytes of a device's memory, 0 where it does not report them (CPUs)."""
+    return (device.memory_stats() or {}).get('bytes_limit', 0)
+
+
+def of_device(device: jax.Device) -> int:
+    """Returns the bytes that a device has: of a CPU what this process may use."""
+    return reported(device) or memory() // jax.local_device_count()
+
+
+def needed(state: GanState, config: Config, devices: list[jax.Device]) -> int:
+    """Estimates the bytes that a step takes on each device, without compiling it.
+
+    They are the state, the gradients, and what the forward passes keep for the backward passes:
+    those of G, and of D on the generated images and on the targets. On a CPU, where less is fused,
+    the backward passes take as much again.
+    """
+    count = config.batch_size // len(devices) // jax.process_count() // config.optimizer.d_steps
+    images = {
+        kind: jax.ShapeDtypeStruct((count, *config.image_size, channels), jnp.float32)
+        for kind, channels in (
+            ('input', config.generator.input_channels),
+            ('target', config.generator.output_channels),
+        )
+    }
+    batch = images | {'index': jax.ShapeDtypeStruct((count,), jnp.int32)}
+    total = _bytes(state) + _bytes(batch)
+    passes = 2 if devices[0].platform == 'cpu' else 1
+    for kept, network in _kept(state, batch, config):
+        total += passes * kept + _bytes(network.params)
+    return total
+
+
+def _kept(state: GanState, batch: Any, config: Config) -> Iterator[tuple[int, TrainState]]:
+    """Yields what the backward passes of each network need beside it, in bytes, and the network."""
+    g, d, key = state.generator, state.discriminator, jax.random.key(0)
+
+    def backward_of_g(params: Any, batch: Batch) -> Any:
+        return jax.vjp(lambda p: generate(g, p, batch, key, config), params, has_aux=True)[1]
+
+    def beside(backward: Callable, params: Any) -> int:
+        return max(0, _bytes(jax.eval_shape(backward, params, batch)) - _bytes(params))
+
+    yield beside(backward_of_g, g.params), g
+    if d is None:
+        return
+
+    def backward_of_d(params: Any, batch: Batch) -> Any:
+        def see(params: Any) -> Any:
+            variables = {'params': params, 'batch_stats': d.batch_stats}
+            return discriminate(d, variables, batch, batch['target'], key, config)
+
+        return jax.vjp(see, params, has_aux=True)[1]
+
+    yield 2 * beside(backward_of_d, d.params), d
+
+
+def _bytes(tree: Any) -> int:
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if hasattr(leaf, 'shape')]
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
+
+
+def too_little(state: GanState, config: Config, devices: list[jax.Device]) -> list[str]:
+    """Returns a line where a step takes more memory than a device has, as far as can be estimated.
+
+    Args:
+      state: that of the run.
+      config: of the run.
+      devices: those of this process.
+    """
+    has, pixels = of_device(devices[0]), math.prod(config.image_size) * config.batch_size
+    filters = max(config.generator.width, config.discriminator.width)
+    here = pixels // len(devices) // jax.process_count()
+    if here * filters * SURE + _bytes(state) < has / 2:
+        return []
+    takes = needed(state, config, devices)
+    if takes <= has:
+        return []
+    return [
+        f'a step takes about {takes / 1e9:,.1f} GB, and {devices[0].device_kind} has '
+        f'{has / 1e9:,.1f} GB: {less(config)}'
+    ]
+
+
+def less(config: Config) -> str:
+    """Returns what a user can set so that training takes less memory."""
+    remat = '' if config.remat else ', or --config.remat=True'
+    height, width = config.image_size
+    return (
+        f'allowed are a smaller --config.image_size (it is {height},{width}) or '
+        f'--config.batch_size (it is {config.batch_size}){remat}'
+    )
+
+
+@contextlib.contextmanager
+def one_line(what: str, allowed: str) -> Iterator[None]:
+    """Makes one line of running out of memory: a UserError of status 1 that says what is allowed.
+
+    `what` takes too much, as 'a training step'. Any other error passes.
+    """
+    try:
+        yield
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) and not SIGNS.search(str(error)):
+            raise
+        size = re.search(r'allocat\w* ([\d.]+ ?\w+)', str(error))
+        asked = f' ({size[1]} more were asked for)' if size else ''
+        raise UserError(
+            f'out of memory: {what} does not fit{asked}; {allowed}', DATA_ERROR
+        ) from error

@@ -1,0 +1,114 @@
+"""Too little memory: estimated before the step is compiled, and one line where it runs out."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from helpers.runs import make_pairs, tiny_config
+
+from pix2pix_jax import train
+from pix2pix_jax.config import default_config
+from pix2pix_jax.distributed import memory, parallel
+from pix2pix_jax.dry_run import dry_run
+from pix2pix_jax.errors import UserError
+from pix2pix_jax.presets import apply_arg
+from pix2pix_jax.train_setup import initial_state
+from pix2pix_jax.train_state import training_key
+from pix2pix_jax.train_step import train_step
+
+EXHAUSTED = jax.errors.JaxRuntimeError(
+    'RESOURCE_EXHAUSTED: Out of memory allocating 34359738368 bytes.\nTraceback: many lines'
+)
+
+
+def config_of(size, batch, **fields):
+    config = apply_arg(default_config(), 'tiny')
+    config.update_from_flattened_dict(
+        {
+            'image_size': (size, size),
+            'batch_size': batch,
+            'generator.depth': 2,
+            'generator.width': 16,
+            'discriminator.layers': 1,
+        }
+        | {key.replace('__', '.'): value for key, value in fields.items()}
+    )
+    return config
+
+
+def compiled_bytes(state, config, devices):
+    """What XLA says of the step."""
+    shape = (config.batch_size, *config.image_size, 3)
+    batch = {name: jnp.zeros(shape) for name in ('input', 'target')}
+    batch['index'] = jnp.zeros(config.batch_size, jnp.int32)
+    step = parallel.compile_step(train_step, config, devices)
+    found = step.lower(state, batch, training_key(config)).compile().memory_analysis()
+    return (
+        found.argument_size_in_bytes
+        + found.temp_size_in_bytes
+        + found.output_size_in_bytes
+        - found.alias_size_in_bytes
+    )
+
+
+@pytest.mark.parametrize('fields', [{}, {'generator__name': 'resnet'}])
+def test_the_estimate_is_near_what_the_compiler_says(fields):
+    devices = jax.local_devices()[:1]
+    config = config_of(64, 8, **fields)
+    state, _ = initial_state(config, devices, 10)
+    found = memory.needed(state, config, devices) / compiled_bytes(state, config, devices)
+    assert 0.5 < found < 2
+
+
+def test_it_grows_with_the_images_and_is_less_with_recomputation():
+    devices = jax.local_devices()[:1]
+
+    def needed(size, batch, **fields):
+        config = config_of(size, batch, **fields)
+        return memory.needed(initial_state(config, devices, 10)[0], config, devices)
+
+    assert needed(128, 4) == pytest.approx(needed(64, 16), rel=0.1)
+    assert 3.5 < needed(128, 8) / needed(64, 8) < 4.1
+    assert needed(128, 4, remat=True) < 0.7 * needed(128, 4)
+
+
+def test_a_step_that_does_not_fit_is_said_before_it_is_compiled(tmp_path, monkeypatch, capsys):
+    pairs = make_pairs(tmp_path / 'pairs', {'train': 2})
+    config = tiny_config(pairs, num_steps=1, dataset__cache='off')
+    dry_run(config, tmp_path / 'run')
+    assert 'a step takes about' not in capsys.readouterr().out
+    monkeypatch.setattr(memory, 'of_device', lambda device: 50_000)
+    dry_run(config, tmp_path / 'run')
+    out = capsys.readouterr().out
+    (line,) = (line for line in out.splitlines() if 'a step takes about' in line)
+    assert line.startswith('warning: ') and out.index(line) < out.index('memory of a step')
+    for words in ('--config.image_size (it is 32,32)', '--config.batch_size (it is ', 'remat=True'):
+        assert words in line
+
+
+@pytest.mark.parametrize('error', [EXHAUSTED, MemoryError(), MemoryError('std::bad_alloc')])
+def test_running_out_of_memory_in_training_is_one_line(tmp_path, monkeypatch, error):
+    pairs = make_pairs(tmp_path / 'pairs', {'train': 2})
+
+    def step(*args):
+        raise error
+
+    monkeypatch.setattr(parallel, 'compile_step', lambda *args: step)
+    with pytest.raises(UserError) as raised:
+        train.train_and_evaluate(tiny_config(pairs, num_steps=1, remat=True), tmp_path / 'run')
+    message = str(raised.value)
+    assert raised.value.status == 1 and '\n' not in message
+    assert message.startswith('out of memory: a training step does not fit')
+    assert '--config.image_size (it is 32,32)' in message and 'remat' not in message
+    assert ('34359738368 bytes more' in message) == (error is EXHAUSTED)
+
+
+def test_other_errors_of_the_device_pass():
+    internal = jax.errors.JaxRuntimeError('INTERNAL: a bug')
+    with pytest.raises(type(internal), match='INTERNAL'), memory.one_line('a step', 'be patient'):
+        raise internal
+
+
+def test_what_runs_out_really_is_recognized():
+    what = 'out of memory: a step does not fit'
+    with pytest.raises(UserError, match=what), memory.one_line('a step', 'allowed is less'):
+        jnp.zeros((2**50,), jnp.uint8).block_until_ready()
