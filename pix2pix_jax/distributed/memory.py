@@ -71,11 +71,12 @@ def _kept(state: GanState, batch: Any, config: Config) -> Iterator[tuple[int, Tr
     def backward_of_d(params: Any, batch: Batch) -> Any:
         def see(params: Any) -> Any:
             variables = {'params': params, 'batch_stats': d.batch_stats}
-            return discriminate(d, variables, batch, batch['target'], key, config)
+            seen = {'real': batch['target'], 'fake': batch['target']}
+            return discriminate(d, variables, batch, seen, key, config)
 
         return jax.vjp(see, params, has_aux=True)[1]
 
-    yield 2 * beside(backward_of_d, d.params), d
+    yield beside(backward_of_d, d.params), d
 
 
 def _bytes(tree: Any) -> int:
