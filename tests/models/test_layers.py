@@ -204,7 +204,7 @@ def test_first_and_second_derivatives_are_those_of_the_definition(norm):
     """The gradient penalty needs the second; the mean is far from 0, where sums could cancel."""
     x = images()[:1] + 30
     layer, own = {
-        'batch': (BatchNorm(), {'params': {'scale': np.ones(2), 'bias': np.zeros(2)}}),
+        'batch': (BatchNorm(), {'params': {'scale': jnp.ones(2), 'bias': jnp.zeros(2)}}),
         'instance': (InstanceNorm(), {}),
     }[norm]
     stats = {'batch_stats': variables()['batch_stats']} if norm == 'batch' else {}
