@@ -113,7 +113,8 @@ def pictures(config, folder):
 
 def output_type(config, folder):
     """The type in which an image of 8 bits is translated."""
-    workdir = folder / 'trained0'
+    workdir, config = folder / 'trained0', copy.deepcopy(config)
+    config.generator.depth = 2  # the run's
     with pytest.MonkeyPatch.context() as patch:
         load = generator.load_run
         patch.setattr(generator, 'load_run', lambda *args: load(*args)._replace(config=config))

@@ -79,5 +79,7 @@ def test_metrics_of_whole_images_say_that_pixels_are_masked():
     summary = {}
     for one in metrics._created(names, Subject(Options(names), masked=True)):
         summary |= one.compute()[0]
+    for name in ('l1', 'psnr', 'ssim'):  # of valid pixels
+        assert summary.pop(name)['reason'] != metrics.MASKED
     assert {'lpips', 'fid', 'kid', 'fcn_class_iou', 'lab_l', 'checkerboard'} <= summary.keys()
     assert {entry['reason'] for entry in summary.values()} == {metrics.MASKED}

@@ -70,7 +70,7 @@ def test_checkerboards_are_of_outputs_and_targets():
     assert summary['checkerboard']['mean'] > summary['real_checkerboard']['mean'] + 0.5
     assert len(values['checkerboard']) == 5
     flat = {kind: np.zeros((32, 32, 3), np.float32) for kind in ('output', 'target')}
-    summary, _ = measured(*metrics.for_folders(Options(('checkerboard',)), []), [flat])
+    summary, _ = measured(metrics.for_folders(Options(('checkerboard',)), [])[-1], [flat])
     assert '1 of 1 images are flat' in summary['checkerboard']['reason']
 
 
