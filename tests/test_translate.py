@@ -2,6 +2,7 @@ import html
 import re
 from urllib.parse import unquote
 
+import jax
 import numpy as np
 import pytest
 from etils import epath
@@ -247,6 +248,21 @@ def test_what_was_written_is_images_again(tmp_path):
     (tmp_path / 'out' / 'index.html').write_text('of another gallery')
     with pytest.raises(DataError, match='unpaired names: 0 only in'):
         pair_files(folders)
+
+
+def test_running_out_of_memory_is_one_line(tmp_path, monkeypatch, capsys):
+    def create(*args, **switches):
+        def fails(images, sample=0):
+            raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory')
+
+        return fails
+
+    monkeypatch.setattr(generator, 'Generator', create)
+    write_image(tmp_path / 'in' / 'a.png', 1)
+    assert run(f'--input={tmp_path}/in', f'--output={tmp_path}/out') == 1
+    error = capsys.readouterr().err
+    assert error.startswith('error: out of memory: a translation does not fit; allowed are --tile=')
+    assert error.count('\n') == 1
 
 
 def test_the_page_shows_all_and_leads_to_the_files(tmp_path):

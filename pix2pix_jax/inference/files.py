@@ -69,6 +69,7 @@ def translate_files(
     """
     inputs = inputs_of(workdir, job)
     check_output(job, inputs)
+    from pix2pix_jax.distributed import memory
     from pix2pix_jax.inference.translator import Translator
     from pix2pix_jax.runtime import prepare_process
 
@@ -79,7 +80,9 @@ def translate_files(
             f'--samples={job.samples}: allowed is 1 without dropout, which makes samples differ'
         )
     _print_choices(translator)
-    written = translate_all(translator, inputs, job.output, job.samples)
+    allowed = 'allowed are --tile=SIZE, which takes parts of large images, and a smaller --batch'
+    with memory.one_line('a translation', allowed):
+        written = translate_all(translator, inputs, job.output, job.samples)
     if written.rows:
         title = f'{os.path.basename(os.path.abspath(workdir))}, step {translator.step:,}'
         translation_page.write_page(job.output, title, written.rows)
