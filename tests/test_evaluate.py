@@ -231,7 +231,7 @@ def test_images_below_the_ssim_window_say_so(tmp_path):
             ('--workdir=run', '--metrics=lab,is'),
             f"--metrics: 'is' is unknown, allowed are {', '.join(metrics.choices())}",
         ),
-        (('--workdir=run', '--classes=ade'), '--classes=ade: allowed are facades, cityscapes'),
+        (('--workdir=run', '--classes=ade'), 'allowed are facades | cityscapes, or a text file'),
         (('--workdir=run', '--segmenter=nowhere:f'), '--segmenter=nowhere:f: ModuleNotFoundE'),
         (('--workdir=run', '--segmenter=.x:f'), '--segmenter=.x:f: TypeError'),
         (('--real=a', '--generated=b', '--scale=2'), '--scale is of a run'),
@@ -266,7 +266,9 @@ def test_all_metrics_of_a_run_or_the_reason_of_each(workdir, monkeypatch):
     args = (f'--workdir={workdir}', f'--metrics={",".join(metrics.choices())}')
     assert run(*args) == 0
     result = found(workdir / 'evaluation/test')
-    assert all(set(metric.values) <= set(result) for metric in metrics.METRICS.values())
+    asked = (metrics.METRICS[name] for name in ('l1', 'psnr', 'ssim', *metrics.choices()))
+    assert all(set(metric.values) <= set(result) for metric in asked)
+    assert 'mae' not in result and 'class_iou' not in result  # 8-bit RGB of no known classes
     assert 0 < result['lab_l']['mean'] < 1
     for name in ('lpips', 'fid', 'kid'):
         assert result[name] == {'value': None, 'reason': 'there is no network'}
@@ -406,6 +408,28 @@ def test_two_folders_of_label_maps(tmp_path):
     assert accuracy == pytest.approx((classes <= 5).mean())
     assert run(*args, '--metrics=fcn') == 0
     assert '--classes must name' in found(tmp_path / 'o')['fcn_class_iou']['reason']
+
+
+@pytest.mark.parametrize('named', ['flag', 'config'])
+def test_classes_of_a_table_are_scored_as_those_of_a_name(workdir, tmp_path, named):
+    """The table of a user's file: by --classes, or as the run's dataset.colors."""
+    run_of, table = generator.load_run(workdir), tmp_path / 'my.txt'
+    colours = label_colors.FACADES.colours.items()
+    table.write_text(''.join(f'{name} {r},{g},{b}\n' for name, (r, g, b) in colours))
+    run_of.config.dataset.direction = 'BtoA'
+    words = [f'--workdir={workdir}', '--metrics=fcn', f'--segmenter={__name__}:oracle']
+    assert run(*words, '--classes=facades') == 0
+    expected = scores_of(workdir)
+    assert expected['fcn_class_iou']['mean'] > 0
+    if named == 'config':
+        run_of.config.dataset.colors = str(table)
+    assert run(*words, *([f'--classes={table}'] if named == 'flag' else [])) == 0
+    assert scores_of(workdir) == expected
+
+
+def scores_of(workdir):
+    values = found(workdir / 'evaluation/test')
+    return {name: value for name, value in values.items() if 'fcn_' in name}
 
 
 def test_a_larger_size_than_trained(workdir):

@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pix2pix_jax.config import Config
 from pix2pix_jax.data import augment, label_colors
-from pix2pix_jax.data.label_colors import DATA_SETS, Classes
+from pix2pix_jax.data.label_colors import Classes
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import labels
-from pix2pix_jax.evaluation.options import Options, Subject
+from pix2pix_jax.evaluation.options import Subject, label_classes
 from pix2pix_jax.evaluation.set_metrics import (
     ClassScores,
     LabelScores,
@@ -27,20 +26,6 @@ from pix2pix_jax.reports import image_grid
 CHECKED = 20  # label maps, at most, whose colours are looked at
 
 
-def of_options(options: Options, config: Config | None) -> Classes | None:
-    """Returns the label colours that --classes or the config says; None where they do not.
-
-    Raises UserError for a table that is none.
-    """
-    if options.classes:
-        return label_colors.table(options.classes, '--classes')
-    if config is None:
-        return None
-    if config.dataset.colors:
-        return label_colors.table(config.dataset.colors)
-    return DATA_SETS.get(config.dataset.name)
-
-
 def applies(subject: Subject) -> bool:
     """Whether the targets of a run are classes, or known to have the colours of classes."""
     config = subject.config
@@ -48,7 +33,7 @@ def applies(subject: Subject) -> bool:
         return False
     if config.dataset.target_classes:
         return True
-    classes = of_options(subject.options, config)
+    classes = label_classes(subject.options, config)
     if classes is None or not subject.splits or config.dataset.task != 'none':
         return False
     return bool(subject.options.classes) or not _unlike(subject.splits[subject.split], classes)
@@ -57,7 +42,7 @@ def applies(subject: Subject) -> bool:
 def create(names: Sequence[str], subject: Subject) -> MetricAccumulator:
     """Returns the accumulator of the scores; with a reason where targets have other colours."""
     assert subject.config is not None  # see `applies`
-    classes = of_options(subject.options, subject.config)
+    classes = label_classes(subject.options, subject.config)
     if subject.config.dataset.target_classes or classes is None:
         return ClassScores()
     source, size = subject.splits[subject.split], tuple(subject.config.image_size)

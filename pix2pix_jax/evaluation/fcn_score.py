@@ -14,7 +14,7 @@ from pix2pix_jax.data import augment, label_colors
 from pix2pix_jax.data.label_colors import DATA_SETS, VOID
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import segmenter
-from pix2pix_jax.evaluation.options import Options, Subject
+from pix2pix_jax.evaluation.options import Options, Subject, label_classes
 from pix2pix_jax.evaluation.set_metrics import (
     FCN_NAMES,
     LabelScores,
@@ -51,13 +51,15 @@ def _uncountable(options: Options, config: Config) -> str:
     """Returns why a run can have no FCN-score; '' where it can."""
     if config.dataset.task != 'none':
         return 'the pairs are made from photos: there are no label maps'
-    if (options.classes or config.dataset.name) not in DATA_SETS:
+    if label_classes(options, config) is None:
         known = ' | '.join(DATA_SETS)
         return (
             f'the label colours of config.dataset.name={config.dataset.name} are not known; '
-            f'--classes gives those of {known}'
+            f'--classes gives those of {known}, or of a FILE'
         )
-    if config.generator.input_channels != 3 or config.generator.output_channels != 3:
+    indices = config.dataset.input_classes  # of colours, by dataset.colors
+    channels = config.generator.input_channels, config.generator.output_channels
+    if channels != (indices or 3, 3):
         return 'label maps and photos are RGB images, 3 channels each'
     return ''
 
@@ -67,7 +69,8 @@ def _of_run(subject: Subject, config: Config) -> MetricAccumulator:
     reason = _uncountable(options, config)
     if reason:
         return NotComputed(FCN_NAMES, reason)
-    classes = DATA_SETS[options.classes or config.dataset.name]
+    classes = label_classes(options, config)
+    assert classes is not None  # else it is uncountable
     size, source = tuple(config.image_size), splits[subject.split]
 
     def true(i: int, images: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -95,7 +98,7 @@ def _of_run(subject: Subject, config: Config) -> MetricAccumulator:
 
 def _label_maps(subject: Subject) -> MetricAccumulator:
     """Both folders hold label maps, whose colours the user names."""
-    classes = DATA_SETS.get(subject.options.classes)
+    classes = label_classes(subject.options, None)
     if classes is None:
         reason = 'of two folders it scores label maps, whose colours --classes must name'
         return NotComputed(FCN_NAMES, reason)

@@ -12,7 +12,7 @@ from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import class_scores, fcn_score, perceptual
 from pix2pix_jax.evaluation.checkerboard import PERIOD, checkerboard
-from pix2pix_jax.evaluation.options import Options, Subject
+from pix2pix_jax.evaluation.options import Options, Subject, label_classes
 from pix2pix_jax.evaluation.set_metrics import (
     LabHistograms,
     MetricAccumulator,
@@ -46,7 +46,6 @@ class Metric(NamedTuple):
     always: bool = False  # else where --metrics names it
     of_classes: bool = False  # class targets, too, and not of images alone
     applies: Callable[[Subject], bool] = lambda subject: True  # else it is not there at all
-    units: bool = False  # and where the targets have units
     masks: bool = False  # it leaves masked pixels out; else it has no value where there are some
     measured_with: Callable[[Options], str] = lambda options: ''  # values of others do not compare
     trains: Callable[[Options, Config], bool] = lambda options, config: False  # on the train split
@@ -113,13 +112,15 @@ METRICS = {  # by their names for --metrics, in the order of metrics.json
         {'mae': Value('MAE in data units', LOWER)},
         'targets with a range, or of other types than 8 bits',
         with_the_translation('mae'),
-        units=True,
+        always=True,
+        applies=lambda subject: subject.units,
     ),
     'rmse': Metric(
         {'rmse': Value('RMSE in data units', LOWER)},
         'targets with a range, or of other types than 8 bits',
         with_the_translation('rmse'),
-        units=True,
+        always=True,
+        applies=lambda subject: subject.units,
     ),
     'lab': Metric(
         {
@@ -180,7 +181,7 @@ METRICS = {  # by their names for --metrics, in the order of metrics.json
 
 def choices() -> tuple[str, ...]:
     """Returns the names that --metrics may have: those of all metrics that are not `always`."""
-    return tuple(name for name, one in METRICS.items() if not (one.always or one.units))
+    return tuple(name for name, one in METRICS.items() if not one.always)
 
 
 def check(options: Options) -> None:
@@ -188,7 +189,7 @@ def check(options: Options) -> None:
     for name in options.names:
         if name not in choices():
             raise UserError(f'--metrics: {name!r} is unknown, allowed are {", ".join(choices())}')
-    class_scores.of_options(options, None)
+    label_classes(options, None)
     if options.segmenter:
         fcn_score.import_segmenter(options.segmenter)
 
@@ -213,7 +214,7 @@ def trains(options: Options, config: Config) -> bool:
 
 def always(config: Config | None = None) -> list[MetricAccumulator]:
     """Returns the accumulators of the metrics that every evaluation has, those of a run's."""
-    return _created((), Subject(config=config))
+    return _created(Subject(config=config))
 
 
 def for_run(
@@ -235,12 +236,9 @@ def for_run(
         options or the config say.
     """
     source = splits[split]
-    subject = Subject(options, config, splits, split, masked=source.has_valid)
-    return _created((*options.names, *_units(source.has_units)), subject)
-
-
-def _units(there: bool) -> list[str]:
-    return [name for name, metric in METRICS.items() if metric.units and there]
+    return _created(
+        Subject(options, config, splits, split, masked=source.has_valid, units=source.has_units)
+    )
 
 
 def for_folders(
@@ -251,19 +249,19 @@ def for_folders(
     The accumulators raise UserError for label maps of other colours than the options say. `units`:
     the values of the images are more than shades.
     """
-    return _created((*options.names, *_units(units)), Subject(options, real=real))
+    return _created(Subject(options, real=real, units=units))
 
 
-def _created(chosen: Sequence[str], subject: Subject) -> list[MetricAccumulator]:
+def _created(subject: Subject) -> list[MetricAccumulator]:
     of_classes = subject.config is not None and subject.config.dataset.target_classes > 0
     groups: dict[Create, list[str]] = {}
     without: list[MetricAccumulator] = []
     for name, metric in METRICS.items():
-        if not (name in chosen or metric.always and metric.applies(subject)):
+        if not (name in subject.options.names or metric.always and metric.applies(subject)):
             continue
         if of_classes and not metric.of_classes:
             without.append(NotComputed(tuple(metric.values), OF_IMAGES))
-        elif subject.masked and not (metric.always or metric.units or metric.masks):
+        elif subject.masked and not (metric.always or metric.masks):
             without.append(NotComputed(tuple(metric.values), MASKED))
         else:
             groups.setdefault(metric.create, []).append(name)

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pix2pix_jax.config import Config
+from pix2pix_jax.data import label_colors
 from pix2pix_jax.data.formats.pixels import File
+from pix2pix_jax.data.label_colors import DATA_SETS, Classes
 from pix2pix_jax.data.sources import Source
 
 
@@ -29,3 +31,19 @@ class Subject(NamedTuple):
     split: str = ''
     real: Sequence[File] = ()  # of the two folders, the targets
     masked: bool = False  # not all pixels of the targets count
+    units: bool = False  # values of the targets mean more than shades
+
+
+def label_classes(options: Options, config: Config | None) -> Classes | None:
+    """Returns the classes and colours of label maps that --classes or a config says, or None.
+
+    A config says them by dataset.colors or by its name; None is that of two folders. Raises
+    UserError for a table that is none.
+    """
+    if options.classes:
+        return label_colors.table(options.classes, '--classes')
+    if config is None:
+        return None
+    if config.dataset.colors:
+        return label_colors.table(config.dataset.colors)
+    return DATA_SETS.get(config.dataset.name)

@@ -71,7 +71,16 @@ def label_map(source: Source, i: int, image_size: tuple[int, int], classes: Clas
     """
     image = source[i][photo_and_labels(source.direction)[1]]
     image = augment.resized(image, image_size, 'nearest')
-    label_colors.check(image, classes, source.files[i][-1])
+    if image.shape[-1] != 1:
+        label_colors.check(image, classes, source.files[i][-1])
+    return _classes_of(image, classes)
+
+
+def _classes_of(image: np.ndarray, classes: Classes) -> np.ndarray:
+    """Returns the classes int32 (H,W) of a map in colours (H,W,3), or of their indices (H,W,1)."""
+    if image.shape[-1] == 1:
+        indices = image[..., 0].astype(np.int32)
+        return np.where(indices < len(classes.colours), indices, label_colors.VOID)
     return label_colors.from_colours(image, classes)
 
 
@@ -249,7 +258,7 @@ def _batches(
         window = augment.random_window(rng, size, image_size, JITTER, mirror=True)
         image = augment.to_float(augment.crop_and_resize(pair[photo], window, image_size))
         colours = augment.crop_and_resize(pair[label], window, image_size, 'nearest')
-        return image, label_colors.from_colours(colours, classes)
+        return image, _classes_of(colours, classes)
 
     indices = (int(i) for _ in itertools.count() for i in rng.permutation(len(source)))
     while True:

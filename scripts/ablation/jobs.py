@@ -11,6 +11,7 @@ from pix2pix_jax.config import flatten
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import metrics
 from pix2pix_jax.main import load_config
+from pix2pix_jax.workdir.config_json import MAY_CHANGE
 from pix2pix_jax.workdir.metrics_json import result_folder
 
 
@@ -125,12 +126,18 @@ def check_runs(jobs: list[TrainingJob]) -> None:
     """Raises UserError for a run that is there and is another than this command would train."""
     for job in jobs:
         trained = trained_by(job)
-        if trained and trained != job.train:
-            other = sorted(set(trained) ^ set(job.train))
+        other = sorted(set(_fixed(trained)) ^ set(_fixed(job.train)))
+        if trained and other:
             raise UserError(
                 f'{job.workdir} was trained by another command, which differs in '
                 f'{", ".join(other)}: give another --output'
             )
+
+
+def _fixed(words: list[str]) -> list[str]:
+    """Returns the flags of a run that may not change when it resumes."""
+    free = tuple(f'--config.{name}' for name in MAY_CHANGE)
+    return [word for word in words if not word.startswith((*free, '--workdir='))]
 
 
 def trained_by(job: TrainingJob) -> list[str]:
@@ -142,7 +149,7 @@ def trained_by(job: TrainingJob) -> list[str]:
 def is_trained(job: TrainingJob) -> bool:
     """Whether this command trained the run to its end: the last thing that it does is a save."""
     last = job.workdir / 'checkpoints' / 'last' / str(job.steps)
-    return trained_by(job) == job.train and last.is_dir()
+    return _fixed(trained_by(job)) == _fixed(job.train) and last.is_dir()
 
 
 def log_of(job: TrainingJob, logs: pathlib.Path) -> pathlib.Path:
