@@ -241,6 +241,14 @@ def test_other_forms_are_the_same_weight_gradient(geometry):
         assert_close(conv_forms.OPERATORS['weight_gradient', 'small_patches'](x, y, g), expected)
 
 
+@pytest.mark.parametrize('geometry', GEOMETRIES, ids=str)
+def test_patches_are_cut_by_columns_then_rows(geometry):
+    x, kernel, _, g = example(*geometry, 'patches')
+    jaxpr = jax.make_jaxpr(lambda x: conv_forms.OPERATORS['forward', 'patches'](x, kernel, g))(x)
+    slices = [equation for equation in jaxpr.eqns if equation.primitive.name == 'slice']
+    assert len(slices) <= sum(g.kernel)  # one for each tap takes XLA longer to compile
+
+
 @pytest.mark.parametrize(
     ('geometry', 'channels', 'forms'),
     [
