@@ -196,7 +196,7 @@ def test_masks_lie_beside_pairs_in_one_file_and_in_a_column(tmp_path):
     assert source[0]['valid'].sum() == SIDE * SIDE - 9 * 12
     (tmp_path / 'list' / 'train.csv').write_text(rows.replace('train/mask/1.png', ''))
     config.dataset.mask = 'mask'
-    assert 'train.csv, pair 1: there is no mask' in error(config)
+    assert 'train.csv, line 2: there is no mask' in error(config)
 
 
 def test_inputs_that_are_no_photos_are_filled(tmp_path):

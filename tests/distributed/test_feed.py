@@ -55,12 +55,12 @@ def decoded(config, **fields):
 
 def main(folder, path):
     use_compile_cache()
-    devices, results, memory = jax.local_devices(), {}, feed._memory
+    devices, results, reported = jax.local_devices(), {}, feed.memory.reported
     for (name, fields), count in itertools.product(CASES.items(), (1, 2, 4)):
         config = config_of(folder, **fields)
         for place in ('host', 'device', 'parts') if count > 1 else ('host', 'device'):
             source = decoded(config, on_device=place != 'host')
-            feed._memory = (lambda device: 4) if place == 'parts' else memory
+            feed.memory.reported = (lambda device: 4) if place == 'parts' else reported
             made = feed.batches(source, config, devices[:count], START)
             results[name, count, place] = jax.device_get(list(itertools.islice(made, STEPS)))
             assert next(made)['target'].devices() == set(devices[:count])
@@ -136,7 +136,7 @@ def test_no_rounding_is_left_to_the_compiler(dtype):
 
 def test_a_quarter_of_the_memory_has_room(monkeypatch):
     assert feed.room(jax.local_devices()[:1]) == 0  # a CPU says nothing
-    monkeypatch.setattr(feed, '_memory', lambda device: 4000)
+    monkeypatch.setattr(feed.memory, 'reported', lambda device: 4000)
     assert [feed.room([None] * n) for n in (1, 2, 8)] == [1000, 2000, 8000]
     monkeypatch.setattr(jax, 'process_count', lambda: 2)
     assert feed.room([None] * 8) == 1000
@@ -148,7 +148,7 @@ def test_pairs_are_divided_where_one_device_has_no_room_for_all(folder, monkeypa
     for memory, count, expected in (
         (4 * size, 2, False), (4 * size - 4, 2, True), (4, 1, False), (0, 2, False),
     ):  # fmt: skip
-        monkeypatch.setattr(feed, '_memory', lambda device, m=memory: m)
+        monkeypatch.setattr(feed.memory, 'reported', lambda device, m=memory: m)
         assert feed._divided(source, [None] * count) == expected
 
 

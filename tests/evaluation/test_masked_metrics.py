@@ -77,7 +77,7 @@ def test_images_without_valid_pixels_are_counted():
 def test_metrics_of_whole_images_say_that_pixels_are_masked():
     names = metrics.choices()
     summary = {}
-    for one in metrics._created(names, Subject(Options(names), masked=True)):
+    for one in metrics._created(Subject(Options(names), masked=True)):
         summary |= one.compute()[0]
     for name in ('l1', 'psnr', 'ssim'):  # of valid pixels
         assert summary.pop(name)['reason'] != metrics.MASKED
