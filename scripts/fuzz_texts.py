@@ -1,12 +1,12 @@
-"""Reads mutated lists of pairs: no crash, no hang, no error that does not name its file.
+"""Reads mutated lists, split files and tables of colours: no crash, no hang.
 
 python scripts/fuzz_texts.py [--files=20000 --seed=0 --seconds=10]
 
 Each file is a text that a user writes for a data set (TEXTS), of which bytes were changed as
 scripts/fuzz_images.py does it, or that was written as other programs write it: with backslashes,
 as UTF-16, with NUL characters, quotes, and other ends of lines. Reading it, and the images that it
-names, must end within --seconds, in the same way when it is read again: in a DataError of one line
-that names the file or an image, or in pairs of which each has as many images as the others.
+names, must end within --seconds, in the same way when it is read again: in an error of one line
+that names the file or an image, or in what was read, each pair with as many images as the others.
 """
 
 import collections
@@ -23,12 +23,18 @@ from etils import epath
 from PIL import Image
 
 from fuzz_images import mutate
+from pix2pix_jax.data import label_colors, pattern_files, patterns
 from pix2pix_jax.data.image_spec import ImageSpec
-from pix2pix_jax.data.lists import read_list
+from pix2pix_jax.data.lists import read_list, read_masks, read_outputs
 from pix2pix_jax.data.sources import Source
-from pix2pix_jax.errors import DataError, run_command
+from pix2pix_jax.errors import UserError, run_command
 
-NAMES = 'a/1.png', 'a/2.png', 'b/1 é.png', 'b/2.png'  # images that are there: inputs, targets
+# Images that are there: inputs, targets, inputs of the targets' names, masks.
+NAMES = (
+    *('a/1.png', 'a/2.png', 'b/1 é.png', 'b/2.png'),
+    *('c/1 é.png', 'c/2.png', 'm/1.png', 'm/2.png'),
+)
+PATTERNS = patterns.parse_patterns('c/*.png', 'b/*.png')
 SIDE = 16
 
 
@@ -41,14 +47,40 @@ class Text(NamedTuple):
 
 
 def read_pairs(path: epath.Path) -> list:
-    """Returns the names of a list's pairs, their files and their pixels; raises DataError."""
-    pairs = read_list(path)
+    """Returns the names of a list's pairs, their files and all their pixels; raises DataError."""
+    pairs, masks = read_list(path), read_masks(path)
     assert len({len(files) for files in pairs.values()}) == 1, pairs
     assert all(name and '..' not in name.split('/') for name in pairs), pairs
     specs = ImageSpec('input', 3), ImageSpec('target', 3)
-    source = Source(str(path), tuple(pairs), tuple(pairs.values()), 'AtoB', specs)
+    source = Source(str(path), tuple(pairs), tuple(pairs.values()), 'AtoB', specs, masks)
     pixels = [[image.tobytes() for image in source[i].values()] for i in range(len(source))]
     return [list(pairs), [list(map(str, files)) for files in pairs.values()], pixels]
+
+
+def read_split_file(path: epath.Path) -> list:
+    """Returns the pairs of each split, and the names that are no pair; raises DataError."""
+    found = pattern_files.find_pairs(path.parent, PATTERNS, skip=True)
+    assert all(len(files) == 2 for pairs in found.splits.values() for files in pairs.values())
+    splits = {
+        split: {name: list(map(str, files)) for name, files in pairs.items()}
+        for split, pairs in found.splits.items()
+    }
+    return [splits, found.unpaired]
+
+
+def read_table(path: epath.Path) -> list:
+    """Returns a table of colours, as text; raises UserError."""
+    table = label_colors.table(str(path))
+    text = label_colors.to_text(table)
+    assert label_colors.table(text) == table
+    return [text]
+
+
+def read_paired(path: epath.Path) -> list:
+    """Returns the names and files of a list of real and generated images; raises DataError."""
+    return [
+        (name, *map(str, files)) for name, files in read_outputs(path, *[path.parent] * 2).items()
+    ]
 
 
 # A row for each kind of file that is read.
@@ -63,6 +95,16 @@ TEXTS = {
         ' {"input": ["a/2.png"], "target": "b/2.png"}]',
         read_pairs,
     ),
+    'csv-masks': Text(
+        'train.csv',
+        'input,target,mask\na/1.png,b/1 é.png,m/1.png\na/2.png,b/2.png,m/2.png\n',
+        read_pairs,
+    ),
+    'outputs': Text(
+        'pairs.csv', 'real,generated\na/1.png,b/1 é.png\na/2.png,b/2.png\n', read_paired
+    ),
+    'split file': Text('train.txt', '1 é\nb/2.png\n', read_split_file),
+    'colours': Text('colours.txt', 'sky 0,100,200\nwall 1,100,200\nvoid 9,9,9\n', read_table),
 }
 # What is done to the text, beside `mutate` to its bytes.
 EDITS: dict[str, Callable[[str, int], bytes]] = {
@@ -112,9 +154,10 @@ def read(kind: Text, path: pathlib.Path) -> Any:
     """Returns what was read, or the error of one line; raises for anything else."""
     try:
         return kind.read(epath.Path(path))
-    except DataError as error:
+    except UserError as error:  # a DataError, too
         message = str(error)
-        assert '\n' not in message and str(path.parent) in message, error
+        named = str(path.parent) in message or message.startswith('/')  # a list may have any path
+        assert '\n' not in message and named, error
         return re.sub(r'0x[0-9a-f]+', '', message)
 
 
