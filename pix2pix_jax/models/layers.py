@@ -200,11 +200,7 @@ class BatchNorm(nn.Module):
         x, rest = at_least_float32(x), jnp.zeros(())
         if statistics == 'running':
             mean, var = _row(moving_mean.value, x.ndim), _row(moving_var.value, x.ndim)
-<<<<<<< HEAD
-            centred, rest = x - mean, jnp.zeros_like(mean)
-=======
             centred = x - mean
->>>>>>> passes
         else:
             axes = {'batch': (-4, -3, -2), 'image': (-3, -2)}[statistics]
             mean = self._over_devices(jnp.mean(x, axes, keepdims=True), statistics)
