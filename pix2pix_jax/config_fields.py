@@ -232,7 +232,7 @@ ROWS = (
           'added to the variance', source='PyTorch (Keras: 1e-3)', reference=True),
     Field('generator.norm_momentum', 0.9, FRACTION,
           "kept of the moving averages at each step; in PyTorch's sense it is 1 minus this, 0.1",
-          source='PyTorch (Keras: 0.99)', reference=True),
+          source='PyTorch (Keras: 0.99)'),
     Field('generator.bottleneck_norm', False, ON_OFF,
           'a norm on the innermost layer too, whose output it makes 0 where that has one pixel and '
           'the batch one image', source=f'{PYTORCH} (Keras: True)', reference=True),

@@ -134,8 +134,9 @@ def test_a_step_sees_nothing_of_what_is_masked_and_all_of_the_rest(fields):
     whole, plain = batch_of(jnp.ones_like(VALID)), batch_of()
     _, found = step(state, whole, key)
     _, expected = step(state, plain, key)
-    for name in expected:
-        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, err_msg=name)
+    for name in expected:  # those of G are against a D that Adam's first step has moved: by signs
+        atol = 1e-3 if name in ('g_gan', 'g_loss') else 0
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=atol, err_msg=name)
 
     after, metrics = step(state, batch_of(jnp.zeros_like(VALID)), key)
     assert {float(value) for value in metrics.values()} == {0}

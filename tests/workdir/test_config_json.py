@@ -91,6 +91,9 @@ def test_a_run_goes_on_only_where_the_contract_says(field, value):
     context = {'num_steps': 1, 'dataset.inputs': 1} | CONTEXT.get(field, {})
     of_both = {'optimizer.rate_devices': 1, 'dataset.target_type': 'uint16'}  # 0, '': not yet
     found = {field: of_both[field]} if field in of_both else {}
+    if value == 'patterns':
+        context |= {'dataset.input_pattern': 'a/*.png', 'dataset.target_pattern': 'b/*.png'}
+        context |= {'dataset.path': 'mine'}
     old, new = changed(**context | found), changed(**context | {field: value})
     free = {'log_every', 'eval_every', 'sample_every', 'num_devices', 'num_steps', 'num_epochs'}
     free |= {'dataset.path', 'dataset.cache', 'dataset.workers'}
