@@ -105,7 +105,7 @@ def open_data(config: Config, workdir: epath.Path) -> tuple[dict[str, sources.So
         if config.dataset.on_error == 'skip':
             path = workdir / data_json.FILE
             print(f'the pairs are those of {path}, whatever became of the others since')
-    if known.remark and (known.exists or 'val' in splits and splits['val'].held_out):
+    if known.remark and (known.exists or any(source.held_out for source in splits.values())):
         print(known.remark)
     if 'train' not in splits:
         raise DataError(f'config.dataset.path={config.dataset.path}: there is no folder train')

@@ -11,6 +11,7 @@ that names the file or an image, or in what was read, each pair with as many ima
 
 import collections
 import faulthandler
+import functools
 import pathlib
 import re
 import tempfile
@@ -46,9 +47,13 @@ class Text(NamedTuple):
     read: Callable[[epath.Path], Any]  # a value that says what was read
 
 
-def read_pairs(path: epath.Path) -> list:
-    """Returns the names of a list's pairs, their files and all their pixels; raises DataError."""
-    pairs, masks = read_list(path), read_masks(path)
+def read_pairs(path: epath.Path, column: str = '') -> list:
+    """Returns the names of a list's pairs, their files and all their pixels; raises DataError.
+
+    `column` is that of their masks; '': there are none.
+    """
+    pairs = read_list(path)
+    masks = read_masks(path, column) if column else ()
     assert len({len(files) for files in pairs.values()}) == 1, pairs
     assert all(name and '..' not in name.split('/') for name in pairs), pairs
     specs = ImageSpec('input', 3), ImageSpec('target', 3)
@@ -98,7 +103,7 @@ TEXTS = {
     'csv-masks': Text(
         'train.csv',
         'input,target,mask\na/1.png,b/1 é.png,m/1.png\na/2.png,b/2.png,m/2.png\n',
-        read_pairs,
+        functools.partial(read_pairs, column='mask'),
     ),
     'outputs': Text(
         'pairs.csv', 'real,generated\na/1.png,b/1 é.png\na/2.png,b/2.png\n', read_paired

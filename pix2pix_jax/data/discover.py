@@ -212,7 +212,7 @@ def _of_word(
         )
     if listed:
         source = _source(str(listed), read_list(listed), config)
-        masks = () if capitals else read_masks(listed, d.mask)
+        masks = read_masks(listed, d.mask) if d.mask else ()
         return dataclasses.replace(source, listed=True, masks=masks)
     if not folders or (word not in SPLITS and not any(map(has_images, folders))):
         return None

@@ -179,7 +179,9 @@ def pair_or_leave(
 def _is_gallery(folder: epath.Path) -> bool:
     """Whether `folder` has the thumbnails of a page that `translate` wrote beside it."""
     page = folder.parent / 'index.html'
-    return folder.name == GALLERY and page.is_file() and f'src="{GALLERY}/' in page.read_text()
+    if folder.name != GALLERY or not page.is_file():
+        return False
+    return f'src="{GALLERY}/'.encode() in page.read_bytes()
 
 
 def image_files(folder: epath.Path) -> dict[str, epath.Path]:

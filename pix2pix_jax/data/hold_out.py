@@ -29,7 +29,7 @@ class Known(NamedTuple):
     found: dict[str, Any] = {}  # what that run found in its pairs: size, inputs
     steps: int = 0  # the length of that run; 0: not known
     earlier: dict[str, str] = {}  # of names that an earlier run divided, their split
-    remark: str = ''  # on the draw of val, for a person, where it is held out
+    remark: str = ''  # on what is held out, for a person
 
 
 NEW_RUN = Known()

@@ -49,17 +49,17 @@ def read_list(path: epath.Path) -> dict[str, tuple[epath.Path, ...]]:
     return pairs
 
 
-def read_masks(path: epath.Path, column: str = '') -> tuple[epath.Path, ...]:
-    """Returns the mask of each pair of a list, in its order; () where it has no such column.
+def read_masks(path: epath.Path, column: str) -> tuple[epath.Path, ...]:
+    """Returns the mask of each pair of a list, in its order.
 
     Args:
       path: a list that `read_list` can read; of JSON the column is a field of its items.
-      column: its name; '': mask, if there is one.
+      column: its name.
 
     Raises:
-      DataError: where a `column` that is asked for is not there, and for a pair without a mask.
+      DataError: for a pair without a mask.
     """
-    name, text = column or 'mask', read_text(path)
+    text = read_text(path)
     rows: dict[str, Any]
     if path.suffix.lower() == '.csv':
         rows = dict(read_csv(path, text)[1])
@@ -67,12 +67,10 @@ def read_masks(path: epath.Path, column: str = '') -> tuple[epath.Path, ...]:
         found = json.loads(text)
         items = found if isinstance(found, list) else [found]
         rows = {f'item {i}': item for i, item in enumerate(items)}
-    values = {where: row.get(name) for where, row in rows.items()}
-    if not any(values.values()) and not column:
-        return ()
+    values = {where: row.get(column) for where, row in rows.items()}
     for where, value in values.items():
         if not (isinstance(value, str) and value):
-            raise DataError(f'{path}, {where}: there is no {name} (config.dataset.mask)')
+            raise DataError(f'{path}, {where}: there is no {column} (config.dataset.mask)')
     return tuple(path.parent / _with_slashes(path, value) for value in values.values())
 
 

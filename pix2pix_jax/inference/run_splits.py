@@ -1,5 +1,7 @@
 """The pairs of a run that is there: those that it recorded when it started."""
 
+import dataclasses
+
 from etils import epath
 
 from pix2pix_jax.config import Config
@@ -33,7 +35,7 @@ def open_run_splits(
       UserError: where the data has no such split.
       DataError: for pairs that are not there.
     """
-    known = data_json.load_known(workdir)
+    known = recorded = data_json.load_known(workdir)
     if dataset:
         known = data_json.elsewhere(known)
     if known.remark:
@@ -49,7 +51,17 @@ def open_run_splits(
                 f'{split}: {len(names):,} pairs came since the run started, and are left '
                 f'out ({examples(names)}); --dataset=DIR measures those of a folder'
             )
+    if dataset and split != 'train' and _are_new(found, recorded):
+        count = len(found['train'])
+        print(f'{dataset} says no splits, and the run knows none of its {count:,} pairs: all count')
+        return {split: dataclasses.replace(found['train'], undivided=False)}
     splits = discover.divide(found, config, known)
     if split not in splits:
         raise UserError(f"--split={split}: the run's data has {' | '.join(splits)}")
     return splits
+
+
+def _are_new(found: dict[str, Source], recorded: hold_out.Known) -> bool:
+    """Whether all pairs of a folder without splits have names that the run does not know."""
+    known = {name for pairs in recorded.splits.values() for name in (*pairs.used, *pairs.skipped)}
+    return 'train' in found and found['train'].undivided and known.isdisjoint(found['train'].names)

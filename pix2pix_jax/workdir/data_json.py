@@ -100,10 +100,10 @@ def check_unchanged(
 def add_earlier_splits(known: Known, config: Config) -> Known:
     """Returns `known`, of a new run, with the splits that the run of `config.init_from` had.
 
-    Only a run that held val out of train has drawn any.
+    Only a run that held val or test out of train has drawn any.
     """
-    workdir = config.init_from
-    if known.exists or not workdir or not config.dataset.val_fraction:
+    workdir, d = config.init_from, config.dataset
+    if known.exists or not workdir or not (d.val_fraction or d.test_fraction):
         return known
     try:
         theirs = load_known(workdir)
@@ -112,15 +112,14 @@ def add_earlier_splits(known: Known, config: Config) -> Known:
             opened = discover.open_splits(load_config(workdir), theirs)
             splits = {s: SplitPairs(x.names, {}, x.held_out) for s, x in opened.items()}
     except UserError as error:
-        remark = f'its pairs are not known ({error}): val is drawn anew'
+        remark = f'its pairs are not known ({error}): what is held out is drawn anew'
         return known._replace(remark=f'config.init_from={workdir}: {remark}')
-    if not splits:
-        remark = 'its pairs are not known: those drawn for val may be ones it was trained on'
+    earlier = _divided(splits)
+    if not earlier:
+        why = 'it held no pairs out' if splits else 'its pairs are not known'
+        remark = f'{why}: those held out now may be ones it was trained on'
         return known._replace(remark=f'config.init_from={workdir}: {remark}')
-    if 'val' not in splits or hold_out.place('val', splits['val'], {}) == 'val':
-        remark = 'it held no pairs out: those drawn for val may be ones it was trained on'
-        return known._replace(remark=f'config.init_from={workdir}: {remark}')
-    return known._replace(earlier=_divided(splits))
+    return known._replace(earlier=earlier)
 
 
 def elsewhere(known: Known) -> Known:

@@ -35,7 +35,7 @@ class TrainingJob(NamedTuple):
 
     row: str
     seed: int
-    name: str  # equal for equal jobs of all tables
+    name: str  # of its result: equal for equal jobs of all tables
     config: dict[str, Any]  # its fields, those of the flags as text
     steps: int
     workdir: pathlib.Path
@@ -107,7 +107,7 @@ def job_of(
     result = pathlib.Path(result_folder(workdir, ablation.split, variant.scale))
     given = dict(map(_field, ablation.fields))
     config = base | given | fields | {'num_steps': steps, 'seed': seed}
-    name = workdir.name if variant.scale == 1 else f'{workdir.name}_x{variant.scale}'
+    name = f'{workdir.name}_{result.name}'
     each = result.parent / f'{result.name}_checkpoints' if ablation.each else None
     return TrainingJob(row, seed, name, config, steps, workdir, train, evaluate, result, each)
 

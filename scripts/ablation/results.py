@@ -12,7 +12,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ablation.jobs import Ablation, TrainingJob
+from ablation.jobs import Ablation, TrainingJob, is_trained
 from pix2pix_jax.config import default_config, flatten
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.evaluation import metrics
@@ -85,26 +85,33 @@ def read(job: TrainingJob, ablation: Ablation) -> Result:
     return result if same and result['step'] == job.steps else {}
 
 
-def is_done(job: TrainingJob, ablation: Ablation, must_be_whole: bool = True) -> bool:
-    """Whether there is a result of the job, measured as the ablation's options say.
-
-    What could not be computed is not yet measured, unless it need not be whole.
-    """
+def is_measured(job: TrainingJob, ablation: Ablation) -> bool:
+    """Whether there is a result of the job, measured as the ablation's options say."""
     result = read(job, ablation)
     if not result or (job.each and not result['checkpoints']):
         return False
     wanted, measured = metrics.identity(ablation.options), result['measured']
-    if any(measured.get(name) != what for name, what in wanted.items()):
+    return all(measured.get(name) == what for name, what in wanted.items())
+
+
+def is_done(job: TrainingJob, ablation: Ablation) -> bool:
+    """Whether nothing is left to do for a job.
+
+    What could not be computed, as without weights, is tried again where the run is there; no run is
+    trained again for it.
+    """
+    if not is_measured(job, ablation):
         return False
+    found = read(job, ablation)['metrics']
     values = [next(iter(metrics.METRICS[name].values)) for name in ablation.options.names]
-    whole = all('mean' in result['metrics'].get(value, {}) for value in values)
-    return whole or not must_be_whole
+    whole = all('mean' in found[v] or found[v]['reason'] in metrics.FINAL for v in values)
+    return whole or not is_trained(job)
 
 
 def of_jobs(jobs: Iterable[TrainingJob], ablation: Ablation) -> Results:
     """Returns the results of the jobs that have one."""
     found: Results = {}
     for job in jobs:
-        if is_done(job, ablation, must_be_whole=False):
+        if is_measured(job, ablation):
             found.setdefault(job.row, {})[job.seed] = read(job, ablation)
     return found

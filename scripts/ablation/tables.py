@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 LAB = ('lab_l', 'lab_a', 'lab_b')
+CLASSES = ('pixel_accuracy', 'class_accuracy', 'class_iou')
 FCN = ('fcn_pixel_accuracy', 'fcn_class_accuracy', 'fcn_class_iou')
 QUALITY = ('l1', 'psnr', 'ssim', 'lpips', 'fid', 'kid')
 
@@ -90,7 +91,7 @@ TABLES = {
     'segmentation': Table(
         'Photo to labels',
         {name: Variant(f'direction=AtoB,loss={name}') for name in ('l1', 'cgan', 'l1+cgan')},
-        metrics=(*FCN, 'l1'),
+        metrics=(*CLASSES, 'l1'),
         paper={
             'l1': (0.86, 0.42, 0.35),
             'cgan': (0.74, 0.28, 0.22),

@@ -192,10 +192,11 @@ def test_masks_lie_beside_pairs_in_one_file_and_in_a_column(tmp_path):
     rows = 'input,target,mask\ntrain/A/1.png,train/B/1.npy,train/mask/1.png\n'
     (tmp_path / 'list' / 'train.csv').write_text(rows)
     config = config_of(tmp_path / 'list', **{'dataset.layout': 'list'})
+    assert 'valid' not in discover.open_splits(config)['train'][0]  # nobody asked for the column
+    config.dataset.mask = 'mask'
     source = discover.open_splits(config)['train']
     assert source[0]['valid'].sum() == SIDE * SIDE - 9 * 12
     (tmp_path / 'list' / 'train.csv').write_text(rows.replace('train/mask/1.png', ''))
-    config.dataset.mask = 'mask'
     assert 'train.csv, line 2: there is no mask' in error(config)
 
 

@@ -73,7 +73,7 @@ def test_an_ablation_is_trained_measured_and_reported_and_goes_on(pairs, tmp_pat
     process.send_signal(signal.SIGTERM)
     _, error = process.communicate(timeout=120)
     assert process.returncode == 143 and 'resume with: python scripts/ablations.py' in error
-    names = [path.stem for path in results.glob('*.json')]
+    names = [path.stem.removesuffix('_test') for path in results.glob('*.json')]
     kept = {p: p.stat().st_mtime_ns for p in (folder / name / 'run.json' for name in names)}
 
     done = run(*words, cwd=tmp_path)
@@ -100,7 +100,7 @@ def test_an_ablation_is_trained_measured_and_reported_and_goes_on(pairs, tmp_pat
     assert Image.open(tmp_path / 'out/update_order.png').width > 300
 
     assert Image.open(tmp_path / 'out/update_order_steps.png').width > 300
-    kept = json.loads((tmp_path / 'out/results/update=simultaneous-0.json').read_text())
+    kept = json.loads((tmp_path / 'out/results/update=simultaneous-0_test.json').read_text())
     assert kept['metrics']['l1']['mean'] == l1
     assert [point['step'] for point in kept['checkpoints']] == [1, 2]
     assert kept['checkpoints'][1]['metrics'] == kept['metrics']
@@ -284,7 +284,22 @@ def test_a_result_counts_for_the_same_experiment_measured_alike(scripts, tmp_pat
     assert not is_done(fields=fields[:2]) and not is_done(fields=('--config.image_size=64',))
     assert not is_done(data='other names') and not is_done(steps=9) and not is_done(each=True)
     assert not is_done(options=metrics.PAIRS_ALONE._replace(names=('lab',)))
+    assert not is_done(split='val')  # whose result has a name of its own
+
+    # A metric that cannot be computed is tried again where the run is, which is not trained for it.
     path = results.path_of(job, ablation.results)
+    result = json.loads(path.read_text())
+    options = metrics.PAIRS_ALONE._replace(names=('lpips',))
+    reason = {'value': None, 'reason': 'no weights'}
+    result['metrics'] |= {'lpips': reason}
+    result['measured'] |= metrics.identity(options)
+    path.write_text(json.dumps(result))
+    assert is_done(options=options)
+    assert not results.is_done(job, ablation._replace(options=options))
+    result['metrics'] |= {'lpips': reason | {'reason': metrics.MASKED}}
+    path.write_text(json.dumps(result))
+    assert results.is_done(job, ablation._replace(options=options))
+
     path.write_text(path.read_text().replace('on values from 0', 'of another kind'))
     assert not is_done() and jobs.is_trained(job)
 

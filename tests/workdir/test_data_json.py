@@ -443,7 +443,7 @@ def test_init_from_of_a_run_that_held_nothing_out_is_said(copied, splits, capsys
     words = 'held no pairs out' if splits else 'its pairs are not known'
     out = capsys.readouterr().out
     assert f'config.init_from={workdir}: ' in out and words in out
-    assert 'those drawn for val may be ones it was trained on' in out
+    assert 'those held out now may be ones it was trained on' in out
     config.dataset.val_fraction = 0.0
     open_data(config, workdir.with_name('new'))
     assert 'config.init_from' not in capsys.readouterr().out
