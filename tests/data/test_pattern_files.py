@@ -9,8 +9,10 @@ from helpers.runs import tiny_config
 from pix2pix_jax.data import discover
 from pix2pix_jax.data.hold_out import Known
 from pix2pix_jax.errors import DataError
-from pix2pix_jax.train_setup import resolve
+from pix2pix_jax.inference.run_splits import open_run_splits
+from pix2pix_jax.train_setup import open_data, resolve
 from pix2pix_jax.workdir import data_json
+from pix2pix_jax.workdir.config_json import to_json
 
 TWO = {'dataset.input_pattern': 'images/*.png', 'dataset.target_pattern': 'masks/*_m.png'}
 SPLITS = {
@@ -107,6 +109,45 @@ def test_what_an_earlier_run_trained_on_is_not_drawn_for_test(tmp_path):
     for split, source in splits.items():
         assert set(source.names) <= set(more[split])
     assert len(more['test']) > 5
+
+
+def trained(workdir, c):
+    """Writes what a run on the pairs of a config leaves; returns its splits."""
+    splits, _ = open_data(c, workdir)
+    data_json.write_known(workdir, splits, 1)
+    (workdir / 'config.json').write_text(to_json(c))
+    (workdir / 'run.json').write_text('{"starts": [{"step": 0, "version": "0.2.0"}]}')
+    (workdir / 'checkpoints' / 'last' / '1').mkdir(parents=True)
+    return splits
+
+
+@pytest.mark.parametrize('val_fraction', [0.0, 0.2])
+def test_a_run_that_starts_from_another_tests_on_none_of_its_pairs(tmp_path, val_fraction):
+    """That one held test out, and no val."""
+    names = [str(i) for i in range(40)]
+    write(tmp_path / 'data', names[:30])
+    fields = TWO | {'dataset.val_fraction': 0.0, 'dataset.test_fraction': 0.2}
+    first, second = tmp_path / 'first', tmp_path / 'second'
+    splits = trained(first, config(tmp_path / 'data', **fields))
+    write(tmp_path / 'data', names)
+    fields |= {'dataset.test_fraction': 0.5, 'dataset.val_fraction': val_fraction}
+    more, _ = open_data(config(tmp_path / 'data', init_from=str(first), **fields), second)
+    assert set(splits['test'].names) <= set(more['test'].names)
+    assert set(more['test'].names).isdisjoint(splits['train'].names)
+    assert len(more['test']) > len(splits['test'])
+
+
+def test_all_pairs_of_another_folder_without_splits_are_measured(tmp_path, capsys):
+    """Where the run knows none of their names; else those that it trained on are left out."""
+    write(tmp_path / 'data', [str(i) for i in range(20)])
+    fields = TWO | {'dataset.val_fraction': 0.0, 'dataset.test_fraction': 0.2}
+    splits = trained(tmp_path / 'run', config(tmp_path / 'data', **fields))
+    write(tmp_path / 'new', [str(i) for i in range(100, 108)])
+    new, moved = (config(tmp_path / folder, **fields) for folder in ('new', 'data'))
+    found = open_run_splits(tmp_path / 'run', new, 'test', dataset=str(tmp_path / 'new'))
+    assert len(found['test']) == 8 and 'all count' in capsys.readouterr().out
+    found = open_run_splits(tmp_path / 'run', moved, 'test', dataset=str(tmp_path / 'data'))
+    assert found['test'].names == splits['test'].names
 
 
 # ---------------------------------------------------------------- split files
