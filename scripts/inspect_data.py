@@ -100,6 +100,7 @@ def main(values: flags.FlagValues) -> None:
         size = preflight.found_image_size(next(iter(splits.values())), config)
         config = from_fields(flatten(config) | {'image_size': size})
     say(*preflight.report(splits, config))
+    value_checks.check_classes(next(iter(splits.values())))
     looks = {}
     for split, source in splits.items():
         looks[split] = look_at_all(source, split, config.dataset.name)
