@@ -91,6 +91,7 @@ MIN_MATCHING = 0.2
 # hundreds of colours if it was a JPEG before.
 BOUND, EXACT_BOUND = 50, 16
 MANY = 256
+COMMON = 0.001  # of a map's pixels: of a colour that is no mixture at borders
 AREA = 5  # pixels of a side of what lies inside an area, away from the smear along its borders
 FLAT = 12  # largest difference of a channel's values there
 # 'NAME R,G,B' or 'NAME,R,G,B', or the numbers first, as CamVid has them.
@@ -178,8 +179,8 @@ def of_map(image: np.ndarray, classes: Classes, lossy: bool = True) -> np.ndarra
     """Returns the class of each pixel of a colour-coded map, uint8 (H,W,3); int32 (H,W).
 
     As `from_colours`; it raises DataError, naming the colour, where an area has one that is not in
-    the table. Pixels at the borders of areas may have any, as JPEG and scaling leave them. The
-    areas of maps that are not `lossy` and have few colours are compared more closely.
+    the table. Pixels at the borders of areas may have any, as JPEG and scaling leave them. Maps
+    that are not `lossy` and have few colours are compared more closely, thin areas too.
     """
     if image.shape[-1] != 3 or image.dtype != np.uint8:
         raise DataError(
@@ -187,8 +188,10 @@ def of_map(image: np.ndarray, classes: Classes, lossy: bool = True) -> np.ndarra
             'config.dataset.colors, RGB of 8 bits'
         )
     distance = _distances(image, classes)
-    bound = BOUND if lossy or _has_many_colours(image) else EXACT_BOUND
-    far = (distance.min(-1) > bound**2) & _inside_areas(image)
+    common = None if lossy else _of_common_colours(image)
+    bound = BOUND if common is None else EXACT_BOUND
+    of_areas = _inside_areas(image) if common is None else _inside_areas(image) | common
+    far = (distance.min(-1) > bound**2) & of_areas
     if far.any():
         colours, counts = np.unique(image[far], axis=0, return_counts=True)
         colour, names = colours[counts.argmax()], _names(classes)
@@ -201,9 +204,13 @@ def of_map(image: np.ndarray, classes: Classes, lossy: bool = True) -> np.ndarra
     return _classes(distance, classes)
 
 
-def _has_many_colours(image: np.ndarray) -> bool:
+def _of_common_colours(image: np.ndarray) -> np.ndarray | None:
+    """Returns where a uint8 image (H,W,3) has colours that it has often; None where it has many."""
     packed = image.astype(np.uint32) @ np.array([2**16, 2**8, 1], np.uint32)
-    return len(np.unique(packed)) > MANY
+    colours, counts = np.unique(packed, return_counts=True)
+    if len(colours) > MANY:
+        return None
+    return np.isin(packed, colours[counts > COMMON * packed.size])
 
 
 def _inside_areas(image: np.ndarray) -> np.ndarray:

@@ -181,3 +181,13 @@ def test_real_facades_are_maps_and_none_of_their_photos():
         if i % 20 == 0:
             with pytest.raises(DataError, match='has the colour'):
                 label_colors.of_map(photo, FACADES)
+
+
+@pytest.mark.parametrize('width', [1, 4])
+def test_a_thin_area_of_another_colour_is_refused_where_nothing_blurs_it(width):
+    classes = label_colors.Classes({'sky': (0, 0, 255), 'car': (255, 0, 0)})
+    image = np.full((64, 64, 3), (0, 0, 255), np.uint8)
+    image[:, 10 : 10 + width] = (255, 255, 0)
+    with pytest.raises(DataError, match=r'has the colour 255,255,0, which is not in'):
+        label_colors.of_map(image, classes, lossy=False)
+    label_colors.of_map(image, classes, lossy=True)  # it may be what JPEG made of a border
