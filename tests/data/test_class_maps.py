@@ -229,3 +229,32 @@ def test_a_run_does_not_start_on_one_class(tmp_path):
     some, _ = masks_of(tmp_path / 'data', [(MAP % 2 * 255).astype(np.uint8)] * 3)
     with pytest.raises(DataError, match='there is only class 0 and no class'):
         train_setup.resolve(some, tmp_path / 'run')
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+def test_indices_are_no_colours_near_black(tmp_path, channels):
+    indices = np.where(MAP == 3, 255, MAP).astype(np.uint8)
+    image = indices if channels == 1 else indices[..., None].repeat(3, -1)
+    message = error_of_pair(folder_of(tmp_path, image), dataset__colors=TABLE)
+    assert message.endswith('1.png is a map of indices: leave config.dataset.colors empty')
+
+
+def test_grays_of_a_table_are_its_colours():
+    table = class_maps.Classes({'a': (0, 0, 0), 'b': (1, 1, 1), 'c': (2, 2, 2)})
+    values = (MAP % 3).astype(np.uint8)[..., None]
+    np.testing.assert_array_equal(class_maps.from_colours(Pixels(values), table), values)
+
+
+def test_a_broken_first_map_is_left_out_where_bad_pairs_are(tmp_path):
+    some, source = masks_of(tmp_path / 'data', [MAP.astype(np.uint8) % 2] * 9)
+    image = Image.fromarray(MAP.astype(np.uint8) % 2)
+    image.putpalette([9, 8, 7, 255, 0, 0])
+    for i in range(9):
+        image.save(tmp_path / 'data' / 'train' / 'B' / f'{i}.png')
+    first = tmp_path / 'data' / 'train' / 'B' / f'{source.names[0]}.png'
+    first.write_bytes(first.read_bytes()[:60])
+    some.dataset.on_error = 'skip'
+    some.dataset.val_fraction = 0.0
+    setup = train_setup.resolve(some, tmp_path / 'run')
+    assert setup.config.dataset.palette == '0 9,8,7;1 255,0,0;'
+    assert len(setup.splits['train']) == 8
