@@ -178,10 +178,13 @@ def look_at(source: sources.Source, i: int, data_set: str) -> PairStats:
 
 
 def counted(source: sources.Source, i: int, name: str, pair: sources.Pair) -> list[np.ndarray]:
-    """Returns the values (N,C) that count in the files of an input or a target of pair `i`.
+    """Returns the values (N,C) that count, as in the files; of each file in which some do.
 
-    They are as in the files, and the files in which nothing counts are left out. `pair` is what
-    was read.
+    Args:
+      source: the pairs.
+      i: the number of one.
+      name: 'input' or 'target'.
+      pair: pair `i`, as it was read.
     """
     pictures: Sequence[Pixels] = [Pixels(pair[name])]
     if pair[name].dtype == np.float32:

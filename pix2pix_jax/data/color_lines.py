@@ -60,7 +60,7 @@ def entries(lines: Iterable[str], where: str, unit: str) -> dict[int, Entry]:
             either, other = (f'{entry.name!r} {entry.colour}' for entry in readings.values())
             raise UserError(
                 f'{where}, {unit} {number}: is it {either} or {other}? Allowed are a header, '
-                'name,r,g,b or r,g,b,name, or lines NAME R,G,B with commas between the numbers alone'
+                'name,r,g,b or r,g,b,name, or lines NAME R,G,B with commas between numbers alone'
             )
     return {n: both.get(order) or next(iter(both.values())) for n, both in found.items()}
 
