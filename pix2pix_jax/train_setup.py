@@ -73,6 +73,7 @@ def resolve(config: Config, workdir: epath.PathLike, command: str = '') -> Setup
     splits = preflight.decode_all(splits, config, room)
     for line in data_json.left_out(splits) + preflight.not_on_device(splits, config, room):
         print(line, flush=True)
+    value_checks.check_classes(splits['train'])
     for line in value_checks.warnings_for(splits['train']):
         print(f'warning: {line}', flush=True)
     steps = count_steps(config, len(splits['train']))

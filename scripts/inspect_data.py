@@ -28,6 +28,7 @@ from pix2pix_jax import main as command
 from pix2pix_jax.config import Config, flatten, from_fields, validate
 from pix2pix_jax.data import (
     discover,
+    image_spec,
     label_colors,
     pipeline,
     preflight,
@@ -36,6 +37,7 @@ from pix2pix_jax.data import (
     value_checks,
 )
 from pix2pix_jax.data.formats import decode
+from pix2pix_jax.data.formats.pixels import Pixels
 from pix2pix_jax.errors import DataError, UserError, run_command
 from pix2pix_jax.evaluation import segmenter
 from pix2pix_jax.reports import image_grid
@@ -57,7 +59,7 @@ class ImageStats(NamedTuple):
 
     name: str
     kind: str  # format and mode of its file
-    low: float
+    low: float  # of the values that count; NaN: none does
     high: float
     mean: float
     digest: str
@@ -100,6 +102,7 @@ def main(values: flags.FlagValues) -> None:
         size = preflight.found_image_size(next(iter(splits.values())), config)
         config = from_fields(flatten(config) | {'image_size': size})
     say(*preflight.report(splits, config))
+    value_checks.check_classes(next(iter(splits.values())))
     looks = {}
     for split, source in splits.items():
         looks[split] = look_at_all(source, split, config.dataset.name)
@@ -159,13 +162,14 @@ def look_at(source: sources.Source, i: int, data_set: str) -> PairStats:
     for (name, image), kind in zip(images.items(), itertools.cycle(kinds)):
         of_known = known if name == label and image.shape[-1] == 3 else None
         digest = hashlib.sha256(image.tobytes()).hexdigest()
-        arrays = stored(source, i, name) if image.dtype == np.float32 else [image]
-        low, high = min(float(v.min()) for v in arrays), max(float(v.max()) for v in arrays)
-        numbers = low, high, float(np.mean([v.mean() for v in arrays]))
+        arrays = counted(source, i, name, pair)
+        low, high, mean = (
+            float(f([f(v) for v in arrays] or [np.nan])) for f in (np.min, np.max, np.mean)
+        )
         ranges = source.specs[IMAGES.index(name)].ranges
         if ranges and (low < min(r[0] for r in ranges) or high > max(r[1] for r in ranges)):
             remarks.append(f'{name} with values beyond config.dataset.{name}_range')
-        looks.append(ImageStats(name, kind, *numbers, digest, classes_of(image, of_known)))
+        looks.append(ImageStats(name, kind, low, high, mean, digest, classes_of(image, of_known)))
         if np.ptp(image, (0, 1)).max() == 0:
             remarks.append(f'{name} of one colour')
     if len(looks) == 2 and np.array_equal(*images.values()):
@@ -173,10 +177,25 @@ def look_at(source: sources.Source, i: int, data_set: str) -> PairStats:
     return PairStats('', image.shape[:2], tuple(looks), tuple(remarks))
 
 
-def stored(source: sources.Source, i: int, name: str) -> list[np.ndarray]:
-    """Returns the input or the target of pair `i` with the values of its files."""
-    pictures, _ = source.stored(i)
-    return [p.values for p in (pictures[-1:] if name == 'target' else pictures[:-1])]
+def counted(source: sources.Source, i: int, name: str, pair: sources.Pair) -> list[np.ndarray]:
+    """Returns the values (N,C) that count, as in the files; of each file in which some do.
+
+    Args:
+      source: the pairs.
+      i: the number of one.
+      name: 'input' or 'target'.
+      pair: pair `i`, as it was read.
+    """
+    pictures: Sequence[Pixels] = [Pixels(pair[name])]
+    if pair[name].dtype == np.float32:
+        stored, _ = source.stored(i)
+        pictures = stored[-1:] if name == 'target' else stored[:-1]
+    if name == 'target':
+        valid = [pair['valid'] > 0 if 'valid' in pair else np.ones(pair[name].shape, bool)]
+    else:
+        valid = [~image_spec.missing(source.specs[0], p, place) for place, p in enumerate(pictures)]
+    found = [p.values[of_file[..., 0]] for p, of_file in zip(pictures, valid)]
+    return [values for values in found if values.size]
 
 
 def classes_of(image: np.ndarray, known: label_colors.Classes | None) -> collections.Counter:
@@ -237,9 +256,12 @@ def describe(
 def describe_images(images: Sequence[ImageStats]) -> list[str]:
     """Returns the lines about the inputs, or the targets, of all pairs."""
     kinds = most_common(collections.Counter(image.kind for image in images))
-    low, high = min(image.low for image in images), max(image.high for image in images)
-    mean = np.mean([image.mean for image in images])
-    lines = [f'  {images[0].name}: {kinds}; values {low:g} to {high:g}, mean {mean:.3g}']
+    numbers = [(i.low, i.high, i.mean) for i in images if not np.isnan(i.mean)]
+    values = 'no values that count'
+    if numbers:
+        low, high, mean = (f(some) for f, some in zip((min, max, np.mean), zip(*numbers)))
+        values = f'values {low:g} to {high:g}, mean {mean:.3g}'
+    lines = [f'  {images[0].name}: {kinds}; {values}']
     maps = [image.classes for image in images if image.classes]
     total = sum(maps, collections.Counter())
     if len(maps) > len(images) / 2 and len(total) <= 2 * FEW:  # more: drawings with soft edges

@@ -77,8 +77,21 @@ def from_indices(picture: Pixels, classes: int, void: int, name: str) -> np.ndar
 
 def from_colours(picture: Pixels, classes: Classes) -> np.ndarray:
     """Returns the map of a picture in the colours of a table, uint8 (H,W,1); raises DataError."""
+    if not picture.lossy and _looks_like_indices(picture, classes):
+        raise DataError('is a map of indices: leave config.dataset.colors empty')
     found = label_colors.of_map(decode.as_channels(picture, 3), classes, picture.lossy)
     return np.where(found == label_colors.VOID, VOID, found).astype(np.uint8)[..., None]
+
+
+def _looks_like_indices(picture: Pixels, classes: Classes) -> bool:
+    """Whether a picture is gray, below the number of classes, and not in their colours."""
+    values = picture.values[..., :-1] if picture.opacity else picture.values
+    if (values != values[..., :1]).any():
+        return False
+    grays = set(np.unique(values[..., 0]).tolist()) - {VOID}
+    colours = {*classes.colours.values(), *classes.void}
+    known = all((gray, gray, gray) in colours for gray in grays)
+    return not known and all(0 <= gray < len(classes.colours) for gray in grays)
 
 
 def one_hot(indices: np.ndarray, classes: int) -> np.ndarray:

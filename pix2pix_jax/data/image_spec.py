@@ -5,6 +5,7 @@ other becomes float32 on [-1, 1] when it is read.
 """
 
 import functools
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from pix2pix_jax.data.label_colors import Classes
 from pix2pix_jax.errors import DataError, UserError
 
 MAX_LEVELS = 65_536
+NODATA = re.compile(r'|nan|[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?', re.IGNORECASE)
 
 
 class ImageSpec(NamedTuple):
@@ -90,12 +92,10 @@ def check(config: Config) -> None:
     _, target = of_config(config)
     if len(target.ranges) > 1:
         raise UserError(f'config.dataset.target_range={d.target_range!r}: allowed is one range')
-    try:
-        float(d.nodata or 0)
-    except ValueError:
+    if not NODATA.fullmatch(d.nodata) or np.isinf(float(d.nodata or 0)):
         raise UserError(
-            f"config.dataset.nodata={d.nodata!r}: allowed are a number, nan or '', none"
-        ) from None
+            f"config.dataset.nodata={d.nodata!r}: allowed are a number as -9999, nan, and '' (off)"
+        )
     if d.task != 'none' and (d.nodata or d.mask):
         raise UserError(
             f'config.dataset.nodata={d.nodata!r}, mask={d.mask!r}: config.dataset.task='

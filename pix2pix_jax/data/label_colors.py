@@ -5,13 +5,13 @@ between. The name void is of colours that stand for no class.
 """
 
 import functools
-import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 from etils import epath
 
+from pix2pix_jax.data import color_lines, lists
 from pix2pix_jax.errors import DataError, UserError
 
 VOID = -1
@@ -91,12 +91,9 @@ MIN_MATCHING = 0.2
 # hundreds of colours if it was a JPEG before.
 BOUND, EXACT_BOUND = 50, 16
 MANY = 256
+COMMON = 0.001  # of a map's pixels: of a colour that is no mixture at borders
 AREA = 5  # pixels of a side of what lies inside an area, away from the smear along its borders
 FLAT = 12  # largest difference of a channel's values there
-# 'NAME R,G,B' or 'NAME,R,G,B', or the numbers first, as CamVid has them.
-RGB = r'(?P<r>\d{1,3})[\s,]+(?P<g>\d{1,3})[\s,]+(?P<b>\d{1,3})'
-LINES = (re.compile(rf'(?P<name>.+?)[\s,]+{RGB}'), re.compile(rf'{RGB}[\s,]+(?P<name>.+)'))
-HEADER = re.compile(r'name\W+r\w*\W+g\w*\W+b\w*', re.IGNORECASE)
 
 
 # ---------------------------------------------------------------- tables
@@ -113,7 +110,7 @@ def table(text: str, field: str = 'config.dataset.colors') -> Classes:
         return _parsed(text.split(';'), f'{field}={text!r}', 'entry')
     path = epath.Path(text).expanduser()
     try:
-        lines = path.read_text().lstrip('\ufeff').splitlines()
+        lines = lists.decoded(path.read_bytes()).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else 'is no text'
         raise UserError(
@@ -137,23 +134,13 @@ def numbered(colours: np.ndarray) -> Classes:
 def _parsed(lines: Iterable[str], where: str, unit: str) -> Classes:
     colours: dict[str, tuple[int, int, int]] = {}
     void: list[tuple[int, int, int]] = []
-    for number, line in enumerate(lines, start=1):
-        line = line.strip()
-        if not line or line.startswith('#') or HEADER.fullmatch(line):
-            continue
-        found = next(filter(None, (pattern.fullmatch(line) for pattern in LINES)), None)
-        name = found['name'].strip().strip('"') if found else ''
-        red, green, blue = (int(found[c]) for c in 'rgb') if found else (256, 256, 256)
-        if not name or ';' in name or max(red, green, blue) > 255:
-            raise UserError(
-                f'{where}, {unit} {number}: {line[:60]!r} is no NAME R,G,B with numbers of 0 to 255'
-            )
+    for number, (name, colour) in color_lines.entries(lines, where, unit).items():
         if name.lower() == 'void':
-            void.append((red, green, blue))
+            void.append(colour)
         elif name in colours:
             raise UserError(f'{where}, {unit} {number}: {name!r} is there twice; allowed is once')
         else:
-            colours[name] = (red, green, blue)
+            colours[name] = colour
     if not 2 <= len(colours) <= MAX_CLASSES:
         raise UserError(
             f'{where} has {len(colours)} classes: allowed are 2 to {MAX_CLASSES}, one a {unit}'
@@ -178,8 +165,8 @@ def of_map(image: np.ndarray, classes: Classes, lossy: bool = True) -> np.ndarra
     """Returns the class of each pixel of a colour-coded map, uint8 (H,W,3); int32 (H,W).
 
     As `from_colours`; it raises DataError, naming the colour, where an area has one that is not in
-    the table. Pixels at the borders of areas may have any, as JPEG and scaling leave them. The
-    areas of maps that are not `lossy` and have few colours are compared more closely.
+    the table. Pixels at the borders of areas may have any, as JPEG and scaling leave them. Maps
+    that are not `lossy` and have few colours are compared more closely, thin areas too.
     """
     if image.shape[-1] != 3 or image.dtype != np.uint8:
         raise DataError(
@@ -187,8 +174,10 @@ def of_map(image: np.ndarray, classes: Classes, lossy: bool = True) -> np.ndarra
             'config.dataset.colors, RGB of 8 bits'
         )
     distance = _distances(image, classes)
-    bound = BOUND if lossy or _has_many_colours(image) else EXACT_BOUND
-    far = (distance.min(-1) > bound**2) & _inside_areas(image)
+    common = None if lossy else _of_common_colours(image)
+    bound = BOUND if common is None else EXACT_BOUND
+    of_areas = _inside_areas(image) if common is None else _inside_areas(image) | common
+    far = (distance.min(-1) > bound**2) & of_areas
     if far.any():
         colours, counts = np.unique(image[far], axis=0, return_counts=True)
         colour, names = colours[counts.argmax()], _names(classes)
@@ -201,9 +190,13 @@ def of_map(image: np.ndarray, classes: Classes, lossy: bool = True) -> np.ndarra
     return _classes(distance, classes)
 
 
-def _has_many_colours(image: np.ndarray) -> bool:
+def _of_common_colours(image: np.ndarray) -> np.ndarray | None:
+    """Returns where a uint8 image (H,W,3) has colours that it has often; None where it has many."""
     packed = image.astype(np.uint32) @ np.array([2**16, 2**8, 1], np.uint32)
-    return len(np.unique(packed)) > MANY
+    colours, counts = np.unique(packed, return_counts=True)
+    if len(colours) > MANY:
+        return None
+    return np.isin(packed, colours[counts > COMMON * packed.size])
 
 
 def _inside_areas(image: np.ndarray) -> np.ndarray:

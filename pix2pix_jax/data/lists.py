@@ -144,10 +144,14 @@ def _rows(path: epath.Path, with_target: bool) -> dict[str, Row]:
 def read_text(path: epath.Path) -> str:
     """Returns the text of a file in UTF-8 or UTF-16; raises DataError for what is neither."""
     try:
-        data = path.read_bytes()
-        return data.decode(_encoding(data))
+        return decoded(path.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f'{path} cannot be read: {error}; allowed are UTF-8 and UTF-16') from error
+
+
+def decoded(data: bytes) -> str:
+    """Returns text in UTF-8 or UTF-16; raises UnicodeDecodeError for what is neither."""
+    return data.decode(_encoding(data))
 
 
 def _encoding(data: bytes) -> str:

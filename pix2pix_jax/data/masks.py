@@ -10,7 +10,8 @@ from pix2pix_jax.data.formats import decode
 from pix2pix_jax.data.formats.pixels import File, Pixels, Range
 from pix2pix_jax.errors import DataError
 
-JPEG = b'\xff\xd8\xff'  # how such a file begins
+# Why values that must be exact are not.
+LOSSY = 'is compressed with loss (JPEG, WebP), which turns values into others'
 BICUBIC = 2.0  # pixels on each side that Pillow's kernel reaches
 NOTHING = 1e-9  # a weight of its kernel that is 0 but for rounding
 
@@ -19,8 +20,13 @@ def missing(picture: Pixels, nodata: str, value_range: Range) -> np.ndarray:
     """Returns bool (H,W,1): where a picture has the value `nodata`, a number or 'nan', or ''.
 
     A value that lies in `value_range` must be that of all channels (a colour may be 0 in one of
-    them); of any other, and of NaN, one channel is enough. Opacity is no channel.
+    them); of any other, and of NaN, one channel is enough. Opacity is no channel. Raises DataError
+    for a number in a picture that was compressed with loss.
     """
+    if nodata and picture.lossy:
+        raise DataError(
+            f'{LOSSY}: allowed with config.dataset.nodata are PNG, TIFF, NumPy and lossless WebP'
+        )
     values = picture.values[..., :-1] if picture.opacity else picture.values
     found = _equal(values, float(nodata)) if nodata else np.zeros(values.shape, bool)
     inside = bool(nodata) and value_range[0] <= float(nodata) <= value_range[1]
@@ -68,14 +74,13 @@ def check_holds(dtype: np.dtype, nodata: str) -> None:
 def read(file: File, shape: tuple[int, int]) -> np.ndarray:
     """Returns the mask of a pair whose images are of `shape`: bool (H,W,1), False where it is 0.
 
-    Raises DataError, naming the file, for what is no image, of another size, or a JPEG, in which
-    zeros do not stay zeros.
+    Raises DataError, naming the file, for what is no image, of another size, or compressed with
+    loss, after which zeros are no zeros.
     """
     pixels = decode.read_pixels(file, indices=True)
     with decode.naming(file):
-        with file.open('rb') as stream:
-            if stream.read(len(JPEG)) == JPEG:
-                raise DataError('is a JPEG, whose zeros do not last: needed is PNG, TIFF or NumPy')
+        if pixels.lossy:
+            raise DataError(f'{LOSSY}: a mask must be PNG, TIFF, NumPy or lossless WebP')
         values = pixels.values[..., :-1] if pixels.opacity else pixels.values
         if values.shape[:2] != shape:
             found, needed = ('{1}x{0}'.format(*size) for size in (values.shape, shape))

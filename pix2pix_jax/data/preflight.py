@@ -263,7 +263,8 @@ def _pairing(first: Source, config: Config) -> str:
         return f'plain photos: target = the photo, input = {TASKS[config.dataset.task].about}'
     if config.dataset.input_pattern:
         d = config.dataset
-        return f'pairs by patterns: input = {d.input_pattern}, target = {d.target_pattern}'
+        mask = f', mask = {d.mask}' if d.mask else ''
+        return f'pairs by patterns: input = {d.input_pattern}, target = {d.target_pattern}{mask}'
     count = len(first.files[0])
     a, b = ('A (left half)', 'B (right half)') if count == 1 else ('A', 'B')
     if first.listed:

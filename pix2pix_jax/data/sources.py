@@ -3,17 +3,20 @@
 import contextlib
 import dataclasses
 import functools
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 
 from pix2pix_jax.data import class_maps, image_spec, label_colors, masks
-from pix2pix_jax.data.formats.decode import check_one_size, halves, palette_of, size_of
+from pix2pix_jax.data.formats.decode import check_one_size, halves, naming, palette_of, size_of
 from pix2pix_jax.data.formats.pixels import File, Pixels, Range
 from pix2pix_jax.data.image_spec import ImageSpec
 from pix2pix_jax.errors import DataError
 
 FIRST = 16  # files that are tried where the first one must say something of all
 Pair = dict[str, np.ndarray]
+T = TypeVar('T')
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
@@ -73,7 +76,9 @@ class Source:
             pair |= self._classes(i, target, files[-1])
         else:
             if self.has_valid:
-                valid = ~image_spec.missing(target_spec, target) & self._mask(i, target)
+                with naming(files[-1]):
+                    missing = image_spec.missing(target_spec, target)
+                valid = ~missing & self._mask(i, target)
                 pair['valid'] = valid.astype(np.uint8)
                 target = masks.filled(target, valid)
             pair['target'] = image_spec.combine(target_spec, [target], files[-1:])
@@ -198,7 +203,7 @@ class Source:
     @functools.cached_property
     def _palettes(self) -> tuple[np.ndarray | None, ...]:
         ends = (-1, 0) if self.direction == 'BtoA' else (0, -1)
-        return tuple(palette_of(self.files[0][end]) for end in ends)
+        return tuple(self._of_first(palette_of, end) for end in ends)
 
     @functools.cached_property
     def _first_channels(self) -> int:
@@ -207,11 +212,16 @@ class Source:
     @functools.cached_property
     def target_type(self) -> np.dtype:
         """The type of the first target's file that can be read; uint8 if there is none."""
+        read = functools.partial(image_spec.read, self.specs[1])
+        found = self._of_first(read, 0 if self.direction == 'BtoA' else -1)
+        return found.values.dtype if found else np.dtype(np.uint8)
+
+    def _of_first(self, read: Callable[[File], T], end: int) -> T | None:
+        """Returns what is read of the first file at one `end` of the pairs that can be read."""
         for files in self.files[:FIRST]:
             with contextlib.suppress(DataError):
-                file = files[0 if self.direction == 'BtoA' else -1]
-                return image_spec.read(self.specs[1], file).values.dtype
-        return np.dtype(np.uint8)
+                return read(files[end])
+        return None
 
     @property
     def output_type(self) -> str:

@@ -6,6 +6,8 @@ which field to set if it is one.
 """
 
 import concurrent.futures
+import contextlib
+import itertools
 import math
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -33,6 +35,11 @@ FEW = 8  # values: shades are more
 FLAT, VERY_FLAT = 0.5, 0.85  # shares of neighbours that are equal
 NEAR = 0.9  # of the unequal neighbours those that are at most two of the picture's values apart
 BITS = (10, 12, 14)  # that cameras and sensors have
+# What class 0 and void alone often are.
+OF_MASKS = (
+    "; masks of 0 and 255 need --config.dataset.colors='no 0,0,0;yes 255,255,255'"
+    ' --config.dataset.target_classes=2 --config.generator.output_channels=2'
+)
 ROUND = (10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 125)  # in units of the second digit
 
 
@@ -68,6 +75,29 @@ def warnings_for(source: Source) -> list[str]:
         summaries.append(_summarize(_together(of_all), source.specs[is_target], place))
     lines = [_warning(summaries, place, source) for place in range(len(summaries))]
     return [line for line in lines if line]
+
+
+def check_classes(source: Source) -> None:
+    """Raises DataError where the targets are maps of one class: every score would be 1.
+
+    All pairs are looked at before that is said, the sample first; bad pairs are left out.
+    """
+    spec, sample = source.specs[1], _sample(source)
+    found: set[int] = set()
+    rest = (i for i in range(len(source)) if i not in sample)
+    for i in itertools.chain(sample, rest) if spec.classes else ():
+        with contextlib.suppress(DataError):
+            found |= set(np.unique(source[i]['target']).tolist())
+        if len(found - {VOID}) > 1:
+            return
+    if found:
+        only = ' and '.join(
+            'no class' if index == VOID else f'class {index}' for index in sorted(found)
+        )
+        raise DataError(
+            f'{source.folder}: in its {len(source)} targets there is only {only}: needed are two '
+            'classes or more' + ('' if spec.coding else OF_MASKS)
+        )
 
 
 def _warning(summaries: list[ValueSummary], place: int, source: Source) -> str:
@@ -165,9 +195,12 @@ def _values_of_sample(source: Source) -> list[tuple[PictureValues, ...]]:
         except DataError:  # all bad pairs are named elsewhere
             return None
 
-    sample = range(0, len(source), math.ceil(len(source) / SAMPLE))
     with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
-        return [of_pairs for of_pairs in pool.map(of_pair, sample) if of_pairs]
+        return [of_pairs for of_pairs in pool.map(of_pair, _sample(source)) if of_pairs]
+
+
+def _sample(source: Source) -> range:
+    return range(0, len(source), math.ceil(len(source) / SAMPLE))
 
 
 def _summarize(values: PictureValues, spec: ImageSpec, place: int) -> ValueSummary:

@@ -1,14 +1,16 @@
 """Maps of classes: from files of indices and of colours to one-hot, and back to colours."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 from helpers.runs import changed
 from PIL import Image
 
+from pix2pix_jax import train_setup
 from pix2pix_jax.config import validate
-from pix2pix_jax.data import class_maps, discover, image_spec, pipeline
+from pix2pix_jax.data import class_maps, discover, image_spec, pipeline, value_checks
 from pix2pix_jax.data.formats.pixels import Pixels
 from pix2pix_jax.errors import DataError, UserError
 
@@ -190,3 +192,69 @@ def test_a_map_of_one_channel_in_black_and_white():
     table = class_maps.Classes({'off': (0, 0, 0), 'on': (255, 255, 255)})
     found = class_maps.from_colours(Pixels(values), table)
     np.testing.assert_array_equal(found[..., 0], MAP % 2)
+
+
+def masks_of(folder, maps):
+    for side in ('A', 'B'):
+        (folder / 'train' / side).mkdir(parents=True)
+    for i, values in enumerate(maps):
+        Image.fromarray(PHOTO).save(folder / 'train' / 'A' / f'{i}.png')
+        Image.fromarray(values).save(folder / 'train' / 'B' / f'{i}.png')
+    some = config(folder, dataset__target_classes=2, generator__output_channels=2)
+    return some, discover.open_splits(some)['train']
+
+
+def test_masks_of_0_and_255_are_no_indices_of_two_classes(tmp_path):
+    """255 is void there, and one class is left, which is always right."""
+    some, source = masks_of(tmp_path, [(MAP % 2 * 255).astype(np.uint8)] * 3)
+    with pytest.raises(DataError, match='in its 3 targets there is only class 0 and') as raised:
+        value_checks.check_classes(source)
+    assert '\n' not in str(raised.value)
+    given = re.search("colors='(.*?)'", str(raised.value))[1]  # the way out that it names is one
+    some.dataset.colors = given
+    source = discover.open_splits(validate(some))['train']
+    value_checks.check_classes(source)
+    np.testing.assert_array_equal(source[0]['target'][..., 0], MAP % 2)
+
+
+def test_a_rare_class_that_the_sample_has_not_is_found(tmp_path):
+    maps = [np.zeros((SIZE, SIZE), np.uint8)] * 41  # of which every third is looked at
+    source = masks_of(tmp_path / 'rare', [*maps[1:], MAP.astype(np.uint8) % 2])[1]
+    value_checks.check_classes(source)
+    with pytest.raises(DataError, match='only class 0: needed'):
+        value_checks.check_classes(masks_of(tmp_path / 'none', maps)[1])
+
+
+def test_a_run_does_not_start_on_one_class(tmp_path):
+    some, _ = masks_of(tmp_path / 'data', [(MAP % 2 * 255).astype(np.uint8)] * 3)
+    with pytest.raises(DataError, match='there is only class 0 and no class'):
+        train_setup.resolve(some, tmp_path / 'run')
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+def test_indices_are_no_colours_near_black(tmp_path, channels):
+    indices = np.where(MAP == 3, 255, MAP).astype(np.uint8)
+    image = indices if channels == 1 else indices[..., None].repeat(3, -1)
+    message = error_of_pair(folder_of(tmp_path, image), dataset__colors=TABLE)
+    assert message.endswith('1.png is a map of indices: leave config.dataset.colors empty')
+
+
+def test_grays_of_a_table_are_its_colours():
+    table = class_maps.Classes({'a': (0, 0, 0), 'b': (1, 1, 1), 'c': (2, 2, 2)})
+    values = (MAP % 3).astype(np.uint8)[..., None]
+    np.testing.assert_array_equal(class_maps.from_colours(Pixels(values), table), values)
+
+
+def test_a_broken_first_map_is_left_out_where_bad_pairs_are(tmp_path):
+    some, source = masks_of(tmp_path / 'data', [MAP.astype(np.uint8) % 2] * 9)
+    image = Image.fromarray(MAP.astype(np.uint8) % 2)
+    image.putpalette([9, 8, 7, 255, 0, 0])
+    for i in range(9):
+        image.save(tmp_path / 'data' / 'train' / 'B' / f'{i}.png')
+    first = tmp_path / 'data' / 'train' / 'B' / f'{source.names[0]}.png'
+    first.write_bytes(first.read_bytes()[:60])
+    some.dataset.on_error = 'skip'
+    some.dataset.val_fraction = 0.0
+    setup = train_setup.resolve(some, tmp_path / 'run')
+    assert setup.config.dataset.palette == '0 9,8,7;1 255,0,0;'
+    assert len(setup.splits['train']) == 8

@@ -214,6 +214,12 @@ def test_classes_that_there_are_not(tmp_path):
         ({'input_classes': 4}, 'config.generator.input_channels=3: allowed is 4'),
         ({'input_classes': 3, 'input_range': '0:3'}, 'config.dataset.input_classes=3: classes'),
         ({'input_range': '0:3', 'task': 'denoise'}, "config.dataset.task='denoise' makes its"),
+        (
+            {'nodata': 'inf'},
+            "config.dataset.nodata='inf': allowed are a number as -9999, nan, and ''",
+        ),
+        ({'nodata': '1_0'}, "config.dataset.nodata='1_0': allowed"),
+        ({'nodata': 'none'}, "config.dataset.nodata='none': allowed"),
         ({'preprocess': 'none', 'image': 0}, "config.dataset.preprocess='none': config.image_size"),
     ],
 )
@@ -222,6 +228,11 @@ def test_fields_that_do_not_fit(tmp_path, some, message):
     with pytest.raises(UserError, match='(?s).*') as info:
         config(tmp_path, **fields(**some), **size)
     assert message in str(info.value) and '\n' not in str(info.value)
+
+
+@pytest.mark.parametrize('nodata', ['', '0', '-9999', 'nan', 'NaN', '.5', '-3.4028235e+38'])
+def test_values_that_say_that_there_is_none(tmp_path, nodata):
+    config(tmp_path, **fields(nodata=nodata))
 
 
 def test_classes_in_half_a_file(tmp_path):

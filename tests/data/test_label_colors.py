@@ -116,6 +116,8 @@ FORMS = {
     'CamVid': CAMVID,
     'CSV with a header': 'name,r,g,b\nAnimal,64,128,64\nArchway,192,0,128\nvoid,0,0,0\n',
     'a byte order mark': '\ufeff' + CAMVID,
+    'a header of numbers first': 'r,g,b,name\n64,128,64,Animal\n192,0,128,Archway\n0,0,0,void\n',
+    'a header of class names': '"class_name","r","g","b"\n' + CAMVID,
     'Windows': CAMVID.replace('\n', '\r\n'),
 }
 
@@ -128,7 +130,39 @@ def test_tables_in_many_forms(tmp_path, form):
         {'Animal': (64, 128, 64), 'Archway': (192, 0, 128)}, ((0, 0, 0),)
     )
     assert label_colors.table(str(path)) == expected
+    path.write_bytes(FORMS[form].removeprefix('\ufeff').encode('utf-16'))  # as spreadsheets write
+    assert label_colors.table(str(path)) == expected
     assert label_colors.table(label_colors.to_text(expected)) == expected
+
+
+NUMBERS_FIRST, NAME_FIRST = {'1': (64, 128, 64), '2': (9, 8, 7)}, {'64': (128, 64, 1)}
+NAME_FIRST |= {'9': (8, 7, 2)}
+
+
+@pytest.mark.parametrize(('text', 'expected'), [
+    ('64 128 64 1\n9 8 7 2\n', None),
+    ('64,128,64,1\n9,8,7,2\n', None),
+    ('64, 128, 64, 1\n9, 8, 7, 2\n', None),
+    ('road 1 2 3\n5 5 6 sky\n64 128 64 1\n9 8 7 2\n', None),  # lines that say both
+    ('r g b name\n64 128 64 1\n9 8 7 2\n', NUMBERS_FIRST),
+    ('name,r,g,b\n64,128,64,1\n9,8,7,2\n', NAME_FIRST),
+    ('64 128 64 1\n9 8 7 2\n0 0 0 Void\n', NUMBERS_FIRST),
+    ('64 128 64 1\n9 8 7 2\nvoid 0 0 0\n', NAME_FIRST),
+    ('64,128,64 1\n9, 8, 7 2\n', NUMBERS_FIRST),
+    ('64 128,64,1\n9 8, 7, 2\n', NAME_FIRST),
+    ('1 1 1 1\n2 2 2 2\n', {'1': (1, 1, 1), '2': (2, 2, 2)}),
+])  # fmt: skip
+def test_names_that_are_numbers_are_not_guessed(tmp_path, text, expected):
+    path = tmp_path / 'colours.txt'
+    path.write_text(text)
+    if expected:
+        assert label_colors.table(str(path)).colours == expected
+        return
+    with pytest.raises(
+        UserError, match=r'line \d: is it .* or .*\? Allowed are a header'
+    ) as raised:
+        label_colors.table(str(path))
+    assert '\n' not in str(raised.value)
 
 
 @pytest.mark.parametrize('classes', [FACADES, CITYSCAPES])
@@ -181,3 +215,13 @@ def test_real_facades_are_maps_and_none_of_their_photos():
         if i % 20 == 0:
             with pytest.raises(DataError, match='has the colour'):
                 label_colors.of_map(photo, FACADES)
+
+
+@pytest.mark.parametrize('width', [1, 4])
+def test_a_thin_area_of_another_colour_is_refused_where_nothing_blurs_it(width):
+    classes = label_colors.Classes({'sky': (0, 0, 255), 'car': (255, 0, 0)})
+    image = np.full((64, 64, 3), (0, 0, 255), np.uint8)
+    image[:, 10 : 10 + width] = (255, 255, 0)
+    with pytest.raises(DataError, match=r'has the colour 255,255,0, which is not in'):
+        label_colors.of_map(image, classes, lossy=False)
+    label_colors.of_map(image, classes, lossy=True)  # it may be what JPEG made of a border

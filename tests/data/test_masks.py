@@ -166,8 +166,11 @@ def test_bad_masks_are_named(tmp_path):
     config = config_of(write(tmp_path, 0), **{'dataset.mask': 'mask'})
     folder = tmp_path / 'train' / 'mask'
     good = (folder / '1.png').read_bytes()
-    Image.new('L', (SIDE, SIDE)).save(folder / '1.png', 'JPEG')
-    assert 'mask/1.png is a JPEG' in error(config)
+    for lossy in ('JPEG', 'WEBP'):
+        Image.new('L', (SIDE, SIDE)).save(folder / '1.png', lossy)
+        assert 'mask/1.png is compressed with loss' in error(config)
+    Image.new('L', (SIDE, SIDE)).save(folder / '1.png', 'WEBP', lossless=True)
+    batches(config)
     Image.new('L', (SIDE, 8)).save(folder / '1.png')
     assert 'mask/1.png is 40x8, and its pair 40x40' in error(config)
     (folder / '1.png').unlink()
@@ -210,3 +213,30 @@ def test_inputs_that_are_no_photos_are_filled(tmp_path):
     fields = {'dataset.nodata': '0', 'dataset.input_range': '0:1000'}
     config = config_of(folder, **fields, **{'generator.input_channels': 1})
     assert np.ptp(discover.open_splits(config)['train'][0]['input']) == 0
+
+
+@pytest.mark.parametrize('lossy', ['JPEG', 'WEBP'])
+def test_no_data_is_not_looked_for_after_a_lossy_compression(tmp_path, lossy):
+    folder = write(tmp_path, 0)
+    for i in range(3):
+        (folder / 'train' / 'B' / f'{i}.npy').unlink()
+        image = Image.fromarray(np.arange(SIDE * SIDE).reshape(SIDE, SIDE).astype(np.uint8))
+        image.save(folder / 'train' / 'B' / f'{i}.png', lossy)
+    assert 'B/0.png is compressed with loss' in error(config_of(folder, **{'dataset.nodata': '0'}))
+    batches(config_of(folder))
+
+
+def test_held_out_pairs_keep_their_own_masks(tmp_path):
+    write(tmp_path, 0, count=12)
+    for i in range(12):
+        mask = np.full((SIDE, SIDE), 255, np.uint8)
+        mask[i] = 0
+        Image.fromarray(mask).save(tmp_path / 'train' / 'mask' / f'{i}.png')
+    fields = {'dataset.mask': 'mask', 'dataset.val_fraction': 0.3}
+    splits = discover.open_splits(config_of(tmp_path, **fields))
+    assert len(splits['train']) > 1 and len(splits['val']) > 1
+    assert sum(map(len, splits.values())) == 12
+    for source in (*splits.values(), *preflight.decode_all(splits, config_of(tmp_path)).values()):
+        for i, name in enumerate(source.names):
+            row = np.flatnonzero(~source[i]['valid'].any((1, 2)))
+            assert row.tolist() == [int(name)]

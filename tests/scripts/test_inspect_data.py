@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -192,3 +193,29 @@ def test_soft_edges_are_no_label_map(tmp_path):
     done = run('--config.dataset.path=pairs', cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, '')
     assert 'a label map' not in done.stdout
+
+
+@pytest.mark.e2e
+def test_no_data_and_masked_values_are_no_values(tmp_path):
+    y, x = np.mgrid[0:16, 0:16]
+    for folder in ('in', 'out', 'mask'):
+        (tmp_path / 'pairs' / folder).mkdir(parents=True)
+    for i in range(4):
+        depth = (100 * y + x + i).astype(np.float32)
+        np.save(tmp_path / 'pairs' / 'in' / f'{i}.npy', np.where(x < 3, -9999, depth))
+        target = np.where(x < 3, -9999, np.where(x > 12, 1e6, depth))
+        np.save(tmp_path / 'pairs' / 'out' / f'{i}.npy', np.where(i == 2, -9999, target))
+        mask = (x <= 12).astype(np.uint8)
+        Image.fromarray(mask).save(tmp_path / 'pairs' / 'mask' / f'{i}.png')
+    words = ['input_pattern=in/*.npy', 'target_pattern=out/*.npy', 'mask=mask/*.png']
+    words += ['nodata=-9999', 'input_range=0:1600', 'target_range=0:1600']
+    words = [f'--config.dataset.{word}' for word in words]
+    words += ['--config.generator.input_channels=1', '--config.generator.output_channels=1']
+    done = run('--config.dataset.path=pairs', *words, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, '')
+    pairing = 'pairs by patterns: input = in/*.npy, target = out/*.npy, mask = mask/*.png'
+    assert pairing in done.stdout.splitlines()
+    assert 'beyond' not in done.stdout and '-9999' not in done.stdout and 'nan' not in done.stdout
+    lows = re.findall(r'(input|target): NumPy .*; values (\d+) to (\d+)', done.stdout)
+    assert {name for name, _, _ in lows} == {'input', 'target'}
+    assert all(int(low) >= 3 and int(high) <= 1518 for _, low, high in lows)
