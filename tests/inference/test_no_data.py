@@ -1,0 +1,85 @@
+"""No-data of inputs and outputs: what translate writes and shows, whichever way it reads."""
+
+import filecmp
+
+import numpy as np
+import pytest
+from helpers import pictures
+from helpers.runs import tiny_config
+
+from pix2pix_jax.data import discover
+from pix2pix_jax.data.formats import decode
+from pix2pix_jax.inference.files import TranslationJob, translate_files
+from pix2pix_jax.inference.options import TranslateOptions
+from pix2pix_jax.inference.translator import Translator
+from pix2pix_jax.train import train_and_evaluate
+
+SIDE, GAP = 32, (slice(8, 20), slice(4, 16))
+
+
+def depth(number):
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    values = (1500 + 20 * rows + 9 * columns + 50 * number).astype(np.uint16)[..., None]
+    values[GAP] = 0
+    return values
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """A run on depth with gaps, to deeper depth; the same pairs in two folders and in one file."""
+    folder = tmp_path_factory.mktemp('no_data')
+    for split in ('train', 'test'):
+        for i in range(2):
+            both = [depth(i), depth(i) * 2]
+            for name, image in zip('AB', both):
+                pictures.write(folder / 'two' / split / name / f'{i}.png', image)
+            pictures.write(folder / 'one' / split / f'{i}.png', np.concatenate(both, axis=1))
+    for name in ('one', 'two'):
+        config = tiny_config(
+            folder / name,
+            image_size=(SIDE, SIDE),
+            num_steps=1,
+            dataset__nodata='0',
+            dataset__input_range='0:10000',
+            dataset__target_range='0:10000',
+            generator__input_channels=1,
+            generator__output_channels=1,
+            test__dropout=False,
+        )
+        train_and_evaluate(config, folder / f'run_{name}')
+    return folder
+
+
+def translated(folder, name, places, split=''):
+    job = TranslationJob(places, str(folder / name), split=split)
+    run = 'run_one' if 'one' in name else 'run_two'
+    assert translate_files(str(folder / run), 'last', TranslateOptions(), job) == 0
+    return folder / name
+
+
+def test_a_split_is_translated_as_its_files(folder):
+    given = translated(folder, 'two_given', [str(folder / 'two' / 'test' / 'A')])
+    split = translated(folder, 'two_split', [], split='test')
+    halves = translated(folder, 'one_split', [], split='test')
+    for i in range(2):
+        values = decode.read_pixels(given / f'{i}.png').values
+        assert not values[GAP].any() and values.any()
+        for other in (split, halves):
+            assert filecmp.cmp(given / f'{i}.png', other / f'{i}.png', shallow=False)
+
+
+@pytest.mark.parametrize('name', ['one', 'two'])
+def test_a_pair_of_a_split_is_read_once(folder, name, monkeypatch):
+    translator = Translator(folder / f'run_{name}')
+    source = discover.open_splits(translator.config)['test']
+    read, read_pixels = [], decode.read_pixels
+
+    def counted(file, **options):
+        read.append(file)
+        return read_pixels(file, **options)
+
+    monkeypatch.setattr(decode, 'read_pixels', counted)
+    loaded = translator.load_pair(source, 1)
+    np.testing.assert_array_equal(loaded.missing, depth(1) == 0)
+    assert read == list(source.input_files(1))
+
