@@ -57,7 +57,7 @@ class Translator:
         _, target = image_spec.of_config(run.config)
         self._range = target.ranges[0] if target.ranges else None
         self._classes = target.classes
-        self._channels, self._nodata = target.channels, float(target.nodata or 0)
+        self._channels, self._nodata = target.channels, target.nodata
         noise = run.config.test.dropout if o.dropout is None else o.dropout
         self.has_dropout = noise and has_dropout(run.config.generator, depth)
         self._generator = generator.Generator(
@@ -150,8 +150,9 @@ class Translator:
     def to_file_values(self, loaded: Loaded, image: np.ndarray) -> tuple[str, np.ndarray]:
         """Returns the extension of a translation's file, and its values (H,W,Co), of its type.
 
-        `image` is a translation (H,W,Co) of `loaded` on [-1, 1]; where that has no data there is
-        none in the file either. Of class targets they are indices, uint8 (H,W,1), in a .png.
+        `image` is a translation (H,W,Co) of `loaded` on [-1, 1]. There is no-data in the file where
+        there is in `loaded`, and nowhere else. Of class targets they are indices, uint8 (H,W,1), in
+        a .png.
         """
         if self._classes:
             indices = class_maps.most_probable(image)
@@ -160,8 +161,10 @@ class Translator:
             return '.png', indices
         extension, dtype = self.file_type(loaded, max(image.shape[:2]))
         values = image_spec.to_type(image, dtype, self._range)
+        written = Pixels(values, opacity=values.shape[-1] == 4)
+        values = masks.told_apart(written, self._nodata, self.range_of(loaded)).values
         if loaded.missing is not None:
-            values = np.where(loaded.missing, dtype.type(self._nodata), values)
+            values = np.where(loaded.missing, dtype.type(float(self._nodata)), values)
         return extension, values
 
     def load_pair(self, source: Source, i: int) -> Loaded:

@@ -7,12 +7,14 @@ import pytest
 from helpers import pictures
 from helpers.runs import tiny_config
 
-from pix2pix_jax.data import discover
+from pix2pix_jax.data import discover, image_spec
 from pix2pix_jax.data.formats import decode
+from pix2pix_jax.data.formats.pixels import Pixels
 from pix2pix_jax.inference.files import TranslationJob, translate_files
 from pix2pix_jax.inference.options import TranslateOptions
 from pix2pix_jax.inference.translator import Translator
 from pix2pix_jax.train import train_and_evaluate
+from pix2pix_jax.web import page
 
 SIDE, GAP = 32, (slice(8, 20), slice(4, 16))
 
@@ -83,3 +85,30 @@ def test_a_pair_of_a_split_is_read_once(folder, name, monkeypatch):
     np.testing.assert_array_equal(loaded.missing, depth(1) == 0)
     assert read == list(source.input_files(1))
 
+
+@pytest.mark.parametrize('dtype, expected', [(np.uint16, 1), (np.float32, 0)])
+def test_a_translation_of_no_datas_value_is_data(folder, dtype, expected):
+    translator = Translator(folder / 'run_one')
+    translator.config.dataset.target_type = np.dtype(dtype).name
+    _, spec = image_spec.of_config(translator.config)
+    loaded = translator.load(depth(0))
+    image = np.full((SIDE, SIDE, 1), -1, np.float32)
+    image[0, 0] = 0.5
+    extension, values = translator.to_file_values(loaded._replace(extension='.tif'), image)
+    assert values.dtype == dtype and values[0, 0] == 7500
+    assert values[0, 1] == pytest.approx(expected, abs=1e-30)
+    found = image_spec.missing(spec, Pixels(values))
+    np.testing.assert_array_equal(found, depth(0) == 0)
+
+
+def test_a_drawing_has_no_gaps(folder, monkeypatch):
+    translator = Translator(folder / 'run_one')
+    picture = np.zeros((SIDE, SIDE, 3), np.uint8)
+    picture[:, SIDE // 2 :] = 255
+    drawn, translate = [], translator.translate
+    monkeypatch.setattr(
+        translator, 'translate', lambda x, *a: [drawn.extend(x), *translate(x, *a)][1:]
+    )
+    assert page.translated(translator, picture, 0).shape == picture.shape
+    assert drawn[0].missing is None
+    np.testing.assert_array_equal(drawn[0].values, picture[..., :1] / np.float32(127.5) - 1)
