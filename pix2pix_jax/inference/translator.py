@@ -32,6 +32,11 @@ class Loaded(NamedTuple):
     shown: int  # channels of the first of several inputs
     missing: np.ndarray | None = None  # bool (H,W,1), where there is no data; None: there is all
 
+    @property
+    def valid(self) -> np.ndarray | None:
+        """Where there is data, bool (H,W,1); None: everywhere."""
+        return None if self.missing is None else ~self.missing
+
 
 class Translator:
     """Translates images with a trained run: `Translator('runs/facades')(image)`.

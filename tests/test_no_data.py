@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers import pictures
 from helpers.runs import tiny_config
+from PIL import Image
 
 from pix2pix_jax.data import discover, image_spec
 from pix2pix_jax.data.formats import decode
@@ -13,6 +14,7 @@ from pix2pix_jax.data.formats.pixels import Pixels
 from pix2pix_jax.inference.files import TranslationJob, translate_files
 from pix2pix_jax.inference.options import TranslateOptions
 from pix2pix_jax.inference.translator import Translator
+from pix2pix_jax.reports import image_grid
 from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.web import page
 
@@ -50,6 +52,39 @@ def folder(tmp_path_factory):
         )
         train_and_evaluate(config, folder / f'run_{name}')
     return folder
+
+
+def picture_of(path):
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert('RGB')).astype(int)
+
+
+def test_sheets_and_pages_stretch_by_what_counts(folder, tmp_path, monkeypatch):
+    found, narrow = set(), image_grid.narrow
+
+    def noted(*args):
+        found.add(narrow(*args))
+        return narrow(*args)
+
+    monkeypatch.setattr(image_grid, 'narrow', noted)
+    train_and_evaluate(Translator(folder / 'run_two').config, tmp_path / 'run')
+    test = [(depth(i)[depth(i) > 0] * 2) / np.float32(5000) - 1 for i in range(2)]
+    expected = [np.percentile(x, (0.1, 99.9)) for x in (test[0], test[1], np.concatenate(test))]
+    np.testing.assert_allclose(sorted(found), sorted(map(tuple, expected)), rtol=1e-5)
+
+
+def test_a_report_shows_targets_white_where_they_do_not_count(folder):
+    images = folder / 'run_two' / 'evaluation' / 'test' / 'images'
+    for i in range(2):
+        target = picture_of(images / f'{i}_target.png')
+        assert (target[GAP] == 255).all() and target.mean() < 200
+
+
+def test_the_gallery_is_white_where_there_is_no_data(folder):
+    gallery = translated(folder, 'two_gallery', [str(folder / 'two' / 'test' / 'A')]) / 'gallery'
+    for kind in ('input', 'output'):
+        shown = picture_of(gallery / f'0_{kind}.jpg')
+        assert (shown[10:18, 6:14] > 240).all() and shown.mean() < 225
 
 
 def translated(folder, name, places, split=''):
