@@ -187,9 +187,9 @@ class Recorder:
         inputs = np.stack([pair['input'] for pair in pairs])
         targets = np.stack([pair['target'] for pair in pairs])
         outputs, targets = (source.shown(x, 'target') for x in (self._translator(inputs), targets))
-        shown = image_grid.narrow(targets) if source.has_units else None
-        if source.has_valid and not source.specs[1].classes:  # white where they do not count
-            targets = np.where(np.stack([pair['valid'] for pair in pairs]), targets, 1)
+        valid = np.stack([pair['valid'] for pair in pairs]) if source.has_valid else None
+        shown = image_grid.narrow(targets, valid) if source.has_units else None
+        targets = image_grid.white_elsewhere(targets, valid)
         stretched = ([image_grid.stretched(x, shown) for x in xs] for xs in (outputs, targets))
         rows = list(zip(source.shown(inputs), *stretched))
         self._translator.update({})

@@ -10,7 +10,7 @@ from PIL import Image
 from pix2pix_jax import Translator, evaluate, export, translate
 from pix2pix_jax.data import class_maps, image_spec
 from pix2pix_jax.evaluation import labels
-from pix2pix_jax.inference import generator
+from pix2pix_jax.inference import files, generator
 from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.train_setup import resolve
 from pix2pix_jax.web import class_brushes, drawing, page
@@ -287,3 +287,17 @@ def test_the_demo_shows_classes_in_colours(folder):
         (0, 0, 255),
         (255, 0, 0),
     }
+
+
+def test_where_an_input_has_no_data_no_class_is_shown(folder, tmp_path):
+    translator = Translator(folder / 'run')
+    translator.config.dataset.nodata = 'nan'
+    image = np.full((SIZE, SIZE, 3), 0.5, np.float32)
+    image[8:24, 8:24] = np.nan
+    loaded = translator.load(image)
+    (output,) = translator.translate([loaded])
+    files._write(translator, tmp_path, 'photo', 'output', loaded, output)
+    indices = np.asarray(Image.open(tmp_path / 'photo.png'))
+    np.testing.assert_array_equal(indices == class_maps.VOID, np.isnan(image[..., 0]))
+    shown = np.asarray(Image.open(tmp_path / 'gallery' / 'photo_output.jpg'))
+    assert (shown[10:22, 10:22] > 240).all() and (shown[:6].min(-1) < 100).all()

@@ -22,6 +22,11 @@ from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.version import numbers
 
 NEEDED = 'needs the extra export'
+COLOURS = 'sky 0,0,255;wall 255,0,0;door 0,9,0;void 0,0,0;void 1,1,1'
+TABLE = {
+    'classes': {'sky': [0, 0, 255], 'wall': [255, 0, 0], 'door': [0, 9, 0]},
+    'void': [[0, 0, 0], [1, 1, 1]],
+}
 
 
 def onnx():
@@ -158,6 +163,8 @@ def test_metadata():
         ema_decay=0.5,
         image_size=(16, 32),
         dataset__target_range='0:4095',
+        dataset__target_type='float32',
+        dataset__nodata='-9999',
     )
     expected = {
         'layout': 'NHWC', 'value_range': [-1, 1], 'input': 'RGB', 'output': 'RGB',
@@ -165,7 +172,8 @@ def test_metadata():
         'multiple_of': 4, 'least_size': 4, 'direction': 'BtoA', 'task': 'none',
         'generator': 'unet', 'norm': 'image', 'weights': 'float32', 'averaged_weights': True,
         'step': 7, 'checkpoint': 'last', 'input_range': 'of the type',
-        'target_range': '0:4095',
+        'target_range': '0:4095', 'target_type': 'float32', 'nodata': '-9999', 'void': 'none',
+        'colors': 'none',
     }  # fmt: skip
     model = exportable.create(run)
     _, metadata = stablehlo.load(stablehlo.to_bytes(model))
@@ -174,6 +182,25 @@ def test_metadata():
     interop = onnx()
     _, texts = interop.load(interop.to_bytes(model))
     assert {k: v if v == metadata[k] else json.loads(v) for k, v in texts.items()} == metadata
+
+
+@pytest.mark.parametrize('fields, expected', [
+    ({}, {'target_type': 'of the input', 'nodata': 'none', 'void': 'none', 'colors': 'none'}),
+    ({'dataset__target_classes': 3}, {'target_type': 'uint8', 'void': '255', 'colors': 'none'}),
+    (
+        {'dataset__target_classes': 3, 'dataset__void': '7'},
+        {'target_type': 'uint8', 'nodata': 'none', 'void': '7', 'colors': 'none'},
+    ),
+    (
+        {'dataset__target_classes': 3, 'dataset__colors': COLOURS},
+        {'void': 'none', 'colors': TABLE},
+    ),
+    ({'dataset__colors': COLOURS}, {'target_type': 'of the input', 'colors': TABLE}),
+])  # fmt: skip
+def test_metadata_says_what_files_hold(fields, expected):
+    metadata = exportable.create(random_run(**fields)).metadata
+    assert {key: metadata[key] for key in expected} == expected
+    assert json.loads(json.dumps(metadata)) == metadata
 
 
 def test_onnx_keeps_to_the_standards_operators_and_its_names():

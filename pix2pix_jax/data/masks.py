@@ -42,6 +42,24 @@ def _equal(values: np.ndarray, number: float) -> np.ndarray:
     return values == number
 
 
+def told_apart(picture: Pixels, nodata: str, value_range: Range) -> Pixels:
+    """Returns a picture of which all is valid, as a file of that `value_range` says it.
+
+    What would be read as `nodata` has the next value: of whole numbers the next one, of floats
+    theirs.
+    """
+    values, kind = picture.values, picture.values.dtype
+    found = missing(picture, nodata, value_range)
+    if not found.any():
+        return picture
+    number, inwards = kind.type(float(nodata)), 1 if float(nodata) < value_range[1] else -1
+    if kind.kind == 'f':
+        following = np.nextafter(number, kind.type(inwards * np.inf))
+    else:
+        following = kind.type(int(number) + inwards)
+    return picture._replace(values=np.where(found & (values == number), following, values))
+
+
 def filled(picture: Pixels, valid: np.ndarray) -> Pixels:
     """Returns a picture in which what is not `valid`, bool (H,W,1), has the nearest valid value.
 

@@ -68,12 +68,7 @@ def measure(
             names.append(name)
             if output_dir is not None:
                 kinds = tuple(kind for kind in KINDS if kind in example)
-                images = {kind: example[kind] for kind in kinds}
-                if 'mae' in example:  # data in units, which may be too narrow to be seen
-                    shown = image_grid.narrow(images['target'])
-                    for kind in ('output', 'target'):
-                        images[kind] = image_grid.stretched(images[kind], shown)
-                for kind, png in _pngs(images).items():
+                for kind, png in _pngs(_as_shown(example, kinds)).items():
                     write(_image_path(epath.Path(output_dir), name, kind), png)
     summary: Summary = {}
     per_image: dict[str, list[float]] = {}
@@ -116,6 +111,18 @@ def table(summary: Summary) -> str:
         f'{name:<{widths[0]}}  {title:<{widths[1]}}{mean:>10}   {rest}'
         for name, title, mean, rest in rows
     )
+
+
+def _as_shown(example: Mapping[str, Any], kinds: Sequence[str]) -> dict[str, np.ndarray]:
+    """Returns the images of an example, to look at: the target is white where it does not count."""
+    images, valid = {kind: example[kind] for kind in kinds}, example.get('valid')
+    shown = None
+    if 'mae' in example:  # data in units, which may be too narrow to be seen
+        shown = image_grid.narrow(images['target'], valid)
+    images['target'] = image_grid.white_elsewhere(images['target'], valid)
+    for kind in ('output', 'target'):
+        images[kind] = image_grid.stretched(images[kind], shown)
+    return images
 
 
 def _pngs(images: Mapping[str, np.ndarray]) -> dict[str, bytes]:

@@ -243,7 +243,7 @@ def _write(
         palette = class_maps.colours(target_spec.classes, target_spec.colours)
         data = encode.encode_indices(values[..., 0], palette)
         atomic.write_bytes(output / f'{name}{extension}', data)
-        picture = class_maps.coloured(image, palette)
+        picture = image_grid.white_elsewhere(class_maps.coloured(image, palette), loaded.valid)
         thumbnail = translation_page.write_thumbnail(output, f'{name}_output', picture)
         return Item(caption, f'{name}{extension}', thumbnail)
     if extension == loaded.extension.lower():
@@ -251,8 +251,8 @@ def _write(
     file = f'{name}{extension}'
     data = encode.encode(values, extension.lower())
     atomic.write_bytes(output / file, data)
-    shown = image_grid.narrow(image) if translator.has_units else None
-    shaded = image_grid.stretched(image, shown)
+    shown = image_grid.narrow(image, loaded.valid) if translator.has_units else None
+    shaded = image_grid.white_elsewhere(image_grid.stretched(image, shown), loaded.valid)
     thumbnail = translation_page.write_thumbnail(output, f'{name}_output', shaded)
     return Item(caption + image_grid.in_units(shown, translator.range_of(loaded)), file, thumbnail)
 
@@ -269,7 +269,8 @@ def _shown_input(
     translator: 'Translator', output: epath.Path, one: Input, loaded: 'Loaded'
 ) -> Item:
     """Writes the thumbnail of an input; returns what the gallery shows of it."""
-    values = augment.resized(loaded.values, _thumbnail_size(loaded.values), 'nearest')
+    size = _thumbnail_size(loaded.values)
+    values = augment.resized(loaded.values, size, 'nearest')
     image = translator.floats(values)
     if translator.config.dataset.input_classes:
         spec, _ = image_spec.of_config(translator.config)
@@ -277,6 +278,9 @@ def _shown_input(
         image = class_maps.coloured(image, palette)
     elif len(one.files) > 1:  # the first of them
         image = image[..., : loaded.shown]
+    if loaded.valid is not None:
+        valid = augment.resized(loaded.valid.astype(np.uint8), size, 'nearest')
+        image = image_grid.white_elsewhere(image, valid)
     thumbnail = translation_page.write_thumbnail(output, f'{one.name}_input', image)
     return Item('input', _link(one.files[0], output), thumbnail)
 

@@ -11,14 +11,16 @@ from etils import epath
 from pix2pix_jax.config import Config
 from pix2pix_jax.data import augment, class_maps, image_spec, masks, tasks
 from pix2pix_jax.data.formats import decode, encode
-from pix2pix_jax.data.formats.pixels import Pixels, Range
+from pix2pix_jax.data.formats.pixels import File, LazyFile, Pixels, Range
+from pix2pix_jax.data.image_spec import ImageSpec
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.inference import generator, tiling
 from pix2pix_jax.inference.options import TranslateOptions, check_options
 from pix2pix_jax.models.factory import generator_depth, has_dropout, minimum_side, padding_unit
 
-Image: TypeAlias = np.ndarray | epath.PathLike
+Image: TypeAlias = np.ndarray | epath.PathLike | LazyFile
+FILE = str | os.PathLike | LazyFile
 
 
 class Loaded(NamedTuple):
@@ -29,6 +31,11 @@ class Loaded(NamedTuple):
     dtype: np.dtype  # of its file, or of the array
     shown: int  # channels of the first of several inputs
     missing: np.ndarray | None = None  # bool (H,W,1), where there is no data; None: there is all
+
+    @property
+    def valid(self) -> np.ndarray | None:
+        """Where there is data, bool (H,W,1); None: everywhere."""
+        return None if self.missing is None else ~self.missing
 
 
 class Translator:
@@ -55,7 +62,7 @@ class Translator:
         _, target = image_spec.of_config(run.config)
         self._range = target.ranges[0] if target.ranges else None
         self._classes = target.classes
-        self._channels, self._nodata = target.channels, float(target.nodata or 0)
+        self._channels, self._nodata = target.channels, target.nodata
         noise = run.config.test.dropout if o.dropout is None else o.dropout
         self.has_dropout = noise and has_dropout(run.config.generator, depth)
         self._generator = generator.Generator(
@@ -77,40 +84,47 @@ class Translator:
         _, result = self.to_file_values(loaded._replace(extension='.npy'), output)
         return result[..., 0] if result.shape[-1] == 1 else result
 
-    def load(self, *inputs: Image) -> Loaded:
-        """Returns one image, or the inputs that belong together, as the generator takes them."""
-        spec, target = image_spec.of_config(self.config)
+    def load(self, *inputs: Image, nodata: bool = True) -> Loaded:
+        """Returns one image, or the inputs that belong together, as the generator takes them.
+
+        Without `nodata` all pixels count, whatever the run's config.dataset.nodata says.
+        """
         task, expected = tasks.task(self.config.dataset.task), self.config.dataset.inputs
         if len(inputs) != expected > 0 or not inputs:
             raise DataError(
                 f'{len(inputs)} images for one translation: the run takes {expected or 1}, as '
                 'config.dataset.inputs says'
             )
+        spec, target = image_spec.of_config(self.config)
         if task is not tasks.PAIRS:  # of the photo that was the target
             spec = spec._replace(ranges=target.ranges)
         if task.of_any_photo:
             spec = spec._replace(channels=3)
-        one = np.asarray(inputs[0]) if not isinstance(inputs[0], str | os.PathLike) else None
+        if not nodata:
+            spec = spec._replace(nodata='')
+        one = None if isinstance(inputs[0], FILE) else np.asarray(inputs[0])
         if spec.coding and one is not None and (one.ndim == 2 or one.shape[-1] == 1):
             spec = spec._replace(coding=None, void=class_maps.VOID)  # an array of class indices
-        names = [str(x) if isinstance(x, str | os.PathLike) else 'the array' for x in inputs]
+        names = [str(x) if isinstance(x, FILE) else 'the array' for x in inputs]
         pictures = [
-            image_spec.read(spec, epath.Path(x).expanduser())
-            if isinstance(x, str | os.PathLike)
-            else _pixels(np.asarray(x), spec)
+            image_spec.read(spec, _path(x)) if isinstance(x, FILE) else _pixels(np.asarray(x), spec)
             for x in inputs
         ]
+        return self._loaded(spec, pictures, names)
+
+    def _loaded(self, spec: ImageSpec, pictures: Sequence[Pixels], names: list[str]) -> Loaded:
+        """Returns the pictures of one input, as they were read; `names` are of their files."""
         decode.check_one_size(pictures, names)
         gaps = []
         if not spec.classes:
             gaps = [image_spec.missing(spec, *one[::-1]) for one in enumerate(pictures)]
             pictures = [masks.filled(one, ~gap) for one, gap in zip(pictures, gaps)]
         values = image_spec.combine(spec, pictures, names)
-        if task.enlarges:
+        if tasks.task(self.config.dataset.task).enlarges:
             factor = tasks.factor(self.config)
             height, width = (round(side * factor) for side in values.shape[:2])
             values = augment.resized(values, (height, width))
-        extension = '' if names[0] == 'the array' else epath.Path(names[0]).suffix
+        extension = os.path.splitext(names[0])[1]
         shown = image_spec.channels_of(pictures[0])
         missing = np.logical_or.reduce(gaps) if gaps and spec.nodata else None
         missing = missing if missing is not None and missing.any() else None
@@ -141,8 +155,9 @@ class Translator:
     def to_file_values(self, loaded: Loaded, image: np.ndarray) -> tuple[str, np.ndarray]:
         """Returns the extension of a translation's file, and its values (H,W,Co), of its type.
 
-        `image` is a translation (H,W,Co) of `loaded` on [-1, 1]; where that has no data there is
-        none in the file either. Of class targets they are indices, uint8 (H,W,1), in a .png.
+        `image` is a translation (H,W,Co) of `loaded` on [-1, 1]. There is no-data in the file where
+        there is in `loaded`, and nowhere else. Of class targets they are indices, uint8 (H,W,1), in
+        a .png.
         """
         if self._classes:
             indices = class_maps.most_probable(image)
@@ -151,8 +166,10 @@ class Translator:
             return '.png', indices
         extension, dtype = self.file_type(loaded, max(image.shape[:2]))
         values = image_spec.to_type(image, dtype, self._range)
+        written = Pixels(values, opacity=values.shape[-1] == 4)
+        values = masks.told_apart(written, self._nodata, self.range_of(loaded)).values
         if loaded.missing is not None:
-            values = np.where(loaded.missing, dtype.type(self._nodata), values)
+            values = np.where(loaded.missing, dtype.type(float(self._nodata)), values)
         return extension, values
 
     def load_pair(self, source: Source, i: int) -> Loaded:
@@ -161,15 +178,18 @@ class Translator:
         Raises DataError for a pair that cannot be read.
         """
         d, files = self.config.dataset, source.input_files(i)
-        if tasks.task(d.task).of_any_photo:
+        if tasks.task(d.task).of_any_photo or files != source.files[i]:
             return self.load(*files)
-        pair, (first, *_) = source[i], source.stored(i)[0]
-        if source.photos:
-            rng = np.random.default_rng(source.numbers[i] if source.numbers else i)
-            photo = augment.to_float(pair['target'])
-            pair = tasks.derive(d.task, photo, rng, d.task_amount)
-        extension = os.path.splitext(str(files[0]))[1]
-        return Loaded(pair['input'], extension, first.values.dtype, image_spec.channels_of(first))
+        spec, target = image_spec.of_config(self.config)
+        pictures, files = source.stored(i)
+        names = list(map(str, files[:1]))
+        if not source.photos:  # A|B
+            return self._loaded(spec, pictures[:1], names)
+        rng = np.random.default_rng(source.numbers[i] if source.numbers else i)
+        photo = augment.to_float(image_spec.combine(target, pictures, files))
+        values = tasks.derive(d.task, photo, rng, d.task_amount)['input']
+        (stored,), extension = pictures, os.path.splitext(names[0])[1]
+        return Loaded(values, extension, stored.values.dtype, image_spec.channels_of(stored))
 
     def floats(self, values: np.ndarray) -> np.ndarray:
         """Returns loaded values (...,H,W,C) as the network takes them: float32 on [-1, 1]."""
@@ -243,7 +263,11 @@ def _about(scaled_as: str, image_size: tuple[int, int]) -> str:
     return f'images keep their scale{smaller}, with reflected borders'
 
 
-def _pixels(array: np.ndarray, spec: image_spec.ImageSpec) -> Pixels:
+def _path(file: epath.PathLike | LazyFile) -> File:
+    return file if isinstance(file, LazyFile) else epath.Path(file).expanduser()
+
+
+def _pixels(array: np.ndarray, spec: ImageSpec) -> Pixels:
     """Returns an array (H,W) or (H,W,C) as if it had been read; RGBA where RGB is wanted, too."""
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise DataError(f'the array has the shape {array.shape}: allowed are (H,W) and (H,W,C)')

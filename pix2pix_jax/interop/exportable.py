@@ -17,7 +17,7 @@ from etils import epath
 from flax.linen.module import InterceptorContext
 
 from pix2pix_jax.config import Config, flatten, from_fields
-from pix2pix_jax.data import class_maps, image_spec, tasks
+from pix2pix_jax.data import class_maps, image_spec, label_colors, tasks
 from pix2pix_jax.errors import DATA_ERROR, UserError
 from pix2pix_jax.inference.generator import Run, generator_function
 from pix2pix_jax.models.conv_forms import DIMENSIONS
@@ -148,6 +148,7 @@ def create(
         'direction': config.dataset.direction,
         'input_range': config.dataset.input_range or 'of the type',
         'target_range': config.dataset.target_range or 'of the type',
+        **_of_files(config),
         'task': config.dataset.task,
         'generator': config.generator.name,
         'norm': norm,
@@ -202,6 +203,23 @@ def _classes(config: Config) -> dict[str, Any]:
         }
         for spec in specs
         if spec.classes
+    }
+
+
+def _of_files(config: Config) -> dict[str, Any]:
+    """The type of outputs' files, and what in files stands for no data, for classes, for none."""
+    d = config.dataset
+    colors: Any = 'none'
+    if d.colors:
+        table = label_colors.table(d.colors)
+        found = {name: list(rgb) for name, rgb in table.colours.items()}
+        colors = {'classes': found, 'void': [list(rgb) for rgb in table.void]}
+    indices = (d.input_classes or d.target_classes) and not d.colors
+    return {
+        'target_type': d.target_type or ('uint8' if d.target_classes else 'of the input'),
+        'nodata': d.nodata or 'none',
+        'void': d.void if indices and d.void else 'none',
+        'colors': colors,
     }
 
 

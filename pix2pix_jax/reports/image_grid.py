@@ -41,12 +41,15 @@ def some_channels(image: np.ndarray) -> np.ndarray:
     return image if channels in (1, 3, 4) else image[..., : 1 if channels == 2 else 3]
 
 
-def narrow(image: np.ndarray) -> Range | None:
+def narrow(image: np.ndarray, valid: np.ndarray | None = None) -> Range | None:
     """Returns the (low, high) on [-1, 1] in which an image's values lie, where that is a sliver.
 
-    They are percentiles, 0.1 and 99.9. None: it is a quarter of the range or more, or one value.
+    They are percentiles, 0.1 and 99.9, of what is `valid`, (...,1). None: it is a quarter of the
+    range or more, or one value.
     """
-    low, high = np.percentile(image[np.isfinite(image)], (0.1, 99.9)) if image.size else (-1, 1)
+    values = image if valid is None else image[valid[..., 0].astype(bool)]
+    values = values[np.isfinite(values)]
+    low, high = np.percentile(values, (0.1, 99.9)) if values.size else (-1, 1)
     return (float(low), float(high)) if 0 < high - low < 2 * SLIVER else None
 
 
@@ -56,6 +59,11 @@ def stretched(image: np.ndarray, shown: Range | None) -> np.ndarray:
         return image
     low, high = shown
     return np.clip((image - low) / (high - low) * 2 - 1, -1, 1)
+
+
+def white_elsewhere(image: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+    """Returns an image (...,C) on [-1, 1], white where not `valid`, (...,1); None: as it is."""
+    return image if valid is None else np.where(valid, image, np.float32(1))
 
 
 def in_units(shown: Range | None, value_range: Range) -> str:

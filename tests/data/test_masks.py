@@ -41,6 +41,25 @@ def test_a_value_of_a_colour_is_no_data_in_all_channels_and_any_other_in_one():
     assert not masks.missing(picture, 'nan', (0, 255)).any()
 
 
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize('channels', [1, 3, 4])
+@pytest.mark.parametrize('nodata', ['', 'nan', '-9999', '0', '7', '255'])
+def test_what_counts_is_told_apart_from_no_data(dtype, channels, nodata):
+    value_range = (0, 255)
+    values = np.random.default_rng(0).choice([0, 6, 7, 8, 254, 255], (40, 40, channels))
+    picture = Pixels(values.astype(dtype), opacity=channels == 4)
+    found = masks.told_apart(picture, nodata, value_range)
+    assert found.values.dtype == dtype
+    assert not masks.missing(found, nodata, value_range).any()
+    gaps = masks.missing(picture, nodata, value_range)
+    kept = np.where(gaps, 0, picture.values)
+    np.testing.assert_array_equal(np.where(gaps, 0, found.values), kept)
+    assert np.abs(found.values.astype(float) - picture.values).max() <= 1
+    assert found.values.min() >= 0 and found.values.max() <= 255
+    if nodata in ('0', '7', '255'):
+        assert gaps.any()
+
+
 def test_what_is_missing_gets_the_nearest_valid_value():
     values = np.array([[7, 0, 0, 3]], np.uint16)[..., None]
     assert masks.filled(Pixels(values), values > 0).values.ravel().tolist() == [7, 7, 3, 3]

@@ -25,14 +25,24 @@ from pix2pix_jax.train_setup import resolve
 
 FOUR = {'generator.input_channels': 4, 'dataset.path': 'classes', 'dataset.input_classes': 4}
 MANY = {'generator.input_channels': 5, 'generator.output_channels': 2, 'dataset.path': 'many'}
+POSES = {'dataset.vertical_flip': True, 'dataset.rotate': True, 'image_size': (16, 24)}
+MAPS = {
+    'dataset.path': 'maps',
+    'dataset.target_classes': 4,
+    'generator.output_channels': 4,
+}
 CASES = {
     'as in the paper': {},
     'poses': {'dataset.vertical_flip': True, 'dataset.rotate': True},
-    'not square': {'dataset.vertical_flip': True, 'dataset.rotate': True, 'image_size': (16, 24)},
+    'not square': POSES,
     'two steps of D': {'optimizer.d_steps': 2, 'dataset.jitter': 1.0},
     'classes': FOUR,
     'floats and 16 bits': MANY,
+    'no-data': MANY | POSES | {'dataset.path': 'holes', 'dataset.nodata': '0'},
+    'masks': FOUR | {'dataset.path': 'masked', 'dataset.mask': 'mask'},
+    'classes as targets': MAPS | POSES,
 }
+MASKED = ('no-data', 'masks', 'classes as targets')
 PAIRS, BATCH, STEPS, START = 7, 4, 5, 3
 
 
@@ -76,15 +86,23 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp('feed')
     for i in range(PAIRS):
         noise = np.random.default_rng(i).integers(0, 256, (20, 18, 7), np.uint8)
-        many = folder / 'many' / 'train'
         write(
             folder / 'colours' / 'train' / f'{i}.png', np.hstack([noise[..., :3], noise[..., 4:]])
         )
-        write(folder / 'classes' / 'train' / 'A' / f'{i}.png', noise[..., :1] % 4)
-        write(folder / 'classes' / 'train' / 'B' / f'{i}.png', noise[..., 4:])
-        write(many / 'A' / f'{i}.png', noise[..., :3])
-        write(many / 'A2' / f'{i}.tif', noise[..., 3:5] / np.float32(255))
-        write(many / 'B' / f'{i}.tif', noise[..., 5:].astype(np.uint16) * 257 + noise[..., :2])
+        hole = np.zeros((20, 18, 1), bool)
+        hole[i : i + 6, 2 * i : 2 * i + 5] = True
+        for name in ('classes', 'masked'):
+            write(folder / name / 'train' / 'A' / f'{i}.png', noise[..., :1] % 4)
+            write(folder / name / 'train' / 'B' / f'{i}.png', noise[..., 4:])
+        write(folder / 'masked' / 'train' / 'mask' / f'{i}.png', np.where(hole, 0, noise[..., 1:2]))
+        write(folder / 'maps' / 'train' / 'A' / f'{i}.png', noise[..., 4:])
+        write(folder / 'maps' / 'train' / 'B' / f'{i}.png', np.where(hole, 255, noise[..., :1] % 4))
+        for many, gone in ((folder / 'many', False), (folder / 'holes', hole)):
+            floats = noise[..., 3:5] / np.float32(255)
+            deep = noise[..., 5:].astype(np.uint16) * 257 + noise[..., :2]
+            write(many / 'train' / 'A' / f'{i}.png', noise[..., :3])
+            write(many / 'train' / 'A2' / f'{i}.tif', np.where(gone, np.float32(0), floats))
+            write(many / 'train' / 'B' / f'{i}.tif', np.where(gone, np.uint16(0), deep))
     return folder
 
 
@@ -105,6 +123,8 @@ def test_devices_make_the_batches_of_the_host(made, folder, case, place):
     config = config_of(folder, **CASES[case])
     batches = list(itertools.islice(pipeline.train_batches(decoded(config), config, START), STEPS))
     assert len({batch['target'].tobytes() for batch in batches}) == STEPS
+    masked = [batch['valid'] for batch in batches if 'valid' in batch]
+    assert len(masked) == STEPS * (case in MASKED) and all(0 < x.mean() < 1 for x in masked)
     for count in (1, 2, 4)[place == 'parts' :]:
         for batch, found in zip(batches, made[case, count, place], strict=True):
             batch = pipeline.as_floats(batch, config)

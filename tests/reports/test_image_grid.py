@@ -52,3 +52,18 @@ def test_a_long_title_stays_over_its_column():
     middle = 128 + image_grid.GUTTER
     assert dark[:middle].any() and dark[middle:].any()
     assert not dark[middle : middle + image_grid.GUTTER].any()
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+def test_what_is_not_valid_has_no_say_in_stretching_and_is_white(channels):
+    rng = np.random.default_rng(0)
+    image = rng.uniform(0, 0.2, (2, 9, 9, channels)).astype(np.float32)
+    valid = (rng.random((2, 9, 9, 1)) < 0.6).astype(np.uint8)
+    shown = image_grid.narrow(image, valid)
+    assert shown == image_grid.narrow(image[valid[..., 0] > 0])
+    assert shown == image_grid.narrow(np.where(valid, image, np.float32(-1)), valid)
+    assert image_grid.narrow(image, np.zeros_like(valid)) is None
+    white = image_grid.stretched(image_grid.white_elsewhere(image, valid), shown)
+    expected = np.where(valid, image_grid.stretched(image, shown), np.float32(1))
+    assert white.dtype == np.float32
+    np.testing.assert_array_equal(white, expected)
