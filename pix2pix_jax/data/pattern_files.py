@@ -44,6 +44,11 @@ def find_pairs(root: epath.Path, wanted: Sequence[Pattern], skip: bool) -> Found
         for split, words in matches.words.items()
         for word in sorted(words - {split})
     ]
+    lines += [
+        f'{_count(paths)} of {word} are left out, beside another name of the split: '
+        f'{examples(paths)}'
+        for word, paths in matches.beside.items()
+    ]
     if matches.others:
         lines.append(f'{_count(matches.others)} match no pattern: {examples(matches.others)}')
     texts = split_files.find_split_files(root)

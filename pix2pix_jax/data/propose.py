@@ -13,6 +13,7 @@ from typing import NamedTuple
 from pix2pix_jax.config_type import Config
 from pix2pix_jax.data import pattern_pairs
 from pix2pix_jax.data.patterns import SPLIT, WORDS, parse_patterns
+from pix2pix_jax.data.split_names import forms
 from pix2pix_jax.errors import UserError
 
 MANY = 8  # folders beside each other that may be one for each kind of file; more are scenes
@@ -170,7 +171,7 @@ def _split_in(name: str) -> tuple[str, str] | None:
     """Returns a folder's name with {split} for the longest word at its ends, and the split."""
     words = [(word, split) for split, words in WORDS.items() for word in words]
     for word, split in sorted(words, key=lambda item: -len(item[0])):
-        for form in (word, word.capitalize(), word.upper()):
+        for form in forms(word):
             if name.startswith(form):
                 return SPLIT + name[len(form) :], split
             if name.endswith(form):

@@ -96,13 +96,15 @@ def translate_files(
 def inputs_of(workdir: str, job: TranslationJob) -> list[Input]:
     """Returns what is translated; raises UserError or DataError as `translate_files`."""
     if job.split:
-        source = open_run_splits(workdir, load_config(workdir), job.split)[job.split]
+        hint = '--input=DIR translates those of a folder'
+        splits = open_run_splits(workdir, load_config(workdir), job.split, hint=hint)
+        source = splits[job.split]
         return [
             Input(name, source.input_files(i), (source, i)) for i, name in enumerate(source.names)
         ]
-    config = load_config(workdir) if (epath.Path(workdir) / 'config.json').exists() else None
-    wanted = patterns.of_config(config) if config else ()
-    if config and wanted and not is_list(job.places[0]) and len(job.places) in (1, len(wanted) - 1):
+    config = load_config(workdir)
+    wanted = patterns.of_config(config)
+    if wanted and not is_list(job.places[0]) and len(job.places) in (1, len(wanted) - 1):
         mask = patterns.mask_of_config(config)
         named = by_patterns(list(map(find_paths, job.places)), wanted, mask)
         if named:

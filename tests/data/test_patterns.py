@@ -220,7 +220,7 @@ def test_the_usual_name_of_a_split_counts_before_others():
     paths = [f'{s}/1.{e}' for s in ('train', 'val', 'valid', 'testing') for e in ('jpg', 'png')]
     matches = pattern_pairs.match(parsed, paths)
     assert {key.split for key in pattern_pairs.pair(parsed, matches).files} == set(WORDS)
-    assert sorted(matches.others) == ['valid/1.jpg', 'valid/1.png']
+    assert matches.beside == {'valid': ['valid/1.jpg', 'valid/1.png']} and not matches.others
     assert matches.words == {'train': {'train'}, 'val': {'val'}, 'test': {'testing'}}
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from pix2pix_jax.config import validate
 from pix2pix_jax.data import discover, patterns, pipeline
-from pix2pix_jax.errors import DataError
+from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.inference import files, generator, translator
 from pix2pix_jax.inference.inputs import find_paths
 from pix2pix_jax.inference.pattern_inputs import by_patterns
@@ -182,6 +182,18 @@ def test_the_inputs_of_a_task_are_those_that_are_measured(tmp_path, negating, ta
         written = np.asarray(Image.open(tmp_path / 'out' / f'{name}.png')).astype(int)
         measured = pipeline.example(splits['test'], i, config)['input']
         assert np.abs(written - (1 - measured) * 127.5).max() <= 1
+
+
+def test_pairs_that_came_are_translated_as_the_line_says(tmp_path, negating, capsys):
+    make_pairs(tmp_path / 'pairs', {'train': 3, 'test': 2}, size=SIZE)
+    negating(tmp_path / 'run', dataset__path=str(tmp_path / 'pairs'))
+    make_pairs(tmp_path / 'pairs', {'test': 3}, size=SIZE)
+    assert translate(tmp_path / 'run', tmp_path / 'out', split='test') == 0
+    said = capsys.readouterr().out
+    assert '--input=DIR translates those of a folder' in said and '--dataset' not in said
+    for split in ('test', ''):
+        with pytest.raises(UserError, match='--workdir=.*none: no run there'):
+            translate(tmp_path / 'none', tmp_path / 'o', [tmp_path / 'pairs'], split=split)
 
 
 def test_a_list_of_inputs_is_translated(tmp_path, negating):
