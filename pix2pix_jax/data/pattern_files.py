@@ -115,7 +115,7 @@ def _by_split_files(
     for split, some in said.splits.items():
         names = (patterns.fill(wanted[-1], *key) for key in some if key in pairs.unpaired)
         reasons[split] = {name: all_reasons[ALL][name] for name in names}
-        reasons[split] |= {line: f'{line} names no file' for line in said.unknown[split]}
+        reasons[split] |= {line: line for line in said.unknown[split]}
     rest = [patterns.fill(wanted[-1], *key) for key in named if key not in listed]
     lines += [f'{texts[split]}: {len(some):,} pairs' for split, some in keys.items()]
     if rest:

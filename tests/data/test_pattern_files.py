@@ -115,7 +115,7 @@ def test_what_an_earlier_run_trained_on_is_not_drawn_for_test(tmp_path):
 def test_split_files_say_the_splits(tmp_path, capsys):
     write(tmp_path, [str(i) for i in range(10)])
     save(tmp_path / 'images' / 'lonely.png', picture(1))  # no file lists it
-    lines = ['3', '1.png', '', 'masks/2_m.png', 'images\\4 -1', '/old/place/images/5.png x.png']
+    lines = ['3', '1.png', '', 'masks/2_m.png', 'images\\4 -1', './images/5.png x.png']
     (tmp_path / 'train.txt').write_bytes('\r\n'.join(lines).encode('utf-16'))
     (tmp_path / 'validation.txt').write_text('6_m\n')
     splits = discover.open_splits(config(tmp_path, **TWO, **{'dataset.val_fraction': 0.5}))
@@ -131,6 +131,10 @@ def test_split_files_say_the_splits(tmp_path, capsys):
     'texts,message',
     [
         ({'train': '1\nx y\n'}, "/train.txt, line 2: 'x y' names no file"),
+        ({'train': '1\nscene9/3\n'}, "/train.txt, line 2: 'scene9/3' names no file"),
+        ({'train': 'images/1.png masks/2_m.png\n'}, "2_m.png' names files of several pairs"),
+        ({'train': '1 2 3\n'}, "line 1: '1 2 3' names files of several pairs"),
+        ({'train': 'masks/1.png\n2\n'}, "line 1: 'masks/1.png' names no file"),
         ({'train': '1\n9\n'}, '9_m is without masks/*_m.png'),
         ({'train': '1\n', 'test': '2\n1\n'}, "test.txt, line 2: '1' is in "),
         ({'test': '1\n'}, 'test.txt, and beside it no train.txt'),
@@ -143,6 +147,37 @@ def test_bad_split_files_are_named(tmp_path, texts, message):
     for name, text in texts.items():
         (tmp_path / f'{name}.txt').write_text(text)
     assert message in error(tmp_path, **TWO)
+
+
+@pytest.mark.parametrize(
+    'line',
+    ['/old/place/images/{}.png', 'D:\\old\\images\\{}.png', '/a b/{}.png', '../{} 1.0 cat'],
+)
+def test_folders_that_all_lines_begin_with_may_be_others(tmp_path, line):
+    write(tmp_path, ['7', '8', '9'])
+    (tmp_path / 'train.txt').write_text(f'{line.format(7)}\n{line.format(8)}\n')
+    (tmp_path / 'test.txt').write_text(line.format(9) + '\n')
+    fields = TWO | {'dataset.val_fraction': 0.0}
+    found = names_of(discover.open_splits(config(tmp_path, **fields)))
+    assert found == {'train': ('7_m', '8_m'), 'test': ('9_m',)}
+
+
+def test_the_fields_of_a_line_may_be_the_files_of_a_pair(tmp_path):
+    write(tmp_path, ['7', '8', '9'])
+    lines = [f'/x/images/{i}.png /y/masks/{i}_m.png' for i in (7, 8)]
+    (tmp_path / 'train.txt').write_text('\n'.join(lines))
+    fields = TWO | {'dataset.val_fraction': 0.0}
+    assert names_of(discover.open_splits(config(tmp_path, **fields))) == {'train': ('7_m', '8_m')}
+    (tmp_path / 'train.txt').write_text('\n'.join([*lines, '/x/images/9.png /y/masks/8_m.png']))
+    assert 'line 3' in error(tmp_path, **fields)
+
+
+def test_a_folder_that_other_files_have_is_not_left_out_of_a_line(tmp_path):
+    write(tmp_path, ['a/1', 'a/2', 'b/3'])
+    (tmp_path / 'train.txt').write_text('b/1\nb/2\n')
+    texts = {'input': 'images/**/*.png', 'target': 'masks/**/*_m.png'}
+    fields = {f'dataset.{side}_pattern': text for side, text in texts.items()}
+    assert "line 1: 'b/1' names no file" in error(tmp_path, **fields)
 
 
 def test_a_line_that_may_be_two_names_is_refused(tmp_path):
