@@ -120,6 +120,10 @@ def _prepared(config: Config) -> dict[str, Source]:
             f"config.dataset.layout='{config.dataset.layout}': {name} is prepared side by side; "
             'allowed are auto | side_by_side'
         )
+    if config.dataset.mask:
+        raise UserError(
+            f"config.dataset.mask={config.dataset.mask!r}: {name} has no masks; allowed is ''"
+        )
     splits = builder.open_prepared(name)
     if not splits:
         raise UserError(

@@ -57,6 +57,12 @@ def find_pairs(root: epath.Path, wanted: Sequence[Pattern], skip: bool) -> Found
         keys, reasons = _by_split_files(texts, wanted, pairs, lines)
     else:
         keys, reasons = _by_key(wanted, pairs)
+        if ALL not in keys and (lone := reasons.get(ALL)):
+            of_no = f'{len(lone):,} names are of no split, and left out'
+            lines.append(f'{of_no}: {examples(lone)}')
+        if not any(pattern.has_split for pattern in wanted):
+            lower = split_files.find_lower(root, paths)
+            lines += [f'{path} is not read: move it to {root / path.name}' for path in lower]
     count = sum(map(len, reasons.values()))
     if count and not skip:
         of_all = [why for some in reasons.values() for why in some.values()]

@@ -4,7 +4,7 @@ import collections
 import itertools
 import os
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from etils import epath
@@ -38,6 +38,21 @@ def find_split_files(root: epath.Path) -> dict[str, epath.Path]:
         if there:
             found[split] = there[0]
     return found
+
+
+def find_lower(root: epath.Path, images: Iterable[str]) -> list[epath.Path]:
+    """Returns the files of names of train below `root`, where they are not looked for.
+
+    Args:
+      root: the folder of the data set.
+      images: paths in it. Below folders with images one folder is seen, below others two.
+    """
+    with_images = {path.partition('/')[0] for path in images}
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir()]
+    for folder in [path for path in folders if path.name not in with_images]:
+        folders += [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    paths = [folder / f'{word}.txt' for folder in folders for word in WORDS['train']]
+    return [path for path in paths if path.is_file()]
 
 
 def divide(

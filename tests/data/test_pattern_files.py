@@ -193,6 +193,19 @@ def test_a_line_that_may_be_two_names_is_refused(tmp_path):
     assert "line 1: '1' may be images/a/1.png or images/b/1.png" in error(tmp_path, **fields)
 
 
+@pytest.mark.parametrize('place', ['ImageSets/Segmentation', 'lists', 'images'])
+def test_split_files_in_another_folder_are_said_not_to_be_read(tmp_path, capsys, place):
+    write(tmp_path, ['7', '8', '9'])
+    (tmp_path / place).mkdir(parents=True, exist_ok=True)
+    (tmp_path / place / 'train.txt').write_text('7\n')
+    discover.open_splits(config(tmp_path, **TWO))
+    said = f'{tmp_path}/{place}/train.txt is not read: move it to {tmp_path}/train.txt\n'
+    assert said in capsys.readouterr().out
+    (tmp_path / 'train.txt').write_text('7\n')
+    discover.open_splits(config(tmp_path, **TWO | {'dataset.val_fraction': 0.0}))
+    assert 'not read' not in capsys.readouterr().out
+
+
 # ---------------------------------------------------------------- what is no pair
 
 
@@ -216,6 +229,17 @@ def test_unpaired_names_are_refused_or_left_out_and_counted(tmp_path):
     assert ('train', 'x_m', 'x_m is without masks/*_m.png') in data_json.skipped_pairs(
         tmp_path / 'run'
     )
+
+
+def test_targets_of_no_split_are_counted(tmp_path, capsys):
+    for i in range(8):
+        save(tmp_path / 'gt' / f'{i}.png', picture(i))
+    for i, split in enumerate(('train', 'val', 'test')):
+        save(tmp_path / 'im' / split / f'{i}.png', picture(i))
+    fields = {'dataset.input_pattern': 'im/{split}/*', 'dataset.target_pattern': 'gt/*'}
+    splits = discover.open_splits(config(tmp_path, **fields, **{'dataset.on_error': 'skip'}))
+    assert names_of(splits) == {'train': ('0',), 'val': ('1',), 'test': ('2',)}
+    assert capsys.readouterr().out == '5 names are of no split, and left out: 3, 4, 5, …\n'
 
 
 def test_unpaired_names_of_two_folders_are_left_out_too(tmp_path, capsys):
