@@ -13,6 +13,7 @@ from pix2pix_jax.data import (
     pattern_files,
     patterns,
     propose,
+    split_names,
 )
 from pix2pix_jax.data.catalogue import openmoji
 from pix2pix_jax.data.catalogue.published import PUBLISHED
@@ -119,6 +120,10 @@ def _prepared(config: Config) -> dict[str, Source]:
             f"config.dataset.layout='{config.dataset.layout}': {name} is prepared side by side; "
             'allowed are auto | side_by_side'
         )
+    if config.dataset.mask:
+        raise UserError(
+            f"config.dataset.mask={config.dataset.mask!r}: {name} has no masks; allowed is ''"
+        )
     splits = builder.open_prepared(name)
     if not splits:
         raise UserError(
@@ -151,21 +156,44 @@ def _in_folders(root: epath.Path, config: Config, known: Known) -> dict[str, Sou
     if wanted:
         return _by_patterns(root, wanted, config, known)
     splits: dict[str, Source] = {}
+    lines = []
     for split in SPLITS:
-        for word in _words(split, known):
-            source = _of_word(root, word, config, known.old, first=not splits)
-            if source:
+        for word in _words(root, split, known):
+            if split in splits:
+                left = split_names.places_of(root, word)
+                lines += [f'{path} is left out: {split} is {splits[split].folder}' for path in left]
+            elif source := _of_word(root, word, config, known.old, first=not splits):
                 splits[split] = source
-                if word != split and not known.exists:
-                    print(f'{source.folder} is taken as {split}', flush=True)
-                break
-    if not splits and d.task != 'none' and has_images(root):
-        source = _source(str(root), pair_files((root,)), config)
-        return {'train': dataclasses.replace(source, undivided=True)}
+                if word != split:
+                    lines.append(f'{source.folder} is taken as {split}')
+    if d.task != 'none' and 'train' not in splits and (rest := _rest(root, config, splits)):
+        if splits:
+            lines.append(f'the {len(rest):,} images of {root} in no folder of a split are train')
+        splits = {'train': rest, **splits}
+    if not known.exists:
+        for line in lines:
+            print(line, flush=True)
     if not splits:
         hint = _proposed(root, config) or what_is_there(root, d.layout == 'auto')
         raise DataError(f'{root} has {_needed(d)}; {hint}')
     return splits
+
+
+def _rest(root: epath.Path, config: Config, splits: dict[str, Source]) -> Source | None:
+    """Returns the photos in `root` that are in no folder named as a split; None for none."""
+    if not has_images(root):
+        return None
+    photos = pair_files((root,))
+    of_splits = [[word] for split in SPLITS for word in (split, *OTHER_NAMES[split])]
+    listed = {file for source in splits.values() for files in source.files for file in files}
+    rest = {
+        name: found
+        for name, found in photos.items()
+        if found[0] not in listed and name.lower().split('/')[:-1][:1] not in of_splits
+    }
+    if not rest:
+        return None
+    return dataclasses.replace(_source(str(root), rest, config), undivided='test' not in splits)
 
 
 def _proposed(root: epath.Path, config: Config) -> str:
@@ -186,14 +214,14 @@ def _needed(d: Config) -> str:
     )
 
 
-def _words(split: str, known: Known) -> tuple[str, ...]:
-    """Returns the names under which a split is looked for, the usual one first.
+def _words(root: epath.Path, split: str, known: Known) -> list[str]:
+    """Returns the names under which a split is looked for in `root`, the usual one first.
 
     A run that did not read the others, as versions before 0.2.0 did not, goes on without them.
     """
     own = known.splits.get(split)
     only_usual = known.old or (known.splits and (own is None or own.held_out is not False))
-    return (split,) if only_usual else (split, *OTHER_NAMES[split])
+    return [split] if only_usual else split_names.words_in(root, split)
 
 
 def _of_word(
@@ -203,7 +231,7 @@ def _of_word(
     d = config.dataset
     # Of a task it is a folder a split, whatever folders are in it.
     layout = 'side_by_side' if d.task != 'none' else d.layout
-    folders = split_folders(root, word, layout, capitals) if layout != 'list' else ()
+    folders = split_folders(root, word, layout, capitals, d.mask) if layout != 'list' else ()
     listed = list_of(root, word) if layout in ('auto', 'list') else None
     if folders and listed:
         raise DataError(
@@ -212,8 +240,8 @@ def _of_word(
         )
     if listed:
         source = _source(str(listed), read_list(listed), config)
-        masks = read_masks(listed, d.mask) if d.mask else ()
-        return dataclasses.replace(source, listed=True, masks=masks)
+        listed_masks = read_masks(listed, d.mask) if d.mask else ()
+        return dataclasses.replace(source, listed=True, masks=listed_masks)
     if not folders or (word not in SPLITS and not any(map(has_images, folders))):
         return None
     try:
@@ -225,9 +253,12 @@ def _of_word(
         files = {name: found for name, found in files.items() if not name.startswith(f'{d.mask}/')}
     if layout == 'auto' and len(folders) == 2 and folders[0].name == 'a' and first:
         detect_layout.check_folders(folders, files)
+    masks: dict[str, epath.Path] = {}
+    if d.mask:
+        masks, without = mask_files(root, word, d.mask, files, d.on_error == 'skip')
+        files, unpaired = {name: files[name] for name in masks}, (*unpaired, *without)
     source = _source(' + '.join(map(str, folders)), files, config)
-    masks = mask_files(root, word, d.mask, files) if d.mask else ()
-    return dataclasses.replace(source, unpaired=unpaired, masks=masks)
+    return dataclasses.replace(source, unpaired=unpaired, masks=tuple(masks.values()))
 
 
 def _by_patterns(

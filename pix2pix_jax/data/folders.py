@@ -26,7 +26,7 @@ OTHER_NAMES = {
 
 
 def split_folders(
-    root: epath.Path, split: str, layout: str, capitals: bool = False
+    root: epath.Path, split: str, layout: str, capitals: bool = False, mask: str = ''
 ) -> tuple[epath.Path, ...]:
     """Returns the folder of A|B, or those of A, A2, ... and B, or () where the split is not there.
 
@@ -36,13 +36,14 @@ def split_folders(
       layout: 'side_by_side' looks for A|B alone, 'two_folders' for A and B alone, 'auto' for A and
         B, then for A|B.
       capitals: whether only A and B count, as before version 0.2.0; by default a and b do, too.
+      mask: the name of the folder of masks, which may be beside A and B.
 
     Raises:
       DataError: if one of A and B is missing, or A2 where there is A3.
     """
     if layout != 'side_by_side':
         for place in ('{}/' + split, split + '{}', split + '/{}'):
-            folders = _pair_folders(root, place)
+            folders = _pair_folders(root, place, mask)
             if folders and not (capitals and folders[0] != root / place.format('A')):
                 return folders
     if layout != 'two_folders' and (root / split).is_dir():
@@ -51,18 +52,21 @@ def split_folders(
 
 
 def mask_files(
-    root: epath.Path, split: str, mask: str, names: Iterable[str]
-) -> tuple[epath.Path, ...]:
+    root: epath.Path, split: str, mask: str, names: Iterable[str], leave: bool
+) -> tuple[dict[str, epath.Path], tuple[tuple[str, str], ...]]:
     """Returns the mask of each pair, a file of its name in the folder of masks of its split.
+
+    And the names that have none, and why; there are such names only with `leave`.
 
     Args:
       root: the folder of the data set.
       split: 'train', 'val' or 'test', or another name of one.
       mask: the folder's name, in the place of A or B: train/mask, mask/train or trainmask.
       names: those of the pairs.
+      leave: whether pairs without a mask are left out.
 
     Raises:
-      DataError: where there is no such folder, or no mask of a pair in it.
+      DataError: where there is no such folder, or no mask of a pair that is not left out, or none.
     """
     folders = [root / place.format(mask) for place in ('{}/' + split, split + '{}', split + '/{}')]
     folder = next((folder for folder in folders if folder.is_dir()), None)
@@ -72,9 +76,10 @@ def mask_files(
         )
     files = image_files(folder)
     missing = [name for name in names if name not in files]
-    if missing:
+    masks = {name: files[name] for name in names if name in files}
+    if missing and not (leave and masks):
         raise DataError(f'{folder} has no mask of {len(missing)} pairs: {examples(missing)}')
-    return tuple(files[name] for name in names)
+    return masks, tuple((name, f'{name} is not in {folder}') for name in missing)
 
 
 def what_is_there(root: epath.Path, hints: bool) -> str:
@@ -100,7 +105,7 @@ def what_is_there(root: epath.Path, hints: bool) -> str:
     return f'{text}: {hint}' if hints and hint else text
 
 
-def _pair_folders(root: epath.Path, place: str) -> tuple[epath.Path, ...]:
+def _pair_folders(root: epath.Path, place: str, mask: str) -> tuple[epath.Path, ...]:
     """Returns the folders of A, A2, ... and B, where `place` has the letter in it."""
     a, b = (_either_case(root, place, letter) for letter in 'AB')
     if a is None and b is None:
@@ -113,7 +118,7 @@ def _pair_folders(root: epath.Path, place: str) -> tuple[epath.Path, ...]:
             f'{root / place.format("B" if a else "A")} is missing: there is {there}, and a pair '
             'needs both (for A|B in one file: --config.dataset.layout=side_by_side)'
         )
-    if place.endswith('/{}') and a.name == 'a' and _is_one_of_many(a):
+    if place.endswith('/{}') and a.name == 'a' and _is_one_of_many(a, mask):
         return ()
     more = [_either_case(root, place, f'A{n}') for n in range(2, 10)]
     there = list(itertools.takewhile(lambda folder: folder is not None, more))
@@ -133,10 +138,10 @@ def _either_case(root: epath.Path, place: str, letter: str) -> epath.Path | None
     return found[0] if found else None
 
 
-def _is_one_of_many(folder: epath.Path) -> bool:
-    """Whether a folder beside `folder` is neither A nor B, as train/c beside train/a."""
+def _is_one_of_many(folder: epath.Path, mask: str) -> bool:
+    """Whether a folder beside `folder` is neither A nor B nor masks, as train/c beside train/a."""
     return any(
-        not re.fullmatch(r'\..*|[aA]\d*|[bB]', path.name) and path.is_dir()
+        not re.fullmatch(r'\..*|[aA]\d*|[bB]', path.name) and path.name != mask and path.is_dir()
         for path in folder.parent.iterdir()
     )
 

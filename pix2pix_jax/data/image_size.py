@@ -65,8 +65,15 @@ def about(sizes: Sequence[Size], common: Size, config: Config) -> list[str]:
       config: with its image_size.
     """
     new, kind = tuple(config.image_size), config.dataset.preprocess
-    if kind in ('crop', 'none') or all(size == new for size in sizes):
+    if kind == 'none' or all(size == new for size in sizes):
         return []
+    larger = ' (larger: --config.image_size=HEIGHT,WIDTH)' * (max(common) > MAX_SIDE >= max(new))
+    if kind == 'crop':
+        factor = max(1.0, new[0] / common[0], new[1] / common[1])
+        share = 100 * math.prod(new) / (math.prod(common) * factor**2)
+        how = f'enlarged to {100 * factor:.0f}%' if factor > 1 else 'not scaled'
+        line = f'images of {text(common)} are {how}, and cropped to {text(new)}'
+        return [f'{line}: {share:.2g}% of their area{larger}']
     if kind.startswith('scale_width'):
         scaled = round(100 * new[1] / common[1])
         return [f'images of {text(common)} are scaled to {scaled}%, and cropped to {text(new)}']
@@ -79,9 +86,7 @@ def about(sizes: Sequence[Size], common: Size, config: Config) -> list[str]:
         parts.append((most, 'of other sizes up to '))
     changes = ', '.join(f'{of}{100 * part:.0f}%' for part, of in parts)
     line += f'; proportions change by {changes}' if most >= 0.005 else '; proportions stay'
-    if max(common) > MAX_SIDE >= max(new):
-        line += ' (larger: --config.image_size=HEIGHT,WIDTH)'
-    return [line]
+    return [line + larger]
 
 
 def text(size: Size) -> str:

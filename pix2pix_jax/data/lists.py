@@ -142,10 +142,17 @@ def _rows(path: epath.Path, with_target: bool) -> dict[str, Row]:
 
 
 def read_text(path: epath.Path) -> str:
-    """Returns the text of a file in UTF-8 or UTF-16; raises DataError for what is neither."""
+    """Returns the text of a file in UTF-8 or UTF-16; raises DataError for what is neither.
+
+    And for a file that is not there.
+    """
     try:
         return decoded(path.read_bytes())
-    except (OSError, UnicodeDecodeError) as error:
+    except FileNotFoundError as error:
+        raise DataError(f'{path} is not there') from error
+    except OSError as error:
+        raise DataError(f'{path} cannot be read: {error.strerror or error}') from error
+    except UnicodeDecodeError as error:
         raise DataError(f'{path} cannot be read: {error}; allowed are UTF-8 and UTF-16') from error
 
 

@@ -44,6 +44,11 @@ def find_pairs(root: epath.Path, wanted: Sequence[Pattern], skip: bool) -> Found
         for split, words in matches.words.items()
         for word in sorted(words - {split})
     ]
+    lines += [
+        f'{_count(paths)} of {word} are left out, beside another name of the split: '
+        f'{examples(paths)}'
+        for word, paths in matches.beside.items()
+    ]
     if matches.others:
         lines.append(f'{_count(matches.others)} match no pattern: {examples(matches.others)}')
     texts = split_files.find_split_files(root)
@@ -52,6 +57,12 @@ def find_pairs(root: epath.Path, wanted: Sequence[Pattern], skip: bool) -> Found
         keys, reasons = _by_split_files(texts, wanted, pairs, lines)
     else:
         keys, reasons = _by_key(wanted, pairs)
+        if ALL not in keys and (lone := reasons.get(ALL)):
+            of_no = f'{len(lone):,} names are of no split, and left out'
+            lines.append(f'{of_no}: {examples(lone)}')
+        if not any(pattern.has_split for pattern in wanted):
+            lower = split_files.find_lower(root, paths)
+            lines += [f'{path} is not read: move it to {root / path.name}' for path in lower]
     count = sum(map(len, reasons.values()))
     if count and not skip:
         of_all = [why for some in reasons.values() for why in some.values()]
@@ -110,7 +121,7 @@ def _by_split_files(
     for split, some in said.splits.items():
         names = (patterns.fill(wanted[-1], *key) for key in some if key in pairs.unpaired)
         reasons[split] = {name: all_reasons[ALL][name] for name in names}
-        reasons[split] |= {line: f'{line} names no file' for line in said.unknown[split]}
+        reasons[split] |= {line: line for line in said.unknown[split]}
     rest = [patterns.fill(wanted[-1], *key) for key in named if key not in listed]
     lines += [f'{texts[split]}: {len(some):,} pairs' for split, some in keys.items()]
     if rest:

@@ -15,6 +15,7 @@ class Matches(NamedTuple):
     files: tuple[dict[Key, str], ...]  # a path for each key, one mapping a pattern
     others: list[str]  # paths that no pattern takes
     words: dict[str, set[str]]  # the names of each split
+    beside: dict[str, list[str]]  # by another name of a split that counts, the paths that have it
 
 
 class PatternPairs(NamedTuple):
@@ -43,14 +44,17 @@ def match(patterns: Sequence[Pattern], paths: Iterable[str]) -> Matches:
             others.append(path)
         else:
             found[number].append((reading, path))
-    files, words = [], collections.defaultdict(set)
+    files, words, beside = [], collections.defaultdict(set), collections.defaultdict(list)
     for pattern, rows in zip(patterns, found):
         kept = _of_first_words(rows)
-        others += [path for reading, path in rows if reading.word != kept[reading.key.split]]
+        for reading, path in rows:
+            if reading.word != kept[reading.key.split]:
+                beside[reading.word].append(path)
         files.append(_by_key(pattern, [r for r in rows if r[0].word == kept[r[0].key.split]]))
         for split, word in kept.items():
             words[split].add(word)
-    return Matches(tuple(files), others, {split: words[split] for split in words if split})
+    words.pop('', None)
+    return Matches(tuple(files), others, dict(words), dict(beside))
 
 
 def _claimed(patterns: Sequence[Pattern], path: str) -> tuple[int, Reading | None]:

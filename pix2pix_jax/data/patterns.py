@@ -14,6 +14,7 @@ from typing import NamedTuple
 from pix2pix_jax.config_type import Config
 from pix2pix_jax.data.folders import OTHER_NAMES
 from pix2pix_jax.data.formats.pixels import EXTENSIONS
+from pix2pix_jax.data.split_names import forms
 from pix2pix_jax.errors import UserError
 
 SPLIT = '{split}'
@@ -204,10 +205,7 @@ def _in_folder(
     words = [('', '')]
     if pattern.has_split:
         words = [
-            (split, form)
-            for split, some in WORDS.items()
-            for word in some
-            for form in (word, word.capitalize(), word.upper())
+            (split, form) for split, some in WORDS.items() for word in some for form in forms(word)
         ]
     ways = []
     for split, word in words:

@@ -5,6 +5,7 @@ import collections
 import contextlib
 import itertools
 import os
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -12,9 +13,11 @@ from typing import NamedTuple
 from pix2pix_jax.config_type import Config
 from pix2pix_jax.data import pattern_pairs
 from pix2pix_jax.data.patterns import SPLIT, WORDS, parse_patterns
+from pix2pix_jax.data.split_names import forms
 from pix2pix_jax.errors import UserError
 
 MANY = 8  # folders beside each other that may be one for each kind of file; more are scenes
+ENDS = 3  # ways that names differ in, of which each may be that of a pair
 TRIED = 4  # pairs of patterns that are tried on all names
 MOST = 0.5  # share of the images that a proposal takes
 SEPARATORS = '_-. '
@@ -68,6 +71,35 @@ class _Family(NamedTuple):
         return '/'.join([*parts, f'{"*".join(self.affixes)}{extension}'])
 
 
+class _Candidate(NamedTuple):
+    """Two families of files that may be inputs and targets."""
+
+    pairs: int  # names of the first that have one in the second
+    place: int  # of the folders that tell the two apart, in the paths; names lie deeper than all
+    families: tuple[_Family, _Family]
+    reach: int = 0  # files in any candidate of the place
+
+    def likely(self) -> tuple[bool, bool]:
+        """Returns what is greater the more names say that it is two kinds of files.
+
+        That one of the two, and not the other, is named as a target; and that they do not differ
+        in a number alone, as scenes do.
+        """
+        a, b = self.families
+        texts = {re.sub(r'[0-9]+', '0', ' '.join((*one.kind, *one.affixes))) for one in (a, b)}
+        return _is_target(a)[0] != _is_target(b)[0], len(texts) > 1
+
+    def evidence(self) -> tuple[tuple[bool, bool], int, bool, int, int]:
+        """Returns what is greater the more it is two kinds of files.
+
+        Two scenes of the same kinds and names pair with each other as well as two kinds do. Where
+        names do not tell which is meant, extensions do; and kinds lie in the folders of scenes
+        more often than scenes in those of kinds.
+        """
+        a, b = self.families
+        return self.likely(), self.reach, a.extensions != b.extensions, self.place, self.pairs
+
+
 def propose(paths: Iterable[str]) -> Proposal | None:
     """Returns the patterns that make most pairs of the images at `paths`; None for none.
 
@@ -75,12 +107,16 @@ def propose(paths: Iterable[str]) -> Proposal | None:
     """
     paths = sorted(paths)
     files = _with_splits(paths)
-    candidates = sorted(_candidates(files), key=lambda item: -item[0])[:TRIED]
-    found = [one for _, a, b in candidates if (one := _tried(a, b, paths))]
-    return max(found, key=lambda one: one.pairs, default=None)
+    least = MOST * len(set(files))
+    candidates = [one for one in _candidates(files) if one.pairs > 1 and 2 * one.pairs > least]
+    candidates.sort(key=lambda one: one.evidence(), reverse=True)
+    found = [(one, made) for one in candidates[:TRIED] if (made := _tried(one, paths))]
+    best = max(found, key=lambda pair: pair[0].likely(), default=None)
+    return best and best[1]
 
 
-def _tried(a: _Family, b: _Family, paths: Sequence[str]) -> Proposal | None:
+def _tried(candidate: _Candidate, paths: Sequence[str]) -> Proposal | None:
+    a, b = candidate.families
     if _is_target(a) > _is_target(b):
         a, b = b, a
     with contextlib.suppress(UserError):  # names that no pattern can tell apart
@@ -135,7 +171,7 @@ def _split_in(name: str) -> tuple[str, str] | None:
     """Returns a folder's name with {split} for the longest word at its ends, and the split."""
     words = [(word, split) for split, words in WORDS.items() for word in words]
     for word, split in sorted(words, key=lambda item: -len(item[0])):
-        for form in (word, word.capitalize(), word.upper()):
+        for form in forms(word):
             if name.startswith(form):
                 return SPLIT + name[len(form) :], split
             if name.endswith(form):
@@ -146,13 +182,25 @@ def _split_in(name: str) -> tuple[str, str] | None:
 # ---------------------------------------------------------------- families
 
 
-def _candidates(files: Sequence[_File]) -> Iterator[tuple[int, _Family, _Family]]:
-    """Yields two families and how many names of the first have one in the second."""
+def _candidates(files: Sequence[_File]) -> Iterator[_Candidate]:
+    """Yields the families of files whose names, or one of whose folders, differ in one way."""
     for place, kinds in _kinds(files).items():
         common = sorted(kinds, key=lambda kind: -len(kinds[kind]))[:MANY]
-        for a, b in itertools.combinations(sorted(common), 2):
-            yield from _compared(kinds[a], kinds[b], place, (a, b))
-    yield from _compared(files, files, 0, None)
+        two = itertools.combinations(sorted(common), 2)
+        yield from _of_place(
+            found for a, b in two for found in _compared(kinds[a], kinds[b], place, (a, b))
+        )
+    deepest = max((len(file.folders) for file in files), default=0)
+    yield from _of_place(_compared(files, files, deepest, None))
+
+
+def _of_place(found: Iterable[tuple[_Candidate, Sequence[_File]]]) -> list[_Candidate]:
+    """Returns the candidates of one place, each of which comes with its files."""
+    candidates, reached = [], set[_File]()
+    for candidate, files in found:
+        candidates.append(candidate)
+        reached.update(files)
+    return [one._replace(reach=len(reached)) for one in candidates]
 
 
 def _kinds(files: Sequence[_File]) -> Mapping[int, Mapping[str, list[_File]]]:
@@ -172,8 +220,8 @@ def _compared(
     second: Sequence[_File],
     place: int,
     kinds: tuple[str, str] | None,
-) -> Iterator[tuple[int, _Family, _Family]]:
-    """Yields the families of those files of two kinds whose names differ in one way."""
+) -> Iterator[tuple[_Candidate, list[_File]]]:
+    """Yields the families of those files of two kinds whose names differ in one way, and these."""
     for turned in (False, True):
         step = -1 if turned else 1
 
@@ -185,15 +233,14 @@ def _compared(
 
         a = {where(file): file for file in first}
         b = a if first is second else {where(file): file for file in second}
-        (ends, partners) = _ends(a, b)
-        if not partners:
-            continue
-        families = []
-        for n, (of_file, names) in enumerate(((a, list(partners)), (b, list(partners.values())))):
-            family = [of_file[name] for name in names]
-            affixes = ('', ends[n]) if not turned else (ends[n][::-1], '')
-            families.append(_family(family, place, (kinds[n],) if kinds else (), affixes))
-        yield len(partners), families[0], families[1]
+        for ends, partners in _ends(a, b):
+            both = [a[name] for name in partners], [b[name] for name in partners.values()]
+            families = []
+            for n, family in enumerate(both):
+                affixes = ('', ends[n]) if not turned else (ends[n][::-1], '')
+                families.append(_family(family, place, (kinds[n],) if kinds else (), affixes))
+            found = _Candidate(len(partners), place, (families[0], families[1]))
+            yield found, [*both[0], *both[1]]
 
 
 def _family(
@@ -214,8 +261,8 @@ Name = tuple[tuple[str, ...], str]
 
 def _ends(
     first: Mapping[Name, _File], second: Mapping[Name, _File]
-) -> tuple[tuple[str, str], dict[Name, Name]]:
-    """Returns the two ends by which most names differ, and the names of `second` by the first's.
+) -> Iterator[tuple[tuple[str, str], dict[Name, Name]]]:
+    """Yields two ends by which many names differ, and the names of `second` by the first's.
 
     `first` and `second` may be the same. An end is as long as all names have it, to a separator.
     """
@@ -231,8 +278,9 @@ def _ends(
         rests = [_rest(stem, other) for other in near]
         rests = [two for two in rests if not ''.join(two).isdigit() and len(two[0]) < len(stem)]
         if rests:
-            count[min(rests, key=lambda two: len(''.join(two)))] += 1
-    for ends, _ in count.most_common(2):
+            ends = min(rests, key=lambda two: len(''.join(two)))
+            count[(min(ends), max(ends)) if first is second else ends] += 1
+    for ends, _ in count.most_common(ENDS):
         partners = {
             (folders, stem): other
             for folders, stem in first
@@ -241,8 +289,7 @@ def _ends(
             and not (first is second and ends == ('', ''))
         }
         if len(partners) > 1:
-            return _to_separator(ends, partners), partners
-    return ('', ''), {}
+            yield _to_separator(ends, partners), partners
 
 
 def _rest(a: str, b: str) -> tuple[str, str]:

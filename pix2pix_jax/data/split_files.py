@@ -1,8 +1,10 @@
 """Split files: train.txt, val.txt and test.txt, which name the pairs of each split, one a line."""
 
 import collections
+import itertools
+import os
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from etils import epath
@@ -16,7 +18,15 @@ class Division(NamedTuple):
     """What split files say of the names that there are."""
 
     splits: dict[str, list[Key]]
-    unknown: dict[str, list[str]]  # for each split the lines that name nothing, with their place
+    unknown: dict[str, list[str]]  # for each split the lines that name no pair, where, and why
+
+
+class Index(NamedTuple):
+    """Which keys a text may name."""
+
+    exact: Mapping[str, set[Key]]  # what stars stand for, and paths, with and without extension
+    ends: Mapping[str, set[Key]]  # what paths end with, from a folder or the name on
+    folders: set[str]
 
 
 def find_split_files(root: epath.Path) -> dict[str, epath.Path]:
@@ -30,6 +40,21 @@ def find_split_files(root: epath.Path) -> dict[str, epath.Path]:
     return found
 
 
+def find_lower(root: epath.Path, images: Iterable[str]) -> list[epath.Path]:
+    """Returns the files of names of train below `root`, where they are not looked for.
+
+    Args:
+      root: the folder of the data set.
+      images: paths in it. Below folders with images one folder is seen, below others two.
+    """
+    with_images = {path.partition('/')[0] for path in images}
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir()]
+    for folder in [path for path in folders if path.name not in with_images]:
+        folders += [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    paths = [folder / f'{word}.txt' for folder in folders for word in WORDS['train']]
+    return [path for path in paths if path.is_file()]
+
+
 def divide(
     files: Mapping[str, epath.Path],
     patterns: Sequence[Pattern],
@@ -38,8 +63,9 @@ def divide(
     """Returns the keys of each split, in the order of the lines.
 
     A line is what the stars stand for, or one of the pair's files, with or without its folders and
-    its extension; more fields after a blank are not read. Raises DataError, naming file and line,
-    for what could be several names and for one that is in two splits.
+    its extension; other folders may stand before it where they do in all lines. Of several fields
+    with blanks between, those that name a file name those of one pair. Raises DataError, naming
+    file and line, for what could be several names and for one that is in two splits.
 
     Args:
       files: the split files.
@@ -50,19 +76,21 @@ def divide(
     taken: dict[Key, str] = {}
     splits: dict[str, list[Key]] = {}
     unknown: dict[str, list[str]] = {}
+    lines = {split: read_text(path).splitlines() for split, path in files.items()}
+    prefixes = _prefixes([line for some in lines.values() for line in some if line.strip()])
     for split, path in files.items():
         keys: dict[Key, None] = {}
         unknown[split] = []
-        for number, line in enumerate(read_text(path).splitlines(), 1):
+        for number, line in enumerate(lines[split], 1):
             if not line.strip():
                 continue
             where = f'{path}, line {number}'
-            found = _find(line, index)
+            found, why = _find(line, index, prefixes)
             if len(found) > 1:
                 one, other = sorted(named[key][0] for key in found)[:2]
                 raise DataError(f'{where}: {line.strip()!r} may be {one} or {other}: say which')
             if not found:
-                unknown[split].append(f'{where}: {line.strip()[:80]!r}')
+                unknown[split].append(f'{where}: {line.strip()[:80]!r} {why}')
                 continue
             (key,) = found
             if taken.setdefault(key, split) != split:
@@ -72,31 +100,59 @@ def divide(
     return Division(splits, unknown)
 
 
-def _index(
-    patterns: Sequence[Pattern], named: Mapping[Key, Sequence[str]]
-) -> Mapping[str, set[Key]]:
-    index: dict[str, set[Key]] = collections.defaultdict(set)
+def _index(patterns: Sequence[Pattern], named: Mapping[Key, Sequence[str]]) -> Index:
+    exact: dict[str, set[Key]] = collections.defaultdict(set)
+    ends: dict[str, set[Key]] = collections.defaultdict(set)
     for key, paths in named.items():
         words = {'/'.join(filter(None, key.stars)), *(fill(p, *key) for p in patterns)}
         for path in map(_plain, paths):
-            words |= {path, path.rpartition('.')[0]}
-            name = path.rpartition('/')[2]
-            words |= {name, name.rpartition('.')[0]}
+            stem = path.rpartition('.')[0]
+            words |= {path, stem}
+            for text in (path, stem):
+                parts = text.split('/')
+                for i in range(1, len(parts)):
+                    ends['/'.join(parts[i:])].add(key)
         for word in words:
-            index[word].add(key)
-    return index
+            exact[word].add(key)
+    folders = {name for paths in named.values() for path in paths for name in path.split('/')[:-1]}
+    return Index(exact, ends, folders)
 
 
 def _plain(text: str) -> str:
-    return unicodedata.normalize('NFC', text.strip()).replace('\\', '/')
+    """Returns a path with / between folders, and no more of them than needed."""
+    parts = unicodedata.normalize('NFC', text.strip()).replace('\\', '/').split('/')
+    return '/'.join(part for part in parts if part not in ('', '.'))
 
 
-def _find(line: str, index: Mapping[str, set[Key]]) -> set[Key]:
-    """Returns the keys that a line, its first field, or one of its fields' ends may name."""
-    whole = _plain(line)
-    for text in (whole, whole.split()[0]):
-        parts = text.split('/')
-        for i in range(len(parts)):
-            if keys := index.get('/'.join(parts[i:])):
-                return keys
+def _prefixes(lines: Sequence[str]) -> list[list[str]]:
+    """Returns for the first field of lines, the second, and so on, the folders that all begin with.
+
+    A line alone has none.
+    """
+    columns = itertools.zip_longest(*(line.split() for line in lines))
+    folders = [[_plain(field).split('/')[:-1] for field in some if field] for some in columns]
+    return [list(os.path.commonprefix(some)) if len(some) > 1 else [] for some in folders]
+
+
+def _find(line: str, index: Index, prefixes: Sequence[Sequence[str]]) -> tuple[set[Key], str]:
+    """Returns the keys that a line, or all of its fields that name a file, may name; or why none.
+
+    Before a name may be folders of `prefixes`, where no file has them.
+    """
+    if keys := _named(line, index, prefixes[0]):
+        return keys, ''
+    of_each = (_named(field, index, some) for field, some in zip(line.split(), prefixes))
+    if not (found := [keys for keys in of_each if keys]):
+        return set(), 'names no file'
+    return set.intersection(*found), 'names files of several pairs'
+
+
+def _named(text: str, index: Index, prefix: Sequence[str]) -> set[Key]:
+    parts = _plain(text).split('/')
+    for i in range(len(parts)):
+        if i and (parts[:i] != prefix[:i] or parts[i - 1] in index.folders):
+            break
+        rest = '/'.join(parts[i:])
+        if keys := index.exact.get(rest) or index.ends.get(rest):
+            return keys
     return set()

@@ -96,18 +96,22 @@ def translate_files(
 def inputs_of(workdir: str, job: TranslationJob) -> list[Input]:
     """Returns what is translated; raises UserError or DataError as `translate_files`."""
     if job.split:
-        config = load_config(workdir)
-        source = open_run_splits(workdir, config, job.split)[job.split]
+        hint = '--input=DIR translates those of a folder'
+        splits = open_run_splits(workdir, load_config(workdir), job.split, hint=hint)
+        source = splits[job.split]
         return [
             Input(name, source.input_files(i), (source, i)) for i, name in enumerate(source.names)
         ]
-    wanted: tuple[patterns.Pattern, ...] = ()
-    if (epath.Path(workdir) / 'config.json').exists():
-        wanted = patterns.of_config(load_config(workdir))
-    named: list[Input] = []
+    config = load_config(workdir)
+    wanted = patterns.of_config(config)
     if wanted and not is_list(job.places[0]) and len(job.places) in (1, len(wanted) - 1):
-        named = by_patterns(list(map(find_paths, job.places)), wanted)
-    return named or find_inputs(job.places)
+        mask = patterns.mask_of_config(config)
+        named = by_patterns(list(map(find_paths, job.places)), wanted, mask)
+        if named:
+            return named
+        texts = config.dataset.input_pattern
+        print(f'no image matches {texts}, as the inputs of the run do: all are taken', flush=True)
+    return find_inputs(job.places)
 
 
 def _print_choices(translator: 'Translator') -> None:

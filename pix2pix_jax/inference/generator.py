@@ -52,8 +52,6 @@ def load_state(
     The state of a checkpoint in `best`, which older versions saved whole, is
     `GanState.translating`.
     """
-    if not (epath.Path(workdir) / 'config.json').exists():
-        raise UserError(f'--workdir={workdir}: no run there (config.json is missing)')
     newest = load_config(workdir)
     checkpoints = Checkpoints(workdir)
     kind, step = checkpoints.find(checkpoint)

@@ -13,11 +13,14 @@ from pix2pix_jax.inference.inputs import Input
 
 
 def by_patterns(
-    images: Sequence[Mapping[str, epath.Path]], wanted: Sequence[Pattern]
+    images: Sequence[Mapping[str, epath.Path]],
+    wanted: Sequence[Pattern],
+    mask: Pattern | None = None,
 ) -> list[Input]:
     """Returns the inputs among `images`, named as their targets would be by the run's patterns.
 
-    The patterns are tried on paths as in the run's data, then below the folders that they name.
+    The patterns are tried on paths as in the run's data, then below the first of the folders that
+    they name, below the first two, and so on.
     Those of `images` that are no input are counted on stdout. There is no input where the names
     are not those of the patterns.
 
@@ -25,13 +28,14 @@ def by_patterns(
       images: the files of each place by their paths in it: of one place for all patterns, or of
         one for the pattern of each input.
       wanted: the patterns of the run's inputs, and that of its target.
+      mask: that of its masks, if it has one.
 
     Raises:
       DataError: where names cannot be told apart.
     """
-    inside = [one._replace(parts=one.parts[one.fixed :]) for one in wanted]
-    for patterns in (list(wanted), inside):
-        found, others = _found(images, patterns)
+    no_inputs = [wanted[-1], *filter(None, [mask])]
+    for k in range(max(one.fixed for one in wanted) + 1):
+        found, others = _found(images, _below(wanted[:-1], k), _below(no_inputs, k))
         if found:
             if others:
                 left = f'{len(others):,} images match no input pattern, and are left out'
@@ -40,14 +44,21 @@ def by_patterns(
     return []
 
 
+def _below(patterns: Sequence[Pattern], k: int) -> list[Pattern]:
+    """Returns what the patterns are below the first `k` of the folders that they name."""
+    return [one._replace(parts=one.parts[min(k, one.fixed) :]) for one in patterns]
+
+
 def _found(
-    images: Sequence[Mapping[str, epath.Path]], patterns: Sequence[Pattern]
+    images: Sequence[Mapping[str, epath.Path]],
+    inputs: Sequence[Pattern],
+    no_inputs: Sequence[Pattern],
 ) -> tuple[dict[Key, tuple[epath.Path, ...]], list[str]]:
     """Returns the files of each key that has all inputs, and the paths that are in none."""
-    *inputs, target = patterns
     if len(images) == 1:
         (files,) = images
-        others = [] if target[1:] in [one[1:] for one in inputs] else [target]
+        told_apart = {one[1:]: one for one in (*no_inputs, *inputs)}  # an input rather than none
+        others = [one for one in told_apart.values() if one not in inputs]
         matches = pattern_pairs.match([*inputs, *others], files)
         of_each = [
             {key: files[path] for key, path in some.items()}

@@ -18,6 +18,7 @@ def open_run_splits(
     split: str,
     dataset: str = '',
     with_train: bool = False,
+    hint: str = '--dataset=DIR measures those of a folder',
 ) -> dict[str, Source]:
     """Returns the splits of a run's pairs, by name, or those of another folder.
 
@@ -27,6 +28,7 @@ def open_run_splits(
       split: the one that is used. Of the other splits, pairs may be gone.
       dataset: another folder than the run's, whose path `config` has; '': that of the run.
       with_train: whether pairs of the train split are needed, too.
+      hint: what would take pairs that came since the run started.
 
     Returns:
       The pairs that the run uses; those that came later are left out, and that is printed.
@@ -49,7 +51,7 @@ def open_run_splits(
             names = new[split]
             print(
                 f'{split}: {len(names):,} pairs came since the run started, and are left '
-                f'out ({examples(names)}); --dataset=DIR measures those of a folder'
+                f'out ({examples(names)}); {hint}'
             )
     if dataset and split != 'train' and _are_new(found, recorded):
         count = len(found['train'])

@@ -60,9 +60,12 @@ def from_json(text: str) -> Config:
 def load_config(workdir: epath.PathLike) -> Config:
     """Returns the config of the run in `workdir`, as `from_json` does.
 
-    Raises UserError, naming the file and the versions, where it is not a config of this version.
+    Raises UserError where there is none, and, naming the file and the versions, where it is not a
+    config of this version.
     """
     path = epath.Path(workdir) / 'config.json'
+    if not path.exists():
+        raise UserError(f'--workdir={workdir}: no run there (config.json is missing)')
     try:
         return from_json(path.read_text())
     except UserError as error:

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from helpers import ROOT
 from helpers.pictures import classes, labels, photo
+from helpers.runs import changed
 from PIL import Image
 
 from pix2pix_jax import main
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.data import discover
-from pix2pix_jax.errors import run_command
+from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.workdir import data_json
 from pix2pix_jax.workdir.config_json import to_json
@@ -217,3 +218,8 @@ def test_a_mistake_is_one_line_that_the_document_has(mistake, tmp_path, monkeypa
 def test_the_document_has_no_other():
     named = re.findall(r'\| `test_data_mistakes.py`, (\w+) \|', DOCUMENT.read_text())
     assert sorted(named) == sorted(mistake.__name__ for mistake in MISTAKES)
+
+
+def test_masks_of_a_published_set_are_refused():
+    with pytest.raises(UserError, match="config.dataset.mask='mask': facades has no masks"):
+        discover.open_splits(changed(dataset__name='facades', dataset__mask='mask'))

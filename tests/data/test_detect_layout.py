@@ -477,7 +477,9 @@ def test_a_split_under_another_name_is_taken_and_that_is_said(tmp_path, capsys, 
     assert capsys.readouterr().out.strip().endswith(f' is taken as {usual}')
     write(tmp_path / usual, beside((photo(i), labels(photo(i))) for i in range(2)))
     splits = discover.open_splits(config(tmp_path))
-    assert len(splits[usual]) == 2 and capsys.readouterr().out == ''
+    assert len(splits[usual]) == 2
+    left = f'{folder} is left out: {usual} is {tmp_path / usual}\n'
+    assert left in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('held_out', [True, None])

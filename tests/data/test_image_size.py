@@ -75,7 +75,9 @@ def test_what_becomes_of_the_images_is_said(tmp_path):
     assert lines((320, 512), **{'dataset.preprocess': 'scale_width_and_crop'}) == [
         'images of 481x311 are scaled to 106%, and cropped to 512x320'
     ]
-    assert lines((320, 512), **{'dataset.preprocess': 'crop'}) == []
+    assert lines((320, 512), **{'dataset.preprocess': 'crop'}) == [
+        'images of 481x311 are enlarged to 106%, and cropped to 512x320: 97% of their area'
+    ]
 
 
 def test_a_size_that_was_lowered_can_be_asked_for():
@@ -89,3 +91,13 @@ def test_a_size_that_was_lowered_can_be_asked_for():
     assert 'larger' not in image_size.about([large], large, config)[0]
     config.image_size = large
     assert image_size.about([large], large, config) == []
+
+
+def test_crops_are_said_to_be_parts_of_images():
+    config, large = changed(), (3000, 4000)
+    config.dataset.preprocess = 'crop'
+    config.image_size = image_size.near(large, config)
+    assert image_size.about([large], large, config) == [
+        'images of 4000x3000 are not scaled, and cropped to 512x384: 1.6% of their area '
+        '(larger: --config.image_size=HEIGHT,WIDTH)'
+    ]

@@ -116,3 +116,9 @@ def test_lists_of_inputs_alone(tmp_path):
     path.write_text('input\na/1.png\na/1.jpg\n')
     with pytest.raises(DataError, match='line 3: a/1 is there already'):
         lists.read_inputs(path)
+
+
+def test_a_list_that_is_not_there_is_said_to_be_so(tmp_path):
+    with pytest.raises(DataError) as info:
+        lists.read_text(epath.Path(tmp_path) / 'pairs.csv')
+    assert str(info.value) == f'{tmp_path}/pairs.csv is not there'

@@ -156,7 +156,7 @@ def test_all_pairs_of_another_folder_without_splits_are_measured(tmp_path, capsy
 def test_split_files_say_the_splits(tmp_path, capsys):
     write(tmp_path, [str(i) for i in range(10)])
     save(tmp_path / 'images' / 'lonely.png', picture(1))  # no file lists it
-    lines = ['3', '1.png', '', 'masks/2_m.png', 'images\\4 -1', '/old/place/images/5.png x.png']
+    lines = ['3', '1.png', '', 'masks/2_m.png', 'images\\4 -1', './images/5.png x.png']
     (tmp_path / 'train.txt').write_bytes('\r\n'.join(lines).encode('utf-16'))
     (tmp_path / 'validation.txt').write_text('6_m\n')
     splits = discover.open_splits(config(tmp_path, **TWO, **{'dataset.val_fraction': 0.5}))
@@ -172,6 +172,10 @@ def test_split_files_say_the_splits(tmp_path, capsys):
     'texts,message',
     [
         ({'train': '1\nx y\n'}, "/train.txt, line 2: 'x y' names no file"),
+        ({'train': '1\nscene9/3\n'}, "/train.txt, line 2: 'scene9/3' names no file"),
+        ({'train': 'images/1.png masks/2_m.png\n'}, "2_m.png' names files of several pairs"),
+        ({'train': '1 2 3\n'}, "line 1: '1 2 3' names files of several pairs"),
+        ({'train': 'masks/1.png\n2\n'}, "line 1: 'masks/1.png' names no file"),
         ({'train': '1\n9\n'}, '9_m is without masks/*_m.png'),
         ({'train': '1\n', 'test': '2\n1\n'}, "test.txt, line 2: '1' is in "),
         ({'test': '1\n'}, 'test.txt, and beside it no train.txt'),
@@ -186,6 +190,37 @@ def test_bad_split_files_are_named(tmp_path, texts, message):
     assert message in error(tmp_path, **TWO)
 
 
+@pytest.mark.parametrize(
+    'line',
+    ['/old/place/images/{}.png', 'D:\\old\\images\\{}.png', '/a b/{}.png', '../{} 1.0 cat'],
+)
+def test_folders_that_all_lines_begin_with_may_be_others(tmp_path, line):
+    write(tmp_path, ['7', '8', '9'])
+    (tmp_path / 'train.txt').write_text(f'{line.format(7)}\n{line.format(8)}\n')
+    (tmp_path / 'test.txt').write_text(line.format(9) + '\n')
+    fields = TWO | {'dataset.val_fraction': 0.0}
+    found = names_of(discover.open_splits(config(tmp_path, **fields)))
+    assert found == {'train': ('7_m', '8_m'), 'test': ('9_m',)}
+
+
+def test_the_fields_of_a_line_may_be_the_files_of_a_pair(tmp_path):
+    write(tmp_path, ['7', '8', '9'])
+    lines = [f'/x/images/{i}.png /y/masks/{i}_m.png' for i in (7, 8)]
+    (tmp_path / 'train.txt').write_text('\n'.join(lines))
+    fields = TWO | {'dataset.val_fraction': 0.0}
+    assert names_of(discover.open_splits(config(tmp_path, **fields))) == {'train': ('7_m', '8_m')}
+    (tmp_path / 'train.txt').write_text('\n'.join([*lines, '/x/images/9.png /y/masks/8_m.png']))
+    assert 'line 3' in error(tmp_path, **fields)
+
+
+def test_a_folder_that_other_files_have_is_not_left_out_of_a_line(tmp_path):
+    write(tmp_path, ['a/1', 'a/2', 'b/3'])
+    (tmp_path / 'train.txt').write_text('b/1\nb/2\n')
+    texts = {'input': 'images/**/*.png', 'target': 'masks/**/*_m.png'}
+    fields = {f'dataset.{side}_pattern': text for side, text in texts.items()}
+    assert "line 1: 'b/1' names no file" in error(tmp_path, **fields)
+
+
 def test_a_line_that_may_be_two_names_is_refused(tmp_path):
     write(tmp_path, ['a/1', 'b/1', 'b/2'])
     fields = {
@@ -197,6 +232,19 @@ def test_a_line_that_may_be_two_names_is_refused(tmp_path):
     assert names_of(splits) == {'train': ('a/1_m', 'b/2_m')}
     (tmp_path / 'train.txt').write_text('1\n')
     assert "line 1: '1' may be images/a/1.png or images/b/1.png" in error(tmp_path, **fields)
+
+
+@pytest.mark.parametrize('place', ['ImageSets/Segmentation', 'lists', 'images'])
+def test_split_files_in_another_folder_are_said_not_to_be_read(tmp_path, capsys, place):
+    write(tmp_path, ['7', '8', '9'])
+    (tmp_path / place).mkdir(parents=True, exist_ok=True)
+    (tmp_path / place / 'train.txt').write_text('7\n')
+    discover.open_splits(config(tmp_path, **TWO))
+    said = f'{tmp_path}/{place}/train.txt is not read: move it to {tmp_path}/train.txt\n'
+    assert said in capsys.readouterr().out
+    (tmp_path / 'train.txt').write_text('7\n')
+    discover.open_splits(config(tmp_path, **TWO | {'dataset.val_fraction': 0.0}))
+    assert 'not read' not in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------- what is no pair
@@ -222,6 +270,17 @@ def test_unpaired_names_are_refused_or_left_out_and_counted(tmp_path):
     assert ('train', 'x_m', 'x_m is without masks/*_m.png') in data_json.skipped_pairs(
         tmp_path / 'run'
     )
+
+
+def test_targets_of_no_split_are_counted(tmp_path, capsys):
+    for i in range(8):
+        save(tmp_path / 'gt' / f'{i}.png', picture(i))
+    for i, split in enumerate(('train', 'val', 'test')):
+        save(tmp_path / 'im' / split / f'{i}.png', picture(i))
+    fields = {'dataset.input_pattern': 'im/{split}/*', 'dataset.target_pattern': 'gt/*'}
+    splits = discover.open_splits(config(tmp_path, **fields, **{'dataset.on_error': 'skip'}))
+    assert names_of(splits) == {'train': ('0',), 'val': ('1',), 'test': ('2',)}
+    assert capsys.readouterr().out == '5 names are of no split, and left out: 3, 4, 5, …\n'
 
 
 def test_unpaired_names_of_two_folders_are_left_out_too(tmp_path, capsys):

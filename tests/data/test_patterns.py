@@ -8,7 +8,7 @@ import pytest
 from helpers.runs import changed, error_of
 
 from pix2pix_jax.config import validate
-from pix2pix_jax.data import pattern_pairs, patterns
+from pix2pix_jax.data import pattern_pairs, patterns, propose
 from pix2pix_jax.data.patterns import WORDS, Key
 from pix2pix_jax.errors import DataError
 
@@ -220,7 +220,7 @@ def test_the_usual_name_of_a_split_counts_before_others():
     paths = [f'{s}/1.{e}' for s in ('train', 'val', 'valid', 'testing') for e in ('jpg', 'png')]
     matches = pattern_pairs.match(parsed, paths)
     assert {key.split for key in pattern_pairs.pair(parsed, matches).files} == set(WORDS)
-    assert sorted(matches.others) == ['valid/1.jpg', 'valid/1.png']
+    assert matches.beside == {'valid': ['valid/1.jpg', 'valid/1.png']} and not matches.others
     assert matches.words == {'train': {'train'}, 'val': {'val'}, 'test': {'testing'}}
 
 
@@ -283,3 +283,29 @@ def test_fields_that_do_not_go_together(fields, message):
     assert message in error_of(
         validate, changed(**{f'dataset.{name}': value for name, value in fields.items()})
     )
+
+
+# ---------------------------------------------------------------- proposals
+
+
+@pytest.mark.parametrize('scenes', [('kitchen', 'bath'), ('scene0', 'scene1', 'scene2')])
+@pytest.mark.parametrize('kinds', [('rgb', 'depth'), ('rgb', 'depth', 'normal'), ('x', 'y', 'z')])
+@pytest.mark.parametrize(
+    'place,pattern',
+    [('{s}/{k}/{i}.png', '*/{k}/*.png'), ('{s}/{i}_{k}.png', '*/*_{k}.png')],
+)
+def test_kinds_are_proposed_and_not_scenes(scenes, kinds, place, pattern):
+    """Where all scenes have the same names, so that each would pair with another as well."""
+    paths = [place.format(s=s, k=k, i=i) for s in scenes for k in kinds for i in range(6)]
+    found = propose.propose(paths)
+    texts = [pattern.format(k=k) for k in kinds]
+    assert found.inputs in texts and found.target in texts, found
+    assert (found.pairs, found.unpaired) == (6 * len(scenes), 0)
+    assert found.inputs == texts[0]  # and what is made of it is the target
+
+
+@pytest.mark.parametrize('scene', ['rgb_{}', 'trip{}', 'day 0{}'])
+def test_kinds_that_hold_scenes_are_proposed(scene):
+    kinds = ('photo', 'depth') if scene == 'rgb_{}' else ('photo', 'sketch')
+    paths = [f'{k}/{scene.format(s)}/{i}.png' for k in kinds for s in (1, 2) for i in range(6)]
+    assert propose.propose(paths)[:3] == (f'{kinds[0]}/*/*.png', f'{kinds[1]}/*/*.png', 12)

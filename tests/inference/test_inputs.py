@@ -11,7 +11,7 @@ from PIL import Image
 
 from pix2pix_jax.config import validate
 from pix2pix_jax.data import discover, patterns, pipeline
-from pix2pix_jax.errors import DataError
+from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.inference import files, generator, translator
 from pix2pix_jax.inference.inputs import find_paths
 from pix2pix_jax.inference.pattern_inputs import by_patterns
@@ -22,9 +22,10 @@ from pix2pix_jax.workdir.config_json import to_json
 SIZE = 16
 
 
-def found(root, texts, *places):
+def found(root, texts, *places, mask=None):
     images = [find_paths(str(root / place)) for place in places]
-    inputs = by_patterns(images, patterns.parse_patterns(*texts))
+    mask = patterns.parse(mask, 'mask') if mask else None
+    inputs = by_patterns(images, patterns.parse_patterns(*texts), mask)
     return {one.name: [str(file.relative_to(root)) for file in one.files] for one in inputs}
 
 
@@ -56,6 +57,26 @@ def touch(root, *paths):
 def test_outputs_are_named_as_targets_are(tmp_path, texts, paths, place, wanted):
     touch(tmp_path, *paths)
     assert found(tmp_path, texts, place) == wanted
+
+
+@pytest.mark.parametrize('place', ['data', 'data/valid', 'data/valid/im'])
+def test_a_folder_at_any_depth_of_the_patterns_gives_its_inputs_alone(tmp_path, place):
+    touch(tmp_path, *(f'data/valid/{kind}/{i}.png' for kind in ('im', 'gt', 'ok') for i in (1, 2)))
+    texts = '{split}/im/*.png', '{split}/gt/*.png'
+    names = {name.rpartition('/')[2] for name in found(tmp_path, texts, place)}
+    files = found(tmp_path, texts, place, mask='{split}/ok/*.png').values()
+    assert names == {'1', '2'}
+    assert list(files) == [[f'data/valid/im/{i}.png'] for i in (1, 2)]
+
+
+def test_masks_are_no_inputs(tmp_path):
+    touch(tmp_path, *(f'{i}{kind}.png' for kind in ('', '_gt', '_ok') for i in (1, 2)))
+    texts = '*.png', '*_gt.png'
+    assert found(tmp_path, texts, '.', mask='*_ok.png') == {'1_gt': ['1.png'], '2_gt': ['2.png']}
+    assert found(tmp_path, ('*.png', '*_gt.png'), '1_ok.png', mask='*_ok.png') == {}
+    touch(tmp_path, 'x/im/1.png', 'x/ok/1.png')
+    texts = 'im/*.png', 'gt/*.jpg'
+    assert found(tmp_path, texts, 'x', mask='ok/*.png') == {'1': ['x/im/1.png']}
 
 
 def test_several_inputs_are_found_in_one_folder_or_in_several(tmp_path, capsys):
@@ -116,7 +137,7 @@ def test_a_split_that_was_held_out_is_translated(tmp_path, negating, direction):
     assert len(list((tmp_path / 'out').glob('*.png'))) == len(splits['val']) > 0
 
 
-def test_the_test_split_of_patterns_is_translated(tmp_path, negating):
+def test_the_test_split_of_patterns_is_translated(tmp_path, negating, capsys):
     rng = np.random.default_rng(0)
     for i in range(30):
         for place in (f'images/{i}.png', f'masks/{i}_m.png'):
@@ -129,6 +150,23 @@ def test_the_test_split_of_patterns_is_translated(tmp_path, negating):
     assert written == set(splits['test'].names) and all(name.endswith('_m') for name in written)
     assert translate(tmp_path / 'run', tmp_path / 'all', [tmp_path / 'pairs' / 'images']) == 0
     assert len(list((tmp_path / 'all').glob('*_m.png'))) == 30
+    save(tmp_path / 'new' / 'a' / 'x.png', np.zeros((SIZE, SIZE, 3), np.uint8))
+    assert translate(tmp_path / 'run', tmp_path / 'other', [tmp_path / 'new']) == 0
+    said = 'no image matches images/*.png, as the inputs of the run do: all are taken\n'
+    assert said in capsys.readouterr().out and (tmp_path / 'other' / 'a' / 'x.png').exists()
+
+
+def test_the_masks_of_a_run_are_not_translated(tmp_path, negating):
+    rng = np.random.default_rng(0)
+    fields = {'input_pattern': '*.png', 'target_pattern': '*_m.png', 'mask': '*_ok.png'}
+    for i in range(6):
+        for kind in ('', '_m', '_ok'):
+            image = rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+            save(tmp_path / 'pairs' / f'{i}{kind}.png', image[..., 0] if kind == '_ok' else image)
+    fields = {f'dataset__{name}': text for name, text in fields.items()}
+    negating(tmp_path / 'run', dataset__path=str(tmp_path / 'pairs'), **fields)
+    assert translate(tmp_path / 'run', tmp_path / 'out', [tmp_path / 'pairs']) == 0
+    assert {path.stem for path in (tmp_path / 'out').glob('*.png')} == {f'{i}_m' for i in range(6)}
 
 
 @pytest.mark.parametrize('task', ['denoise', 'inpaint_anywhere', 'super_resolution'])
@@ -144,6 +182,18 @@ def test_the_inputs_of_a_task_are_those_that_are_measured(tmp_path, negating, ta
         written = np.asarray(Image.open(tmp_path / 'out' / f'{name}.png')).astype(int)
         measured = pipeline.example(splits['test'], i, config)['input']
         assert np.abs(written - (1 - measured) * 127.5).max() <= 1
+
+
+def test_pairs_that_came_are_translated_as_the_line_says(tmp_path, negating, capsys):
+    make_pairs(tmp_path / 'pairs', {'train': 3, 'test': 2}, size=SIZE)
+    negating(tmp_path / 'run', dataset__path=str(tmp_path / 'pairs'))
+    make_pairs(tmp_path / 'pairs', {'test': 3}, size=SIZE)
+    assert translate(tmp_path / 'run', tmp_path / 'out', split='test') == 0
+    said = capsys.readouterr().out
+    assert '--input=DIR translates those of a folder' in said and '--dataset' not in said
+    for split in ('test', ''):
+        with pytest.raises(UserError, match='--workdir=.*none: no run there'):
+            translate(tmp_path / 'none', tmp_path / 'o', [tmp_path / 'pairs'], split=split)
 
 
 def test_a_list_of_inputs_is_translated(tmp_path, negating):
