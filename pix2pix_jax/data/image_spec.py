@@ -90,12 +90,7 @@ def check(config: Config) -> None:
     _, target = of_config(config)
     if len(target.ranges) > 1:
         raise UserError(f'config.dataset.target_range={d.target_range!r}: allowed is one range')
-    try:
-        float(d.nodata or 0)
-    except ValueError:
-        raise UserError(
-            f"config.dataset.nodata={d.nodata!r}: allowed are a number, nan or '', none"
-        ) from None
+    masks.check_number(d.nodata, 'config.dataset.nodata')
     if d.task != 'none' and (d.nodata or d.mask):
         raise UserError(
             f'config.dataset.nodata={d.nodata!r}, mask={d.mask!r}: config.dataset.task='

@@ -8,11 +8,19 @@ import numpy as np
 
 from pix2pix_jax.data.formats import decode
 from pix2pix_jax.data.formats.pixels import File, Pixels, Range
-from pix2pix_jax.errors import DataError
+from pix2pix_jax.errors import DataError, UserError
 
 JPEG = b'\xff\xd8\xff'  # how such a file begins
 BICUBIC = 2.0  # pixels on each side that Pillow's kernel reaches
 NOTHING = 1e-9  # a weight of its kernel that is 0 but for rounding
+
+
+def check_number(nodata: str, name: str) -> None:
+    """Raises UserError where `nodata`, of the field or flag `name`, is no number, nan or ''."""
+    try:
+        float(nodata or 0)
+    except ValueError:
+        raise UserError(f"{name}={nodata!r}: allowed are a number, nan or '', none") from None
 
 
 def missing(picture: Pixels, nodata: str, value_range: Range) -> np.ndarray:

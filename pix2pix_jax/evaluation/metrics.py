@@ -242,14 +242,14 @@ def for_run(
 
 
 def for_folders(
-    options: Options, real: Sequence[File], units: bool = False
+    options: Options, real: Sequence[File], units: bool = False, masked: bool = False
 ) -> list[MetricAccumulator]:
     """Returns the accumulators of the metrics of the images `real` and others, likewise.
 
     The accumulators raise UserError for label maps of other colours than the options say. `units`:
-    the values of the images are more than shades.
+    the values of the images are more than shades; `masked`: not all pixels count.
     """
-    return _created(Subject(options, real=real, units=units))
+    return _created(Subject(options, real=real, units=units, masked=masked))
 
 
 def _created(subject: Subject) -> list[MetricAccumulator]:
