@@ -12,8 +12,10 @@ from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import class_scores, fcn_score, perceptual
 from pix2pix_jax.evaluation.checkerboard import PERIOD, checkerboard
+from pix2pix_jax.evaluation.image_metrics import SSIM_WINDOW
 from pix2pix_jax.evaluation.options import Options, Subject, label_classes
 from pix2pix_jax.evaluation.set_metrics import (
+    NO_PIXEL,
     LabHistograms,
     MetricAccumulator,
     NotComputed,
@@ -25,6 +27,7 @@ LOWER, HIGHER = '↓', '↑'  # what is better
 REAL = 'real_'  # begins the name of a value that is of the targets: the best to be reached
 OF_IMAGES = 'it is of images, and the targets are maps of classes'
 MASKED = 'it is of whole images, and here pixels are masked'
+NO_WINDOW = f'no window of {SSIM_WINDOW} pixels is wholly valid'
 PAIRS_ALONE = Options()
 Create = Callable[[Sequence[str], Subject], MetricAccumulator]
 
@@ -69,9 +72,14 @@ def of_pairs(
     return create
 
 
-def with_the_translation(name: str, undefined: str = 'without such a value') -> Create:
-    """Returns the `Create` of a metric: the mean of a value in the examples (see `translated`)."""
-    return lambda names, subject: PerImage({name: operator.itemgetter(name)}, undefined)
+def with_the_translation(
+    name: str, undefined: str = 'without such a value', masked: str = NO_PIXEL
+) -> Create:
+    """Returns the `Create` of a metric: the mean of a value in the examples (see `translated`).
+
+    `undefined` and `masked` say of which images it is NaN (`PerImage`).
+    """
+    return lambda names, subject: PerImage({name: operator.itemgetter(name)}, undefined, masked)
 
 
 METRICS = {  # by their names for --metrics, in the order of metrics.json
@@ -91,7 +99,7 @@ METRICS = {  # by their names for --metrics, in the order of metrics.json
     'ssim': Metric(
         {'ssim': Value('SSIM', HIGHER)},
         'sides of 11 pixels or more, where all of a window is valid',
-        with_the_translation('ssim', 'smaller than its window'),
+        with_the_translation('ssim', 'smaller than its window', NO_WINDOW),
         always=True,
         measured_with=lambda options: SSIM_DEFINITION,
     ),
