@@ -19,6 +19,7 @@ from pix2pix_jax.data.label_colors import Classes
 from pix2pix_jax.errors import DataError, UserError
 
 MAX_LEVELS = 65_536
+CHANNELS = {'input': 'generator.input_channels', 'target': 'generator.output_channels'}  # fields
 
 
 class ImageSpec(NamedTuple):
@@ -110,15 +111,16 @@ def check(config: Config) -> None:
 
 
 def _check_classes(config: Config) -> None:
-    d, g = config.dataset, config.generator
+    d = config.dataset
     class_maps.void_of(config)
-    for name, channels in (('input', 'input_channels'), ('target', 'output_channels')):
+    for name, channels in CHANNELS.items():
         count, shifted = class_maps.count(name, config), [d.color_jitter]
         if name == 'input':
             shifted.append(d.input_color_jitter)
-        if count and g[channels] != count:
+        found = config.generator[channels.removeprefix('generator.')]
+        if count and found != count:
             raise UserError(
-                f'config.generator.{channels}={g[channels]}: allowed is {count}, a channel for '
+                f'config.{channels}={found}: allowed is {count}, a channel for '
                 f'each of config.dataset.{name}_classes'
             )
         if count and (d[f'{name}_range'] or any(shifted)):
