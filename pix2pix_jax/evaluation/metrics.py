@@ -152,9 +152,9 @@ METRICS = {  # by their names for --metrics, in the order of metrics.json
     ),
     'fcn': Metric(
         {
-            'fcn_pixel_accuracy': Value('per-pixel acc.', HIGHER),
-            'fcn_class_accuracy': Value('per-class acc.', HIGHER),
-            'fcn_class_iou': Value('class IoU', HIGHER),
+            'fcn_pixel_accuracy': Value('FCN per-pixel acc.', HIGHER),
+            'fcn_class_accuracy': Value('FCN per-class acc.', HIGHER),
+            'fcn_class_iou': Value('FCN class IoU', HIGHER),
         },
         'label maps whose colours are known',
         fcn_score.create,
