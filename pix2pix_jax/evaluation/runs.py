@@ -12,6 +12,7 @@ from pix2pix_jax.data import augment, image_spec, masks
 from pix2pix_jax.data.folders import pair_files
 from pix2pix_jax.data.formats.decode import read_pixels
 from pix2pix_jax.data.lists import read_outputs
+from pix2pix_jax.distributed import memory
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.evaluation import image_metrics, metrics, report, translated
 from pix2pix_jax.evaluation.options import Options
@@ -89,6 +90,7 @@ def evaluate_run(
       UserError: for a run, checkpoint or split that is not there, and for label maps of other
         colours than the FCN-score is to count.
       DataError: for bad pairs.
+      UserError of status 1: where the memory does not suffice.
     """
     prepare_process()
     run = generator.load_run(workdir, images.checkpoint)
@@ -100,14 +102,22 @@ def evaluate_run(
     source = splits[images.split]
     about = {'split': images.split, 'step': run.step, 'checkpoint': run.checkpoint}
     about |= {'scale': images.scale} | ({'dataset': images.dataset} if images.dataset else {})
-    summary, _ = report.measure(
-        translated.batches(generator.Generator(config, run.variables).on_device, source, config),
-        len(source),
-        output,
-        about=about | {'measured': metrics.identity(options)},
-        progress=True,
-        accumulators=metrics.for_run(options, config, splits, images.split),
+    allowed = (
+        f'allowed is a smaller --scale (it is {images.scale})'
+        if images.scale > 1
+        else 'needed is a device with more memory'
     )
+    with memory.one_line('an evaluation', allowed):
+        summary, _ = report.measure(
+            translated.batches(
+                generator.Generator(config, run.variables).on_device, source, config
+            ),
+            len(source),
+            output,
+            about=about | {'measured': metrics.identity(options)},
+            progress=True,
+            accumulators=metrics.for_run(options, config, splits, images.split),
+        )
     return summary
 
 
