@@ -22,5 +22,4 @@ def get_config(arg: str = '') -> Config:
     config.dataset.direction = 'AtoB'
     config.dataset.colors = 'facades'
     config.dataset.target_classes = 12
-    config.generator.output_channels = 12
     return apply_arg(config, arg)

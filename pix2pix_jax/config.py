@@ -37,6 +37,7 @@ def default_config() -> Config:
 def validate(config: Config) -> Config:
     """Returns a copy of `config` with `image_size` as a (height, width) tuple.
 
+    The channels of maps of classes are their number, where the config leaves the default.
     Raises UserError for the first field that is unknown or missing, of another type, or has a value
     that is not allowed. An int in a float's field becomes a float, a numpy scalar Python's.
     """
@@ -52,6 +53,10 @@ def from_fields(fields: Mapping[str, Any]) -> Config:
         if fields[field]:
             table = label_colors.table(fields[field], f'config.{field}')
             fields[field] = label_colors.to_text(table)
+    for name, channels in image_spec.CHANNELS.items():
+        classes = fields[f'dataset.{name}_classes']
+        if classes and fields[channels] == FIELDS[channels].default:
+            fields[channels] = classes
     config = default_config()
     config.update_from_flattened_dict(fields)
     _check_together(config)

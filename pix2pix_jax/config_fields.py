@@ -258,7 +258,7 @@ ROWS = (
           source=PYTORCH, reference=True),
     Field('generator.input_channels', 3, between(1, 2**10),
           'channels of the input: 1 gray, 3 RGB, 4 RGBA; of TIFF and NumPy files any number; of '
-          'class indices one for each class', 'channels'),
+          'classes one for each class, which 3 stands for', 'channels'),
     Field('generator.output_channels', 3, between(1, 2**10),
           'channels of the output, likewise', 'channels'),
 

@@ -17,6 +17,7 @@ from pix2pix_jax.evaluation.options import Options
 
 # No flags of two folders.
 OF_A_RUN = ('split', 'checkpoint', 'dataset', 'scale', 'segmenter', 'segmenter_weights')
+OF_FOLDERS = {'range': 'target_range', 'nodata': 'nodata'}  # and what says so of a run
 WEIGHTS = {
     'inception_weights': "FID's and KID's Inception network",
     'alexnet_weights': "LPIPS's AlexNet",
@@ -45,6 +46,10 @@ def define_flags() -> flags.FlagValues:
     text(
         'range',
         'LOW:HIGH of the values of --real and --generated; by default their type, of floats 0:1.',
+    )
+    text(
+        'nodata',
+        'Value of --real, or nan, that says that there is none: such pixels are not measured.',
     )
     text(
         'output',
@@ -106,9 +111,8 @@ def main(values: flags.FlagValues) -> int:
     else:
         ranges = image_spec.parse_ranges('range', values.range, '--range')
         real, generated = (folder or os.path.dirname(pairs) for folder in (real, generated))
-        found = report.table(
-            runs.evaluate_folders(real, generated, output or None, options, ranges, pairs)
-        )
+        both = runs.FolderImages(real, generated, pairs, ranges, values.nodata)
+        found = report.table(runs.evaluate_folders(both, output or None, options))
     print(found)
     if output:
         print(f'{output}/index.html')
@@ -124,11 +128,12 @@ def check_together(values: flags.FlagValues) -> None:
         raise UserError(
             'give either --workdir=DIR, or --real=DIR and --generated=DIR, or --pairs=FILE.csv'
         )
-    if values.range and not folders:
-        raise UserError(
-            "--range goes with --real and --generated only; a run's range is "
-            'config.dataset.target_range'
-        )
+    for name, field in OF_FOLDERS.items():
+        if values[name].value and not folders:
+            raise UserError(
+                f"--{name} goes with --real and --generated only; a run's {name} is "
+                f'config.dataset.{field}'
+            )
     for name in OF_A_RUN:
         if folders and values[name].present:
             raise UserError(f'--{name} is of a run: it goes with --workdir alone')

@@ -74,6 +74,7 @@ def main(values: flags.FlagValues) -> int:
     for name in ('norm', 'dtype', 'image_size'):
         if values.format == 'pytorch' and values[name].present:
             raise UserError(f'--{name} is of a program: it goes with --format=onnx or stablehlo')
+    from pix2pix_jax.distributed import memory
     from pix2pix_jax.inference import generator
     from pix2pix_jax.runtime import prepare_process
 
@@ -86,7 +87,8 @@ def main(values: flags.FlagValues) -> int:
     else:
         from pix2pix_jax.interop import exportable
 
-        lines = exportable.export(run, values.format, output, values.norm, size, values.dtype)
+        with memory.one_line('the export', 'allowed is a smaller --image_size'):
+            lines = exportable.export(run, values.format, output, values.norm, size, values.dtype)
     print('\n'.join(lines))
     return 0
 

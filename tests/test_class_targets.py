@@ -8,8 +8,10 @@ from helpers.runs import error_of, lines, make_pairs, tiny_config
 from PIL import Image
 
 from pix2pix_jax import Translator, evaluate, export, translate
-from pix2pix_jax.data import class_maps, image_spec
-from pix2pix_jax.evaluation import labels
+from pix2pix_jax.data import class_maps, discover, image_spec, label_colors
+from pix2pix_jax.evaluation import class_scores, labels
+from pix2pix_jax.evaluation.options import Options, Subject
+from pix2pix_jax.evaluation.set_metrics import LabelScores
 from pix2pix_jax.inference import files, generator
 from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.train_setup import resolve
@@ -27,7 +29,6 @@ def config_of(folder, **more):
         'dataset__direction': 'BtoA',
         'dataset__colors': str(folder / 'colours.txt'),
         'dataset__target_classes': 2,
-        'generator__output_channels': 2,
         'loss__class_weight': 1.0,
         'optimizer__learning_rate': 0.005,
         'num_steps': 30,
@@ -140,7 +141,6 @@ def test_colours_by_regression_are_scored_by_the_nearest(folder, tmp_path):
         folder,
         dataset__colors='',
         dataset__target_classes=0,
-        generator__output_channels=3,
         loss__class_weight=0.0,
         num_steps=4,
         eval_every=0,
@@ -161,6 +161,20 @@ def test_colours_by_regression_are_scored_by_the_nearest(folder, tmp_path):
         distances = np.square(translator(photo)[..., None, :].astype(float) - COLOURS).sum(-1)
         matrix += labels.confusion(true, distances.argmin(-1), 2)
     assert found['class_iou']['mean'] == pytest.approx(float(labels.scores(matrix)['class_iou']))
+
+
+@pytest.mark.parametrize('asked', [True, False])
+def test_colours_by_regression_are_looked_at_once(folder, asked, monkeypatch):
+    colors, read = str(folder / 'colours.txt'), []
+    fields = {'dataset__target_classes': 0, 'loss__class_weight': 0.0}
+    config = config_of(folder, **fields | ({'dataset__colors': ''} if asked else {}))
+    splits = discover.open_splits(config)
+    monkeypatch.setattr(label_colors, 'check', lambda *args: read.append(args))
+    options = Options((), colors if asked else '')
+    subject = Subject(options, config, splits, 'train')
+    assert class_scores.applies(subject)
+    assert isinstance(class_scores.create(SCORES, subject), LabelScores)
+    assert len(read) == len(splits['train']) == 8
 
 
 @pytest.mark.parametrize('format', ['onnx', 'stablehlo'])

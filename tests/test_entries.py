@@ -69,6 +69,8 @@ def test_the_documents_name_every_metric_and_objective():
 
 def test_titles_of_real_and_of_unknown_values():
     assert metrics.heading('psnr') == 'PSNR (dB) ↑'
+    titles = [metrics.title(name) for one in metrics.METRICS.values() for name in one.values]
+    assert len(set(titles)) == len(titles) and 'FCN class IoU' in titles
     assert metrics.heading('real_checkerboard') == 'checkerboard (dB), targets'
     assert metrics.heading('of_another_version') == 'of_another_version'
 

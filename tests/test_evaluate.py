@@ -87,7 +87,7 @@ def test_a_run_is_measured_as_its_images_are(workdir, capsys):
     with (folder / 'per_image.csv').open() as file:
         rows = list(csv.DictReader(file))
     assert [row['name'] for row in rows] == [f'sub/{i}' for i in range(5)]
-    again = runs.evaluate_folders(*_folders(folder, workdir.parent), None)
+    again = runs.evaluate_folders(runs.FolderImages(*_folders(folder, workdir.parent)), None)
     for name, summary in again.items():  # measured from the images on disk
         values = [float(row[name]) for row in rows]
         assert summary['mean'] == pytest.approx(np.mean(values), abs=1e-6)
@@ -246,6 +246,8 @@ def test_images_below_the_ssim_window_say_so(tmp_path):
         (('--workdir=run', '--segmenter=json:f'), '--segmenter=json:f: '),
         (('--workdir=run', '--segmenter=json'), 'allowed is MODULE:FUNCTION'),
         (('--workdir=run', '--scale=0'), 'scale'),
+        (('--workdir=run', '--nodata=0'), "a run's nodata is config.dataset.nodata"),
+        (('--real=a', '--generated=b', '--nodata=no'), "--nodata='no': allowed are a number"),
     ],
 )
 def test_mistakes_are_one_line_and_status_2(workdir, capsys, args, message):

@@ -8,7 +8,7 @@ import pytest
 from helpers.runs import tiny_config
 from PIL import Image
 
-from pix2pix_jax import train
+from pix2pix_jax import evaluate, train
 from pix2pix_jax.data.formats.decode import read_pixels
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.evaluation import runs
@@ -91,3 +91,30 @@ def test_an_output_that_cannot_hold_no_data_is_refused(run):
     image[3, 3] = -9999
     with pytest.raises(DataError, match='its output is of uint16, which cannot hold -9999'):
         translator.load(image)
+
+
+@pytest.mark.parametrize('nodata', ['0', 'nan', '-9999'])
+def test_no_data_of_two_folders_is_not_measured(tmp_path, nodata):
+    rng, errors, holes = np.random.default_rng(0), [], float(nodata)
+    for i in range(3):
+        depth = rng.uniform(100, 4000, (SIDE, SIDE)).astype(np.float32)
+        output = depth + rng.normal(0, 50, depth.shape).astype(np.float32)
+        missing = rng.random(depth.shape) < (0.3, 0.6, 1)[i]
+        depth[missing], output[missing] = holes, rng.choice([holes, 3000])
+        if nodata == '0':
+            depth, output = (np.rint(image).astype(np.uint16) for image in (depth, output))
+            output[~missing & (rng.random(depth.shape) < 0.1)] = 0  # a value
+        errors.append((output.astype(np.float64) - depth)[~missing])
+        for name, image in (('real', depth), ('generated', output)):
+            (tmp_path / name).mkdir(exist_ok=True)
+            np.save(tmp_path / name / f'{i}.npy', image)
+    values = evaluate.define_flags()
+    folders = [f'--{name}={tmp_path / name}' for name in ('real', 'generated', 'output')]
+    values(['evaluate', *folders, '--range=0:5000', f'--nodata={nodata}'])
+    assert evaluate.main(values) == 0
+    found = json.loads((tmp_path / 'output' / 'metrics.json').read_text())['metrics']
+    rmse = np.mean([np.sqrt((error**2).mean()) for error in errors[:2]])
+    assert found['rmse']['mean'] == pytest.approx(rmse, rel=1e-5)
+    mae = np.mean([np.abs(error).mean() for error in errors[:2]])
+    assert found['mae']['mean'] == pytest.approx(mae, rel=1e-5)
+    assert found['rmse']['left_out'] == 1 and 'pixels are masked' in found['lab_l']['reason']

@@ -5,7 +5,6 @@ other becomes float32 on [-1, 1] when it is read.
 """
 
 import functools
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,7 +19,7 @@ from pix2pix_jax.data.label_colors import Classes
 from pix2pix_jax.errors import DataError, UserError
 
 MAX_LEVELS = 65_536
-NODATA = re.compile(r'|nan|[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?', re.IGNORECASE)
+CHANNELS = {'input': 'generator.input_channels', 'target': 'generator.output_channels'}  # fields
 
 
 class ImageSpec(NamedTuple):
@@ -92,10 +91,7 @@ def check(config: Config) -> None:
     _, target = of_config(config)
     if len(target.ranges) > 1:
         raise UserError(f'config.dataset.target_range={d.target_range!r}: allowed is one range')
-    if not NODATA.fullmatch(d.nodata) or np.isinf(float(d.nodata or 0)):
-        raise UserError(
-            f"config.dataset.nodata={d.nodata!r}: allowed are a number as -9999, nan, and '' (off)"
-        )
+    masks.check_number(d.nodata, 'config.dataset.nodata')
     if d.task != 'none' and (d.nodata or d.mask):
         raise UserError(
             f'config.dataset.nodata={d.nodata!r}, mask={d.mask!r}: config.dataset.task='
@@ -115,15 +111,16 @@ def check(config: Config) -> None:
 
 
 def _check_classes(config: Config) -> None:
-    d, g = config.dataset, config.generator
+    d = config.dataset
     class_maps.void_of(config)
-    for name, channels in (('input', 'input_channels'), ('target', 'output_channels')):
+    for name, channels in CHANNELS.items():
         count, shifted = class_maps.count(name, config), [d.color_jitter]
         if name == 'input':
             shifted.append(d.input_color_jitter)
-        if count and g[channels] != count:
+        found = config.generator[channels.removeprefix('generator.')]
+        if count and found != count:
             raise UserError(
-                f'config.generator.{channels}={g[channels]}: allowed is {count}, a channel for '
+                f'config.{channels}={found}: allowed is {count}, a channel for '
                 f'each of config.dataset.{name}_classes'
             )
         if count and (d[f'{name}_range'] or any(shifted)):

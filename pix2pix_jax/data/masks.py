@@ -4,16 +4,25 @@ What is not valid never enters a resampling: the value of the nearest valid pixe
 and of the result those pixels are valid of which all that was summed up was.
 """
 
+import re
+
 import numpy as np
 
 from pix2pix_jax.data.formats import decode
 from pix2pix_jax.data.formats.pixels import File, Pixels, Range
-from pix2pix_jax.errors import DataError
+from pix2pix_jax.errors import DataError, UserError
 
 # Why values that must be exact are not.
 LOSSY = 'is compressed with loss (JPEG, WebP), which turns values into others'
 BICUBIC = 2.0  # pixels on each side that Pillow's kernel reaches
 NOTHING = 1e-9  # a weight of its kernel that is 0 but for rounding
+NODATA = re.compile(r'|nan|[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?', re.IGNORECASE)
+
+
+def check_number(nodata: str, name: str) -> None:
+    """Raises UserError where `nodata`, of the field or flag `name`, is no number, nan or ''."""
+    if not NODATA.fullmatch(nodata) or np.isinf(float(nodata or 0)):
+        raise UserError(f"{name}={nodata!r}: allowed are a number as -9999, nan, and '' (off)")
 
 
 def missing(picture: Pixels, nodata: str, value_range: Range) -> np.ndarray:

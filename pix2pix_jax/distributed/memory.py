@@ -18,7 +18,10 @@ from pix2pix_jax.train_step import Batch, discriminate, generate
 # Bytes of a pixel and filter of the first layer up to which nothing is estimated: tracing takes
 # seconds, and a ResNet of 9 blocks, which keeps the most, keeps 80.
 SURE = 256
-SIGNS = re.compile(r'RESOURCE_EXHAUSTED|out of memory|bad_alloc|failed to allocate', re.IGNORECASE)
+SIGNS = re.compile(  # the last is all that a CPU's library says where it gets none
+    r'RESOURCE_EXHAUSTED|out of memory|bad_alloc|failed to allocate|YNNPACK operation failed',
+    re.IGNORECASE,
+)
 
 
 def reported(device: jax.Device) -> int:
@@ -38,7 +41,7 @@ def needed(state: GanState, config: Config, devices: list[jax.Device]) -> int:
     those of G, and of D on the generated images and on the targets. On a CPU, where less is fused,
     the backward passes take as much again.
     """
-    count = config.batch_size // len(devices) // jax.process_count() // config.optimizer.d_steps
+    count = config.batch_size // len(devices) // jax.process_count()  # of a part
     images = {
         kind: jax.ShapeDtypeStruct((count, *config.image_size, channels), jnp.float32)
         for kind, channels in (
@@ -47,7 +50,7 @@ def needed(state: GanState, config: Config, devices: list[jax.Device]) -> int:
         )
     }
     batch = images | {'index': jax.ShapeDtypeStruct((count,), jnp.int32)}
-    total = _bytes(state) + _bytes(batch)
+    total = _bytes(state) + _bytes(batch) * config.optimizer.d_steps  # a part for each
     passes = 2 if devices[0].platform == 'cpu' else 1
     for kept, network in _kept(state, batch, config):
         total += passes * kept + _bytes(network.params)
@@ -116,6 +119,10 @@ def less(config: Config) -> str:
     )
 
 
+def _in_gb(number: str, unit: str) -> str:
+    return f'{float(number) / 1e9:,.2g} GB' if unit == 'bytes' else f'{number} {unit}'
+
+
 @contextlib.contextmanager
 def one_line(what: str, allowed: str) -> Iterator[None]:
     """Makes one line of running out of memory: a UserError of status 1 that says what is allowed.
@@ -127,8 +134,8 @@ def one_line(what: str, allowed: str) -> Iterator[None]:
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if isinstance(error, jax.errors.JaxRuntimeError) and not SIGNS.search(str(error)):
             raise
-        size = re.search(r'allocat\w* ([\d.]+ ?\w+)', str(error))
-        asked = f' ({size[1]} more were asked for)' if size else ''
+        size = re.search(r'allocat\w* ([\d.]+) ?(\w+)', str(error))
+        asked = f' ({_in_gb(*size.groups())} more were asked for)' if size else ''
         raise UserError(
             f'out of memory: {what} does not fit{asked}; {allowed}', DATA_ERROR
         ) from error

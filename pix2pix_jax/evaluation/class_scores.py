@@ -46,7 +46,8 @@ def create(names: Sequence[str], subject: Subject) -> MetricAccumulator:
     if subject.config.dataset.target_classes or classes is None:
         return ClassScores()
     source, size = subject.splits[subject.split], tuple(subject.config.image_size)
-    reason = _unlike(source, classes)
+    # Without --classes `applies` has looked at them.
+    reason = _unlike(source, classes) if subject.options.classes else ''
     if reason:
         return NotComputed(labels.SCORES, reason)
 

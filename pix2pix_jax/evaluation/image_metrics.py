@@ -20,10 +20,13 @@ def of_pair(
     return {f.__name__: f(output, target, valid) for f in (l1, psnr, ssim)}
 
 
-def in_units(output: np.ndarray, target: np.ndarray, span: float) -> dict[str, float]:
+def in_units(
+    output: np.ndarray, target: np.ndarray, span: float, valid: np.ndarray | None = None
+) -> dict[str, float]:
     """Returns {'mae', 'rmse'} of a pair in units of which there are `span` from -1 to 1."""
     difference = _difference(output, target) * span / 2
-    return {'mae': float(np.abs(difference).mean()), 'rmse': float(np.sqrt((difference**2).mean()))}
+    mse = _mean(difference**2, valid)
+    return {'mae': _mean(np.abs(difference), valid), 'rmse': float(np.sqrt(mse))}
 
 
 def l1(output: np.ndarray, target: np.ndarray, valid: np.ndarray | None = None) -> float:

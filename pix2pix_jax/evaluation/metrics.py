@@ -12,8 +12,10 @@ from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import class_scores, fcn_score, perceptual
 from pix2pix_jax.evaluation.checkerboard import PERIOD, checkerboard
+from pix2pix_jax.evaluation.image_metrics import SSIM_WINDOW
 from pix2pix_jax.evaluation.options import Options, Subject, label_classes
 from pix2pix_jax.evaluation.set_metrics import (
+    NO_PIXEL,
     LabHistograms,
     MetricAccumulator,
     NotComputed,
@@ -26,6 +28,7 @@ REAL = 'real_'  # begins the name of a value that is of the targets: the best to
 OF_IMAGES = 'it is of images, and the targets are maps of classes'
 MASKED = 'it is of whole images, and here pixels are masked'
 FINAL = OF_IMAGES, MASKED  # reasons that stay, whatever files are there
+NO_WINDOW = f'no window of {SSIM_WINDOW} pixels is wholly valid'
 PAIRS_ALONE = Options()
 Create = Callable[[Sequence[str], Subject], MetricAccumulator]
 
@@ -70,9 +73,14 @@ def of_pairs(
     return create
 
 
-def with_the_translation(name: str, undefined: str = 'without such a value') -> Create:
-    """Returns the `Create` of a metric: the mean of a value in the examples (see `translated`)."""
-    return lambda names, subject: PerImage({name: operator.itemgetter(name)}, undefined)
+def with_the_translation(
+    name: str, undefined: str = 'without such a value', masked: str = NO_PIXEL
+) -> Create:
+    """Returns the `Create` of a metric: the mean of a value in the examples (see `translated`).
+
+    `undefined` and `masked` say of which images it is NaN (`PerImage`).
+    """
+    return lambda names, subject: PerImage({name: operator.itemgetter(name)}, undefined, masked)
 
 
 METRICS = {  # by their names for --metrics, in the order of metrics.json
@@ -92,7 +100,7 @@ METRICS = {  # by their names for --metrics, in the order of metrics.json
     'ssim': Metric(
         {'ssim': Value('SSIM', HIGHER)},
         'sides of 11 pixels or more, where all of a window is valid',
-        with_the_translation('ssim', 'smaller than its window'),
+        with_the_translation('ssim', 'smaller than its window', NO_WINDOW),
         always=True,
         measured_with=lambda options: SSIM_DEFINITION,
     ),
@@ -145,9 +153,9 @@ METRICS = {  # by their names for --metrics, in the order of metrics.json
     ),
     'fcn': Metric(
         {
-            'fcn_pixel_accuracy': Value('per-pixel acc.', HIGHER),
-            'fcn_class_accuracy': Value('per-class acc.', HIGHER),
-            'fcn_class_iou': Value('class IoU', HIGHER),
+            'fcn_pixel_accuracy': Value('FCN per-pixel acc.', HIGHER),
+            'fcn_class_accuracy': Value('FCN per-class acc.', HIGHER),
+            'fcn_class_iou': Value('FCN class IoU', HIGHER),
         },
         'label maps whose colours are known',
         fcn_score.create,
@@ -243,14 +251,14 @@ def for_run(
 
 
 def for_folders(
-    options: Options, real: Sequence[File], units: bool = False
+    options: Options, real: Sequence[File], units: bool = False, masked: bool = False
 ) -> list[MetricAccumulator]:
     """Returns the accumulators of the metrics of the images `real` and others, likewise.
 
     The accumulators raise UserError for label maps of other colours than the options say. `units`:
-    the values of the images are more than shades.
+    the values of the images are more than shades; `masked`: not all pixels count.
     """
-    return _created(Subject(options, real=real, units=units))
+    return _created(Subject(options, real=real, units=units, masked=masked))
 
 
 def _created(subject: Subject) -> list[MetricAccumulator]:

@@ -8,10 +8,11 @@ import numpy as np
 from etils import epath
 
 from pix2pix_jax.config import Config, flatten, from_fields
-from pix2pix_jax.data import augment, image_spec
+from pix2pix_jax.data import augment, image_spec, masks
 from pix2pix_jax.data.folders import pair_files
 from pix2pix_jax.data.formats.decode import read_pixels
 from pix2pix_jax.data.lists import read_outputs
+from pix2pix_jax.distributed import memory
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.evaluation import image_metrics, metrics, report, translated
 from pix2pix_jax.evaluation.options import Options
@@ -29,6 +30,16 @@ class RunImages(NamedTuple):
     checkpoint: str = 'last'  # that translates them: or 'best', or a step, or ALL
     scale: int = 1  # their size is this multiple of the size trained on
     dataset: str = ''  # the folder of their pairs; '': those of the run
+
+
+class FolderImages(NamedTuple):
+    """Which images are measured against which."""
+
+    real: epath.PathLike  # the folder of the targets
+    generated: epath.PathLike  # the folder of the images that are measured
+    listed: epath.PathLike = ''  # a CSV file of columns real and generated; '': by their names
+    ranges: tuple[image_spec.Range, ...] = ()  # of their values; (): that of their type
+    nodata: str = ''  # the value of the targets that does not count, or nan; '': there is none
 
 
 ALL = 'all'  # a table of all checkpoints (`evaluation.checkpoints`)
@@ -79,6 +90,7 @@ def evaluate_run(
       UserError: for a run, checkpoint or split that is not there, and for label maps of other
         colours than the FCN-score is to count.
       DataError: for bad pairs.
+      UserError of status 1: where the memory does not suffice.
     """
     prepare_process()
     run = generator.load_run(workdir, images.checkpoint)
@@ -90,14 +102,22 @@ def evaluate_run(
     source = splits[images.split]
     about = {'split': images.split, 'step': run.step, 'checkpoint': run.checkpoint}
     about |= {'scale': images.scale} | ({'dataset': images.dataset} if images.dataset else {})
-    summary, _ = report.measure(
-        translated.batches(generator.Generator(config, run.variables).on_device, source, config),
-        len(source),
-        output,
-        about=about | {'measured': metrics.identity(options)},
-        progress=True,
-        accumulators=metrics.for_run(options, config, splits, images.split),
+    allowed = (
+        f'allowed is a smaller --scale (it is {images.scale})'
+        if images.scale > 1
+        else 'needed is a device with more memory'
     )
+    with memory.one_line('an evaluation', allowed):
+        summary, _ = report.measure(
+            translated.batches(
+                generator.Generator(config, run.variables).on_device, source, config
+            ),
+            len(source),
+            output,
+            about=about | {'measured': metrics.identity(options)},
+            progress=True,
+            accumulators=metrics.for_run(options, config, splits, images.split),
+        )
     return summary
 
 
@@ -127,12 +147,9 @@ def config_of(config: Config, images: RunImages) -> Config:
 
 
 def evaluate_folders(
-    real: epath.PathLike,
-    generated: epath.PathLike,
+    images: FolderImages,
     output: epath.PathLike | None,
     options: Options = metrics.PAIRS_ALONE,
-    ranges: tuple[image_spec.Range, ...] = (),
-    listed: epath.PathLike = '',
 ) -> report.Summary:
     """Measures the images in one folder against those of the same names in another, or of a list.
 
@@ -140,12 +157,9 @@ def evaluate_folders(
     without their extensions.
 
     Args:
-      real: the folder of the targets.
-      generated: the folder of the images that are measured.
+      images: the two folders, and what their values mean.
       output: the folder for the report; None: there is no report.
       options: what is measured beside L1, PSNR and SSIM.
-      ranges: the range of the images' values; (): that of their type.
-      listed: a CSV file that pairs them, with the columns real and generated; '': by their names.
 
     Returns:
       The summary, as `metrics.json` has it.
@@ -153,22 +167,27 @@ def evaluate_folders(
     Raises:
       DataError: for a folder without images, a name that only one folder has, an unreadable image,
         or a pair of two sizes.
-      UserError: for label maps of other colours than `options` say.
+      UserError: for label maps of other colours than `options` say, and for a `nodata` that is no
+        number.
     """
-    folders = epath.Path(real), epath.Path(generated)
+    masks.check_number(images.nodata, '--nodata')
+    folders = epath.Path(images.real), epath.Path(images.generated)
+    listed = images.listed
     pairs = read_outputs(epath.Path(listed), *folders) if listed else pair_files(folders)
     files = [real_file for real_file, _ in pairs.values()]
-    units = bool(ranges) or read_pixels(files[0]).values.dtype != np.uint8
-    accumulators = metrics.for_folders(options, files, units)
+    units = bool(images.ranges) or read_pixels(files[0]).values.dtype != np.uint8
+    accumulators = metrics.for_folders(options, files, units, masked=bool(images.nodata))
     about = {'measured': metrics.identity(options)}
-    read = ([example] for example in _read(pairs, ranges))
+    read = ([example] for example in _read(pairs, images.ranges, images.nodata))
     return report.measure(
         read, len(pairs), output, about=about, progress=True, accumulators=accumulators
     )[0]
 
 
 def _read(
-    pairs: Mapping[str, tuple[epath.Path, ...]], ranges: tuple[image_spec.Range, ...]
+    pairs: Mapping[str, tuple[epath.Path, ...]],
+    ranges: tuple[image_spec.Range, ...],
+    nodata: str = '',
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields each pair measured in float64 on the host: of many sizes, each would be compiled."""
     for name, files in pairs.items():
@@ -183,10 +202,16 @@ def _read(
         if channels == 4 and not (target.opacity and output.opacity):  # four bands: no RGBA
             target, output = (one._replace(opacity=False) for one in (target, output))
             spec = spec._replace(channels=channels if output.values.shape[-1] == 4 else 3)
+        low, high = ranges[0] if ranges else image_spec.type_range(target.values.dtype)
+        valid, known = None, {}
+        if nodata:
+            valid = ~masks.missing(target, nodata, (low, high))
+            output, target = (masks.filled(one, valid) for one in (output, target))
+            known = {'valid': valid, 'valid_pixels': int(valid.sum())}
         images = {
             kind: augment.to_float(image_spec.combine(spec, [one], [file]))
             for kind, one, file in zip(('output', 'target'), (output, target), files[::-1])
         }
-        low, high = ranges[0] if ranges else image_spec.type_range(target.values.dtype)
-        found = image_metrics.of_pair(**images) | image_metrics.in_units(**images, span=high - low)
-        yield name, images | found
+        found = image_metrics.of_pair(**images, valid=valid)
+        found |= image_metrics.in_units(**images, span=high - low, valid=valid)
+        yield name, images | known | found

@@ -16,6 +16,9 @@ Images = Mapping[str, Any]  # 'output', 'target'[, 'input'], float (H,W,C) on [-
 Result = tuple[dict[str, dict[str, Any]], dict[str, list[float]]]
 
 
+NO_PIXEL = 'no pixel is valid'
+
+
 class MetricAccumulator(Protocol):
     """One or more metrics of a set of images: `update` for each in order, then `compute`."""
 
@@ -36,9 +39,13 @@ class PerImage:
         self,
         functions: Mapping[str, Callable[[Images], float]],
         undefined: str = 'smaller than its window',
+        masked: str = NO_PIXEL,
     ):
-        """Takes a function by the name of each value; `undefined` are images where it is NaN."""
-        self._functions, self._undefined = functions, undefined
+        """Takes a function by the name of each value; `undefined` are images where it is NaN.
+
+        `masked` says why it is NaN of images where pixels are masked.
+        """
+        self._functions, self._undefined, self._reason = functions, undefined, masked
         self._values: dict[str, list[float]] = {name: [] for name in functions}
         self._masked = False
 
@@ -58,9 +65,9 @@ class PerImage:
             out = len(values) - len(known)
             if known:
                 summary |= bootstrap.summarize({name: known})
-                summary[name] |= {'left_out': out} if out else {}
+                summary[name] |= {'left_out': out, 'reason': self._reason} if out else {}
             else:
-                reason = f'{out} of {out} images have no valid pixels, or are {self._undefined}'
+                reason = f'{out} of {out} images left out: {self._reason}'
                 summary[name] = {'value': None, 'reason': reason}
         return summary, self._values
 

@@ -139,7 +139,8 @@ def metrics_table(
             low, high = (format_number(v) for v in summary['ci95'])
             row = (format_number(summary['mean']), f'{low} to {high}')
             if summary.get('left_out'):
-                row = (row[0], f'{row[1]}; {summary["left_out"]} images left out: nothing is valid')
+                out = f'{summary["left_out"]} images left out: {summary["reason"]}'
+                row = (row[0], f'{row[1]}; {out}')
         else:
             row = ('none', summary['reason'])
         table.append((name, heading(name), *row))

@@ -13,6 +13,7 @@ from pix2pix_jax.config import validate
 from pix2pix_jax.data import class_maps, discover, image_spec, pipeline, value_checks
 from pix2pix_jax.data.formats.pixels import Pixels
 from pix2pix_jax.errors import DataError, UserError
+from pix2pix_jax.workdir import config_json
 
 SIZE = 32
 TABLE = 'sky 0,0,255;car 255,0,0;tree 0,128,0;void 0,0,0;'
@@ -137,6 +138,17 @@ def test_what_are_no_class_indices_is_named_for_what_it_is(tmp_path):
     assert 'has 3 channels of uint8' in message and '--config.dataset.colors=FILE' in message
     pair, _ = pair_of(folder_of(tmp_path / 'good', deep // 9000))  # 16 bits are no harm
     np.testing.assert_array_equal(pair['target'][..., 0], MAP % 3)
+
+
+@pytest.mark.parametrize(('name', 'channels'), [('input', 'input'), ('target', 'output')])
+def test_the_number_of_classes_is_that_of_the_channels(name, channels, tmp_path):
+    given = changed(**{f'dataset__{name}_classes': 4, 'dataset__path': str(tmp_path)})
+    filled = validate(given)
+    assert filled.generator[f'{channels}_channels'] == 4
+    assert given.generator[f'{channels}_channels'] == 3
+    (tmp_path / 'config.json').write_text(config_json.to_json(filled))
+    kept = config_json.load_config(tmp_path)
+    assert kept == filled and config_json.differences(kept, validate(given)) == []  # it resumes
 
 
 @pytest.mark.parametrize(

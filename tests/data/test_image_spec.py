@@ -211,7 +211,7 @@ def test_classes_that_there_are_not(tmp_path):
         ({'input_range': '0-255'}, "config.dataset.input_range='0-255': allowed is LOW:HIGH"),
         ({'input_range': '0:inf'}, "config.dataset.input_range='0:inf'"),
         ({'target_range': '0:1,0:2'}, "config.dataset.target_range='0:1,0:2': allowed is one"),
-        ({'input_classes': 4}, 'config.generator.input_channels=3: allowed is 4'),
+        ({'input_classes': 4, 'channels_in': 5}, 'config.generator.input_channels=5: allowed is 4'),
         ({'input_classes': 3, 'input_range': '0:3'}, 'config.dataset.input_classes=3: classes'),
         ({'input_range': '0:3', 'task': 'denoise'}, "config.dataset.task='denoise' makes its"),
         (

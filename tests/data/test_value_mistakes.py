@@ -51,7 +51,9 @@ MISTAKES = {
     'several inputs, the channels of one': ((RGB, DEPTH, RGB), {}),
     'class maps saved as RGB': ((class_maps.voc_palette(12)[CLASSES[..., 0]], RGB), TWELVE),
     'fewer classes than the maps have': ((CLASSES, RGB), TEN),
-    'classes, and the channels of images': ((CLASSES, RGB), {'dataset__input_classes': 12}),
+    'classes, and the channels of images': (
+        (CLASSES, RGB), {'dataset__input_classes': 12, 'generator__input_channels': 4}
+    ),  # fmt: skip
     'a range not written LOW:HIGH': ((RGB, DEPTH), GRAY_OUT | {'dataset__target_range': '0-4000'}),
     'more ranges than inputs': ((RGB, RGB), TWO_RANGES),
 }  # fmt: skip

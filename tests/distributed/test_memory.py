@@ -5,11 +5,13 @@ import jax.numpy as jnp
 import pytest
 from helpers.runs import make_pairs, tiny_config
 
-from pix2pix_jax import train
+from pix2pix_jax import export, train
 from pix2pix_jax.config import default_config
 from pix2pix_jax.distributed import memory, parallel
 from pix2pix_jax.dry_run import dry_run
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.evaluation import report, runs
+from pix2pix_jax.interop import exportable
 from pix2pix_jax.presets import apply_arg
 from pix2pix_jax.train_setup import initial_state
 from pix2pix_jax.train_state import training_key
@@ -37,9 +39,10 @@ def config_of(size, batch, **fields):
 
 def compiled_bytes(state, config, devices):
     """What XLA says of the step."""
-    shape = (config.batch_size, *config.image_size, 3)
+    pairs = config.batch_size * config.optimizer.d_steps
+    shape = (pairs, *config.image_size, 3)
     batch = {name: jnp.zeros(shape) for name in ('input', 'target')}
-    batch['index'] = jnp.zeros(config.batch_size, jnp.int32)
+    batch['index'] = jnp.zeros(pairs, jnp.int32)
     step = parallel.compile_step(train_step, config, devices)
     found = step.lower(state, batch, training_key(config)).compile().memory_analysis()
     return (
@@ -50,7 +53,9 @@ def compiled_bytes(state, config, devices):
     )
 
 
-@pytest.mark.parametrize('fields', [{}, {'generator__name': 'resnet'}])
+@pytest.mark.parametrize('fields', [
+    {}, {'generator__name': 'resnet'}, {'optimizer__d_steps': 4}
+])  # fmt: skip
 def test_the_estimate_is_near_what_the_compiler_says(fields):
     devices = jax.local_devices()[:1]
     config = config_of(64, 8, **fields)
@@ -99,7 +104,29 @@ def test_running_out_of_memory_in_training_is_one_line(tmp_path, monkeypatch, er
     assert raised.value.status == 1 and '\n' not in message
     assert message.startswith('out of memory: a training step does not fit')
     assert '--config.image_size (it is 32,32)' in message and 'remat' not in message
-    assert ('34359738368 bytes more' in message) == (error is EXHAUSTED)
+    assert ('(34 GB more' in message) == (error is EXHAUSTED)
+
+
+@pytest.mark.parametrize(
+    'text', ['RESOURCE_EXHAUSTED: no room', 'INTERNAL: YNNPACK operation failed: error 1']
+)
+def test_running_out_of_memory_in_an_evaluation_or_export_is_one_line(text, tmp_path, monkeypatch):
+    pairs = make_pairs(tmp_path / 'pairs', {'train': 1, 'test': 1})
+    config = tiny_config(pairs, num_steps=1, eval_every=0, sample_every=0)
+    train.train_and_evaluate(config, tmp_path / 'run')
+
+    def fail(*args, **kwargs):
+        raise jax.errors.JaxRuntimeError(text)
+
+    monkeypatch.setattr(report, 'measure', fail)
+    monkeypatch.setattr(exportable, 'export', fail)
+    with pytest.raises(UserError, match=r'an evaluation does not fit.*--scale \(it is 2\)'):
+        runs.evaluate_run(tmp_path / 'run', None, runs.RunImages(scale=2))
+    values = export.define_flags()
+    flags = ['--format=stablehlo', f'--output={tmp_path / "a.stablehlo"}', '--image_size=32']
+    values(['export', f'--workdir={tmp_path / "run"}', *flags])
+    with pytest.raises(UserError, match='the export does not fit; allowed is a smaller --image_s'):
+        export.main(values)
 
 
 def test_other_errors_of_the_device_pass():

@@ -69,9 +69,17 @@ def test_images_without_valid_pixels_are_counted():
     summary, values = report.measure([examples], 4)
     assert summary['l1']['left_out'] == 1 and summary['ssim']['left_out'] == 2
     assert summary['l1']['mean'] == pytest.approx(np.mean(values['l1'][:3]))
-    assert '1 images left out' in report.table(summary)
+    said = {row.split()[0]: row for row in report.table(summary).splitlines()}
+    assert said['l1'].endswith('; 1 images left out: no pixel is valid')
+    assert said['ssim'].endswith('; 2 images left out: no window of 11 pixels is wholly valid')
     summary, _ = report.measure([examples[3:]], 1)
-    assert summary['l1']['value'] is None and 'no valid pixels' in summary['l1']['reason']
+    assert summary['l1'] == {
+        'value': None, 'reason': '1 of 1 images left out: no pixel is valid'
+    }  # fmt: skip
+    summary, _ = report.measure([examples[2:3]], 1)
+    assert summary['l1']['mean'] and summary['ssim'] == {
+        'value': None, 'reason': f'1 of 1 images left out: {metrics.NO_WINDOW}'
+    }  # fmt: skip
 
 
 def test_metrics_of_whole_images_say_that_pixels_are_masked():

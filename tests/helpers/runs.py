@@ -21,8 +21,6 @@ SMALL = ('--config.generator.depth=2', '--config.discriminator.layers=1')
 # What else must hold for any value of a field but the default.
 CONTEXT = {
     'dataset.task_amount': {'dataset.task': 'super_resolution'},
-    'dataset.input_classes': {'generator.input_channels': 255},
-    'dataset.target_classes': {'generator.output_channels': 255},
     'loss.class_weight': {'dataset.target_classes': 3},
     'optimizer.rate_devices': {'optimizer.scale_with_devices': True},
 }
