@@ -102,9 +102,9 @@ def inputs_of(workdir: str, job: TranslationJob) -> list[Input]:
         return [
             Input(name, source.input_files(i), (source, i)) for i, name in enumerate(source.names)
         ]
-    config = load_config(workdir)
-    wanted = patterns.of_config(config)
-    if wanted and not is_list(job.places[0]) and len(job.places) in (1, len(wanted) - 1):
+    config = load_config(workdir) if (epath.Path(workdir) / 'config.json').exists() else None
+    wanted = patterns.of_config(config) if config else ()
+    if config and wanted and not is_list(job.places[0]) and len(job.places) in (1, len(wanted) - 1):
         mask = patterns.mask_of_config(config)
         named = by_patterns(list(map(find_paths, job.places)), wanted, mask)
         if named:

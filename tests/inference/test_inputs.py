@@ -187,13 +187,12 @@ def test_the_inputs_of_a_task_are_those_that_are_measured(tmp_path, negating, ta
 def test_pairs_that_came_are_translated_as_the_line_says(tmp_path, negating, capsys):
     make_pairs(tmp_path / 'pairs', {'train': 3, 'test': 2}, size=SIZE)
     negating(tmp_path / 'run', dataset__path=str(tmp_path / 'pairs'))
-    make_pairs(tmp_path / 'pairs', {'test': 3}, size=SIZE)
+    save(tmp_path / 'pairs' / 'test' / 'new.png', np.zeros((SIZE, 2 * SIZE, 3), np.uint8))
     assert translate(tmp_path / 'run', tmp_path / 'out', split='test') == 0
     said = capsys.readouterr().out
     assert '--input=DIR translates those of a folder' in said and '--dataset' not in said
-    for split in ('test', ''):
-        with pytest.raises(UserError, match='--workdir=.*none: no run there'):
-            translate(tmp_path / 'none', tmp_path / 'o', [tmp_path / 'pairs'], split=split)
+    with pytest.raises(UserError, match='--workdir=.*none: no run there'):
+        translate(tmp_path / 'none', tmp_path / 'o', split='test')
 
 
 def test_a_list_of_inputs_is_translated(tmp_path, negating):
