@@ -39,7 +39,7 @@ def needed(state: GanState, config: Config, devices: list[jax.Device]) -> int:
 
     They are the state, the gradients, and what the forward passes keep for the backward passes:
     those of G, and of D on the generated images and on the targets. On a CPU, where less is fused,
-    the backward passes take as much again.
+    the backward passes take as much again, and D's steps do not reuse each other's memory.
     """
     count = config.batch_size // len(devices) // jax.process_count()  # of a part
     images = {
@@ -51,8 +51,8 @@ def needed(state: GanState, config: Config, devices: list[jax.Device]) -> int:
     }
     batch = images | {'index': jax.ShapeDtypeStruct((count,), jnp.int32)}
     total = _bytes(state) + _bytes(batch) * config.optimizer.d_steps  # a part for each
-    passes = 2 if devices[0].platform == 'cpu' else 1
-    for kept, network in _kept(state, batch, config):
+    of_g, of_d = (2, 2 * config.optimizer.d_steps) if devices[0].platform == 'cpu' else (1, 1)
+    for (kept, network), passes in zip(_kept(state, batch, config), (of_g, of_d)):
         total += passes * kept + _bytes(network.params)
     return total
 
