@@ -23,7 +23,13 @@ def of_pair(
 def in_units(
     output: np.ndarray, target: np.ndarray, span: float, valid: np.ndarray | None = None
 ) -> dict[str, float]:
-    """Returns {'mae', 'rmse'} of a pair in units of which there are `span` from -1 to 1."""
+    """Returns {'mae', 'rmse'} of a pair in the units of the data.
+
+    Args:
+      output, target: float (H,W,C) on [-1, 1].
+      span: how many units there are from -1 to 1.
+      valid: (H,W,1), 1 where a pixel counts, else 0; None: all do.
+    """
     difference = _difference(output, target) * span / 2
     mse = _mean(difference**2, valid)
     return {'mae': _mean(np.abs(difference), valid), 'rmse': float(np.sqrt(mse))}

@@ -255,8 +255,13 @@ def for_folders(
 ) -> list[MetricAccumulator]:
     """Returns the accumulators of the metrics of the images `real` and others, likewise.
 
-    The accumulators raise UserError for label maps of other colours than the options say. `units`:
-    the values of the images are more than shades; `masked`: not all pixels count.
+    The accumulators raise UserError for label maps of other colours than the options say.
+
+    Args:
+      options: which metrics, and the files that they need.
+      real: the targets.
+      units: whether the values of the images are more than shades.
+      masked: whether not all pixels count.
     """
     return _created(Subject(options, real=real, units=units, masked=masked))
 

@@ -74,6 +74,12 @@ def test_an_older_run_resumes_as_it_began(tmp_path, version):
         assert fields_as_begun(new, tmp_path) == ({} if version else kept)
 
 
+CHANNELS = {
+    'dataset.input_classes': 'generator.input_channels',
+    'dataset.target_classes': 'generator.output_channels',
+}
+
+
 def other_values():
     """A valid value that is not the default, for every field that has one."""
     others = {'image_size': (64, 64), 'dataset.name': 'facades', 'dataset.path': 'elsewhere'}
@@ -91,6 +97,8 @@ def test_a_run_goes_on_only_where_the_contract_says(field, value):
     context = {'num_steps': 1, 'dataset.inputs': 1} | CONTEXT.get(field, {})
     of_both = {'optimizer.rate_devices': 1, 'dataset.target_type': 'uint16'}  # 0, '': not yet
     found = {field: of_both[field]} if field in of_both else {}
+    if field in CHANNELS:  # they follow the classes where they are not given
+        context |= {CHANNELS[field]: value}
     if value == 'patterns':
         context |= {'dataset.input_pattern': 'a/*.png', 'dataset.target_pattern': 'b/*.png'}
         context |= {'dataset.path': 'mine'}
