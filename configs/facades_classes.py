@@ -8,7 +8,8 @@ colours; --config.loss.class_weight=1 adds the cross-entropy. Colours by regress
 python scripts/prepare_data.py facades
 python -m pix2pix_jax.main --config=configs/facades_classes.py
 
-Time and results at full length are not measured yet.
+Of classes the cross-entropy is best: class IoU 0.205 after 4,000 steps at 128x128 and width 32, of
+L1+cGAN 0.168 (docs/ablations.md). Time and results at full length are not measured yet.
 """
 
 from pix2pix_jax.config import Config, default_config
