@@ -48,13 +48,19 @@ BATCH = 2000  # files, in a process
 MAX_MEMORY = 3 * 2**30  # of the whole process: a file of MAX_PIXELS is decoded, turned and blended
 
 
-def define_flags() -> flags.FlagValues:
-    """Returns the flags of this command."""
+def fuzz_flags() -> flags.FlagValues:
+    """Returns the flags of all commands that read mutated files."""
     values = flags.FlagValues()
     flags.DEFINE_integer('files', 20_000, 'How many.', lower_bound=1, flag_values=values)
     flags.DEFINE_integer('seed', 0, 'Of what is done to them.', flag_values=values)
     about = 'Time limit of a file.'
     flags.DEFINE_float('seconds', 10, about, lower_bound=0.1, flag_values=values)
+    return values
+
+
+def define_flags() -> flags.FlagValues:
+    """Returns the flags of this command."""
+    values = fuzz_flags()
     about = 'Where mutated files lie; by default a temporary folder.'
     flags.DEFINE_string('folder', '', about, flag_values=values)
     about = 'Number of the first file of a batch: the command gives it to its own processes.'

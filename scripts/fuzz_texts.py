@@ -23,7 +23,7 @@ from absl import flags
 from etils import epath
 from PIL import Image
 
-from fuzz_images import mutate
+from fuzz_images import fuzz_flags, mutate
 from pix2pix_jax.data import label_colors, pattern_files, patterns
 from pix2pix_jax.data.image_spec import ImageSpec
 from pix2pix_jax.data.lists import read_list, read_masks, read_outputs
@@ -130,16 +130,6 @@ EDITS: dict[str, Callable[[str, int], bytes]] = {
 }
 
 
-def define_flags() -> flags.FlagValues:
-    """Returns the flags of this command."""
-    values = flags.FlagValues()
-    flags.DEFINE_integer('files', 20_000, 'How many.', lower_bound=1, flag_values=values)
-    flags.DEFINE_integer('seed', 0, 'Of what is done to them.', flag_values=values)
-    about = 'Time limit of a file.'
-    flags.DEFINE_float('seconds', 10, about, lower_bound=0.1, flag_values=values)
-    return values
-
-
 def write_images(folder: pathlib.Path) -> None:
     """Writes the images that the texts name, each of another colour."""
     for number, name in enumerate(NAMES):
@@ -220,4 +210,4 @@ def main(values: flags.FlagValues) -> None:
 
 
 if __name__ == '__main__':
-    run_command(main, define_flags)
+    run_command(main, fuzz_flags)

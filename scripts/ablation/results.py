@@ -85,13 +85,14 @@ def read(job: TrainingJob, ablation: Ablation) -> Result:
     return result if same and result['step'] == job.steps else {}
 
 
-def is_measured(job: TrainingJob, ablation: Ablation) -> bool:
-    """Whether there is a result of the job, measured as the ablation's options say."""
+def measured(job: TrainingJob, ablation: Ablation) -> Result:
+    """Returns the result of a job, if it was measured as the ablation's options say; else {}."""
     result = read(job, ablation)
     if not result or (job.each and not result['checkpoints']):
-        return False
-    wanted, measured = metrics.identity(ablation.options), result['measured']
-    return all(measured.get(name) == what for name, what in wanted.items())
+        return {}
+    wanted = metrics.identity(ablation.options)
+    same = all(result['measured'].get(name) == what for name, what in wanted.items())
+    return result if same else {}
 
 
 def is_done(job: TrainingJob, ablation: Ablation) -> bool:
@@ -100,9 +101,10 @@ def is_done(job: TrainingJob, ablation: Ablation) -> bool:
     What could not be computed, as without weights, is tried again where the run is there; no run is
     trained again for it.
     """
-    if not is_measured(job, ablation):
+    result = measured(job, ablation)
+    if not result:
         return False
-    found = read(job, ablation)['metrics']
+    found = result['metrics']
     values = [next(iter(metrics.METRICS[name].values)) for name in ablation.options.names]
     whole = all('mean' in found[v] or found[v]['reason'] in metrics.FINAL for v in values)
     return whole or not is_trained(job)
@@ -112,6 +114,6 @@ def of_jobs(jobs: Iterable[TrainingJob], ablation: Ablation) -> Results:
     """Returns the results of the jobs that have one."""
     found: Results = {}
     for job in jobs:
-        if is_measured(job, ablation):
-            found.setdefault(job.row, {})[job.seed] = read(job, ablation)
+        if result := measured(job, ablation):
+            found.setdefault(job.row, {})[job.seed] = result
     return found
