@@ -15,7 +15,7 @@ import tqdm
 from pix2pix_jax.config_type import Config
 from pix2pix_jax.data import class_maps, image_size, pipeline
 from pix2pix_jax.data.image_spec import ImageSpec
-from pix2pix_jax.data.sources import Pair, Source, subset
+from pix2pix_jax.data.sources import Pair, Source, sample, subset
 from pix2pix_jax.data.tasks import TASKS
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.runtime import cores, memory
@@ -180,7 +180,7 @@ def _bytes_of_a_pixel(source: Source) -> int:
 def _sizes(source: Source) -> list[tuple[int, int]]:
     """Returns the sizes of a sample; bad files are left to `decode_all`, which names them all."""
     sizes, errors = [], []
-    for i in range(0, len(source), math.ceil(len(source) / SAMPLE)):
+    for i in sample(source, SAMPLE):
         try:
             sizes.append(source.shape(i))
         except DataError as bad:
@@ -237,7 +237,7 @@ def _valid(splits: Mapping[str, Source]) -> list[str]:
     lines = []
     for name, source in splits.items():
         shares = []
-        for i in range(0, len(source), math.ceil(len(source) / SAMPLE)):
+        for i in sample(source, SAMPLE):
             with contextlib.suppress(DataError):
                 shares.append(float(source[i]['valid'].mean()))
         if shares:

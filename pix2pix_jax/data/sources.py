@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -242,6 +243,11 @@ def subset(source: Source, indices: list[int]) -> Source:
         decoded=tuple(source.decoded[i] for i in indices) if source.decoded else (),
         loaded=tuple(source.loaded[i] for i in indices) if source.loaded else (),
     )
+
+
+def sample(source: Source, maximum: int) -> range:
+    """Returns the numbers of at most `maximum` pairs, equal steps apart, from the first on."""
+    return range(0, len(source), math.ceil(len(source) / maximum))
 
 
 def evenly(source: Source, maximum: int) -> Source:

@@ -18,7 +18,7 @@ from pix2pix_jax.data import image_spec, masks
 from pix2pix_jax.data.class_maps import VOID
 from pix2pix_jax.data.formats.pixels import Pixels
 from pix2pix_jax.data.image_spec import ImageSpec, Range, type_range
-from pix2pix_jax.data.sources import Source
+from pix2pix_jax.data.sources import Source, sample
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.runtime import cores
 
@@ -82,10 +82,10 @@ def check_classes(source: Source) -> None:
 
     All pairs are looked at before that is said, the sample first; bad pairs are left out.
     """
-    spec, sample = source.specs[1], _sample(source)
+    spec, first = source.specs[1], sample(source, SAMPLE)
     found: set[int] = set()
-    rest = (i for i in range(len(source)) if i not in sample)
-    for i in itertools.chain(sample, rest) if spec.classes else ():
+    rest = (i for i in range(len(source)) if i not in first)
+    for i in itertools.chain(first, rest) if spec.classes else ():
         with contextlib.suppress(DataError):
             found |= set(np.unique(source[i]['target']).tolist())
         if len(found - {VOID}) > 1:
@@ -196,11 +196,7 @@ def _values_of_sample(source: Source) -> list[tuple[PictureValues, ...]]:
             return None
 
     with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
-        return [of_pairs for of_pairs in pool.map(of_pair, _sample(source)) if of_pairs]
-
-
-def _sample(source: Source) -> range:
-    return range(0, len(source), math.ceil(len(source) / SAMPLE))
+        return [of_pairs for of_pairs in pool.map(of_pair, sample(source, SAMPLE)) if of_pairs]
 
 
 def _summarize(values: PictureValues, spec: ImageSpec, place: int) -> ValueSummary:
