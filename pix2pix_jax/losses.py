@@ -1,7 +1,7 @@
 """The objectives, on logits (Isola et al., 2017, section 3.1). All return float32 scalars."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,31 +9,38 @@ from jaxtyping import Array, Float, Key
 
 
 class Objective(NamedTuple):
-    """What D and G minimise against each other, of logits; each term is a mean over all of them."""
+    """What D and G minimise against each other: the mean of a value of each logit.
 
-    discriminator: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
-    """(real, fake) logits -> D's losses on real and on generated images."""
+    Each function maps logits (N,h,w,1) to their values, of the same shape.
+    """
+
+    real: Callable[[jax.Array], jax.Array]  # D's, of real images
+    fake: Callable[[jax.Array], jax.Array]  # D's, of generated images
     generator: Callable[[jax.Array], jax.Array]
-    """fake logits -> G's loss, non-saturating (section 3.3): D should call them real."""
+    """G's, of generated images, non-saturating (section 3.3): D should call them real."""
     gradient_penalty: bool = False  # D's loss also has `gradient_penalty`
 
 
 OBJECTIVES = {  # by config.loss.gan, which may also be 'none': no discriminator
     'vanilla': Objective(  # -log sigmoid(real), -log(1 - sigmoid(fake)): Goodfellow et al., 2014
-        lambda real, fake: (jax.nn.softplus(-real).mean(), jax.nn.softplus(fake).mean()),
-        lambda fake: jax.nn.softplus(-fake).mean(),
+        real=lambda logits: jax.nn.softplus(-logits),
+        fake=jax.nn.softplus,
+        generator=lambda logits: jax.nn.softplus(-logits),
     ),
     'lsgan': Objective(  # Mao et al., 2017
-        lambda real, fake: (jnp.square(real - 1).mean(), jnp.square(fake).mean()),
-        lambda fake: jnp.square(fake - 1).mean(),
+        real=lambda logits: jnp.square(logits - 1),
+        fake=jnp.square,
+        generator=lambda logits: jnp.square(logits - 1),
     ),
     'hinge': Objective(  # Lim and Ye, 2017
-        lambda real, fake: (jax.nn.relu(1 - real).mean(), jax.nn.relu(1 + fake).mean()),
-        lambda fake: -fake.mean(),
+        real=lambda logits: jax.nn.relu(1 - logits),
+        fake=lambda logits: jax.nn.relu(1 + logits),
+        generator=jnp.negative,
     ),
     'wgan-gp': Objective(  # Gulrajani et al., 2017
-        lambda real, fake: (-real.mean(), fake.mean()),
-        lambda fake: -fake.mean(),
+        real=jnp.negative,
+        fake=jnp.positive,
+        generator=jnp.negative,
         gradient_penalty=True,
     ),
 }
@@ -59,25 +66,6 @@ def mean(
         return values.mean()
     count = valid.sum((1, 2, 3)) * values.shape[-1]
     return ((values * valid).sum((1, 2, 3)) / jnp.maximum(count, 1)).mean()
-
-
-def terms(
-    function: Callable[..., Any],
-    logits: Sequence[Float[Array, 'n h w 1']],
-    valid: Sequence[Float[Array, 'n h w 1'] | None],
-) -> list[Float[Array, '']]:
-    """Returns the terms of an `Objective`, one for each of its arguments.
-
-    Args:
-      function: one of the two of an `Objective`.
-      logits: its arguments, each (N,h,w,1).
-      valid: of each, (N,h,w,1), 1 where a logit counts, else 0; None: all do.
-    """
-    if valid[0] is None:
-        return jax.tree.leaves(function(*logits))
-    # Of a single logit the mean over all logits is the term itself.
-    single = jax.tree.leaves(jax.vmap(function)(*(x.ravel() for x in logits)))
-    return [mean(x.reshape(logits[0].shape), part) for x, part in zip(single, valid)]
 
 
 def gradient_penalty(

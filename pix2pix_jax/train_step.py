@@ -156,9 +156,9 @@ def discriminator_gradients(
 
         seen = {'augment_fake': fake, 'augment_real': target}
         (fake_logits, real_logits), stats = see(seen, d.batch_stats)
-        valid = [counted(batch, key, view, config) for view in ('augment_real', 'augment_fake')]
-        real, fake_term = losses.terms(gan.discriminator, (real_logits, fake_logits), valid)
-        loss, metrics = real + fake_term, {'d_real': real, 'd_fake': fake_term}
+        of_real = losses.mean(gan.real(real_logits), counted(batch, key, 'augment_real', config))
+        of_fake = losses.mean(gan.fake(fake_logits), counted(batch, key, 'augment_fake', config))
+        loss, metrics = of_real + of_fake, {'d_real': of_real, 'd_fake': of_fake}
         if gan.gradient_penalty:
             penalty = losses.gradient_penalty(
                 lambda image: see({'none': image}, stats)[0][0],  # goes without augmentation
@@ -207,9 +207,9 @@ def generator_gradient(
         if critic is not None:
             seen = {'augment_generator': fake}
             (logits,), _ = discriminate(critic, critic.variables, batch, seen, key, config)
-            generator = losses.objective(weights.gan).generator
+            values = losses.objective(weights.gan).generator(logits)
             valid_logits = counted(batch, key, 'augment_generator', config)
-            (metrics['g_gan'],) = losses.terms(generator, [logits], [valid_logits])
+            metrics['g_gan'] = losses.mean(values, valid_logits)
             loss += weights.gan_weight * metrics['g_gan']
         return loss, metrics | {'g_loss': loss}
 

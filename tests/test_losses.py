@@ -28,7 +28,8 @@ def logits(*values):
     ('wgan-gp', [3.0, 0.5], [3.0, -2.0], -1.75, 0.5),
 ])  # fmt: skip
 def test_discriminator_terms(name, real, fake, expected_real, expected_fake):
-    actual = losses.objective(name).discriminator(logits(*real), logits(*fake))
+    gan = losses.objective(name)
+    actual = losses.mean(gan.real(logits(*real))), losses.mean(gan.fake(logits(*fake)))
     np.testing.assert_allclose(actual, (expected_real, expected_fake), rtol=1e-6, atol=1e-7)
 
 
@@ -41,7 +42,7 @@ def test_discriminator_terms(name, real, fake, expected_real, expected_fake):
     ('wgan-gp', [3.0, 0.5], -1.75),
 ])  # fmt: skip
 def test_generator_term(name, fake, expected):
-    actual = losses.objective(name).generator(logits(*fake))
+    actual = losses.mean(losses.objective(name).generator(logits(*fake)))
     np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-7)
 
 
@@ -60,21 +61,30 @@ def test_l1_and_l2_are_means_over_pixels_and_channels():
 def test_gradients(name, of_real, of_fake, of_generator):
     """At a logit of log 3, where the sigmoid is 3/4; G's does not saturate."""
     x = jnp.float32(np.log(3))
-    actual = jax.grad(lambda x: losses.objective(name).discriminator(x, 0 * x)[0])(x)
-    np.testing.assert_allclose(actual, of_real, rtol=1e-5)
-    actual = jax.grad(lambda x: losses.objective(name).discriminator(0 * x, x)[1])(x)
-    np.testing.assert_allclose(actual, of_fake, rtol=1e-5)
-    actual = jax.grad(lambda x: losses.objective(name).generator(x))(x)
-    np.testing.assert_allclose(actual, of_generator, rtol=1e-5)
+    gan = losses.objective(name)
+    expected = {gan.real: of_real, gan.fake: of_fake, gan.generator: of_generator}
+    for function, slope in expected.items():
+        np.testing.assert_allclose(jax.grad(function)(x), slope, rtol=1e-5)
+
+
+@pytest.mark.parametrize('name', losses.OBJECTIVES)
+def test_a_value_of_each_logit_by_itself(name):
+    """So that the mean, taken outside, can leave out those that do not count."""
+    x = jax.random.normal(jax.random.key(0), (2, 3, 4, 1))
+    gan = losses.objective(name)
+    for function in (gan.real, gan.fake, gan.generator):
+        alone = [function(one) for one in x.ravel()]
+        np.testing.assert_allclose(function(x), np.reshape(alone, x.shape), rtol=1e-6)
 
 
 def test_extreme_logits_stay_finite_and_steep():
     for sign in (1, -1):
         x = jnp.float32(1e4 * sign)
-        real, fake = losses.objective('vanilla').discriminator(x, x)
+        gan = losses.objective('vanilla')
+        real, fake = gan.real(x), gan.fake(x)
         np.testing.assert_allclose((real, fake), (0, 1e4) if sign == 1 else (1e4, 0), rtol=1e-6)
-        np.testing.assert_allclose(losses.objective('vanilla').generator(x), real)
-        slope = jax.grad(lambda x: losses.objective('vanilla').generator(x))(x)
+        np.testing.assert_allclose(gan.generator(x), real)
+        slope = jax.grad(gan.generator)(x)
         np.testing.assert_allclose(slope, 0 if sign == 1 else -1)
 
 
