@@ -14,6 +14,7 @@ import sys
 import time
 import types
 
+import jax
 import numpy as np
 import pytest
 from helpers.pictures import noise
@@ -192,6 +193,33 @@ def test_a_client_has_no_file_of_the_machine_opened(page_client, tmp_path, monke
         answer = page_client.get(path)
         assert answer.status_code in (400, 403, 404) and secret.read_bytes() not in answer.content
     assert str(secret) not in opened
+
+
+@pytest.mark.parametrize('error', [MemoryError('std::bad_alloc'), jax.errors.JaxRuntimeError(
+    'RESOURCE_EXHAUSTED: Out of memory allocating 34359738368 bytes.\nTraceback: many lines'
+)])  # fmt: skip
+def test_running_out_of_memory_is_one_line_on_the_page(page_client, monkeypatch, capfd, error):
+    def translate(*args):
+        raise error
+
+    monkeypatch.setattr(pix2pix_jax.Translator, 'translate', translate)
+    url = drawing.to_url(noise(32, 32, 3))
+    message = called(page_client, 'translate', [url, 0])['error']
+    assert message.startswith('out of memory: the picture does not fit') and '\n' not in message
+    assert message.endswith('; allowed is a smaller one')
+    assert 'Traceback' not in capfd.readouterr().err
+    monkeypatch.undo()  # and the page goes on
+    assert 'error' not in called(page_client, 'choose', [], {'index': 1, 'value': None}, 'other')
+
+
+def test_a_run_that_does_not_fit_is_one_line(monkeypatch):
+    def load(*args):
+        raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: no room')
+
+    monkeypatch.setattr('pix2pix_jax.runtime.prepare_process', lambda: None)
+    monkeypatch.setattr(generator, 'load_run', load)
+    with pytest.raises(UserError, match='out of memory: the run does not fit; .*JAX_PLATFORMS=cpu'):
+        web_server.serve_run('run', 'last', '127.0.0.1', 0)
 
 
 def test_gradio_answers_only_what_the_page_asks_for(page_client):

@@ -253,7 +253,7 @@ def check(image: np.ndarray, classes: Classes, file: object) -> None:
         raise UserError(
             f'{file} is not such a label map as --classes, config.dataset.colors or name says: '
             f'{share:.1%} of its pixels have label colours, needed are {MIN_MATCHING:.0%}; allowed '
-            f'are {allowed}; without fcn in --metrics the rest is measured'
+            f'are {allowed}; without --classes, and fcn in --metrics, the rest is measured'
         )
 
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pix2pix_jax.data import augment, label_colors
+from pix2pix_jax.config import Config
+from pix2pix_jax.data import label_colors
 from pix2pix_jax.data.label_colors import Classes
 from pix2pix_jax.data.sources import Source
-from pix2pix_jax.errors import UserError
-from pix2pix_jax.evaluation import labels
+from pix2pix_jax.evaluation import label_maps, labels
 from pix2pix_jax.evaluation.options import Subject, label_classes
 from pix2pix_jax.evaluation.set_metrics import (
     ClassScores,
@@ -21,9 +21,6 @@ from pix2pix_jax.evaluation.set_metrics import (
     NotComputed,
     from_label_map,
 )
-from pix2pix_jax.reports import image_grid
-
-CHECKED = 20  # label maps, at most, whose colours are looked at
 
 
 def applies(subject: Subject) -> bool:
@@ -36,37 +33,47 @@ def applies(subject: Subject) -> bool:
     classes = label_classes(subject.options, config)
     if classes is None or not subject.splits or config.dataset.task != 'none':
         return False
-    return bool(subject.options.classes) or not _unlike(subject.splits[subject.split], classes)
+    return bool(subject.options.classes) or not _why_not(subject, config, classes)
 
 
 def create(names: Sequence[str], subject: Subject) -> MetricAccumulator:
     """Returns the accumulator of the scores; with a reason where targets have other colours."""
-    assert subject.config is not None  # see `applies`
-    classes = label_classes(subject.options, subject.config)
-    if subject.config.dataset.target_classes or classes is None:
+    config = subject.config
+    assert config is not None  # see `applies`
+    classes = label_classes(subject.options, config)
+    if config.dataset.target_classes or classes is None:
         return ClassScores()
-    source, size = subject.splits[subject.split], tuple(subject.config.image_size)
     # Without --classes `applies` has looked at them.
-    reason = _unlike(source, classes) if subject.options.classes else ''
+    reason = _why_not(subject, config, classes) if subject.options.classes else ''
     if reason:
         return NotComputed(labels.SCORES, reason)
+    return of_colours(subject.splits[subject.split], tuple(config.image_size), classes)
+
+
+def _why_not(subject: Subject, config: Config, classes: Classes) -> str:
+    source, size = subject.splits[subject.split], tuple(config.image_size)
+    return label_maps.why_not(source, 'target', size, classes)
+
+
+def of_colours(
+    source: Source, image_size: tuple[int, int], classes: Classes, prefix: str = ''
+) -> LabelScores:
+    """Returns the accumulator of the scores of targets and outputs in the colours of classes.
+
+    It raises UserError for a target that has other colours.
+
+    Args:
+      source: the pairs that are measured, in their order.
+      image_size: (height, width) of the examples.
+      classes: those of the targets, and their colours.
+      prefix: begins the names of the scores.
+    """
 
     def true(i: int, images: Mapping[str, np.ndarray]) -> np.ndarray:
-        image = augment.resized(source[i]['target'], size, 'nearest')
-        found = label_colors.from_colours(image, classes)
+        found = label_maps.read(source, i, 'target', image_size, classes)
         if 'valid_pixels' in images:
             found = np.where(images['valid'][..., 0] == 1, found, label_colors.VOID)
         return found
 
     find = functools.partial(from_label_map, classes=classes)
-    return LabelScores(classes, true, find, prefix='')
-
-
-def _unlike(source: Source, classes: Classes) -> str:
-    """Returns why the targets are no maps in these colours; '' where they are."""
-    for i in image_grid.evenly_spaced(len(source), CHECKED):
-        try:
-            label_colors.check(source[int(i)]['target'], classes, source.files[int(i)][-1])
-        except UserError as error:
-            return str(error).partition(';')[0]  # without all colours
-    return ''
+    return LabelScores(classes, true, find, prefix=prefix)

@@ -13,7 +13,7 @@ from pix2pix_jax.config import Config
 from pix2pix_jax.data import augment, label_colors
 from pix2pix_jax.data.label_colors import DATA_SETS, VOID
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.evaluation import segmenter
+from pix2pix_jax.evaluation import class_scores, label_maps, segmenter
 from pix2pix_jax.evaluation.options import Options, Subject, label_classes
 from pix2pix_jax.evaluation.set_metrics import (
     FCN_NAMES,
@@ -73,17 +73,13 @@ def _of_run(subject: Subject, config: Config) -> MetricAccumulator:
     assert classes is not None  # else it is uncountable
     size, source = tuple(config.image_size), splits[subject.split]
 
-    def true(i: int, images: Mapping[str, np.ndarray]) -> np.ndarray:
-        return segmenter.label_map(source, i, size, classes)
-
-    if not options.classes:  # a config's name alone says so, of pairs that may be a user's own
-        try:
-            segmenter.check_labels(source, size, classes)
-        except UserError as error:
-            return NotComputed(FCN_NAMES, str(error).partition(';')[0])  # without all colours
     _, label = segmenter.photo_and_labels(source.direction)
+    if not options.classes:  # a config's name alone says so, of pairs that may be a user's own
+        reason = label_maps.why_not(source, label, size, classes)
+        if reason:
+            return NotComputed(FCN_NAMES, reason)
     if label == 'target':  # Table 6
-        return LabelScores(classes, true, functools.partial(from_label_map, classes=classes), False)
+        return class_scores.of_colours(source, size, classes, 'fcn_')
     if options.segmenter:
         segment = checked_segmenter(options.segmenter, len(classes.colours))
     elif segmenter.is_file(options.segmenter_weights):
@@ -93,6 +89,10 @@ def _of_run(subject: Subject, config: Config) -> MetricAccumulator:
         segment = segmenter.load_or_train(splits['train'], size, classes, file=file)
     else:
         return NotComputed(FCN_NAMES, 'there is no train split to train a segmenter on')
+
+    def true(i: int, images: Mapping[str, np.ndarray]) -> np.ndarray:
+        return label_maps.read(source, i, label, size, classes)
+
     return LabelScores(classes, true, lambda image: np.asarray(segment(image[None]))[0], True)
 
 

@@ -30,9 +30,9 @@ from pix2pix_jax.data import augment, label_colors
 from pix2pix_jax.data.label_colors import Classes
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, UserError
+from pix2pix_jax.evaluation import label_maps
 from pix2pix_jax.models import layers, unet
 from pix2pix_jax.models.factory import CONV_FORMS
-from pix2pix_jax.reports import image_grid
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.train_state import TrainState
 
@@ -44,7 +44,6 @@ DEPTH = 5  # at most: what the label of a pixel depends on lies within a few hun
 RATE = 1e-3
 JITTER = 286 / 256
 ABOUT = 'about'  # the entry of a user's file that says for what it is
-CHECKED = 100  # label maps, at most, whose colours are looked at before anything else
 
 Segment = Callable[[np.ndarray], np.ndarray]  # float32 photos (N,H,W,3) to classes int32 (N,H,W)
 
@@ -55,39 +54,6 @@ def photo_and_labels(direction: str) -> tuple[str, str]:
     In the published archives of facades and Cityscapes A is the photo.
     """
     return ('target', 'input') if direction == 'BtoA' else ('input', 'target')
-
-
-def label_map(source: Source, i: int, image_size: tuple[int, int], classes: Classes) -> np.ndarray:
-    """Returns the classes of a pair's label map, int32 (H,W), resized by nearest neighbour.
-
-    Args:
-      source: the pairs of a split.
-      i: the number of the pair.
-      image_size: (height, width) of the result, in pixels.
-      classes: those that the map may have, and their colours.
-
-    Raises:
-      UserError: naming the file, where it is no label map in these colours.
-    """
-    image = source[i][photo_and_labels(source.direction)[1]]
-    image = augment.resized(image, image_size, 'nearest')
-    if image.shape[-1] != 1:
-        label_colors.check(image, classes, source.files[i][-1])
-    return _classes_of(image, classes)
-
-
-def _classes_of(image: np.ndarray, classes: Classes) -> np.ndarray:
-    """Returns the classes int32 (H,W) of a map in colours (H,W,3), or of their indices (H,W,1)."""
-    if image.shape[-1] == 1:
-        indices = image[..., 0].astype(np.int32)
-        return np.where(indices < len(classes.colours), indices, label_colors.VOID)
-    return label_colors.from_colours(image, classes)
-
-
-def check_labels(source: Source, image_size: tuple[int, int], classes: Classes) -> None:
-    """Raises UserError where a label map, of a sample of `source`, has other colours."""
-    for i in image_grid.evenly_spaced(len(source), CHECKED):
-        label_map(source, int(i), image_size, classes)
 
 
 def load_or_train(
@@ -119,7 +85,8 @@ def load_or_train(
     with filelock.FileLock(f'{path}.lock'):
         variables = _load(path)
         if variables is None:
-            check_labels(source, image_size, classes)
+            _, label = photo_and_labels(source.direction)
+            label_maps.check(source, label, image_size, classes)
             # Where there is no progress bar, too: at 256x256 it takes half an hour of a core.
             print(f'training the segmenter of {source.folder}, once: {steps:,} steps', flush=True)
             variables = _train(module, source, image_size, classes, steps)
@@ -258,7 +225,7 @@ def _batches(
         window = augment.random_window(rng, size, image_size, JITTER, mirror=True)
         image = augment.to_float(augment.crop_and_resize(pair[photo], window, image_size))
         colours = augment.crop_and_resize(pair[label], window, image_size, 'nearest')
-        return image, _classes_of(colours, classes)
+        return image, label_maps.of_image(colours, classes)
 
     indices = (int(i) for _ in itertools.count() for i in rng.permutation(len(source)))
     while True:

@@ -11,7 +11,8 @@ import numpy as np
 from pix2pix_jax.config import Config
 from pix2pix_jax.data import image_spec
 from pix2pix_jax.data.formats.pixels import EXTENSIONS, LazyFile
-from pix2pix_jax.errors import DataError
+from pix2pix_jax.distributed import memory
+from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.reports import image_grid, run_page
 from pix2pix_jax.web import class_brushes, drawing
 
@@ -204,15 +205,16 @@ def no_seed(translator: 'Translator') -> str:
 
 
 def shown(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wraps a function of the page so that a user's mistake is shown there, in one line."""
+    """Wraps a function of the page so that what a user can mend is shown there, in one line."""
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         import gradio as gr
 
         try:
-            return function(*args, **kwargs)
-        except DataError as error:
+            with memory.one_line('the picture', 'allowed is a smaller one'):
+                return function(*args, **kwargs)
+        except UserError as error:
             raise gr.Error(str(error), print_exception=False) from error
 
     return wrapped

@@ -32,14 +32,17 @@ def serve_run(workdir: str, checkpoint: str, host: str, port: int) -> None:
 
     Raises:
       UserError: for a host or port that cannot be listened on, a run or checkpoint that is not
-        there, and a run whose inputs cannot be drawn.
+        there or does not fit into memory, and a run whose inputs cannot be drawn.
     """
     port = free_port(host, port)  # before what takes seconds
+    from pix2pix_jax.distributed import memory
     from pix2pix_jax.inference.translator import Translator
     from pix2pix_jax.runtime import prepare_process
 
     prepare_process()
-    translator = Translator(workdir, checkpoint)
+    allowed = 'allowed is JAX_PLATFORMS=cpu before the command, where an accelerator is too full'
+    with memory.one_line('the run', allowed):
+        translator = Translator(workdir, checkpoint)
     splits, why = drawing.open_data(workdir, translator.config)
     drawing.check(translator.config, splits)
     split, pictures = drawing.samples(translator.config, splits)

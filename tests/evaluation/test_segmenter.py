@@ -11,7 +11,8 @@ from pix2pix_jax.config import default_config
 from pix2pix_jax.data import discover, label_colors
 from pix2pix_jax.data.label_colors import FACADES
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.evaluation import labels, segmenter
+from pix2pix_jax.evaluation import class_scores, fcn_score, label_maps, labels, segmenter
+from pix2pix_jax.evaluation.options import Options, Subject
 
 SIZE = (32, 32)
 STEPS = 200
@@ -49,7 +50,7 @@ def source(tmp_path):
 def test_it_learns_and_is_kept(source, cache, monkeypatch, capsys):
     segment = segmenter.load_or_train(source, SIZE, FACADES, STEPS)
     photos = np.stack([source[i]['target'] for i in range(6)]) / 127.5 - 1
-    true = np.stack([segmenter.label_map(source, i, SIZE, FACADES) for i in range(6)])
+    true = np.stack([label_maps.read(source, i, 'input', SIZE, FACADES) for i in range(6)])
     found = segment(photos.astype(np.float32))
     assert found.dtype == np.int32 and found.shape == (6, *SIZE)
     assert (found == true).mean() > 0.9
@@ -135,12 +136,41 @@ def test_the_photo_is_a_of_the_pair(source):
     assert segmenter.photo_and_labels(source.direction) == ('target', 'input')
     turned = dataclasses.replace(source, direction='AtoB')
     assert segmenter.photo_and_labels(turned.direction) == ('input', 'target')
-    maps = [segmenter.label_map(either, 0, SIZE, FACADES) for either in (source, turned)]
+    maps = [
+        label_maps.read(one, 0, segmenter.photo_and_labels(one.direction)[1], SIZE, FACADES)
+        for one in (source, turned)
+    ]
     np.testing.assert_array_equal(*maps)
 
 
+@pytest.mark.parametrize('classes', ['', 'facades'])
+def test_of_photos_to_labels_it_is_the_scores_of_the_classes(source, classes):
+    """Both read the same targets, and refuse the same maps."""
+    source = dataclasses.replace(source, direction='AtoB')
+    config = default_config()
+    config.image_size, config.dataset.name = SIZE, 'facades'
+    subject = Subject(Options(('fcn',), classes), config, {'test': source}, 'test')
+    assert class_scores.applies(subject)
+    found = [part.create((), subject) for part in (class_scores, fcn_score)]
+    for i in range(len(source)):
+        images = {'output': source[(i + 1) % len(source)]['target'] / np.float32(127.5) - 1}
+        for one in found:
+            one.update(images)
+    (scores, values), (fcn, fcn_values) = (one.compute() for one in found)
+    assert 0 < scores['class_iou']['mean'] < 1
+    assert fcn == {f'fcn_{name}': value for name, value in scores.items()}
+    assert fcn_values == {f'fcn_{name}': value for name, value in values.items()}
+
+    file = source.files[4][0]
+    Image.fromarray(np.roll(np.asarray(Image.open(file)), SIZE[1], axis=1)).save(file)  # B|A
+    if not classes:  # said by the name alone, which may be wrong
+        assert not class_scores.applies(subject)
+        reasons = {value['reason'] for value in fcn_score.create((), subject).compute()[0].values()}
+        assert len(reasons) == 1 and '4.png is not such a label map' in reasons.pop()
+
+
 def test_label_maps_keep_their_classes_at_another_size(source):
-    small = segmenter.label_map(source, 0, (20, 20), FACADES)
+    small = label_maps.read(source, 0, 'input', (20, 20), FACADES)
     assert set(np.unique(small)) <= {1, 2, 3}
 
 
@@ -154,7 +184,7 @@ def test_real_facades():
     count = len(FACADES.colours)
     total = np.zeros((count, count + 1))
     for i in range(20):
-        true = segmenter.label_map(splits['test'], i, SIZE, FACADES)
+        true = label_maps.read(splits['test'], i, 'input', SIZE, FACADES)
         total += labels.confusion(true, true, count)
     assert (total.sum(1) > 0).sum() >= 10  # nearly all classes occur
     share = dict(zip(FACADES.colours, total.sum(1) / total.sum()))
