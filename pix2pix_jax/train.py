@@ -170,7 +170,7 @@ def run_steps(
         if not (any(due) or vote.signal_number):
             continue
         log.flush()
-        if finish(step, parallel.unreplicate(state, devices), due, recorder, vote):
+        if finish(step, state, devices, due, recorder, vote):
             last_save = time.monotonic()
         log.restart_clock(step)
     return parallel.unreplicate(state, devices)
@@ -182,7 +182,12 @@ def wait_for(metrics: Metrics) -> None:
 
 
 def finish(
-    step: int, state: GanState, due: Due, recorder: Recorder | NullRecorder, vote: parallel.StopVote
+    step: int,
+    state: GanState,
+    devices: list[jax.Device],
+    due: Due,
+    recorder: Recorder | NullRecorder,
+    vote: parallel.StopVote,
 ) -> bool:
     """Does the work that is due after a step; returns whether the state was saved.
 
@@ -190,7 +195,8 @@ def finish(
 
     Args:
       step: how many steps are done.
-      state: after them, on one device.
+      state: after them, on the devices.
+      devices: those of this process.
       due: what is done now.
       recorder: that of this process.
       vote: knows whether a signal came to any process.
@@ -200,13 +206,14 @@ def finish(
     """
     whole = True
     try:
-        improved = record(step, state, due, recorder)
+        improved = record(step, parallel.unreplicate(state.translating(), devices), due, recorder)
     except Interrupted:
         improved, whole = False, False
     signal_number = vote.signal_number  # read once, after all that takes time
     last, saves = due.test, due.save or improved or signal_number > 0
     if saves:
-        recorder.save(step, state, improved, must=last or signal_number > 0)
+        must = last or signal_number > 0
+        recorder.save(step, parallel.unreplicate(state, devices), improved, must)
     if signal_number and not (last and whole):
         raise recorder.stopped(step, signal_number)
     return saves
@@ -217,7 +224,7 @@ def record(step: int, state: GanState, due: Due, recorder: Recorder | NullRecord
 
     Args:
       step: how many steps are done.
-      state: after them, on one device.
+      state: what translates of the one after them, on one device.
       due: what is done now.
       recorder: that of this process.
 

@@ -18,13 +18,15 @@ from PIL import Image
 
 from pix2pix_jax import intervals, recorder, train
 from pix2pix_jax.config import default_config
+from pix2pix_jax.distributed import parallel
 from pix2pix_jax.distributed.preemption import StopRequest
 from pix2pix_jax.errors import DataError, Stopped, UserError
 from pix2pix_jax.inference.generator import load_run, load_state
+from pix2pix_jax.null_recorder import NullRecorder
 from pix2pix_jax.reports import progress, start
 from pix2pix_jax.reports.start import norm_statistics
 from pix2pix_jax.train import train_and_evaluate
-from pix2pix_jax.train_setup import count_steps
+from pix2pix_jax.train_setup import count_steps, initial_state
 from pix2pix_jax.workdir import locks
 from pix2pix_jax.workdir.checkpoints import KINDS, Checkpoints
 from pix2pix_jax.workdir.metric_writer import sample_paths
@@ -448,6 +450,24 @@ def test_several_hosts_finish_an_evaluation(monkeypatch):
 
 
 # ---------------------------------------------------------------- how often
+
+
+def test_an_evaluation_takes_nothing_from_the_devices_but_what_translates(monkeypatch):
+    """D and the optimizers' moments stay there, of which on several devices all is copied."""
+    config = tiny_config('unused', image_size=(32, 32), ema_decay=0.9)
+    devices = jax.local_devices()[:1]
+    state, _ = initial_state(config, devices, total_steps=2)
+    taken = []
+    monkeypatch.setattr(parallel, 'unreplicate', lambda tree, devices: taken.append(tree) or tree)
+    vote = parallel.StopVote(StopRequest(), devices, 0)
+    quiet = NullRecorder('')
+    train.finish(1, state, devices, intervals.Due(True, True, True, False), quiet, vote)
+    (of_generator,) = taken
+    leaves = sum(len(jax.tree.leaves(part)) for part in (state.generator.variables, state.ema))
+    statistics = len(jax.tree.leaves(state.ema_batch_stats))
+    assert len(jax.tree.leaves(of_generator)) == leaves + statistics + 1  # the step
+    train.finish(2, state, devices, intervals.Due(False, False, False, True), quiet, vote)
+    assert taken[-1] is state
 
 
 def test_a_run_that_is_made_longer_takes_the_intervals_of_its_length(pairs, tmp_path, monkeypatch):

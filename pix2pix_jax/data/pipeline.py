@@ -58,7 +58,7 @@ def train_batches(
     """
     workers = config.dataset.workers
     if workers:  # a copy of the cache in every worker would not fit where the cache just did
-        source = dataclasses.replace(source, decoded=(), loaded=())
+        source = dataclasses.replace(source, decoded=(), loaded=[])
     read = _Loaded(source, config, reports=workers > 0)
     cut = functools.partial(_cut, config=config)
     data, index = _batches(read, cut, config, process_index, process_count)

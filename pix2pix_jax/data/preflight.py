@@ -80,7 +80,7 @@ def _decode(name: str, source: Source, config: Config, keep: bool) -> Source:
         skipped = dict(source.unpaired) | errors
         source = dataclasses.replace(subset(source, good), skipped=skipped)
     if keep and load:
-        return dataclasses.replace(source, loaded=tuple(decoded))
+        return dataclasses.replace(source, loaded=decoded)
     return dataclasses.replace(source, decoded=tuple(decoded)) if keep else source
 
 

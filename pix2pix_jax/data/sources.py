@@ -40,7 +40,8 @@ class Source:
     photos: bool = False  # plain photos: a pair is {'target'} alone, the input is derived from it
     size: tuple[int, int] = (0, 0)  # (height, width) that all images must have; 0: any
     decoded: tuple[Pair, ...] = ()  # all pairs, where they are kept in memory
-    loaded: tuple[Pair, ...] = ()  # all pairs as training cuts from them, where these are kept
+    # All pairs as training cuts from them, where these are kept; it is emptied (`feed.batches`).
+    loaded: list[Pair] = dataclasses.field(default_factory=list)
     on_device: bool = False  # these go to the devices, all at once, and not with each batch
     skipped: dict[str, str] | None = None  # why pairs are left out, by name; None: not yet known
     unpaired: tuple[tuple[str, str], ...] = ()  # names that are left out as no pair, and why
@@ -241,7 +242,7 @@ def subset(source: Source, indices: list[int]) -> Source:
         files=tuple(source.files[i] for i in indices),
         masks=tuple(source.masks[i] for i in indices) if source.masks else (),
         decoded=tuple(source.decoded[i] for i in indices) if source.decoded else (),
-        loaded=tuple(source.loaded[i] for i in indices) if source.loaded else (),
+        loaded=[source.loaded[i] for i in indices] if source.loaded else [],
     )
 
 

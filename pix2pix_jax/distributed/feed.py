@@ -35,7 +35,8 @@ def batches(
 ) -> Iterator[Batch]:
     """Yields the batches `start`, `start + 1`, ... of this process on its devices, without end.
 
-    Several devices have a leading axis, as `parallel.shard` makes it. Raises DataError from `next`
+    Several devices have a leading axis, as `parallel.shard` makes it. Pairs that go to the devices
+    all at once leave the host's memory: `source.loaded` is empty then. Raises DataError from `next`
     where a pair cannot be read.
 
     Args:
@@ -46,7 +47,7 @@ def batches(
     """
     hosts = jax.process_index(), jax.process_count()
     parts = config.optimizer.d_steps
-    if not source.on_device:
+    if not (source.on_device and source.loaded):
         finish = _compiled(functools.partial(finished, config=config), devices)
         made = pipeline.train_batches(source, config, start, *hosts)
         return (finish(parallel.shard(batch, devices, parts)) for batch in made)
@@ -56,6 +57,7 @@ def batches(
     pairs: Batch = {}
     for key in source.loaded[0]:  # one at a time: on its way it is in memory twice
         pairs |= place({key: np.stack([pair[key] for pair in source.loaded])}, devices)
+    source.loaded.clear()
     program = _compiled(functools.partial(make, config=config), devices)
     return (program(pairs, parallel.shard(batch, devices, parts)) for batch in made)
 

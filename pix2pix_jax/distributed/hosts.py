@@ -166,14 +166,15 @@ def broadcast_text(text: str) -> str:
 
 
 def from_writer(state: Any) -> Any:
-    """Returns process 0's `state` on all processes, as numpy arrays where there are several.
+    """Returns process 0's `state` on all processes, on the first device of each.
 
     So all processes start equal, and process 0 alone needs the run's folder.
     """
     if jax.process_count() == 1:
         return state
     meet()
-    return multihost_utils.broadcast_one_to_all(state)
+    # It comes as numpy arrays, which an evaluation would take to the device with every batch.
+    return jax.device_put(multihost_utils.broadcast_one_to_all(state), jax.local_devices()[0])
 
 
 def meet() -> None:

@@ -5,11 +5,13 @@ fixture.
 """
 
 import dataclasses
+import gc
 import itertools
 import os
 import pickle
 import subprocess
 import sys
+import weakref
 
 import jax
 import numpy as np
@@ -223,3 +225,18 @@ def test_what_a_device_cannot_do_is_said_and_done_by_the_host(folder, fields, wh
 
 if __name__ == '__main__':
     main(*sys.argv[1:])
+
+
+@pytest.mark.parametrize('name', ['as in the paper', 'masks'])
+def test_the_host_frees_pairs_that_lie_on_the_device(folder, name):
+    """And where they are asked for once more, they are read from their files."""
+    config = config_of(folder, **CASES[name])
+    source = decoded(config, on_device=True)
+    arrays = [weakref.ref(image) for pair in source.loaded for image in pair.values()]
+    assert len(arrays) == PAIRS * (3 if name in MASKED else 2)
+    first, again = (feed.batches(source, config, jax.local_devices()[:1], 0) for _ in range(2))
+    assert not source.loaded
+    gc.collect()
+    assert not any(array() is not None for array in arrays)
+    for batch, same in itertools.islice(zip(first, again), STEPS):
+        jax.tree.map(np.testing.assert_array_equal, batch, same)

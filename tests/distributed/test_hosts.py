@@ -293,6 +293,26 @@ def test_process_0_alone_reads_which_pairs_a_run_has(tmp_path, start_from_it):
         assert json.loads(err.splitlines()[-1]) == names
 
 
+FROM_WRITER = """
+import sys
+import jax, numpy as np
+from pix2pix_jax.distributed import hosts
+with hosts.join_processes(sys.argv[1], 2, int(sys.argv[2])):
+    state = hosts.from_writer({'weights': np.full(2, 3 + jax.process_index(), np.float32)})
+    assert state['weights'].devices() == {jax.local_devices()[0]}
+    assert state['weights'].tolist() == [3, 3]
+"""
+
+
+@pytest.mark.slow
+def test_the_first_state_lies_on_a_device_of_each_host():
+    """An evaluation before the first step would else take it there with each of its batches."""
+    address = f'127.0.0.1:{free_port()}'
+    for process in [start('-c', FROM_WRITER, address, i) for i in (0, 1)]:
+        _, err = process.communicate(timeout=LIMIT)
+        assert process.returncode == 0, err
+
+
 @pytest.mark.e2e
 def test_a_bad_file_on_one_host_ends_all(pairs, tmp_path):
     bad = make_pairs(tmp_path / 'bad', {'train': 8, 'val': 2})
