@@ -188,10 +188,11 @@ class Recorder:
         targets = np.stack([pair['target'] for pair in pairs])
         outputs, targets = (source.shown(x, 'target') for x in (self._translator(inputs), targets))
         valid = np.stack([pair['valid'] for pair in pairs]) if source.has_valid else None
-        shown = image_grid.narrow(targets, valid) if source.has_units else None
+        shown = image_grid.narrow(targets, valid, source.has_units)
         targets = image_grid.white_elsewhere(targets, valid)
         stretched = ([image_grid.stretched(x, shown) for x in xs] for xs in (outputs, targets))
-        rows = list(zip(source.shown(inputs), *stretched))
+        seen = source.shown(inputs)
+        rows = list(zip(map(image_grid.by_itself, seen), *stretched))
         self._translator.update({})
         about = image_grid.in_units(shown, source.target_range)
         titles = ('input', f'output{about}', f'target{about}')

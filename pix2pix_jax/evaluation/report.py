@@ -116,21 +116,24 @@ def table(summary: Summary) -> str:
 def _as_shown(example: Mapping[str, Any], kinds: Sequence[str]) -> dict[str, np.ndarray]:
     """Returns the images of an example, to look at: the target is white where it does not count."""
     images, valid = {kind: example[kind] for kind in kinds}, example.get('valid')
-    shown = None
-    if 'mae' in example:  # data in units, which may be too narrow to be seen
-        shown = image_grid.narrow(images['target'], valid)
+    # Data in units may be too narrow to be seen.
+    shown = image_grid.narrow(images['target'], valid, units='mae' in example)
     images['target'] = image_grid.white_elsewhere(images['target'], valid)
     for kind in ('output', 'target'):
         images[kind] = image_grid.stretched(images[kind], shown)
+    if 'input' in images:
+        images['input'] = image_grid.by_itself(images['input'])
     return images
 
 
 def _pngs(images: Mapping[str, np.ndarray]) -> dict[str, bytes]:
     """Returns the images of an example as PNG files."""
-    return {
-        kind: atomic.encode_png(augment.from_float(image_grid.some_channels(image)))
-        for kind, image in images.items()
-    }
+
+    def values(image: np.ndarray) -> np.ndarray:
+        picture = image_grid.is_picture(image)
+        return augment.from_float(image) if picture else image_grid.to_rgb(image)
+
+    return {kind: atomic.encode_png(values(image)) for kind, image in images.items()}
 
 
 def _image_path(folder: epath.Path, name: str, kind: str) -> epath.Path:

@@ -255,7 +255,7 @@ def _write(
     file = f'{name}{extension}'
     data = encode.encode(values, extension.lower())
     atomic.write_bytes(output / file, data)
-    shown = image_grid.narrow(image, loaded.valid) if translator.has_units else None
+    shown = image_grid.narrow(image, loaded.valid, translator.has_units)
     shaded = image_grid.white_elsewhere(image_grid.stretched(image, shown), loaded.valid)
     thumbnail = translation_page.write_thumbnail(output, f'{name}_output', shaded)
     return Item(caption + image_grid.in_units(shown, translator.range_of(loaded)), file, thumbnail)
@@ -273,7 +273,7 @@ def _shown_input(
     translator: 'Translator', output: epath.Path, one: Input, loaded: 'Loaded'
 ) -> Item:
     """Writes the thumbnail of an input; returns what the gallery shows of it."""
-    size = _thumbnail_size(loaded.values)
+    size = translation_page.size_within(loaded.values)  # a large input is not scaled whole
     values = augment.resized(loaded.values, size, 'nearest')
     image = translator.floats(values)
     if translator.config.dataset.input_classes:
@@ -282,18 +282,12 @@ def _shown_input(
         image = class_maps.coloured(image, palette)
     elif len(one.files) > 1:  # the first of them
         image = image[..., : loaded.shown]
+    image = image_grid.by_itself(image)
     if loaded.valid is not None:
         valid = augment.resized(loaded.valid.astype(np.uint8), size, 'nearest')
         image = image_grid.white_elsewhere(image, valid)
     thumbnail = translation_page.write_thumbnail(output, f'{one.name}_input', image)
     return Item('input', _link(one.files[0], output), thumbnail)
-
-
-def _thumbnail_size(values: np.ndarray) -> tuple[int, int]:
-    """The size of a thumbnail, so that a large input is not scaled whole."""
-    height, width = values.shape[:2]
-    factor = min(1, translation_page.SIDE / max(height, width))
-    return max(1, round(height * factor)), max(1, round(width * factor))
 
 
 def _link(path: File, output: epath.Path) -> str:

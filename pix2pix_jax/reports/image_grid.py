@@ -1,6 +1,8 @@
-"""Grids of images to look at: a row an example, a column a kind of image."""
+"""Images to look at: of any number of channels, stretched, and in grids, a row an example."""
 
+import math
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -11,6 +13,9 @@ GUTTER = 4  # pixels of white between images
 HEADER = 22  # pixels of the band with the titles
 SLIVER = 1 / 4  # of the range: data in units that fills less is stretched, to be seen
 MIN_SIDE = 128  # pixels; smaller images are shown enlarged
+MIN_TILE = 64  # pixels; the same of one channel among several
+CHANNELS = 9  # of one image, at most, that are shown apart
+Stretch: TypeAlias = tuple[Range | None, ...]  # of all channels together, or of each
 
 
 def evenly_spaced(count: int, maximum: int) -> np.ndarray:
@@ -18,12 +23,30 @@ def evenly_spaced(count: int, maximum: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, maximum).round().astype(int))
 
 
+def is_picture(image: np.ndarray) -> bool:
+    """Whether an image (...,C) is gray, RGB or RGBA; of any other its channels are shown apart."""
+    return image.shape[-1] in (1, 3, 4)
+
+
+def channels_apart(image: np.ndarray) -> list[int]:
+    """Returns the numbers, from 0, of the channels of (...,C) that are shown apart, few of many."""
+    return evenly_spaced(image.shape[-1], min(image.shape[-1], CHANNELS)).tolist()
+
+
+def across(image: np.ndarray) -> int:
+    """Returns how many images lie side by side in what `to_rgb` makes of (...,C)."""
+    return 1 if is_picture(image) else math.ceil(math.sqrt(len(channels_apart(image))))
+
+
 def to_rgb(image: np.ndarray) -> np.ndarray:
     """Returns float `image` (H,W,C) on [-1, 1] as uint8 (H,W,3), as a screen shows it.
 
-    C as `some_channels` says; what is transparent lies over white.
+    What is transparent lies over white. Where C is not 1, 3 or 4 the channels are shown as gray
+    images in rows, each under its number from 1: a larger picture.
     """
-    unit = (np.clip(np.nan_to_num(some_channels(image)), -1, 1) + 1) / 2
+    if not is_picture(image):
+        return _apart(image)
+    unit = (np.clip(np.nan_to_num(image), -1, 1) + 1) / 2
     channels = unit.shape[-1]
     if channels == 1:
         unit = np.repeat(unit, 3, axis=-1)
@@ -32,33 +55,62 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
     return np.rint(unit * 255).astype(np.uint8)
 
 
-def some_channels(image: np.ndarray) -> np.ndarray:
-    """Returns what of an image (H,W,C) can be shown: 1 (gray), 3 (RGB) or 4 (RGBA) channels.
+def _apart(image: np.ndarray) -> np.ndarray:
+    """Returns the channels of an image (H,W,C) as one picture; see `to_rgb`."""
+    shown, total = channels_apart(image), image.shape[-1]
+    tiles = [enlarged(to_rgb(image[..., [channel]]), MIN_TILE) for channel in shown]
+    height, width = tiles[0].shape[:2]
+    labels = [f'{channel + 1}' for channel in shown]
+    if len(shown) < total:
+        labels[-1] += f' ({len(shown)} shown)'
+    band, columns = max(HEADER, height // 10), across(image)
+    rows = -(-len(tiles) // columns)
+    size = columns * (width + GUTTER) - GUTTER, rows * (band + height + GUTTER) - GUTTER
+    picture = Image.new('RGB', size, 'white')
+    draw = ImageDraw.Draw(picture)
+    for i, (tile, label) in enumerate(zip(tiles, labels)):
+        top, left = i // columns * (band + height + GUTTER), i % columns * (width + GUTTER)
+        picture.paste(Image.fromarray(tile), (left, top + band))
+        _write(draw, label, (left + width // 2, top + band // 2), width, band * 2 // 3)
+    return np.asarray(picture)
 
-    Of two channels it is the first, of more than four the first three.
-    """
-    channels = image.shape[-1]
-    return image if channels in (1, 3, 4) else image[..., : 1 if channels == 2 else 3]
+
+def enlarged(picture: np.ndarray, side: int) -> np.ndarray:
+    """Returns (H,W,3) by a whole factor, pixel by pixel, so that a side is at least `side`."""
+    factor = -(-side // max(picture.shape[:2]))
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def narrow(image: np.ndarray, valid: np.ndarray | None = None) -> Range | None:
-    """Returns the (low, high) on [-1, 1] in which an image's values lie, where that is a sliver.
+def narrow(image: np.ndarray, valid: np.ndarray | None = None, units: bool = True) -> Stretch:
+    """Returns the (low, high) on [-1, 1] which `stretched` makes all of it, and None for as it is.
 
-    They are percentiles, 0.1 and 99.9, of what is `valid`, (...,1). None: it is a quarter of the
-    range or more, or one value.
+    They are percentiles, 0.1 and 99.9, of what is `valid`, (...,1). A picture has one for all its
+    channels, where its values are in `units` and fill less than a quarter of the range; of other
+    images each channel has its own. None: it is more, or one value.
     """
     values = image if valid is None else image[valid[..., 0].astype(bool)]
+    if is_picture(image):
+        return (_ends(values, SLIVER if units else 0),)
+    return tuple(_ends(values[..., channel], 1) for channel in range(image.shape[-1]))
+
+
+def _ends(values: np.ndarray, share: float) -> Range | None:
     values = values[np.isfinite(values)]
     low, high = np.percentile(values, (0.1, 99.9)) if values.size else (-1, 1)
-    return (float(low), float(high)) if 0 < high - low < 2 * SLIVER else None
+    return (float(low), float(high)) if 0 < high - low < 2 * share else None
 
 
-def stretched(image: np.ndarray, shown: Range | None) -> np.ndarray:
-    """Returns an image whose values `shown` fill [-1, 1]; None: as it is."""
-    if shown is None:
+def stretched(image: np.ndarray, shown: Stretch) -> np.ndarray:
+    """Returns an image (...,C) whose values `shown`, as `narrow` gives them, fill [-1, 1]."""
+    if not any(shown):
         return image
-    low, high = shown
+    low, high = np.array([ends or (-1, 1) for ends in shown], image.dtype).T
     return np.clip((image - low) / (high - low) * 2 - 1, -1, 1)
+
+
+def by_itself(image: np.ndarray) -> np.ndarray:
+    """Returns an image (...,C) of which each channel that is shown apart fills [-1, 1]."""
+    return stretched(image, narrow(image, units=False))
 
 
 def white_elsewhere(image: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
@@ -66,13 +118,20 @@ def white_elsewhere(image: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
     return image if valid is None else np.where(valid, image, np.float32(1))
 
 
-def in_units(shown: Range | None, value_range: Range) -> str:
-    """Returns ' (LOW to HIGH)' in data units, of which `value_range` is [-1, 1]; '' for None."""
-    if shown is None:
-        return ''
+def in_units(shown: Stretch, value_range: Range) -> str:
+    """Returns ' (LOW to HIGH)' in data units, of which `value_range` is [-1, 1]; '' for none.
+
+    Of channels that are shown apart it is ' (1: LOW to HIGH, 2: ...)'.
+    """
     low, high = value_range
-    ends = (low + (x + 1) / 2 * (high - low) for x in shown)
-    return ' ({:.4g} to {:.4g})'.format(*ends)
+
+    def text(channel: int, ends: Range) -> str:
+        number = f'{channel + 1}: ' if len(shown) > 1 else ''
+        return number + '{:.4g} to {:.4g}'.format(*(low + (x + 1) / 2 * (high - low) for x in ends))
+
+    apart = channels_apart(np.empty((0, len(shown))))
+    said = [text(channel, ends) for channel in apart if (ends := shown[channel])]
+    return f' ({", ".join(said)})' if said else ''
 
 
 def make_grid(
@@ -81,36 +140,30 @@ def make_grid(
 ) -> np.ndarray:
     """Returns `rows` of images as one picture (H,W,3), uint8, with `titles` over the columns.
 
-    The images are float (H,W,C) on [-1, 1], all of one height and width. Those
-    smaller than `MIN_SIDE` are enlarged by a whole factor, pixel by pixel.
+    The images are float (H,W,C) on [-1, 1], those of a column of one size and number of channels.
+    Those smaller than `MIN_SIDE` are enlarged by a whole factor, pixel by pixel.
     """
-    height, width = rows[0][0].shape[:2]
-    factor = -(-MIN_SIDE // max(height, width))
-    height, width = height * factor, width * factor
-    across = max(map(len, rows))
-    shape = (HEADER + len(rows) * (height + GUTTER), across * (width + GUTTER) + GUTTER, 3)
-    canvas = np.full(shape, 255, np.uint8)
-    for r, row in enumerate(rows):
-        for c, image in enumerate(row):
-            top, left = HEADER + r * (height + GUTTER), GUTTER + c * (width + GUTTER)
-            shown = to_rgb(image).repeat(factor, axis=0).repeat(factor, axis=1)
-            canvas[top : top + height, left : left + width] = shown
-    return _with_titles(canvas, titles[:across], width)
+    pictures = [[enlarged(to_rgb(image), MIN_SIDE) for image in row] for row in rows]
+    widths = [picture.shape[1] for picture in max(pictures, key=len)]
+    heights = [max(picture.shape[0] for picture in row) for row in pictures]
+    lefts = GUTTER + np.cumsum([0, *(width + GUTTER for width in widths)])
+    tops = HEADER + np.cumsum([0, *(height + GUTTER for height in heights)])
+    canvas = Image.new('RGB', (int(lefts[-1]), int(tops[-1])), 'white')
+    for top, row in zip(tops, pictures):
+        for left, picture in zip(lefts, row):
+            canvas.paste(Image.fromarray(picture), (int(left), int(top)))
+    draw = ImageDraw.Draw(canvas)
+    for left, width, title in zip(lefts, widths, titles):
+        _write(draw, title, (int(left) + width // 2, HEADER // 2), width + GUTTER)
+    return np.asarray(canvas)
 
 
-def _with_titles(canvas: np.ndarray, titles: Sequence[str], width: int) -> np.ndarray:
-    picture = Image.fromarray(canvas)
-    draw = ImageDraw.Draw(picture)
-    for c, title in enumerate(titles):
-        center = GUTTER + c * (width + GUTTER) + width // 2
-        font = _font(draw, title, width + GUTTER)
-        draw.text((center, HEADER // 2), title, fill=(70, 70, 70), anchor='mm', font=font)
-    return np.asarray(picture)
-
-
-def _font(
-    draw: ImageDraw.ImageDraw, title: str, width: int
-) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    """Returns the largest font, of 14 pixels or less, in which a title stays over its column."""
-    fonts = (ImageFont.load_default(size=size) for size in range(14, 7, -1))
-    return next((f for f in fonts if draw.textlength(title, f) <= width), ImageFont.load_default(7))
+def _write(
+    draw: ImageDraw.ImageDraw, text: str, center: tuple[int, int], width: int, size: int = 14
+) -> None:
+    """Writes a text of the largest font up to `size` in which it is no wider; cut if none is."""
+    fonts = [ImageFont.load_default(size=size) for size in range(size, 6, -1)]
+    font = next((font for font in fonts if draw.textlength(text, font) <= width), fonts[-1])
+    while draw.textlength(text, font) > width and len(text) > 1:
+        text = text.removesuffix('…')[:-1] + '…'
+    draw.text(center, text, fill=(70, 70, 70), anchor='mm', font=font)

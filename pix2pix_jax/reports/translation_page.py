@@ -9,6 +9,7 @@ import numpy as np
 from etils import epath
 from PIL import Image
 
+from pix2pix_jax.data import augment
 from pix2pix_jax.data.folders import GALLERY
 from pix2pix_jax.reports import image_grid, run_page
 from pix2pix_jax.storage import atomic
@@ -27,12 +28,22 @@ class Item(NamedTuple):
 def write_thumbnail(output: epath.PathLike, name: str, image: np.ndarray) -> str:
     """Writes float `image` (H,W,C) on [-1, 1] as OUTPUT/gallery/NAME.jpg; returns that name."""
     step = max(1, max(image.shape[:2]) // (2 * SIDE))  # a large image is not converted whole
-    picture = Image.fromarray(image_grid.to_rgb(image[::step, ::step]))
-    picture.thumbnail((SIDE, SIDE))
+    image, columns = image[::step, ::step], image_grid.across(image)
+    if columns > 1:  # small before it is said which channel is which
+        image = augment.resized(image, size_within(image, SIDE // columns))
+    picture = Image.fromarray(image_grid.to_rgb(image))
+    picture.thumbnail((SIDE, SIDE) if columns == 1 else (2 * SIDE, 2 * SIDE))
     stream = io.BytesIO()
     picture.save(stream, 'JPEG', quality=90)
     atomic.write_bytes(epath.Path(output) / GALLERY / f'{name}.jpg', stream.getvalue())
     return f'{name}.jpg'
+
+
+def size_within(image: np.ndarray, side: int = SIDE) -> tuple[int, int]:
+    """Returns the (height, width) of an image (H,W,C) that is scaled down to sides of `side`."""
+    height, width = image.shape[:2]
+    factor = min(1, side / max(height, width))
+    return max(1, round(height * factor)), max(1, round(width * factor))
 
 
 def write_page(output: epath.PathLike, title: str, rows: Sequence[tuple[str, list[Item]]]) -> None:

@@ -189,7 +189,9 @@ def translated(translator: 'Translator', picture: np.ndarray, seed: int) -> np.n
     loaded = translator.load(drawing.as_input(picture, translator.config), nodata=False)  # 0: black
     (output,) = translator.translate([loaded], int(seed))
     spec = image_spec.of_config(translator.config)[1]
-    return class_brushes.to_picture(output, spec) if spec.classes else image_grid.to_rgb(output)
+    if spec.classes:
+        return class_brushes.to_picture(output, spec)
+    return image_grid.to_rgb(image_grid.by_itself(output))
 
 
 def max_pixels(size: tuple[int, int]) -> int:

@@ -17,6 +17,7 @@ import jax
 import numpy as np
 import pytest
 from helpers.device_runs import STEPS, relative, train
+from helpers.pictures import write
 from helpers.runs import SMALL, make_pairs, metrics, tiny_config
 
 from pix2pix_jax import train as training
@@ -37,6 +38,14 @@ SETTINGS = {
 }
 SETTINGS['batch']['sync_batch_norm'] = True
 SETTINGS['wgan-gp'] = {'loss.gan': 'wgan-gp', 'generator.dropout': 0.5}
+SETTINGS['masks'] = {'dataset.nodata': '0', **RANDOM}
+SETTINGS['classes'] = {
+    'dataset.target_classes': 4,
+    'generator.output_channels': 4,
+    'loss.class_weight': 1.0,
+    **RANDOM,
+    'discriminator.augment': 'translation,cutout',
+}
 LIMIT = 300  # seconds, for a machine that does much else
 
 
@@ -233,6 +242,54 @@ def test_two_hosts_stop_lose_one_and_go_on_to_what_one_device_does(pairs, tmp_pa
         for name in same:
             if not name.startswith('eval/'):
                 np.testing.assert_allclose(row[name], same[name], rtol=1e-3, err_msg=name)
+
+
+def masked_pairs(folder):
+    """Depth of 16 bits with holes, of which one target is all: its image counts as nothing."""
+    for split, count in (('train', 8), ('val', 2), ('test', 2)):
+        for i in range(count):
+            rng = np.random.default_rng(len(split) + i)
+            depth = rng.integers(1000, 60000, (32, 32, 1), np.uint16)
+            write(folder / split / 'A' / f'{i}.png', (depth // 256).astype(np.uint8))
+            depth[: 4 * i + 4 if split == 'train' else 9] = 0
+            write(folder / split / 'B' / f'{i}.png', depth)
+    one_channel = {'generator.input_channels': 1, 'generator.output_channels': 1}
+    return folder, {'dataset.nodata': '0', **one_channel}
+
+
+def class_pairs(folder):
+    """Photos to the classes of labels, where green is none; of one map all is."""
+    make_pairs(folder, {'train': 8, 'val': 2, 'test': 2})
+    label = np.zeros((32, 64, 3), np.uint8)
+    label[:, :32] = (0, 255, 0)
+    write(folder / 'train' / '7.png', label)
+    table = folder.parent / 'colours.txt'
+    table.write_text('ground 0,0,255\nbox 255,0,0\nvoid 0,255,0\n')
+    classes = {'dataset.colors': table, 'dataset.target_classes': 2, 'loss.class_weight': 1.0}
+    return folder, {**classes, 'dataset.direction': 'BtoA'}
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+@pytest.mark.parametrize('make', [masked_pairs, class_pairs])
+def test_losses_and_metrics_of_masked_pixels_and_of_classes_are_those_of_one_device(make, tmp_path):
+    """Each host and device has another share of pixels that count."""
+    folder, fields = make(tmp_path / 'pairs')
+    fields |= {'num_steps': 6, 'eval_every': 3, 'sample_every': 6}
+    own = [f'--config.{name}={value}' for name, value in fields.items()]
+    statuses, _, err = Command(*arguments(folder, tmp_path / 'parts'), *own).end()
+    assert statuses == [0, 0], err
+    fields = {name.replace('.', '__'): value for name, value in (FIELDS | fields).items()}
+    fields |= {'dataset__colors': str(fields.get('dataset__colors', ''))}
+    training.train_and_evaluate(tiny_config(folder, **fields), tmp_path / 'whole')
+    rows, expected = metrics(tmp_path / 'parts'), metrics(tmp_path / 'whole')
+    assert [row['step'] for row in rows] == list(range(1, 7))
+    for row, same in zip(rows, expected, strict=True):
+        assert row.keys() == same.keys()
+        for name in same:
+            np.testing.assert_allclose(row[name], same[name], rtol=1e-3, err_msg=name)
+    measured = {'test/class_iou'} if make is class_pairs else {'test/psnr', 'test/ssim'}
+    assert measured | {'eval/l1', 'train/d_fake'} <= rows[-1].keys()
 
 
 @pytest.mark.e2e

@@ -31,10 +31,20 @@ def config_of(**fields):
 
 
 def batches(config):
-    rng = np.random.default_rng(0)
+    """Batches of noise, with class targets and masked pixels where the config has such.
+
+    Masked are none to all pixels of an image, so that neighbours and devices have other shares.
+    """
+    rng, classes = np.random.default_rng(0), config.dataset.target_classes
     shape = (config.batch_size * config.optimizer.d_steps, *config.image_size, 3)
     while True:
         images = {k: rng.uniform(-1, 1, shape).astype(np.float32) for k in ('input', 'target')}
+        if classes:
+            true = rng.integers(0, classes, shape[:3])
+            images['target'] = (2 * np.eye(classes, dtype=np.float32) - 1)[true]
+        if config.dataset.nodata or classes:
+            share = np.linspace(0, 1, shape[0])[:, None, None, None]
+            images['valid'] = (rng.random((*shape[:3], 1)) < share).astype(np.float32)
         yield {**images, 'index': np.arange(len(images['input']), dtype=np.int32)}
 
 
