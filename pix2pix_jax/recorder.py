@@ -195,7 +195,8 @@ class Recorder:
         rows = list(zip(map(image_grid.by_itself, seen), *stretched))
         self._translator.update({})
         about = image_grid.in_units(shown, source.target_range)
-        titles = ('input', f'output{about}', f'target{about}')
+        about_input = image_grid.about_itself(seen)
+        titles = (f'input{about_input}', f'output{about}', f'target{about}')
         with self._disk(step):
             self._writer.write_images(step, image_grid.make_grid(rows, titles))
 

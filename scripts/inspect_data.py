@@ -332,12 +332,12 @@ def contact_grid(splits: dict[str, sources.Source], config: Config) -> np.ndarra
             x, y = (pair[name][None] for name in IMAGES)
             pairs.append(pair | {'target': tasks.as_shown(config.dataset.task, x, y)[0]})
         shown = [source.shown(np.stack([pair[kind] for pair in pairs]), kind) for kind in IMAGES]
-        rows.append([image_grid.by_itself(x) for both in zip(*shown) for x in both])
+        rows.append([x for both in zip(*shown) for x in both])
     if not rows:
         raise DataError(f'{source.folder}: no pair of the picture can be read')
-    return image_grid.make_grid(
-        rows, (*IMAGES, *(f'{name}, augmented' for name in IMAGES * AUGMENTED))
-    )
+    names = (*IMAGES, *(f'{name}, augmented' for name in IMAGES * AUGMENTED))
+    titles = [f'{name}{image_grid.about_itself(x)}' for name, x in zip(names, rows[0])]
+    return image_grid.make_grid([list(map(image_grid.by_itself, row)) for row in rows], titles)
 
 
 if __name__ == '__main__':

@@ -282,12 +282,12 @@ def _shown_input(
         image = class_maps.coloured(image, palette)
     elif len(one.files) > 1:  # the first of them
         image = image[..., : loaded.shown]
-    image = image_grid.by_itself(image)
+    caption, image = f'input{image_grid.about_itself(image)}', image_grid.by_itself(image)
     if loaded.valid is not None:
         valid = augment.resized(loaded.valid.astype(np.uint8), size, 'nearest')
         image = image_grid.white_elsewhere(image, valid)
     thumbnail = translation_page.write_thumbnail(output, f'{one.name}_input', image)
-    return Item('input', _link(one.files[0], output), thumbnail)
+    return Item(caption, _link(one.files[0], output), thumbnail)
 
 
 def _link(path: File, output: epath.Path) -> str:

@@ -12,8 +12,7 @@ from pix2pix_jax.data.formats.pixels import Range
 GUTTER = 4  # pixels of white between images
 HEADER = 22  # pixels of the band with the titles
 SLIVER = 1 / 4  # of the range: data in units that fills less is stretched, to be seen
-MIN_SIDE = 128  # pixels; smaller images are shown enlarged
-MIN_TILE = 64  # pixels; the same of one channel among several
+MIN_SIDE = 128  # pixels; smaller images, and channels that are shown apart, are enlarged
 CHANNELS = 9  # of one image, at most, that are shown apart
 Stretch: TypeAlias = tuple[Range | None, ...]  # of all channels together, or of each
 
@@ -58,7 +57,7 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
 def _apart(image: np.ndarray) -> np.ndarray:
     """Returns the channels of an image (H,W,C) as one picture; see `to_rgb`."""
     shown, total = channels_apart(image), image.shape[-1]
-    tiles = [enlarged(to_rgb(image[..., [channel]]), MIN_TILE) for channel in shown]
+    tiles = [enlarged(to_rgb(image[..., [channel]]), MIN_SIDE) for channel in shown]
     height, width = tiles[0].shape[:2]
     labels = [f'{channel + 1}' for channel in shown]
     if len(shown) < total:
@@ -111,6 +110,11 @@ def stretched(image: np.ndarray, shown: Stretch) -> np.ndarray:
 def by_itself(image: np.ndarray) -> np.ndarray:
     """Returns an image (...,C) of which each channel that is shown apart fills [-1, 1]."""
     return stretched(image, narrow(image, units=False))
+
+
+def about_itself(image: np.ndarray) -> str:
+    """Returns what `by_itself` does to an image (...,C), for its title; '' where it is nothing."""
+    return '' if is_picture(image) else ' (each channel stretched)'
 
 
 def white_elsewhere(image: np.ndarray, valid: np.ndarray | None) -> np.ndarray:

@@ -113,8 +113,11 @@ def write_evaluation_page(
     known = [f'{key} {value}' for key, value in facts.items() if value is not None]
     about = ', '.join(known) + ': ' + ' | '.join(kinds)
     if 'mae' in result['metrics']:
-        about += '; where a target fills less than a quarter of its range, its values are stretched'
-        about += ' from black to white, and those of its output by as much'
+        about += (
+            '; where a target fills less than a quarter of its range, or its channels are shown'
+        )
+        about += ' apart, its values are stretched from black to white, and those of its output by'
+        about += ' as much'
     body = [
         f'<h1>{escape(title)}</h1><p class="muted">{escape(about)}</p>',
         section('Metrics', table(metrics_table(result['metrics'], heading))),
