@@ -12,7 +12,7 @@ import os
 from absl import flags
 
 from pix2pix_jax.errors import UserError, run_command
-from pix2pix_jax.evaluation import metrics
+from pix2pix_jax.evaluation import metric_titles, metrics
 from pix2pix_jax.evaluation.options import Options
 
 # No flags of two folders.
@@ -59,7 +59,7 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_bool(
         'overwrite', False, 'Write into an --output that holds files.', flag_values=values
     )
-    flags.DEFINE_list('metrics', list(metrics.choices()), metrics.about(), flag_values=values)
+    flags.DEFINE_list('metrics', list(metrics.choices()), metric_titles.about(), flag_values=values)
     flags.DEFINE_integer(
         'scale',
         1,

@@ -15,7 +15,7 @@ from etils import epath
 from pix2pix_jax.data import pipeline
 from pix2pix_jax.data.sources import evenly
 from pix2pix_jax.errors import DataError, Stopped, UserError
-from pix2pix_jax.evaluation import metrics, report, translated
+from pix2pix_jax.evaluation import metric_titles, metrics, report, translated
 from pix2pix_jax.evaluation.translated import Examples
 from pix2pix_jax.inference.generator import Generator
 from pix2pix_jax.intervals import NOTHING, Due, intervals
@@ -274,7 +274,9 @@ class Recorder:
     def _write_page(self) -> None:
         begin = time.monotonic()
         rows = self._writer.rows()
-        run_page.write_run_page(self._workdir, self._config, rows, self._command, metrics.heading)
+        run_page.write_run_page(
+            self._workdir, self._config, rows, self._command, metric_titles.heading
+        )
         end = time.monotonic()
         self._next_page = end + PAGE_SHARE * (end - begin)
 

@@ -16,7 +16,7 @@ from absl import flags
 
 from pix2pix_jax.config import flatten
 from pix2pix_jax.errors import UserError, run_command, take_words
-from pix2pix_jax.evaluation.metrics import heading
+from pix2pix_jax.evaluation.metric_titles import heading
 from pix2pix_jax.reports import curves, run_page
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.workdir import metric_writer, metrics_json

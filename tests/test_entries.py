@@ -11,7 +11,7 @@ from helpers.runs import changed, error_of
 
 from pix2pix_jax import losses
 from pix2pix_jax.config import validate
-from pix2pix_jax.evaluation import metrics, report
+from pix2pix_jax.evaluation import metric_titles, metrics, report
 from pix2pix_jax.models import factory
 from pix2pix_jax.models.factory import GENERATORS, NORMS
 
@@ -44,14 +44,14 @@ def test_every_metric_is_on_the_page_and_in_the_report(tmp_path):
     result['metrics'] = summary_of(VALUES)
     per_image = {name: [0.5] for name in VALUES}
     page = report.run_page.write_evaluation_page
-    page(tmp_path, result, ['a'], per_image, ('output',), metrics.heading)
+    page(tmp_path, result, ['a'], per_image, ('output',), metric_titles.heading)
     text, table = (tmp_path / 'index.html').read_text(), report.table(result['metrics'])
     for name in VALUES:
-        title = metrics.heading(name)
+        title = metric_titles.heading(name)
         assert title != name and title[-1] in (metrics.LOWER, metrics.HIGHER)
         assert f'<td>{name}</td><td>{title}</td><td>0.5000</td>' in text
         (line,) = (line for line in table.splitlines() if line.startswith(f'{name} '))
-        assert metrics.title(name) in line and '0.5000' in line
+        assert metric_titles.title(name) in line and '0.5000' in line
 
 
 def test_a_metric_of_pairs_has_the_name_of_its_value():
@@ -68,11 +68,11 @@ def test_the_documents_name_every_metric_and_objective():
 
 
 def test_titles_of_real_and_of_unknown_values():
-    assert metrics.heading('psnr') == 'PSNR (dB) ↑'
-    titles = [metrics.title(name) for one in metrics.METRICS.values() for name in one.values]
+    assert metric_titles.heading('psnr') == 'PSNR (dB) ↑'
+    titles = [metric_titles.title(name) for one in metrics.METRICS.values() for name in one.values]
     assert len(set(titles)) == len(titles) and 'FCN class IoU' in titles
-    assert metrics.heading('real_checkerboard') == 'checkerboard (dB), targets'
-    assert metrics.heading('of_another_version') == 'of_another_version'
+    assert metric_titles.heading('real_checkerboard') == 'checkerboard (dB), targets'
+    assert metric_titles.heading('of_another_version') == 'of_another_version'
 
 
 @pytest.mark.parametrize('name', list(GENERATORS))

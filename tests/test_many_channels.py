@@ -92,7 +92,7 @@ def test_the_gallery_and_the_demo_show_each_channel(folder):
 
 @pytest.mark.e2e
 def test_the_inspection_shows_each_channel(folder):
-    fields = {'dataset.path': folder / 'data', 'image_size': SIDE}
+    fields = {'dataset.path': folder / 'data', 'dataset.val_fraction': 0.0, 'image_size': SIDE}
     fields |= {'generator.input_channels': 5, 'generator.output_channels': 2}
     words = [f'--config.{name}={value}' for name, value in fields.items()]
     output = folder / 'inspection' / 'grid.png'

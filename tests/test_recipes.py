@@ -16,7 +16,7 @@ RECIPE = re.compile(r'`(\S+\.py)`, an entry of `(\w+)`:\n\n```python\n(.*?)```',
 CODE = """
 import sys
 from helpers.runs import tiny_config
-from pix2pix_jax.evaluation import metrics
+from pix2pix_jax.evaluation import metric_titles, metrics
 from pix2pix_jax.evaluation.metrics import Options
 from pix2pix_jax.evaluation.runs import evaluate_run
 from pix2pix_jax.train import train_and_evaluate
@@ -27,7 +27,7 @@ config = tiny_config(
 )
 train_and_evaluate(config, workdir)
 evaluate_run(workdir, output, options=Options(('mse',)))
-print(metrics.about())  # a part of --help
+print(metric_titles.about())  # a part of --help
 """
 
 

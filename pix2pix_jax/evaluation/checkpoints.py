@@ -10,7 +10,7 @@ from typing import Any
 from etils import epath
 
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.evaluation import metrics, runs
+from pix2pix_jax.evaluation import metric_titles, metrics, runs
 from pix2pix_jax.evaluation.options import Options
 from pix2pix_jax.evaluation.report import Summary
 from pix2pix_jax.evaluation.runs import ALL, RunImages
@@ -76,7 +76,7 @@ def best_steps(measured: Measured) -> dict[str, int]:
     """Returns the step at which each metric is best, of those that say which way is better."""
     best = {}
     for name in _names(measured):
-        sign = metrics.sign(name)
+        sign = metric_titles.sign(name)
         if sign:
             best[name] = max(_values(measured, name), key=lambda point: sign * point[1])[0]
     return best
@@ -91,7 +91,7 @@ def table(measured: Measured) -> list[tuple[str, ...]]:
         return f'{value}*' if best.get(name) == step else value
 
     rows = [(f'{step:,}', *(cell(step, name) for name in names)) for step in measured]
-    return [('step', *map(metrics.title, names)), *rows]
+    return [('step', *map(metric_titles.title, names)), *rows]
 
 
 def text(measured: Measured) -> str:
@@ -123,9 +123,9 @@ def _curves(measured: Measured) -> Iterator[str]:
         for step, summary in measured.items()
     ]
     for name in (name for name in names if not _real(name)):
-        labels = {name: 'generated', f'{metrics.REAL}{name}': 'targets'}
+        labels = {name: 'generated', f'{metric_titles.REAL}{name}': 'targets'}
         known = {name: label for name, label in labels.items() if name in names}
-        yield f'<div class="card">{curves.curve(rows, metrics.heading(name), known)}</div>'
+        yield f'<div class="card">{curves.curve(rows, metric_titles.heading(name), known)}</div>'
 
 
 def _names(measured: Measured) -> list[str]:
@@ -139,4 +139,4 @@ def _values(measured: Measured, name: str) -> Sequence[tuple[int, float]]:
 
 
 def _real(name: str) -> bool:
-    return name.startswith(metrics.REAL)
+    return name.startswith(metric_titles.REAL)

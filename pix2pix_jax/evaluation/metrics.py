@@ -24,7 +24,6 @@ from pix2pix_jax.evaluation.set_metrics import (
 from pix2pix_jax.workdir.metrics_json import SSIM_DEFINITION
 
 LOWER, HIGHER = '↓', '↑'  # what is better
-REAL = 'real_'  # begins the name of a value that is of the targets: the best to be reached
 OF_IMAGES = 'it is of images, and the targets are maps of classes'
 MASKED = 'it is of whole images, and here pixels are masked'
 FINAL = OF_IMAGES, MASKED  # reasons that stay, whatever files are there
@@ -44,7 +43,7 @@ class Value(NamedTuple):
 class Metric(NamedTuple):
     """One or several numbers that are computed together."""
 
-    values: Mapping[str, Value]  # by their names in metrics.json; REAL ones go without
+    values: Mapping[str, Value]  # by their names in metrics.json; those of targets go without
     needs: str  # of the images, or beside them
     create: Create  # (names of the entries that share it, whose images) -> what sees every example
     always: bool = False  # else where --metrics names it
@@ -290,50 +289,3 @@ def _created(subject: Subject) -> list[MetricAccumulator]:
     order = sorted(groups, key=has_to_train)
     created = {create: create(groups[create], subject) for create in order}
     return [created[create] for create in groups] + without
-
-
-# ---------------------------------------------------------------- for people
-
-
-def title(name: str) -> str:
-    """Returns the title of the value `name` of metrics.json, with its unit.
-
-    A value without an entry, as another version may have written it, has its name as title.
-    """
-    found = _value(name.removeprefix(REAL))
-    if found is None:
-        return name
-    words = f'{found.title} ({found.unit})' if found.unit else found.title
-    return f'{words}, targets' if name.startswith(REAL) else words
-
-
-def heading(name: str) -> str:
-    """Returns `title` and, for pages, an arrow: up where higher is better, down where lower is."""
-    found = _value(name)
-    return f'{title(name)} {found.better}' if found else title(name)
-
-
-def sign(name: str) -> int:
-    """Returns 1 where a higher `name` is better, -1 where a lower one is, 0 where neither is."""
-    found = _value(name)
-    return {HIGHER: 1, LOWER: -1}[found.better] if found else 0
-
-
-def about() -> str:
-    """Returns the text of --help about metrics: which there are, and what each needs."""
-    fixed = ', '.join(
-        value.title for one in METRICS.values() if one.always for value in one.values.values()
-    )
-    names = [name for name, one in METRICS.items() if not one.always]  # those of units unasked
-    chosen = (f'{name}: {_about(METRICS[name])}' for name in names)
-    return f'What is measured beside {fixed}. ' + '; '.join(chosen) + '.'
-
-
-def _about(metric: Metric) -> str:
-    titles = ', '.join(map(title, metric.values))
-    lower = next(iter(metric.values.values())).better == LOWER
-    return f'{titles} ({"lower" if lower else "higher"} is better; needs {metric.needs})'
-
-
-def _value(name: str) -> Value | None:
-    return next((one.values[name] for one in METRICS.values() if name in one.values), None)

@@ -18,7 +18,7 @@ import tqdm
 from etils import epath
 
 from pix2pix_jax.data import augment
-from pix2pix_jax.evaluation import metrics
+from pix2pix_jax.evaluation import metric_titles, metrics
 from pix2pix_jax.evaluation.set_metrics import MetricAccumulator
 from pix2pix_jax.evaluation.translated import KINDS
 from pix2pix_jax.reports import image_grid, run_page
@@ -105,7 +105,7 @@ def _are_images(folder: epath.Path) -> bool:
 
 def table(summary: Summary) -> str:
     """Returns `summary` as text for the console, a line a metric."""
-    rows = run_page.metrics_table(summary, metrics.title)  # a console may have no arrows
+    rows = run_page.metrics_table(summary, metric_titles.title)  # a console may have no arrows
     widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
     return '\n'.join(
         f'{name:<{widths[0]}}  {title:<{widths[1]}}{mean:>10}   {rest}'
@@ -151,7 +151,7 @@ def _write_report(
         for kind in KINDS:
             _image_path(folder, name, kind).unlink(missing_ok=True)
     atomic.write_text(folder / 'per_image.csv', _csv(names, per_image))
-    run_page.write_evaluation_page(folder, result, names, per_image, kinds, metrics.heading)
+    run_page.write_evaluation_page(folder, result, names, per_image, kinds, metric_titles.heading)
     atomic.write_text(folder / 'metrics.json', json.dumps(result, indent=2) + '\n')
 
 

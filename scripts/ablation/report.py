@@ -17,7 +17,7 @@ from ablation.results import Results
 from ablation.tables import Table
 from pix2pix_jax.data import augment
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.evaluation.metrics import title
+from pix2pix_jax.evaluation.metric_titles import title
 from pix2pix_jax.reports import image_grid
 from pix2pix_jax.storage import atomic
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gpu.parts import part_of
-from pix2pix_jax.evaluation.metrics import heading, title
+from pix2pix_jax.evaluation.metric_titles import heading, title
 from pix2pix_jax.reports import curves, run_page
 from pix2pix_jax.reports.image_grid import evenly_spaced
 

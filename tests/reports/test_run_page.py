@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pix2pix_jax import config
-from pix2pix_jax.evaluation import metrics
+from pix2pix_jax.evaluation import metric_titles
 from pix2pix_jax.reports import curves, run_page
 from pix2pix_jax.storage import atomic
 
@@ -42,7 +42,7 @@ class Page(html.parser.HTMLParser):
 
 
 def page_of(workdir, rows, command='main --config=configs/test.py'):
-    run_page.write_run_page(workdir, config.default_config(), rows, command, metrics.heading)
+    run_page.write_run_page(workdir, config.default_config(), rows, command, metric_titles.heading)
     return Page((workdir / 'index.html').read_text())
 
 
@@ -106,7 +106,7 @@ def test_evaluation_page_shows_all_images_and_the_extremes(tmp_path, count):
     summary = {'l1': {'mean': 0.1, 'ci95': [0.0, 0.2]}, 'ssim': {'value': None, 'reason': 'small'}}
     result = {'split': 'val', 'step': 5, 'checkpoint': 'best', 'images': count, 'metrics': summary}
     kinds = ('input', 'output')
-    run_page.write_evaluation_page(tmp_path, result, names, per_image, kinds, metrics.heading)
+    run_page.write_evaluation_page(tmp_path, result, names, per_image, kinds, metric_titles.heading)
     page = Page((tmp_path / 'index.html').read_text())
     expected = [f'images/{name}_{kind}.png' for name in names for kind in kinds]
     shown = [urllib.parse.unquote(link) for link in page.links]
