@@ -1,6 +1,7 @@
 """Images to look at: of any number of channels, stretched, and in grids, a row an example."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -11,6 +12,7 @@ from pix2pix_jax.data.formats.pixels import Range
 
 GUTTER = 4  # pixels of white between images
 HEADER = 22  # pixels of the band with the titles
+LINE = 15  # pixels, of each further line of a title
 SLIVER = 1 / 4  # of the range: data in units that fills less is stretched, to be seen
 MIN_SIDE = 128  # pixels; smaller images, and channels that are shown apart, are enlarged
 CHANNELS = 9  # of one image, at most, that are shown apart
@@ -62,7 +64,7 @@ def _apart(image: np.ndarray) -> np.ndarray:
     labels = [f'{channel + 1}' for channel in shown]
     if len(shown) < total:
         labels[-1] += f' ({len(shown)} shown)'
-    band, columns = max(HEADER, height // 10), across(image)
+    band, columns = max(HEADER, height // 6), across(image)  # read on pages, scaled down
     rows = -(-len(tiles) // columns)
     size = columns * (width + GUTTER) - GUTTER, rows * (band + height + GUTTER) - GUTTER
     picture = Image.new('RGB', size, 'white')
@@ -131,7 +133,7 @@ def in_units(shown: Stretch, value_range: Range) -> str:
 
     def text(channel: int, ends: Range) -> str:
         number = f'{channel + 1}: ' if len(shown) > 1 else ''
-        return number + '{:.4g} to {:.4g}'.format(*(low + (x + 1) / 2 * (high - low) for x in ends))
+        return number + '{:.5g} to {:.5g}'.format(*(low + (x + 1) / 2 * (high - low) for x in ends))
 
     apart = channels_apart(np.empty((0, len(shown))))
     said = [text(channel, ends) for channel in apart if (ends := shown[channel])]
@@ -151,15 +153,26 @@ def make_grid(
     widths = [picture.shape[1] for picture in max(pictures, key=len)]
     heights = [max(picture.shape[0] for picture in row) for row in pictures]
     lefts = GUTTER + np.cumsum([0, *(width + GUTTER for width in widths)])
-    tops = HEADER + np.cumsum([0, *(height + GUTTER for height in heights)])
+    wrapped = [_wrapped(title, width) for title, width in zip(titles, widths)]
+    header = HEADER + LINE * (max(map(len, wrapped), default=1) - 1)
+    tops = header + np.cumsum([0, *(height + GUTTER for height in heights)])
     canvas = Image.new('RGB', (int(lefts[-1]), int(tops[-1])), 'white')
     for top, row in zip(tops, pictures):
         for left, picture in zip(lefts, row):
             canvas.paste(Image.fromarray(picture), (int(left), int(top)))
     draw = ImageDraw.Draw(canvas)
-    for left, width, title in zip(lefts, widths, titles):
-        _write(draw, title, (int(left) + width // 2, HEADER // 2), width + GUTTER)
+    for left, width, lines in zip(lefts, widths, wrapped):
+        for i, line in enumerate(lines):
+            _write(draw, line, (int(left) + width // 2, HEADER // 2 + i * LINE), width + GUTTER)
     return np.asarray(canvas)
+
+
+def _wrapped(title: str, width: int) -> list[str]:
+    """Returns a title as lines that can be read over `width` pixels: one where it fits."""
+    per_line = width // 7  # characters of the font of 14
+    if len(title) <= 2 * per_line:  # in a smaller font
+        return [title]
+    return textwrap.wrap(title, per_line, break_long_words=False, break_on_hyphens=False)
 
 
 def _write(

@@ -24,7 +24,7 @@ def test_to_rgb(image, rgb):
 def tiles(picture, size, columns, count):
     """The parts of a picture of channels, read by the layout alone: rows of a band and an image."""
     height, width = size
-    band = max(image_grid.HEADER, height // 10)
+    band = max(image_grid.HEADER, height // 6)
     rows = -(-count // columns)
     gutter = image_grid.GUTTER
     assert picture.shape[:2] == (
@@ -92,7 +92,7 @@ def test_a_picture_is_stretched_as_one_where_it_has_units(channels):
     assert image_grid.narrow(image, units=False) == (None,)
     np.testing.assert_array_equal(image_grid.by_itself(image), image)
     ((low, high),) = image_grid.narrow(image)
-    assert image_grid.in_units(((low, high),), (-1, 1)) == f' ({low:.4g} to {high:.4g})'
+    assert image_grid.in_units(((low, high),), (-1, 1)) == f' ({low:.5g} to {high:.5g})'
 
 
 @pytest.mark.parametrize('size, factor', [((256, 256), 1), ((128, 64), 1), ((32, 48), 3)])
@@ -126,10 +126,15 @@ def test_columns_of_other_numbers_of_channels_lie_side_by_side():
     assert picture.shape == (top, left, 3)
 
 
-def test_a_title_that_is_too_long_is_cut():
-    image = np.ones((128, 128, 3))
-    picture = image_grid.make_grid([[image, image]], ['wide ' * 40, ''])
-    assert (picture[: image_grid.HEADER, 128 + 2 * image_grid.GUTTER :] == 255).all()
+def test_a_title_that_is_too_long_has_several_lines_and_a_word_is_cut():
+    black = -np.ones((128, 128, 3))
+    for title, lines in (('a title', 1), ('wide ' * 20, 7), ('x' * 99, 1), ('', 1)):
+        picture = image_grid.make_grid([[black, black]], [title, ''])
+        header = image_grid.HEADER + (lines - 1) * image_grid.LINE
+        assert picture.shape[0] == header + 128 + image_grid.GUTTER
+        first, second = (picture[:, at : at + 128] for at in (4, 4 + 128 + 4))
+        assert (first[header : header + 128] == 0).all() and (second[:header] == 255).all()
+        assert (first[header - 15 : header] < 128).any() == bool(title)  # the last line
 
 
 def test_a_long_title_stays_over_its_column():
