@@ -42,11 +42,20 @@ def train_and_evaluate(
 ) -> GanState:
     """Trains as `config` says, resumes the run in `workdir`, and evaluates on test at the end.
 
-    Returns the final state, on one device. `command` is the one that resumes the run, `tracker` is
-    'none' or one of workdir/trackers.py. Raises UserError for a config that does not fit the data,
-    the devices or the run in `workdir`, where another process trains there, or for a disk that
-    refuses; DataError for bad data, saying which step is saved if it is met later; and Stopped
-    after a signal, when the state has been saved.
+    Args:
+      config: the run's.
+      workdir: its folder.
+      command: the one that resumes the run.
+      tracker: 'none' or one of workdir/trackers.py.
+
+    Returns:
+      The final state, on one device.
+
+    Raises:
+      UserError: for a config that does not fit the data, the devices or the run in `workdir`, where
+        another process trains there, or for a disk that refuses.
+      DataError: for bad data, saying which step is saved if it is met later.
+      Stopped: after a signal, when the state has been saved.
     """
     workdir = epath.Path(workdir).expanduser()
     if hosts.is_writer():

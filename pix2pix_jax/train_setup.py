@@ -44,7 +44,14 @@ def resolve(
 ) -> Setup:
     """Returns the `Setup` of a run of `config` in `workdir`; prints a report of the data.
 
-    Raises UserError or DataError for all that can be known before the first step.
+    Args:
+      config: the run's; found values are put into it.
+      workdir: the run's folder.
+      command: the one that resumes the run.
+      tracker: 'none' or one of workdir/trackers.py.
+
+    Raises:
+      UserError, DataError: for all that can be known before the first step.
     """
     workdir = epath.Path(workdir).expanduser()
     check_reachable(workdir)
