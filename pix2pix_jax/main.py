@@ -39,6 +39,8 @@ def define_flags() -> flags.FlagValues:
         'Kubernetes or a TPU pod sets.'
     )
     flags.DEFINE_enum('hosts', 'flags', ['flags', 'auto'], about, flag_values=values)
+    about = 'A service that gets scalars, image grids and config, beside the files of the run.'
+    flags.DEFINE_enum('tracker', 'none', ['none', 'wandb', 'mlflow'], about, flag_values=values)
     return values
 
 
@@ -61,7 +63,9 @@ def main(values: flags.FlagValues) -> int:
     from pix2pix_jax.dry_run import dry_run
     from pix2pix_jax.runtime import local_devices, prepare_process, use_deterministic_kernels
     from pix2pix_jax.train import train_and_evaluate
+    from pix2pix_jax.workdir.trackers import check_tracker
 
+    check_tracker(values.tracker)
     prepare_process(find_devices=False)
     if values.config.deterministic:
         use_deterministic_kernels()
@@ -73,7 +77,7 @@ def main(values: flags.FlagValues) -> int:
         if values.dry_run:
             dry_run(values.config, workdir)
             return 0
-        train_and_evaluate(values.config, workdir, command)
+        train_and_evaluate(values.config, workdir, command, values.tracker)
         print(f'{workdir}/index.html')
     return 0
 

@@ -26,6 +26,7 @@ from pix2pix_jax.train_state import GanState
 from pix2pix_jax.workdir.checkpoints import Checkpoints
 from pix2pix_jax.workdir.metric_writer import RunWriter, sample_paths
 from pix2pix_jax.workdir.metrics_json import result_folder
+from pix2pix_jax.workdir.trackers import start_tracker
 
 SAMPLE_ROWS = 4
 PAGE_SHARE = 20  # the page is drawn anew at a save when so many times as it took have passed
@@ -68,7 +69,8 @@ class Recorder:
         images = (len(self._measured.get(split, ())) for split in maximum)
         self._durations = Durations(self._intervals, *images)
         self._console = Console(int(state.step), setup.total_steps)
-        self._writer = RunWriter(setup.workdir, int(state.step))
+        tracker = start_tracker(setup.tracker, setup.workdir, setup.config)
+        self._writer = RunWriter(setup.workdir, int(state.step), tracker)
         self._writer.write_hparams(setup.config.to_dict())
         self._translator = Generator(
             setup.config, state.generator_variables(), batch=translated.batch_size(setup.config)

@@ -37,18 +37,30 @@ STOPPING = (
 STEPS_IN_FLIGHT = 2  # dispatched, not finished: enough to keep a device busy, few to wait for
 
 
-def train_and_evaluate(config: Config, workdir: epath.PathLike, command: str = '') -> GanState:
+def train_and_evaluate(
+    config: Config, workdir: epath.PathLike, command: str = '', tracker: str = 'none'
+) -> GanState:
     """Trains as `config` says, resumes the run in `workdir`, and evaluates on test at the end.
 
-    Returns the final state, on one device. `command` is the one that resumes the run. Raises
-    UserError for a config that does not fit the data, the devices or the run in `workdir`, where
-    another process trains there, or for a disk that refuses; DataError for bad data, saying which
-    step is saved if it is met later; and Stopped after a signal, when the state has been saved.
+    Args:
+      config: the run's.
+      workdir: its folder.
+      command: the one that resumes the run.
+      tracker: 'none' or one of workdir/trackers.py.
+
+    Returns:
+      The final state, on one device.
+
+    Raises:
+      UserError: for a config that does not fit the data, the devices or the run in `workdir`, where
+        another process trains there, or for a disk that refuses.
+      DataError: for bad data, saying which step is saved if it is met later.
+      Stopped: after a signal, when the state has been saved.
     """
     workdir = epath.Path(workdir).expanduser()
     if hosts.is_writer():
         locks.refuse_if_held(workdir)  # before reading all images, which may take minutes
-    setup = resolve(config, workdir, command)
+    setup = resolve(config, workdir, command, tracker)
     with locks.hold(workdir) if hosts.is_writer() else contextlib.nullcontext():
         check_run(setup.config, workdir)  # again: another process may have been there meanwhile
         return train(setup)

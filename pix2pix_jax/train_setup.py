@@ -32,16 +32,26 @@ class Setup:
     splits: Mapping[str, sources.Source]  # read once
     total_steps: int
     command: str  # the one that resumes the run
+    tracker: str  # of workdir/trackers.py
 
     def initial_state(self) -> tuple[GanState, Optimizers]:
         """Returns the state before the first step, and the optimizers."""
         return initial_state(self.config, self.devices, self.total_steps)
 
 
-def resolve(config: Config, workdir: epath.PathLike, command: str = '') -> Setup:
+def resolve(
+    config: Config, workdir: epath.PathLike, command: str = '', tracker: str = 'none'
+) -> Setup:
     """Returns the `Setup` of a run of `config` in `workdir`; prints a report of the data.
 
-    Raises UserError or DataError for all that can be known before the first step.
+    Args:
+      config: the run's; found values are put into it.
+      workdir: the run's folder.
+      command: the one that resumes the run.
+      tracker: 'none' or one of workdir/trackers.py.
+
+    Raises:
+      UserError, DataError: for all that can be known before the first step.
     """
     workdir = epath.Path(workdir).expanduser()
     check_reachable(workdir)
@@ -80,7 +90,7 @@ def resolve(config: Config, workdir: epath.PathLike, command: str = '') -> Setup
     hosts.check_same(config, devices, splits['train'], steps)
     if known.steps and steps != known.steps:
         print(f'the length of the run was {known.steps:,} steps, and is {steps:,} now', flush=True)
-    return Setup(FrozenConfigDict(config), workdir, devices, splits, steps, command)
+    return Setup(FrozenConfigDict(config), workdir, devices, splits, steps, command, tracker)
 
 
 def _absolute(path: str) -> str:

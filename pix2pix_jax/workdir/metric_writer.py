@@ -23,6 +23,7 @@ from pix2pix_jax.errors import DataError
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.workdir.run_json import steps_before
 from pix2pix_jax.workdir.tensorboard import Event, EventsWriter, Summary, summary
+from pix2pix_jax.workdir.trackers import NullTracker, Tracker
 
 METRICS = 'metrics.jsonl'
 STORE_SECONDS = 30  # between two writes of rows to an object store, where each is a whole new file
@@ -38,13 +39,19 @@ class RunWriter:
     their files by a later call, once it does not. After `flush` all that was given is on the disk.
     """
 
-    def __init__(self, workdir: epath.PathLike, resume_step: int = 0):
+    def __init__(
+        self,
+        workdir: epath.PathLike,
+        resume_step: int = 0,
+        tracker: Tracker | NullTracker | None = None,
+    ):
         """Takes `workdir` back to `resume_step`: later rows and samples are removed.
 
         The event files are replaced by one that replays what is kept, so that TensorBoard shows
-        every step once. Raises DataError where `metrics.jsonl` is not what a run wrote.
+        every step once; `tracker`, which takes a step once, gets all that is kept, too. Raises
+        DataError where `metrics.jsonl` is not what a run wrote.
         """
-        self._workdir = epath.Path(workdir)
+        self._workdir, self._tracker = epath.Path(workdir), tracker or NullTracker()
         self._path = self._workdir / METRICS
         self._workdir.mkdir(parents=True, exist_ok=True)
         rows = [row for row in read_metrics(workdir) if row['step'] <= resume_step]
@@ -64,6 +71,7 @@ class RunWriter:
         self._hparams: Summary | None = None
         self._events: EventsWriter | None = None
         self._replay()
+        self._replay_to_tracker(rows)
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         """Adds `scalars` (any number type, arrays of one value too) to the row of `step` (>= 1).
@@ -81,6 +89,7 @@ class RunWriter:
         new = {k: v for k, v in values.items() if k not in row or row[k] != v}
         row.update(new)
         self._add_scalars(step, new)
+        self._tracker.write_scalars(step, _finite(new))
         if atomic.is_local(self._path) or time.monotonic() >= self._next_put:
             self._settle()
 
@@ -89,6 +98,7 @@ class RunWriter:
         png = atomic.encode_png(grid)
         atomic.write_bytes(self._workdir / 'samples' / f'step_{step:07d}.png', png)
         self._add_samples(step, png)
+        self._tracker.write_image(step, grid)
 
     def write_hparams(self, config: Mapping[str, Any]) -> None:
         """Shows the nested dict `config` as text in TensorBoard."""
@@ -125,6 +135,7 @@ class RunWriter:
             if self._events is not None:
                 self._events.close()
                 self._events = NoEvents()  # tensorboardX's for gs:// closes when it is collected
+        self._tracker.close()
 
     def _settle(self) -> None:
         """Puts all rows but the newest into the file, for good."""
@@ -158,6 +169,16 @@ class RunWriter:
                 file.write(data)
         self._written = data
 
+    def _replay_to_tracker(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Gives the tracker the `rows` and the sample grids, in the order of their steps."""
+        grids = dict(sample_paths(self._workdir))
+        scalars = {row['step']: row for row in rows}
+        for step in sorted(scalars.keys() | grids.keys()):
+            if step in scalars:
+                self._tracker.write_scalars(step, _finite(scalars[step]))
+            if step in grids:
+                self._tracker.write_image(step, _pixels(grids[step].read_bytes()))
+
     # ------------------------------------------------------------ TensorBoard
 
     def _replay(self) -> None:
@@ -179,9 +200,8 @@ class RunWriter:
             self._add_samples(step, path.read_bytes())
 
     def _add_scalars(self, step: int, scalars: Mapping[str, float | None]) -> None:
-        for name, value in scalars.items():
-            if name != 'step' and value is not None:
-                self._add(step, Summary(value=[Summary.Value(tag=name, simple_value=value)]))
+        for name, value in _finite(scalars).items():
+            self._add(step, Summary(value=[Summary.Value(tag=name, simple_value=value)]))
 
     def _add_samples(self, step: int, png: bytes) -> None:
         width, height = Image.open(io.BytesIO(png)).size
@@ -259,6 +279,15 @@ def _parse(line: bytes) -> dict[str, Any] | None:
 
 def _lines(rows: Sequence[Mapping[str, Any]]) -> bytes:
     return ''.join(json.dumps(row, allow_nan=False) + '\n' for row in rows).encode()
+
+
+def _pixels(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)).convert('RGB'))
+
+
+def _finite(row: Mapping[str, float | None]) -> dict[str, float]:
+    """Returns the values of a row that are numbers, without its step."""
+    return {k: v for k, v in row.items() if k != 'step' and v is not None}
 
 
 def _number(value: Any) -> float | None:

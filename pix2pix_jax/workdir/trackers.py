@@ -1,0 +1,205 @@
+"""Trackers: services that get a run's scalars, image grids and config, beside the run's own files.
+
+To add one, write a function that begins or resumes a run there and returns a `Service`, and name it
+in `SERVICES`. Whatever a service does wrong never stops a run: it is called from a thread, which
+nothing waits for but the run's end, and not for long.
+"""
+
+import functools
+import importlib.util
+import json
+import os
+import queue
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from etils import epath
+
+from pix2pix_jax.config import Config, flatten
+from pix2pix_jax.errors import UserError
+from pix2pix_jax.storage import atomic
+
+TRACKER = 'tracker.json'  # in the run's folder: the run's id at each service
+PROJECT = 'pix2pix_jax'  # where the service's own variable names no other
+MAX_WAITING = 10_000  # calls that a service may be behind
+CLOSE_SECONDS = 30  # that a run waits at its end for a service
+PARAMS_A_CALL = 100  # MLflow's limit
+PARAM_LENGTH = 500  # characters; of MLflow's servers the oldest take no more
+
+
+class Service(NamedTuple):
+    """A run at a service; the functions may raise whatever they like, and wait."""
+
+    write_scalars: Callable[[int, Mapping[str, float]], None]
+    write_image: Callable[[int, np.ndarray], None]
+    close: Callable[[], None]
+
+
+class NullTracker:
+    """Stands for the tracker where there is none."""
+
+    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Does nothing."""
+
+    def write_image(self, step: int, image: np.ndarray) -> None:
+        """Does nothing."""
+
+    def close(self) -> None:
+        """Does nothing."""
+
+
+class Tracker:
+    """Gives a service what a run writes, from a thread; its methods return at once, none raises."""
+
+    def __init__(self, name: str, begin: Callable[[], Service]):
+        """Starts the thread, in which `begin` begins or resumes the run at the service `name`."""
+        self._name = name
+        self._calls: queue.Queue[tuple[str, tuple[Any, ...]]] = queue.Queue(MAX_WAITING)
+        self._lost = 0
+        self._thread = threading.Thread(target=self._work, args=(begin,), daemon=True)
+        self._thread.start()
+
+    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Sends finite `scalars` of a step (>= 1)."""
+        self._call('write_scalars', step, dict(scalars))
+
+    def write_image(self, step: int, image: np.ndarray) -> None:
+        """Sends an image grid (uint8, H,W,3)."""
+        self._call('write_image', step, image)
+
+    def close(self) -> None:
+        """Ends the run at the service, and says what did not reach it."""
+        self._call('close')
+        self._thread.join(CLOSE_SECONDS)
+        if self._thread.is_alive():
+            self._warn(f'no answer in {CLOSE_SECONDS} s')
+        if self._lost or self._thread.is_alive():
+            self._warn("something did not reach it; the run's folder holds all of it")
+
+    def _call(self, method: str, *args: Any) -> None:
+        try:
+            self._calls.put_nowait((method, args))
+        except queue.Full:
+            self._lost += 1
+
+    def _work(self, begin: Callable[[], Service]) -> None:
+        service, method = None, 'begin'
+        while method != 'close':
+            try:
+                if service is None:
+                    service = begin()
+                method, args = self._calls.get()
+                getattr(service, method)(*args)
+            except BaseException as error:  # wandb ends a thread by SystemExit, too
+                if not self._lost:
+                    self._warn(f'{type(error).__name__}: {" ".join(str(error).split())[:300]}')
+                self._lost += 1
+                if service is None:  # tried again with the next call
+                    method, _ = self._calls.get()
+
+    def _warn(self, what: str) -> None:
+        print(f'warning: --tracker={self._name}: {what}', file=sys.stderr, flush=True)
+
+
+def check_tracker(name: str) -> None:
+    """Raises UserError where the package of the tracker `name` is not installed."""
+    if name != 'none' and importlib.util.find_spec(name) is None:
+        raise UserError(f"--tracker={name} needs {name}: pip install -e '.[{name}]'")
+
+
+def start_tracker(name: str, workdir: epath.PathLike, config: Config) -> Tracker | NullTracker:
+    """Returns the tracker of a run.
+
+    Args:
+      name: 'none' or one of SERVICES.
+      workdir: the run's folder, whose name is the run's at the service.
+      config: the run's.
+    """
+    if name == 'none':
+        return NullTracker()
+    workdir = epath.Path(workdir)
+    return Tracker(name, functools.partial(SERVICES[name], workdir, config))
+
+
+def _wandb(workdir: epath.Path, config: Config) -> Service:
+    """Begins or resumes a run of Weights & Biases, whose rows never go back in steps."""
+    import wandb
+
+    ids = _ids(workdir)
+    local = os.fspath(workdir) if atomic.is_local(workdir) else None
+    run = wandb.init(
+        project=os.environ.get('WANDB_PROJECT', PROJECT),
+        dir=local,
+        id=ids.get('wandb') or secrets.token_hex(8),
+        name=workdir.name,
+        resume='allow',
+        config=config.to_dict(),
+        allow_val_change=True,  # of fields that a run may change when it resumes
+        settings=wandb.Settings(console='off', quiet=True),  # it says itself where the run is
+    )
+    _keep(workdir, ids | {'wandb': run.id})
+    first = run.step  # the steps before are there
+
+    def write(step: int, values: Mapping[str, Any]) -> None:
+        if step >= first:
+            run.log(dict(values), step=step)
+
+    return Service(
+        write,
+        lambda step, image: write(step, {'samples': wandb.Image(image)}),
+        run.finish,
+    )
+
+
+def _mlflow(workdir: epath.Path, config: Config) -> Service:
+    """Begins or resumes a run of MLflow, which keeps all values that a key gets at a step."""
+    import mlflow
+    from mlflow.entities import Metric, Param
+
+    client, ids = mlflow.MlflowClient(), _ids(workdir)
+    try:
+        run_id = client.get_run(ids.get('mlflow', '')).info.run_id
+        client.update_run(run_id, 'RUNNING')
+    except mlflow.exceptions.MlflowException:  # a new run, or its service is another now
+        name = os.environ.get('MLFLOW_EXPERIMENT_NAME', PROJECT)
+        experiment = client.get_experiment_by_name(name)
+        place = experiment.experiment_id if experiment else client.create_experiment(name)
+        run_id = client.create_run(place, run_name=workdir.name).info.run_id
+        _keep(workdir, ids | {'mlflow': run_id})
+        params = [Param(k, str(v)[:PARAM_LENGTH]) for k, v in flatten(config).items()]
+        for i in range(0, len(params), PARAMS_A_CALL):
+            client.log_batch(run_id, params=params[i : i + PARAMS_A_CALL])
+    print(f'mlflow: run {workdir.name} ({run_id}) at {mlflow.get_tracking_uri()}', flush=True)
+    last = {
+        key: max(metric.step for metric in client.get_metric_history(run_id, key))
+        for key in client.get_run(run_id).data.metrics
+    }
+    newest = max(last.values(), default=0)
+
+    def write_scalars(step: int, values: Mapping[str, float]) -> None:
+        now = int(time.time() * 1000)
+        new = [Metric(k, v, now, step) for k, v in values.items() if step > last.get(k, 0)]
+        client.log_batch(run_id, metrics=new)
+
+    def write_image(step: int, image: np.ndarray) -> None:
+        if step > newest:
+            client.log_image(run_id, image, key='samples', step=step)
+
+    return Service(write_scalars, write_image, lambda: client.set_terminated(run_id))
+
+
+SERVICES: dict[str, Callable[[epath.Path, Config], Service]] = {'wandb': _wandb, 'mlflow': _mlflow}
+
+
+def _ids(workdir: epath.Path) -> dict[str, str]:
+    path = workdir / TRACKER
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _keep(workdir: epath.Path, ids: Mapping[str, str]) -> None:
+    atomic.write_text(workdir / TRACKER, json.dumps(ids, indent=2) + '\n')
