@@ -19,9 +19,16 @@ from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.version import numbers
 
 EXTENSIONS = {
-    'onnx': ('.onnx',), 'stablehlo': ('.stablehlo',), 'pytorch': ('.safetensors', '.pth', '.pt')
-}  # fmt: skip
-EXTRA_PACKAGES = {'onnx': ('jax2onnx', 'onnxruntime')}  # beside what the package itself needs
+    'onnx': ('.onnx',),
+    'stablehlo': ('.stablehlo',),
+    'pytorch': ('.safetensors', '.pth', '.pt'),
+    'bioimageio': ('.zip',),
+}
+ONNX = ('jax2onnx', 'onnxruntime')
+EXTRA_PACKAGES = {
+    'onnx': ONNX,
+    'bioimageio': (*ONNX, 'bioimageio.core'),
+}  # beside what the package itself needs
 MIN_JAX_FOR_ONNX = '0.8.1'  # the oldest that jax2onnx takes
 
 
@@ -84,6 +91,11 @@ def main(values: flags.FlagValues) -> int:
         from pix2pix_jax.interop.torch import convert
 
         lines = convert.write_generator(run, output)
+    elif values.format == 'bioimageio':
+        from pix2pix_jax.interop import bioimageio
+
+        with memory.one_line('the export', 'allowed is a smaller --image_size'):
+            lines = bioimageio.export(run, workdir, output, values.norm, size, values.dtype)
     else:
         from pix2pix_jax.interop import exportable
 
@@ -119,13 +131,15 @@ def check_output(output: str, format: str, overwrite: bool) -> None:
 def check_packages(format: str) -> None:
     """Raises UserError where `format` needs other packages: how to install them, or a newer jax."""
     jax_version = importlib.metadata.version('jax')
-    if format == 'onnx' and numbers(jax_version) < numbers(MIN_JAX_FOR_ONNX):
+    if format in EXTRA_PACKAGES and numbers(jax_version) < numbers(MIN_JAX_FOR_ONNX):
         raise UserError(
-            f'--format=onnx needs jax {MIN_JAX_FOR_ONNX} or newer, this is jax {jax_version}: '
+            f'--format={format} needs jax {MIN_JAX_FOR_ONNX} or newer, this is jax {jax_version}: '
             'allowed are --format=stablehlo and pytorch'
         )
     missing = [
-        name for name in EXTRA_PACKAGES.get(format, ()) if importlib.util.find_spec(name) is None
+        name
+        for name in EXTRA_PACKAGES.get(format, ())
+        if importlib.util.find_spec(name.partition('.')[0]) is None
     ]
     if missing:
         raise UserError(

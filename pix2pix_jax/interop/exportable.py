@@ -73,13 +73,29 @@ def export(
       UserError: for a size that the network cannot take, and, with status 1 and nothing written,
         where the exported model differs from the run.
     """
+    model = create(run, norm, size, weights)
+    data, differs_by = checked(model, format, output)
+    atomic.write_bytes(output, data)
+    height, width = model.check_size
+    return [
+        f'{output}: {len(data) / 1e6:.3g} MB, {format}, weights {weights}, step {run.step}',
+        *describe(model),
+        f'checked: on an image of {height}x{width} within {differs_by:.2g} of the run '
+        f'({TOLERANCES[weights]:g} allowed)',
+    ]
+
+
+def checked(model: Exportable, format: str, output: epath.PathLike) -> tuple[bytes, float]:
+    """Returns a model as the bytes of a file, once tried, and by how much it differs from the run.
+
+    Raises UserError, with status 1, where that is too much; `output` is named.
+    """
     if format == 'onnx':
         from pix2pix_jax.interop.onnx import load, to_bytes
     else:
         from pix2pix_jax.interop.stablehlo import load, to_bytes
-    model = create(run, norm, size, weights)
     data = to_bytes(model)
-    allowed = TOLERANCES[weights]
+    allowed = TOLERANCES[model.weights]
     differs_by = difference(model, load(data)[0])
     if not differs_by <= allowed:  # NaN is not
         raise UserError(
@@ -87,14 +103,7 @@ def export(
             f'{differs_by:.2g}; allowed is {allowed:g}',
             DATA_ERROR,
         )
-    atomic.write_bytes(output, data)
-    height, width = model.check_size
-    return [
-        f'{output}: {len(data) / 1e6:.3g} MB, {format}, weights {weights}, step {run.step}',
-        *describe(model),
-        f'checked: on an image of {height}x{width} within {differs_by:.2g} of the run '
-        f'({allowed:g} allowed)',
-    ]
+    return data, differs_by
 
 
 def describe(model: Exportable) -> list[str]:
