@@ -115,7 +115,8 @@ ROWS = (
           'over the split; 0: all', 'pairs'),
 
     Field('dataset.name', 'folder', free('any name'),
-          "'openmoji' is built in; any other name is read from `dataset.path`"),
+          "built in are 'openmoji' and 'openmoji_classes'; any other name is read from "
+          '`dataset.path`'),
     Field('dataset.path', '', free('a folder'),
           'the folder that has train/, val/ and test/'),
     Field('dataset.layout', 'auto',

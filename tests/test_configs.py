@@ -125,15 +125,14 @@ def tiny(name):
     return config
 
 
-def in_colours_of_facades(pairs, folder):
-    """Writes the pairs with labels on the right, in colours of that data set."""
-    blue, red = (label_colors.FACADES.colours[name] for name in ('window', 'pillar'))
+def in_colours(table, left, pairs, folder):
+    """Writes the pairs with labels in colours of the table, on the `left` or the right."""
+    blue, red = list(label_colors.table(table).colours.values())[4:6]
     for path in pairs.rglob('*.png'):
         labels, photo = np.split(np.asarray(Image.open(path)), 2, axis=1)
         labels = np.where(labels[..., :1] == 0, np.uint8(blue), np.uint8(red))
-        atomic.write_bytes(
-            folder / path.relative_to(pairs), atomic.encode_png(np.hstack([photo, labels]))
-        )
+        pair = [labels, photo] if left else [photo, labels]
+        atomic.write_bytes(folder / path.relative_to(pairs), atomic.encode_png(np.hstack(pair)))
     return folder
 
 
@@ -145,8 +144,9 @@ RUNS = {to_json(tiny(name)): name for name in reversed(CONFIGS)}
 def test_every_config_trains_with_tiny(name, pairs, tmp_path):
     config = tiny(name)
     config.dataset.path = str(pairs)
-    if config.dataset.colors:
-        config.dataset.path = str(in_colours_of_facades(pairs, tmp_path / 'pairs'))
+    d = config.dataset
+    if d.colors:
+        d.path = str(in_colours(d.colors, bool(d.input_classes), pairs, tmp_path / 'pairs'))
     state = train_and_evaluate(config, tmp_path / 'run')
     assert int(state.step) == 2
     rows = metrics(tmp_path / 'run')

@@ -136,12 +136,12 @@ def _prepared(config: Config) -> dict[str, Source]:
 
 def _root(config: Config) -> epath.Path:
     name, path = config.dataset.name, config.dataset.path
-    if name == 'openmoji' and not path:
-        return epath.Path(openmoji.prepare(max(config.image_size) or 256))
+    if name in openmoji.NAMES and not path:
+        return epath.Path(openmoji.prepare(max(config.image_size) or 256, name))
     if not path:
         raise UserError(
-            f'config.dataset.path is empty, and {name!r} is neither built in (openmoji) nor '
-            f'published ({", ".join(PUBLISHED)}): {POINT}'
+            f'config.dataset.path is empty, and {name!r} is neither built in '
+            f'({", ".join(openmoji.NAMES)}) nor published ({", ".join(PUBLISHED)}): {POINT}'
         )
     root = epath.Path(path).expanduser()
     if not root.is_dir():

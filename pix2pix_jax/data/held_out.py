@@ -24,7 +24,7 @@ def hold_out_of(train: Source, config: Config, known: Known, split: str) -> tupl
       split: 'test', which is the same for all seeds, or 'val'.
     """
     d = config.dataset
-    built_in = d.name == 'openmoji' and not d.path
+    built_in = d.name in openmoji.NAMES and not d.path
     group_of = {name: openmoji.base_emoji(name) if built_in else name for name in train.names}
     groups = list(dict.fromkeys(group_of.values()))
     if len(groups) < 2:

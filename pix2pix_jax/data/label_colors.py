@@ -12,6 +12,7 @@ import numpy as np
 from etils import epath
 
 from pix2pix_jax.data import color_lines, lists
+from pix2pix_jax.data.catalogue import openmoji
 from pix2pix_jax.errors import DataError, UserError
 
 VOID = -1
@@ -79,7 +80,8 @@ CITYSCAPES = Classes(
         (0, 0, 110),
     ),
 )
-DATA_SETS = {'facades': FACADES, 'cityscapes': CITYSCAPES}
+OPENMOJI = Classes({name: colours[0] for name, colours in openmoji.CLASSES.items()})
+DATA_SETS = {'facades': FACADES, 'cityscapes': CITYSCAPES, openmoji.MAPS: OPENMOJI}
 # Of the pixels of a label map. JPEG smears thin parts: of the 506 of real facades each has 0.38 or
 # more; none of their photos has 0.01, and a map in Cityscapes' colours has what are 'rider' and
 # 'motorcycle' there.

