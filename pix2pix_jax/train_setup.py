@@ -61,6 +61,7 @@ def resolve(config: Config, workdir: epath.PathLike, command: str = '') -> Setup
     config.dataset.inputs = splits['train'].inputs
     config.dataset.palette = config.dataset.palette or splits['train'].found_palette()
     config.dataset.target_type = splits['train'].output_type
+    config.dataset.target_scale = preflight.found_target_scale(splits['train'])
     if config.image_size == (0, 0):
         config.image_size = known.image_size or preflight.found_image_size(splits['train'], config)
     room = feed.room(devices)

@@ -325,4 +325,5 @@ def _source(folder: str, files: dict[str, tuple[File, ...]], config: Config) -> 
         specs=image_spec.of_config(config),
         photos=d.task != 'none',
         size=tuple(config.image_size) if d.preprocess == 'none' else (0, 0),
+        preprocess=d.preprocess,
     )

@@ -16,6 +16,7 @@ from pix2pix_jax.distributed import feed
 from pix2pix_jax.errors import DataError
 
 SIDE = 40
+LOSSY = [{'format': 'JPEG'}, {'format': 'WEBP'}, {'format': 'TIFF', 'compression': 'jpeg'}]
 
 
 def pixels(*rows, dtype=np.float32):
@@ -185,8 +186,8 @@ def test_bad_masks_are_named(tmp_path):
     config = config_of(write(tmp_path, 0), **{'dataset.mask': 'mask'})
     folder = tmp_path / 'train' / 'mask'
     good = (folder / '1.png').read_bytes()
-    for lossy in ('JPEG', 'WEBP'):
-        Image.new('L', (SIDE, SIDE)).save(folder / '1.png', lossy)
+    for lossy in LOSSY:
+        Image.new('L', (SIDE, SIDE)).save(folder / '1.png', **lossy)
         assert 'mask/1.png is compressed with loss' in error(config)
     Image.new('L', (SIDE, SIDE)).save(folder / '1.png', 'WEBP', lossless=True)
     batches(config)
@@ -234,13 +235,13 @@ def test_inputs_that_are_no_photos_are_filled(tmp_path):
     assert np.ptp(discover.open_splits(config)['train'][0]['input']) == 0
 
 
-@pytest.mark.parametrize('lossy', ['JPEG', 'WEBP'])
+@pytest.mark.parametrize('lossy', LOSSY, ids=lambda lossy: lossy['format'])
 def test_no_data_is_not_looked_for_after_a_lossy_compression(tmp_path, lossy):
     folder = write(tmp_path, 0)
     for i in range(3):
         (folder / 'train' / 'B' / f'{i}.npy').unlink()
         image = Image.fromarray(np.arange(SIDE * SIDE).reshape(SIDE, SIDE).astype(np.uint8))
-        image.save(folder / 'train' / 'B' / f'{i}.png', lossy)
+        image.save(folder / 'train' / 'B' / f'{i}.png', **lossy)
     assert 'B/0.png is compressed with loss' in error(config_of(folder, **{'dataset.nodata': '0'}))
     batches(config_of(folder))
 
