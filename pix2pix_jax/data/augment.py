@@ -146,13 +146,7 @@ def centre_window(
 
 
 def rescaled(window: CropWindow, shape: Size, own: Size) -> CropWindow:
-    """Returns the window of an image as that of the same picture in another size.
-
-    Args:
-      window: in pixels of the image.
-      shape: its (height, width).
-      own: the other (height, width).
-    """
+    """Returns a window of an image of `shape` as that of the same picture with the size `own`."""
     scales = (own[1], shape[1]), (own[0], shape[0])
     left, top, right, bottom = (
         side * new / old for side, (new, old) in zip(window.box, (*scales, *scales))

@@ -229,9 +229,9 @@ def report(splits: Mapping[str, Source], config: Config, device_room: int = 0) -
     lines += [_classes(spec) for spec in first.specs if spec.classes]
     if first.has_valid:
         lines += _valid(splits)
-    sizes = _sizes(first)
-    lines += image_size.about_two(sizes, config)
-    lines += image_size.about([target for _, target in sizes], common_size(first), config)
+    of_first = _sizes(first)
+    lines += image_size.about_two(of_first, config)
+    lines += image_size.about([target for _, target in of_first], common_size(first), config)
     for split, source in splits.items():
         if len(source) > DECODE_FIRST and _finds_bad(source, config):
             lines.append(f'{split}: all pairs are read once to find the bad ones')
