@@ -38,11 +38,13 @@ def find_splits(config: Config, known: Known = NEW_RUN) -> dict[str, Source]:
     if _is_published(config):
         splits = _prepared(config)
     else:
-        root = _root(config)
-        splits = _in(root, config, known)
+        root, wanted = _root(config), patterns.of_config(config)
+        if wanted:
+            splits = _by_patterns(root, wanted, config, known)
+        else:
+            splits = folder_splits.find(root, config, known)
         first = next(iter(splits.values()))
-        guessed = config.dataset.layout == 'auto' and config.dataset.path
-        guessed = guessed and not config.dataset.input_pattern
+        guessed = config.dataset.layout == 'auto' and config.dataset.path and not wanted
         if guessed and not (first.listed or first.photos) and len(first.files[0]) == 1:
             files = {name: file for name, (file,) in zip(first.names, first.files)}
             ask = functools.partial(folder_splits.proposed, root, config)
@@ -125,13 +127,6 @@ def _root(config: Config) -> epath.Path:
         what = 'is not a folder' if root.exists() else 'does not exist'
         raise DataError(f'config.dataset.path={path}: {what}; needed is a folder with train/')
     return root
-
-
-def _in(root: epath.Path, config: Config, known: Known) -> dict[str, Source]:
-    wanted = patterns.of_config(config)
-    if wanted:
-        return _by_patterns(root, wanted, config, known)
-    return folder_splits.find(root, config, known)
 
 
 def _by_patterns(

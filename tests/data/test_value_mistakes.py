@@ -39,8 +39,8 @@ MISTAKES = {
     'depth in millimetres, uint16': ((RGB, DEPTH), GRAY_OUT),
     '12 bits in 16-bit files': ((scaled(UNIT, 0, 4095, np.uint16), RGB), GRAY_IN),
     'class indices read as images': ((CLASSES, RGB), {}),
-    'class indices as targets': ((RGB, CLASSES), GRAY_OUT),
-    'masks of 0 and 1': ((RGB, scaled(UNIT, 0, 1, np.uint8)), GRAY_OUT),
+    'class indices as targets': ((RGB, CLASSES), {}),
+    'masks of 0 and 1': ((RGB, scaled(UNIT, 0, 1, np.uint8)), {}),
     'images that are nearly black': ((scaled(PHOTO, 0, 20, np.uint8), RGB), {}),
     'a range that the values do not have': (
         (PHOTO.astype(np.float32), RGB), {'dataset__input_range': '0:255'}),
