@@ -261,7 +261,8 @@ ROWS = (
           source=PYTORCH, reference=True),
     Field('generator.input_channels', 3, between(1, 2**10),
           'channels of the input: 1 gray, 3 RGB, 4 RGBA; of TIFF and NumPy files any number; of '
-          'classes one for each class, which 3 stands for', 'channels'),
+          'classes one for each class. 3 also stands for the number of classes, and for what the '
+          'files have where that is no gray and no RGB', 'channels'),
     Field('generator.output_channels', 3, between(1, 2**10),
           'channels of the output, likewise', 'channels'),
 

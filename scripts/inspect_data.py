@@ -28,6 +28,7 @@ from pix2pix_jax import main as command
 from pix2pix_jax.config import Config, flatten, from_fields, validate
 from pix2pix_jax.data import (
     discover,
+    found_channels,
     image_size,
     image_spec,
     label_colors,
@@ -99,7 +100,7 @@ def main(values: flags.FlagValues) -> None:
         print(*more, sep='\n', flush=True)
         lines.extend(more)
 
-    splits = discover.open_splits(config)
+    splits = found_channels.take_channels(discover.open_splits(config), config)
     if config.image_size == (0, 0):
         size = preflight.found_image_size(next(iter(splits.values())), config)
         config = from_fields(flatten(config) | {'image_size': size})

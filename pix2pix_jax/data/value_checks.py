@@ -31,7 +31,6 @@ SLIVER_OF_8_BITS, SLIVER = 1 / 8, 0.26
 # Class indices: Mapillary has them to 65, ADE20K to 150, COCO-Stuff to 181; above SMALL_CLASS gray
 # is taken for shades unless it lies in regions.
 MAX_CLASS, SMALL_CLASS = 200, 63
-DEFAULT_CHANNELS = 3  # of images, which become those of classes by themselves
 FEW = 8  # values: shades are more
 FLAT, VERY_FLAT = 0.5, 0.85  # shares of neighbours that are equal
 NEAR = 0.9  # of the unequal neighbours those that are at most two of the picture's values apart
@@ -228,7 +227,7 @@ def _as_classes(summary: ValueSummary, classes: frozenset[int], of_halves: bool)
     text = f'gray values {low} to {high}{void} look like class indices; '
     where, name = ', from a folder of their own' if of_halves else '', summary.spec.name
     flags = f'--config.dataset.{name}_classes={high + 1}'
-    if summary.spec.channels not in (DEFAULT_CHANNELS, high + 1):
+    if summary.spec.channels not in (image_spec.DEFAULT_CHANNELS, high + 1):
         flags += f' --config.{image_spec.CHANNELS[name]}={high + 1}'
     return (
         f'{text}{flags} takes them one-hot{where} (if they are none: '

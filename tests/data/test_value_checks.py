@@ -322,7 +322,7 @@ def test_class_indices_as_images(tmp_path, count, void):
 
 def test_the_channels_that_follow_the_classes_are_the_default():
     assert {FIELDS[field].default for field in image_spec.CHANNELS.values()} == {
-        value_checks.DEFAULT_CHANNELS
+        image_spec.DEFAULT_CHANNELS
     }
 
 

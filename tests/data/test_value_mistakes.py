@@ -32,6 +32,7 @@ DEPTH = scaled(UNIT, 400, 3900, np.uint16)
 
 # Of each: what is in A, (A2,) and B, and the fields that are given.
 GRAY_OUT, GRAY_IN = {'generator__output_channels': 1}, {'generator__input_channels': 1}
+FOUR = {'generator__input_channels': 4}
 TWELVE = {'dataset__input_classes': 12, 'generator__input_channels': 12}
 TEN = {'dataset__input_classes': 10, 'generator__input_channels': 10}
 TWO_RANGES = {'dataset__input_range': '0:255,0:255'}
@@ -47,8 +48,8 @@ MISTAKES = {
     'floats from 0 to 255, no range': ((scaled(PHOTO, 0, 255, np.float32), RGB), {}),
     'Hounsfield units, no range': ((scaled(UNIT, -1000, 2000, np.int16), RGB), GRAY_IN),
     'NaN in a float image': ((RGB, HOLES), GRAY_OUT),
-    'five bands for a network of three': ((np.concatenate([RGB, RGB[..., :2]], -1), RGB), {}),
-    'several inputs, the channels of one': ((RGB, DEPTH, RGB), {}),
+    'five bands for a network of four': ((np.concatenate([RGB, RGB[..., :2]], -1), RGB), FOUR),
+    'several inputs, the channels of one': ((RGB, DEPTH, RGB), GRAY_IN),
     'class maps saved as RGB': ((class_maps.voc_palette(12)[CLASSES[..., 0]], RGB), TWELVE),
     'fewer classes than the maps have': ((CLASSES, RGB), TEN),
     'classes, and the channels of images': (
