@@ -166,7 +166,7 @@ ROWS = (
           "that it finds; '': the palette of the files, else that of PASCAL VOC"),
     Field('dataset.target_type', '', choices('', 'uint16', 'float32'),
           'the type of outputs where targets are not of 8 bits; empty: as inputs, or not found'),
-    Field('dataset.target_scale', 0.0, between(0.0, 64.0),
+    Field('dataset.target_scale', 0.0, between(0.0, 2.0**15),
           'targets, and so translations, are this many times as wide and high as inputs; 0: as '
           'large, or not found', 'times'),
     Field('dataset.nodata', '', free("a number, nan or ''"),

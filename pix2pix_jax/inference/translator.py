@@ -62,9 +62,7 @@ class Translator:
         _, target = image_spec.of_config(run.config)
         self._range = target.ranges[0] if target.ranges else None
         self._classes = target.classes
-        self._target_scale = run.config.dataset.target_scale or 1.0
-        if self._target_scale != 1:
-            self.about_fit += f'; translations are {self._target_scale:.4g} times as wide and high'
+        self.target_scale = run.config.dataset.target_scale or 1.0
         self._channels, self._nodata = target.channels, target.nodata
         noise = run.config.test.dropout if o.dropout is None else o.dropout
         self.has_dropout = noise and has_dropout(run.config.generator, depth)
@@ -115,7 +113,7 @@ class Translator:
             image_spec.read(spec, _path(x)) if isinstance(x, FILE) else _pixels(np.asarray(x), spec)
             for x in inputs
         ]
-        factor = tasks.factor(self.config) * (1 if drawn else self._target_scale)
+        factor = tasks.factor(self.config) * (1 if drawn else self.target_scale)
         return self._loaded(spec, pictures, names, factor)
 
     def _loaded(
