@@ -167,6 +167,9 @@ ROWS = (
           "that it finds; '': the palette of the files, else that of PASCAL VOC"),
     Field('dataset.target_type', '', choices('', 'uint16', 'float32'),
           'the type of outputs where targets are not of 8 bits; empty: as inputs, or not found'),
+    Field('dataset.target_scale', 0.0, between(0.0, 2.0**15),
+          'targets, and so translations, are this many times as wide and high as inputs; 0: as '
+          'large, or not found', 'times'),
     Field('dataset.nodata', '', free("a number, nan or ''"),
           'the value of pixels without data (0, -9999, nan). In targets these do not count; inputs '
           'that are not of 8 bits get the nearest value there, and the output has this one; '
@@ -259,7 +262,8 @@ ROWS = (
           source=PYTORCH, reference=True),
     Field('generator.input_channels', 3, between(1, 2**10),
           'channels of the input: 1 gray, 3 RGB, 4 RGBA; of TIFF and NumPy files any number; of '
-          'classes one for each class, which 3 stands for', 'channels'),
+          'classes one for each class. 3 also stands for the number of classes, and for what the '
+          'files have where that is no gray and no RGB', 'channels'),
     Field('generator.output_channels', 3, between(1, 2**10),
           'channels of the output, likewise', 'channels'),
 

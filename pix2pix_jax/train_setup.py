@@ -10,7 +10,7 @@ from etils import epath
 from ml_collections import FrozenConfigDict
 
 from pix2pix_jax.config import Config, flatten, from_fields, validate
-from pix2pix_jax.data import discover, preflight, sources, value_checks
+from pix2pix_jax.data import discover, found_channels, preflight, sources, value_checks
 from pix2pix_jax.data.hold_out import Known
 from pix2pix_jax.distributed import feed, hosts, parallel
 from pix2pix_jax.errors import DataError, UserError
@@ -68,9 +68,11 @@ def resolve(
         create_models(config, devices[0].platform)
     config.init_from, config.dataset.path = map(_absolute, (config.init_from, config.dataset.path))
     splits, known = open_data(config, workdir)
+    splits = found_channels.take_channels(splits, config)
     config.dataset.inputs = splits['train'].inputs
     config.dataset.palette = config.dataset.palette or splits['train'].found_palette()
     config.dataset.target_type = splits['train'].output_type
+    config.dataset.target_scale = preflight.found_target_scale(splits['train'])
     if config.image_size == (0, 0):
         config.image_size = known.image_size or preflight.found_image_size(splits['train'], config)
     room = feed.room(devices)

@@ -53,7 +53,7 @@ def read_pairs(path: epath.Path, column: str = '') -> list:
     `column` is that of their masks; '': there are none.
     """
     pairs = read_list(path)
-    masks = read_masks(path, column) if column else ()
+    masks = tuple(read_masks(path, column, pairs, False)[0].values()) if column else ()
     assert len({len(files) for files in pairs.values()}) == 1, pairs
     assert all(name and '..' not in name.split('/') for name in pairs), pairs
     specs = ImageSpec('input', 3), ImageSpec('target', 3)

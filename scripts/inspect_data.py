@@ -28,6 +28,8 @@ from pix2pix_jax import main as command
 from pix2pix_jax.config import Config, flatten, from_fields, validate
 from pix2pix_jax.data import (
     discover,
+    found_channels,
+    image_size,
     image_spec,
     label_colors,
     pipeline,
@@ -49,6 +51,7 @@ MARK = 'pix2pix_jax inspect_data'  # the PNG's Software, by which it knows its o
 MAX_PAIRS = 5000  # pairs of a split that are read; of more, evenly spaced ones
 ROWS = 6  # of the picture
 AUGMENTED = 2  # times that each of its pairs is shown augmented
+LISTED = 50  # names that are left out
 SHOWN = 3  # names of suspicious pairs, sizes, kinds
 FEW = 48  # colours at most of a label map of unknown classes, twice that of all together
 IMAGES = ('input', 'target')  # of plain photos the target alone
@@ -70,7 +73,7 @@ class PairStats(NamedTuple):
     """What one pair looks like; `error` alone where it cannot be read."""
 
     error: str = ''
-    size: tuple[int, int] = (0, 0)
+    size: str = ''  # or those of input and target
     images: tuple[ImageStats, ...] = ()
     remarks: tuple[str, ...] = ()
 
@@ -97,7 +100,7 @@ def main(values: flags.FlagValues) -> None:
         print(*more, sep='\n', flush=True)
         lines.extend(more)
 
-    splits = discover.open_splits(config)
+    splits = found_channels.take_channels(discover.open_splits(config), config)
     if config.image_size == (0, 0):
         size = preflight.found_image_size(next(iter(splits.values())), config)
         config = from_fields(flatten(config) | {'image_size': size})
@@ -174,7 +177,8 @@ def look_at(source: sources.Source, i: int, data_set: str) -> PairStats:
             remarks.append(f'{name} of one colour')
     if len(looks) == 2 and np.array_equal(*images.values()):
         remarks.append('input equal to target')
-    return PairStats('', image.shape[:2], tuple(looks), tuple(remarks))
+    sizes = dict.fromkeys(image_size.text(image.shape[:2]) for image in images.values())
+    return PairStats('', ' and '.join(sizes), tuple(looks), tuple(remarks))
 
 
 def counted(source: sources.Source, i: int, name: str, pair: sources.Pair) -> list[np.ndarray]:
@@ -234,10 +238,15 @@ def describe(
     read = '' if len(looks) == len(source) else f', of which {len(looks):,} were looked at'
     lines = [f'{split}: {len(source):,} pairs{read}']
     if good:
-        sizes = collections.Counter('{1}x{0}'.format(*look.size) for look in good)
+        sizes = collections.Counter(look.size for look in good)
         lines.append(f'  sizes (width x height): {most_common(sizes)}')
         for images in zip(*(look.images for look in good)):
             lines += describe_images(images)
+    if source.unpaired:
+        reasons = [why for _, why in source.unpaired]
+        lines.append(f'  left out (config.dataset.on_error=skip): {len(reasons):,} names')
+        lines += [f'    {why}' for why in reasons[:LISTED]]
+        lines += [f'    and {len(reasons) - LISTED:,} others'] * (len(reasons) > LISTED)
     errors = [look.error for look in looks.values() if look.error]
     lines += [f'  bad: {error}' for error in errors[:SHOWN]]
     if len(errors) > SHOWN:

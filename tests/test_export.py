@@ -164,6 +164,7 @@ def test_metadata():
         image_size=(16, 32),
         dataset__target_range='0:4095',
         dataset__target_type='float32',
+        dataset__target_scale=2.0,
         dataset__nodata='-9999',
     )
     expected = {
@@ -173,7 +174,7 @@ def test_metadata():
         'generator': 'unet', 'norm': 'image', 'weights': 'float32', 'averaged_weights': True,
         'step': 7, 'checkpoint': 'last', 'input_range': 'of the type',
         'target_range': '0:4095', 'target_type': 'float32', 'nodata': '-9999', 'void': 'none',
-        'colors': 'none',
+        'colors': 'none', 'target_scale': 2.0,
     }  # fmt: skip
     model = exportable.create(run)
     _, metadata = stablehlo.load(stablehlo.to_bytes(model))

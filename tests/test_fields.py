@@ -111,15 +111,24 @@ def pictures(config, folder):
     return source.shown(pipeline.example(source, 0, config)['input'][None]).tobytes()
 
 
-def output_type(config, folder):
-    """The type in which an image of 8 bits is translated."""
-    workdir, config = folder / 'trained0', copy.deepcopy(config)
+def translator(config, folder):
+    """What translates with the networks of a run and this config."""
+    config = copy.deepcopy(config)
     config.generator.depth = 2  # the run's
     with pytest.MonkeyPatch.context() as patch:
         load = generator.load_run
         patch.setattr(generator, 'load_run', lambda *args: load(*args)._replace(config=config))
-        translator = Translator(workdir)
-    return translator(np.zeros((32, 32, 3), np.uint8)).dtype
+        return Translator(folder / 'trained0')
+
+
+def output_type(config, folder):
+    """The type in which an image of 8 bits is translated."""
+    return translator(config, folder)(np.zeros((32, 32, 3), np.uint8)).dtype
+
+
+def output_size(config, folder):
+    """The size in which an image is translated."""
+    return translator(config, folder)(np.zeros((32, 32, 3), np.uint8)).shape
 
 
 def length(config, folder):
@@ -293,6 +302,7 @@ FIELDS = {
     'dataset.target_range': ('0:200', training_data),
     'dataset.input_classes': (3, training_data, {'dataset.path': 'classes'}),
     'dataset.target_type': ('uint16', output_type),
+    'dataset.target_scale': (2.0, output_size),
     'dataset.nodata': ('0', training_data),
     'dataset.mask': ('mask', training_data, {'dataset.path': 'classes'}),
     'dataset.target_classes': (3, training_data, {**BACK, 'dataset.path': 'classes'}),

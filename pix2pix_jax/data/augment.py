@@ -40,6 +40,7 @@ class Crop(NamedTuple):
 
 
 Place = TypeVar('Place', Crop, CropWindow)
+Size = tuple[int, int]  # (height, width)
 
 
 def whole_image(height: int, width: int) -> CropWindow:
@@ -142,6 +143,15 @@ def centre_window(
         for source, size, load in zip(shape, image_size, loaded)
     )
     return CropWindow((left, top, right, bottom), False)
+
+
+def rescaled(window: CropWindow, shape: Size, own: Size) -> CropWindow:
+    """Returns a window of an image of `shape` as that of the same picture with the size `own`."""
+    scales = (own[1], shape[1]), (own[0], shape[0])
+    left, top, right, bottom = (
+        side * new / old for side, (new, old) in zip(window.box, (*scales, *scales))
+    )
+    return window._replace(box=(left, top, right, bottom))
 
 
 def random_pose(

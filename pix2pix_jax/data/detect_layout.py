@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from pix2pix_jax.data import halves
+from pix2pix_jax.data import halves, name_families
 from pix2pix_jax.data.folders import OTHER_NAMES
 from pix2pix_jax.data.formats import decode
 from pix2pix_jax.data.formats.pixels import EXTENSIONS, File
@@ -205,7 +205,7 @@ def _stems_in(folder: epath.Path) -> list[str]:
 
 
 def _families(files: Mapping[str, File]) -> str:
-    """Says where names differ in pairs by one word alone, at the end or at the beginning.
+    """Says where names differ by one word alone, at the end or at the beginning.
 
     Two folders may be two families; of more each is looked at alone, as one may be of each city.
     """
@@ -213,6 +213,9 @@ def _families(files: Mapping[str, File]) -> str:
     for name in sorted(files):
         folders[name.rpartition('/')[0]].append(name)
     groups = folders.values() if len(folders) > 2 else [sorted(files)]
+    kinds = name_families.find_kinds(name_families.files_of(list(files)))
+    if kinds:
+        return f'its names are of {len(kinds)} kinds, {", ".join(one.pattern() for one in kinds)}'
     for turned in (False, True):
         turn = (lambda text: text[::-1]) if turned else str
         found = [_family(sorted(map(turn, names))) for names in groups]

@@ -1,16 +1,19 @@
 """The image size of a run that does not name one: near that of the data, as a network takes it."""
 
+import collections
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
+
 from pix2pix_jax.config_type import Config
+from pix2pix_jax.data.augment import Size
 from pix2pix_jax.models.factory import size_units
 
 MAX_SIDE = 512  # pixels of the longer side, of a size that nobody asked for
 MAX_CHANGE = 0.05  # of the proportions, up to which a coarser unit is taken
-
-Size = tuple[int, int]  # (height, width)
+ONE_SCALE = 0.02  # by which targets may be more or less enlarged inputs, and are so by one scale
 
 
 def near(size: Size, config: Config) -> Size:
@@ -87,6 +90,39 @@ def about(sizes: Sequence[Size], common: Size, config: Config) -> list[str]:
     changes = ', '.join(f'{of}{100 * part:.0f}%' for part, of in parts)
     line += f'; proportions change by {changes}' if most >= 0.005 else '; proportions stay'
     return [line + larger]
+
+
+def scale_of(pairs: Sequence[tuple[Size, Size]]) -> float:
+    """Returns how many times as wide and high as its input a target is; 0: as large, or it varies.
+
+    `pairs` are the (height, width) of inputs and of targets.
+    """
+    scales = [math.sqrt(math.prod(target) / math.prod(source)) for source, target in pairs]
+    low, high = min(scales), max(scales)
+    return 0.0 if low == high == 1 or high > (1 + ONE_SCALE) * low else float(np.median(scales))
+
+
+def about_two(pairs: Sequence[tuple[Size, Size]], config: Config) -> list[str]:
+    """Returns a line that says what becomes of inputs and targets of two sizes, where there are.
+
+    `pairs` are as in `scale_of`.
+    """
+    differing = [(source, target) for source, target in pairs if source != target]
+    if not differing:
+        return []
+    ((source, target), _), *others = collections.Counter(differing).most_common()
+    count = '' if len(differing) == len(pairs) else f' in {len(differing)} of {len(pairs)} pairs'
+    sizes = f'inputs are {text(source)}, targets {text(target)}{count}' + ', as an example' * (
+        len(others) > 0
+    )
+    scale, kind = scale_of(pairs), config.dataset.preprocess
+    both = f'resized to {text(tuple(config.image_size))}'
+    if kind.startswith('scale_width'):
+        both = f'scaled to one width and cropped to {text(tuple(config.image_size))}'
+    outputs = 'the size of their inputs, since there is no one scale'
+    if scale:
+        outputs = f'{scale:.4g} times the width and height of their inputs, as targets have'
+    return [f'{sizes}: both are {both}; translations have {outputs}']
 
 
 def text(size: Size) -> str:

@@ -19,6 +19,7 @@ from pix2pix_jax.data.label_colors import Classes
 from pix2pix_jax.errors import DataError, UserError
 
 MAX_LEVELS = 65_536
+DEFAULT_CHANNELS = 3  # of networks, for which those of classes or of the data are taken
 CHANNELS = {'input': 'generator.input_channels', 'target': 'generator.output_channels'}  # fields
 
 
@@ -219,18 +220,25 @@ def combine(spec: ImageSpec, pictures: Sequence[Pixels], files: Sequence[File]) 
                     picture, channels, value_range[1] if value_range else 1.0
                 )
             except DataError as error:
-                field = f' ({spec.field})' if spec.field else ''
-                raise DataError(f'{error}{field}') from error
+                raise DataError(f'{error}{_taken_by(spec, channels_of(picture))}') from error
             parts.append(_in_range(values, value_range, spec.name))
     if len(parts) == 1:
         return parts[0]
     if sum(part.shape[-1] for part in parts) != spec.channels:
         found = ', '.join(f'{part.shape[-1]} ({file})' for part, file in zip(parts, files))
+        count = sum(part.shape[-1] for part in parts)
         raise DataError(
-            f'the inputs have {sum(part.shape[-1] for part in parts)} channels in all, {found}: '
-            f'needed are config.generator.input_channels={spec.channels}'
+            f'the inputs have {count} channels in all, {found}: needed are {spec.channels}'
+            + _taken_by(spec, count)
         )
     return np.concatenate([augment.to_float(part) for part in parts], axis=-1)
+
+
+def _taken_by(spec: ImageSpec, count: int) -> str:
+    """Says which field has the number of channels, and the flag that takes `count`."""
+    if spec.field not in [f'config.{field}' for field in CHANNELS.values()]:
+        return f' ({spec.field})' if spec.field else ''
+    return f' ({spec.field}); --{spec.field}={count} takes these'
 
 
 def channels_of(picture: Pixels) -> int:

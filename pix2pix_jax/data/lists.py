@@ -11,6 +11,7 @@ import io
 import json
 import pathlib
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from etils import epath
@@ -49,15 +50,19 @@ def read_list(path: epath.Path) -> dict[str, tuple[epath.Path, ...]]:
     return pairs
 
 
-def read_masks(path: epath.Path, column: str) -> tuple[epath.Path, ...]:
-    """Returns the mask of each pair of a list, in its order.
+def read_masks(
+    path: epath.Path, column: str, names: Iterable[str], leave: bool
+) -> tuple[dict[str, epath.Path], tuple[tuple[str, str], ...]]:
+    """Returns the mask of each pair of a list, as `folders.mask_files` does of folders.
 
     Args:
       path: a list that `read_list` can read; of JSON the column is a field of its items.
       column: its name.
+      names: those that `read_list` gives to its rows.
+      leave: whether pairs without a mask are left out.
 
     Raises:
-      DataError: for a pair without a mask.
+      DataError: for a pair without a mask that is not left out, and where no pair has one.
     """
     text = read_text(path)
     rows: dict[str, Any]
@@ -67,11 +72,16 @@ def read_masks(path: epath.Path, column: str) -> tuple[epath.Path, ...]:
         found = json.loads(text)
         items = found if isinstance(found, list) else [found]
         rows = {f'item {i}': item for i, item in enumerate(items)}
-    values = {where: row.get(column) for where, row in rows.items()}
-    for where, value in values.items():
-        if not (isinstance(value, str) and value):
-            raise DataError(f'{path}, {where}: there is no {column} (config.dataset.mask)')
-    return tuple(path.parent / _with_slashes(path, value) for value in values.values())
+    masks, without = {}, []
+    for name, (where, row) in zip(names, rows.items()):
+        value = row.get(column)
+        if isinstance(value, str) and value:
+            masks[name] = path.parent / _with_slashes(path, value)
+        else:
+            without.append((name, f'{path}, {where}: there is no {column} (config.dataset.mask)'))
+    if without and not (leave and masks):
+        raise DataError(without[0][1])
+    return masks, tuple(without)
 
 
 def read_inputs(path: epath.Path) -> dict[str, tuple[epath.Path, ...]]:

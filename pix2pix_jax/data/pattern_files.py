@@ -51,23 +51,24 @@ def find_pairs(root: epath.Path, wanted: Sequence[Pattern], skip: bool) -> Found
     ]
     if matches.others:
         lines.append(f'{_count(matches.others)} match no pattern: {examples(matches.others)}')
-    texts = split_files.find_split_files(root)
-    listed = texts and not any(pattern.has_split for pattern in wanted)
-    if listed:
+    texts: dict[str, epath.Path] = {}
+    if not any(pattern.has_split for pattern in wanted):
+        texts = split_files.find_split_files(root)
+        if not texts:
+            texts, about = split_files.find_fitting(root, paths, wanted, pairs)
+            lines += about
+    if texts:
         keys, reasons = _by_split_files(texts, wanted, pairs, lines)
     else:
         keys, reasons = _by_key(wanted, pairs)
         if ALL not in keys and (lone := reasons.get(ALL)):
             of_no = f'{len(lone):,} names are of no split, and left out'
             lines.append(f'{of_no}: {examples(lone)}')
-        if not any(pattern.has_split for pattern in wanted):
-            lower = split_files.find_lower(root, paths)
-            lines += [f'{path} is not read: move it to {root / path.name}' for path in lower]
     count = sum(map(len, reasons.values()))
     if count and not skip:
         of_all = [why for some in reasons.values() for why in some.values()]
         text = '; '.join(of_all[:3]) + '; …' * (count > 3)
-        if not listed:
+        if not texts:
             text = f'unpaired names: {pattern_pairs.about_unpaired(wanted, pairs)}'
         raise DataError(f'{root}: {text} (--config.dataset.on_error=skip leaves them out)')
     splits = {split: _named(root, paths, wanted[-1], some, pairs) for split, some in keys.items()}
@@ -111,8 +112,7 @@ def _by_split_files(
     if 'train' not in texts:
         path = next(iter(texts.values()))
         raise DataError(f'there is {path}, and beside it no train.txt: needed is one')
-    there = {key: tuple(filter(None, files)) for key, files in pairs.unpaired.items()}
-    named = pairs.files | there
+    named = pairs.names
     said = split_files.divide(texts, wanted, named)
     listed = {key for keys in said.splits.values() for key in keys}
     keys = {s: [key for key in some if key in pairs.files] for s, some in said.splits.items()}

@@ -24,6 +24,11 @@ class PatternPairs(NamedTuple):
     files: dict[Key, tuple[str, ...]]  # a path for each pattern
     unpaired: dict[Key, tuple[str | None, ...]]  # the same; None for a file that is not there
 
+    @property
+    def names(self) -> dict[Key, tuple[str, ...]]:
+        """The files that there are of each key."""
+        return self.files | {key: tuple(filter(None, some)) for key, some in self.unpaired.items()}
+
 
 def match(patterns: Sequence[Pattern], paths: Iterable[str]) -> Matches:
     """Returns which of the `paths` are files of which pattern.

@@ -200,7 +200,7 @@ def _cut(pair: Batch, rng: np.random.Generator, config: Config) -> Batch:
     crop = _drawn(shape, rng, config)
     if d.jitter_method == 'box':
         window = augment.window_of(crop, shape, loaded_size(shape, config), size)
-        images = {key: _resampled(key, image, window, config) for key, image in pair.items()}
+        images = {key: _resampled(key, image, window, shape, config) for key, image in pair.items()}
     else:
         images = {key: augment.cut(image, crop, size) for key, image in pair.items()}
     if not needs_floats(config):
@@ -253,10 +253,11 @@ def _as_float(key: str, image: np.ndarray, config: Config) -> np.ndarray:
 
 
 def _resampled(
-    key: str, image: np.ndarray, window: augment.CropWindow, config: Config
+    key: str, image: np.ndarray, window: augment.CropWindow, shape: augment.Size, config: Config
 ) -> np.ndarray:
-    size = tuple(config.image_size)
-    return augment.crop_and_resize(image, window, size, _method(key, config))
+    """Returns what a window of the target, of this `shape`, cuts out of an image of its pair."""
+    size, own = tuple(config.image_size), augment.rescaled(window, shape, image.shape[:2])
+    return augment.crop_and_resize(image, own, size, _method(key, config))
 
 
 def example(source: Source, i: int, config: Config) -> Batch:
@@ -273,9 +274,9 @@ def _number(source: Source, i: int) -> int:
 
 
 def _example(pair: Batch, i: int, config: Config) -> Batch:
-    d, (height, width, _) = config.dataset, pair['target'].shape
-    window = augment.centre_window((height, width), tuple(config.image_size), d.preprocess)
-    images = {key: _resampled(key, image, window, config) for key, image in pair.items()}
+    d, shape = config.dataset, pair['target'].shape[:2]
+    window = augment.centre_window(shape, tuple(config.image_size), d.preprocess)
+    images = {key: _resampled(key, image, window, shape, config) for key, image in pair.items()}
     images = as_floats(images, config)
     if d.task != 'none':
         rng = np.random.default_rng(i)

@@ -14,6 +14,7 @@ import tqdm
 
 from pix2pix_jax.config_type import Config
 from pix2pix_jax.data import class_maps, image_size, pipeline
+from pix2pix_jax.data.augment import Size
 from pix2pix_jax.data.image_spec import ImageSpec
 from pix2pix_jax.data.sources import Pair, Source, sample, subset
 from pix2pix_jax.data.tasks import TASKS
@@ -160,40 +161,52 @@ def not_on_device(splits: Mapping[str, Source], config: Config, device_room: int
 
 def _bytes(name: str, source: Source, config: Config) -> int:
     """Estimates what all pairs of a split take in memory."""
-    sizes = _sizes(source)
-    if _loads(name, config):
-        sizes = [pipeline.loaded_size(size, config) for size in sizes]
-    pixels = sum(height * width for height, width in sizes) / len(sizes)
-    return int(len(source) * pixels * _bytes_of_a_pixel(source))
+    pairs, of_inputs, of_targets = _sizes(source), 0.0, 0.0
+    for sizes in pairs:
+        if _loads(name, config):
+            sizes = (pipeline.loaded_size(sizes[1], config),) * 2
+        of_inputs, of_targets = (a + math.prod(b) for a, b in zip((of_inputs, of_targets), sizes))
+    a, b = _bytes_of_a_pixel(source)
+    return int(len(source) * (of_inputs * a + of_targets * b) / len(pairs))
 
 
 @functools.lru_cache(16)
-def _bytes_of_a_pixel(source: Source) -> int:
-    """Returns what one pixel of a pair takes, from the first that can be read."""
+def _bytes_of_a_pixel(source: Source) -> tuple[int, int]:
+    """Returns what one pixel of an input and of a target takes, from the first that can be read."""
     for i in range(min(SAMPLE, len(source))):
         with contextlib.suppress(DataError):
-            return sum(image[0, 0].nbytes for image in source[i].values())
-    return sum(spec.channels for spec in source.specs)
+            sizes = {key: image[0, 0].nbytes for key, image in source[i].items()}
+            of_input = sizes.pop('input', 0)
+            return of_input, sum(sizes.values())
+    return source.specs[0].channels, source.specs[1].channels
 
 
 @functools.lru_cache(16)  # it is asked for more than once, and may be far away
-def _sizes(source: Source) -> list[tuple[int, int]]:
-    """Returns the sizes of a sample; bad files are left to `decode_all`, which names them all."""
+def _sizes(source: Source) -> list[tuple[Size, Size]]:
+    """Returns the sizes of inputs and targets of a sample.
+
+    Bad files are left to `decode_all`, which names them all.
+    """
     sizes, errors = [], []
     for i in sample(source, SAMPLE):
         try:
-            sizes.append(source.shape(i))
+            sizes.append(source.shapes(i))
         except DataError as bad:
-            errors.append(bad)
+            errors.append(str(bad))
     if not sizes:
-        raise errors[-1]
+        raise _bad_pairs(source, errors)
     return sizes
 
 
-def common_size(source: Source) -> tuple[int, int]:
-    """Returns the most common (height, width) of a sample of the images."""
-    ((size, _),) = collections.Counter(_sizes(source)).most_common(1)
+def common_size(source: Source) -> Size:
+    """Returns the most common (height, width) of a sample of the targets."""
+    ((size, _),) = collections.Counter(target for _, target in _sizes(source)).most_common(1)
     return size
+
+
+def found_target_scale(source: Source) -> float:
+    """Returns `dataset.target_scale` of a sample of the pairs, as `image_size.scale_of`."""
+    return image_size.scale_of(_sizes(source))
 
 
 def found_image_size(source: Source, config: Config) -> tuple[int, int]:
@@ -205,7 +218,7 @@ def report(splits: Mapping[str, Source], config: Config, device_room: int = 0) -
     """Returns lines for a person: pairs and sizes of each split, direction, where they are kept."""
     lines = []
     for split, source in splits.items():
-        sizes = _sizes(source)
+        sizes = [target for _, target in _sizes(source)]
         low, high = ('{1}x{0}'.format(*f(sizes, key=math.prod)) for f in (min, max))
         size = low if low == high else f'{low} to {high}'
         lines.append(
@@ -216,7 +229,9 @@ def report(splits: Mapping[str, Source], config: Config, device_room: int = 0) -
     lines += [_classes(spec) for spec in first.specs if spec.classes]
     if first.has_valid:
         lines += _valid(splits)
-    lines += image_size.about(_sizes(first), common_size(first), config)
+    of_first = _sizes(first)
+    lines += image_size.about_two(of_first, config)
+    lines += image_size.about([target for _, target in of_first], common_size(first), config)
     for split, source in splits.items():
         if len(source) > DECODE_FIRST and _finds_bad(source, config):
             lines.append(f'{split}: all pairs are read once to find the bad ones')

@@ -12,17 +12,22 @@ from typing import NamedTuple
 
 from pix2pix_jax.config_type import Config
 from pix2pix_jax.data import pattern_pairs
-from pix2pix_jax.data.patterns import SPLIT, WORDS, parse_patterns
-from pix2pix_jax.data.split_names import forms
+from pix2pix_jax.data.name_families import (
+    MANY,
+    MOST,
+    SEPARATORS,
+    Family,
+    FileName,
+    family_of,
+    files_of,
+    find_kinds,
+    is_target,
+)
+from pix2pix_jax.data.patterns import parse_patterns
 from pix2pix_jax.errors import UserError
 
-MANY = 8  # folders beside each other that may be one for each kind of file; more are scenes
 ENDS = 3  # ways that names differ in, of which each may be that of a pair
 TRIED = 4  # pairs of patterns that are tried on all names
-MOST = 0.5  # share of the images that a proposal takes
-SEPARATORS = '_-. '
-# What is made of the other image, more often than not.
-TARGETS = ('target', 'mask', 'label', 'annot', 'seg', 'gt', 'truth', 'depth', 'normal', 'groundtr')
 
 
 class Proposal(NamedTuple):
@@ -32,43 +37,47 @@ class Proposal(NamedTuple):
     target: str
     pairs: int
     unpaired: int
+    others: int  # images that neither takes
+    one_is_target: bool  # by its name, and the other not
 
     def about(self, config: Config) -> str:
         """Says with which flags the command of `config` takes these pairs."""
-        flags = [
-            f'--config.dataset.input_pattern={shlex.quote(self.inputs)}',
-            f'--config.dataset.target_pattern={shlex.quote(self.target)}',
-            *['--config.dataset.on_error=skip'] * (self.unpaired > 0),
-            *['--config.dataset.direction=AtoB'] * (config.dataset.direction != 'AtoB'),
-            *['--config.dataset.layout=auto'] * (config.dataset.layout != 'auto'),
-        ]
+        flags = _flags(self.inputs, self.target, config)
+        flags += ['--config.dataset.on_error=skip'] * (self.unpaired > 0)
         left = f' (and leaves {self.unpaired:,} names out)' * (self.unpaired > 0)
+        other = f', and none of {self.others:,} other images,' * (self.others > 0)
         return (
-            f'the command takes {self.pairs:,} pairs{left} with {" ".join(flags)} (the other way '
-            'round: exchange the two patterns)'
+            f'the command takes {self.pairs:,} pairs{left}{other} with {" ".join(flags)} (the '
+            'other way round: exchange the two patterns)'
         )
 
 
-class _File(NamedTuple):
-    folders: tuple[str, ...]  # with {split} for what says it
-    stem: str
-    extension: str
+def advice(paths: Iterable[str], config: Config) -> str:
+    """Says which patterns would take pairs of the images at `paths`; '' for none.
+
+    Where there are files of three or more kinds, and names do not say which of them is a target, it
+    names the kinds.
+    """
+    paths = sorted(paths)
+    proposal, kinds = propose(paths), find_kinds(files_of(paths))
+    if kinds and not (proposal and proposal.one_is_target):
+        first, *_, last = (one.pattern() for one in sorted(kinds, key=is_target))
+        flags, texts = ' '.join(_flags(first, last, config)), [one.pattern() for one in kinds]
+        return (
+            f'there are files of {len(kinds)} kinds, {", ".join(texts)}: say which is input and '
+            f'which is target, as {flags} (several inputs have commas between)'
+        )
+    return proposal.about(config) if proposal else ''
 
 
-class _Family(NamedTuple):
-    """The files of one kind: where they lie, around the folder of their kind, and their names."""
-
-    before: tuple[tuple[str, ...], ...]  # folders, all that there are
-    kind: tuple[str, ...]  # the folder of the kind; () where names alone tell
-    after: tuple[tuple[str, ...], ...]
-    affixes: tuple[str, str]  # what all names begin and end with
-    extensions: frozenset[str]
-
-    def pattern(self) -> str:
-        """Returns the pattern of these files."""
-        parts = [*_common(self.before), *self.kind, *_common(self.after)]
-        (extension,) = self.extensions if len(self.extensions) == 1 else ('',)
-        return '/'.join([*parts, f'{"*".join(self.affixes)}{extension}'])
+def _flags(inputs: str, target: str, config: Config) -> list[str]:
+    """Returns the flags that give the patterns to the command of `config`."""
+    return [
+        f'--config.dataset.input_pattern={shlex.quote(inputs)}',
+        f'--config.dataset.target_pattern={shlex.quote(target)}',
+        *['--config.dataset.direction=AtoB'] * (config.dataset.direction != 'AtoB'),
+        *['--config.dataset.layout=auto'] * (config.dataset.layout != 'auto'),
+    ]
 
 
 class _Candidate(NamedTuple):
@@ -76,7 +85,7 @@ class _Candidate(NamedTuple):
 
     pairs: int  # names of the first that have one in the second
     place: int  # of the folders that tell the two apart, in the paths; names lie deeper than all
-    families: tuple[_Family, _Family]
+    families: tuple[Family, Family]
     reach: int = 0  # files in any candidate of the place
 
     def likely(self) -> tuple[bool, bool]:
@@ -87,7 +96,7 @@ class _Candidate(NamedTuple):
         """
         a, b = self.families
         texts = {re.sub(r'[0-9]+', '0', ' '.join((*one.kind, *one.affixes))) for one in (a, b)}
-        return _is_target(a)[0] != _is_target(b)[0], len(texts) > 1
+        return is_target(a)[0] != is_target(b)[0], len(texts) > 1
 
     def evidence(self) -> tuple[tuple[bool, bool], int, bool, int, int]:
         """Returns what is greater the more it is two kinds of files.
@@ -106,7 +115,7 @@ def propose(paths: Iterable[str]) -> Proposal | None:
     Paths have / between folders. The pairs are more than one, and most of the images are in them.
     """
     paths = sorted(paths)
-    files = _with_splits(paths)
+    files = files_of(paths)
     least = MOST * len(set(files))
     candidates = [one for one in _candidates(files) if one.pairs > 1 and 2 * one.pairs > least]
     candidates.sort(key=lambda one: one.evidence(), reverse=True)
@@ -117,72 +126,23 @@ def propose(paths: Iterable[str]) -> Proposal | None:
 
 def _tried(candidate: _Candidate, paths: Sequence[str]) -> Proposal | None:
     a, b = candidate.families
-    if _is_target(a) > _is_target(b):
+    if is_target(a) > is_target(b):
         a, b = b, a
     with contextlib.suppress(UserError):  # names that no pattern can tell apart
         patterns = parse_patterns(a.pattern(), b.pattern())
-        pairs = pattern_pairs.pair(patterns, pattern_pairs.match(patterns, paths))
-        count = len(pairs.files)
+        matches = pattern_pairs.match(patterns, paths)
+        pairs = pattern_pairs.pair(patterns, matches)
+        count, others = len(pairs.files), len(matches.others)
         if count > 1 and 2 * count > MOST * len(paths) and len(pairs.unpaired) <= count:
-            return Proposal(a.pattern(), b.pattern(), count, len(pairs.unpaired))
-    return None
-
-
-def _is_target(family: _Family) -> tuple[bool, bool, str]:
-    """Returns what is greater for what is likely the target."""
-    text = ' '.join((*family.kind, *family.affixes)).lower()
-    lossless = not family.extensions & {'.jpg', '.jpeg'}
-    return any(word in text for word in TARGETS), lossless, family.pattern()
-
-
-def _common(folders: Sequence[tuple[str, ...]]) -> list[str]:
-    """Returns the parts of a pattern that has all of these `folders`."""
-    if len({len(parts) for parts in folders}) > 1:
-        return ['**']
-    return [names[0] if len(set(names)) == 1 else '*' for names in zip(*folders)]
-
-
-# ---------------------------------------------------------------- splits
-
-
-def _with_splits(paths: Sequence[str]) -> list[_File]:
-    """Returns the files, with {split} for what says it in folders, where train is among it."""
-    names = {name for path in paths for name in path.split('/')[:-1]}
-    said = {name: way for name in names if (way := _split_in(name))}
-    splits = collections.defaultdict(set)
-    for template, split in said.values():
-        splits[template].add(split)
-    shown = {}
-    for name, (template, _) in said.items():
-        around = template.replace(SPLIT, '')
-        sure = not around or any(c in SEPARATORS or c.isupper() for c in (around[0], around[-1]))
-        sure = sure or name.replace(around, '') in names  # train beside trainannot
-        if 'train' in splits[template] and (sure or len(splits[template]) > 1):
-            shown[name] = template
-    files = []
-    for path in paths:
-        *folders, name = path.split('/')
-        stem, extension = os.path.splitext(name)
-        files.append(_File(tuple(shown.get(f, f) for f in folders), stem, extension.lower()))
-    return files
-
-
-def _split_in(name: str) -> tuple[str, str] | None:
-    """Returns a folder's name with {split} for the longest word at its ends, and the split."""
-    words = [(word, split) for split, words in WORDS.items() for word in words]
-    for word, split in sorted(words, key=lambda item: -len(item[0])):
-        for form in forms(word):
-            if name.startswith(form):
-                return SPLIT + name[len(form) :], split
-            if name.endswith(form):
-                return name[: len(name) - len(form)] + SPLIT, split
+            texts, (one_is_target, _) = (a.pattern(), b.pattern()), candidate.likely()
+            return Proposal(*texts, count, len(pairs.unpaired), others, one_is_target)
     return None
 
 
 # ---------------------------------------------------------------- families
 
 
-def _candidates(files: Sequence[_File]) -> Iterator[_Candidate]:
+def _candidates(files: Sequence[FileName]) -> Iterator[_Candidate]:
     """Yields the families of files whose names, or one of whose folders, differ in one way."""
     for place, kinds in _kinds(files).items():
         common = sorted(kinds, key=lambda kind: -len(kinds[kind]))[:MANY]
@@ -194,21 +154,21 @@ def _candidates(files: Sequence[_File]) -> Iterator[_Candidate]:
     yield from _of_place(_compared(files, files, deepest, None))
 
 
-def _of_place(found: Iterable[tuple[_Candidate, Sequence[_File]]]) -> list[_Candidate]:
+def _of_place(found: Iterable[tuple[_Candidate, Sequence[FileName]]]) -> list[_Candidate]:
     """Returns the candidates of one place, each of which comes with its files."""
-    candidates, reached = [], set[_File]()
+    candidates, reached = [], set[FileName]()
     for candidate, files in found:
         candidates.append(candidate)
         reached.update(files)
     return [one._replace(reach=len(reached)) for one in candidates]
 
 
-def _kinds(files: Sequence[_File]) -> Mapping[int, Mapping[str, list[_File]]]:
+def _kinds(files: Sequence[FileName]) -> Mapping[int, Mapping[str, list[FileName]]]:
     """Returns the files by the place of a folder in their paths, and by its name.
 
     Places where each folder has the whole of the files are left out.
     """
-    places: dict[int, dict[str, list[_File]]] = collections.defaultdict(dict)
+    places: dict[int, dict[str, list[FileName]]] = collections.defaultdict(dict)
     for file in files:
         for place, name in enumerate(file.folders):
             places[place].setdefault(name, []).append(file)
@@ -216,16 +176,16 @@ def _kinds(files: Sequence[_File]) -> Mapping[int, Mapping[str, list[_File]]]:
 
 
 def _compared(
-    first: Sequence[_File],
-    second: Sequence[_File],
+    first: Sequence[FileName],
+    second: Sequence[FileName],
     place: int,
     kinds: tuple[str, str] | None,
-) -> Iterator[tuple[_Candidate, list[_File]]]:
+) -> Iterator[tuple[_Candidate, list[FileName]]]:
     """Yields the families of those files of two kinds whose names differ in one way, and these."""
     for turned in (False, True):
         step = -1 if turned else 1
 
-        def where(file: _File, step: int = step) -> tuple[tuple[str, ...], str]:
+        def where(file: FileName, step: int = step) -> tuple[tuple[str, ...], str]:
             folders = file.folders
             if kinds:
                 folders = (*folders[:place], '', *folders[place + 1 :])
@@ -238,29 +198,16 @@ def _compared(
             families = []
             for n, family in enumerate(both):
                 affixes = ('', ends[n]) if not turned else (ends[n][::-1], '')
-                families.append(_family(family, place, (kinds[n],) if kinds else (), affixes))
+                families.append(family_of(family, place, (kinds[n],) if kinds else (), affixes))
             found = _Candidate(len(partners), place, (families[0], families[1]))
             yield found, [*both[0], *both[1]]
-
-
-def _family(
-    files: Sequence[_File], place: int, kind: tuple[str, ...], affixes: tuple[str, str]
-) -> _Family:
-    cut = place if kind else 0
-    return _Family(
-        tuple({file.folders[:cut] for file in files}),
-        kind,
-        tuple({file.folders[cut + len(kind) :] for file in files}),
-        affixes,
-        frozenset(file.extension for file in files),
-    )
 
 
 Name = tuple[tuple[str, ...], str]
 
 
 def _ends(
-    first: Mapping[Name, _File], second: Mapping[Name, _File]
+    first: Mapping[Name, FileName], second: Mapping[Name, FileName]
 ) -> Iterator[tuple[tuple[str, str], dict[Name, Name]]]:
     """Yields two ends by which many names differ, and the names of `second` by the first's.
 

@@ -10,7 +10,14 @@ from typing import TypeVar
 import numpy as np
 
 from pix2pix_jax.data import class_maps, image_spec, label_colors, masks
-from pix2pix_jax.data.formats.decode import check_one_size, halves, naming, palette_of, size_of
+from pix2pix_jax.data.formats.decode import (
+    check_one_size,
+    check_proportions,
+    halves,
+    naming,
+    palette_of,
+    size_of,
+)
 from pix2pix_jax.data.formats.pixels import File, Pixels, Range
 from pix2pix_jax.data.image_spec import ImageSpec
 from pix2pix_jax.errors import DataError
@@ -25,7 +32,8 @@ class Source:
     """The pairs of one split: of folders in natural order of their names, of a list in its own.
 
     `source[i]` is {'input': (H, W, Ci), 'target': (H, W, Co)}: uint8 or uint16 as in the files, or
-    float32 on [-1, 1]; of class maps it is their indices, uint8 (H,W,1). Where targets have pixels
+    float32 on [-1, 1]; of class maps it is their indices, uint8 (H,W,1). The input may have another
+    size of the same proportions. Where targets have pixels
     that do not count (`has_valid`), there is 'valid': uint8 (H,W,1), 1 where they do. It raises
     DataError where the pair cannot be read or does not fit together.
     """
@@ -39,6 +47,7 @@ class Source:
     listed: bool = False  # the files are those of a list
     photos: bool = False  # plain photos: a pair is {'target'} alone, the input is derived from it
     size: tuple[int, int] = (0, 0)  # (height, width) that all images must have; 0: any
+    preprocess: str = 'resize_and_crop'  # of the config: whether it resizes input and target to one
     decoded: tuple[Pair, ...] = ()  # all pairs, where they are kept in memory
     # All pairs as training cuts from them, where these are kept; it is emptied (`feed.batches`).
     loaded: list[Pair] = dataclasses.field(default_factory=list)
@@ -129,8 +138,8 @@ class Source:
     def stored(self, i: int) -> tuple[tuple[Pixels, ...], tuple[File, ...]]:
         """Returns the pictures of pair `i` as they are in their files, and the files.
 
-        The target is the last. Raises DataError for a file that cannot be read, and for pictures of
-        several sizes.
+        The target is the last. Raises DataError for a file that cannot be read, for inputs of
+        several sizes, and for a target of other proportions.
         """
         files = self.files[i]
         if self.photos:
@@ -145,8 +154,10 @@ class Source:
             read_as = (*[input_spec] * (len(files) - 1), target_spec)
             read_as = read_as[::-1] if turned else read_as
             pictures = tuple(map(image_spec.read, read_as, files))
-        check_one_size(pictures, files)
-        return (pictures[::-1], files[::-1]) if turned else (pictures, files)
+        pictures, files = (pictures[::-1], files[::-1]) if turned else (pictures, files)
+        check_one_size(pictures[:-1], files[:-1])
+        check_proportions((pictures[0], pictures[-1]), (files[0], files[-1]), self.preprocess)
+        return pictures, files
 
     def input_files(self, i: int) -> tuple[File, ...]:
         """Returns the files that the input of pair `i` is read from."""
@@ -164,11 +175,15 @@ class Source:
             )
         return pair
 
-    def shape(self, i: int) -> tuple[int, int]:
-        """Returns (height, width) of each image of pair `i`, from the header of its file."""
-        height, width = size_of(self.files[i][0])
-        halves = len(self.files[i]) == 1 and not self.photos
-        return height, width // 2 if halves else width
+    def shapes(self, i: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Returns (height, width) of input and target of pair `i`, from the headers of files."""
+        first, *others = self.files[i]
+        if others:
+            sizes = size_of(first), size_of(others[-1])
+            return sizes[::-1] if self.direction == 'BtoA' else sizes
+        height, width = size_of(first)
+        size = height, width if self.photos else width // 2
+        return size, size
 
     def shown(self, images: np.ndarray, kind: str = 'input') -> np.ndarray:
         """Returns inputs (N,H,W,Ci) on [-1, 1] as pictures of them (N,H,W,C) to look at.

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from etils import epath
 
 from pix2pix_jax.data.lists import read_text
+from pix2pix_jax.data.pattern_pairs import PatternPairs
 from pix2pix_jax.data.patterns import WORDS, Key, Pattern, fill
 from pix2pix_jax.errors import DataError
 
@@ -40,8 +41,8 @@ def find_split_files(root: epath.Path) -> dict[str, epath.Path]:
     return found
 
 
-def find_lower(root: epath.Path, images: Iterable[str]) -> list[epath.Path]:
-    """Returns the files of names of train below `root`, where they are not looked for.
+def _find_lower(root: epath.Path, images: Iterable[str]) -> list[epath.Path]:
+    """Returns the files of names of train below `root`.
 
     Args:
       root: the folder of the data set.
@@ -53,6 +54,49 @@ def find_lower(root: epath.Path, images: Iterable[str]) -> list[epath.Path]:
         folders += [path for path in sorted(folder.iterdir()) if path.is_dir()]
     paths = [folder / f'{word}.txt' for folder in folders for word in WORDS['train']]
     return [path for path in paths if path.is_file()]
+
+
+def find_fitting(
+    root: epath.Path, images: Iterable[str], wanted: Sequence[Pattern], pairs: PatternPairs
+) -> tuple[dict[str, epath.Path], list[str]]:
+    """Returns the split files below `root` of which each line names a pair; {} for none.
+
+    And lines for a person, about others. Where several folders have such files, those must say the
+    same splits.
+
+    Args:
+      root: the folder of the data set, without split files of its own.
+      images: paths in it.
+      wanted: the patterns of the pairs.
+      pairs: what they take.
+    """
+    found: dict[epath.Path, Division] = {}
+    lines = []
+    for folder in dict.fromkeys(path.parent for path in _find_lower(root, images)):
+        try:
+            said = divide(find_split_files(folder), wanted, pairs.names)
+            why = _misfit(said, wanted, pairs)
+        except DataError as error:
+            why = str(error)
+        if why:
+            lines.append(f'{folder}/ has split files, which are not read, as {why}')
+        else:
+            found[folder] = said
+    first = next(iter(found), None)
+    if first is None:
+        return {}, lines
+    if any(said.splits != found[first].splits for said in found.values()):
+        several = ', '.join(f'{folder}/' for folder in found)
+        lines.append(f'{several} have split files that differ: move those that count to {root}/')
+        return {}, lines
+    return find_split_files(first), []
+
+
+def _misfit(said: Division, wanted: Sequence[Pattern], pairs: PatternPairs) -> str:
+    """Returns the first name of split files that is that of no pair, and why; '' for none."""
+    unknown = [text for some in said.unknown.values() for text in some]
+    keys = [key for some in said.splits.values() for key in some if key in pairs.unpaired]
+    return next(iter([*unknown, *(f'{fill(wanted[-1], *key)} is no pair' for key in keys)]), '')
 
 
 def divide(

@@ -38,7 +38,7 @@ BITS = (10, 12, 14)  # that cameras and sensors have
 # What class 0 and void alone often are.
 OF_MASKS = (
     "; masks of 0 and 255 need --config.dataset.colors='no 0,0,0;yes 255,255,255'"
-    ' --config.dataset.target_classes=2 --config.generator.output_channels=2'
+    ' --config.dataset.target_classes=2'
 )
 ROUND = (10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 125)  # in units of the second digit
 
@@ -226,10 +226,11 @@ def _as_classes(summary: ValueSummary, classes: frozenset[int], of_halves: bool)
     void = f' and {VOID}' if summary.values.maximum == VOID else ''
     text = f'gray values {low} to {high}{void} look like class indices; '
     where, name = ', from a folder of their own' if of_halves else '', summary.spec.name
-    channels = 'output_channels' if name == 'target' else 'input_channels'
+    flags = f'--config.dataset.{name}_classes={high + 1}'
+    if summary.spec.channels not in (image_spec.DEFAULT_CHANNELS, high + 1):
+        flags += f' --config.{image_spec.CHANNELS[name]}={high + 1}'
     return (
-        f'{text}--config.dataset.{name}_classes={high + 1} --config.generator.{channels}='
-        f'{high + 1} takes them one-hot{where} (if they are none: '
+        f'{text}{flags} takes them one-hot{where} (if they are none: '
         f'--config.dataset.{name}_range=0:{high})'
     )
 

@@ -33,6 +33,7 @@ class Levels(NamedTuple):
     span: np.ndarray  # float32 (N,), from there to the value that is 1
     known: np.ndarray  # int32 (N,), how many of `values` are its own; 0: any value is allowed
     values: np.ndarray  # float32 (N,K), on [-1, 1], ascending
+    nodata: np.ndarray  # int32 (N,), the place of the one that says no data; -1: none does
 
 
 class BatchMetrics(NamedTuple):
@@ -43,8 +44,11 @@ class BatchMetrics(NamedTuple):
     ssim: jax.Array  # NaN for images smaller than the window
 
 
-def levels(types: Sequence[np.dtype], value_range: Range | None = None) -> Levels:
-    """Returns the levels of files of these types, or of the values in `value_range`."""
+def levels(types: Sequence[np.dtype], value_range: Range | None = None, nodata: str = '') -> Levels:
+    """Returns the levels of files of these types, or of the values in `value_range`.
+
+    `nodata` is the value that stands for no data in them, as config.dataset.nodata.
+    """
     ranges = np.array([value_range or image_spec.type_range(kind) for kind in types], np.float64)
     low, high = ranges.T
     tables = [image_spec.levels(kind, value_range) for kind in types]
@@ -52,7 +56,12 @@ def levels(types: Sequence[np.dtype], value_range: Range | None = None) -> Level
     values = np.zeros((len(types), max(1, *known)), np.float32)
     for row, table in zip(values, tables):
         row[: len(table)] = table
-    return Levels(low.astype(np.float32), (high - low).astype(np.float32), known, values)
+    place = np.full(len(types), -1.0)
+    if nodata:  # of NaN, and of what is between two levels, there is none
+        there = (float(nodata) >= low) & (float(nodata) <= high) & float(nodata).is_integer()
+        place[there] = float(nodata) - np.rint(low[there])
+    span = (high - low).astype(np.float32)
+    return Levels(low.astype(np.float32), span, known, values, place.astype(np.int32))
 
 
 def measure(
@@ -207,13 +216,20 @@ def _sum(x: jax.Array) -> jax.Array:
 def _rounded(images: jax.Array, files: Levels) -> jax.Array:
     """Returns `images` as they are read again from such files: `image_spec.to_type` and back.
 
-    The way back is a table, since a device's division may miss by a bit: between two images that
+    A pixel that would be read as no data has the next level, as `masks.told_apart` writes it. The
+    way back is a table, since a device's division may miss by a bit: between two images that
     are a level apart that is 7e-5 dB.
     """
-    low, span, known = (jnp.asarray(x)[:, None] for x in files[:3])
+    low, span, known, nodata = (
+        jnp.asarray(x)[:, None] for x in (files.low, files.span, files.known, files.nodata)
+    )
     images = jnp.clip(images, -1, 1)
     flat = images.reshape(len(images), -1)
     number = jnp.rint(low + (flat + 1) / 2 * span) - jnp.rint(low)
     number = jnp.clip(number.astype(jnp.int32), 0, known - 1)
+    pixels = (number == nodata).reshape(images.shape)
+    colours = pixels[..., :3] if images.shape[-1] == 4 else pixels  # RGBA
+    read_as_none = (pixels & colours.all(-1, keepdims=True)).reshape(flat.shape)
+    number = jnp.where(read_as_none, number + jnp.where(nodata < known - 1, 1, -1), number)
     found = jnp.take_along_axis(jnp.asarray(files.values), number, axis=1, mode='clip')
     return jnp.where(known > 0, found, flat).reshape(images.shape)

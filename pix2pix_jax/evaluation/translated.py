@@ -96,7 +96,7 @@ def _start(
     inputs, targets = (
         batch[kind] if len(indices) == size else batch[kind][filled] for kind in ('input', 'target')
     )
-    files = device_metrics.levels([types[i] for i in filled], value_range)
+    files = device_metrics.levels([types[i] for i in filled], value_range, source.specs[1].nodata)
     valid = batch['valid'][filled] if 'valid' in batch else None
     outputs, measured = device_metrics.measure(translate(inputs), targets, files, valid)
     matrices = device_metrics.confusion(outputs, targets) if source.specs[1].classes else None

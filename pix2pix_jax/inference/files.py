@@ -119,6 +119,9 @@ def _print_choices(translator: 'Translator') -> None:
     options, config = translator.options, translator.config
     if options.fit == 'auto':
         print(f'--fit=auto: {translator.about_fit}', flush=True)
+    if translator.target_scale != 1:
+        times = f'{translator.target_scale:.4g} times as wide and high as their inputs'
+        print(f'translations are {times}, as the targets of the run (dataset.target_scale)')
     norm = options.norm or config.test.norm
     if options.tile and norm == 'image' and config.generator.norm != 'none':
         print('each tile is normalised by its own statistics; --norm=running has one for all')

@@ -62,6 +62,7 @@ class Translator:
         _, target = image_spec.of_config(run.config)
         self._range = target.ranges[0] if target.ranges else None
         self._classes = target.classes
+        self.target_scale = run.config.dataset.target_scale or 1.0
         self._channels, self._nodata = target.channels, target.nodata
         noise = run.config.test.dropout if o.dropout is None else o.dropout
         self.has_dropout = noise and has_dropout(run.config.generator, depth)
@@ -77,17 +78,19 @@ class Translator:
         An input is a file, or an array (H,W) or (H,W,C): uint8, uint16, or float on [0, 1], or in
         the range that the run's config says; several `inputs` are those of a run that has several
         for one output. With dropout other `sample` numbers give other translations. A
-        super-resolution run enlarges. Raises DataError for what is no such image.
+        super-resolution run enlarges, and so does one whose targets are larger than its inputs
+        (dataset.target_scale). Raises DataError for what is no such image.
         """
         loaded = self.load(*inputs)
         (output,) = self.translate([loaded], sample)
         _, result = self.to_file_values(loaded._replace(extension='.npy'), output)
         return result[..., 0] if result.shape[-1] == 1 else result
 
-    def load(self, *inputs: Image, nodata: bool = True) -> Loaded:
+    def load(self, *inputs: Image, drawn: bool = False) -> Loaded:
         """Returns one image, or the inputs that belong together, as the generator takes them.
 
-        Without `nodata` all pixels count, whatever the run's config.dataset.nodata says.
+        One that was `drawn` has the size of its translation, and all of its pixels count, whatever
+        the run's config.dataset.target_scale and nodata say.
         """
         task, expected = tasks.task(self.config.dataset.task), self.config.dataset.inputs
         if len(inputs) != expected > 0 or not inputs:
@@ -100,7 +103,7 @@ class Translator:
             spec = spec._replace(ranges=target.ranges)
         if task.of_any_photo:
             spec = spec._replace(channels=3)
-        if not nodata:
+        if drawn:
             spec = spec._replace(nodata='')
         one = None if isinstance(inputs[0], FILE) else np.asarray(inputs[0])
         if spec.coding and one is not None and (one.ndim == 2 or one.shape[-1] == 1):
@@ -110,24 +113,32 @@ class Translator:
             image_spec.read(spec, _path(x)) if isinstance(x, FILE) else _pixels(np.asarray(x), spec)
             for x in inputs
         ]
-        return self._loaded(spec, pictures, names)
+        factor = tasks.factor(self.config) * (1 if drawn else self.target_scale)
+        return self._loaded(spec, pictures, names, factor)
 
-    def _loaded(self, spec: ImageSpec, pictures: Sequence[Pixels], names: list[str]) -> Loaded:
-        """Returns the pictures of one input, as they were read; `names` are of their files."""
+    def _loaded(
+        self, spec: ImageSpec, pictures: Sequence[Pixels], names: list[str], factor: float = 1.0
+    ) -> Loaded:
+        """Returns the pictures of one input, as they were read, `factor` times as wide and high.
+
+        `names` are of their files.
+        """
         decode.check_one_size(pictures, names)
         gaps = []
         if not spec.classes:
             gaps = [image_spec.missing(spec, *one[::-1]) for one in enumerate(pictures)]
             pictures = [masks.filled(one, ~gap) for one, gap in zip(pictures, gaps)]
         values = image_spec.combine(spec, pictures, names)
-        if tasks.task(self.config.dataset.task).enlarges:
-            factor = tasks.factor(self.config)
-            height, width = (round(side * factor) for side in values.shape[:2])
-            values = augment.resized(values, (height, width))
         extension = os.path.splitext(names[0])[1]
         shown = image_spec.channels_of(pictures[0])
         missing = np.logical_or.reduce(gaps) if gaps and spec.nodata else None
         missing = missing if missing is not None and missing.any() else None
+        if factor != 1:
+            height, width = (max(1, round(side * factor)) for side in values.shape[:2])
+            method = 'nearest' if spec.classes else self.config.dataset.resize
+            values = augment.resized(values, (height, width), method)
+            if missing is not None:
+                missing = augment.resized(missing, (height, width), 'nearest')
         loaded = Loaded(values, extension, pictures[0].values.dtype, shown, missing)
         if missing is not None and not self._classes:
             with decode.naming(names[0]):

@@ -216,7 +216,7 @@ def _classes(config: Config) -> dict[str, Any]:
 
 
 def _of_files(config: Config) -> dict[str, Any]:
-    """The type of outputs' files, and what in files stands for no data, for classes, for none."""
+    """Type and scale of outputs' files, and what in files stands for no data, classes, or none."""
     d = config.dataset
     colors: Any = 'none'
     if d.colors:
@@ -226,6 +226,7 @@ def _of_files(config: Config) -> dict[str, Any]:
     indices = (d.input_classes or d.target_classes) and not d.colors
     return {
         'target_type': d.target_type or ('uint8' if d.target_classes else 'of the input'),
+        'target_scale': d.target_scale or 1.0,
         'nodata': d.nodata or 'none',
         'void': d.void if indices and d.void else 'none',
         'colors': colors,

@@ -186,7 +186,7 @@ def _translate_changes(
 
 def translated(translator: 'Translator', picture: np.ndarray, seed: int) -> np.ndarray:
     """Returns the translation of a picture, uint8 RGB (H,W,3), as one."""
-    loaded = translator.load(drawing.as_input(picture, translator.config), nodata=False)  # 0: black
+    loaded = translator.load(drawing.as_input(picture, translator.config), drawn=True)  # 0: black
     (output,) = translator.translate([loaded], int(seed))
     spec = image_spec.of_config(translator.config)[1]
     if spec.classes:

@@ -25,7 +25,13 @@ MAY_CHANGE = (
 LENGTH = ('num_steps', 'num_epochs')
 # What a run finds in its data and on its machines; 0 or '' where it was not yet known, as in an
 # imported run, or was not yet written down, as by older versions.
-FOUND = ('dataset.inputs', 'dataset.palette', 'dataset.target_type', 'optimizer.rate_devices')
+FOUND = (
+    'dataset.inputs',
+    'dataset.palette',
+    'dataset.target_type',
+    'dataset.target_scale',
+    'optimizer.rate_devices',
+)
 # Fields that may not change and whose default is not what runs did before there was the field, with
 # what they did.
 BEFORE = {'eval_images': 0, 'dataset.jitter_method': 'box'}

@@ -130,6 +130,10 @@ def test_what_are_no_class_indices_is_named_for_what_it_is(tmp_path):
     assert '1.jpg is compressed with loss (JPEG, WebP), which turns class indices' in error_of_pair(
         folder_of(tmp_path / 'jpeg', gray, '.jpg')
     )
+    tiff = folder_of(tmp_path / 'tiff', gray, '.tif', compression='jpeg')
+    assert '1.tif is compressed with loss' in error_of_pair(tiff)
+    whole = folder_of(tmp_path / 'whole', gray, '.tif', compression='tiff_lzw')
+    pair_of(whole)
     deep = (MAP % 3 * 9000).astype(np.uint16)
     assert '1.png has the class 18000 in 16 bits, as depth or numbers of objects' in error_of_pair(
         folder_of(tmp_path / 'deep', deep)

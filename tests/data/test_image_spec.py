@@ -90,8 +90,11 @@ def test_other_channels_than_the_networks(tmp_path):
     write(tmp_path / 'train' / 'A' / '1.tif', smooth('uint8', 5))
     write(tmp_path / 'train' / 'B' / '1.png', smooth('uint8', 3))
     message = f'{tmp_path}/train/A/1.tif has 5 channels: needed are 3 (config.%s)'
-    assert error(tmp_path) == message % 'generator.input_channels'
-    assert error(tmp_path, **fields(direction='BtoA')) == message % 'generator.output_channels'
+    for direction, field in (('AtoB', 'input_channels'), ('BtoA', 'output_channels')):
+        taken = f'; --config.generator.{field}=5 takes these'
+        assert error(tmp_path, **fields(direction=direction)) == (
+            message % f'generator.{field}' + taken
+        )
     (tmp_path / 'train' / 'B' / '1.png').rename(tmp_path / 'train' / 'A' / '2.png')
     photos = fields(1, 3, task='gray_to_color', path=f'{tmp_path}')
     assert error(tmp_path, **photos) == message % 'dataset.task'

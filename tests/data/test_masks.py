@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 
 import jax
 import numpy as np
@@ -14,8 +15,10 @@ from pix2pix_jax.data import augment, discover, masks, pipeline, preflight
 from pix2pix_jax.data.formats.pixels import Pixels
 from pix2pix_jax.distributed import feed
 from pix2pix_jax.errors import DataError
+from pix2pix_jax.workdir import data_json
 
 SIDE = 40
+LOSSY = [{'format': 'JPEG'}, {'format': 'WEBP'}, {'format': 'TIFF', 'compression': 'jpeg'}]
 
 
 def pixels(*rows, dtype=np.float32):
@@ -185,8 +188,8 @@ def test_bad_masks_are_named(tmp_path):
     config = config_of(write(tmp_path, 0), **{'dataset.mask': 'mask'})
     folder = tmp_path / 'train' / 'mask'
     good = (folder / '1.png').read_bytes()
-    for lossy in ('JPEG', 'WEBP'):
-        Image.new('L', (SIDE, SIDE)).save(folder / '1.png', lossy)
+    for lossy in LOSSY:
+        Image.new('L', (SIDE, SIDE)).save(folder / '1.png', **lossy)
         assert 'mask/1.png is compressed with loss' in error(config)
     Image.new('L', (SIDE, SIDE)).save(folder / '1.png', 'WEBP', lossless=True)
     batches(config)
@@ -234,15 +237,44 @@ def test_inputs_that_are_no_photos_are_filled(tmp_path):
     assert np.ptp(discover.open_splits(config)['train'][0]['input']) == 0
 
 
-@pytest.mark.parametrize('lossy', ['JPEG', 'WEBP'])
+@pytest.mark.parametrize('lossy', LOSSY, ids=lambda lossy: lossy['format'])
 def test_no_data_is_not_looked_for_after_a_lossy_compression(tmp_path, lossy):
     folder = write(tmp_path, 0)
     for i in range(3):
         (folder / 'train' / 'B' / f'{i}.npy').unlink()
         image = Image.fromarray(np.arange(SIDE * SIDE).reshape(SIDE, SIDE).astype(np.uint8))
-        image.save(folder / 'train' / 'B' / f'{i}.png', lossy)
+        image.save(folder / 'train' / 'B' / f'{i}.png', **lossy)
     assert 'B/0.png is compressed with loss' in error(config_of(folder, **{'dataset.nodata': '0'}))
     batches(config_of(folder))
+
+
+@pytest.mark.parametrize('kind', ['csv', 'json'])
+def test_a_pair_of_a_list_without_a_mask_is_left_out_where_that_is_allowed(tmp_path, kind, capsys):
+    write(tmp_path, 0, count=4)
+    rows = [
+        {'input': f'train/A/{i}.png', 'target': f'train/B/{i}.npy', 'mask': f'train/mask/{i}.png'}
+        for i in range(4)
+    ]
+    rows[1]['mask'], rows[2]['mask'] = '', 'train/mask/nowhere.png'
+    texts = {
+        'json': json.dumps(rows),
+        'csv': '\n'.join(
+            ','.join(row)
+            for row in ({k: k for k in rows[0]}.values(), *(row.values() for row in rows))
+        ),
+    }
+    (tmp_path / f'train.{kind}').write_text(texts[kind])
+    fields = {'dataset.layout': 'list', 'dataset.mask': 'mask'}
+    where = 'line 3' if kind == 'csv' else 'item 1'
+    assert f'train.{kind}, {where}: there is no mask' in error(config_of(tmp_path, **fields))
+    config = config_of(tmp_path, **fields, **{'dataset.on_error': 'skip'})
+    found = preflight.decode_all(discover.open_splits(config), config)
+    (line,) = data_json.left_out(found)
+    assert line.startswith('train: 2 bad pairs left out, 2 used')
+    assert where in line and 'nowhere.png' in line
+    kept = found['train']
+    assert kept.names == ('train/B/0', 'train/B/3')
+    assert [str(mask)[-5] for mask in kept.masks] == ['0', '3']
 
 
 def test_held_out_pairs_keep_their_own_masks(tmp_path):

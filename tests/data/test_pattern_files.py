@@ -234,17 +234,61 @@ def test_a_line_that_may_be_two_names_is_refused(tmp_path):
     assert "line 1: '1' may be images/a/1.png or images/b/1.png" in error(tmp_path, **fields)
 
 
-@pytest.mark.parametrize('place', ['ImageSets/Segmentation', 'lists', 'images'])
-def test_split_files_in_another_folder_are_said_not_to_be_read(tmp_path, capsys, place):
+DRAW_NONE = TWO | {'dataset.val_fraction': 0.0}
+
+
+def listed(folder, **texts):
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, text in texts.items():
+        (folder / f'{split}.txt').write_text('\n'.join(text))
+
+
+@pytest.mark.parametrize('place', ['ImageSets/Segmentation', 'ImageSets/Main', 'lists', 'images'])
+def test_split_files_in_another_folder_are_found(tmp_path, capsys, place):
     write(tmp_path, ['7', '8', '9'])
-    (tmp_path / place).mkdir(parents=True, exist_ok=True)
-    (tmp_path / place / 'train.txt').write_text('7\n')
+    save(tmp_path / 'images' / 'unlabelled.png', picture(1))
+    listed(tmp_path / place, train='79', val='8')
+    assert names_of(discover.open_splits(config(tmp_path, **DRAW_NONE))) == {
+        'train': ('7_m', '9_m'),
+        'val': ('8_m',),
+    }
+    said = capsys.readouterr().out
+    assert f'{tmp_path}/{place}/train.txt: 2 pairs\n' in said and 'not read' not in said
+    listed(tmp_path, train='7')  # those of the folder itself come first
+    assert names_of(discover.open_splits(config(tmp_path, **DRAW_NONE))) == {'train': ('7_m',)}
+    assert place not in capsys.readouterr().out
+
+
+def test_those_whose_names_are_pairs_are_taken_as_voc_has_them(tmp_path, capsys):
+    """Main lists all photos, Segmentation those that have a map."""
+    write(tmp_path, ['7', '8', '9'])
+    for i in 'ab':
+        save(tmp_path / 'images' / f'{i}.png', picture(1))
+    sets = tmp_path / 'ImageSets'
+    listed(sets / 'Main', train='7a9', val='8b', aeroplane_train=['7 -1', '9 1'])
+    listed(sets / 'Action', train=['x 1', '7 2'])
+    listed(sets / 'Segmentation', train='97', val='8', trainval='789')
+    found = names_of(discover.open_splits(config(tmp_path, **DRAW_NONE)))
+    assert found == {'train': ('7_m', '9_m'), 'val': ('8_m',)}
+    said = capsys.readouterr().out
+    assert f'{sets}/Segmentation/train.txt: 2 pairs' in said and 'Main' not in said
+
+
+def test_what_is_not_read_is_said_with_the_reason(tmp_path, capsys):
+    write(tmp_path, ['7', '8', '9'])
+    listed(tmp_path / 'docs', train=['how to train', '7'])
+    splits = discover.open_splits(config(tmp_path, **TWO))
+    assert len(splits['train']) + len(splits['test']) == 3  # drawn
+    line = f'{tmp_path}/docs/ has split files, which are not read, as {tmp_path}/docs/train.txt, '
+    assert f"{line}line 1: 'how to train' names no file\n" in capsys.readouterr().out
+    listed(tmp_path / 'one', train='78', val='9')
+    listed(tmp_path / 'two', train='79', val='8')
     discover.open_splits(config(tmp_path, **TWO))
-    said = f'{tmp_path}/{place}/train.txt is not read: move it to {tmp_path}/train.txt\n'
-    assert said in capsys.readouterr().out
-    (tmp_path / 'train.txt').write_text('7\n')
-    discover.open_splits(config(tmp_path, **TWO | {'dataset.val_fraction': 0.0}))
-    assert 'not read' not in capsys.readouterr().out
+    line = f'{tmp_path}/one/, {tmp_path}/two/ have split files that differ: move those that count'
+    assert line in capsys.readouterr().out
+    listed(tmp_path / 'two', train='78', val='9')
+    found = names_of(discover.open_splits(config(tmp_path, **TWO)))
+    assert found == {'train': ('7_m', '8_m'), 'val': ('9_m',)}
 
 
 # ---------------------------------------------------------------- what is no pair

@@ -182,7 +182,7 @@ def test_sizes_of_a_pair_differ(tmp_path):
     save(tmp_path / 'trainB' / '1.png', picture(1, 16, 16))
     assert error(tmp_path) == (
         f'{tmp_path}/trainA/1.png is 16x20 and {tmp_path}/trainB/1.png is 16x16: '
-        'a pair has one size'
+        'input and target have one size, or one proportion (within 1%)'
     )
 
 

@@ -11,7 +11,8 @@ from helpers.runs import changed, make_pairs, tiny_config
 from PIL import Image
 
 from pix2pix_jax.config import validate
-from pix2pix_jax.data import class_maps, discover, value_checks
+from pix2pix_jax.config_fields import FIELDS
+from pix2pix_jax.data import class_maps, discover, image_spec, value_checks
 from pix2pix_jax.dry_run import dry_run
 
 PAIRS = 3
@@ -301,7 +302,7 @@ def test_class_indices_as_images(tmp_path, count, void):
 
     path = folder_of(tmp_path, indices, photo)
     (line,) = remarks(path)
-    classes = f'--config.dataset.input_classes={count} --config.generator.input_channels={count} '
+    classes = f'--config.dataset.input_classes={count} '  # the channels follow
     what = f'gray values 0 to {count - 1}{" and 255" if void else ""}'
     assert line == (
         f'inputs: {what} look like class indices; {classes}takes them one-hot '
@@ -309,12 +310,20 @@ def test_class_indices_as_images(tmp_path, count, void):
     )
     assert remarks(path, (count, 3), input_classes=count) == []
     assert remarks(path, input_range=f'0:{count - 1}') == []
+    (line,) = remarks(path, (1, 3))
+    assert f'{classes}--config.generator.input_channels={count} takes them' in line
     (line,) = remarks(path, direction='BtoA')
-    classes = f'--config.dataset.target_classes={count} --config.generator.output_channels={count} '
+    classes = f'--config.dataset.target_classes={count} '
     assert line == (
         f'targets: {what} look like class indices; {classes}takes them one-hot '
         f'(if they are none: --config.dataset.target_range=0:{count - 1})'
     )
+
+
+def test_the_channels_that_follow_the_classes_are_the_default():
+    assert {FIELDS[field].default for field in image_spec.CHANNELS.values()} == {
+        image_spec.DEFAULT_CHANNELS
+    }
 
 
 def test_class_indices_in_half_a_file_and_of_16_bits(tmp_path):

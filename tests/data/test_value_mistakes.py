@@ -32,6 +32,7 @@ DEPTH = scaled(UNIT, 400, 3900, np.uint16)
 
 # Of each: what is in A, (A2,) and B, and the fields that are given.
 GRAY_OUT, GRAY_IN = {'generator__output_channels': 1}, {'generator__input_channels': 1}
+FOUR = {'generator__input_channels': 4}
 TWELVE = {'dataset__input_classes': 12, 'generator__input_channels': 12}
 TEN = {'dataset__input_classes': 10, 'generator__input_channels': 10}
 TWO_RANGES = {'dataset__input_range': '0:255,0:255'}
@@ -39,16 +40,16 @@ MISTAKES = {
     'depth in millimetres, uint16': ((RGB, DEPTH), GRAY_OUT),
     '12 bits in 16-bit files': ((scaled(UNIT, 0, 4095, np.uint16), RGB), GRAY_IN),
     'class indices read as images': ((CLASSES, RGB), {}),
-    'class indices as targets': ((RGB, CLASSES), GRAY_OUT),
-    'masks of 0 and 1': ((RGB, scaled(UNIT, 0, 1, np.uint8)), GRAY_OUT),
+    'class indices as targets': ((RGB, CLASSES), {}),
+    'masks of 0 and 1': ((RGB, scaled(UNIT, 0, 1, np.uint8)), {}),
     'images that are nearly black': ((scaled(PHOTO, 0, 20, np.uint8), RGB), {}),
     'a range that the values do not have': (
         (PHOTO.astype(np.float32), RGB), {'dataset__input_range': '0:255'}),
     'floats from 0 to 255, no range': ((scaled(PHOTO, 0, 255, np.float32), RGB), {}),
     'Hounsfield units, no range': ((scaled(UNIT, -1000, 2000, np.int16), RGB), GRAY_IN),
     'NaN in a float image': ((RGB, HOLES), GRAY_OUT),
-    'five bands for a network of three': ((np.concatenate([RGB, RGB[..., :2]], -1), RGB), {}),
-    'several inputs, the channels of one': ((RGB, DEPTH, RGB), {}),
+    'five bands for a network of four': ((np.concatenate([RGB, RGB[..., :2]], -1), RGB), FOUR),
+    'several inputs, the channels of one': ((RGB, DEPTH, RGB), GRAY_IN),
     'class maps saved as RGB': ((class_maps.voc_palette(12)[CLASSES[..., 0]], RGB), TWELVE),
     'fewer classes than the maps have': ((CLASSES, RGB), TEN),
     'classes, and the channels of images': (

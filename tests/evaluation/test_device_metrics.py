@@ -9,7 +9,7 @@ import pytest
 from helpers import pictures
 from PIL import Image
 
-from pix2pix_jax.data import augment, image_spec
+from pix2pix_jax.data import augment, image_spec, masks
 from pix2pix_jax.data.catalogue import openmoji
 from pix2pix_jax.data.formats.pixels import Pixels
 from pix2pix_jax.evaluation import device_metrics, image_metrics
@@ -161,6 +161,43 @@ def test_integers_that_have_no_range_are_0_to_1():
             images, images, device_metrics.levels([np.dtype(dtype)])
         )
         assert rounded.ravel().tolist() == [-1, -1, 1, 1]
+
+
+@pytest.mark.parametrize('channels', [1, 3, 4])
+@pytest.mark.parametrize(
+    'nodata,value_range,dtype',
+    [
+        ('0', None, 'uint8'),
+        ('255', None, 'uint8'),
+        ('7', None, 'uint8'),
+        ('0', (0, 12), 'uint16'),
+        ('12', (3, 12), 'uint16'),
+        ('5.5', (0, 12), 'uint16'),
+        ('-9999', (0, 12), 'uint16'),
+        ('nan', (0, 12), 'uint16'),
+        ('0', None, 'float32'),
+        ('', None, 'uint8'),
+    ],
+)
+def test_what_would_be_no_data_is_measured_as_it_is_written(nodata, value_range, dtype, channels):
+    """An output that is the value of no data is a level beside it in its file."""
+    kind, rng = np.dtype(dtype), np.random.default_rng(0)
+    low, high = value_range or image_spec.type_range(kind)
+    values = rng.choice([low, low + 1, high, min(7, high)], (16, 16, channels))
+    if channels > 1:
+        values[:8] = values[:8, :, :1]  # of one value in all channels
+    image = (2 * (values - low) / (high - low) - 1).astype(np.float32)
+    written = Pixels(image_spec.to_type(image, kind, value_range), opacity=channels == 4)
+    told = masks.told_apart(written, nodata, (low, high)).values.astype(np.float64)
+    moved = (told != written.values).any()
+    assert moved == (nodata in ('0', '255', '7', '12'))
+    files = device_metrics.levels([kind], value_range, nodata)
+    rounded, measured = device_metrics.measure(image[None], image[None], files)
+    found = low + (np.asarray(rounded[0], np.float64) + 1) / 2 * (high - low)
+    np.testing.assert_allclose(found, told, atol=1e-5 * high)
+    difference = np.abs(told - values).mean()
+    of_files = device_metrics.values(measured, files)
+    assert of_files['mae'][0] == pytest.approx(difference, abs=1e-5 * high)
 
 
 # ---------------------------------------------------------------- on any device

@@ -211,7 +211,7 @@ def test_several_inputs_classes_and_ranges(tmp_path):
     for given in ((), (write['A'],), (write['A'],) * 3):
         with pytest.raises(DataError, match=f'{len(given)} images for one .* the run takes 2'):
             pix2pix_jax.Translator(run)(*given)
-    with pytest.raises(DataError, match='a pair has one size'):
+    with pytest.raises(DataError, match='the images of one input have one size'):
         pix2pix_jax.Translator(run)(write['A'], write['A2'][:5])
 
 

@@ -96,6 +96,7 @@ def other_values():
 def test_a_run_goes_on_only_where_the_contract_says(field, value):
     context = {'num_steps': 1, 'dataset.inputs': 1} | CONTEXT.get(field, {})
     of_both = {'optimizer.rate_devices': 1, 'dataset.target_type': 'uint16'}  # 0, '': not yet
+    of_both['dataset.target_scale'] = 2.0
     found = {field: of_both[field]} if field in of_both else {}
     if field in CHANNELS:  # they follow the classes where they are not given
         context |= {CHANNELS[field]: value}

@@ -26,6 +26,8 @@ ROTATED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 MAX_PIXELS = 89_478_485  # where Pillow warns of a decompression bomb; 256 MiB as RGB
 MAX_BYTES = 2**30  # of a file
+SAME_PROPORTIONS = 0.01  # by which those of input and target may differ
+OWN_SIZE = ('crop', 'none')  # of dataset.preprocess: images are used as large as they are
 MAX_SCANS = 500  # of a progressive JPEG: each costs a pass over all pixels (usual: 10)
 
 # Pillow warns above MAX_PIXELS and refuses only twice that: here it is refused, in one line.
@@ -52,7 +54,7 @@ def read_pixels(file: File, indices: bool = False) -> Pixels:
         _check_length(file)
         data = file.read_bytes()
         if tiff_npy.is_tiff(data[:4]):
-            pixels = Pixels(*tiff_npy.read_tiff(io.BytesIO(data), indices))
+            pixels = tiff_npy.read_tiff(io.BytesIO(data), indices)
         elif tiff_npy.is_npy(data[:4]):
             pixels = Pixels(tiff_npy.read_npy(io.BytesIO(data)))
         else:
@@ -163,9 +165,10 @@ def kind_of(file: File) -> str:
             with _open(stream) as image:
                 deep = image.format == 'PNG' and png.depth(head) == 16
                 return f'{image.format} {image.mode}{", 16 bits" if deep else ""}'
-    values = read_pixels(file).values
+    pixels = read_pixels(file)
     name = 'TIFF' if tiff_npy.is_tiff(head[:4]) else 'NumPy'
-    return f'{name} {values.shape[-1]} x {values.dtype}'
+    lossy = ', compressed with loss' * pixels.lossy
+    return f'{name} {pixels.values.shape[-1]} x {pixels.values.dtype}{lossy}'
 
 
 def palette_of(file: File) -> np.ndarray | None:
@@ -234,10 +237,36 @@ def halves(pixels: Pixels, file: File) -> tuple[Pixels, Pixels]:
 
 
 def check_one_size(pictures: Sequence[Pixels], files: Sequence[File]) -> None:
-    """Raises DataError, naming the files, where pictures that belong together differ in size."""
+    """Raises DataError, naming the files, where pictures that are one input differ in size."""
     if len({picture.values.shape[:2] for picture in pictures}) > 1:
-        found = ' and '.join(
-            f'{file} is {picture.values.shape[1]}x{picture.values.shape[0]}'
-            for file, picture in zip(files, pictures)
+        raise DataError(f'{_sizes(pictures, files)}: the images of one input have one size')
+
+
+def check_proportions(pictures: Sequence[Pixels], files: Sequence[File], preprocess: str) -> None:
+    """Raises DataError, naming the files, where an input and a target do not fit on each other.
+
+    Args:
+      pictures: the input, and the target.
+      files: theirs.
+      preprocess: dataset.preprocess: where that does not resize, they must have one size, else one
+        proportion.
+    """
+    (height, width), (other_height, other_width) = (one.values.shape[:2] for one in pictures)
+    if (height, width) == (other_height, other_width):
+        return
+    ratio = width * other_height / (height * other_width)
+    found = f'{_sizes(pictures, files)}: input and target have'
+    if max(ratio, 1 / ratio) > 1 + SAME_PROPORTIONS:
+        raise DataError(f'{found} one size, or one proportion (within {SAME_PROPORTIONS:.0%})')
+    if preprocess in OWN_SIZE:
+        raise DataError(
+            f"{found} one size where config.dataset.preprocess='{preprocess}' does not resize "
+            'them; resize_and_crop and scale_width do'
         )
-        raise DataError(f'{found}: a pair has one size')
+
+
+def _sizes(pictures: Sequence[Pixels], files: Sequence[File]) -> str:
+    return ' and '.join(
+        f'{file} is {picture.values.shape[1]}x{picture.values.shape[0]}'
+        for file, picture in zip(files, pictures)
+    )

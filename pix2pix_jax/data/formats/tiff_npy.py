@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
+from pix2pix_jax.data.formats.pixels import Pixels
 from pix2pix_jax.errors import DataError
 
 if TYPE_CHECKING:  # takes imagecodecs with it, 26 MB, which no other file needs
@@ -18,6 +19,9 @@ if TYPE_CHECKING:  # takes imagecodecs with it, 26 MB, which no other file needs
 CHANNEL_AXES = ('S', 'C', 'I', 'Q', 'Z')
 PHOTOMETRIC = {'MINISBLACK', 'MINISWHITE', 'RGB', 'YCBCR'}
 JPEGS = {'JPEG', 'JPEG_LOSSY', 'OJPEG'}  # whose decoder gives RGB
+LOSSLESS_FRAMES = (0xC3, 0xC7, 0xCB, 0xCF)  # of JPEG
+LOSSY = {'JPEG_2000_LOSSY', 'APERIO_JP2000_YCBC', 'APERIO_JP2000_RGB'}
+MAX_HEAD = 2**16  # bytes of what is compressed that say how
 MAX_VALUES = 2**28  # of an image: 256 MiB of uint8, 1 GiB of float32
 
 logging.getLogger('tifffile').setLevel(logging.CRITICAL)  # its remarks on what is refused here
@@ -33,8 +37,8 @@ def is_npy(head: bytes) -> bool:
     return head == b'\x93NUM'
 
 
-def read_tiff(stream: IO[bytes], indices: bool = False) -> tuple[np.ndarray, bool]:
-    """Returns a TIFF's (H,W,C) in its own dtype, and whether the last channel is opacity.
+def read_tiff(stream: IO[bytes], indices: bool = False) -> Pixels:
+    """Returns a TIFF's pixels (H,W,C) in its own dtype.
 
     Pages of one size are channels. Where 0 is white it is turned round, but for `indices`. Raises
     DataError, or what tifffile raises of a damaged file.
@@ -64,10 +68,31 @@ def read_tiff(stream: IO[bytes], indices: bool = False) -> tuple[np.ndarray, boo
             image = np.invert(image)
         if page.extrasamples[-1:] == (1,):
             raise DataError('has colours times opacity: allowed is opacity beside the colours')
-        opacity = page.extrasamples == (2,) and 'S' in axes
+        opacity, lossy = page.extrasamples == (2,) and 'S' in axes, _is_lossy(tiff, page)
     image = image if len(shape) == 3 else image[..., None]
     channel = next((i for i, axis in enumerate(axes) if axis in CHANNEL_AXES), 2)
-    return np.ascontiguousarray(np.moveaxis(image, channel, -1)), opacity
+    return Pixels(np.ascontiguousarray(np.moveaxis(image, channel, -1)), opacity, lossy)
+
+
+def _is_lossy(tiff: 'tifffile.TiffFile', page: 'tifffile.TiffPage') -> bool:
+    """Whether the compression of a page changes values; of the kinds that may, as JPEG XL, no."""
+    kind = _name(page.compression)
+    tiff.filehandle.seek(page.dataoffsets[0])
+    head = tiff.filehandle.read(min(page.databytecounts[0], MAX_HEAD))
+    if kind in JPEGS:
+        return _jpeg_frame(head) not in LOSSLESS_FRAMES
+    return kind in LOSSY or (kind == 'WEBP' and b'VP8L' not in head[:64])
+
+
+def _jpeg_frame(head: bytes) -> int:
+    """Returns the marker of a JPEG's frame, which says how it is compressed; 0 if there is none."""
+    at = 2
+    while at + 4 <= len(head) and head[at] == 0xFF:
+        marker = head[at + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return marker
+        at += 2 + int.from_bytes(head[at + 2 : at + 4], 'big')
+    return 0
 
 
 def size_of_tiff(stream: IO[bytes]) -> tuple[int, int]:

@@ -228,3 +228,35 @@ def test_damaged_files_raise_data_errors_alone(tmp_path):
                 bad[at] = rng.integers(256)
             refused += isinstance(pixels(tmp_path, bytes(bad)), str)
     assert refused > 40
+
+
+@pytest.mark.parametrize(
+    'compression,options,channels,lossy',
+    [
+        (None, {}, 1, False),
+        ('deflate', {}, 3, False),
+        ('jpeg', {'level': 95}, 1, True),
+        ('jpeg', {'level': 30}, 3, True),
+        ('jpeg', {'lossless': True}, 1, False),
+        ('webp', {'level': 80, 'lossless': False}, 3, True),
+        ('webp', {'lossless': True}, 3, False),
+    ],
+)
+@pytest.mark.parametrize('tile', [None, (16, 16)])
+def test_whether_the_compression_of_a_tiff_changes_values(
+    tmp_path, compression, options, channels, lossy, tile
+):
+    image = np.random.default_rng(0).integers(0, 256, (32, 48, channels), np.uint8).squeeze()
+    photometric = 'rgb' if channels == 3 else 'minisblack'
+    data = tiff(
+        image,
+        compression=compression,
+        compressionargs=options,
+        photometric=photometric,
+        tile=tile,
+    )
+    found = pixels(tmp_path, data, '1.tif')
+    assert found.lossy == lossy
+    assert np.array_equal(found.values.squeeze(), image) != lossy
+    kind = decode.kind_of(epath.Path(tmp_path) / '1.tif')
+    assert kind == f'TIFF {channels} x uint8' + ', compressed with loss' * lossy

@@ -1,0 +1,145 @@
+"""The splits of a data set in folders or lists that are named after them."""
+
+import dataclasses
+
+from etils import epath
+
+from pix2pix_jax.config_type import Config
+from pix2pix_jax.data import detect_layout, propose, split_names
+from pix2pix_jax.data.folders import (
+    OTHER_NAMES,
+    has_images,
+    image_paths,
+    mask_files,
+    pair_files,
+    pair_or_leave,
+    split_folders,
+    what_is_there,
+)
+from pix2pix_jax.data.hold_out import SPLITS, Known
+from pix2pix_jax.data.lists import list_of, read_list, read_masks
+from pix2pix_jax.data.new_source import source_of
+from pix2pix_jax.data.sources import Source
+from pix2pix_jax.errors import DataError
+
+
+def find(root: epath.Path, config: Config, known: Known) -> dict[str, Source]:
+    """Returns the splits in `root`, by name; of plain photos what is in none of them is train.
+
+    Prints which other names are taken as splits. Raises DataError where there is no split, with
+    what would help, and for folders and lists that hold no pairs.
+    """
+    d = config.dataset
+    splits: dict[str, Source] = {}
+    lines = []
+    for split in SPLITS:
+        for word in _words(root, split, known):
+            if split in splits:
+                left = split_names.places_of(root, word)
+                lines += [f'{path} is left out: {split} is {splits[split].folder}' for path in left]
+            elif source := _of_word(root, word, config, known.old, first=not splits):
+                splits[split] = source
+                if word != split:
+                    lines.append(f'{source.folder} is taken as {split}')
+    if d.task != 'none' and 'train' not in splits and (rest := _rest(root, config, splits)):
+        if splits:
+            lines.append(f'the {len(rest):,} images of {root} in no folder of a split are train')
+        splits = {'train': rest, **splits}
+    if not known.exists:
+        for line in lines:
+            print(line, flush=True)
+    if not splits:
+        hint = proposed(root, config) or what_is_there(root, d.layout == 'auto')
+        raise DataError(f'{root} has {_needed(d)}; {hint}')
+    return splits
+
+
+def _rest(root: epath.Path, config: Config, splits: dict[str, Source]) -> Source | None:
+    """Returns the photos in `root` that are in no folder named as a split; None for none."""
+    if not has_images(root):
+        return None
+    photos = pair_files((root,))
+    of_splits = [[word] for split in SPLITS for word in (split, *OTHER_NAMES[split])]
+    listed = {file for source in splits.values() for files in source.files for file in files}
+    rest = {
+        name: found
+        for name, found in photos.items()
+        if found[0] not in listed and name.lower().split('/')[:-1][:1] not in of_splits
+    }
+    if not rest:
+        return None
+    return dataclasses.replace(source_of(str(root), rest, config), undivided='test' not in splits)
+
+
+def proposed(root: epath.Path, config: Config) -> str:
+    """Says with which patterns the command would take the pairs in `root`; '' for none."""
+    if config.dataset.task != 'none':
+        return ''
+    return propose.advice(image_paths(root), config)
+
+
+def _needed(d: Config) -> str:
+    if d.task != 'none':
+        return 'no photos: needed are images, or train/ (also val/, test/) with images'
+    return (
+        'no pairs: needed is train/ (also val/, test/) with A|B side by side, or A/train and '
+        'B/train, trainA and trainB, or train/A and train/B, or train.csv or train.json '
+        f'(config.dataset.layout={d.layout})'
+    )
+
+
+def _words(root: epath.Path, split: str, known: Known) -> list[str]:
+    """Returns the names under which a split is looked for in `root`, the usual one first.
+
+    A run that did not read the others, as versions before 0.2.0 did not, goes on without them.
+    """
+    own = known.splits.get(split)
+    only_usual = known.old or (known.splits and (own is None or own.held_out is not False))
+    return [split] if only_usual else split_names.words_in(root, split)
+
+
+def _listed(path: epath.Path, config: Config) -> Source:
+    d, files = config.dataset, read_list(path)
+    unpaired: tuple[tuple[str, str], ...] = ()
+    masks: dict[str, epath.Path] = {}
+    if d.mask:
+        masks, unpaired = read_masks(path, d.mask, files, d.on_error == 'skip')
+        files = {name: files[name] for name in masks}
+    source = source_of(str(path), files, config)
+    masked = tuple(masks.values())
+    return dataclasses.replace(source, listed=True, unpaired=unpaired, masks=masked)
+
+
+def _of_word(
+    root: epath.Path, word: str, config: Config, capitals: bool, first: bool
+) -> Source | None:
+    """Returns the pairs of a split's folders or list of this name, None where there are none."""
+    d = config.dataset
+    # Of a task it is a folder a split, whatever folders are in it.
+    layout = 'side_by_side' if d.task != 'none' else d.layout
+    folders = split_folders(root, word, layout, capitals, d.mask) if layout != 'list' else ()
+    listed = list_of(root, word) if layout in ('auto', 'list') else None
+    if folders and listed:
+        raise DataError(
+            f'there are {listed} and {folders[0]}: say which has the pairs with '
+            '--config.dataset.layout=list | side_by_side | two_folders'
+        )
+    if listed:
+        return _listed(listed, config)
+    if not folders or (word not in SPLITS and not any(map(has_images, folders))):
+        return None
+    try:
+        files, unpaired = pair_or_leave(folders, d.on_error == 'skip')
+    except DataError as error:
+        hint = proposed(root, config) if layout == 'auto' else ''
+        raise DataError(f'{error}; {hint}' if hint else str(error)) from error
+    if d.mask and len(folders) == 1:  # masks beside A|B are no pairs
+        files = {name: found for name, found in files.items() if not name.startswith(f'{d.mask}/')}
+    if layout == 'auto' and len(folders) == 2 and folders[0].name == 'a' and first:
+        detect_layout.check_folders(folders, files)
+    masks: dict[str, epath.Path] = {}
+    if d.mask:
+        masks, without = mask_files(root, word, d.mask, files, d.on_error == 'skip')
+        files, unpaired = {name: files[name] for name in masks}, (*unpaired, *without)
+    source = source_of(' + '.join(map(str, folders)), files, config)
+    return dataclasses.replace(source, unpaired=unpaired, masks=tuple(masks.values()))

@@ -1,0 +1,84 @@
+"""The channels of a run are those of its data, where nobody named them."""
+
+import json
+
+import numpy as np
+import pytest
+from helpers.pictures import config, error, write
+from helpers.runs import tiny_config
+
+import pix2pix_jax
+from pix2pix_jax import train, train_setup
+from pix2pix_jax.config_fields import FIELDS
+from pix2pix_jax.data import discover, image_spec
+from pix2pix_jax.data.found_channels import take_channels
+
+SIDE = 32
+
+
+def make(folder, count=3, **channels):
+    """Two or more folders of TIFFs, of so many channels."""
+    for n, (side, number) in enumerate(channels.items()):
+        for i in range(count):
+            rng = np.random.default_rng((n, i))
+            image = rng.integers(0, 256, (SIDE, SIDE, number), np.uint8)
+            write(folder / 'train' / side / f'{i}.tif', image)
+    return folder
+
+
+@pytest.mark.parametrize(
+    'channels,found',
+    [
+        ({'A': 5, 'B': 3}, (5, 3)),
+        ({'A': 3, 'B': 7}, (3, 7)),
+        ({'A': 1, 'B': 1}, (3, 3)),  # gray becomes RGB
+        ({'A': 2, 'B': 1}, (2, 3)),
+        ({'A': 3, 'A2': 3, 'B': 3}, (6, 3)),
+        ({'A': 3, 'A2': 1, 'B': 2}, (4, 2)),
+    ],
+)
+def test_the_channels_are_found(tmp_path, channels, found, capsys):
+    c = config(make(tmp_path, **channels))
+    splits = take_channels(discover.open_splits(c), c)
+    assert (c.generator.input_channels, c.generator.output_channels) == found
+    pair = splits['train'][1]
+    assert (pair['input'].shape[-1], pair['target'].shape[-1]) == found
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == (found[0] != 3) + (found[1] != 3)
+    assert all('channels: config.generator.' in line for line in said)
+
+
+def test_what_was_named_stays(tmp_path, capsys):
+    c = config(make(tmp_path, A=5, B=3), **{'generator.input_channels': 4})
+    take_channels(discover.open_splits(c), c)
+    assert c.generator.input_channels == 4 and not capsys.readouterr().out
+    message = error(tmp_path, **{'generator.input_channels': 4})
+    assert '0.tif has 5 channels: needed are 4 (config.generator.input_channels); ' in message
+    assert '--config.generator.input_channels=5 takes these' in message
+
+
+@pytest.mark.parametrize('fields', [{'dataset.input_classes': 4}, {'dataset.task': 'denoise'}])
+def test_classes_and_tasks_have_their_own(tmp_path, fields):
+    write(tmp_path / 'train/A/1.png', np.zeros((SIDE, SIDE, 1), np.uint8))
+    write(tmp_path / 'train/B/1.png', np.zeros((SIDE, SIDE, 3), np.uint8))
+    c = config(tmp_path, **fields)
+    before = c.generator.to_dict()
+    take_channels(discover.open_splits(c), c)
+    assert c.generator.to_dict() == before
+
+
+def test_the_number_that_stands_for_any_is_the_default():
+    defaults = {FIELDS[field].default for field in image_spec.CHANNELS.values()}
+    assert defaults == {image_spec.DEFAULT_CHANNELS}
+
+
+def test_a_run_of_five_bands_trains_and_translates(tmp_path):
+    make(tmp_path, A=5, B=3)
+    c = tiny_config(tmp_path, num_steps=2, dataset__val_fraction=0.0)
+    train.train_and_evaluate(c, tmp_path / 'run')
+    kept = json.loads((tmp_path / 'run/config.json').read_text())
+    assert kept['generator']['input_channels'] == 5
+    assert kept['generator']['output_channels'] == 3
+    assert train_setup.resolve(c, tmp_path / 'run').config.generator.input_channels == 5  # resumes
+    image = np.zeros((SIDE, SIDE, 5), np.uint8)
+    assert pix2pix_jax.Translator(tmp_path / 'run')(image).shape == (SIDE, SIDE, 3)

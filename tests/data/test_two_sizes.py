@@ -1,0 +1,183 @@
+"""Pairs whose input and target have two sizes of one proportion."""
+
+import json
+
+import numpy as np
+import pytest
+from helpers.pictures import config, error, photo, picture, write
+from helpers.runs import lines, tiny_config
+from PIL import Image
+
+import pix2pix_jax
+from pix2pix_jax import train
+from pix2pix_jax.data import discover, image_size, pipeline, preflight
+from pix2pix_jax.errors import DataError
+from pix2pix_jax.inference.files import TranslationJob, translate_files
+from pix2pix_jax.inference.options import TranslateOptions
+
+
+def make(folder, count=3, split='train', scale=2, height=16, width=20, suffix='.png'):
+    """Inputs of this size, and targets `scale` times as large."""
+    for i in range(count):
+        write(folder / split / 'A' / f'{i}{suffix}', picture(i, width, height))
+        target = photo(i, int(height * scale), int(width * scale))
+        write(folder / split / 'B' / f'{i}{suffix}', target)
+    return folder
+
+
+def source_of(path, **fields):
+    c = config(path, **{'dataset.val_fraction': 0.0, **fields})
+    return discover.open_splits(c)['train'], c
+
+
+@pytest.mark.parametrize('method', ['resize_then_crop', 'box'])
+@pytest.mark.parametrize('preprocess', ['resize_and_crop', 'scale_width_and_crop', 'scale_width'])
+def test_a_small_input_is_as_one_enlarged_to_its_target(tmp_path, preprocess, method):
+    """Where nearest neighbours are taken, an image twice as large shows the same pixels."""
+    make(tmp_path / 'two')
+    for i in range(3):
+        small = picture(i, 20, 16)
+        write(tmp_path / 'one/train/A' / f'{i}.png', small.repeat(2, 0).repeat(2, 1))
+        write(tmp_path / 'one/train/B' / f'{i}.png', photo(i, 32, 40))
+    fields = {'dataset.preprocess': preprocess, 'dataset.jitter_method': method}
+    (two, c), (one, _) = (
+        source_of(tmp_path / name, **fields, **{'dataset.resize': 'nearest'})
+        for name in ('two', 'one')
+    )
+    for i in range(3):
+        for seed in range(5):
+            a, b = (
+                pipeline.augmented(source[i], np.random.default_rng(seed), c)
+                for source in (two, one)
+            )
+            for key in ('input', 'target'):
+                np.testing.assert_array_equal(a[key], b[key])
+        for key, image in pipeline.example(one, i, c).items():
+            np.testing.assert_array_equal(pipeline.example(two, i, c)[key], image)
+
+
+def test_each_is_resized_from_its_own_file(tmp_path):
+    source, c = source_of(make(tmp_path), **{'dataset.jitter': 1.0, 'dataset.mirror': False})
+    found = pipeline.loaded(source[1], c)
+    for key, side in (('input', 'A'), ('target', 'B')):
+        with Image.open(tmp_path / f'train/{side}/1.png') as file:
+            wanted = np.asarray(file.resize((16, 16), Image.Resampling.BICUBIC))
+        np.testing.assert_array_equal(found[key], wanted)
+
+
+def test_masks_are_as_large_as_targets(tmp_path):
+    make(tmp_path)
+    for i in range(3):
+        mask = np.full((32, 40, 1), 255, np.uint8)
+        mask[:, :20] = 0
+        write(tmp_path / f'train/mask/{i}.png', mask)
+    source, c = source_of(tmp_path, **{'dataset.mask': 'mask'})
+    assert source[0]['valid'].shape == (32, 40, 1) and source[0]['input'].shape == (16, 20, 3)
+    valid = pipeline.example(source, 0, c)['valid']
+    assert valid[:, 10:].all() and not valid[:, :8].any()
+
+
+@pytest.mark.parametrize('direction,size', [('AtoB', (32, 40)), ('BtoA', (16, 20))])
+def test_the_size_of_a_run_is_that_of_its_targets(tmp_path, direction, size):
+    make(tmp_path)
+    fields = {'dataset.direction': direction, 'image_size': (0, 0)}
+    source, c = source_of(tmp_path, **fields)
+    assert preflight.common_size(source) == size
+    assert preflight.found_target_scale(source) == (2.0 if direction == 'AtoB' else 0.5)
+    c.image_size = (16, 16)
+    one, other = ('20x16', '40x32') if direction == 'AtoB' else ('40x32', '20x16')
+    line = f'inputs are {one}, targets {other}: both are resized to 16x16; translations have '
+    (found,) = [text for text in preflight.report({'train': source}, c) if 'inputs are' in text]
+    assert found.startswith(line)
+
+
+@pytest.mark.parametrize(
+    'pairs,scale',
+    [
+        ([((16, 20), (16, 20))], 0),
+        ([((16, 20), (32, 40)), ((8, 10), (16, 20))], 2),
+        ([((160, 240), (321, 481)), ((160, 240), (320, 480))], 2.0028),
+        ([((16, 20), (32, 40)), ((8, 10), (32, 40))], 0),  # no one scale
+        ([((16, 20), (32, 40)), ((16, 20), (16, 20))], 0),
+    ],
+)
+def test_how_much_larger_targets_are(pairs, scale):
+    assert image_size.scale_of(pairs) == pytest.approx(scale, abs=2e-3)
+    text = image_size.about_two(pairs, config('unused'))
+    assert len(text) == any(a != b for a, b in pairs)
+    assert all(('as targets have' in line) == (scale > 0) for line in text)
+
+
+@pytest.mark.parametrize('height', [16, 17])
+def test_other_proportions_are_refused(tmp_path, height):
+    write(tmp_path / 'trainA' / '1.png', picture(1, 16, 16))
+    write(tmp_path / 'trainB' / '1.png', picture(1, 32, 2 * height))
+    if height == 16:
+        source_of(tmp_path)[0][0]
+    else:
+        assert error(tmp_path) == (
+            f'{tmp_path}/trainA/1.png is 16x16 and {tmp_path}/trainB/1.png is 32x34: input and '
+            'target have one size, or one proportion (within 1%)'
+        )
+
+
+@pytest.mark.parametrize('preprocess', ['crop', 'none'])
+def test_what_is_not_resized_has_one_size(tmp_path, preprocess):
+    make(tmp_path, 1)
+    message = error(tmp_path, **{'dataset.preprocess': preprocess})
+    assert message.endswith(
+        f"input and target have one size where config.dataset.preprocess='{preprocess}' does not "
+        'resize them; resize_and_crop and scale_width do'
+    )
+
+
+def test_the_inputs_of_a_pair_have_one_size(tmp_path):
+    make(tmp_path, 1)
+    write(tmp_path / 'train/A2/0.png', picture(1, 40, 32))
+    message = error(tmp_path, **{'generator.input_channels': 6})
+    assert message.endswith('the images of one input have one size')
+
+
+# ---------------------------------------------------------------- a run
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+    folder = make(tmp_path_factory.mktemp('two'), 4)
+    make(folder, 2, 'test')
+    c = tiny_config(folder, num_steps=2, dataset__val_fraction=0.0)
+    train.train_and_evaluate(c, folder / 'run')
+    return folder
+
+
+def test_a_run_keeps_the_scale_and_measures(run):
+    kept = json.loads((run / 'run/config.json').read_text())
+    assert kept['dataset']['target_scale'] == 2.0
+    assert any('test/l1' in row for row in lines(run / 'run'))
+
+
+def test_translations_are_as_large_as_targets(run, capsys):
+    job = TranslationJob((str(run / 'test/A'),), str(run / 'out'))
+    assert translate_files(str(run / 'run'), 'last', TranslateOptions(dropout=False), job) == 0
+    assert 'translations are 2 times as wide and high' in capsys.readouterr().out
+    with Image.open(run / 'out/0.png') as image:
+        assert image.size == (40, 32)
+    translator = pix2pix_jax.Translator(run / 'run', dropout=False)
+    assert translator(np.zeros((10, 7, 3), np.uint8)).shape == (20, 14, 3)
+    drawn = translator.load(np.zeros((10, 7, 3), np.uint8), drawn=True)
+    assert drawn.values.shape == (10, 7, 3)
+
+
+def test_no_data_is_as_large_as_the_translation(run):
+    translator = pix2pix_jax.Translator(run / 'run', dropout=False)
+    translator.config.dataset.nodata = translator._nodata = '0'
+    depth = np.full((10, 8), 9, np.uint16)
+    depth[:5] = 0
+    (found,) = translator.translate([loaded := translator.load(depth)])
+    _, values = translator.to_file_values(loaded, found)
+    assert (values[:10] == 0).all() and (values[10:] > 0).all() and values.shape == (20, 16, 3)
+
+
+def test_inputs_that_differ_from_each_other_are_still_refused(run):
+    with pytest.raises(DataError):
+        pix2pix_jax.Translator(run / 'run')(np.zeros((4, 4, 3)), np.zeros((4, 4, 3)))
