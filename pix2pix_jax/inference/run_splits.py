@@ -34,9 +34,11 @@ def open_run_splits(
       The pairs that the run uses; those that came later are left out, and that is printed.
 
     Raises:
-      UserError: where the data has no such split.
+      UserError: where the run names no pairs, or its data has no such split.
       DataError: for pairs that are not there.
     """
+    if config.dataset.name == 'folder' and not config.dataset.path:
+        raise UserError(f'{workdir} names no pairs: {hint}')
     known = recorded = data_json.load_known(workdir)
     if dataset:
         known = data_json.elsewhere(known)

@@ -5,6 +5,7 @@ A picture here is uint8 RGB (H,W,3), as a browser's canvas holds it, whatever th
 
 import base64
 import binascii
+import html
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -30,8 +31,8 @@ from pix2pix_jax.reports import image_grid
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.web import class_brushes
 from pix2pix_jax.workdir import data_json
+from pix2pix_jax.workdir.palette_json import Colour
 
-Colour = tuple[str, tuple[int, int, int]]  # its name, '' for none; RGB
 WHITE, BLACK, GRAY = ('white', (255,) * 3), ('black', (0,) * 3), ('hole', (128,) * 3)
 MAX_COLOURS = 12
 MIN_COLOUR_DISTANCE = 40  # in RGB, of two colours on the palette
@@ -222,6 +223,7 @@ def canvas_html(size: tuple[int, int], colours: list[Colour]) -> str:
 
 def _swatch(name: str, rgb: tuple[int, int, int], pressed: bool) -> str:
     code, is_pressed = hexadecimal(rgb), str(pressed).lower()
+    name = html.escape(name)  # of a table or a packed run that others wrote
     return (
         f'<button data-colour="{code}" aria-pressed="{is_pressed}" title="{name or code}">'
         f'<span class="swatch" style="background:{code}"></span>{name}</button>'
