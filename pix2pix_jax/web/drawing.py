@@ -34,6 +34,7 @@ from pix2pix_jax.workdir import data_json
 from pix2pix_jax.workdir.palette_json import Colour
 
 WHITE, BLACK, GRAY = ('white', (255,) * 3), ('black', (0,) * 3), ('hole', (128,) * 3)
+EDGES = ('edges2shoes', 'edges2handbags')  # published inputs that are black on white
 MAX_COLOURS = 12
 MIN_COLOUR_DISTANCE = 40  # in RGB, of two colours on the palette
 MIN_COLOUR_SHARE = 0.002  # of the pixels, of a colour on the palette
@@ -121,7 +122,7 @@ def palette(config: Config, pictures: Sequence[np.ndarray]) -> list[Colour]:
 
     Of label maps they are the classes with their names, where the config says them (facades and
     Cityscapes by the name of the data set), of edges black on white, of inpainting the hole's gray,
-    else the commonest of `pictures`, inputs of the run.
+    else the commonest of `pictures`, inputs of the run; without any, white and black.
     """
     d, task = config.dataset, tasks.task(config.dataset.task)
     spec = image_spec.of_config(config)[0]
@@ -136,8 +137,10 @@ def palette(config: Config, pictures: Sequence[np.ndarray]) -> list[Colour]:
         classes = label_colors.DATA_SETS[d.name]
         void = [('void', colour) for colour in classes.void[:1]]
         return [*void, *classes.colours.items()]
-    if task.lines or not len(pictures):
+    if task.lines or (d.name in EDGES and not len(pictures)):
         return [WHITE, BLACK]
+    if not len(pictures):  # without names: any other colour may be chosen
+        return [('', WHITE[1]), ('', BLACK[1])]
     found = commonest_colours(pictures)
     if task.holes:
         return [found[0], GRAY, *found[1 : MAX_COLOURS - 1]]
