@@ -15,7 +15,7 @@ from pix2pix_jax.errors import UserError
 from pix2pix_jax.models.factory import generator_depth
 from pix2pix_jax.reports import run_page
 from pix2pix_jax.version import version
-from pix2pix_jax.workdir.packed import About
+from pix2pix_jax.workdir.packed import DISCRIMINATOR, About
 
 UNKNOWN = 'unknown'  # the hubs' word for it
 LICENCES = {'openmoji': 'cc-by-sa-4.0'}  # of built-in data, which holds for what is made of it
@@ -28,7 +28,6 @@ class Card(NamedTuple):
     name: str
     config: Config
     about: About
-    has_discriminator: bool
     results: Mapping[str, Mapping[str, Any]]  # of metrics.json, by file
     licence: str
     has_sheet: bool
@@ -136,7 +135,7 @@ def _task(config: Config) -> str:
 
 
 def _model(card: Card) -> Iterator[str]:
-    c, g, d = card.config, card.config.generator, card.config.discriminator
+    c, g, d, about = card.config, card.config.generator, card.config.discriminator, card.about
     size = '{1}x{0}'.format(*c.image_size)
     yield f'images: {size} pixels in training, channels {g.input_channels} to {g.output_channels}'
     depth = f'{generator_depth(c)} halvings'
@@ -147,14 +146,14 @@ def _model(card: Card) -> Iterator[str]:
     )
     if c.ema_decay:
         yield f'averaged weights (decay {c.ema_decay}) beside the last ones'
-    if card.has_discriminator:
+    if DISCRIMINATOR in about.files:
         kind = 'conditional' if d.conditional else 'of the output alone'
         yield f'discriminator: PatchGAN of {d.layers} strided layers, width {d.width}, {kind}'
     else:
         yield 'no discriminator: training that starts from it makes a new one'
     loss = c.loss
     yield f'loss: gan {loss.gan}, weights {loss.gan_weight:g} (GAN) and {loss.l1_weight:g} (L1)'
-    yield f'kernels: {card.about.dtype}; batch {c.batch_size}, seed {c.seed}; all in `config.json`'
+    yield f'kernels: {about.dtype}; batch {c.batch_size}, seed {c.seed}; all in `config.json`'
 
 
 def _results(card: Card) -> Iterator[str]:

@@ -8,11 +8,12 @@ import os
 import posixpath
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from etils import epath
 
+from pix2pix_jax.config import Config
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.inference.generator import load_state
 from pix2pix_jax.interop import model_card
@@ -70,42 +71,26 @@ def pack_run(
     config, _, state = load_state(workdir, name, ema=True)
     config = config_json.without_places(config)
     results, lines = _results(workdir, step)
-    sheet = _sheet(workdir, step) if choices.sheet else None
-    about = packed.About(kind, step, choices.dtype)
+    texts, remarks = _texts(workdir, config, results)
+    colours = list(palette) or palette_json.load_palette(workdir)
+    if colours:
+        texts[palette_json.FILE] = palette_json.to_json(colours)
+    networks, sheet = _networks(state), _sheet(workdir, step) if choices.sheet else None
+    about = packed.About(kind, step, choices.dtype, (*texts, *networks))
     licence = choices.licence or model_card.licence_of(config)
-    card = model_card.Card(
-        epath.Path(output).stem, config, about, state.discriminator is not None, results,
-        licence, sheet is not None,
-    )  # fmt: skip
-    pairs, remark = _pairs(workdir)
-    texts = {
-        'README.md': model_card.text(card),
-        'config.json': config_json.to_json(config),
-        run_files.PACKED: packed.to_json(about),
-        'run.json': run_json.portable(workdir),
-        **pairs,
-        **{name: json.dumps(result, indent=2) + '\n' for name, result in results.items()},
-    }
-    palette = list(palette) or palette_json.load_palette(workdir)
-    if palette:
-        texts[palette_json.FILE] = palette_json.to_json(palette)
-    rows = run_files.read_text(workdir, 'metrics.jsonl')
-    if rows:
-        texts['metrics.jsonl'] = rows
+    shown = sheet is not None
+    card = model_card.Card(epath.Path(output).stem, config, about, results, licence, shown)
+    texts |= {run_files.PACKED: packed.to_json(about), 'README.md': model_card.text(card)}
     with atomic.replacing(output) as file, zipfile.ZipFile(file, 'w') as archive:
         for name, text in texts.items():
             archive.writestr(_member(name, zipfile.ZIP_DEFLATED), text)
         if sheet is not None:
             archive.writestr(_member(SHEET), sheet)
-        for name, variables in _networks(state):
+        for name, variables in networks.items():
             archive.writestr(_member(name), packed.to_safetensors(variables, choices.dtype))
+        names = archive.namelist()
     size = f'{epath.Path(output).stat().length / 2**20:.3g} MiB'
-    names = sorted(texts) + [SHEET] * (sheet is not None) + [name for name, _ in _networks(state)]
-    return [
-        *lines,
-        *remark,
-        f'{output}: {size}, {kind}, step {step:,}: {", ".join(names)}',
-    ]
+    return [*lines, *remarks, f'{output}: {size}, {kind}, step {step:,}: {", ".join(names)}']
 
 
 def _member(name: str, kind: int = zipfile.ZIP_STORED) -> zipfile.ZipInfo:
@@ -115,13 +100,25 @@ def _member(name: str, kind: int = zipfile.ZIP_STORED) -> zipfile.ZipInfo:
     return info
 
 
-def _networks(state: GanState) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields the file and the variables of each network that `state` has."""
-    yield packed.GENERATOR, state.generator.variables
+def _networks(state: GanState) -> dict[str, dict[str, Any]]:
+    """Returns the variables of each network that `state` has, by their file."""
+    networks = {packed.GENERATOR: state.generator.variables}
     if state.ema is not None:
-        yield packed.AVERAGED, state.generator_variables()
+        networks[packed.AVERAGED] = state.generator_variables()
     if state.discriminator is not None:
-        yield packed.DISCRIMINATOR, state.discriminator.variables
+        networks[packed.DISCRIMINATOR] = state.discriminator.variables
+    return networks
+
+
+def _texts(
+    workdir: epath.PathLike, config: Config, results: dict[str, dict]
+) -> tuple[dict[str, str], list[str]]:
+    """Returns the texts that are of the run, by their file, and lines about them."""
+    texts, remarks = _pairs(workdir)
+    texts |= {'config.json': config_json.to_json(config), 'run.json': run_json.portable(workdir)}
+    texts |= {name: json.dumps(result, indent=2) + '\n' for name, result in results.items()}
+    rows = run_files.read_text(workdir, 'metrics.jsonl')
+    return texts | ({'metrics.jsonl': rows} if rows else {}), remarks
 
 
 def _results(workdir: epath.PathLike, step: int) -> tuple[dict[str, dict], list[str]]:

@@ -5,6 +5,7 @@ params/down0/kernel, and are float32, or kernels float16 and all others float32.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ GENERATOR, AVERAGED, DISCRIMINATOR = FILES = (
     'generator.safetensors', 'generator_averaged.safetensors', 'discriminator.safetensors',
 )  # fmt: skip
 DTYPES = 'float32', 'float16'
+NAME = re.compile(r'(\w+/)*\w+\.(json|jsonl|safetensors)')  # of a file beside packed.json
 
 
 class About(NamedTuple):
@@ -36,6 +38,7 @@ class About(NamedTuple):
     checkpoint: str  # 'last' or 'best': what the weights were in the run
     step: int
     dtype: str  # of the kernels
+    files: tuple[str, ...]  # that are there beside it, and read
 
 
 def open_checkpoints(workdir: epath.PathLike) -> 'Checkpoints | PackedCheckpoint':
@@ -57,7 +60,7 @@ class PackedCheckpoint:
 
     def find(self, name: str) -> tuple[str, int]:
         """Returns (kind, step); raises UserError where `name`, unless it is '', is another."""
-        kind, step, _ = self.about
+        kind, step = self.about.checkpoint, self.about.step
         if name not in ('', kind, str(step)):
             raise UserError(
                 f'{self._workdir}: no checkpoint {name!r}, a packed run holds one: allowed are '
@@ -75,7 +78,7 @@ class PackedCheckpoint:
         Raises UserError where D is held and the config has none.
         """
         held, discriminator = state.translating(), state.discriminator
-        if not run_files.exists(self._workdir, DISCRIMINATOR):
+        if DISCRIMINATOR not in self.about.files:
             return held
         if discriminator is None:
             raise self._foreign(DISCRIMINATOR, "it is there, and config.loss.gan='none'")
@@ -136,26 +139,32 @@ class PackedCheckpoint:
 def load_about(workdir: epath.PathLike) -> About:
     """Returns what packed.json says.
 
-    Raises UserError where there is none, or one of a newer version, DataError for a damaged one.
+    Raises UserError where there is none, or one of a newer version, DataError for a damaged one,
+    and for a file that is missing.
     """
     path = epath.Path(workdir) / run_files.PACKED
-    data = run_files.read(workdir, run_files.PACKED)
+    data = run_files.read(workdir, path.name)
     if data is None:
         raise UserError(f'--workdir={workdir}: no packed run there ({path.name} is missing)')
     try:
         fields = json.loads(data)
-        kind, step, dtype, number = (fields[k] for k in (*About._fields, 'format'))
+        kind, step, dtype, files, number = (fields[k] for k in (*About._fields, 'format'))
         if type(number) is int and number > FORMAT:
             raise UserError(f'{path}: of format {number}, and this version reads {FORMAT}')
         if kind not in KINDS or dtype not in DTYPES or number != FORMAT:
             raise ValueError(f'{kind!r}, {dtype!r}, {number!r}'[:200])
         if type(step) is not int or not 0 <= step < 2**31:
             raise ValueError(f'step {step!r}'[:200])
+        if type(files) is not list or not all(map(NAME.fullmatch, files)):
+            raise ValueError(f'files {files!r}'[:200])
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DataError(f'{path} is damaged ({error!r}): scripts/pack_run.py wrote none so') from (
             error
         )
-    return About(kind, step, dtype)
+    missing = next((name for name in files if not run_files.exists(workdir, name)), '')
+    if missing:
+        raise DataError(f'{path.parent / missing[:99]}: it is missing, and {path.name} names it')
+    return About(kind, step, dtype, tuple(files))
 
 
 def to_json(about: About) -> str:

@@ -133,7 +133,7 @@ def config_of(members, **fields):
 
 
 def about(**fields):
-    known = {'format': 1, 'checkpoint': 'last', 'step': 7, 'dtype': 'float32'}
+    known = {'format': 1, 'checkpoint': 'last', 'step': 7, 'dtype': 'float32', 'files': []}
     return {'packed.json': json.dumps(known | fields).encode()}
 
 
@@ -156,6 +156,10 @@ HOSTILE = {
     'no config': (lambda m: {'config.json': None}, 'no run there'),
     'no weights': (lambda m: {packed.GENERATOR: None}, 'generator.safetensors: it is missing'),
     'no averages': (lambda m: {packed.AVERAGED: None}, 'averaged.safetensors: it is missing'),
+    'no weights, not named': (
+        lambda m: {packed.GENERATOR: None} | about(), 'generator.safetensors: it is missing'),
+    'no D': (lambda m: {packed.DISCRIMINATOR: None}, 'discriminator.safetensors: it is missing'),
+    'no list of pairs': (lambda m: {'data.json': None}, 'data.json: it is missing'),
     'no packed.json': (lambda m: {'packed.json': None}, 'no packed run there'),
     'a config of no JSON': (lambda m: {'config.json': b'x'}, 'not the config of a run'),
     'a deep config': (lambda m: {'config.json': b'[' * 200_000}, 'not the config of a run'),
@@ -169,6 +173,8 @@ HOSTILE = {
     'a wrong step': (lambda m: about(step=-1), 'packed.json is damaged'),
     'a wrong kind': (lambda m: about(checkpoint='all'), 'packed.json is damaged'),
     'a list': (lambda m: {'packed.json': b'[]'}, 'packed.json is damaged'),
+    'a wrong list of files': (lambda m: about(files=[1]), 'packed.json is damaged'),
+    'files elsewhere': (lambda m: about(files=['/etc/x.json']), 'packed.json is damaged'),
     'a deep list': (lambda m: {'packed.json': b'[' * 200_000}, 'packed.json is damaged'),
     'no safetensors': (lambda m: {packed.GENERATOR: b'x' * 99}, 'safetensors: damaged'),
     'an array less': (
