@@ -27,6 +27,7 @@ from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.evaluation import segmenter
 from pix2pix_jax.inference import tiling
+from pix2pix_jax.inference.run_splits import names_pairs
 from pix2pix_jax.reports import image_grid
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.web import class_brushes
@@ -63,6 +64,8 @@ def check(config: Config, splits: dict[str, Source]) -> None:
 
 def open_data(workdir: epath.PathLike, config: Config) -> tuple[dict[str, Source], str]:
     """Returns the splits of a run's data that are whole and '', or none and why there is none."""
+    if not names_pairs(config):
+        return {}, 'the run names no pairs'
     try:
         known = data_json.load_known(workdir)
         found = discover.find_splits(config, known)
