@@ -141,7 +141,7 @@ def _model(card: Card) -> Iterator[str]:
     depth = f'{generator_depth(c)} halvings'
     yield f'generator: {g.name}, {depth}, width {g.width}, {g.norm} norm, dropout {g.dropout}'
     yield (
-        f'at test time: statistics of the norms of {c.test.norm}, dropout '
+        f'at test time: statistics of the norms: {c.test.norm}; dropout '
         f'{"on" if c.test.dropout else "off"}'
     )
     if c.ema_decay:

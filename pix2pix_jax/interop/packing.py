@@ -67,9 +67,7 @@ def pack_run(
     checkpoints = packed.open_checkpoints(workdir)
     kind, step = checkpoints.find(choices.checkpoint)
     checkpoints.close()
-    name = choices.checkpoint or kind
-    config, _, state = load_state(workdir, name, ema=True)
-    config = config_json.without_places(config)
+    config, _, state = load_state(workdir, choices.checkpoint or kind, ema=True)
     results, lines = _results(workdir, step)
     texts, remarks = _texts(workdir, config, results)
     colours = list(palette) or palette_json.load_palette(workdir)
@@ -83,21 +81,27 @@ def pack_run(
     texts |= {run_files.PACKED: packed.to_json(about), 'README.md': model_card.text(card)}
     with atomic.replacing(output) as file, zipfile.ZipFile(file, 'w') as archive:
         for name, text in texts.items():
-            archive.writestr(_member(name, zipfile.ZIP_DEFLATED), text)
+            archive.writestr(*_member(name, text.encode(), compressed=True))
         if sheet is not None:
-            archive.writestr(_member(SHEET), sheet)
+            archive.writestr(*_member(SHEET, sheet))
         for name, variables in networks.items():
-            archive.writestr(_member(name), packed.to_safetensors(variables, choices.dtype))
+            data = packed.to_safetensors(variables, choices.dtype)
+            archive.writestr(*_member(name, data))
         names = archive.namelist()
     size = f'{epath.Path(output).stat().length / 2**20:.3g} MiB'
     return [*lines, *remarks, f'{output}: {size}, {kind}, step {step:,}: {", ".join(names)}']
 
 
-def _member(name: str, kind: int = zipfile.ZIP_STORED) -> zipfile.ZipInfo:
-    """Returns what a zip says of a member: nothing of this machine and this hour."""
+def _member(name: str, data: bytes, compressed: bool = False) -> tuple[zipfile.ZipInfo, bytes]:
+    """Returns a member of a zip, which says nothing of this machine and this hour, and its data.
+
+    What is too large to be read `compressed` is stored.
+    """
     info = zipfile.ZipInfo(name, TIME)
-    info.compress_type, info.create_system, info.external_attr = kind, 3, 0o644 << 16
-    return info
+    info.create_system, info.external_attr = 3, 0o644 << 16
+    if compressed and len(data) <= run_files.MAX_COMPRESSED:
+        info.compress_type = zipfile.ZIP_DEFLATED
+    return info, data
 
 
 def _networks(state: GanState) -> dict[str, dict[str, Any]]:
@@ -115,7 +119,8 @@ def _texts(
 ) -> tuple[dict[str, str], list[str]]:
     """Returns the texts that are of the run, by their file, and lines about them."""
     texts, remarks = _pairs(workdir)
-    texts |= {'config.json': config_json.to_json(config), 'run.json': run_json.portable(workdir)}
+    text = config_json.to_json(config_json.without_places(config))
+    texts |= {'config.json': text, 'run.json': run_json.portable(workdir)}
     texts |= {name: json.dumps(result, indent=2) + '\n' for name, result in results.items()}
     rows = run_files.read_text(workdir, 'metrics.jsonl')
     return texts | ({'metrics.jsonl': rows} if rows else {}), remarks

@@ -249,6 +249,17 @@ def test_a_run_of_version_0_1_0(tmp_path):
     )
 
 
+def test_texts_that_are_too_large_to_be_compressed_are_stored(tmp_path, monkeypatch):
+    untrained_run(tmp_path / 'run', tiny_config(tmp_path))
+    monkeypatch.setattr('pix2pix_jax.workdir.run_files.MAX_COMPRESSED', 2000)
+    packing.pack_run(tmp_path / 'run', tmp_path / 'a.zip', packing.Choices())
+    with zipfile.ZipFile(tmp_path / 'a.zip') as archive:
+        kinds = {info.compress_type: info.filename for info in archive.infolist()}
+        assert archive.getinfo('config.json').compress_type == zipfile.ZIP_STORED
+    assert zipfile.ZIP_DEFLATED in kinds
+    assert load_run(tmp_path / 'a.zip').step == 0
+
+
 # ---------------------------------------------------------------- the model card
 
 
@@ -298,6 +309,13 @@ def test_the_licence_of_built_in_data_is_known():
     assert model_card.licence_of(changed(dataset__name='openmoji')) == 'cc-by-sa-4.0'
     own = changed(dataset__name='openmoji', dataset__path='mine')
     assert model_card.licence_of(own) == model_card.licence_of(changed()) == 'unknown'
+
+
+def test_own_data_of_that_name_has_no_licence(tmp_path):
+    untrained_run(tmp_path / 'run', tiny_config(tmp_path, dataset__name='openmoji'))
+    packing.pack_run(tmp_path / 'run', tmp_path / 'a.zip', packing.Choices())
+    matter, body = front(members(tmp_path / 'a.zip')['README.md'])
+    assert matter['license'] == 'unknown' and 'CC BY-SA' not in body and SECRET not in body
 
 
 # ---------------------------------------------------------------- the command
