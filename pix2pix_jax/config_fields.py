@@ -88,9 +88,9 @@ ROWS = (
           'in training, batch norm takes its statistics over all devices, not over each alone'),
     Field('ema_decay', 0.0, BELOW_1,
           "decay of a moving average of G's weights, which is then evaluated in G's place; 0: off"),
-    Field('init_from', '', free("a run's folder"),
+    Field('init_from', '', free("a run's folder, or the zip of a packed run"),
           'the weights of both networks start from the last ones of this run (its best has no '
-          'discriminator), the optimizers anew'),
+          'discriminator, nor have some packed runs), the optimizers anew'),
     Field('remat', False, ON_OFF,
           'keep only the outputs of convolutions for the backward pass, and recompute the rest: '
           'less memory on GPU and TPU'),

@@ -35,7 +35,9 @@ MIN_JAX_FOR_ONNX = '0.8.1'  # the oldest that jax2onnx takes
 def define_flags() -> flags.FlagValues:
     """Returns the flags of this command."""
     values = flags.FlagValues()
-    flags.DEFINE_string('workdir', '', 'Folder of the run.', flag_values=values)
+    flags.DEFINE_string(
+        'workdir', '', 'Folder of the run, or the zip of a packed one.', flag_values=values
+    )
     flags.DEFINE_enum('format', '', ['', *EXTENSIONS], 'What to write.', flag_values=values)
     flags.DEFINE_string(
         'output',
@@ -43,7 +45,7 @@ def define_flags() -> flags.FlagValues:
         'The file: .onnx, .stablehlo; .safetensors, .pth or .pt for pytorch.',
         flag_values=values,
     )
-    flags.DEFINE_string('checkpoint', 'last', 'last, best or a step.', flag_values=values)
+    flags.DEFINE_string('checkpoint', '', 'last (the default), best or a step.', flag_values=values)
     flags.DEFINE_bool('ema', True, 'Averaged weights, where the run has any.', flag_values=values)
     flags.DEFINE_enum(
         'norm',

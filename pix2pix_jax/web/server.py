@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.web import drawing, page
+from pix2pix_jax.workdir import palette_json
 
 if TYPE_CHECKING:
     import gradio
@@ -49,7 +50,8 @@ def serve_run(workdir: str, checkpoint: str, host: str, port: int) -> None:
     if not pictures:
         print(f'no samples to choose from: {why or "none of the pairs can be read"}', flush=True)
     name = os.path.basename(os.path.abspath(workdir))
-    serve(page.create_page(translator, name, split, pictures), host, port)
+    colours = [] if pictures else palette_json.load_palette(workdir)  # of a packed run
+    serve(page.create_page(translator, name, split, pictures, colours), host, port)
 
 
 def free_port(host: str, port: int) -> int:

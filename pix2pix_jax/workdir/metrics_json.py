@@ -34,10 +34,13 @@ def read_result(folder: epath.PathLike) -> dict[str, Any]:
     naming the file, where it is not such a file.
     """
     path = epath.Path(folder) / 'metrics.json'
-    if not path.exists():
-        return {}
+    return parsed(path.read_text(), path) if path.exists() else {}
+
+
+def parsed(text: str, path: epath.PathLike) -> dict[str, Any]:
+    """Returns what the `text` of a metrics.json says, as `read_result`; `path` is for its error."""
     try:
-        result = json.loads(path.read_text())
+        result = json.loads(text)
         if not all(isinstance(summary, dict) for summary in result['metrics'].values()):
             raise TypeError
         comparable = result.get('measured', {}).get('ssim') == SSIM_DEFINITION

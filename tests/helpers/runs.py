@@ -5,16 +5,22 @@ import os
 import pathlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
-from pix2pix_jax.config import Config, default_config
+from pix2pix_jax.config import Config, default_config, validate
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.models.factory import create_models
+from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.presets import apply_arg
 from pix2pix_jax.reports import progress
-from pix2pix_jax.train_state import GanState
+from pix2pix_jax.train_state import GanState, create_state
+from pix2pix_jax.workdir import data_json, run_json
+from pix2pix_jax.workdir.checkpoints import Checkpoints
+from pix2pix_jax.workdir.config_json import to_json
 
 # Of a command on the networks of `tiny_config`.
 SMALL = ('--config.generator.depth=2', '--config.discriminator.layers=1')
@@ -61,6 +67,22 @@ def tiny_config(path: pathlib.Path, **fields) -> Config:
     config.num_steps = 6
     config.update_from_flattened_dict({k.replace('__', '.'): v for k, v in fields.items()})
     return config
+
+
+def untrained_run(workdir: pathlib.Path, config: Config, step: int = 0) -> GanState:
+    """Writes the folder of a run at `step` whose weights are the first ones; returns its state."""
+    config = validate(config)
+    state = create_state(
+        config, create_models(config, 'cpu'), create_optimizers(config.optimizer, 1, 1)
+    )
+    state = jax.tree.map(lambda x: jnp.int32(step) if x.dtype == jnp.int32 else x, state)
+    checkpoints = Checkpoints(workdir, writer=True)
+    checkpoints.save('last', step, state, config)
+    checkpoints.close()
+    data_json.write_known(workdir, {}, 0)
+    run_json.record_start(workdir, '', jax.local_devices()[:1], step, {})
+    (workdir / 'config.json').write_text(to_json(config))
+    return state
 
 
 def error_of(call, *args):

@@ -6,7 +6,6 @@ the folder are left out.
 
 import gzip
 import lzma
-import os
 import pathlib
 import shutil
 import tempfile
@@ -94,18 +93,10 @@ def pack_run(workdir: epath.PathLike, archive: epath.PathLike) -> pathlib.Path:
     workdir, archive = (pathlib.Path(path).expanduser() for path in (workdir, archive))
     if not (workdir / 'config.json').exists():
         raise UserError(f'{workdir}: no run there (config.json is missing)')
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    temporary = archive.with_name(f'.{archive.name}.{os.getpid()}.tmp')
-    try:
-        with temporary.open('wb') as file:
-            # Weights and images hardly shrink: nothing is compressed.
-            with zipfile.ZipFile(file, 'w') as target:
-                for path in _of_run(workdir):
-                    target.write(path, path.relative_to(workdir.parent))
-            atomic.sync(file)
-        temporary.replace(archive)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # Weights and images hardly shrink: nothing is compressed.
+    with atomic.replacing(archive) as file, zipfile.ZipFile(file, 'w') as target:
+        for path in _of_run(workdir):
+            target.write(path, path.relative_to(workdir.parent))
     return archive
 
 
