@@ -5,6 +5,7 @@ A picture here is uint8 RGB (H,W,3), as a browser's canvas holds it, whatever th
 
 import base64
 import binascii
+import html
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -46,7 +47,7 @@ MAX_URL_LENGTH = 2**26  # characters of a picture as text: more than a canvas ca
 def check(config: Config, splits: dict[str, Source]) -> None:
     """Raises UserError for a run whose inputs cannot be drawn in colours."""
     d, channels = config.dataset, config.generator.input_channels
-    several = any(source.inputs > 1 for source in splits.values())
+    several = d.inputs > 1 or any(source.inputs > 1 for source in splits.values())
     if several or len(image_spec.parse_ranges('input_range', d.input_range)) > 1:
         what = 'several inputs for one output'
     elif not d.input_classes and channels not in (1, 3, 4):
@@ -206,9 +207,12 @@ def canvas_html(size: tuple[int, int], colours: list[Colour]) -> str:
     brush = brush_size(size, colours)
     picker = '' if named else '<input type="color" title="another colour">'
     return f"""
+<div class="board">
 <canvas width="{width}" height="{height}" data-width="{width}" data-height="{height}"
- data-paper="{hexadecimal(paper)}" data-brush="{hexadecimal(ink)}"
- aria-label="drawing"></canvas>
+ data-paper="{hexadecimal(paper)}" data-brush="{hexadecimal(ink)}" tabindex="0" role="application"
+ aria-label="drawing: arrow keys move, Space puts the brush down and up, Ctrl+Z undoes"></canvas>
+<span class="cursor" hidden></span>
+</div>
 <div class="tools">
 <button data-tool="pen" aria-pressed="true">Pen</button>
 <button data-tool="box" aria-pressed="false">Box</button>
@@ -221,10 +225,10 @@ def canvas_html(size: tuple[int, int], colours: list[Colour]) -> str:
 
 
 def _swatch(name: str, rgb: tuple[int, int, int], pressed: bool) -> str:
-    code, is_pressed = hexadecimal(rgb), str(pressed).lower()
+    code, is_pressed, name = hexadecimal(rgb), str(pressed).lower(), html.escape(name)
     return (
-        f'<button data-colour="{code}" aria-pressed="{is_pressed}" title="{name or code}">'
-        f'<span class="swatch" style="background:{code}"></span>{name}</button>'
+        f'<button data-colour="{code}" aria-pressed="{is_pressed}" title="{name or code}" '
+        f'aria-label="{name or code}"><span class="swatch"></span>{name}</button>'
     )
 
 

@@ -85,9 +85,16 @@ def _add_canvas(config: Config, pictures: list[np.ndarray]) -> 'gradio.HTML':
         drawing.to_url(pictures[0] if pictures else drawing.blank(size, colours[0][1])),
         html_template=drawing.canvas_html(size, colours),
         css_template=(HERE / 'canvas.css').read_text(),
-        js_on_load=(HERE / 'canvas.js').read_text(),
+        js_on_load=_in_a_function((HERE / 'canvas.js').read_text()),
         apply_default_css=False,
         elem_id='canvas',
+    )
+
+
+def _in_a_function(module: str) -> str:
+    """Returns canvas.js as gr.HTML takes it: the body of a function of element, props and watch."""
+    return (
+        f'{module.replace("export function", "function")}\ncreateCanvas(element, props, watch);\n'
     )
 
 
