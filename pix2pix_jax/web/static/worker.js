@@ -36,8 +36,12 @@ async function load(message) {
 // Creates the session; returns the provider that runs it.
 async function start(bytes, tryGpu) {
   if (tryGpu && (await navigator.gpu.requestAdapter().catch(() => null))) {
-    session = await ort.InferenceSession.create(bytes, { executionProviders: ['webgpu'] });
-    return 'webgpu';
+    try {
+      session = await ort.InferenceSession.create(bytes, { executionProviders: ['webgpu'] });
+      return 'webgpu';
+    } catch {
+      // it cannot run this model
+    }
   }
   // As it was exported: its optimisations would keep the kernels in float32, too, in twice as many
   // bytes. (Of a U-Net of 103 MB the page took 566 MB at most, with them 819 MB, and no less time.)
