@@ -27,9 +27,15 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def serving(folder: pathlib.Path) -> Iterator[str]:
-    """Serves a folder on loopback as `python -m http.server` does; gives its address."""
-    handler = functools.partial(Quiet, directory=str(folder))
+def serving(folder: pathlib.Path, **types: str) -> Iterator[str]:
+    """Serves a folder on loopback as `python -m http.server` does; gives its address.
+
+    `types` are those of other extensions than Python's, as mjs='text/plain'.
+    """
+    known = Quiet.extensions_map | {f'.{name}': kind for name, kind in types.items()}
+    handler = functools.partial(
+        type('Typed', (Quiet,), {'extensions_map': known}), directory=str(folder)
+    )
     server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f'http://127.0.0.1:{server.server_port}/'

@@ -355,6 +355,15 @@ def test_without_workers_that_isolate_it_there_is_one_thread(browser, folder, tr
         assert_shows(page, translate(samples[0]))
 
 
+def test_a_host_that_does_not_know_the_type_of_modules_will_do(browser, folder):
+    with serving(folder, mjs='application/octet-stream') as address:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(address)
+        ready(page)
+        context.close()
+
+
 def test_a_large_model_waits_for_the_button(browser, workdir, tmp_path, monkeypatch):
     monkeypatch.setattr('pix2pix_jax.web.static_page.LOADS_ITSELF', 1)
     options = web.PageOptions(runtime=RUNTIME, examples=0)

@@ -75,11 +75,12 @@ function offerCamera(take, fail) {
 // Returns the picture that the canvas takes, of its size, scaled as training scales its images.
 function asDrawing(bitmap, spec) {
   const isMap = spec.kind === 'classes';
-  const picture = isMap ? inClassColours(pixelsOf(bitmap, spec), spec) : pixelsOf(bitmap, spec);
+  const picture = pixelsOf(bitmap, spec);
   const [height, width] = loadedSize(picture, spec.size, spec.fit);
   const resize = isMap ? nearest : bicubic;
   const isScaled = picture.width !== width || picture.height !== height;
-  return middle(isScaled ? resize(picture, width, height) : picture, spec.size);
+  const drawing = middle(isScaled ? resize(picture, width, height) : picture, spec.size);
+  return isMap ? inClassColours(drawing, spec) : drawing;
 }
 
 // The pixels of a bitmap over white; those of a large one made smaller, or, where training keeps
@@ -90,7 +91,8 @@ function pixelsOf(bitmap, { size, fit, kind }) {
   if (width * height > MAX_PIXELS) {
     if (fit === 'crop') {
       const [w, h] = [Math.max(size[1], 2048), Math.max(size[0], 2048)];
-      [left, top] = [Math.floor((width - w) / 2), Math.floor((height - h) / 2)].map((at) => Math.max(0, at));
+      const inside = (at) => Math.max(0, Math.floor(at));
+      [left, top] = [inside((width - w) / 2), inside((height - h) / 2)];
       [width, height] = [Math.min(width, w), Math.min(height, h)];
     } else {
       scale = Math.sqrt(MAX_PIXELS / (width * height));
@@ -112,7 +114,9 @@ function pixelsOf(bitmap, { size, fit, kind }) {
 function inClassColours(picture, { classes, none, none_index: noneIndex }) {
   const { data } = picture;
   const colours = [...classes, ...none];
-  const pixels = Array.from({ length: data.length / 4 }, (_, i) => [...data.subarray(4 * i, 4 * i + 3)]);
+  const pixels = Array.from({ length: data.length / 4 }, (_, i) => {
+    return [...data.subarray(4 * i, 4 * i + 3)];
+  });
   const isIndex = ([r, g, b]) => r === g && g === b && (r < classes.length || r === noneIndex);
   const known = new Set(colours.map(String));
   const areIndices = pixels.every(isIndex) && !pixels.every((rgb) => known.has(String(rgb)));
@@ -126,7 +130,7 @@ function inClassColours(picture, { classes, none, none_index: noneIndex }) {
     data.set(colour, 4 * i);
   });
   if (far > MAX_FAR * pixels.length) {
-    throw new Error('The picture is no map of this model’s classes, in their colours or as numbers.');
+    throw new Error('The picture is no map of this model’s classes, in colours or as numbers.');
   }
   return picture;
 }

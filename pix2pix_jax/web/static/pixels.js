@@ -49,14 +49,17 @@ const KINDS = {
       values[at] = lightness(r / 255, g / 255, b / 255) / 50 - 1;
     },
   }),
-  classes: ({ classes, none }) => ({
-    channels: classes.length,
-    of: (r, g, b, values, at) => {
-      values.fill(-1, at, at + classes.length);
-      const index = nearestColour([r, g, b], [...classes, ...none]);
-      if (index < classes.length) values[at + index] = 1;
-    },
-  }),
+  classes: ({ classes, none }) => {
+    const colours = [...classes, ...none];
+    return {
+      channels: classes.length,
+      of: (r, g, b, values, at) => {
+        values.fill(-1, at, at + classes.length);
+        const index = nearestColour([r, g, b], colours);
+        if (index < classes.length) values[at + index] = 1;
+      },
+    };
+  },
 };
 
 // The number of the colour of `colours` that is nearest, the first of several.

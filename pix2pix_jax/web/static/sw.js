@@ -1,5 +1,6 @@
 // The service worker: adds to what this folder's host sends the headers that isolate the page, and
-// the page's policy, which a <meta> does not give to workers. It keeps nothing.
+// the page's policy, which a <meta> does not give to workers. It keeps nothing. To modules it gives
+// the type without which browsers refuse them: many hosts do not know what .mjs is.
 
 const HEADERS = {
   'Cross-Origin-Opener-Policy': 'same-origin',
@@ -13,6 +14,8 @@ async function withHeaders(request) {
   if (!response.ok) return response;
   const headers = new Headers(response.headers);
   for (const [name, value] of Object.entries(HEADERS)) headers.set(name, value);
+  const isModule = new URL(request.url).pathname.endsWith('.mjs');
+  if (isModule) headers.set('Content-Type', 'text/javascript');
   const { status, statusText } = response;
   return new Response(response.body, { status, statusText, headers });
 }
