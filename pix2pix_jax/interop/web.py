@@ -71,7 +71,7 @@ def export(run: Run, workdir: str, output: epath.PathLike, options: PageOptions)
     card = model_card.write(workdir, run.config, run.step, metrics.heading)
     page = static_page.Page(name, run.step, model.config, card, split, pictures)
     files, about = _loaded_files(data, runtime, build)
-    files |= static_page.files(page, about, options.webgpu)
+    files |= static_page.files(page, about)
     _write(files, epath.Path(output))
     return [
         *_describe(output, files, about, run.step),

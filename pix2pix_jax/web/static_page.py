@@ -25,7 +25,8 @@ SCRIPTS = (
 )  # fmt: skip
 MAX_THREADS = 4
 LOADS_ITSELF = 64  # MB to load: a larger model waits for a button
-POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'{}; img-src 'self' blob: data:"
+# Also for WebGPU: what of its runtime makes functions of text is not reached by a generator.
+POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:"
 
 
 class Page(NamedTuple):
@@ -39,28 +40,20 @@ class Page(NamedTuple):
     pictures: Sequence[np.ndarray]  # uint8 RGB (H,W,3)
 
 
-def policy(webgpu: bool) -> str:
-    """Returns the page's policy; the runtime for WebGPU makes functions of text."""
-    return POLICY.format(" 'unsafe-eval'" if webgpu else '')
-
-
-def files(page: Page, about: dict[str, Any], webgpu: bool) -> dict[str, bytes]:
+def files(page: Page, about: dict[str, Any]) -> dict[str, bytes]:
     """Returns the files of the page by name, all but the model and the runtime.
 
-    Args:
-      page: what is on it.
-      about: of model and runtime, for the scripts: `model`, `runtime`, `memory` (bytes) and others.
-      webgpu: whether the runtime is that for WebGPU.
+    `about` is what its scripts are told of these: `model` and `wasm` with their parts, `memory`
+    in bytes, and others.
     """
     found = {name: (HERE / 'static' / name).read_bytes() for name in (*SCRIPTS, 'page.css')}
-    rules = policy(webgpu)
     worker = string.Template((HERE / 'static' / 'sw.js').read_text())
     css = (HERE / 'canvas.css').read_text()
     examples = [f'examples/{i}.png' for i in range(len(page.pictures))]
     found |= {
         'canvas.js': (HERE / 'canvas.js').read_bytes(),
         'canvas.css': f'#canvas {{\n{css}}}\n'.encode(),
-        'sw.js': worker.safe_substitute(policy=rules).encode(),
+        'sw.js': worker.safe_substitute(policy=POLICY).encode(),
         **{name: atomic.encode_png(p) for name, p in zip(examples, page.pictures)},
     }
     loads = sum(about[key]['bytes'] for key in ('model', 'wasm')) / 1e6
@@ -73,7 +66,7 @@ def files(page: Page, about: dict[str, Any], webgpu: bool) -> dict[str, bytes]:
     }
     found['page.json'] = (json.dumps(told, indent=1) + '\n').encode()
     about_memory = _about_memory(loads, about['memory'] / 1e6, told['loads_itself'])
-    found['index.html'] = _html(page, rules, about_memory, examples).encode()
+    found['index.html'] = _html(page, about_memory, examples).encode()
     return found
 
 
@@ -141,12 +134,12 @@ def _about_memory(loads: float, memory: float, by_itself: bool) -> str:
     return f'{start} {math.ceil(loads)} MB, once, and takes about {rounded:,.0f} MB of memory.'
 
 
-def _html(page: Page, rules: str, about_memory: str, examples: list[str]) -> str:
+def _html(page: Page, about_memory: str, examples: list[str]) -> str:
     height, width = drawing.canvas_size(page.config)
     colours = drawing.palette(page.config, page.pictures)
     template = string.Template((HERE / 'static' / 'index.html').read_text())
     return template.substitute(
-        policy=html.escape(rules, quote=False),
+        policy=html.escape(POLICY, quote=False),
         title=html.escape(page.name),
         step=f'{page.step:,}',
         size=f'{width}x{height}',

@@ -12,7 +12,17 @@ import time
 
 import numpy as np
 import pytest
-from helpers.browser import MISSING, REASON, WAIT, canvas_pixels, chromium, drag, serving
+from helpers.browser import (
+    ARGS,
+    CHROMIUM,
+    MISSING,
+    REASON,
+    WAIT,
+    canvas_pixels,
+    chromium,
+    drag,
+    serving,
+)
 from helpers.pictures import noise
 from helpers.runs import make_pairs, random_run, tiny_config
 from PIL import Image
@@ -430,15 +440,36 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(browser, folder):
         wait_until(lambda: not np.array_equal(canvas_pixels(page, DRAWING), before))
 
 
-def test_webgpus_build_translates_where_there_is_no_webgpu(
-    browser, workdir, translate, samples, tmp_path
-):
+SIMULATED = (
+    '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader', '--enable-features=Vulkan'
+)  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def webgpu(workdir):
+    """The folder of the page for WebGPU."""
     options = web.PageOptions(runtime=RUNTIME, webgpu=True)
-    web.export(generator.load_run(workdir), str(workdir), tmp_path / 'page', options)
-    sizes = [path.stat().st_size for path in (tmp_path / 'page' / 'runtime').iterdir()]
+    web.export(generator.load_run(workdir), str(workdir), workdir.parent / 'gpu', options)
+    return workdir.parent / 'gpu'
+
+
+def test_on_a_simulated_gpu(browser, webgpu, translate, samples):
+    """The policy, which lets no function be made of text, is enough for it."""
+    args = [*ARGS, *SIMULATED]
+    other = browser.browser_type.launch(executable_path=CHROMIUM, args=args)
+    with opened(other, webgpu) as (page, _):
+        ready(page)
+        if page.evaluate('() => navigator.gpu?.requestAdapter().then(Boolean)'):
+            assert page.locator('#latency').inner_text().endswith('WebGPU')
+        assert_shows(page, translate(samples[0]))
+    other.close()
+
+
+def test_webgpus_build_translates_where_there_is_no_webgpu(browser, webgpu, translate, samples):
+    sizes = [path.stat().st_size for path in (webgpu / 'runtime').iterdir()]
     assert max(sizes) <= web.PART_BYTES < sum(sizes)
     gone = "Object.defineProperty(Navigator.prototype, 'gpu', {value: undefined})"
-    with opened(browser, tmp_path / 'page', init=gone) as (page, _):
+    with opened(browser, webgpu, init=gone) as (page, _):
         ready(page)
         assert_shows(page, translate(samples[0]))
 
