@@ -10,16 +10,11 @@ from typing import Any, NamedTuple
 
 from pix2pix_jax.config import Config
 from pix2pix_jax.data import tasks
-from pix2pix_jax.data.catalogue.published import PUBLISHED
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.models.factory import generator_depth
-from pix2pix_jax.reports import run_page
+from pix2pix_jax.reports import licences, run_page
 from pix2pix_jax.version import version
 from pix2pix_jax.workdir.packed import DISCRIMINATOR, About
-
-UNKNOWN = 'unknown'  # the hubs' word for it
-LICENCES = {'openmoji': 'cc-by-sa-4.0'}  # of built-in data, which holds for what is made of it
-OPENMOJI = 'OpenMoji drawings (https://openmoji.org), CC BY-SA 4.0, line art and colour'
 
 
 class Card(NamedTuple):
@@ -38,14 +33,8 @@ def check_licence(licence: str) -> None:
     if not re.fullmatch(r'[a-z0-9][a-z0-9.-]*|', licence):
         raise UserError(
             f'--license={licence}: allowed is the word that model hubs have for it, as mit, '
-            f'apache-2.0, cc-by-4.0, other or {UNKNOWN}'
+            f'apache-2.0, cc-by-4.0, other or {licences.UNKNOWN}'
         )
-
-
-def licence_of(config: Config) -> str:
-    """Returns the licence of weights of a run on this data, where it is known."""
-    built_in = config.dataset.task == 'none' and not config.dataset.path
-    return LICENCES.get(config.dataset.name, UNKNOWN) if built_in else UNKNOWN
 
 
 def text(card: Card) -> str:
@@ -172,11 +161,9 @@ def _results(card: Card) -> Iterator[str]:
 
 def _data(config: Config) -> str:
     d = config.dataset
-    if d.name == 'openmoji' and not d.path:
-        return OPENMOJI
-    if d.name in PUBLISHED:
-        known = PUBLISHED[d.name]
-        return f'{known.title} ({known.homepage}): {known.licence}'
+    known = licences.of_data(config)
+    if known:
+        return known[0].upper() + known[1:]
     name = '' if d.name == 'folder' else f', called {d.name}'
     made = '' if d.task == 'none' else f'; of each photo the input is {tasks.TASKS[d.task].about}'
     return f"The author's own data{name}{made}"

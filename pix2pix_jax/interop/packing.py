@@ -17,6 +17,7 @@ from pix2pix_jax.config import Config
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.inference.generator import load_state
 from pix2pix_jax.interop import model_card
+from pix2pix_jax.reports import licences
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.train_state import GanState
 from pix2pix_jax.workdir import (
@@ -75,7 +76,7 @@ def pack_run(
         texts[palette_json.FILE] = palette_json.to_json(colours)
     networks, sheet = _networks(state), _sheet(workdir, step) if choices.sheet else None
     about = packed.About(kind, step, choices.dtype, (*texts, *networks))
-    licence = choices.licence or model_card.licence_of(config)
+    licence = choices.licence or licences.of_weights(config)
     shown = sheet is not None
     card = model_card.Card(epath.Path(output).stem, config, about, results, licence, shown)
     texts |= {run_files.PACKED: packed.to_json(about), 'README.md': model_card.text(card)}
@@ -130,14 +131,10 @@ def _results(workdir: epath.PathLike, step: int) -> tuple[dict[str, dict], list[
     """Returns the evaluations of this step by file, and a line for each that is of another step."""
     found, lines = {}, []
     for split in SPLITS:
-        name = f'evaluation/{split}/metrics.json'
-        text = run_files.read_text(workdir, name)
-        if not text:
-            continue
-        result = metrics_json.parsed(text, epath.Path(workdir) / name)
+        name, result = metrics_json.name_of(split), metrics_json.of_run(workdir, split)
         if result.get('step') == step:
             found[name] = _portable(result)
-        else:
+        elif result:
             lines.append(f'{name} is of step {result.get("step")}, not {step}: it is left out')
     return found, lines
 

@@ -43,7 +43,7 @@ def create_page(
     name: str,
     split: str,
     pictures: list[np.ndarray],
-    colours: Sequence[Colour] = (),
+    colours: Sequence[Colour],
 ) -> 'gradio.Blocks':
     """Returns the page of a run.
 
@@ -52,7 +52,7 @@ def create_page(
       name: of the run, for the heading.
       split: of the run's data, whose inputs the pictures are.
       pictures: uint8 RGB (H,W,3) to choose from; may be empty.
-      colours: to draw with; (): those of the config, or of the pictures.
+      colours: to draw with.
     """
     os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'  # it reports to its makers; before the import
     import gradio as gr
@@ -87,14 +87,21 @@ def _add_canvas(config: Config, pictures: list[np.ndarray], colours: list[Colour
     """Adds the canvas; the first picture is on it, or else it is blank."""
     import gradio as gr
 
-    size, colours = drawing.canvas_size(config), colours or drawing.palette(config, pictures)
+    size = drawing.canvas_size(config)
     return gr.HTML(
         drawing.to_url(pictures[0] if pictures else drawing.blank(size, colours[0][1])),
         html_template=drawing.canvas_html(size, colours),
         css_template=(HERE / 'canvas.css').read_text(),
-        js_on_load=(HERE / 'canvas.js').read_text(),
+        js_on_load=_in_a_function((HERE / 'canvas.js').read_text()),
         apply_default_css=False,
         elem_id='canvas',
+    )
+
+
+def _in_a_function(module: str) -> str:
+    """Returns canvas.js as gr.HTML takes it: the body of a function of element, props and watch."""
+    return (
+        f'{module.replace("export function", "function")}\ncreateCanvas(element, props, watch);\n'
     )
 
 

@@ -1,7 +1,6 @@
 """Serves the page of a run: what the command demo does, once its flags are read."""
 
 import ipaddress
-import os
 import socket
 import threading
 from collections.abc import Awaitable, Callable
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.web import drawing, page
-from pix2pix_jax.workdir import palette_json
+from pix2pix_jax.workdir import run_files
 
 if TYPE_CHECKING:
     import gradio
@@ -49,8 +48,8 @@ def serve_run(workdir: str, checkpoint: str, host: str, port: int) -> None:
     split, pictures = drawing.samples(translator.config, splits)
     if not pictures:
         print(f'no samples to choose from: {why or "none of the pairs can be read"}', flush=True)
-    name = os.path.basename(os.path.abspath(workdir))
-    colours = [] if pictures else palette_json.load_palette(workdir)  # of a packed run
+    colours = drawing.palette(translator.config, pictures, workdir)
+    name = run_files.run_name(workdir)
     serve(page.create_page(translator, name, split, pictures, colours), host, port)
 
 

@@ -5,6 +5,7 @@ extracted: a member is read by its name, into memory. What is compressed has a l
 not has its size on the disk, so that no zip takes more memory than it seems to.
 """
 
+import os
 import re
 import struct
 import zipfile
@@ -38,6 +39,12 @@ def is_packed(workdir: epath.PathLike) -> bool:
 def has_checkpoints(workdir: epath.PathLike) -> bool:
     """Whether the run in `workdir` holds trained weights."""
     return is_packed(workdir) or any((epath.Path(workdir) / 'checkpoints').glob('*/*'))
+
+
+def run_name(workdir: epath.PathLike) -> str:
+    """Returns the name of a run: its folder's, or that of a packed run's zip without the ending."""
+    path = epath.Path(os.path.abspath(workdir))
+    return path.stem if is_zip(path) else path.name
 
 
 def exists(workdir: epath.PathLike, name: str) -> bool:

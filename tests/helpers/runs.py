@@ -13,6 +13,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from pix2pix_jax.config import Config, default_config, validate
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.inference import generator
 from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.presets import apply_arg
@@ -136,3 +137,25 @@ def assert_equal_states(a: GanState, b: GanState) -> None:
     assert a.keys() == b.keys()
     for path, leaf in a.items():
         np.testing.assert_array_equal(leaf, b[path], err_msg=jax.tree_util.keystr(path))
+
+
+def random_run(**fields: object) -> generator.Run:
+    """Returns a run, in no folder, whose every variable shows in the output."""
+    config = default_config()
+    fields = {k.replace('__', '.'): v for k, v in fields.items()}
+    small = {'image_size': (16, 16), 'generator.width': 4, 'generator.depth': 2, 'loss.gan': 'none'}
+    config.update_from_flattened_dict(small | fields)
+    config = validate(config)
+    x = jnp.zeros((1, *config.image_size, config.generator.input_channels))
+    init = create_models(config, 'any').generator.init
+    shapes = jax.eval_shape(lambda: init(jax.random.key(0), x, train=False, noise=False))
+    rng = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        noise = rng.normal(size=leaf.shape).astype(np.float32)
+        fan_in = np.sqrt(np.prod(leaf.shape[:2]) * max(leaf.shape[-2:])) if leaf.ndim == 4 else 1
+        scaled = {'kernel': noise / fan_in, 'scale': 1 + 0.1 * noise, 'var': 1 + np.abs(noise)}
+        return scaled.get(path[-1].key, 0.1 * noise)
+
+    variables = jax.tree_util.tree_map_with_path(draw, shapes)
+    return generator.Run(config, 7, 'last', variables)

@@ -20,6 +20,7 @@ from PIL import Image
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.inference.generator import load_run, load_state
 from pix2pix_jax.interop import model_card, packing
+from pix2pix_jax.reports import licences
 from pix2pix_jax.reports.run_page import format_number
 from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.web import page as web_page
@@ -306,9 +307,9 @@ def test_the_card_of_named_data_has_it_and_its_results():
 
 
 def test_the_licence_of_built_in_data_is_known():
-    assert model_card.licence_of(changed(dataset__name='openmoji')) == 'cc-by-sa-4.0'
+    assert licences.of_weights(changed(dataset__name='openmoji')) == 'cc-by-sa-4.0'
     own = changed(dataset__name='openmoji', dataset__path='mine')
-    assert model_card.licence_of(own) == model_card.licence_of(changed()) == 'unknown'
+    assert licences.of_weights(own) == licences.of_weights(changed()) == 'unknown'
 
 
 def test_own_data_of_that_name_has_no_licence(tmp_path):
