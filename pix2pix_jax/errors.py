@@ -24,6 +24,10 @@ class UserError(Exception):
         super().__init__(' '.join(message.split()))
         self.status = status
 
+    def _render_traceback_(self) -> list[str]:
+        """Returns what IPython shows in a notebook, in place of a traceback."""
+        return [f'error: {self}']
+
 
 class DataError(UserError):
     """Bad data: a file that is missing, unreadable, or does not fit the others (status 1)."""

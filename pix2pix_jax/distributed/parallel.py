@@ -42,17 +42,22 @@ def choose_devices(num_devices: int, batch_size: int) -> list[jax.Device]:
     return local[:num_devices]
 
 
+def has_bfloat16(device: jax.Device) -> bool:
+    """Whether a device computes in bfloat16: all but GPUs before NVIDIA's compute capability 8."""
+    capability = str(getattr(device, 'compute_capability', ''))  # of an AMD GPU it is a name
+    return capability.split('.')[0] not in ('5', '6', '7')
+
+
 def check_dtype(dtype: str, device: jax.Device) -> None:
     """Raises UserError for bfloat16 on a GPU without units for it.
 
     XLA would compute in float32 all the same, and as convolutions over zero-stuffed maps: it
     converts between the flip of a kernel and the convolution, and so finds no kernel of cuDNN.
     """
-    capability = str(getattr(device, 'compute_capability', ''))  # of an AMD GPU it is a name
-    if dtype == 'bfloat16' and capability.split('.')[0] in ('5', '6', '7'):
+    if dtype == 'bfloat16' and not has_bfloat16(device):
         raise UserError(
-            f'config.dtype={dtype}: a {device.device_kind} (compute capability {capability}) '
-            'does not compute in it; allowed is float32'
+            f'config.dtype={dtype}: a {device.device_kind} (compute capability '
+            f'{device.compute_capability}) does not compute in it; allowed is float32'
         )
 
 

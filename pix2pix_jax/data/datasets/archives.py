@@ -1,4 +1,4 @@
-"""Archives of images in, and of a run out.
+"""Archives of images.
 
 What an archive says is nothing but names and bytes: links are not made, and names that lead out of
 the folder are left out.
@@ -19,8 +19,7 @@ from etils import epath
 
 from pix2pix_jax.data.folders import split_folders
 from pix2pix_jax.data.lists import list_of
-from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.storage import atomic
+from pix2pix_jax.errors import DataError
 
 
 def unpack(archive: pathlib.Path, folder: pathlib.Path) -> None:
@@ -103,35 +102,3 @@ def _pairs_in(folder: pathlib.Path, archive: pathlib.Path) -> pathlib.Path:
         f'{archive} holds no pairs: needed is a folder train with A|B side by side, or A/train and '
         'B/train, or train/A and train/B, or train.csv'
     )
-
-
-def pack_run(workdir: epath.PathLike, archive: epath.PathLike) -> pathlib.Path:
-    """Writes the run's folder as the zip file `archive`, without checkpoints before the newest.
-
-    The newest of `last` and of `best` are in it, so that the copy translates and resumes elsewhere.
-    Returns its path; it appears there complete or not at all. Raises UserError for no run.
-    """
-    workdir, archive = (pathlib.Path(path).expanduser() for path in (workdir, archive))
-    if not (workdir / 'config.json').exists():
-        raise UserError(f'{workdir}: no run there (config.json is missing)')
-    # Weights and images hardly shrink: nothing is compressed.
-    with atomic.replacing(archive) as file, zipfile.ZipFile(file, 'w') as target:
-        for path in _of_run(workdir):
-            target.write(path, path.relative_to(workdir.parent))
-    return archive
-
-
-def _of_run(workdir: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields the files of a run that go with it: no locks, nothing unfinished, no older weights."""
-    kept = set()
-    for kind in ('last', 'best'):
-        steps = (workdir / 'checkpoints' / kind).glob('[0-9]*')
-        finished = [path for path in steps if path.name.isdecimal()]
-        kept |= {max(finished, key=lambda path: int(path.name))} if finished else set()
-    for path in sorted(workdir.rglob('*')):
-        if path.relative_to(workdir).parts[0] == 'checkpoints':
-            goes = not kept.isdisjoint(path.parents)
-        else:
-            goes = not path.name.startswith('.')
-        if goes and path.is_file():
-            yield path

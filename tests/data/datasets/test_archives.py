@@ -1,19 +1,15 @@
-"""Archives: pairs that a user brings, and a run that is taken away."""
+"""Archives: pairs that a user brings."""
 
 import io
 import os
 import tarfile
 import zipfile
 
-import numpy as np
 import pytest
-from helpers.runs import make_pairs, tiny_config
-from PIL import Image
+from helpers.runs import make_pairs
 
-import pix2pix_jax
 from pix2pix_jax.data.datasets import archives
-from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.train import train_and_evaluate
+from pix2pix_jax.errors import DataError
 
 
 def zip_of(folder, archive, prefix=''):
@@ -91,27 +87,3 @@ def test_what_is_no_archive_of_pairs(tmp_path, data, message):
     with pytest.raises(DataError, match=message):
         archives.unpack_pairs(archive, tmp_path / 'data' / 'a')
     assert not (tmp_path / 'data').exists() or not os.listdir(tmp_path / 'data')
-
-
-def test_a_packed_run_translates_elsewhere(pairs, tmp_path):
-    config = tiny_config(pairs, num_steps=4, checkpoint__every_steps=1, checkpoint__keep=3)
-    train_and_evaluate(config, tmp_path / 'run')
-    last = tmp_path / 'run' / 'checkpoints' / 'last'
-    assert {path.name for path in last.iterdir()} == {'2', '3', '4'}
-    archive = archives.pack_run(tmp_path / 'run', tmp_path / 'out' / 'run.zip')
-    assert os.listdir(tmp_path / 'out') == ['run.zip']
-    archives.unpack(archive, tmp_path / 'there')
-    found, run = contents(tmp_path / 'there' / 'run'), contents(tmp_path / 'run')
-    old = {name for name in run if name.startswith(('checkpoints/last/2', 'checkpoints/last/3'))}
-    assert old and set(run) - set(found) == old | {'.lock'}
-    assert all(run[name] == data for name, data in found.items())
-    image = np.asarray(Image.open(next((pairs / 'test').iterdir())))[:, :32]
-    np.testing.assert_array_equal(
-        pix2pix_jax.Translator(tmp_path / 'there' / 'run')(image),
-        pix2pix_jax.Translator(tmp_path / 'run')(image),
-    )
-
-
-def test_no_run_is_packed(tmp_path):
-    with pytest.raises(UserError, match='no run there'):
-        archives.pack_run(tmp_path, tmp_path / 'a.zip')

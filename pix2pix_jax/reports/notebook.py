@@ -1,0 +1,53 @@
+"""A run shown in a notebook, while it trains and after: its newest image grid, and its curves."""
+
+import base64
+import contextlib
+import re
+from collections.abc import Iterator
+
+from etils import epath
+
+from pix2pix_jax.workdir import background
+from pix2pix_jax.workdir.metric_writer import sample_paths
+
+SECONDS = 10.0  # between two looks at the run
+MINIMUM = 320  # pixels of a curve's width
+
+
+def view(workdir: epath.PathLike) -> str:
+    """Returns HTML of what the run in `workdir` has so far, '' where it has nothing yet.
+
+    The curves are those of its page, which is written when the run is saved.
+    """
+    parts = []
+    for step, path in sample_paths(workdir)[-1:]:
+        png = base64.b64encode(path.read_bytes()).decode()
+        parts.append(
+            f'<p>step {step:,}: input | output | target</p>'
+            f'<img style="max-width: 100%" src="data:image/png;base64,{png}">'
+        )
+    page = epath.Path(workdir) / 'index.html'
+    curves = re.findall(r'<svg.*?</svg>', page.read_text(), re.DOTALL) if page.exists() else []
+    if curves:
+        style = f'display: flex; flex-wrap: wrap; min-width: {MINIMUM}px'
+        parts.append(f'<div style="{style}">{"".join(curves)}</div>')
+    return '\n'.join(parts)
+
+
+@contextlib.contextmanager
+def shown(workdir: epath.PathLike, seconds: float = SECONDS) -> Iterator[None]:
+    """While entered, shows `view` below the cell of a notebook, anew where it has changed."""
+    from IPython.display import HTML, display  # a notebook has it
+
+    seen = view(workdir)
+    place = display(HTML(seen or 'image grids and curves come here'), display_id=True)
+
+    def update() -> None:
+        nonlocal seen
+        new = view(workdir)
+        if new != seen:
+            place.update(HTML(new))
+            seen = new
+
+    with background.repeated(update, seconds):
+        yield

@@ -1,0 +1,215 @@
+"""Copies of a run on a drive: a lost run resumes from one, and none that was cut is taken."""
+
+import os
+import pathlib
+import shutil
+import threading
+import time
+import zipfile
+
+import pytest
+from helpers.runs import assert_equal_states, make_pairs, metrics, tiny_config, untrained_run
+
+from pix2pix_jax.errors import DataError
+from pix2pix_jax.train import train_and_evaluate
+from pix2pix_jax.workdir import background, backups
+from pix2pix_jax.workdir.checkpoints import Checkpoints
+
+
+@pytest.fixture(scope='module')
+def pairs(tmp_path_factory):
+    return make_pairs(tmp_path_factory.mktemp('data') / 'pairs', {'train': 4, 'val': 2, 'test': 2})
+
+
+@pytest.fixture
+def run(pairs, tmp_path):
+    """The folder of a run at step 1, with its first weights."""
+    untrained_run(tmp_path / 'run', tiny_config(pairs), step=1)
+    return tmp_path / 'run'
+
+
+def files(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob('*')
+        if path.is_file()
+    }
+
+
+def names(folder):
+    return sorted(os.listdir(folder)) if folder.exists() else []
+
+
+def save(run, pairs, step):
+    """The run goes on to `step`: its checkpoint replaces the one before."""
+    untrained_run(run, tiny_config(pairs), step=step)
+
+
+def test_a_lost_run_resumes_from_its_copy(pairs, tmp_path):
+    config = tiny_config(pairs, num_steps=4, checkpoint__every_steps=1, checkpoint__keep=3)
+    run, drive = tmp_path / 'run', tmp_path / 'drive/run'
+    with backups.kept(run, drive):
+        train_and_evaluate(config, run)
+    assert {path.name for path in (run / 'checkpoints/last').iterdir()} == {'2', '3', '4'}
+    whole = files(run)
+    assert names(drive) == ['00001_step_0000004.zip'] and names(tmp_path) == ['drive', 'run']
+
+    shutil.rmtree(run)  # the machine is gone
+    line = backups.restore(drive, run)
+    assert line.endswith('it resumes from step 4') and str(run) in line and '\n' not in line
+    old = {name for name in whole if name.startswith(('checkpoints/last/2', 'checkpoints/last/3'))}
+    found = files(run)
+    assert old and set(whole) - set(found) == old | {'.lock'}
+    assert all(whole[name] == data for name, data in found.items())
+
+    train_and_evaluate(tiny_config(pairs, num_steps=6), run)
+    train_and_evaluate(tiny_config(pairs, num_steps=6), tmp_path / 'uninterrupted')
+    rows, alone = metrics(run), metrics(tmp_path / 'uninterrupted')
+    assert rows[-1]['step'] == 6 and rows[-1] == alone[-1]
+
+
+def test_two_copies_are_kept_and_what_is_removed_is_empty(run, pairs, tmp_path, monkeypatch):
+    drive, removed, unlink = tmp_path / 'drive', [], pathlib.Path.unlink
+
+    def record(path, **options):
+        if path.parent == drive and path.exists():
+            removed.append((path.name, path.stat().st_size))
+        unlink(path, **options)
+
+    monkeypatch.setattr(pathlib.Path, 'unlink', record)
+    (drive / 'notes').mkdir(parents=True)
+    (drive / 'mine.zip').write_bytes(b'a file of the user')
+    backup = backups.Backup(run, drive)
+    for step in (1, 2, 3, 4):
+        save(run, pairs, step)
+        backup.copy()
+        backup.copy()  # nothing new: nothing is written
+    kept = ['00003_step_0000003.zip', '00004_step_0000004.zip']
+    assert names(drive) == [*kept, 'mine.zip', 'notes']
+    assert removed == [('00001_step_0000001.zip', 0), ('00002_step_0000002.zip', 0)]
+    # Another session numbers on; a run that went back has the newest copy all the same.
+    save(run, pairs, 2)
+    backups.Backup(run, drive).copy()
+    assert [path.name for path in backups.copies(drive)] == [kept[1], '00005_step_0000002.zip']
+
+
+def test_the_page_of_the_end_is_copied_though_the_step_is_the_same(run, tmp_path):
+    backup = backups.Backup(run, tmp_path / 'drive')
+    backup.copy()
+    (run / 'index.html').write_text('the curves')
+    backup.copy()
+    with zipfile.ZipFile(backups.copies(tmp_path / 'drive')[-1]) as archive:
+        assert archive.read('index.html') == b'the curves'
+
+
+@pytest.mark.parametrize('cut', ['half', 'empty', 'a byte'])
+def test_a_copy_that_was_cut_is_not_taken(run, pairs, tmp_path, cut):
+    drive, backup = tmp_path / 'drive', backups.Backup(run, tmp_path / 'drive')
+    backup.copy()
+    first = files(run)
+    save(run, pairs, 2)
+    backup.copy()
+    newest = backups.copies(drive)[-1]
+    data = bytearray(newest.read_bytes())
+    if cut == 'a byte':  # of the weights
+        data[len(data) // 2] ^= 1
+    newest.write_bytes({'half': data[: len(data) // 2], 'empty': b'', 'a byte': data}[cut])
+    shutil.rmtree(run)
+    line = backups.restore(drive, run)
+    assert f'{newest} is not whole (' in line and line.endswith('it resumes from step 1')
+    assert files(run) == first and names(tmp_path) == ['drive', 'run']
+
+    shutil.rmtree(run)
+    for path in backups.copies(drive):
+        path.write_bytes(b'')
+    with pytest.raises(DataError, match='is not whole .*to start anew, remove '):
+        backups.restore(drive, run)
+    assert not run.exists()
+
+
+def test_a_run_that_is_there_stays(run, pairs, tmp_path):
+    backups.Backup(run, tmp_path / 'drive').copy()
+    save(run, pairs, 2)
+    before = files(run)
+    assert backups.restore(tmp_path / 'drive', run) == f'{run} is there: its run is resumed'
+    assert files(run) == before
+    shutil.rmtree(run)
+    run.mkdir()
+    (run / '.lock').touch()  # of a start that found no data
+    assert backups.restore(tmp_path / 'drive', run).endswith('step 1')
+    assert 'a new run' in backups.restore(tmp_path / 'nothing', tmp_path / 'other')
+    assert not (tmp_path / 'other').exists() and not (tmp_path / 'nothing').exists()
+
+
+def test_nothing_is_copied_before_the_first_save(tmp_path):
+    (tmp_path / 'run').mkdir()
+    backups.Backup(tmp_path / 'run', tmp_path / 'drive').copy()
+    with backups.kept(tmp_path / 'not there', tmp_path / 'drive'):
+        pass
+    assert names(tmp_path) == ['run']
+
+
+def test_copies_are_whole_while_the_run_saves(run, pairs, tmp_path):
+    """A thread copies as fast as it can; each copy is one checkpoint, which loads."""
+    drive, seen, failures, ended = tmp_path / 'drive', tmp_path / 'seen', [], threading.Event()
+    config = tiny_config(pairs)
+    state = untrained_run(run, config, step=1)
+    checkpoints = Checkpoints(run, writer=True)
+    backup = backups.Backup(run, drive)
+    seen.mkdir()
+
+    def copy():
+        while not ended.is_set():
+            try:
+                backup.copy()
+            except FileNotFoundError:
+                failures.append('saved faster than copied')
+            for path in backups.copies(drive):
+                shutil.copy(path, seen)
+
+    thread = threading.Thread(target=copy)
+    thread.start()
+    for step in range(2, 12):
+        checkpoints.save('last', step, state, config)
+    ended.set()
+    thread.join()
+    checkpoints.close()
+    backup.copy()
+    shutil.copy(backups.copies(drive)[-1], seen)
+    assert len(backups.copies(seen)) + len(failures) > 2
+    for path in backups.copies(seen):
+        step, folder = int(path.stem.split('_')[2]), tmp_path / 'there' / path.stem
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(folder)
+        found = Checkpoints(folder)
+        assert found.steps('last') == [step]
+        assert_equal_states(found.restore('last', step, state), state)
+        found.close()
+    assert step == 11
+
+
+def test_a_drive_that_refuses_is_a_warning(run, tmp_path, capsys):
+    (tmp_path / 'drive').write_bytes(b'a file in place of the folder')
+    with backups.kept(run, tmp_path / 'drive'):
+        pass
+    said = capsys.readouterr().err
+    assert said.startswith('warning: ') and said.count('\n') == 1 and 'the training goes on' in said
+    assert names(tmp_path) == ['drive', 'run']
+
+
+def test_work_is_repeated_beside_and_done_at_the_end():
+    threads, twice = [], threading.Event()
+
+    def work():
+        threads.append(threading.current_thread())
+        if len(threads) == 2:
+            twice.set()
+        raise OSError('refused')  # a warning: it is called again
+
+    with pytest.raises(KeyError), background.repeated(work, 0.01):
+        assert twice.wait(60)
+        raise KeyError  # as the block does
+    done = len(threads)
+    assert threads[-1] is threading.main_thread() and threads[0] is not threads[-1]
+    time.sleep(0.05)
+    assert len(threads) == done
