@@ -11,6 +11,7 @@ from pix2pix_jax.distributed import memory, parallel
 from pix2pix_jax.errors import UserError
 
 BY_MEMORY = -1  # a batch size: what gives more images a second, as far as memory has room
+NO_ACCELERATOR = 'no TPU or GPU was found (in Colab: Runtime → Change runtime type)'
 # Compiled for a v5e-1, 64 images a step are no faster than 16 (2,360 and 2,350 images a second);
 # on a T4, which at batch 1 computes for 10 of its 13 ms, larger batches win a third at most.
 LARGEST = 16
@@ -59,18 +60,19 @@ def choose(
                 'TPU, or a GPU from an L4 or A100 on, or a new run'
             )
         size = batch if batch > 0 else begun.batch_size
-        line = f'{kind}: {begun.dtype}, batch {size}, as the run began'
-        return Choice(begun.dtype, size, line)
+        line = f'{kind}: {begun.dtype}, batch {begun.batch_size}, as the run began'
+        asked = f'; asked for is batch {size}' if size != begun.batch_size else ''
+        return Choice(begun.dtype, size, line + asked)
     dtype, why = _dtype(devices[0])
     size, how = _batch_size(devices, config, batch, dtype)
-    hint = ' (in Colab: Runtime → Change runtime type)' if platform == 'cpu' else ''
     count = f'{len(devices)} x ' if len(devices) > 1 else ''
-    return Choice(dtype, size, f'{count}{kind}{hint}: {dtype}, {why}; batch {size}, {how}')
+    name = f'{count}{kind}' if platform != 'cpu' else NO_ACCELERATOR
+    return Choice(dtype, size, f'{name}: {dtype}, {why}; batch {size}, {how}')
 
 
 def _dtype(device: jax.Device) -> tuple[str, str]:
     if device.platform == 'cpu':
-        return 'float32', 'since bfloat16 is no faster without an accelerator'
+        return 'float32', 'since bfloat16 is no faster on a CPU'
     if not parallel.has_bfloat16(device):
         return 'float32', 'since it has no units for bfloat16'
     return 'bfloat16', 'for which it has units (parameters stay float32)'
@@ -79,17 +81,19 @@ def _dtype(device: jax.Device) -> tuple[str, str]:
 def _batch_size(
     devices: Sequence[jax.Device], config: Config, batch: int, dtype: str
 ) -> tuple[int, str]:
-    if batch == 0:
-        how = f'as the config says ({BY_MEMORY} takes more, by memory: more images a second)'
-        return config.batch_size, how
     if batch > 0:
         return batch, 'as asked for'
     has = memory.reported(devices[0])
-    if not has:  # of a CPU, where larger batches are no faster
-        return config.batch_size, 'as the config says: the device reports no memory'
+    if not has:  # a CPU, on which larger batches are no faster
+        return config.batch_size, 'as the config says'
+    if batch == 0:
+        how = (
+            f'as the config says (a batch of {BY_MEMORY}: up to {LARGEST}, as the memory has room; '
+        )
+        return config.batch_size, f'{how}more images a second, and another experiment)'
     pixels = math.prod(config.image_size) or 256 * 256
     filters = max(config.generator.width, config.discriminator.width)
     takes = AN_IMAGE * pixels / 256**2 * filters / 64 * (2 if dtype == 'float32' else 1)
     fits = (has * SHARE - BASE) / takes
     size = next((n for n in (16, 8, 4, 2) if n <= min(fits, LARGEST)), 1) * len(devices)
-    return size, f'for which {has / 2**30:.1f} GiB of memory have room (another experiment than 1)'
+    return size, f'for which its {has / 2**30:.1f} GiB of memory have room'

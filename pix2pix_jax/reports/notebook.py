@@ -1,8 +1,10 @@
-"""A run shown in a notebook, while it trains and after: its newest image grid, and its curves."""
+"""For a notebook: shows a run while it trains, and runs the other commands."""
 
 import base64
 import contextlib
+import os
 import re
+import subprocess
 from collections.abc import Iterator
 
 from etils import epath
@@ -11,7 +13,6 @@ from pix2pix_jax.workdir import background
 from pix2pix_jax.workdir.metric_writer import sample_paths
 
 SECONDS = 10.0  # between two looks at the run
-MINIMUM = 320  # pixels of a curve's width
 
 
 def view(workdir: epath.PathLike) -> str:
@@ -23,14 +24,12 @@ def view(workdir: epath.PathLike) -> str:
     for step, path in sample_paths(workdir)[-1:]:
         png = base64.b64encode(path.read_bytes()).decode()
         parts.append(
-            f'<p>step {step:,}: input | output | target</p>'
-            f'<img style="max-width: 100%" src="data:image/png;base64,{png}">'
+            f'<p>step {step:,}</p><img style="max-width: 100%" src="data:image/png;base64,{png}">'
         )
     page = epath.Path(workdir) / 'index.html'
     curves = re.findall(r'<svg.*?</svg>', page.read_text(), re.DOTALL) if page.exists() else []
     if curves:
-        style = f'display: flex; flex-wrap: wrap; min-width: {MINIMUM}px'
-        parts.append(f'<div style="{style}">{"".join(curves)}</div>')
+        parts.append(f'<div style="display: flex; flex-wrap: wrap">{"".join(curves)}</div>')
     return '\n'.join(parts)
 
 
@@ -51,3 +50,20 @@ def shown(workdir: epath.PathLike, seconds: float = SECONDS) -> Iterator[None]:
 
     with background.repeated(update, seconds):
         yield
+
+
+def run(*words: str) -> None:
+    """Runs a command on the CPU, and prints what it says as it comes.
+
+    The accelerator is the notebook's. IPython's own `!command` forks the process, which may stand
+    still where jax has threads.
+    """
+    with subprocess.Popen(
+        words,
+        env=os.environ | {'JAX_PLATFORMS': 'cpu'},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        for line in process.stdout or ():
+            print(line, end='', flush=True)
