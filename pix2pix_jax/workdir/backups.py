@@ -8,11 +8,13 @@ kept.
 
 import contextlib
 import errno
+import math
 import os
 import pathlib
 import re
 import shutil
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterator
 
@@ -25,6 +27,7 @@ from pix2pix_jax.workdir.run_files import DAMAGED
 
 KEEP = 2  # copies
 MINUTES = 10.0  # between two
+LOOK = 20.0  # seconds between two looks at whether the run was saved
 ATTEMPTS = 3  # at a copy: the run may be saved in the middle of one
 NAME = re.compile(r'(\d+)_step_(\d+)\.zip')
 CHUNK = 1 << 20  # bytes
@@ -34,13 +37,21 @@ CHUNK = 1 << 20  # bytes
 def kept(
     workdir: epath.PathLike, folder: epath.PathLike, minutes: float = MINUTES
 ) -> Iterator[None]:
-    """While entered, copies the run in `workdir` to `folder` every so many minutes, and at the end.
+    """While entered, copies the run in `workdir` to `folder` after saves, and at the end.
 
-    It is copied where it was saved since the last copy. What goes wrong is a warning.
+    There are at least so many `minutes` between two copies; what goes wrong is a warning.
     """
-    backup = Backup(workdir, folder)
-    with background.repeated(backup.copy, 60 * minutes):
-        yield
+    backup, wait = Backup(workdir, folder), 60 * minutes
+
+    def copy() -> None:
+        if time.monotonic() - backup.copied_at >= wait:
+            backup.copy()
+
+    with background.repeated(copy, LOOK):
+        try:
+            yield
+        finally:
+            wait = 0
 
 
 class Backup:
@@ -50,6 +61,7 @@ class Backup:
         """Copies the run in `workdir` to `folder`; both are local and need not be there yet."""
         self._workdir, self._folder = _path(workdir), _path(folder)
         self._copied: tuple = (None, None, 0)
+        self.copied_at = -math.inf  # by time.monotonic
         if self._folder.is_dir():
             atomic.remove_temporaries(self._folder)  # of a machine that was lost
 
@@ -68,7 +80,7 @@ class Backup:
                 if attempt == ATTEMPTS:
                     raise
             else:
-                self._copied = saved
+                self._copied, self.copied_at = saved, time.monotonic()
                 return
 
     def _copy(self) -> None:

@@ -1,5 +1,6 @@
 """Copies of a run on a drive: a lost run resumes from one, and none that was cut is taken."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -62,10 +63,8 @@ def test_a_lost_run_resumes_from_its_copy(pairs, tmp_path):
     assert old and set(whole) - set(found) == old | {'.lock'}
     assert all(whole[name] == data for name, data in found.items())
 
-    train_and_evaluate(tiny_config(pairs, num_steps=6), run)
-    train_and_evaluate(tiny_config(pairs, num_steps=6), tmp_path / 'uninterrupted')
-    rows, alone = metrics(run), metrics(tmp_path / 'uninterrupted')
-    assert rows[-1]['step'] == 6 and rows[-1] == alone[-1]
+    train_and_evaluate(tiny_config(pairs, num_steps=5), run)
+    assert [row['step'] for row in metrics(run)] == [1, 2, 3, 4, 5]
 
 
 def test_two_copies_are_kept_and_what_is_removed_is_empty(run, pairs, tmp_path, monkeypatch):
@@ -100,6 +99,33 @@ def test_the_page_of_the_end_is_copied_though_the_step_is_the_same(run, tmp_path
     backup.copy()
     with zipfile.ZipFile(backups.copies(tmp_path / 'drive')[-1]) as archive:
         assert archive.read('index.html') == b'the curves'
+
+
+def test_copies_keep_their_distance_but_for_the_last(run, pairs, tmp_path, monkeypatch):
+    drive, looks = tmp_path / 'drive', []
+    monkeypatch.setattr(background, 'repeated', lambda work, seconds: given(work, looks))
+    with backups.kept(run, drive, minutes=60):
+        for step in (2, 3):
+            looks[0]()
+            save(run, pairs, step)
+        looks[0]()
+        assert names(drive) == ['00001_step_0000001.zip']
+        later = time.monotonic() + 3600
+        monkeypatch.setattr(time, 'monotonic', lambda: later)
+        looks[0]()
+        assert names(drive)[1:] == ['00002_step_0000003.zip']
+        save(run, pairs, 4)
+    assert names(drive)[1:] == ['00003_step_0000004.zip']
+
+
+@contextlib.contextmanager
+def given(work, looks):
+    """Gives the work to the test in place of a thread; does it at the end."""
+    looks.append(work)
+    try:
+        yield
+    finally:
+        work()
 
 
 @pytest.mark.parametrize('cut', ['half', 'empty', 'a byte'])
