@@ -44,7 +44,7 @@ def kept(
     backup, wait = Backup(workdir, folder), 60 * minutes
 
     def copy() -> None:
-        if time.monotonic() - backup.copied_at >= wait:
+        if time.monotonic() - backup.tried_at >= wait:
             backup.copy()
 
     with background.repeated(copy, LOOK):
@@ -61,7 +61,7 @@ class Backup:
         """Copies the run in `workdir` to `folder`; both are local and need not be there yet."""
         self._workdir, self._folder = _path(workdir), _path(folder)
         self._copied: tuple = (None, None, 0)
-        self.copied_at = -math.inf  # by time.monotonic
+        self.tried_at = -math.inf  # by time.monotonic
         if self._folder.is_dir():
             atomic.remove_temporaries(self._folder)  # of a machine that was lost
 
@@ -73,6 +73,7 @@ class Backup:
         saved = self._saved()
         if saved[0] is None or saved == self._copied:
             return
+        self.tried_at = time.monotonic()
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 self._copy()
@@ -80,7 +81,7 @@ class Backup:
                 if attempt == ATTEMPTS:
                     raise
             else:
-                self._copied, self.copied_at = saved, time.monotonic()
+                self._copied = saved
                 return
 
     def _copy(self) -> None:
@@ -126,6 +127,9 @@ def restore(folder: epath.PathLike, workdir: epath.PathLike) -> str:
             try:
                 with zipfile.ZipFile(path) as archive:
                     archive.extractall(files)  # leads nowhere else, and compares each file's CRC
+            except OSError as error:  # a full disk, say: nothing is known of the copy
+                what = f'{error.filename or path}: {error.strerror or error}'
+                raise DataError(f'{path} cannot be unpacked to {workdir}: {what}') from error
             except DAMAGED as error:
                 damaged += f'{path} is not whole ({error or type(error).__name__}); '
                 continue

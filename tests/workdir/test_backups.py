@@ -1,6 +1,7 @@
 """Copies of a run on a drive: a lost run resumes from one, and none that was cut is taken."""
 
 import contextlib
+import errno
 import os
 import pathlib
 import shutil
@@ -221,6 +222,37 @@ def test_a_drive_that_refuses_is_a_warning(run, tmp_path, capsys):
     said = capsys.readouterr().err
     assert said.startswith('warning: ') and said.count('\n') == 1 and 'the training goes on' in said
     assert names(tmp_path) == ['drive', 'run']
+
+
+def test_a_drive_that_refuses_is_not_asked_at_every_look(run, tmp_path, monkeypatch):
+    """Each attempt packs the whole run."""
+    looks, packed = [], []
+    monkeypatch.setattr(background, 'repeated', lambda work, seconds: given(work, looks))
+
+    def refuse(*paths):
+        packed.append(paths)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(backups, '_pack', refuse)
+    with pytest.raises(OSError), backups.kept(run, tmp_path / 'drive'):
+        with pytest.raises(OSError):
+            looks[0]()
+        looks[0]()
+        assert len(packed) == 1
+    assert len(packed) == 2  # once more at the end
+
+
+def test_a_disk_without_room_says_nothing_of_the_copy(run, tmp_path, monkeypatch):
+    backups.Backup(run, tmp_path / 'drive').copy()
+    shutil.rmtree(run)
+
+    def refuse(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(zipfile.ZipFile, 'extractall', refuse)
+    with pytest.raises(DataError, match=r'cannot be unpacked to .*run: .* No space left') as raised:
+        backups.restore(tmp_path / 'drive', run)
+    assert 'remove' not in str(raised.value) and not run.exists()
 
 
 def test_work_is_repeated_beside_and_done_at_the_end():
