@@ -60,7 +60,7 @@ def run(*words: str) -> None:
     """
     with subprocess.Popen(
         words,
-        env=os.environ | {'JAX_PLATFORMS': 'cpu'},
+        env=os.environ | {'JAX_PLATFORMS': 'cpu', 'PYTHONUNBUFFERED': '1'},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
