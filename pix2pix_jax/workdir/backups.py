@@ -20,10 +20,10 @@ from collections.abc import Iterator
 
 from etils import epath
 
+from pix2pix_jax.data.datasets import archives
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.workdir import background
-from pix2pix_jax.workdir.run_files import DAMAGED
 
 KEEP = 2  # copies
 MINUTES = 10.0  # between two
@@ -125,13 +125,12 @@ def restore(folder: epath.PathLike, workdir: epath.PathLike) -> str:
         with tempfile.TemporaryDirectory(prefix=f'.{workdir.name}-', dir=workdir.parent) as scratch:
             files = pathlib.Path(scratch, 'files')
             try:
-                with zipfile.ZipFile(path) as archive:
-                    archive.extractall(files)  # leads nowhere else, and compares each file's CRC
+                archives.unpack(path, files)  # compares each file's CRC
             except OSError as error:  # a full disk, say: nothing is known of the copy
                 what = f'{error.filename or path}: {error.strerror or error}'
                 raise DataError(f'{path} cannot be unpacked to {workdir}: {what}') from error
-            except DAMAGED as error:
-                damaged += f'{path} is not whole ({error or type(error).__name__}); '
+            except DataError:
+                damaged += f'{path} is not whole; '
                 continue
             atomic.sync_tree(files)
             shutil.rmtree(workdir, ignore_errors=True)  # a lock, at most

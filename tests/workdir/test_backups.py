@@ -12,6 +12,7 @@ import zipfile
 import pytest
 from helpers.runs import assert_equal_states, make_pairs, metrics, tiny_config, untrained_run
 
+from pix2pix_jax.data.datasets import archives
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.workdir import background, backups
@@ -143,13 +144,13 @@ def test_a_copy_that_was_cut_is_not_taken(run, pairs, tmp_path, cut):
     newest.write_bytes({'half': data[: len(data) // 2], 'empty': b'', 'a byte': data}[cut])
     shutil.rmtree(run)
     line = backups.restore(drive, run)
-    assert f'{newest} is not whole (' in line and line.endswith('it resumes from step 1')
+    assert f'{newest} is not whole; ' in line and line.endswith('it resumes from step 1')
     assert files(run) == first and names(tmp_path) == ['drive', 'run']
 
     shutil.rmtree(run)
     for path in backups.copies(drive):
         path.write_bytes(b'')
-    with pytest.raises(DataError, match='is not whole .*to start anew, remove '):
+    with pytest.raises(DataError, match='is not whole; .*to start anew, remove '):
         backups.restore(drive, run)
     assert not run.exists()
 
@@ -249,7 +250,7 @@ def test_a_disk_without_room_says_nothing_of_the_copy(run, tmp_path, monkeypatch
     def refuse(*args):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(zipfile.ZipFile, 'extractall', refuse)
+    monkeypatch.setattr(archives, 'unpack', refuse)
     with pytest.raises(DataError, match=r'cannot be unpacked to .*run: .* No space left') as raised:
         backups.restore(tmp_path / 'drive', run)
     assert 'remove' not in str(raised.value) and not run.exists()
