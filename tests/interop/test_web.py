@@ -28,7 +28,7 @@ from pix2pix_jax.web import drawing, static_page
 for package in ('jax2onnx', 'onnxruntime'):
     pytest.importorskip(package, reason='needs the extra export')
 
-from pix2pix_jax.interop import web, web_runtime  # noqa: E402
+from pix2pix_jax.interop import onnx, web, web_runtime  # noqa: E402
 
 NAMES = ('ort.mjs', 'loader.mjs', 'ort.wasm')
 CONTENT = {name: name.encode() * 100 for name in NAMES}
@@ -137,8 +137,6 @@ def joined(folder, file):
 
 
 def test_the_model_is_the_runs_in_half_the_bytes_and_of_one_size(page, workdir):
-    from pix2pix_jax.interop import onnx
-
     data = joined(page, json.loads((page / 'page.json').read_text())['model'])
     apply, metadata = onnx.load(data)
     run = generator.load_run(workdir)
@@ -244,7 +242,7 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_read(tmp_path, field
 
 
 def test_a_model_that_differs_is_not_written(tmp_path, npm, monkeypatch):
-    monkeypatch.setattr(web.onnx, 'load', lambda data: (lambda x: x * np.nan, {}))
+    monkeypatch.setattr(onnx, 'load', lambda data: (lambda x: x * np.nan, {}))
     options = web.PageOptions(runtime=str(npm))
     with pytest.raises(UserError, match='nothing written, the exported model differs'):
         web.export(random_run(), 'run', tmp_path / 'a', options)

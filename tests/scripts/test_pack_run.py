@@ -135,13 +135,13 @@ def test_the_demo_has_the_colours_of_the_run(trained, pack, tmp_path, monkeypatc
     shown = {}
 
     def create_page(translator, name, split, pictures, colours):
-        shown[name] = colours or web_page.drawing.palette(translator.config, pictures)
+        shown[name] = colours
 
     monkeypatch.setattr(web_server.page, 'create_page', create_page)
     monkeypatch.setattr(web_server, 'serve', lambda *args: None)
     for workdir in (trained / 'run', tmp_path / 'a.zip'):
         web_server.serve_run(str(workdir), '', '127.0.0.1', 0)
-    assert shown['a.zip'] == shown['run'] == [('', (0, 0, 255)), ('', (255, 0, 0))]
+    assert shown['a'] == shown['run'] == [('', (0, 0, 255)), ('', (255, 0, 0))]
     palette = palette_json.load_palette(tmp_path / 'a.zip')
     assert '&lt;b&gt;' in web_page.drawing.canvas_html((8, 8), [('<b>', (1, 2, 3)), *palette])
 
