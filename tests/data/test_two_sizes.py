@@ -165,7 +165,24 @@ def test_translations_are_as_large_as_targets(run, capsys):
     translator = pix2pix_jax.Translator(run / 'run', dropout=False)
     assert translator(np.zeros((10, 7, 3), np.uint8)).shape == (20, 14, 3)
     drawn = translator.load(np.zeros((10, 7, 3), np.uint8), drawn=True)
-    assert drawn.values.shape == (10, 7, 3)
+    assert drawn.values.shape[:2] == drawn.size == (10, 7)
+
+
+def test_a_translation_sees_what_an_evaluation_sees(run):
+    translator = pix2pix_jax.Translator(run / 'run', dropout=False)
+    c, generate, seen = translator.config, translator._generator, []
+    c.image_size = (32, 32)  # no multiple of the inputs' size: resampled twice they would differ
+    source = discover.open_splits(c)['test']
+
+    def generator(inputs, sample):
+        seen.append(inputs)
+        return generate(inputs, sample=sample)
+
+    translator._generator = generator
+    for i in range(len(source)):
+        (image,) = translator.translate([loaded := translator.load_pair(source, i)])
+        assert image.shape[:2] == loaded.size == source[i]['target'].shape[:2]
+        np.testing.assert_array_equal(seen[i][0], pipeline.example(source, i, c)['input'])
 
 
 def test_no_data_is_as_large_as_the_translation(run):
