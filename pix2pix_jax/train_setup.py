@@ -71,8 +71,9 @@ def resolve(
     splits = found_channels.take_channels(splits, config)
     config.dataset.inputs = splits['train'].inputs
     config.dataset.palette = config.dataset.palette or splits['train'].found_palette()
-    config.dataset.target_type = splits['train'].output_type
-    config.dataset.target_scale = preflight.found_target_scale(splits['train'])
+    config.dataset.target_type = config.dataset.target_type or splits['train'].output_type
+    scale = config.dataset.target_scale or known.target_scale
+    config.dataset.target_scale = scale or preflight.found_target_scale(splits['train'])
     if config.image_size == (0, 0):
         config.image_size = known.image_size or preflight.found_image_size(splits['train'], config)
     room = feed.room(devices)

@@ -237,6 +237,7 @@ def kernels(config, folder):
     values = types.SimpleNamespace(
         config=config,
         workdir='unused',
+        tracker='none',
         dry_run=False,
         coordinator='',
         num_processes=1,

@@ -241,7 +241,7 @@ def for_run(
     Raises:
       DataError: for a bad training pair of the segmenter.
       UserError: then or when an example is measured, for label maps of other colours than the
-        options or the config say.
+        options say.
     """
     source = splits[split]
     return _created(
