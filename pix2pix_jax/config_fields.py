@@ -285,6 +285,9 @@ ROWS = (
     Field('discriminator.scales', 1, between(1, 3),
           'discriminators, each with weights of its own: on the images, on them halved, and so on; '
           'losses are summed', 'scales', 'pix2pixHD (Wang et al., 2018, 3.2)'),
+    Field('discriminator.spectral_norm', False, ON_OFF,
+          'kernels are divided by their largest singular value, of which a power iteration a step '
+          'is an estimate; batch norm undoes it', source='Miyato et al., 2018'),
     Field('discriminator.leaky_slope', 0.2, FRACTION,
           'slope of the leaky ReLU below 0', source='6.1.2', reference=True),
     Field('discriminator.bias', 'auto', choices('auto', 'all', 'last', 'ends', 'none'),

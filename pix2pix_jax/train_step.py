@@ -27,6 +27,7 @@ from pix2pix_jax.critic import (
     view,
 )
 from pix2pix_jax.models.layers import class_image
+from pix2pix_jax.models.spectral import power_iteration
 from pix2pix_jax.train_state import GanState, TrainState
 
 Metrics = dict[str, jax.Array]
@@ -133,6 +134,8 @@ def discriminator_step(
       config: of the run.
       axis_name: as in `train_step`.
     """
+    if config.discriminator.spectral_norm:  # one iteration a step, before the first use
+        d = d.replace(spectral=power_iteration(d.params, d.spectral))
     grads, (stats, metrics) = discriminator_gradients(d, batch, fake, key, config)
     return update(d, grads, stats, axis_name), metrics
 

@@ -84,7 +84,9 @@ def _discriminator(config: ConfigDict, platform: str, axis_name: str | None) -> 
         leaky_slope=d.leaky_slope,
         bias=bias if d.bias == 'auto' else d.bias,
         norm=NORMS[d.norm].create(config, d, axis_name),
-        conv=functools.partial(layers.Conv, **_conv_fields(config, platform)),
+        conv=functools.partial(
+            layers.Conv, spectral_norm=d.spectral_norm, **_conv_fields(config, platform)
+        ),
     )
     return patchgan.MultiScale(d.scales, create) if d.scales > 1 else create()
 

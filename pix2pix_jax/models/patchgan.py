@@ -99,8 +99,8 @@ class PatchGAN(nn.Module):
         """Maps images (N,H,W,C), conditional: input and output stacked, to logits (N,h,w,1).
 
         Statistics of batch norm are always the batch's; several batches (B,N,H,W,C) have each its
-        own. Three layers: 256x256 gives 30x30. The collection 'intermediates' gets the output of each
-        layer but the last.
+        own. Three layers: 256x256 gives 30x30. The collection 'intermediates' gets the output of
+        each layer but the last.
         """
         batches = x.shape[:-4]
         x = x.reshape(-1, *x.shape[-3:])
