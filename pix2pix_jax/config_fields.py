@@ -88,9 +88,9 @@ ROWS = (
           'in training, batch norm takes its statistics over all devices, not over each alone'),
     Field('ema_decay', 0.0, BELOW_1,
           "decay of a moving average of G's weights, which is then evaluated in G's place; 0: off"),
-    Field('init_from', '', free("a run's folder"),
+    Field('init_from', '', free("a run's folder, or the zip of a packed run"),
           'the weights of both networks start from the last ones of this run (its best has no '
-          'discriminator), the optimizers anew'),
+          'discriminator, nor have some packed runs), the optimizers anew'),
     Field('remat', False, ON_OFF,
           'keep only the outputs of convolutions for the backward pass, and recompute the rest: '
           'less memory on GPU and TPU'),
@@ -158,11 +158,11 @@ ROWS = (
     Field('dataset.void', '255', free("a class index, or ''"),
           "the index of what has no class: it counts nowhere; '': every index is a class",
           'class index'),
-    Field('dataset.colors', '', free("a file, facades | cityscapes, or ''"),
+    Field('dataset.colors', '', free("a file, facades | cityscapes | openmoji_classes, or ''"),
           'the colours of label maps, a class a line: NAME R,G,B (void: no class). Maps of '
           '`input_classes` and `target_classes` are read by the nearest colour; where these are 0, '
           "evaluate and demo know the classes by it; a run keeps the table; '': maps are indices"),
-    Field('dataset.palette', '', free("a file, facades | cityscapes, or ''"),
+    Field('dataset.palette', '', free("a file, facades | cityscapes | openmoji_classes, or ''"),
           'a table like `dataset.colors`, in which class indices are shown; a run keeps the one '
           "that it finds; '': the palette of the files, else that of PASCAL VOC"),
     Field('dataset.target_type', '', choices('', 'uint16', 'float32'),

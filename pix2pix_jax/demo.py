@@ -16,8 +16,10 @@ from pix2pix_jax.errors import UserError, run_command
 def define_flags() -> flags.FlagValues:
     """Returns the flags of this command."""
     values = flags.FlagValues()
-    flags.DEFINE_string('workdir', '', 'Folder of the run.', flag_values=values)
-    flags.DEFINE_string('checkpoint', 'last', 'last, best or a step.', flag_values=values)
+    flags.DEFINE_string(
+        'workdir', '', 'Folder of the run, or the zip of a packed one.', flag_values=values
+    )
+    flags.DEFINE_string('checkpoint', '', 'last (the default), best or a step.', flag_values=values)
     flags.DEFINE_integer(
         'port', 7860, 'Port of the page; 0: any that is free.', 0, 65535, flag_values=values
     )

@@ -32,9 +32,9 @@ def define_flags() -> flags.FlagValues:
     def text(name: str, about: str, default: str = '') -> None:
         flags.DEFINE_string(name, default, about, flag_values=values)
 
-    text('workdir', 'Folder of the run.')
+    text('workdir', 'Folder of the run, or the zip of a packed one.')
     text('split', "Split of the run's data: train, val or test.", 'test')
-    text('checkpoint', 'last, best, a step, or all: a table of all that are kept.', 'last')
+    text('checkpoint', 'last (the default), best, a step, or all: a table of all that are kept.')
     text('dataset', "Folder of pairs, in place of the run's config.dataset.path.")
     text('real', 'Folder of target images; with --generated.')
     text('generated', 'Folder of images of the same names.')

@@ -5,11 +5,16 @@ python -m pix2pix_jax.export --workdir=runs/facades --format=onnx --output=facad
 ONNX (onnxruntime and others), StableHLO (jax alone, on CPUs, GPUs and TPUs), or the weights as
 PyTorch takes them. Height and width stay open, any multiples that the network can halve, unless
 --image_size fixes them. What is written was run, and compared with the run itself.
+
+--format=web writes a folder: a page to draw on, whose model runs in the browser. Any static host
+serves it. The runtime is downloaded once, or taken from --runtime=DIR.
 """
 
 import importlib.metadata
 import importlib.util
 import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 from absl import flags
 from etils import epath
@@ -18,32 +23,88 @@ from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.version import numbers
 
-EXTENSIONS = {
-    'onnx': ('.onnx',),
-    'stablehlo': ('.stablehlo',),
-    'pytorch': ('.safetensors', '.pth', '.pt'),
-    'bioimageio': ('.zip',),
-}
-ONNX = ('jax2onnx', 'onnxruntime')
-EXTRA_PACKAGES = {
-    'onnx': ONNX,
-    'bioimageio': (*ONNX, 'bioimageio.core'),
-}  # beside what the package itself needs
+if TYPE_CHECKING:
+    from pix2pix_jax.inference.generator import Run
+
 MIN_JAX_FOR_ONNX = '0.8.1'  # the oldest that jax2onnx takes
+
+
+class Format(NamedTuple):
+    """What --format writes."""
+
+    write: Callable[['Run', flags.FlagValues], list[str]]  # returns what to say about it, as lines
+    extensions: tuple[str, ...] = ()  # of its file; (): it is a folder
+    flags: tuple[str, ...] = ()  # that it has and others may not
+    packages: tuple[str, ...] = ()  # beside what this package itself needs
+
+
+def _write_program(run: 'Run', values: flags.FlagValues) -> list[str]:
+    from pix2pix_jax.interop import exportable
+
+    size = parse_size(values.image_size)
+    output = os.path.expanduser(values.output)
+    return exportable.export(run, values.format, output, values.norm, size, values.dtype)
+
+
+def _write_weights(run: 'Run', values: flags.FlagValues) -> list[str]:
+    from pix2pix_jax.interop.torch import convert
+
+    return convert.write_generator(run, os.path.expanduser(values.output))
+
+
+def _write_zoo_model(run: 'Run', values: flags.FlagValues) -> list[str]:
+    from pix2pix_jax.interop import bioimageio
+
+    size = parse_size(values.image_size)
+    workdir, output = os.path.expanduser(values.workdir), os.path.expanduser(values.output)
+    return bioimageio.export(run, workdir, output, values.norm, size, values.dtype)
+
+
+def _write_page(run: 'Run', values: flags.FlagValues) -> list[str]:
+    from pix2pix_jax.interop import web
+
+    options = web.PageOptions(
+        norm=values.norm,
+        size=parse_size(values.image_size),
+        weights=values.dtype if values['dtype'].present else 'float16',
+        runtime=os.path.expanduser(values.runtime),
+        webgpu=values.webgpu,
+        examples=values.examples,
+    )
+    workdir, output = os.path.expanduser(values.workdir), os.path.expanduser(values.output)
+    return web.export(run, workdir, output, options)
+
+
+OF_PROGRAMS = ('norm', 'dtype', 'image_size')
+ONNX_PACKAGES = ('jax2onnx', 'onnxruntime')
+FORMATS = {
+    'onnx': Format(_write_program, ('.onnx',), OF_PROGRAMS, ONNX_PACKAGES),
+    'stablehlo': Format(_write_program, ('.stablehlo',), OF_PROGRAMS),
+    'pytorch': Format(_write_weights, ('.safetensors', '.pth', '.pt')),
+    'bioimageio': Format(
+        _write_zoo_model, ('.zip',), OF_PROGRAMS, (*ONNX_PACKAGES, 'bioimageio.core')
+    ),
+    'web': Format(
+        _write_page, flags=(*OF_PROGRAMS, 'runtime', 'webgpu', 'examples'), packages=ONNX_PACKAGES
+    ),
+}
 
 
 def define_flags() -> flags.FlagValues:
     """Returns the flags of this command."""
     values = flags.FlagValues()
-    flags.DEFINE_string('workdir', '', 'Folder of the run.', flag_values=values)
-    flags.DEFINE_enum('format', '', ['', *EXTENSIONS], 'What to write.', flag_values=values)
+    flags.DEFINE_string(
+        'workdir', '', 'Folder of the run, or the zip of a packed one.', flag_values=values
+    )
+    flags.DEFINE_enum('format', '', ['', *FORMATS], 'What to write.', flag_values=values)
     flags.DEFINE_string(
         'output',
         '',
-        'The file: .onnx, .stablehlo; .safetensors, .pth or .pt for pytorch.',
+        'The file: .onnx, .stablehlo; .safetensors, .pth or .pt for pytorch; .zip for bioimageio; '
+        'a folder for web.',
         flag_values=values,
     )
-    flags.DEFINE_string('checkpoint', 'last', 'last, best or a step.', flag_values=values)
+    flags.DEFINE_string('checkpoint', '', 'last (the default), best or a step.', flag_values=values)
     flags.DEFINE_bool('ema', True, 'Averaged weights, where the run has any.', flag_values=values)
     flags.DEFINE_enum(
         'norm',
@@ -56,13 +117,31 @@ def define_flags() -> flags.FlagValues:
         'dtype',
         'float32',
         ['float32', 'float16'],
-        'What the kernels are stored in; float16 is half the size. The computation is in float32.',
+        'What the kernels are stored in; float16, the default of web, is half the size. The '
+        'computation is in float32.',
         flag_values=values,
     )
     flags.DEFINE_list(
         'image_size',
         ['0'],
-        'SIZE or HEIGHT,WIDTH of the images; 0: any the network takes.',
+        'SIZE or HEIGHT,WIDTH of the images; 0: any the network takes, for web those of the '
+        'training.',
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        'runtime',
+        '',
+        'Of web: the unpacked npm package onnxruntime-web; by default it is downloaded, once.',
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        'webgpu', False, 'Of web: use WebGPU in browsers that have it.', flag_values=values
+    )
+    flags.DEFINE_integer(
+        'examples',
+        12,
+        'Of web: most inputs of the run that are on the page.',
+        0,
         flag_values=values,
     )
     flags.DEFINE_bool('overwrite', False, 'Replace an --output that exists.', flag_values=values)
@@ -74,35 +153,31 @@ def main(values: flags.FlagValues) -> int:
     for name in ('workdir', 'format', 'output'):
         if not values[name].value:
             raise UserError(f'--{name} is missing: --workdir, --format and --output are needed')
-    workdir, output = map(os.path.expanduser, (values.workdir, values.output))
-    size = parse_size(values.image_size)
-    check_output(output, values.format, values.overwrite)
+    parse_size(values.image_size)
+    check_output(os.path.expanduser(values.output), values.format, values.overwrite)
     check_packages(values.format)
-    for name in ('norm', 'dtype', 'image_size'):
-        if values.format == 'pytorch' and values[name].present:
-            raise UserError(f'--{name} is of a program: it goes with --format=onnx or stablehlo')
+    check_flags(values)
     from pix2pix_jax.distributed import memory
     from pix2pix_jax.inference import generator
     from pix2pix_jax.runtime import prepare_process
 
     prepare_process()
-    run = generator.load_run(workdir, values.checkpoint, values.ema)
-    if values.format == 'pytorch':
-        from pix2pix_jax.interop.torch import convert
-
-        lines = convert.write_generator(run, output)
-    elif values.format == 'bioimageio':
-        from pix2pix_jax.interop import bioimageio
-
-        with memory.one_line('the export', 'allowed is a smaller --image_size'):
-            lines = bioimageio.export(run, workdir, output, values.norm, size, values.dtype)
-    else:
-        from pix2pix_jax.interop import exportable
-
-        with memory.one_line('the export', 'allowed is a smaller --image_size'):
-            lines = exportable.export(run, values.format, output, values.norm, size, values.dtype)
+    run = generator.load_run(os.path.expanduser(values.workdir), values.checkpoint, values.ema)
+    with memory.one_line('the export', 'allowed is a smaller --image_size'):
+        lines = FORMATS[values.format].write(run, values)
     print('\n'.join(lines))
     return 0
+
+
+def check_flags(values: flags.FlagValues) -> None:
+    """Raises UserError for a flag that other formats have."""
+    for name in dict.fromkeys(name for format in FORMATS.values() for name in format.flags):
+        if values[name].present and name not in FORMATS[values.format].flags:
+            others = [key for key, format in FORMATS.items() if name in format.flags]
+            raise UserError(
+                f'--{name} does nothing with --format={values.format}: it goes with --format='
+                f'{" or ".join(others)}'
+            )
 
 
 def parse_size(words: list[str]) -> tuple[int, int] | None:
@@ -119,7 +194,9 @@ def parse_size(words: list[str]) -> tuple[int, int] | None:
 
 def check_output(output: str, format: str, overwrite: bool) -> None:
     """Raises UserError where `output` is not a file of this format, or is there already."""
-    path, allowed = epath.Path(output), EXTENSIONS[format]
+    path, allowed = epath.Path(output), FORMATS[format].extensions
+    if not allowed:
+        return check_folder(path, overwrite)
     if path.suffix not in allowed:
         raise UserError(f'--output={output}: --format={format} writes {" or ".join(allowed)}')
     if path.is_dir():
@@ -128,19 +205,24 @@ def check_output(output: str, format: str, overwrite: bool) -> None:
         raise UserError(f'--output={output} exists: give another name or --overwrite')
 
 
+def check_folder(path: epath.Path, overwrite: bool) -> None:
+    """Raises UserError where `path` is no folder, or one in which anything is already."""
+    if path.exists() and not path.is_dir():
+        raise UserError(f'--output={path} is a file: allowed is a folder')
+    if path.exists() and any(path.iterdir()) and not overwrite:
+        raise UserError(f'--output={path} exists: give another name or --overwrite')
+
+
 def check_packages(format: str) -> None:
     """Raises UserError where `format` needs other packages: how to install them, or a newer jax."""
     jax_version = importlib.metadata.version('jax')
-    if format in EXTRA_PACKAGES and numbers(jax_version) < numbers(MIN_JAX_FOR_ONNX):
+    needed = FORMATS[format].packages
+    if 'jax2onnx' in needed and numbers(jax_version) < numbers(MIN_JAX_FOR_ONNX):
         raise UserError(
             f'--format={format} needs jax {MIN_JAX_FOR_ONNX} or newer, this is jax {jax_version}: '
             'allowed are --format=stablehlo and pytorch'
         )
-    missing = [
-        name
-        for name in EXTRA_PACKAGES.get(format, ())
-        if importlib.util.find_spec(name.partition('.')[0]) is None
-    ]
+    missing = [name for name in needed if importlib.util.find_spec(name.partition('.')[0]) is None]
     if missing:
         raise UserError(
             f'--format={format} needs {" and ".join(missing)}: pip install {" ".join(missing)}'

@@ -17,7 +17,7 @@ from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.models.factory import create_models, dropout_blocks, generator_depth
 from pix2pix_jax.optimizers import Optimizers, create_optimizers
 from pix2pix_jax.train_state import GanState, create_state
-from pix2pix_jax.workdir import data_json
+from pix2pix_jax.workdir import data_json, run_files
 from pix2pix_jax.workdir.config_json import differences, fields_as_begun, load_config
 from pix2pix_jax.workdir.run_json import devices_of
 
@@ -152,11 +152,16 @@ def count_steps(config: Config, pairs: int) -> int:
 
 
 def check_reachable(workdir: epath.Path) -> None:
-    """Raises UserError where the package for a workdir on gs:// or its like is missing."""
+    """Raises UserError for a packed run, and where the package for gs:// or its like is missing."""
     try:
-        workdir.exists()
+        packed = workdir.exists() and run_files.is_packed(workdir)
     except ImportError as error:
         raise UserError(f'--workdir={workdir}: {error}') from error
+    if packed:
+        raise UserError(
+            f'--workdir={workdir}: a packed run is not trained on; a new one starts from it: '
+            f'--config.init_from={workdir} and another --workdir'
+        )
 
 
 def check_run(config: Config, workdir: epath.Path) -> None:

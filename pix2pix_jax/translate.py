@@ -20,7 +20,9 @@ DEFAULTS = TranslateOptions()
 def define_flags() -> flags.FlagValues:
     """Returns the flags of this command."""
     values = flags.FlagValues()
-    flags.DEFINE_string('workdir', '', 'Folder of the run.', flag_values=values)
+    flags.DEFINE_string(
+        'workdir', '', 'Folder of the run, or the zip of a packed one.', flag_values=values
+    )
     flags.DEFINE_string(
         'input',
         '',
@@ -36,7 +38,7 @@ def define_flags() -> flags.FlagValues:
         flag_values=values,
     )
     flags.DEFINE_string('output', '', 'Folder for the translations.', flag_values=values)
-    flags.DEFINE_string('checkpoint', 'last', 'last, best or a step.', flag_values=values)
+    flags.DEFINE_string('checkpoint', '', 'last (the default), best or a step.', flag_values=values)
     flags.DEFINE_integer(
         'samples',
         1,

@@ -77,11 +77,11 @@ def main(values: flags.FlagValues) -> None:
         {'path': folder_of_pairs(values.dataset), 'direction': values.direction},
     )
     state = convert.imported_state(config, generator, discriminator)
-    with locks.hold(workdir):
-        check_new(workdir)  # again: another process may have been there meanwhile
-        write_run(workdir, config, state)
-    for line in describe(workdir, config, state, generator, discriminator):
+    write_run(workdir, config, state, ['scripts/import_pytorch.py', *sys.argv[1:]])
+    for line in describe(config, state, generator, discriminator):
         print(line)
+    print(f'{workdir}: a run at step {int(state.step):,}; a new run starts from it with')
+    print(command_of_a_new_run(workdir, config))
 
 
 def folder_of_pairs(given: str) -> str:
@@ -112,30 +112,36 @@ def image_size(words: list[str]) -> tuple[int, ...]:
     return tuple(map(int, words))
 
 
-def write_run(workdir: epath.Path, config: Config, state: GanState) -> None:
-    """Writes the folder of a run, its config last: without one it is no run yet."""
-    step = int(state.step)
-    checkpoints = Checkpoints(workdir, writer=True)
-    checkpoints.save('last', step, state, config)
-    checkpoints.close()
-    command = shlex.join(['python', 'scripts/import_pytorch.py', *sys.argv[1:]])
-    data_json.write_known(workdir, {}, 0)  # none: they are drawn where the run is resumed
-    record_start(workdir, command, jax.local_devices()[:1], step, start.arrays(state))
-    atomic.write_text(workdir / 'config.json', to_json(config))
+def write_run(workdir: epath.Path, config: Config, state: GanState, words: list[str]) -> None:
+    """Writes the folder of a run, its config last: without one it is no run yet.
+
+    Args:
+      workdir: the folder, new or empty.
+      config: of the run.
+      state: of the run.
+      words: the command that makes it, without python.
+
+    Raises:
+      UserError: where the folder holds anything, or another process is writing there.
+    """
+    step, command = int(state.step), shlex.join(['python', *words])
+    with locks.hold(workdir):
+        check_new(workdir)  # again: another process may have been there meanwhile
+        checkpoints = Checkpoints(workdir, writer=True)
+        checkpoints.save('last', step, state, config)
+        checkpoints.close()
+        data_json.write_known(workdir, {}, 0)  # none: they are drawn where the run is resumed
+        record_start(workdir, command, jax.local_devices()[:1], step, start.arrays(state))
+        atomic.write_text(workdir / 'config.json', to_json(config))
 
 
 def describe(
-    workdir: epath.Path,
-    config: Config,
-    state: GanState,
-    generator: Network,
-    discriminator: Network | None,
+    config: Config, state: GanState, generator: Network, discriminator: Network | None = None
 ) -> list[str]:
-    """Returns lines that say what was found, what was assumed, and how a new run starts from it.
+    """Returns lines that say what was found, and what was assumed.
 
     Args:
-      workdir: the folder of the run that was written.
-      config: of that run.
+      config: of the run that was written.
       state: of that run.
       generator, discriminator: what was read; None where no file was given.
     """
@@ -152,8 +158,7 @@ def describe(
     size = '{1}x{0}'.format(*config.image_size)
     task = '' if config.dataset.task == 'none' else f', dataset.task {config.dataset.task}'
     lines.append(f'images of {size} pixels, {dropout}, loss.gan {config.loss.gan}{task}')
-    lines.append(f'{workdir}: a run at step {int(state.step):,}; a new run starts from it with')
-    return [*lines, command_of_a_new_run(workdir, config)]
+    return lines
 
 
 def command_of_a_new_run(workdir: epath.Path, config: Config) -> str:

@@ -31,6 +31,8 @@ from pix2pix_jax.web import drawing
 from pix2pix_jax.web import page as web_page
 from pix2pix_jax.web import server as web_server
 
+COLOURS = [drawing.WHITE, drawing.BLACK]
+
 # ---------------------------------------------------------------- the command
 
 
@@ -115,7 +117,9 @@ def test_a_translation_is_shown_as_rgb(monkeypatch, channels, value_range):
 def test_the_page_without_samples_and_dropout(monkeypatch):
     pytest.importorskip('gradio', reason='needs gradio')
     translator = stand_in(monkeypatch, changed(generator__dropout=0.0))
-    components = web_page.create_page(translator, 'run', '', []).get_config_file()['components']
+    components = web_page.create_page(translator, 'run', '', [], COLOURS).get_config_file()[
+        'components'
+    ]
     assert not [c for c in components if c['type'] == 'gallery']
     (slider,) = (c['props'] for c in components if c['type'] == 'slider')
     assert not slider['interactive'] and 'no block of the generator' in slider['info']
@@ -135,7 +139,7 @@ def page_client(monkeypatch):
 
     translator = stand_in(monkeypatch, changed())
     pictures = [noise(32, 32, 3) for _ in range(2)]
-    page = web_page.create_page(translator, 'run', 'test', pictures)
+    page = web_page.create_page(translator, 'run', 'test', pictures, COLOURS)
     port = web_server.free_port('127.0.0.1', 0)
     web_server.launch(page, '127.0.0.1', port)
     with httpx.Client(base_url=f'http://127.0.0.1:{port}', timeout=60) as client:

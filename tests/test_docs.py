@@ -15,7 +15,8 @@ FOLDERS = ('pix2pix_jax', 'scripts', 'configs', 'tests', 'docs')
 FIELDS = flatten(default_config())
 SECTIONS = {field.split('.')[0] for field in FIELDS if '.' in field}
 INVENTED = {'config.dataset.target_rnage'}  # the misspelt one of data_mistakes.md
-EXTENSIONS = {'py', 'csv', 'json', 'jsonl', 'txt'}  # test.py and train.csv are no fields
+# test.py and train.csv are no fields.
+EXTENSIONS = {'py', 'csv', 'json', 'jsonl', 'txt', 'safetensors'}
 
 pages = pytest.mark.parametrize('page', PAGES, ids=lambda path: path.name)
 

@@ -231,7 +231,10 @@ def test_images_below_the_ssim_window_say_so(tmp_path):
             ('--workdir=run', '--metrics=lab,is'),
             f"--metrics: 'is' is unknown, allowed are {', '.join(metrics.choices())}",
         ),
-        (('--workdir=run', '--classes=ade'), 'allowed are facades | cityscapes, or a text file'),
+        (
+            ('--workdir=run', '--classes=ade'),
+            'allowed are facades | cityscapes | openmoji_classes, or a text file',
+        ),
         (('--workdir=run', '--segmenter=nowhere:f'), '--segmenter=nowhere:f: ModuleNotFoundE'),
         (('--workdir=run', '--segmenter=.x:f'), '--segmenter=.x:f: TypeError'),
         (('--real=a', '--generated=b', '--scale=2'), '--scale is of a run'),

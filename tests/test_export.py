@@ -6,18 +6,15 @@ import zipfile
 
 import jax
 import jax.export
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.runs import make_pairs, tiny_config
+from helpers.runs import make_pairs, random_run, tiny_config
 
 from pix2pix_jax import export
-from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.data import tasks
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.inference import generator
 from pix2pix_jax.interop import exportable, stablehlo
-from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.version import numbers
 
@@ -43,28 +40,6 @@ def onnx():
 def interop(request):
     """The module of each format."""
     return stablehlo if request.param == 'stablehlo' else onnx()
-
-
-def random_run(**fields):
-    """A run whose every variable shows in the output."""
-    config = default_config()
-    fields = {k.replace('__', '.'): v for k, v in fields.items()}
-    small = {'image_size': (16, 16), 'generator.width': 4, 'generator.depth': 2, 'loss.gan': 'none'}
-    config.update_from_flattened_dict(small | fields)
-    config = validate(config)
-    x = jnp.zeros((1, *config.image_size, config.generator.input_channels))
-    init = create_models(config, 'any').generator.init
-    shapes = jax.eval_shape(lambda: init(jax.random.key(0), x, train=False, noise=False))
-    rng = np.random.default_rng(0)
-
-    def draw(path, leaf):
-        noise = rng.normal(size=leaf.shape).astype(np.float32)
-        fan_in = np.sqrt(np.prod(leaf.shape[:2]) * max(leaf.shape[-2:])) if leaf.ndim == 4 else 1
-        scaled = {'kernel': noise / fan_in, 'scale': 1 + 0.1 * noise, 'var': 1 + np.abs(noise)}
-        return scaled.get(path[-1].key, 0.1 * noise)
-
-    variables = jax.tree_util.tree_map_with_path(draw, shapes)
-    return generator.Run(config, 7, 'last', variables)
 
 
 def images(run, count=1, size=None):
@@ -321,7 +296,9 @@ def test_the_command(workdir, tmp_path, capsys, format, ema):
     (('--workdir={1}', '--format=stablehlo', '--output={0}/a.stablehlo', '--norm=batch'), 'norm'),
     (('--workdir={1}', '--format=stablehlo', '--output={0}/a.stablehlo', '--dtype=int8'), 'dtype'),
     (('--workdir={1}', '--format=pytorch', '--output={0}/a.pth', '--dtype=float16'),
-     '--dtype is of a program'),
+     '--dtype does nothing with --format=pytorch: it goes with --format=onnx or stablehlo or web'),
+    (('--workdir={1}', '--format=onnx', '--output={0}/a.onnx', '--webgpu'),
+     '--webgpu does nothing with --format=onnx: it goes with --format=web'),
 ])  # fmt: skip
 def test_mistakes_are_one_line(workdir, tmp_path, capsys, monkeypatch, args, message):
     monkeypatch.setattr(export, 'check_packages', lambda format: None)

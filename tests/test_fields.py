@@ -242,6 +242,7 @@ def kernels(config, folder):
         num_processes=1,
         process_id=0,
         hosts='flags',
+        tracker='none',
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('XLA_FLAGS', os.environ['XLA_FLAGS'])

@@ -37,6 +37,19 @@ def test_every_folder_with_modules_is_installed(installed):
     assert {name.split('.')[0] for name in installed} == {'pix2pix_jax'}  # no top-level configs
 
 
+def test_what_is_no_module_is_installed_too():
+    package = ROOT / 'pix2pix_jax'
+    found = {p for p in package.rglob('*') if p.is_file() and p.suffix not in ('.py', '.pyc')}
+    patterns = tomllib.loads((ROOT / 'pyproject.toml').read_text())['tool']['setuptools']
+    installed = {
+        path
+        for name, globs in patterns['package-data'].items()
+        for pattern in globs
+        for path in ROOT.joinpath(*name.split('.')).glob(pattern)
+    }
+    assert installed == found and package / 'web' / 'static' / 'index.html' in found
+
+
 @pytest.mark.e2e
 def test_installed_configs_are_found_from_an_empty_folder(installed, tmp_path):
     site, empty = tmp_path / 'site', tmp_path / 'empty'

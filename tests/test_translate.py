@@ -331,4 +331,4 @@ def test_checkpoint_and_weights_are_those_that_are_asked_for(tmp_path, monkeypat
     write_image(tmp_path / 'a.png', 0)
     args = (f'--input={tmp_path}/a.png', f'--output={tmp_path}/out', '--overwrite')
     assert run(*args) == run(*args, '--checkpoint=best', '--noema') == 0
-    assert asked == [('run', 'last', True), ('run', 'best', False)]
+    assert asked == [('run', '', True), ('run', 'best', False)]

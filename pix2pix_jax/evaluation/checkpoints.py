@@ -16,7 +16,8 @@ from pix2pix_jax.evaluation.report import Summary
 from pix2pix_jax.evaluation.runs import ALL, RunImages
 from pix2pix_jax.reports import curves, run_page
 from pix2pix_jax.storage import atomic
-from pix2pix_jax.workdir.checkpoints import KINDS, Checkpoints
+from pix2pix_jax.workdir.checkpoints import KINDS
+from pix2pix_jax.workdir.packed import open_checkpoints
 
 FILES = {'checkpoints.json', 'index.html'}
 Measured = Mapping[int, Summary]  # by step, in order
@@ -49,7 +50,7 @@ def evaluate_checkpoints(
 
 
 def _steps(workdir: epath.PathLike) -> list[int]:
-    checkpoints = Checkpoints(workdir)
+    checkpoints = open_checkpoints(workdir)
     steps = {step for kind in KINDS for step in checkpoints.steps(kind)}
     checkpoints.close()
     if not steps:

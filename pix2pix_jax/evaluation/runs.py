@@ -20,14 +20,14 @@ from pix2pix_jax.inference import generator
 from pix2pix_jax.inference.run_splits import open_run_splits
 from pix2pix_jax.models.factory import generator_depth
 from pix2pix_jax.runtime import prepare_process
-from pix2pix_jax.workdir import metrics_json
+from pix2pix_jax.workdir import metrics_json, run_files
 
 
 class RunImages(NamedTuple):
     """Which images of a run are measured."""
 
     split: str = 'test'
-    checkpoint: str = 'last'  # that translates them: or 'best', or a step, or ALL
+    checkpoint: str = ''  # that translates them: 'last', 'best', a step, or ALL; '': last
     scale: int = 1  # their size is this multiple of the size trained on
     dataset: str = ''  # the folder of their pairs; '': those of the run
 
@@ -60,7 +60,12 @@ def check_output(
 
 
 def default_output(workdir: epath.PathLike, images: RunImages) -> epath.Path:
-    """Returns the folder in `workdir` where a run keeps the evaluation of these images."""
+    """Returns the folder in `workdir` where a run keeps the evaluation of these images.
+
+    Raises UserError for the zip of a packed run.
+    """
+    if run_files.is_zip(workdir):
+        raise UserError(f'--output is missing: nothing is written into {workdir}; give a folder')
     name = os.path.basename(os.path.abspath(images.dataset)) if images.dataset else ''
     folder = metrics_json.result_folder(workdir, images.split, images.scale, name)
     return folder if images.checkpoint != ALL else folder.parent / f'{folder.name}_checkpoints'
@@ -94,8 +99,6 @@ def evaluate_run(
     """
     prepare_process()
     run = generator.load_run(workdir, images.checkpoint)
-    if run.config.dataset.name == 'folder' and not (images.dataset or run.config.dataset.path):
-        raise UserError(f'{workdir} names no pairs: give their folder, --dataset=DIR')
     config = config_of(run.config, images)
     with_train = metrics.trains(options, config)
     splits = open_run_splits(workdir, config, images.split, images.dataset, with_train)

@@ -24,6 +24,7 @@ from pix2pix_jax.inference.run_splits import open_run_splits
 from pix2pix_jax.reports import image_grid, translation_page
 from pix2pix_jax.reports.translation_page import Item
 from pix2pix_jax.storage import atomic
+from pix2pix_jax.workdir import run_files
 from pix2pix_jax.workdir.config_json import load_config
 
 if TYPE_CHECKING:  # takes seconds, which a mistake in the flags need not wait for
@@ -102,7 +103,7 @@ def inputs_of(workdir: str, job: TranslationJob) -> list[Input]:
         return [
             Input(name, source.input_files(i), (source, i)) for i, name in enumerate(source.names)
         ]
-    config = load_config(workdir) if (epath.Path(workdir) / 'config.json').exists() else None
+    config = load_config(workdir) if run_files.exists(workdir, 'config.json') else None
     wanted = patterns.of_config(config) if config else ()
     if config and wanted and not is_list(job.places[0]) and len(job.places) in (1, len(wanted) - 1):
         mask = patterns.mask_of_config(config)

@@ -20,8 +20,8 @@ from pix2pix_jax.errors import UserError
 from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.train_state import GanState, TrainState, create_state
-from pix2pix_jax.workdir.checkpoints import BEST, Checkpoints
 from pix2pix_jax.workdir.config_json import load_config
+from pix2pix_jax.workdir.packed import open_checkpoints
 
 
 class Run(NamedTuple):
@@ -34,14 +34,16 @@ class Run(NamedTuple):
     ema: bool = True  # the variables are the averages, where the run has any
 
 
-def load_run(workdir: epath.PathLike, checkpoint: str = 'last', ema: bool = True) -> Run:
+def load_run(workdir: epath.PathLike, checkpoint: str = '', ema: bool = True) -> Run:
     """Loads the generator of a run; `checkpoint` is 'last', 'best' or a step.
+
+    '' is 'last', and of a packed run the checkpoint that it holds.
 
     Everything else is read from the checkpoint; `ema` takes the averaged weights where there are
     any. Raises UserError if there is no such run.
     """
-    config, step, state = load_state(workdir, checkpoint, ema)
-    return Run(config, step, checkpoint, state.generator_variables(ema), ema)
+    config, kind, step, state = _load(workdir, checkpoint, ema)
+    return Run(config, step, checkpoint or kind, state.generator_variables(ema), ema)
 
 
 def load_state(
@@ -50,16 +52,20 @@ def load_state(
     """Returns a run's config, and the step and state of a checkpoint of it, as `load_run`.
 
     The state of a checkpoint in `best`, which older versions saved whole, is
-    `GanState.translating`.
+    `GanState.translating`; that of a packed run has no optimizers, and maybe no discriminator.
     """
+    config, _, step, state = _load(workdir, checkpoint, ema)
+    return config, step, state
+
+
+def _load(workdir: epath.PathLike, checkpoint: str, ema: bool) -> tuple[Config, str, int, GanState]:
+    """Returns what `load_state` does, and whether the checkpoint is 'last' or 'best'."""
     newest = load_config(workdir)
-    checkpoints = Checkpoints(workdir)
+    checkpoints = open_checkpoints(workdir)
     kind, step = checkpoints.find(checkpoint)
     moved = {'dataset.path': newest.dataset.path}  # the data may have moved since
     config = from_fields(flatten(checkpoints.config(kind, step)) | moved)
-    target = state_shapes(config)
-    if kind == BEST:
-        target = target.translating()
+    target = checkpoints.held(kind, state_shapes(config))
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), target)
     state = checkpoints.restore(kind, step, target)
@@ -72,7 +78,7 @@ def load_state(
             flush=True,
         )
     checkpoints.close()
-    return config, step, state
+    return config, kind, step, state
 
 
 def state_shapes(config: Config) -> GanState:
@@ -86,17 +92,19 @@ def start_from(state: GanState, workdir: epath.PathLike) -> GanState:
     """Returns `state` with the networks of the last checkpoint of the run in `workdir`.
 
     The optimizers stay. The run's best checkpoint would not do: it has no discriminator. Where the
-    run has no discriminator at all, the state keeps its own. Raises UserError, naming the first
-    parameter, where the networks differ.
+    run has no discriminator at all, the state keeps its own, and that is printed. Raises
+    UserError, naming the first parameter, where the networks differ.
     """
     try:
-        _, _, old = load_state(workdir, 'last')
+        _, _, old = load_state(workdir, '')
     except UserError as error:
         raise UserError(f'config.init_from={workdir}: {error}') from error
     generator = _take(state.generator, old.generator, workdir)
     discriminator = state.discriminator
     if discriminator is not None and old.discriminator is not None:
         discriminator = _take(discriminator, old.discriminator, workdir)
+    elif discriminator is not None:
+        print(f'config.init_from={workdir}: it has no discriminator; D starts anew', flush=True)
     state = GanState(generator, discriminator, state.ema)
     return state if state.ema is None else state.with_averages()
 

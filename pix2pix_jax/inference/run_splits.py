@@ -34,9 +34,11 @@ def open_run_splits(
       The pairs that the run uses; those that came later are left out, and that is printed.
 
     Raises:
-      UserError: where the data has no such split.
+      UserError: where the run names no pairs, or its data has no such split.
       DataError: for pairs that are not there.
     """
+    if not names_pairs(config):
+        raise UserError(f'{workdir} names no pairs: {hint}')
     known = recorded = data_json.load_known(workdir)
     if dataset:
         known = data_json.elsewhere(known)
@@ -61,6 +63,11 @@ def open_run_splits(
     if split not in splits:
         raise UserError(f"--split={split}: the run's data has {' | '.join(splits)}")
     return splits
+
+
+def names_pairs(config: Config) -> bool:
+    """Whether a run's config says where its pairs are; an imported and a packed one may not."""
+    return config.dataset.name != 'folder' or bool(config.dataset.path)
 
 
 def _are_new(found: dict[str, Source], recorded: hold_out.Known) -> bool:

@@ -44,8 +44,10 @@ class Translator:
     Everything about the network is read from the run's folder.
     """
 
-    def __init__(self, workdir: epath.PathLike, checkpoint: str = 'last', **options: Any):
-        """Loads `checkpoint` of the run in `workdir`: 'last', 'best' or a step.
+    def __init__(self, workdir: epath.PathLike, checkpoint: str = '', **options: Any):
+        """Loads `checkpoint` of a run: 'last', 'best' or a step; '' is last.
+
+        `workdir` is the run's folder, or the zip of a packed run.
 
         `options` are fields of `TranslateOptions`: Translator('runs/facades', tile=512). Raises
         UserError where there is no such run, or a value is not allowed.

@@ -29,7 +29,7 @@ from pix2pix_jax.interop import exportable, onnx
 from pix2pix_jax.interop.exportable import TOLERANCES, Exportable
 from pix2pix_jax.reports import image_grid
 from pix2pix_jax.storage import atomic
-from pix2pix_jax.workdir.metrics_json import read_result, result_folder
+from pix2pix_jax.workdir import metrics_json, run_files
 
 PAPER = 'Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, CVPR 2017'
 DOI = '10.1109/CVPR.2017.632'
@@ -270,14 +270,14 @@ def _cover(image: np.ndarray, source: Values, result: np.ndarray, target: Values
 
 def _title(workdir: epath.PathLike) -> str:
     """Returns a name of the signs that the zoo takes."""
-    name = re.sub(r'[^A-Za-z0-9_+\- ()]+', ' ', epath.Path(workdir).name).strip()
+    name = re.sub(r'[^A-Za-z0-9_+\- ()]+', ' ', run_files.run_name(workdir)).strip()
     return f'pix2pix {name}'[:128]
 
 
 def _text(model: Exportable, workdir: epath.PathLike) -> str:
     """Returns the documentation: what the model does, and how well."""
     about = model.metadata
-    result = read_result(result_folder(workdir, 'test'))
+    result = metrics_json.of_run(workdir, 'test')
     means = {k: m['mean'] for k, m in result.get('metrics', {}).items() if 'mean' in m}
     measured = '\n'.join(f'| {name} | {value:.4f} |' for name, value in means.items())
     found = f'Of {result["images"]} test images:\n\n| metric | mean |\n|---|---|\n{measured}'

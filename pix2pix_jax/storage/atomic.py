@@ -36,15 +36,27 @@ def write_bytes(path: epath.PathLike, data: bytes) -> None:
     request. Raises OSError, naming `path`.
     """
     path = epath.Path(path)
-    with naming(path):
-        if in_object_store(path):
+    if in_object_store(path):
+        with naming(path):
             path.write_bytes(data)
-            return
+        return
+    with replacing(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def replacing(path: epath.PathLike) -> Iterator[IO[bytes]]:
+    """Opens a file that becomes `path`, as `write_bytes` does it, where the block does not raise.
+
+    Not in an object store.
+    """
+    path = epath.Path(path)
+    with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.parent / f'.{path.name}.{os.getpid()}.tmp'
         try:
             with temporary.open('wb') as file:
-                file.write(data)
+                yield file
                 sync(file)
             temporary.replace(path)
         finally:

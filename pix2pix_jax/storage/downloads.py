@@ -23,23 +23,31 @@ class Unavailable(Exception):
     """None of the addresses gave the file; the message is one line."""
 
 
-def download(urls: Sequence[str], path: pathlib.Path, sha256: str = '') -> None:
-    """Downloads `path` from the first of `urls` that gives it, with that SHA-256 if one is known.
+def download(
+    urls: Sequence[str], path: pathlib.Path, expected: str = '', algorithm: str = 'sha256'
+) -> None:
+    """Downloads `path` from the first of `urls` that gives it, with that digest if one is known.
 
     It appears whole or not at all. What came of an interrupted download stays beside it and is
     resumed, where the server can; of several processes one downloads. Raises Unavailable,
     with the reason of each address.
+
+    Args:
+      urls: addresses, in the order in which they are tried.
+      path: the file.
+      expected: its digest in hexadecimal; '': it is not known.
+      algorithm: of hashlib, as 'sha256'.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     reasons = []
     with filelock.FileLock(path.with_name(f'.{path.name}.lock')):
-        if path.exists() and sha256 and digest(path) == sha256:
+        if path.exists() and expected and digest(path, algorithm) == expected:
             return  # another process was faster
         for url in urls:
             part = part_of(path, url)
             try:
                 _fetch(url, part, path.name)
-                _check(part, sha256)
+                _check(part, expected, algorithm)
             except (OSError, http.client.HTTPException, ValueError) as error:
                 reason = ' '.join(str(getattr(error, 'reason', '') or error).split())
                 reasons.append(f'{url} cannot be downloaded ({reason or type(error).__name__})')
@@ -67,12 +75,13 @@ def digest(path: pathlib.Path, algorithm: str = 'sha256') -> str:
         return hashlib.file_digest(file, new).hexdigest()
 
 
-def _check(part: pathlib.Path, sha256: str) -> None:
+def _check(part: pathlib.Path, expected: str, algorithm: str) -> None:
     """Removes what is another file, and raises ValueError."""
-    found = digest(part) if sha256 else ''
-    if found != sha256:
+    found = digest(part, algorithm) if expected else ''
+    if found != expected:
         part.unlink()
-        raise ValueError(f'another file: its SHA-256 is {found[:8]}…, not {sha256[:8]}…')
+        name = algorithm.upper().replace('SHA', 'SHA-')
+        raise ValueError(f'another file: its {name} is {found[:8]}…, not {expected[:8]}…')
 
 
 def _fetch(url: str, part: pathlib.Path, name: str) -> None:

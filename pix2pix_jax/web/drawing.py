@@ -5,6 +5,7 @@ A picture here is uint8 RGB (H,W,3), as a browser's canvas holds it, whatever th
 
 import base64
 import binascii
+import html
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -26,13 +27,15 @@ from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.evaluation import segmenter
 from pix2pix_jax.inference import tiling
+from pix2pix_jax.inference.run_splits import names_pairs
 from pix2pix_jax.reports import image_grid
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.web import class_brushes
-from pix2pix_jax.workdir import data_json
+from pix2pix_jax.workdir import data_json, palette_json
+from pix2pix_jax.workdir.palette_json import Colour
 
-Colour = tuple[str, tuple[int, int, int]]  # its name, '' for none; RGB
 WHITE, BLACK, GRAY = ('white', (255,) * 3), ('black', (0,) * 3), ('hole', (128,) * 3)
+EDGES = ('edges2shoes', 'edges2handbags')  # published inputs that are black on white
 MAX_COLOURS = 12
 MIN_COLOUR_DISTANCE = 40  # in RGB, of two colours on the palette
 MIN_COLOUR_SHARE = 0.002  # of the pixels, of a colour on the palette
@@ -46,7 +49,7 @@ MAX_URL_LENGTH = 2**26  # characters of a picture as text: more than a canvas ca
 def check(config: Config, splits: dict[str, Source]) -> None:
     """Raises UserError for a run whose inputs cannot be drawn in colours."""
     d, channels = config.dataset, config.generator.input_channels
-    several = any(source.inputs > 1 for source in splits.values())
+    several = d.inputs > 1 or any(source.inputs > 1 for source in splits.values())
     if several or len(image_spec.parse_ranges('input_range', d.input_range)) > 1:
         what = 'several inputs for one output'
     elif not d.input_classes and channels not in (1, 3, 4):
@@ -61,6 +64,8 @@ def check(config: Config, splits: dict[str, Source]) -> None:
 
 def open_data(workdir: epath.PathLike, config: Config) -> tuple[dict[str, Source], str]:
     """Returns the splits of a run's data that are whole and '', or none and why there is none."""
+    if not names_pairs(config):
+        return {}, 'the run names no pairs'
     try:
         known = data_json.load_known(workdir)
         found = discover.find_splits(config, known)
@@ -115,13 +120,19 @@ def _sample(source: Source, i: int, config: Config) -> np.ndarray:
 # ---------------------------------------------------------------- colours
 
 
-def palette(config: Config, pictures: Sequence[np.ndarray]) -> list[Colour]:
+def palette(
+    config: Config, pictures: Sequence[np.ndarray], workdir: epath.PathLike = ''
+) -> list[Colour]:
     """Returns the colours to draw with: the first is the paper's, the second the brush's at first.
 
     Of label maps they are the classes with their names, where the config says them (facades and
     Cityscapes by the name of the data set), of edges black on white, of inpainting the hole's gray,
-    else the commonest of `pictures`, inputs of the run.
+    else the commonest of `pictures`, inputs of the run. Without any they are those that the run in
+    `workdir` keeps, if it was packed, or white and black.
     """
+    kept = [] if len(pictures) or not workdir else palette_json.load_palette(workdir)
+    if kept:
+        return kept
     d, task = config.dataset, tasks.task(config.dataset.task)
     spec = image_spec.of_config(config)[0]
     if spec.classes:
@@ -135,8 +146,10 @@ def palette(config: Config, pictures: Sequence[np.ndarray]) -> list[Colour]:
         classes = label_colors.DATA_SETS[d.name]
         void = [('void', colour) for colour in classes.void[:1]]
         return [*void, *classes.colours.items()]
-    if task.lines or not len(pictures):
+    if task.lines or (d.name in EDGES and not len(pictures)):
         return [WHITE, BLACK]
+    if not len(pictures):  # without names: any other colour may be chosen
+        return [('', WHITE[1]), ('', BLACK[1])]
     found = commonest_colours(pictures)
     if task.holes:
         return [found[0], GRAY, *found[1 : MAX_COLOURS - 1]]
@@ -206,9 +219,12 @@ def canvas_html(size: tuple[int, int], colours: list[Colour]) -> str:
     brush = brush_size(size, colours)
     picker = '' if named else '<input type="color" title="another colour">'
     return f"""
+<div class="board">
 <canvas width="{width}" height="{height}" data-width="{width}" data-height="{height}"
- data-paper="{hexadecimal(paper)}" data-brush="{hexadecimal(ink)}"
- aria-label="drawing"></canvas>
+ data-paper="{hexadecimal(paper)}" data-brush="{hexadecimal(ink)}" tabindex="0" role="application"
+ aria-label="drawing: arrow keys move, Space puts the brush down and up, Ctrl+Z undoes"></canvas>
+<span class="cursor" hidden></span>
+</div>
 <div class="tools">
 <button data-tool="pen" aria-pressed="true">Pen</button>
 <button data-tool="box" aria-pressed="false">Box</button>
@@ -221,10 +237,10 @@ def canvas_html(size: tuple[int, int], colours: list[Colour]) -> str:
 
 
 def _swatch(name: str, rgb: tuple[int, int, int], pressed: bool) -> str:
-    code, is_pressed = hexadecimal(rgb), str(pressed).lower()
+    code, is_pressed, name = hexadecimal(rgb), str(pressed).lower(), html.escape(name)
     return (
-        f'<button data-colour="{code}" aria-pressed="{is_pressed}" title="{name or code}">'
-        f'<span class="swatch" style="background:{code}"></span>{name}</button>'
+        f'<button data-colour="{code}" aria-pressed="{is_pressed}" title="{name or code}" '
+        f'aria-label="{name or code}"><span class="swatch"></span>{name}</button>'
     )
 
 

@@ -3,7 +3,7 @@
 import functools
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from pix2pix_jax.distributed import memory
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.reports import image_grid, run_page
 from pix2pix_jax.web import class_brushes, drawing
+from pix2pix_jax.workdir.palette_json import Colour
 
 if TYPE_CHECKING:
     import gradio
@@ -38,7 +39,11 @@ CSS = """
 
 
 def create_page(
-    translator: 'Translator', name: str, split: str, pictures: list[np.ndarray]
+    translator: 'Translator',
+    name: str,
+    split: str,
+    pictures: list[np.ndarray],
+    colours: Sequence[Colour],
 ) -> 'gradio.Blocks':
     """Returns the page of a run.
 
@@ -47,6 +52,7 @@ def create_page(
       name: of the run, for the heading.
       split: of the run's data, whose inputs the pictures are.
       pictures: uint8 RGB (H,W,3) to choose from; may be empty.
+      colours: to draw with.
     """
     os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'  # it reports to its makers; before the import
     import gradio as gr
@@ -66,7 +72,7 @@ def create_page(
         )
         with gr.Row():
             with gr.Column():
-                canvas = _add_canvas(config, pictures)
+                canvas = _add_canvas(config, pictures, list(colours))
                 _add_upload(config, canvas)
             with gr.Column():
                 output, seed = _add_output(), _add_seed(no_seed(translator))
@@ -77,18 +83,25 @@ def create_page(
     return page
 
 
-def _add_canvas(config: Config, pictures: list[np.ndarray]) -> 'gradio.HTML':
+def _add_canvas(config: Config, pictures: list[np.ndarray], colours: list[Colour]) -> 'gradio.HTML':
     """Adds the canvas; the first picture is on it, or else it is blank."""
     import gradio as gr
 
-    size, colours = drawing.canvas_size(config), drawing.palette(config, pictures)
+    size = drawing.canvas_size(config)
     return gr.HTML(
         drawing.to_url(pictures[0] if pictures else drawing.blank(size, colours[0][1])),
         html_template=drawing.canvas_html(size, colours),
         css_template=(HERE / 'canvas.css').read_text(),
-        js_on_load=(HERE / 'canvas.js').read_text(),
+        js_on_load=_in_a_function((HERE / 'canvas.js').read_text()),
         apply_default_css=False,
         elem_id='canvas',
+    )
+
+
+def _in_a_function(module: str) -> str:
+    """Returns canvas.js as gr.HTML takes it: the body of a function of element, props and watch."""
+    return (
+        f'{module.replace("export function", "function")}\ncreateCanvas(element, props, watch);\n'
     )
 
 

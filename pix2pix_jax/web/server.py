@@ -1,7 +1,6 @@
 """Serves the page of a run: what the command demo does, once its flags are read."""
 
 import ipaddress
-import os
 import socket
 import threading
 from collections.abc import Awaitable, Callable
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.web import drawing, page
+from pix2pix_jax.workdir import run_files
 
 if TYPE_CHECKING:
     import gradio
@@ -48,8 +48,9 @@ def serve_run(workdir: str, checkpoint: str, host: str, port: int) -> None:
     split, pictures = drawing.samples(translator.config, splits)
     if not pictures:
         print(f'no samples to choose from: {why or "none of the pairs can be read"}', flush=True)
-    name = os.path.basename(os.path.abspath(workdir))
-    serve(page.create_page(translator, name, split, pictures), host, port)
+    colours = drawing.palette(translator.config, pictures, workdir)
+    name = run_files.run_name(workdir)
+    serve(page.create_page(translator, name, split, pictures, colours), host, port)
 
 
 def free_port(host: str, port: int) -> int:

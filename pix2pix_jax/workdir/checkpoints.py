@@ -22,6 +22,7 @@ from etils import epath
 from pix2pix_jax.config import Config
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.storage import atomic
+from pix2pix_jax.train_state import GanState
 from pix2pix_jax.workdir.config_json import from_json, to_json
 
 LAST, BEST = KINDS = 'last', 'best'
@@ -165,6 +166,10 @@ class Checkpoints:
         }
         return jax.tree.map_with_path(lambda path, _: arrays[_name(path)], target)
 
+    def held(self, kind: str, state: GanState) -> GanState:
+        """Returns the part of `state`, or of its shapes, that a checkpoint of this kind holds."""
+        return state.translating() if kind == BEST else state
+
     def has_averaged_statistics(self, kind: str, step: int) -> bool:
         """Whether averaged weights have averaged statistics with them; not before 0.2.0."""
         names = self._held(kind, step)
@@ -197,8 +202,9 @@ class Checkpoints:
     def find(self, name: str) -> tuple[str, int]:
         """Returns (kind, step) of a checkpoint called 'last', 'best' or by its step.
 
-        Raises UserError, with what there is, if there is no such checkpoint.
+        '' is 'last'. Raises UserError, with what there is, if there is no such checkpoint.
         """
+        name = name or LAST
         there = {kind: self.steps(kind) for kind in KINDS}
         if name in KINDS and there[name]:
             return name, there[name][-1]

@@ -1,6 +1,7 @@
 """The config of a run as it is kept, read and compared: config.json."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from etils import epath
@@ -9,6 +10,7 @@ from ml_collections import ConfigDict
 from pix2pix_jax.config import Config, default_config, flatten, from_fields
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.version import version
+from pix2pix_jax.workdir import run_files
 from pix2pix_jax.workdir.run_json import steps_before
 
 # What may differ when a run resumes; its length too, where the schedule is constant.
@@ -36,6 +38,9 @@ FOUND = (
 # what they did.
 BEFORE = {'eval_images': 0, 'dataset.jitter_method': 'box'}
 FIRST = (0, 2)  # the version that has them
+# Fields that name places on a machine. In a packed run they are '', and tables are texts.
+PLACES = ('dataset.path', 'init_from')
+TABLES = ('dataset.colors', 'dataset.palette')
 
 
 def to_json(config: Config) -> str:
@@ -49,18 +54,23 @@ def from_json(text: str) -> Config:
     Fields that the text lacks, since an older version wrote it, have their defaults, or the values
     of `BEFORE`.
     """
+    return from_fields(_fields(text))
+
+
+def _fields(text: str) -> dict[str, Any]:
+    """Returns all fields of a config's text, their values unchecked."""
     try:
         data = json.loads(text)
         if not isinstance(data, dict):
             raise TypeError('no JSON object')
         fields = flatten(ConfigDict(data))
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f'not the config of a run: {error}') from error
     defaults = flatten(default_config())
     unknown = sorted(set(fields) - set(defaults))
     if unknown:
         raise UserError(f'the run has the field config.{unknown[0]}, unknown to this version')
-    return from_fields(defaults | BEFORE | fields)
+    return defaults | BEFORE | fields
 
 
 def load_config(workdir: epath.PathLike) -> Config:
@@ -70,12 +80,29 @@ def load_config(workdir: epath.PathLike) -> Config:
     config of this version.
     """
     path = epath.Path(workdir) / 'config.json'
-    if not path.exists():
+    data = run_files.read(workdir, path.name)
+    if data is None:
         raise UserError(f'--workdir={workdir}: no run there (config.json is missing)')
     try:
-        return from_json(path.read_text())
+        fields = _fields(data.decode(errors='replace'))
+        if run_files.is_zip(workdir):
+            _check_places(fields)
+        return from_fields(fields)
     except UserError as error:
         raise UserError(f'{path}: {error}{_versions(path.parent)}', status=1) from error
+
+
+def without_places(config: Config) -> Config:
+    """Returns a copy of `config` that names no place on this machine, as a packed run has it."""
+    return from_fields(flatten(config) | dict.fromkeys(PLACES, ''))
+
+
+def _check_places(fields: Mapping[str, Any]) -> None:
+    """Raises UserError for a field that names a file or a folder: whoever packed it had others."""
+    for field in PLACES + TABLES:
+        value = fields[field]
+        if value and not (field in TABLES and isinstance(value, str) and ';' in value):
+            raise UserError(f'config.{field}={str(value)[:99]!r}: a packed run names no files')
 
 
 def fields_as_begun(config: Config, workdir: epath.PathLike) -> dict[str, Any]:
@@ -84,7 +111,7 @@ def fields_as_begun(config: Config, workdir: epath.PathLike) -> dict[str, Any]:
     Only of a run that an older version began, and only fields that have their default in `config`:
     its command never named them, so it resumes without them.
     """
-    if not (epath.Path(workdir) / 'config.json').exists() or not steps_before(workdir, FIRST):
+    if not run_files.exists(workdir, 'config.json') or not steps_before(workdir, FIRST):
         return {}
     old, new, defaults = map(flatten, (load_config(workdir), config, default_config()))
     return {k: v for k, v in BEFORE.items() if old[k] == v and new[k] == defaults[k]}
@@ -93,9 +120,9 @@ def fields_as_begun(config: Config, workdir: epath.PathLike) -> dict[str, Any]:
 def _versions(workdir: epath.Path) -> str:
     """' (the run is of pix2pix_jax X, this is Y)' where the run's run.json tells."""
     try:
-        text = (workdir / 'run.json').read_text()
-        theirs = json.loads(text)['versions']['pix2pix_jax']
-    except (OSError, ValueError, TypeError, KeyError):
+        text = run_files.read(workdir, 'run.json')
+        theirs = json.loads(text or '')['versions']['pix2pix_jax']
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, UserError):
         return ''
     return f' (the run is of pix2pix_jax {theirs}, this is {version()})'
 

@@ -17,10 +17,12 @@ from pix2pix_jax.data.hold_out import Known, SplitPairs
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.storage import atomic
+from pix2pix_jax.workdir import run_files
 from pix2pix_jax.workdir.config_json import load_config
 from pix2pix_jax.workdir.run_json import steps_before
 
 FILE = 'data.json'
+EMPTY = json.dumps({'steps': 0, 'found': {}, 'splits': {}}) + '\n'  # the pairs are not known
 OLD = 'pairs.json'  # of versions before 0.2.0, with dataset.on_error=skip alone
 FIRST = (0, 2)  # the version that wrote the first data.json
 
@@ -33,18 +35,17 @@ def load_known(workdir: epath.PathLike) -> Known:
     `remark` says so.
     """
     workdir = epath.Path(workdir)
-    if not (workdir / 'config.json').exists():
+    if not run_files.exists(workdir, 'config.json'):
         return Known()
     old = steps_before(workdir, FIRST)  # steps taken by versions that wrote no data.json
-    exists = any((workdir / 'checkpoints').glob('*/*'))
-    path = _path(workdir)
-    known = Known() if path is None else _read(path)
-    if not exists:  # nothing was trained on it
+    name = _file(workdir)
+    known = _read(workdir, name) if name else Known()
+    if not run_files.has_checkpoints(workdir):  # nothing was trained on it
         return Known(old=old > 0)
     config = load_config(workdir)
-    if path is None:
+    if not name:
         known = known._replace(remark=_old_draw(workdir))
-    if path is None and (old < math.inf or config.dataset.on_error == 'skip'):
+    if not name and (old < math.inf or config.dataset.on_error == 'skip'):
         missing = workdir / (FILE if old < math.inf else OLD)
         raise DataError(f'{missing} is missing: it says which pairs the run uses; put it back')
     size = () if config.image_size == (0, 0) else tuple(config.image_size)
@@ -145,7 +146,7 @@ def _divided(splits: dict[str, SplitPairs]) -> dict[str, str]:
 def _old_draw(workdir: epath.Path) -> str:
     """Says how the pairs of a run without data.json are found."""
     text = f'{workdir} has no {FILE} yet: the pairs are taken to be those it began with'
-    if not (workdir / 'run.json').exists():
+    if not run_files.exists(workdir, 'run.json'):
         text += ', divided as versions before 0.2.0 did, as there is no run.json either'
     return text
 
@@ -163,8 +164,8 @@ def left_out(splits: dict[str, Source]) -> list[str]:
 
 def skipped_pairs(workdir: epath.PathLike) -> list[tuple[str, str, str]]:
     """Returns split, name and reason of each pair that the run in `workdir` leaves out."""
-    path = _path(epath.Path(workdir))
-    splits = _read(path).splits if path is not None else {}
+    name = _file(workdir)
+    splits = _read(workdir, name).splits if name else {}
     return [(split, *pair) for split, pairs in splits.items() for pair in pairs.skipped.items()]
 
 
@@ -181,15 +182,33 @@ def from_json(text: str) -> Known:
     return Known(**fields)._replace(splits=splits, image_size=tuple(fields['image_size']))
 
 
-def _path(workdir: epath.Path) -> epath.Path | None:
-    """Returns the file that lists the pairs of a run, if it has one."""
-    return next((path for name in (FILE, OLD) if (path := workdir / name).exists()), None)
+def portable(workdir: epath.PathLike) -> tuple[str, str]:
+    """Returns name and text of the file that lists the pairs of a run, ('', '') where it has none.
+
+    The text is without the reasons why pairs are left out, which name files of this machine.
+    """
+    name = _file(workdir)
+    if not name:
+        return '', ''
+    known = _read(workdir, name)
+    splits = {
+        split: pairs._replace(skipped=dict.fromkeys(pairs.skipped, 'left out'))._asdict()
+        for split, pairs in known.splits.items()
+    }
+    data = {'steps': known.steps, 'found': known.found, 'splits': splits}
+    return name, json.dumps(splits if name == OLD else data, indent=1) + '\n'
 
 
-def _read(path: epath.Path) -> Known:
+def _file(workdir: epath.PathLike) -> str:
+    """Returns the name of the file that lists the pairs of a run, '' where it has none."""
+    return next((name for name in (FILE, OLD) if run_files.exists(workdir, name)), '')
+
+
+def _read(workdir: epath.PathLike, name: str) -> Known:
+    path = epath.Path(workdir) / name
     try:
-        data = json.loads(path.read_text())
-        if path.name == OLD:
+        data = json.loads(run_files.read_text(workdir, name) or '')
+        if name == OLD:
             data = {'splits': data}
         splits = {
             split: SplitPairs(
@@ -200,7 +219,7 @@ def _read(path: epath.Path) -> Known:
         if splits and 'train' not in splits:
             raise TypeError('there is no train')
         return Known(splits=splits, found=dict(data.get('found', {})), steps=data.get('steps', 0))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DataError(f'{path} is damaged ({error!r}): no run wrote it so') from error
 
 

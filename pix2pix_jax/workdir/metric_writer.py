@@ -21,6 +21,7 @@ from PIL import Image
 
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.storage import atomic
+from pix2pix_jax.workdir import run_files
 from pix2pix_jax.workdir.run_json import steps_before
 from pix2pix_jax.workdir.tensorboard import Event, EventsWriter, Summary, summary
 from pix2pix_jax.workdir.trackers import NullTracker, Tracker
@@ -245,10 +246,8 @@ def read_metrics(workdir: epath.PathLike) -> list[dict[str, Any]]:
 
 def _read_rows(workdir: epath.PathLike) -> list[dict[str, Any]]:
     """Returns the rows as they are in the file; see `read_metrics`."""
-    path = epath.Path(workdir) / METRICS
-    if not path.exists():
-        return []
-    lines = path.read_bytes().splitlines()
+    path, data = epath.Path(workdir) / METRICS, run_files.read(workdir, METRICS)
+    lines = (data or b'').splitlines()
     rows = []
     for number, line in enumerate(lines, start=1):
         row = _parse(line)

@@ -6,6 +6,7 @@ from typing import Any
 from etils import epath
 
 from pix2pix_jax.errors import DataError
+from pix2pix_jax.workdir import run_files
 from pix2pix_jax.workdir.metric_writer import OLD_SSIM
 
 # What a report keeps beside its numbers: those of another definition are not comparable.
@@ -34,10 +35,24 @@ def read_result(folder: epath.PathLike) -> dict[str, Any]:
     naming the file, where it is not such a file.
     """
     path = epath.Path(folder) / 'metrics.json'
-    if not path.exists():
-        return {}
+    return parsed(path.read_text(), path) if path.exists() else {}
+
+
+def name_of(split: str) -> str:
+    """Returns the name of the metrics.json that an evaluation of a split leaves in a run."""
+    return f'evaluation/{split}/metrics.json'
+
+
+def of_run(workdir: epath.PathLike, split: str) -> dict[str, Any]:
+    """Returns what a run's evaluation of a split found, as `read_result`; packed runs have it."""
+    text = run_files.read_text(workdir, name_of(split))
+    return parsed(text, epath.Path(workdir) / name_of(split)) if text else {}
+
+
+def parsed(text: str, path: epath.PathLike) -> dict[str, Any]:
+    """Returns what the `text` of a metrics.json says, as `read_result`; `path` is for its error."""
     try:
-        result = json.loads(path.read_text())
+        result = json.loads(text)
         if not all(isinstance(summary, dict) for summary in result['metrics'].values()):
             raise TypeError
         comparable = result.get('measured', {}).get('ssim') == SSIM_DEFINITION

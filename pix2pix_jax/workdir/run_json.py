@@ -16,10 +16,14 @@ from etils import epath
 
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.version import numbers, version
+from pix2pix_jax.workdir import run_files
 
 if TYPE_CHECKING:  # who reads a run need not start it
     import jax
 
+# Of run.json what a packed run keeps, and of each of its starts.
+PORTABLE = ('versions', 'git_commit', 'devices', 'hosts', 'parameters', 'starts')
+START = ('time', 'step', 'version')
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
 
 
@@ -72,8 +76,7 @@ def steps_before(workdir: epath.PathLike, version: tuple[int, ...]) -> float:
     """
     starts = _record(workdir).get('starts', [])
     newer = [s['step'] for s in starts if numbers(s.get('version', '')) >= version]
-    workdir = epath.Path(workdir)
-    trained = any((workdir / 'checkpoints').glob('*/*')) and not (workdir / 'data.json').exists()
+    trained = run_files.has_checkpoints(workdir) and not run_files.exists(workdir, 'data.json')
     return min(newer, default=math.inf) if starts or trained else 0
 
 
@@ -90,13 +93,20 @@ def devices_of(workdir: epath.PathLike) -> int:
 
 def _record(workdir: epath.PathLike) -> dict[str, Any]:
     """Returns what is in run.json; {} where there is none, or another file of that name."""
-    path = epath.Path(workdir) / 'run.json'
-    if path.exists():
-        with contextlib.suppress(ValueError, TypeError, KeyError):  # not ours: begin anew
-            record = json.loads(path.read_text())
+    data = run_files.read(workdir, 'run.json')
+    if data is not None:
+        with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):  # not ours
+            record = json.loads(data)
             if all(map(_is_start, record['starts'])):
                 return record
     return {}
+
+
+def portable(workdir: epath.PathLike) -> str:
+    """Returns run.json without what tells of this machine: its command and its XLA flags."""
+    record = {name: value for name, value in _record(workdir).items() if name in PORTABLE}
+    starts = [{k: v for k, v in s.items() if k in START} for s in record.get('starts', [])]
+    return json.dumps(record | {'starts': starts}, indent=2) + '\n'
 
 
 def _is_start(start: Any) -> bool:

@@ -5,16 +5,23 @@ import os
 import pathlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
-from pix2pix_jax.config import Config, default_config
+from pix2pix_jax.config import Config, default_config, validate
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.inference import generator
+from pix2pix_jax.models.factory import create_models
+from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.presets import apply_arg
 from pix2pix_jax.reports import progress
-from pix2pix_jax.train_state import GanState
+from pix2pix_jax.train_state import GanState, create_state
+from pix2pix_jax.workdir import data_json, run_json
+from pix2pix_jax.workdir.checkpoints import Checkpoints
+from pix2pix_jax.workdir.config_json import to_json
 
 # Of a command on the networks of `tiny_config`.
 SMALL = ('--config.generator.depth=2', '--config.discriminator.layers=1')
@@ -61,6 +68,22 @@ def tiny_config(path: pathlib.Path, **fields) -> Config:
     config.num_steps = 6
     config.update_from_flattened_dict({k.replace('__', '.'): v for k, v in fields.items()})
     return config
+
+
+def untrained_run(workdir: pathlib.Path, config: Config, step: int = 0) -> GanState:
+    """Writes the folder of a run at `step` whose weights are the first ones; returns its state."""
+    config = validate(config)
+    state = create_state(
+        config, create_models(config, 'cpu'), create_optimizers(config.optimizer, 1, 1)
+    )
+    state = jax.tree.map(lambda x: jnp.int32(step) if x.dtype == jnp.int32 else x, state)
+    checkpoints = Checkpoints(workdir, writer=True)
+    checkpoints.save('last', step, state, config)
+    checkpoints.close()
+    data_json.write_known(workdir, {}, 0)
+    run_json.record_start(workdir, '', jax.local_devices()[:1], step, {})
+    (workdir / 'config.json').write_text(to_json(config))
+    return state
 
 
 def error_of(call, *args):
@@ -114,3 +137,25 @@ def assert_equal_states(a: GanState, b: GanState) -> None:
     assert a.keys() == b.keys()
     for path, leaf in a.items():
         np.testing.assert_array_equal(leaf, b[path], err_msg=jax.tree_util.keystr(path))
+
+
+def random_run(**fields: object) -> generator.Run:
+    """Returns a run, in no folder, whose every variable shows in the output."""
+    config = default_config()
+    fields = {k.replace('__', '.'): v for k, v in fields.items()}
+    small = {'image_size': (16, 16), 'generator.width': 4, 'generator.depth': 2, 'loss.gan': 'none'}
+    config.update_from_flattened_dict(small | fields)
+    config = validate(config)
+    x = jnp.zeros((1, *config.image_size, config.generator.input_channels))
+    init = create_models(config, 'any').generator.init
+    shapes = jax.eval_shape(lambda: init(jax.random.key(0), x, train=False, noise=False))
+    rng = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        noise = rng.normal(size=leaf.shape).astype(np.float32)
+        fan_in = np.sqrt(np.prod(leaf.shape[:2]) * max(leaf.shape[-2:])) if leaf.ndim == 4 else 1
+        scaled = {'kernel': noise / fan_in, 'scale': 1 + 0.1 * noise, 'var': 1 + np.abs(noise)}
+        return scaled.get(path[-1].key, 0.1 * noise)
+
+    variables = jax.tree_util.tree_map_with_path(draw, shapes)
+    return generator.Run(config, 7, 'last', variables)

@@ -132,7 +132,7 @@ def test_a_generator_alone_is_a_run_without_a_discriminator(folder, tmp_path, sc
             command = ['evaluate', f'--workdir={workdir}', '--metrics=', *words]
             run_command(evaluate.main, evaluate.define_flags, command)
         assert stopped.value.code == status
-    assert 'names no pairs: give their folder, --dataset=DIR' in capsys.readouterr().err
+    assert 'names no pairs: --dataset=DIR measures' in capsys.readouterr().err
     assert (workdir / 'evaluation/test_of_pairs/metrics.json').exists()
 
     # A run is never written over.

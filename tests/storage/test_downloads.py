@@ -1,12 +1,9 @@
 """Downloads from a server in this process that breaks off, knows no ranges, or has other files."""
 
 import hashlib
-import http.server
-import re
-import threading
-import time
 
 import pytest
+from helpers.file_server import serving
 
 from pix2pix_jax.storage import downloads
 
@@ -14,44 +11,10 @@ CONTENT = bytes(range(256)) * 20_000  # 5 MB: several chunks
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        given = self.headers.get('Range')
-        self.server.requests.append((self.path, given))
-        if self.path == '/missing':
-            return self.send_error(404)
-        start = int(re.match(r'bytes=(\d+)-', given)[1]) if given else 0
-        start = 0 if self.path == '/no_ranges' else start
-        if start >= len(CONTENT):
-            self.send_response(416)
-            self.send_header('Content-Range', f'bytes */{len(CONTENT)}')
-            self.end_headers()
-            return
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header('Content-Range', f'bytes {start}-/{len(CONTENT)}')
-        self.send_header('Content-Length', str(len(CONTENT) - start))
-        self.end_headers()
-        if self.path == '/slow':
-            time.sleep(1)
-        piece = CONTENT[start:]
-        self.wfile.write(piece[: len(CONTENT) // 3] if self.path == '/breaks_off' else piece)
-
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture
 def server(monkeypatch):
-    for name in ('http_proxy', 'HTTP_PROXY', 'all_proxy', 'ALL_PROXY'):
-        monkeypatch.delenv(name, raising=False)
-    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-    server.requests = []
-    server.url = f'http://127.0.0.1:{server.server_port}'
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving(CONTENT, monkeypatch) as server:
+        yield server
 
 
 def seen(folder):

@@ -4,14 +4,14 @@ What an archive says is nothing but names and bytes: links are not made, and nam
 the folder are left out.
 """
 
+import contextlib
 import gzip
 import lzma
-import os
 import pathlib
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO
 
 import tensorflow_datasets as tfds
@@ -29,14 +29,34 @@ def unpack(archive: pathlib.Path, folder: pathlib.Path) -> None:
     Raises DataError, naming the archive, where it is none, or damaged.
     """
     print(f'unpacking {archive}', flush=True)
+    with _contents(archive) as contents:
+        for name, member in contents:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            with (folder / name).open('wb') as target:
+                shutil.copyfileobj(member, target)
+
+
+def members(archive: pathlib.Path, names: Sequence[str]) -> dict[str, bytes]:
+    """Returns files of an archive by their names in it.
+
+    Raises DataError, naming the archive, where it is none, is damaged, or lacks one.
+    """
+    with _contents(archive) as contents:
+        found = {name: file.read() for name, file in contents if name in names}
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise DataError(f'{archive}: {missing[0]} is not in it')
+    return found
+
+
+@contextlib.contextmanager
+def _contents(archive: pathlib.Path) -> Iterator[Iterator[tuple[str, IO[bytes]]]]:
+    """Gives the files of an archive, each open until the next; what is damaged is a DataError."""
     kinds = tfds.download.ExtractMethod
     method = kinds.ZIP if zipfile.is_zipfile(archive) else kinds.TAR
     try:
         with _decompressed(archive) as file:
-            for name, member in tfds.download.iter_archive(file, method):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                with (folder / name).open('wb') as target:
-                    shutil.copyfileobj(member, target)
+            yield tfds.download.iter_archive(file, method)
             while method is kinds.TAR and file.read(1 << 20):
                 pass  # to the end, where the checksum is
     except Exception as error:  # tarfile, zipfile, gzip and lzma raise many kinds
@@ -94,18 +114,10 @@ def pack_run(workdir: epath.PathLike, archive: epath.PathLike) -> pathlib.Path:
     workdir, archive = (pathlib.Path(path).expanduser() for path in (workdir, archive))
     if not (workdir / 'config.json').exists():
         raise UserError(f'{workdir}: no run there (config.json is missing)')
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    temporary = archive.with_name(f'.{archive.name}.{os.getpid()}.tmp')
-    try:
-        with temporary.open('wb') as file:
-            # Weights and images hardly shrink: nothing is compressed.
-            with zipfile.ZipFile(file, 'w') as target:
-                for path in _of_run(workdir):
-                    target.write(path, path.relative_to(workdir.parent))
-            atomic.sync(file)
-        temporary.replace(archive)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # Weights and images hardly shrink: nothing is compressed.
+    with atomic.replacing(archive) as file, zipfile.ZipFile(file, 'w') as target:
+        for path in _of_run(workdir):
+            target.write(path, path.relative_to(workdir.parent))
     return archive
 
 

@@ -1,0 +1,152 @@
+"""A folder that any static host serves: a page to draw on, whose model runs in the browser.
+
+The model is that of `--format=onnx`, of one image size, run by onnxruntime-web. What the page loads
+lies in parts, named by their hash.
+"""
+
+import hashlib
+import re
+from typing import Any, NamedTuple
+
+from etils import epath
+
+from pix2pix_jax.evaluation import metric_titles
+from pix2pix_jax.inference.generator import Run
+from pix2pix_jax.interop import exportable, web_runtime
+from pix2pix_jax.interop.exportable import TOLERANCES
+from pix2pix_jax.interop.web_runtime import WASM, WEBGPU, Build
+from pix2pix_jax.reports import model_card
+from pix2pix_jax.storage import atomic
+from pix2pix_jax.web import drawing, static_page
+from pix2pix_jax.workdir import run_files
+
+PART_BYTES = 20 * 2**20  # common hosts refuse files of 25 or of 100 MB
+PART = r'[0-9a-f]{20}\.bin'
+LAST = ('page.json', 'index.html')  # a page that is not whole has none
+
+
+class PageOptions(NamedTuple):
+    """How a page is exported."""
+
+    norm: str = ''  # statistics of the norms; '': config.test.norm
+    size: tuple[int, int] | None = None  # (height, width) of its images; None: of the training
+    weights: str = 'float16'  # what the kernels are stored in
+    runtime: str = ''  # the unpacked npm package; '': it is downloaded
+    webgpu: bool = False
+    examples: int = 12  # at most, of the run's inputs
+
+
+def export(run: Run, workdir: str, output: epath.PathLike, options: PageOptions) -> list[str]:
+    """Writes the page of a run into the folder `output`; returns what to say about it, as lines.
+
+    Args:
+      run: the trained generator.
+      workdir: its folder.
+      output: the folder; files of an earlier export are replaced, others stay.
+      options: how it is exported.
+
+    Raises:
+      UserError: for a run whose inputs cannot be drawn, a size that the network cannot take, a
+        runtime that is not there, and, with status 1 and nothing written, where the exported model
+        differs from the run.
+    """
+    drawing.check(run.config, {})
+    build = WEBGPU if options.webgpu else WASM
+    runtime = web_runtime.read(build, options.runtime)
+    size = options.size or tuple(run.config.image_size)
+    model = exportable.create(run, options.norm, size, options.weights)
+    splits, why = drawing.open_data(workdir, run.config)
+    drawing.check(run.config, splits)
+    data, differs_by = exportable.checked(model, 'onnx', output)
+    split, pictures = drawing.samples(model.config, splits, options.examples)
+    name, colours = run_files.run_name(workdir), drawing.palette(run.config, pictures, workdir)
+    card = model_card.write(workdir, run.config, run.step, metric_titles.heading)
+    page = static_page.Page(name, run.step, model.config, card, split, pictures, colours)
+    files, about = _loaded_files(data, runtime, build)
+    files |= static_page.files(page, about)
+    _write(files, epath.Path(output))
+    return [
+        *_describe(output, files, about, run.step),
+        f'examples: {len(pictures)} inputs of the {split} split are in it: look at them and their '
+        'licence before you publish them (--examples=0: none)'
+        if pictures
+        else f'examples: none ({why or "--examples=0, or no pair can be read"})',
+        f'checked: on an image of {size[0]}x{size[1]} within {differs_by:.2g} of the run '
+        f'({TOLERANCES[options.weights]:g} allowed)',
+        f'see it: python -m http.server --directory {output} and open http://localhost:8000/',
+    ]
+
+
+def _loaded_files(
+    model: bytes, runtime: dict[str, bytes], build: Build
+) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """Returns model and runtime as files by name, and what the scripts are told of them."""
+    licence = static_page.HERE / 'static' / 'onnxruntime-LICENSE.txt'
+    files = {
+        'runtime/LICENSE.txt': licence.read_bytes(),
+        f'runtime/{build.module}': runtime[build.module],
+        f'runtime/{build.loader}': runtime[build.loader],
+    }
+    about: dict[str, Any] = {}
+    for key, data, name in (
+        ('model', model, ''),
+        ('wasm', runtime[build.wasm], f'runtime/{build.wasm}'),
+    ):
+        parts = _in_parts(data, name)
+        files |= parts
+        about[key] = {
+            'bytes': len(data),
+            'parts': [
+                {'file': name, 'bytes': len(part), 'sha256': hashlib.sha256(part).hexdigest()}
+                for name, part in parts.items()
+            ],
+        }
+    about |= {
+        'module': f'runtime/{build.module}',
+        'loader': f'runtime/{build.loader}',
+        'webgpu': build is WEBGPU,
+        'memory': memory(len(model)),
+    }
+    return files, about
+
+
+def _in_parts(data: bytes, name: str = '') -> dict[str, bytes]:
+    """Returns data as files of at most PART_BYTES, called `name`, or by their hash."""
+    parts = [data[at : at + PART_BYTES] for at in range(0, len(data), PART_BYTES)]
+    if len(parts) == 1 and name:
+        return {name: data}
+    hashes = (hashlib.sha256(part).hexdigest()[:20] for part in parts)
+    names = [f'{name}.{i}' if name else f'model/{key}.bin' for i, key in enumerate(hashes)]
+    return dict(zip(names, parts))
+
+
+def memory(model: int) -> int:
+    """Returns about how many bytes of memory the page takes at most, of a model's size in bytes.
+
+    Fitted to what headless Chromium 156 took: 275 MB of a model of 13 MB, 573 MB of one of 103 MB.
+    """
+    return 230_000_000 + 33 * model // 10
+
+
+def _write(files: dict[str, bytes], output: epath.Path) -> None:
+    """Writes files, those without which there is no page last; removes parts of earlier exports."""
+    with atomic.writing(output) as write:
+        for name, data in files.items():
+            if name not in LAST:
+                write(output / name, data)
+    for name in LAST:
+        atomic.write_bytes(output / name, files[name])
+    for path in (output / 'model').iterdir():
+        if re.fullmatch(PART, path.name) and f'model/{path.name}' not in files:
+            path.unlink()
+
+
+def _describe(
+    output: epath.PathLike, files: dict[str, bytes], about: dict[str, Any], step: int
+) -> list[str]:
+    total = sum(map(len, files.values()))
+    return [
+        f'{output}: {total / 1e6:.3g} MB in {len(files)} files, web, step {step}: model '
+        f'{about["model"]["bytes"] / 1e6:.3g} MB, runtime {about["wasm"]["bytes"] / 1e6:.3g} MB, '
+        f'about {about["memory"] / 1e6:.0f} MB of memory in a browser',
+    ]

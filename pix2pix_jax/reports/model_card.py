@@ -1,0 +1,93 @@
+"""What a published model says about itself, as HTML: step, metrics, data, licence, config.
+
+Strangers read it: nothing in it names a place on the machine that trained the model.
+"""
+
+from typing import Any
+
+from etils import epath
+
+from pix2pix_jax.config import Config, flatten
+from pix2pix_jax.errors import UserError
+from pix2pix_jax.reports import licences, run_page
+from pix2pix_jax.reports.run_page import Heading
+from pix2pix_jax.version import version
+from pix2pix_jax.workdir import data_json, metric_writer, metrics_json
+
+PLACES = ('init_from', 'dataset.path')  # fields that are places on a machine
+PATHS = ('/', '\\', '~')  # in the text of a field: it may be one
+UNKNOWN = 'not recorded: whoever publishes this page says them'
+
+
+def write(workdir: epath.PathLike, config: Config, step: int, heading: Heading) -> str:
+    """Returns the card of a run's model at a step, as HTML.
+
+    Args:
+      workdir: the folder of the run.
+      config: of the run.
+      step: that of the checkpoint.
+      heading: says what a metric is called.
+    """
+    d, g = config.dataset, config.generator
+    facts: list[tuple[str, str]] = [
+        ('about', 'this model'),
+        ('model', f'pix2pix, {g.name} of width {g.width}, step {step:,}'),
+        ('made with', f'pix2pix_jax {version()}'),
+        ('data', f'{d.name}, {d.direction}{_counts(workdir)}'),
+        ('data and licence', licences.of_data(config) or UNKNOWN),
+    ]
+    split, metrics = metrics_of(workdir, step, heading)
+    parts = [
+        run_page.table(facts),
+        run_page.section(f'Metrics ({split} split, step {step:,})', run_page.table(metrics)),
+        run_page.details('Config', run_page.table([('field', 'value'), *public_fields(config)])),
+    ]
+    return '\n'.join(filter(None, parts))
+
+
+def public_fields(config: Config) -> list[tuple[str, Any]]:
+    """Returns the fields of a config by name, without those that may say a place on a machine."""
+    fields = sorted(flatten(config).items())
+    return [(k, v) for k, v in fields if k not in PLACES and not _may_be_a_path(v)]
+
+
+def _may_be_a_path(value: Any) -> bool:
+    return isinstance(value, str) and any(mark in value for mark in PATHS)
+
+
+def metrics_of(
+    workdir: epath.PathLike, step: int, heading: Heading
+) -> tuple[str, list[tuple[str, ...]]]:
+    """Returns a split, test or val, and the table of its metrics at `step`, [] where there is none.
+
+    They are those of `evaluate`, else those that training logged.
+    """
+    result = {}
+    try:
+        result = metrics_json.of_run(workdir, 'test')
+    except UserError as error:  # damaged: the page has none
+        print(error, flush=True)
+    if result.get('step') == step:
+        return 'test', run_page.metrics_table(result['metrics'], heading)
+    rows = [row for row in metric_writer.read_metrics(workdir) if row.get('step') == step]
+    for split, start in (('test', 'test/'), ('val', 'eval/')):
+        found = {
+            key.removeprefix(start): value
+            for row in rows
+            for key, value in row.items()
+            if key.startswith(start)
+        }
+        if found:
+            lines = [(k, heading(k), run_page.format_number(v)) for k, v in found.items()]
+            return split, [('name', 'metric', 'mean'), *lines]
+    return 'test', []
+
+
+def _counts(workdir: epath.PathLike) -> str:
+    """How many pairs each split has, as ': 10 train, 2 test'; '' where it is not known."""
+    try:
+        splits = data_json.load_known(workdir).splits
+    except UserError:
+        return ''
+    counts = ', '.join(f'{len(pairs.used):,} {split}' for split, pairs in splits.items())
+    return f': {counts}' if counts else ''
