@@ -174,7 +174,7 @@ def counted(one: View, config: ConfigDict) -> list[list[Float[Array, 'n _ _ 1'] 
     """
     if one.valid is None:
         return [[None] * (config.discriminator.layers + 2)] * config.discriminator.scales
-    return factory.seen_by_discriminator(config.discriminator, one.valid)
+    return [list(maps) for maps in factory.seen_by_discriminator(config.discriminator, one.valid)]
 
 
 def rematerialized(apply: Callable, config: ConfigDict) -> Callable:

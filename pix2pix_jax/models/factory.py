@@ -92,7 +92,8 @@ def _discriminator(config: ConfigDict, platform: str, axis_name: str | None) -> 
 
 
 def _padding(discriminator: ConfigDict) -> int | str:
-    return {'one': 1, 'two': 2, 'same': 'SAME'}[discriminator.padding]
+    pads: dict[str, int | str] = {'one': 1, 'two': 2, 'same': 'SAME'}
+    return pads[discriminator.padding]
 
 
 def seen_by_discriminator(
