@@ -278,9 +278,16 @@ ROWS = (
     Field('discriminator.norm_momentum', 0.9, FRACTION,
           "kept of the moving averages at each step; in PyTorch's sense it is 1 minus this, 0.1",
           source='PyTorch (Keras: 0.99)', reference=True),
-    Field('discriminator.padding', 'one', choices('one', 'same'),
-          "'one': one pixel around every convolution, 30x30 logits at 256x256; 'same': the output "
-          'is the input divided by the stride, 32x32 logits', source=PYTORCH, reference=True),
+    Field('discriminator.padding', 'one', choices('one', 'two', 'same'),
+          "'one': one pixel around every convolution, 30x30 logits at 256x256; 'two': two, 35x35 "
+          "(pix2pixHD); 'same': the output is the input divided by the stride, 32x32 logits",
+          source=PYTORCH, reference=True),
+    Field('discriminator.scales', 1, between(1, 3),
+          'discriminators, each with weights of its own: on the images, on them halved, and so on; '
+          'losses are summed', 'scales', 'pix2pixHD (Wang et al., 2018, 3.2)'),
+    Field('discriminator.spectral_norm', False, ON_OFF,
+          'kernels are divided by their largest singular value, of which a power iteration a step '
+          'is an estimate; batch norm undoes it', source='Miyato et al., 2018'),
     Field('discriminator.leaky_slope', 0.2, FRACTION,
           'slope of the leaky ReLU below 0', source='6.1.2', reference=True),
     Field('discriminator.bias', 'auto', choices('auto', 'all', 'last', 'ends', 'none'),
@@ -314,6 +321,16 @@ ROWS = (
     Field('loss.class_weight', 0.0, WEIGHT,
           'weight of the cross-entropy of `dataset.target_classes`'),
     Field('loss.d_weight', 0.5, WEIGHT, "weight of D's loss, which is halved", source='3.3'),
+    Field('loss.feature_weight', 0.0, WEIGHT,
+          "weight of the L1 distance between D's features of generated and real images; 10 in "
+          'pix2pixHD, which has no L1 between the images themselves',
+          source='pix2pixHD (Wang et al., 2018, 3.3)'),
+    Field('loss.r1_weight', 0.0, WEIGHT,
+          "weight of half the squared gradient of D's mean logit by the real image, in D's loss",
+          source='Mescheder et al., 2018'),
+    Field('loss.r1_every', 16, between(1, 10_000),
+          'it is taken at each of so many steps, and counts as many times', 'steps',
+          'StyleGAN2 (Karras et al., 2020)'),
     Field('loss.gp_weight', 10.0, WEIGHT, 'weight of the gradient penalty of wgan-gp',
           source='Gulrajani et al., 2017'),
 

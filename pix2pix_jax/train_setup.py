@@ -62,6 +62,7 @@ def resolve(
         print(f'config.{field}={value!r}, as the run began', flush=True)
     devices = parallel.choose_devices(config.num_devices, config.batch_size)
     parallel.check_dtype(config.dtype, devices[0])
+    check_r1(config, len(devices) * jax.process_count())
     if config.optimizer.scale_with_devices and not config.optimizer.rate_devices:
         config.optimizer.rate_devices = len(devices) * jax.process_count()
     if config.image_size != (0, 0):  # a size that does not fit is said before data is read
@@ -94,6 +95,20 @@ def resolve(
     if known.steps and steps != known.steps:
         print(f'the length of the run was {known.steps:,} steps, and is {steps:,} now', flush=True)
     return Setup(FrozenConfigDict(config), workdir, devices, splits, steps, command, tracker)
+
+
+def check_r1(config: Config, devices: int) -> None:
+    """Raises UserError where batch norm would mix the images whose gradients R1 takes.
+
+    `devices` are those of all hosts.
+    """
+    images, weight = config.batch_size // devices, config.loss.r1_weight
+    if weight and config.discriminator.norm == 'batch' and images > 1:
+        raise UserError(
+            f'config.loss.r1_weight={weight}: its gradient is of each image alone, and batch norm '
+            f'mixes the {images} of a device; allowed are discriminator.norm=instance | none, or '
+            'one image a device'
+        )
 
 
 def _absolute(path: str) -> str:
