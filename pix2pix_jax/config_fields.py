@@ -368,6 +368,9 @@ ROWS = (
           'minutes'),
     Field('checkpoint.keep', 1, between(1, 10_000),
           'number of newest checkpoints kept beside the best one', 'checkpoints'),
+    Field('checkpoint.best', 'eval/l1', free('eval/METRIC, one that training measures'),
+          'the value on val by which the best checkpoint is chosen, the lowest, or the highest '
+          'where that is better; L1 prefers blurred images'),
     Field('checkpoint.on_error', 'raise', choices('raise', 'continue'),
           "where the disk is full or refuses: 'raise': the run stops; 'continue': it warns, "
           'continues and tries again at the next save. A last save that fails is always an error'),

@@ -14,6 +14,7 @@ from pix2pix_jax.data import discover, found_channels, preflight, sources, value
 from pix2pix_jax.data.hold_out import Known
 from pix2pix_jax.distributed import feed, hosts, parallel
 from pix2pix_jax.errors import DataError, UserError
+from pix2pix_jax.evaluation import metric_titles
 from pix2pix_jax.models.factory import create_models, dropout_blocks, generator_depth
 from pix2pix_jax.optimizers import Optimizers, create_optimizers
 from pix2pix_jax.train_state import GanState, create_state
@@ -63,6 +64,7 @@ def resolve(
     devices = parallel.choose_devices(config.num_devices, config.batch_size)
     parallel.check_dtype(config.dtype, devices[0])
     check_r1(config, len(devices) * jax.process_count())
+    metric_titles.check_best(config)
     if config.optimizer.scale_with_devices and not config.optimizer.rate_devices:
         config.optimizer.rate_devices = len(devices) * jax.process_count()
     if config.image_size != (0, 0):  # a size that does not fit is said before data is read

@@ -566,6 +566,22 @@ def test_a_run_of_this_version_is_not_resumed_with_other_draws(pairs, tmp_path):
 # ---------------------------------------------------------------- best
 
 
+@pytest.mark.parametrize(('best', 'better'), [('eval/l1', min), ('eval/psnr', max)])
+def test_best_is_by_the_metric_that_is_named(pairs, tmp_path, monkeypatch, best, better):
+    """Also of a run that was stopped, and that has another metric from there."""
+    config = functools.partial(tiny_config, pairs, eval_every=1, sample_every=0)
+    with monkeypatch.context() as patch:
+        stop_at(3, signal.SIGTERM, patch)
+        with pytest.raises(Stopped):
+            train_and_evaluate(config(), tmp_path)
+    kept = Checkpoints(tmp_path).steps('best')
+    train_and_evaluate(config(checkpoint__best=best), tmp_path)
+    values = {row['step']: row[best] for row in metrics(tmp_path)}
+    found = Checkpoints(tmp_path).steps('best')
+    later = {step: value for step, value in values.items() if step in kept or step > 3}
+    assert [values[step] for step in found] == [better(later.values())]
+
+
 def test_best_holds_what_translates(pairs, tmp_path):
     """Raw and averaged weights with their statistics; a whole one, as of before, loads the same."""
     config = tiny_config(pairs, num_steps=2, ema_decay=0.9)
