@@ -69,7 +69,7 @@ def parsed(data: bytes, path: epath.PathLike) -> dict[str, Any]:
 
 def _check(result: Mapping[str, Any]) -> None:
     """Raises an error of Python's for what no evaluation wrote: strangers' packed runs are read."""
-    told = {'split': '', 'step': 0} | result  # of two folders there are neither
+    told = {'split': '', 'step': 0, **result}  # of two folders there are neither
     if [type(told[key]) for key in ('split', 'step', 'images')] != [str, int, int]:
         raise TypeError('split, step, images')
     for name, summary in result['metrics'].items():
