@@ -394,7 +394,20 @@ def test_a_report_that_was_interrupted_is_written_anew(tmp_path):
     assert not report.is_report(tmp_path / 'o') and run(*args) == 2
 
 
-@pytest.mark.parametrize('text', ['', '[]', '{"metrics": {"l1": 1}}', '{"metrics": []}'])
+@pytest.mark.parametrize('text', [
+    '',
+    '[]',
+    '{"images": 1, "metrics": {"l1": 1}}',
+    '{"images": 1, "metrics": []}',
+    '{"metrics": {}}',
+    '{"images": "many", "metrics": {}}',
+    '{"images": 1, "split": [], "metrics": {}}',
+    '{"images": 1, "metrics": {"l1": {"mean": 0.1}}}',
+    '{"images": 1, "metrics": {"l1": {"mean": "<b>", "ci95": [0, 1]}}}',
+    '{"images": 1, "metrics": {"l1": {"mean": 1, "ci95": [0, 1%s]}}}' % ('0' * 400),
+    '{"images": 1, "metrics": {"l1": {"value": null}}}',
+    '{"images": 1, "metrics": {"<b>": {"mean": 0.1, "ci95": [0, 1]}}}',
+])  # fmt: skip
 def test_a_damaged_result_is_named(tmp_path, text):
     assert metrics_json.read_result(tmp_path) == {}
     (tmp_path / 'metrics.json').write_text(text)
