@@ -99,6 +99,17 @@ def _check_together(config: Config) -> None:
             f"config.discriminator.augment={config.discriminator.augment!r}: allowed is '' where "
             f"config.loss.gan='{loss.gan}', {why}"
         )
+    for name in ('feature_weight', 'r1_weight'):
+        if loss[name] and loss.gan == 'none':
+            raise UserError(
+                f"config.loss.{name}={loss[name]}: allowed is 0 where config.loss.gan='none', "
+                'which has no discriminator'
+            )
+    if loss.r1_weight and config.discriminator.norm == 'batch' and config.sync_batch_norm:
+        raise UserError(
+            f'config.loss.r1_weight={loss.r1_weight}: its gradient is of each image alone, and '
+            'config.sync_batch_norm=True mixes them; allowed are discriminator.norm=instance | none'
+        )
     if config.optimizer.d_steps > 1 and loss.gan == 'none':
         raise UserError(
             f'config.optimizer.d_steps={config.optimizer.d_steps}: allowed is 1 where '

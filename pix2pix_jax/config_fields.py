@@ -158,11 +158,11 @@ ROWS = (
     Field('dataset.void', '255', free("a class index, or ''"),
           "the index of what has no class: it counts nowhere; '': every index is a class",
           'class index'),
-    Field('dataset.colors', '', free("a file, facades | cityscapes, or ''"),
+    Field('dataset.colors', '', free("a file, facades | cityscapes | openmoji_classes, or ''"),
           'the colours of label maps, a class a line: NAME R,G,B (void: no class). Maps of '
           '`input_classes` and `target_classes` are read by the nearest colour; where these are 0, '
           "evaluate and demo know the classes by it; a run keeps the table; '': maps are indices"),
-    Field('dataset.palette', '', free("a file, facades | cityscapes, or ''"),
+    Field('dataset.palette', '', free("a file, facades | cityscapes | openmoji_classes, or ''"),
           'a table like `dataset.colors`, in which class indices are shown; a run keeps the one '
           "that it finds; '': the palette of the files, else that of PASCAL VOC"),
     Field('dataset.target_type', '', choices('', 'uint16', 'float32'),
@@ -176,8 +176,8 @@ ROWS = (
           'empty: there is no such value', "the files'"),
     Field('dataset.mask', '', free("a folder's name or ''"),
           'the folder of masks beside those of A and B (mask: train/mask, mask/train, trainmask); '
-          'where a mask is 0 the target does not count. Of a list it is a column, and found where '
-          'its name is mask; empty: there are no masks'),
+          'where a mask is 0 the target does not count. Of a list it is a column; empty: there are '
+          'no masks'),
     Field('dataset.jitter', 286 / 256, between(1.0, 4.0),
           'in training, images are enlarged by this factor, then cropped back at a random place; '
           '1: off', source='6.2'),
@@ -278,9 +278,16 @@ ROWS = (
     Field('discriminator.norm_momentum', 0.9, FRACTION,
           "kept of the moving averages at each step; in PyTorch's sense it is 1 minus this, 0.1",
           source='PyTorch (Keras: 0.99)', reference=True),
-    Field('discriminator.padding', 'one', choices('one', 'same'),
-          "'one': one pixel around every convolution, 30x30 logits at 256x256; 'same': the output "
-          'is the input divided by the stride, 32x32 logits', source=PYTORCH, reference=True),
+    Field('discriminator.padding', 'one', choices('one', 'two', 'same'),
+          "'one': one pixel around every convolution, 30x30 logits at 256x256; 'two': two, 35x35 "
+          "(pix2pixHD); 'same': the output is the input divided by the stride, 32x32 logits",
+          source=PYTORCH, reference=True),
+    Field('discriminator.scales', 1, between(1, 3),
+          'discriminators, each with weights of its own: on the images, on them halved, and so on; '
+          'losses are summed', 'scales', 'pix2pixHD (Wang et al., 2018, 3.2)'),
+    Field('discriminator.spectral_norm', False, ON_OFF,
+          'kernels are divided by their largest singular value, of which a power iteration a step '
+          'is an estimate; batch norm undoes it', source='Miyato et al., 2018'),
     Field('discriminator.leaky_slope', 0.2, FRACTION,
           'slope of the leaky ReLU below 0', source='6.1.2', reference=True),
     Field('discriminator.bias', 'auto', choices('auto', 'all', 'last', 'ends', 'none'),
@@ -314,6 +321,16 @@ ROWS = (
     Field('loss.class_weight', 0.0, WEIGHT,
           'weight of the cross-entropy of `dataset.target_classes`'),
     Field('loss.d_weight', 0.5, WEIGHT, "weight of D's loss, which is halved", source='3.3'),
+    Field('loss.feature_weight', 0.0, WEIGHT,
+          "weight of the L1 distance between D's features of generated and real images; 10 in "
+          'pix2pixHD, which has no L1 between the images themselves',
+          source='pix2pixHD (Wang et al., 2018, 3.3)'),
+    Field('loss.r1_weight', 0.0, WEIGHT,
+          "weight of half the squared gradient of D's mean logit by the real image, in D's loss",
+          source='Mescheder et al., 2018'),
+    Field('loss.r1_every', 16, between(1, 10_000),
+          'it is taken at each of so many steps, and counts as many times', 'steps',
+          'StyleGAN2 (Karras et al., 2020)'),
     Field('loss.gp_weight', 10.0, WEIGHT, 'weight of the gradient penalty of wgan-gp',
           source='Gulrajani et al., 2017'),
 
@@ -351,6 +368,9 @@ ROWS = (
           'minutes'),
     Field('checkpoint.keep', 1, between(1, 10_000),
           'number of newest checkpoints kept beside the best one', 'checkpoints'),
+    Field('checkpoint.best', 'eval/l1', free('eval/METRIC, one that training measures'),
+          'the value on val by which the best checkpoint is chosen, the lowest, or the highest '
+          'where that is better; L1 prefers blurred images'),
     Field('checkpoint.on_error', 'raise', choices('raise', 'continue'),
           "where the disk is full or refuses: 'raise': the run stops; 'continue': it warns, "
           'continues and tries again at the next save. A last save that fails is always an error'),

@@ -73,31 +73,39 @@ def gradient_penalty(
     real: Float[Array, 'n h w c'],
     fake: Float[Array, 'n h w c'],
     keys: Key[Array, ' n'],
-    valid: Float[Array, 'n _ _ 1'] | None = None,
+    counts: Float[Array, ' n'] | None = None,
 ) -> Float[Array, '']:
     """Returns the mean over images of (|gradient of the critic| - 1)^2 (Gulrajani et al., 2017).
 
-    An image's value is the mean of its logits, the quantity that the loss compares. The gradient is
-    taken by the image at a random point between each real and generated one.
+    The gradient is taken by the image at a random point between each real and generated one.
 
     Args:
-      critic: maps images (N,H,W,C) to logits (N,h,w,1), each image alone; it has the input already
-        where D is conditional.
+      critic: maps images (N,H,W,C) to a value of each (N,), the mean of its logits, which the loss
+        compares; it has the input already where D is conditional.
       real: images (N,H,W,C) in [-1, 1].
       fake: generated images of the same shape and range.
       keys: one for each pair, (N,), which draws its point.
-      valid: (N,h,w,1), 1 for the logits that count, else 0; None: all do.
+      counts: (N,), 1 for the images of which a logit counts, else 0; None: all do.
     """
     mix = jax.vmap(lambda key: jax.random.uniform(key, (1, 1, 1)))(keys)
-    between = mix * real + (1 - mix) * fake
-    if valid is None:
-        gradient = jax.grad(lambda images: critic(images).mean((1, 2, 3)).sum())(between)
-    else:
-        count = jnp.maximum(valid.sum((1, 2, 3), keepdims=True), 1)
-        gradient = jax.grad(lambda images: (critic(images) * valid / count).sum())(between)
-    norm = jnp.sqrt(jnp.square(gradient).sum((1, 2, 3)) + 1e-12)  # its slope at 0 is finite
-    penalties = jnp.square(norm - 1)
-    return (penalties if valid is None else penalties * valid.any((1, 2, 3))).mean()
+    squared = _squared_gradient(critic, mix * real + (1 - mix) * fake)
+    penalties = jnp.square(jnp.sqrt(squared + 1e-12) - 1)  # its slope at 0 is finite
+    return (penalties if counts is None else penalties * counts).mean()
+
+
+def r1(critic: Callable[[jax.Array], jax.Array], real: Float[Array, 'n h w c']) -> Float[Array, '']:
+    """Returns half the mean over images of |gradient of the critic|^2 (Mescheder et al., 2018).
+
+    The gradient is taken by the real images (N,H,W,C); `critic` as in `gradient_penalty`.
+    """
+    return _squared_gradient(critic, real).mean() / 2
+
+
+def _squared_gradient(
+    critic: Callable[[jax.Array], jax.Array], images: Float[Array, 'n h w c']
+) -> Float[Array, ' n']:
+    gradient = jax.grad(lambda images: critic(images).sum())(images)
+    return jnp.square(gradient).sum((1, 2, 3))
 
 
 def l1(

@@ -76,7 +76,8 @@ class Recorder:
             setup.config, state.generator_variables(), batch=translated.batch_size(setup.config)
         )  # that of evaluations, for sample grids too: it is compiled once
         self._logged = int(state.step)
-        self._best = self._newest = math.inf  # eval/l1 of the best checkpoint, and the last one
+        # By config.checkpoint.best, lower is better: the best checkpoint's value, and the last one.
+        self._best = self._newest = math.inf
         self._next_page = -math.inf
 
     @property
@@ -102,7 +103,8 @@ class Recorder:
         """Resumes from `state`: does what a kill kept its save from, and finds the best so far."""
         step = int(state.step)
         rows = self._writer.rows()
-        values = {r['step']: r['eval/l1'] for r in rows if r.get('eval/l1') is not None}
+        field = self._config.checkpoint.best
+        values = {r['step']: self._score(r) for r in rows if r.get(field) is not None}
         saved = self._checkpoints.steps('best')
         self._best = min((values[s] for s in saved if s in values), default=math.inf)
         self._newest = values.get(step, math.inf)
@@ -133,12 +135,18 @@ class Recorder:
         self._logged = step
 
     def evaluate(self, step: int, state: GanState) -> bool:
-        """Measures the val split; returns whether it is the lowest L1 so far."""
+        """Measures the val split; returns whether it is the best so far, by `checkpoint.best`."""
         with self._durations.of('image', len(self._measured['val'])):
             means = self._measure('val', step, state, None)
         self._write_means('eval', step, means)
-        self._newest = means.get('l1', math.inf)  # where no pixel is valid there is none
+        self._newest = self._score({f'eval/{name}': value for name, value in means.items()})
         return self._newest < self._best
+
+    def _score(self, row: Mapping[str, float]) -> float:
+        """The value by which the best is chosen, the sooner the lower; where there is none, inf."""
+        field = self._config.checkpoint.best
+        better = metric_titles.sign(field.removeprefix('eval/'))
+        return -better * row[field] if field in row else math.inf
 
     def test(self, step: int, state: GanState) -> None:
         """Measures the test split, if there is one, and writes evaluation/test."""
@@ -208,7 +216,7 @@ class Recorder:
         Args:
           step: how many steps are done.
           state: on one device.
-          improved: whether its L1 on val is the lowest so far.
+          improved: whether it is the best on val so far.
           must: whether the run ends after this.
 
         Raises:

@@ -14,6 +14,7 @@ from pix2pix_jax.data import discover, found_channels, preflight, sources, value
 from pix2pix_jax.data.hold_out import Known
 from pix2pix_jax.distributed import feed, hosts, parallel
 from pix2pix_jax.errors import DataError, UserError
+from pix2pix_jax.evaluation import metric_titles
 from pix2pix_jax.models.factory import create_models, dropout_blocks, generator_depth
 from pix2pix_jax.optimizers import Optimizers, create_optimizers
 from pix2pix_jax.train_state import GanState, create_state
@@ -62,6 +63,8 @@ def resolve(
         print(f'config.{field}={value!r}, as the run began', flush=True)
     devices = parallel.choose_devices(config.num_devices, config.batch_size)
     parallel.check_dtype(config.dtype, devices[0])
+    check_r1(config, len(devices) * jax.process_count())
+    metric_titles.check_best(config)
     if config.optimizer.scale_with_devices and not config.optimizer.rate_devices:
         config.optimizer.rate_devices = len(devices) * jax.process_count()
     if config.image_size != (0, 0):  # a size that does not fit is said before data is read
@@ -71,8 +74,9 @@ def resolve(
     splits = found_channels.take_channels(splits, config)
     config.dataset.inputs = splits['train'].inputs
     config.dataset.palette = config.dataset.palette or splits['train'].found_palette()
-    config.dataset.target_type = splits['train'].output_type
-    config.dataset.target_scale = preflight.found_target_scale(splits['train'])
+    config.dataset.target_type = config.dataset.target_type or splits['train'].output_type
+    scale = config.dataset.target_scale or known.target_scale
+    config.dataset.target_scale = scale or preflight.found_target_scale(splits['train'])
     if config.image_size == (0, 0):
         config.image_size = known.image_size or preflight.found_image_size(splits['train'], config)
     room = feed.room(devices)
@@ -93,6 +97,20 @@ def resolve(
     if known.steps and steps != known.steps:
         print(f'the length of the run was {known.steps:,} steps, and is {steps:,} now', flush=True)
     return Setup(FrozenConfigDict(config), workdir, devices, splits, steps, command, tracker)
+
+
+def check_r1(config: Config, devices: int) -> None:
+    """Raises UserError where batch norm would mix the images whose gradients R1 takes.
+
+    `devices` are those of all hosts.
+    """
+    images, weight = config.batch_size // devices, config.loss.r1_weight
+    if weight and config.discriminator.norm == 'batch' and images > 1:
+        raise UserError(
+            f'config.loss.r1_weight={weight}: its gradient is of each image alone, and batch norm '
+            f'mixes the {images} of a device; allowed are discriminator.norm=instance | none, or '
+            'one image a device'
+        )
 
 
 def _absolute(path: str) -> str:

@@ -15,6 +15,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from pix2pix_jax.config import Config, init_overrides
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.models.factory import Models
+from pix2pix_jax.models.spectral import COLLECTION
 from pix2pix_jax.optimizers import Optimizers
 
 
@@ -23,11 +24,13 @@ class TrainState(train_state.TrainState):
 
     step: jax.Array  # steps done, an int32 scalar
     batch_stats: Any = struct.field(default_factory=dict)
+    spectral: Any = struct.field(default_factory=dict)  # vectors of spectral norm
 
     @property
     def variables(self) -> dict[str, Any]:
         """The collections that `apply_fn` takes."""
-        return {'params': self.params, 'batch_stats': self.batch_stats}
+        found = {'params': self.params, 'batch_stats': self.batch_stats}
+        return found | ({COLLECTION: self.spectral} if self.spectral else {})
 
 
 class GanState(struct.PyTreeNode):
@@ -112,6 +115,7 @@ def _train_state(
         apply_fn=module.apply,
         params=variables['params'],
         batch_stats=variables.get('batch_stats', {}),
+        spectral=variables.get(COLLECTION, {}),
         tx=optimizer,
     )
     return state.replace(step=jnp.zeros((), jnp.int32))

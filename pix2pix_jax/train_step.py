@@ -4,8 +4,6 @@ Pure and the same on one device and on several: with an `axis_name` (under pmap)
 metrics and moving statistics are averaged over the devices.
 """
 
-import zlib
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,13 +13,23 @@ from jaxtyping import Array, Float, Key
 from ml_collections import ConfigDict
 
 from pix2pix_jax import losses
-from pix2pix_jax.config import augment_policies
-from pix2pix_jax.diff_augment import diff_augment, moved
-from pix2pix_jax.models import factory
-from pix2pix_jax.models.layers import CONV_OUTPUT, class_image
+from pix2pix_jax.critic import (
+    Batch,
+    View,
+    discriminate,
+    example_keys,
+    feature_distance,
+    images_that_count,
+    of_images,
+    of_logits,
+    rematerialized,
+    stream,
+    view,
+)
+from pix2pix_jax.models.layers import class_image
+from pix2pix_jax.models.spectral import power_iteration
 from pix2pix_jax.train_state import GanState, TrainState
 
-Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
 
 
@@ -100,7 +108,7 @@ def generate(
         )
         return fake, mutated.get('batch_stats', {})
 
-    return _rematerialized(apply, config)(params)
+    return rematerialized(apply, config)(params)
 
 
 def as_images(output: Float[Array, 'n h w c'], config: ConfigDict) -> Float[Array, 'n h w c']:
@@ -126,6 +134,8 @@ def discriminator_step(
       config: of the run.
       axis_name: as in `train_step`.
     """
+    if config.discriminator.spectral_norm:  # one iteration a step, before the first use
+        d = d.replace(spectral=power_iteration(d.params, d.spectral))
     grads, (stats, metrics) = discriminator_gradients(d, batch, fake, key, config)
     return update(d, grads, stats, axis_name), metrics
 
@@ -144,32 +154,40 @@ def discriminator_gradients(
 
     Returns:
       The gradients by D's parameters, and (D's new moving statistics, metrics): 'd_real', 'd_fake',
-      'd_loss' and, with a gradient penalty, 'd_gp'.
+      'd_loss' and, with a gradient penalty, 'd_gp', with `r1_weight` 'd_r1', 0 between the steps
+      that take it.
     """
-    target, weights = batch['target'], config.loss
-    gan = losses.objective(weights.gan)
+    weights, gan = config.loss, losses.objective(config.loss.gan)
+    fakes = view(batch, fake, 'augment_fake', key, config)
+    reals = view(batch, batch['target'], 'augment_real', key, config)
 
     def objective(params: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:
-        def see(images: dict[str, jax.Array], stats: Any) -> tuple[jax.Array, Any]:
-            variables = {'params': params, 'batch_stats': stats}
-            return discriminate(d, variables, batch, images, key, config)
+        seen, stats = discriminate(d, d.variables | {'params': params}, [fakes, reals], config)
 
-        seen = {'augment_fake': fake, 'augment_real': target}
-        (fake_logits, real_logits), stats = see(seen, d.batch_stats)
-        of_real = losses.mean(gan.real(real_logits), counted(batch, key, 'augment_real', config))
-        of_fake = losses.mean(gan.fake(fake_logits), counted(batch, key, 'augment_fake', config))
+        def value_of(one: View) -> jax.Array:
+            variables = d.variables | {'params': params, 'batch_stats': stats}
+            return of_images(discriminate(d, variables, [one], config)[0], one, config)
+
+        of_fake = of_logits(gan.fake, seen, 0, fakes, config)
+        of_real = of_logits(gan.real, seen, 1, reals, config)
         loss, metrics = of_real + of_fake, {'d_real': of_real, 'd_fake': of_fake}
-        if gan.gradient_penalty:
-            penalty = losses.gradient_penalty(
-                lambda image: see({'none': image}, stats)[0][0],  # goes without augmentation
-                target,
-                fake,
+        if gan.gradient_penalty:  # goes without augmentation
+            metrics['d_gp'] = losses.gradient_penalty(
+                lambda image: value_of(fakes.with_image(image)),
+                reals.image,
+                fakes.image,
                 example_keys(stream(key, 'penalty'), batch),
-                counted(batch, key, 'none', config),
+                images_that_count(fakes, config),
             )
-            loss += weights.gp_weight * penalty
-            metrics['d_gp'] = penalty
+            loss += weights.gp_weight * metrics['d_gp']
         loss *= weights.d_weight
+        if weights.r1_weight:
+            metrics['d_r1'] = lax.cond(
+                d.step % weights.r1_every == 0,
+                lambda: losses.r1(lambda image: value_of(reals.with_image(image)), reals.image),
+                lambda: jnp.zeros(()),
+            )
+            loss += weights.r1_weight * weights.r1_every * metrics['d_r1']
         return loss, (stats, metrics | {'d_loss': loss})
 
     return jax.grad(objective, has_aux=True)(d.params)
@@ -192,7 +210,7 @@ def generator_gradient(
 
     Returns:
       The gradient (N,H,W,Co), and the metrics 'g_l1', 'g_l2', 'g_loss' and, with a critic, 'g_gan',
-      with `class_weight` 'g_class'.
+      with `class_weight` 'g_class', with `feature_weight` 'g_features'.
     """
     target, weights, valid = batch['target'], config.loss, batch.get('valid')
 
@@ -205,94 +223,18 @@ def generator_gradient(
             metrics['g_class'] = losses.cross_entropy(output, target, valid)
             loss += weights.class_weight * metrics['g_class']
         if critic is not None:
-            seen = {'augment_generator': fake}
-            (logits,), _ = discriminate(critic, critic.variables, batch, seen, key, config)
-            values = losses.objective(weights.gan).generator(logits)
-            valid_logits = counted(batch, key, 'augment_generator', config)
-            metrics['g_gan'] = losses.mean(values, valid_logits)
+            views, gan = [view(batch, fake, 'augment_generator', key, config)], weights.gan
+            if weights.feature_weight:
+                views.append(view(batch, target, 'augment_generator', key, config))
+            seen, _ = discriminate(critic, critic.variables, views, config, features=len(views) > 1)
+            metrics['g_gan'] = of_logits(losses.objective(gan).generator, seen, 0, views[0], config)
             loss += weights.gan_weight * metrics['g_gan']
+            if weights.feature_weight:
+                metrics['g_features'] = feature_distance(seen, views[0], config)
+                loss += weights.feature_weight * metrics['g_features']
         return loss, metrics | {'g_loss': loss}
 
     return jax.grad(objective, has_aux=True)(output)
-
-
-def stream(key: Key[Array, ''], name: str) -> Key[Array, '']:
-    """Returns the key of one use of randomness in a step ('dropout', ...), of the step's key."""
-    return jax.random.fold_in(key, zlib.crc32(name.encode()))
-
-
-def example_keys(key: Key[Array, ''], batch: Batch) -> Key[Array, ' n']:
-    """Returns a key (N,) for each example of `batch`, by its number in the global batch."""
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, batch['index'])
-
-
-def discriminate(
-    d: TrainState,
-    variables: dict[str, Any],
-    batch: Batch,
-    images: dict[str, Float[Array, 'n h w c']],
-    key: Key[Array, ''],
-    config: ConfigDict,
-) -> tuple[Float[Array, '_ n _ _ 1'], Any]:
-    """Returns D's logits (V,N,h,w,1) for V batches of images, and its new moving statistics.
-
-    Args:
-      d: the discriminator, without its variables.
-      variables: its 'params' and 'batch_stats'.
-      batch: as in `train_step`, one part.
-      images: batches of real or generated images (N,H,W,Co) in [-1, 1], by the name of the stream
-        that augments them. They pass D together, which reads its weights once; the statistics of
-        its norms are those of each batch. Where 'valid' is 0, D sees 0.
-      key: of the step.
-      config: of the run: `discriminator.conditional` says whether D sees the input, too, and
-        `discriminator.augment` how both are augmented.
-    """
-    policies = augment_policies(config)
-
-    def apply(variables: dict[str, Any], images: dict[str, jax.Array]) -> tuple[jax.Array, Any]:
-        valid, seen = batch.get('valid'), []
-        for name, image in images.items():
-            x = batch['input']
-            if policies:
-                keys = example_keys(stream(key, name), batch)
-                x, image = diff_augment(x, image, keys, policies, valid)
-            elif valid is not None:
-                image = image * valid
-            conditional = config.discriminator.conditional
-            seen.append(jnp.concatenate([x, image], axis=-1) if conditional else image)
-        logits, mutated = d.apply_fn(variables, jnp.stack(seen), mutable=['batch_stats'])
-        return logits, mutated.get('batch_stats', {})
-
-    return _rematerialized(apply, config)(variables, images)
-
-
-def counted(
-    batch: Batch, key: Key[Array, ''], view: str, config: ConfigDict
-) -> Float[Array, 'n _ _ 1'] | None:
-    """Returns (N,h,w,1), 1 for the logits of `discriminate` that see a pixel that counts, else 0.
-
-    None where all count: the batch has no 'valid'.
-
-    Args:
-      batch: as in `train_step`, one part.
-      key: of the step.
-      view: the stream of the augmentation that D sees.
-      config: of the run.
-    """
-    valid, policies = batch.get('valid'), augment_policies(config)
-    if valid is None:
-        return None
-    if policies:
-        valid = moved(valid, example_keys(stream(key, view), batch), policies)
-    return factory.valid_logits(config.discriminator, valid)
-
-
-def _rematerialized(apply: Callable, config: ConfigDict) -> Callable:
-    """Returns `apply`, of whose activations the backward pass recomputes all but convolutions."""
-    if not config.remat:
-        return apply
-    keep = jax.checkpoint_policies.save_only_these_names(CONV_OUTPUT)
-    return jax.checkpoint(apply, policy=keep)
 
 
 def _split(batch: Batch, parts: int) -> list[Batch]:

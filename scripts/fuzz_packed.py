@@ -35,8 +35,10 @@ from pix2pix_jax.interop import packing
 from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.presets import apply_arg
+from pix2pix_jax.reports import model_card
+from pix2pix_jax.storage import atomic
 from pix2pix_jax.train_state import create_state
-from pix2pix_jax.workdir import data_json, palette_json
+from pix2pix_jax.workdir import data_json, metric_writer, metrics_json, palette_json
 from pix2pix_jax.workdir.config_json import to_json
 
 KINDS = 'zip', 'member', 'value'
@@ -59,6 +61,10 @@ def original(folder: pathlib.Path) -> bytes:
     pairs = {'used': ['a/1', 'a/2'], 'skipped': {'a/3': 'damaged'}, 'held_out': False}
     known = {'steps': 4, 'found': {'size': [32, 32], 'inputs': 1}, 'splits': {'train': pairs}}
     (workdir / data_json.FILE).write_text(json.dumps(known))
+    metrics = {'l1': {'mean': 0.1, 'ci95': [0.0, 0.2]}, 'fid': {'value': None, 'reason': 'few'}}
+    result = {'split': 'test', 'step': 0, 'checkpoint': 'last', 'images': 2, 'metrics': metrics}
+    atomic.write_text(workdir / metrics_json.name_of('test'), json.dumps(result))
+    atomic.write_text(workdir / 'metrics.jsonl', '{"step": 1, "eval/l1": 0.5}\n' * 2)
     colours = [('wall', (0, 0, 255)), ('', (255, 0, 0))]
     packing.pack_run(workdir, folder / 'original.zip', packing.Choices(), colours)
     return (folder / 'original.zip').read_bytes()
@@ -72,6 +78,7 @@ def read(path: pathlib.Path) -> str:
     parts = (
         lambda: repr(data_json.load_known(path)),
         lambda: repr(palette_json.load_palette(path)),
+        lambda: _card(path),
         lambda: _described(path),
     )
     found, errors = hashlib.sha256(), []
@@ -82,6 +89,13 @@ def read(path: pathlib.Path) -> str:
             assert '\n' not in str(error) and str(path) in str(error), error
             errors.append(f'error: {error}')
     return errors[0] if errors else found.hexdigest()
+
+
+def _card(path: pathlib.Path) -> str:
+    """Returns what a page says of the run, and its results as another pack has them."""
+    results = [metrics_json.of_run(path, split) for split in packing.SPLITS]
+    rows = metric_writer.read_metrics(path)
+    return f'{model_card.metrics_of(path, 0, str)} {results} {rows}'
 
 
 def _described(path: pathlib.Path) -> str:

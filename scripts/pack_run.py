@@ -11,6 +11,7 @@ their names (data.json).
 
 import functools
 import os
+import shlex
 import sys
 
 from absl import flags
@@ -45,8 +46,9 @@ def main(words: list[str], values: flags.FlagValues) -> None:
     from pix2pix_jax.interop import packing
     from pix2pix_jax.runtime import prepare_process
 
-    workdir = os.path.expanduser(words[0]).rstrip('/')
-    output = os.path.expanduser(values.output) or f'{workdir.removesuffix(".zip")}.zip'
+    workdir = os.path.expanduser(words[0])
+    output = os.path.expanduser(values.output)
+    output = output or f'{os.path.abspath(workdir).removesuffix(".zip")}.zip'
     packing.check_output(output, values.overwrite)
     prepare_process()
     choices = packing.Choices(values.checkpoint, values.dtype, values.license, values.sheet)
@@ -54,7 +56,9 @@ def main(words: list[str], values: flags.FlagValues) -> None:
         print(line)
     if not values.license:
         print('--license= puts the licence of the weights on the model card')
-    print(f'python -m pix2pix_jax.translate --workdir={output} --input=DIR --output=DIR')
+    print(
+        f'python -m pix2pix_jax.translate --workdir={shlex.quote(output)} --input=DIR --output=DIR'
+    )
 
 
 def palette(workdir: str) -> list[Colour]:

@@ -14,6 +14,7 @@ implementation does without --eval: dropout is on, and norms take each image's o
 import functools
 import os
 import pathlib
+import shlex
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -82,8 +83,9 @@ def main(names: list[str], values: flags.FlagValues) -> None:
         print(line)
     print('no licence is published with these weights: ask their authors before you pass them on')
     print(f'{workdir}: a run from {known.about}:')
-    print(f'python -m pix2pix_jax.translate --workdir={workdir} --input=DIR --output=DIR')
-    print(f'python -m pix2pix_jax.demo --workdir={workdir}')
+    quoted = shlex.quote(str(workdir))
+    print(f'python -m pix2pix_jax.translate --workdir={quoted} --input=DIR --output=DIR')
+    print(f'python -m pix2pix_jax.demo --workdir={quoted}')
 
 
 def downloaded(name: str) -> 'Network':

@@ -231,7 +231,10 @@ def test_images_below_the_ssim_window_say_so(tmp_path):
             ('--workdir=run', '--metrics=lab,is'),
             f"--metrics: 'is' is unknown, allowed are {', '.join(metrics.choices())}",
         ),
-        (('--workdir=run', '--classes=ade'), 'allowed are facades | cityscapes, or a text file'),
+        (
+            ('--workdir=run', '--classes=ade'),
+            'allowed are facades | cityscapes | openmoji_classes, or a text file',
+        ),
         (('--workdir=run', '--segmenter=nowhere:f'), '--segmenter=nowhere:f: ModuleNotFoundE'),
         (('--workdir=run', '--segmenter=.x:f'), '--segmenter=.x:f: TypeError'),
         (('--real=a', '--generated=b', '--scale=2'), '--scale is of a run'),
@@ -391,7 +394,20 @@ def test_a_report_that_was_interrupted_is_written_anew(tmp_path):
     assert not report.is_report(tmp_path / 'o') and run(*args) == 2
 
 
-@pytest.mark.parametrize('text', ['', '[]', '{"metrics": {"l1": 1}}', '{"metrics": []}'])
+@pytest.mark.parametrize('text', [
+    '',
+    '[]',
+    '{"images": 1, "metrics": {"l1": 1}}',
+    '{"images": 1, "metrics": []}',
+    '{"metrics": {}}',
+    '{"images": "many", "metrics": {}}',
+    '{"images": 1, "split": [], "metrics": {}}',
+    '{"images": 1, "metrics": {"l1": {"mean": 0.1}}}',
+    '{"images": 1, "metrics": {"l1": {"mean": "<b>", "ci95": [0, 1]}}}',
+    '{"images": 1, "metrics": {"l1": {"mean": 1, "ci95": [0, 1%s]}}}' % ('0' * 400),
+    '{"images": 1, "metrics": {"l1": {"value": null}}}',
+    '{"images": 1, "metrics": {"<b>": {"mean": 0.1, "ci95": [0, 1]}}}',
+])  # fmt: skip
 def test_a_damaged_result_is_named(tmp_path, text):
     assert metrics_json.read_result(tmp_path) == {}
     (tmp_path / 'metrics.json').write_text(text)

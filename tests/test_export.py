@@ -296,7 +296,8 @@ def test_the_command(workdir, tmp_path, capsys, format, ema):
     (('--workdir={1}', '--format=stablehlo', '--output={0}/a.stablehlo', '--norm=batch'), 'norm'),
     (('--workdir={1}', '--format=stablehlo', '--output={0}/a.stablehlo', '--dtype=int8'), 'dtype'),
     (('--workdir={1}', '--format=pytorch', '--output={0}/a.pth', '--dtype=float16'),
-     '--dtype does nothing with --format=pytorch: it goes with --format=onnx or stablehlo or web'),
+     '--dtype does nothing with --format=pytorch: it goes with --format=onnx or stablehlo or '
+     'bioimageio or web'),
     (('--workdir={1}', '--format=onnx', '--output={0}/a.onnx', '--webgpu'),
      '--webgpu does nothing with --format=onnx: it goes with --format=web'),
 ])  # fmt: skip

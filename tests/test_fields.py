@@ -19,7 +19,7 @@ import pytest
 from helpers.runs import make_pairs, metrics
 from PIL import Image
 
-from pix2pix_jax import main, train
+from pix2pix_jax import main, recorder, train
 from pix2pix_jax.config import Config, default_config, flatten, validate
 from pix2pix_jax.data import discover, pipeline, preflight
 from pix2pix_jax.distributed import parallel
@@ -208,6 +208,20 @@ def start(config, folder):
     return [leaf.tobytes() for leaf in map(np.asarray, jax.tree.leaves(state.generator.params))]
 
 
+def best_values(config, folder):
+    """The values by which the best checkpoint is chosen."""
+    found, score = [], recorder.Recorder._score
+
+    def noted(self, row):
+        found.append(score(self, row))
+        return found[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recorder.Recorder, '_score', noted)
+        run_small(config, folder, 'best')
+    return found
+
+
 def failed_saves(config, folder):
     """Which steps are taken where the first save fails."""
     steps = []
@@ -237,6 +251,7 @@ def kernels(config, folder):
     values = types.SimpleNamespace(
         config=config,
         workdir='unused',
+        tracker='none',
         dry_run=False,
         coordinator='',
         num_processes=1,
@@ -346,6 +361,8 @@ FIELDS = {
     'discriminator.norm_epsilon': (1e-3, step),
     'discriminator.norm_momentum': (0.99, step),
     'discriminator.padding': ('same', step),
+    'discriminator.scales': (2, step),
+    'discriminator.spectral_norm': (True, step),
     'discriminator.leaky_slope': (0.3, step),
     'discriminator.bias': ('last', step),
     'discriminator.conditional': (False, creation),
@@ -361,6 +378,9 @@ FIELDS = {
     'loss.class_weight': (2.0, step, {'dataset.target_classes': 3}),
     'loss.d_weight': (2.0, step),
     'loss.gp_weight': (2.0, step, WGAN),
+    'loss.feature_weight': (2.0, step),
+    'loss.r1_weight': (2.0, step),
+    'loss.r1_every': (3, step, {'loss.r1_weight': 1.0}),
     'optimizer.learning_rate': (0.3, step),
     'optimizer.d_learning_rate': (0.3, step),
     'optimizer.d_steps': (2, step),
@@ -378,6 +398,7 @@ FIELDS = {
     'checkpoint.every_steps': (1, run_folder, {'checkpoint.keep': 9}),
     'checkpoint.every_minutes': (1e-6, run_folder, {'checkpoint.keep': 9}),
     'checkpoint.keep': (2, run_folder),
+    'checkpoint.best': ('eval/ssim', best_values),
     'checkpoint.on_error': ('continue', failed_saves),
 }
 

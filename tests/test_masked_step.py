@@ -60,20 +60,22 @@ def test_an_image_without_valid_pixels_adds_nothing():
     np.testing.assert_allclose(losses.l1(output, target, valid), np.mean(of_each), rtol=1e-6)
 
 
-@pytest.mark.parametrize('layers, padding', [(0, 1), (1, 1), (2, 1), (1, 'SAME'), (2, 'SAME')])
+@pytest.mark.parametrize(
+    'layers, padding', [(0, 1), (1, 1), (2, 1), (2, 2), (1, 'SAME'), (2, 'SAME')]
+)
 def test_a_logit_counts_that_sees_a_valid_pixel(layers, padding):
     """Against the convolutions themselves, with kernels of ones."""
     valid = jnp.zeros((3, 68, 64, 1)).at[0, 3, 57].set(1).at[1, 60:, :2].set(1)
-    seen = valid
-    for kernel, stride, pad in patchgan.convolutions(layers, padding):
+    seen, found = valid, patchgan.seen(valid, layers, padding)
+    for (kernel, stride, pad), layer in zip(patchgan.convolutions(layers, padding), found):
         pads = pad if isinstance(pad, str) else [(pad, pad)] * 2
         seen = jax.lax.conv_general_dilated(
             seen, jnp.ones((kernel, kernel, 1, 1)), (stride, stride), pads,
             dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
         )  # fmt: skip
-    found = patchgan.seen(valid, layers, padding)
-    np.testing.assert_array_equal(found, (seen > 0.5).astype(np.float32))
-    assert found[2].sum() == 0 < found[0].sum() < found[0].size
+        np.testing.assert_array_equal(layer, (seen > 0.5).astype(np.float32))
+    logits = found[-1]
+    assert logits[2].sum() == 0 < logits[0].sum() < logits[0].size
 
 
 # ---------------------------------------------------------------- a step

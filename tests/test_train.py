@@ -1,3 +1,4 @@
+import functools
 import json
 import os
 import signal
@@ -22,6 +23,7 @@ from pix2pix_jax.distributed import parallel
 from pix2pix_jax.distributed.preemption import StopRequest
 from pix2pix_jax.errors import DataError, Stopped, UserError
 from pix2pix_jax.inference.generator import load_run, load_state
+from pix2pix_jax.models import spectral
 from pix2pix_jax.null_recorder import NullRecorder
 from pix2pix_jax.reports import progress, start
 from pix2pix_jax.reports.start import norm_statistics
@@ -109,6 +111,33 @@ def test_stopped_and_gone_on_equals_uninterrupted(
     assert_equal_states(state, whole[1])
     assert metrics(tmp_path) == metrics(whole[0])
     assert samples(tmp_path) == samples(whole[0])
+
+
+def test_what_d_has_beside_its_weights_resumes_and_starts_others(pairs, tmp_path, monkeypatch):
+    """Two scales, spectral norm, R1 at every second step, feature matching."""
+    fields = dict(
+        discriminator__scales=2, discriminator__spectral_norm=True, discriminator__norm='none',
+        loss__r1_weight=1.0, loss__r1_every=2, loss__feature_weight=1.0,
+    )  # fmt: skip
+    config = functools.partial(tiny_config, pairs, eval_every=0, sample_every=0, **fields)
+    whole = train_and_evaluate(config(), tmp_path / 'whole')
+    rows = metrics(tmp_path / 'whole')
+    assert all(row['train/g_features'] > 0 for row in rows)
+    assert [row['train/d_r1'] > 0 for row in rows] == [True, False] * 3
+    with monkeypatch.context() as patch:
+        stop_at(3, signal.SIGTERM, patch)
+        with pytest.raises(Stopped):
+            train_and_evaluate(config(), tmp_path / 'stopped')
+    assert_equal_states(train_and_evaluate(config(), tmp_path / 'stopped'), whole)
+    assert metrics(tmp_path / 'stopped') == rows
+    other = config(
+        init_from=str(tmp_path / 'whole'), num_steps=1,
+        optimizer__learning_rate=0.0, optimizer__d_learning_rate=1e-9,
+    )  # fmt: skip
+    started = train_and_evaluate(other, tmp_path / 'other').discriminator
+    moved = spectral.power_iteration(whole.discriminator.params, whole.discriminator.spectral)
+    same = functools.partial(np.testing.assert_allclose, rtol=1e-5)
+    jax.tree.map(same, started.spectral, moved)
 
 
 def test_a_signal_in_the_middle_of_samples_is_saved_too(pairs, tmp_path, monkeypatch):
@@ -535,6 +564,22 @@ def test_a_run_of_this_version_is_not_resumed_with_other_draws(pairs, tmp_path):
 
 
 # ---------------------------------------------------------------- best
+
+
+@pytest.mark.parametrize(('best', 'better'), [('eval/l1', min), ('eval/psnr', max)])
+def test_best_is_by_the_metric_that_is_named(pairs, tmp_path, monkeypatch, best, better):
+    """Also of a run that was stopped, and that has another metric from there."""
+    config = functools.partial(tiny_config, pairs, eval_every=1, sample_every=0)
+    with monkeypatch.context() as patch:
+        stop_at(3, signal.SIGTERM, patch)
+        with pytest.raises(Stopped):
+            train_and_evaluate(config(), tmp_path)
+    kept = Checkpoints(tmp_path).steps('best')
+    train_and_evaluate(config(checkpoint__best=best), tmp_path)
+    values = {row['step']: row[best] for row in metrics(tmp_path)}
+    found = Checkpoints(tmp_path).steps('best')
+    later = {step: value for step, value in values.items() if step in kept or step > 3}
+    assert [values[step] for step in found] == [better(later.values())]
 
 
 def test_best_holds_what_translates(pairs, tmp_path):

@@ -12,18 +12,12 @@ from helpers.networks import once
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from pix2pix_jax.config import default_config, validate
+from pix2pix_jax.critic import discriminate, example_keys, stream, view
 from pix2pix_jax.diff_augment import diff_augment
 from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.optimizers import Optimizers
 from pix2pix_jax.train_state import create_state, training_key
-from pix2pix_jax.train_step import (
-    discriminate,
-    discriminator_gradients,
-    example_keys,
-    generate,
-    stream,
-    train_step,
-)
+from pix2pix_jax.train_step import discriminator_gradients, generate, train_step
 
 METRICS = {'d_loss', 'd_real', 'd_fake', 'g_loss', 'g_gan', 'g_l1', 'g_l2'}
 RATE = 0.1
@@ -401,7 +395,8 @@ def test_d_sees_what_is_augmented(conditional):
 
     def see(config, **images):
         seen = {**batch, **images}
-        return discriminate(d, d.variables, seen, {'view': seen['target']}, key, config)[0]
+        one = view(seen, seen['target'], 'view', key, config)
+        return discriminate(d, d.variables, [one], config)[0].logits[0]
 
     keys = example_keys(stream(key, 'view'), batch)
     x, y = diff_augment(batch['input'], batch['target'], keys, augment)

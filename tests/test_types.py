@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 from jaxtyping import TypeCheckError
 
-from pix2pix_jax import losses, train_step
+from pix2pix_jax import critic, losses
 from pix2pix_jax.diff_augment import diff_augment
 from pix2pix_jax.models import conv, layers, patchgan, resnet, unet
 
@@ -44,10 +44,10 @@ NETWORK = unet.UNet(depth=1, width=1)
         # Would be broadcast: a number, of other pixels than meant.
         lambda: losses.l1(images(2, 4, 4, 3), images(2, 4, 4, 1)),
         lambda: losses.l2(images(2, 4, 4, 3), images(1, 4, 4, 3)),
-        lambda: losses.gradient_penalty(lambda x: x, images(2, 4, 4, 3), images(2, 4, 4, 3), KEY),
+        lambda: losses.gradient_penalty(jnp.sum, images(2, 4, 4, 3), images(2, 4, 4, 3), KEY),
         lambda: diff_augment(images(2, 4, 4, 3), images(2, 4, 4, 3), KEYS[:1], ('color',)),
-        lambda: train_step.stream(jax.random.PRNGKey(0), 'dropout'),  # no typed key
-        lambda: train_step.example_keys(KEYS, {'index': jnp.arange(2)}),
+        lambda: critic.stream(jax.random.PRNGKey(0), 'dropout'),  # no typed key
+        lambda: critic.example_keys(KEYS, {'index': jnp.arange(2)}),
         lambda: conv.conv(images(1, 4, 4, 2), images(4, 4, 3, 1), 2, 1, 'native'),
         lambda: layers.mask_numbers(images(2, 4, 4, 3), True, jnp.arange(3)),
         lambda: layers.NoNorm().apply({}, images(4, 4, 3), 'batch'),

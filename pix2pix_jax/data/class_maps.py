@@ -61,8 +61,8 @@ def from_indices(picture: Pixels, classes: int, void: int, name: str) -> np.ndar
     if picture.lossy:
         raise DataError(
             'is compressed with loss (JPEG, WebP), which turns class indices into others '
-            f'({field}): allowed are PNG, TIFF and NumPy; maps in colours may be JPEG '
-            '(config.dataset.colors)'
+            f'({field}): allowed are PNG, NumPy, and TIFF without loss; maps in colours may be '
+            'JPEG (config.dataset.colors)'
         )
     wrong = values[((values < 0) | (values >= classes)) & (values != void)]
     if wrong.size:

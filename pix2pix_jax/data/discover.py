@@ -35,6 +35,7 @@ def find_splits(config: Config, known: Known = NEW_RUN) -> dict[str, Source]:
     A reason against that is an error, as in `open_splits`, or a warning where the reason is not
     certain or where there is a run on the folder already.
     """
+    _check_path(config)
     if _is_published(config):
         splits = _prepared(config)
     else:
@@ -83,6 +84,22 @@ def _check_one_kind(splits: dict[str, Source]) -> None:
     without = [source.folder for source in splits.values() if not source.masks]
     if 0 < len(without) < len(splits):
         raise DataError(f'{", ".join(without)} has no masks, and other splits have them')
+
+
+def _check_path(config: Config) -> None:
+    """Raises UserError where data must lie in a folder of the user's and none is named.
+
+    The config of a packed run names none: it is valid, and has no data.
+    """
+    d = config.dataset
+    if d.path:
+        return
+    if d.input_pattern:
+        raise UserError(
+            'config.dataset.path is empty: config.dataset.input_pattern is of files in it'
+        )
+    if d.task != 'none' and d.name in (*openmoji.NAMES, *PUBLISHED):
+        raise UserError(f"config.dataset.task='{d.task}' needs a folder of photos: dataset.path")
 
 
 def _is_published(config: Config) -> bool:

@@ -5,22 +5,24 @@ import dataclasses
 from etils import epath
 
 from pix2pix_jax.config_type import Config
-from pix2pix_jax.data import detect_layout, propose, split_names
+from pix2pix_jax.data import detect_layout, lists, propose, split_names
 from pix2pix_jax.data.folders import (
     OTHER_NAMES,
     has_images,
     image_paths,
     mask_files,
+    mask_folder,
     pair_files,
     pair_or_leave,
     split_folders,
     what_is_there,
 )
 from pix2pix_jax.data.hold_out import SPLITS, Known
-from pix2pix_jax.data.lists import list_of, read_list, read_masks
 from pix2pix_jax.data.new_source import source_of
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError
+
+MASK = 'mask'  # the name that masks usually have
 
 
 def find(root: epath.Path, config: Config, known: Known) -> dict[str, Source]:
@@ -39,6 +41,8 @@ def find(root: epath.Path, config: Config, known: Known) -> dict[str, Source]:
                 lines += [f'{path} is left out: {split} is {splits[split].folder}' for path in left]
             elif source := _of_word(root, word, config, known.old, first=not splits):
                 splits[split] = source
+                if not d.mask and d.task == 'none':
+                    lines += _unused_masks(root, word, source)
                 if word != split:
                     lines.append(f'{source.folder} is taken as {split}')
     if d.task != 'none' and 'train' not in splits and (rest := _rest(root, config, splits)):
@@ -71,6 +75,16 @@ def _rest(root: epath.Path, config: Config, splits: dict[str, Source]) -> Source
     return dataclasses.replace(source_of(str(root), rest, config), undivided='test' not in splits)
 
 
+def _unused_masks(root: epath.Path, word: str, source: Source) -> list[str]:
+    """Says where a split without masks has something of the name that masks usually have."""
+    found = None
+    if source.listed and lists.has_column(epath.Path(source.folder), MASK):
+        found = f'the column {MASK} of {source.folder}'
+    elif not source.listed and len(source.files[0]) > 1:
+        found = mask_folder(root, word, MASK)
+    return [f'{found} is not used: --config.dataset.mask={MASK} takes it'] if found else []
+
+
 def proposed(root: epath.Path, config: Config) -> str:
     """Says with which patterns the command would take the pairs in `root`; '' for none."""
     if config.dataset.task != 'none':
@@ -99,11 +113,11 @@ def _words(root: epath.Path, split: str, known: Known) -> list[str]:
 
 
 def _listed(path: epath.Path, config: Config) -> Source:
-    d, files = config.dataset, read_list(path)
+    d, files = config.dataset, lists.read_list(path)
     unpaired: tuple[tuple[str, str], ...] = ()
     masks: dict[str, epath.Path] = {}
     if d.mask:
-        masks, unpaired = read_masks(path, d.mask, files, d.on_error == 'skip')
+        masks, unpaired = lists.read_masks(path, d.mask, files, d.on_error == 'skip')
         files = {name: files[name] for name in masks}
     source = source_of(str(path), files, config)
     masked = tuple(masks.values())
@@ -118,7 +132,7 @@ def _of_word(
     # Of a task it is a folder a split, whatever folders are in it.
     layout = 'side_by_side' if d.task != 'none' else d.layout
     folders = split_folders(root, word, layout, capitals, d.mask) if layout != 'list' else ()
-    listed = list_of(root, word) if layout in ('auto', 'list') else None
+    listed = lists.list_of(root, word) if layout in ('auto', 'list') else None
     if folders and listed:
         raise DataError(
             f'there are {listed} and {folders[0]}: say which has the pairs with '

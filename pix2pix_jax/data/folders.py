@@ -51,6 +51,15 @@ def split_folders(
     return ()
 
 
+def _places(root: epath.Path, split: str, name: str) -> list[epath.Path]:
+    return [root / place.format(name) for place in ('{}/' + split, split + '{}', split + '/{}')]
+
+
+def mask_folder(root: epath.Path, split: str, mask: str) -> epath.Path | None:
+    """Returns the folder `mask` of a split in the place of A or B; None where there is none."""
+    return next((folder for folder in _places(root, split, mask) if folder.is_dir()), None)
+
+
 def mask_files(
     root: epath.Path, split: str, mask: str, names: Iterable[str], leave: bool
 ) -> tuple[dict[str, epath.Path], tuple[tuple[str, str], ...]]:
@@ -68,12 +77,10 @@ def mask_files(
     Raises:
       DataError: where there is no such folder, or no mask of a pair that is not left out, or none.
     """
-    folders = [root / place.format(mask) for place in ('{}/' + split, split + '{}', split + '/{}')]
-    folder = next((folder for folder in folders if folder.is_dir()), None)
+    folder = mask_folder(root, split, mask)
     if folder is None:
-        raise DataError(
-            f'config.dataset.mask={mask!r}: there is no {" or ".join(map(str, folders))}'
-        )
+        places = ' or '.join(map(str, _places(root, split, mask)))
+        raise DataError(f'config.dataset.mask={mask!r}: there is no {places}')
     files = image_files(folder)
     missing = [name for name in names if name not in files]
     masks = {name: files[name] for name in names if name in files}

@@ -110,18 +110,20 @@ def about_two(pairs: Sequence[tuple[Size, Size]], config: Config) -> list[str]:
     differing = [(source, target) for source, target in pairs if source != target]
     if not differing:
         return []
-    ((source, target), _), *others = collections.Counter(differing).most_common()
-    count = '' if len(differing) == len(pairs) else f' in {len(differing)} of {len(pairs)} pairs'
-    sizes = f'inputs are {text(source)}, targets {text(target)}{count}' + ', as an example' * (
-        len(others) > 0
-    )
-    scale, kind = scale_of(pairs), config.dataset.preprocess
+    (((source, target), number), *_) = collections.Counter(differing).most_common()
+    count = '' if number == len(pairs) else f' in {number} of {len(pairs)} pairs'
+    if number < len(differing):
+        count += f', of two other sizes in {len(differing) - number}'
+    sizes = f'inputs are {text(source)}, targets {text(target)}{count}'
+    found, kind = scale_of(pairs), config.dataset.preprocess
+    scale = config.dataset.target_scale or found
     both = f'resized to {text(tuple(config.image_size))}'
     if kind.startswith('scale_width'):
         both = f'scaled to one width and cropped to {text(tuple(config.image_size))}'
     outputs = 'the size of their inputs, since there is no one scale'
     if scale:
-        outputs = f'{scale:.4g} times the width and height of their inputs, as targets have'
+        outputs = f'{scale:.4g} times the width and height of their inputs'
+        outputs += ', as targets have' * (scale == found)
     return [f'{sizes}: both are {both}; translations have {outputs}']
 
 

@@ -64,14 +64,7 @@ def read_masks(
     Raises:
       DataError: for a pair without a mask that is not left out, and where no pair has one.
     """
-    text = read_text(path)
-    rows: dict[str, Any]
-    if path.suffix.lower() == '.csv':
-        rows = dict(read_csv(path, text)[1])
-    else:
-        found = json.loads(text)
-        items = found if isinstance(found, list) else [found]
-        rows = {f'item {i}': item for i, item in enumerate(items)}
+    rows = _all_columns(path)
     masks, without = {}, []
     for name, (where, row) in zip(names, rows.items()):
         value = row.get(column)
@@ -82,6 +75,21 @@ def read_masks(
     if without and not (leave and masks):
         raise DataError(without[0][1])
     return masks, tuple(without)
+
+
+def has_column(path: epath.Path, column: str) -> bool:
+    """Whether a list that `read_list` can read has a column, of JSON a field, of this name."""
+    return any(column in row for row in _all_columns(path).values())
+
+
+def _all_columns(path: epath.Path) -> dict[str, Any]:
+    """Returns all that a list, which `read_list` can read, says of each pair, by its place."""
+    text = read_text(path)
+    if path.suffix.lower() == '.csv':
+        return dict(read_csv(path, text)[1])
+    found = json.loads(text)
+    items = found if isinstance(found, list) else [found]
+    return {f'item {i}': item for i, item in enumerate(items)}
 
 
 def read_inputs(path: epath.Path) -> dict[str, tuple[epath.Path, ...]]:

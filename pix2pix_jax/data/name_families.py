@@ -126,6 +126,7 @@ def find_kinds(files: Sequence[FileName]) -> list[Family]:
 
     There are none where nothing, or two families, would explain the names.
     """
+    files = list(dict.fromkeys(files))  # the splits may have equal names
     ways = [families for way in _ways(files) if (families := _of_way(*way, len(files)))]
     best = min(ways, key=len, default=[])
     return best if len(best) > 2 else []

@@ -116,10 +116,6 @@ def check(config: Config) -> None:
             f'config.dataset.direction={d.direction!r}: the patterns say what is input; with them '
             "allowed is 'AtoB'"
         )
-    if not d.path:
-        raise UserError(
-            'config.dataset.path is empty: config.dataset.input_pattern is of files in it'
-        )
     of_config(config)
     mask_of_config(config)
 

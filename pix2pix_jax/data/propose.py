@@ -55,12 +55,13 @@ class Proposal(NamedTuple):
 def advice(paths: Iterable[str], config: Config) -> str:
     """Says which patterns would take pairs of the images at `paths`; '' for none.
 
-    Where there are files of three or more kinds, and names do not say which of them is a target, it
-    names the kinds.
+    Where there are files of three or more kinds, and names do not say which one of them is the
+    target, it names the kinds.
     """
     paths = sorted(paths)
     proposal, kinds = propose(paths), find_kinds(files_of(paths))
-    if kinds and not (proposal and proposal.one_is_target):
+    targets = sum(is_target(one)[0] for one in kinds)
+    if kinds and not (proposal and proposal.one_is_target and targets == 1):
         first, *_, last = (one.pattern() for one in sorted(kinds, key=is_target))
         flags, texts = ' '.join(_flags(first, last, config)), [one.pattern() for one in kinds]
         return (

@@ -12,8 +12,6 @@ import numpy as np
 
 from pix2pix_jax.config_type import Config
 from pix2pix_jax.data import augment
-from pix2pix_jax.data.catalogue import openmoji
-from pix2pix_jax.data.catalogue.published import PUBLISHED
 from pix2pix_jax.data.formats.pixels import LUMA
 from pix2pix_jax.errors import UserError
 
@@ -121,8 +119,6 @@ def check(config: Config) -> None:
             f'config.generator.input_channels, output_channels={channels}: '
             f"config.dataset.task='{d.task}' has {made.channels}"
         )
-    if not d.path and d.name in (*openmoji.NAMES, *PUBLISHED):
-        raise UserError(f"config.dataset.task='{d.task}' needs a folder of photos: dataset.path")
     if d.direction != 'AtoB' or d.layout not in ('auto', 'side_by_side') or d.input_pattern:
         raise UserError(
             f"config.dataset.task='{d.task}' is of single photos: allowed are direction='AtoB' and "

@@ -14,10 +14,10 @@ import numpy as np
 from jax import lax
 
 from pix2pix_jax.config_type import Config
+from pix2pix_jax.critic import Batch
 from pix2pix_jax.data import class_maps, pipeline
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.distributed import memory, parallel
-from pix2pix_jax.train_step import Batch
 
 
 def room(devices: list[jax.Device]) -> int:

@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from pix2pix_jax.config_type import Config
+from pix2pix_jax.critic import Batch, discriminate, view
 from pix2pix_jax.errors import DATA_ERROR, UserError
 from pix2pix_jax.runtime import memory
 from pix2pix_jax.train_state import GanState, TrainState
-from pix2pix_jax.train_step import Batch, discriminate, generate
+from pix2pix_jax.train_step import generate
 
 # Bytes of a pixel and filter of the first layer up to which nothing is estimated: tracing takes
 # seconds, and a ResNet of 9 blocks, which keeps the most, keeps 80.
@@ -73,9 +74,8 @@ def _kept(state: GanState, batch: Any, config: Config) -> Iterator[tuple[int, Tr
 
     def backward_of_d(params: Any, batch: Batch) -> Any:
         def see(params: Any) -> Any:
-            variables = {'params': params, 'batch_stats': d.batch_stats}
-            seen = {'real': batch['target'], 'fake': batch['target']}
-            return discriminate(d, variables, batch, seen, key, config)
+            views = [view(batch, batch['target'], name, key, config) for name in ('real', 'fake')]
+            return discriminate(d, d.variables | {'params': params}, views, config)
 
         return jax.vjp(see, params, has_aux=True)[1]
 

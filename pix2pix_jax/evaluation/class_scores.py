@@ -19,6 +19,7 @@ from pix2pix_jax.evaluation.set_metrics import (
     LabelScores,
     MetricAccumulator,
     NotComputed,
+    Unasked,
     from_label_map,
 )
 
@@ -47,7 +48,8 @@ def create(names: Sequence[str], subject: Subject) -> MetricAccumulator:
     reason = _why_not(subject, config, classes) if subject.options.classes else ''
     if reason:
         return NotComputed(labels.SCORES, reason)
-    return of_colours(subject.splits[subject.split], tuple(config.image_size), classes)
+    scores = of_colours(subject.splits[subject.split], tuple(config.image_size), classes)
+    return scores if subject.options.classes else Unasked(labels.SCORES, scores)
 
 
 def _why_not(subject: Subject, config: Config, classes: Classes) -> str:

@@ -20,6 +20,7 @@ from pix2pix_jax.evaluation.set_metrics import (
     LabelScores,
     MetricAccumulator,
     NotComputed,
+    Unasked,
     from_label_map,
 )
 
@@ -28,9 +29,12 @@ def create(names: Sequence[str], subject: Subject) -> MetricAccumulator:
     """Returns the accumulator of the scores; trains a segmenter where one is needed.
 
     Raises DataError for a bad training pair of it, and UserError, then or when an example is
-    measured, for label maps of other colours than the options or the config say.
+    measured, for label maps of other colours than the options say.
     """
-    return _label_maps(subject) if subject.config is None else _of_run(subject, subject.config)
+    if subject.config is None:
+        return _label_maps(subject)
+    scores = _of_run(subject, subject.config)
+    return scores if subject.options.classes else Unasked(FCN_NAMES, scores)
 
 
 def measured_with(options: Options) -> str:

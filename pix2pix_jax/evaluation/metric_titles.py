@@ -1,6 +1,15 @@
 """What the values of the metrics are called, for people, and which way is better."""
 
-from pix2pix_jax.evaluation.metrics import HIGHER, LOWER, METRICS, Metric, Value
+from pix2pix_jax.config import Config
+from pix2pix_jax.errors import UserError
+from pix2pix_jax.evaluation.metrics import (
+    HIGHER,
+    LOWER,
+    METRICS,
+    Metric,
+    Value,
+    always_measured,
+)
 
 REAL = 'real_'  # begins the name of a value that is of the targets: the best to be reached
 
@@ -27,6 +36,15 @@ def sign(name: str) -> int:
     """Returns 1 where a higher `name` is better, -1 where a lower one is, 0 where neither is."""
     found = _value(name)
     return {HIGHER: 1, LOWER: -1}[found.better] if found else 0
+
+
+def check_best(config: Config) -> None:
+    """Raises UserError where `checkpoint.best` is nothing that training measures on val."""
+    allowed = [f'eval/{name}' for name in always_measured(config) if sign(name)]
+    if config.checkpoint.best not in allowed:
+        raise UserError(
+            f'config.checkpoint.best={config.checkpoint.best!r}: allowed are {" | ".join(allowed)}'
+        )
 
 
 def about() -> str:

@@ -225,6 +225,18 @@ def always(config: Config | None = None) -> list[MetricAccumulator]:
     return _created(Subject(config=config))
 
 
+def always_measured(config: Config) -> list[str]:
+    """Returns the names of the values that every evaluation of a run of `config` has."""
+    subject = Subject(config=config)
+    return [
+        value
+        for metric in METRICS.values()
+        if metric.always and metric.applies(subject)
+        if metric.of_classes or not config.dataset.target_classes
+        for value in metric.values
+    ]
+
+
 def for_run(
     options: Options, config: Config, splits: Mapping[str, Source], split: str
 ) -> list[MetricAccumulator]:
@@ -241,7 +253,7 @@ def for_run(
     Raises:
       DataError: for a bad training pair of the segmenter.
       UserError: then or when an example is measured, for label maps of other colours than the
-        options or the config say.
+        options say.
     """
     source = splits[split]
     return _created(

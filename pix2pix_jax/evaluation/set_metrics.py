@@ -10,6 +10,7 @@ import numpy as np
 
 from pix2pix_jax.data import augment, label_colors
 from pix2pix_jax.data.label_colors import Classes
+from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import bootstrap, lab_histograms, labels
 
 Images = Mapping[str, Any]  # 'output', 'target'[, 'input'], float (H,W,C) on [-1, 1]; values
@@ -85,6 +86,25 @@ class NotComputed:
     def compute(self) -> Result:
         """Returns the reasons."""
         return self._result
+
+
+class Unasked:
+    """Scores of label maps that nobody asked for: where one is refused the rest is measured."""
+
+    def __init__(self, names: tuple[str, ...], scores: MetricAccumulator):
+        """Takes the names of the `scores`, and what computes them."""
+        self._names, self._scores = names, scores
+
+    def update(self, images: Images) -> None:
+        """Scores one example, if no map was refused so far."""
+        try:
+            self._scores.update(images)
+        except UserError as error:  # without all colours
+            self._scores = NotComputed(self._names, str(error).partition(';')[0])
+
+    def compute(self) -> Result:
+        """Returns the scores, or why there are none."""
+        return self._scores.compute()
 
 
 class LabHistograms:

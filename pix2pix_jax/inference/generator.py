@@ -121,7 +121,7 @@ def _take(new: TrainState, old: TrainState, workdir: epath.PathLike) -> TrainSta
             f'{there.get(name, "missing")} there and {here.get(name, "missing")} here; '
             'allowed is a run of the same generator and discriminator'
         )
-    return new.replace(params=old.params, batch_stats=old.batch_stats)
+    return new.replace(**old.variables)
 
 
 def generator_function(

@@ -30,11 +30,12 @@ class Loaded(NamedTuple):
     extension: str  # of its file; '' of an array
     dtype: np.dtype  # of its file, or of the array
     shown: int  # channels of the first of several inputs
-    missing: np.ndarray | None = None  # bool (H,W,1), where there is no data; None: there is all
+    size: tuple[int, int]  # (height, width) of its translation
+    missing: np.ndarray | None = None  # bool (*size, 1), where there is no data; None: there is all
 
     @property
     def valid(self) -> np.ndarray | None:
-        """Where there is data, bool (H,W,1); None: everywhere."""
+        """Where there is data, bool (*size, 1); None: everywhere."""
         return None if self.missing is None else ~self.missing
 
 
@@ -115,15 +116,14 @@ class Translator:
             image_spec.read(spec, _path(x)) if isinstance(x, FILE) else _pixels(np.asarray(x), spec)
             for x in inputs
         ]
-        factor = tasks.factor(self.config) * (1 if drawn else self.target_scale)
-        return self._loaded(spec, pictures, names, factor)
+        return self._loaded(spec, pictures, names, 1.0 if drawn else self.target_scale)
 
     def _loaded(
-        self, spec: ImageSpec, pictures: Sequence[Pixels], names: list[str], factor: float = 1.0
+        self, spec: ImageSpec, pictures: Sequence[Pixels], names: list[str], scale: float = 1.0
     ) -> Loaded:
-        """Returns the pictures of one input, as they were read, `factor` times as wide and high.
+        """Returns the pictures of one input, as they were read; a super-resolution run enlarges.
 
-        `names` are of their files.
+        `names` are of their files; the translation is `scale` times as wide and high.
         """
         decode.check_one_size(pictures, names)
         gaps = []
@@ -131,17 +131,14 @@ class Translator:
             gaps = [image_spec.missing(spec, *one[::-1]) for one in enumerate(pictures)]
             pictures = [masks.filled(one, ~gap) for one, gap in zip(pictures, gaps)]
         values = image_spec.combine(spec, pictures, names)
-        extension = os.path.splitext(names[0])[1]
+        if tasks.task(self.config.dataset.task).enlarges:
+            values = augment.resized(values, _times(values, tasks.factor(self.config)))
+        extension, size = os.path.splitext(names[0])[1], _times(values, scale)
         shown = image_spec.channels_of(pictures[0])
         missing = np.logical_or.reduce(gaps) if gaps and spec.nodata else None
-        missing = missing if missing is not None and missing.any() else None
-        if factor != 1:
-            height, width = (max(1, round(side * factor)) for side in values.shape[:2])
-            method = 'nearest' if spec.classes else self.config.dataset.resize
-            values = augment.resized(values, (height, width), method)
-            if missing is not None:
-                missing = augment.resized(missing, (height, width), 'nearest')
-        loaded = Loaded(values, extension, pictures[0].values.dtype, shown, missing)
+        if missing is not None:
+            missing = augment.resized(missing, size, 'nearest') if missing.any() else None
+        loaded = Loaded(values, extension, pictures[0].values.dtype, shown, size, missing)
         if missing is not None and not self._classes:
             with decode.naming(names[0]):
                 masks.check_holds(self.file_type(loaded)[1], spec.nodata)
@@ -202,7 +199,8 @@ class Translator:
         photo = augment.to_float(image_spec.combine(target, pictures, files))
         values = tasks.derive(d.task, photo, rng, d.task_amount)['input']
         (stored,), extension = pictures, os.path.splitext(names[0])[1]
-        return Loaded(values, extension, stored.values.dtype, image_spec.channels_of(stored))
+        shown, size = image_spec.channels_of(stored), _times(values, 1.0)
+        return Loaded(values, extension, stored.values.dtype, shown, size)
 
     def floats(self, values: np.ndarray) -> np.ndarray:
         """Returns loaded values (...,H,W,C) as the network takes them: float32 on [-1, 1]."""
@@ -212,27 +210,29 @@ class Translator:
         return tasks.as_input(d.task, augment.to_float(values))
 
     def translate(self, loaded: Sequence[Loaded], sample: int = 0) -> Iterator[np.ndarray]:
-        """Yields the translation of each image, float32 (H,W,Co) on [-1, 1], of its size.
+        """Yields the translation of each image, float32 (*size, Co) on [-1, 1].
 
         Of class targets it is 2p - 1 for the probability p of each class.
         """
         # Images of one size go through the network together.
-        for _, group in itertools.groupby((one.values for one in loaded), lambda x: x.shape):
-            yield from self._translate(list(group), sample)
+        for size, group in itertools.groupby(loaded, lambda one: (one.size, one.values.shape)):
+            yield from self._translate([one.values for one in group], size[0], sample)
 
-    def _translate(self, group: list[np.ndarray], sample: int) -> Iterator[np.ndarray]:
+    def _translate(
+        self, group: list[np.ndarray], size: tuple[int, int], sample: int
+    ) -> Iterator[np.ndarray]:
         def generate(x: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
             return self._generator(np.stack(list(map(self.floats, x))), sample=sample)
 
-        o = self.options
-        if o.tile:
-            for image in group:
-                yield tiling.translate_in_tiles(generate, image, o.tile, o.overlap, o.batch)
-            return
-        d, size = self.config.dataset, group[0].shape[:2]
-        scaled, padded = self._sizes(size)
+        d, o = self.config.dataset, self.options
+        # As in training, an input goes straight to where its target goes, and never twice.
+        scaled, padded = (size, size) if o.tile else self._sizes(size)
         resample = 'nearest' if d.input_classes else d.resize
         images = [augment.resized(image, scaled, resample) for image in group]
+        if o.tile:
+            for image in images:
+                yield tiling.translate_in_tiles(generate, image, o.tile, o.overlap, o.batch)
+            return
         outputs = generate([tiling.pad(image, padded) for image in images])
         for image, output in zip(group, outputs):
             output = augment.resized(tiling.crop(output, scaled), size, d.resize)
@@ -247,6 +247,12 @@ class Translator:
             return scaled, scaled
         height, width = (max(side, self._minimum) for side in scaled)
         return scaled, tiling.padded_size((height, width), self._unit)
+
+
+def _times(image: np.ndarray, factor: float) -> tuple[int, int]:
+    """Returns (height, width) of an image (H,W,C) that is `factor` times as large."""
+    height, width = (max(1, round(side * factor)) for side in image.shape[:2])
+    return height, width
 
 
 def _scaling(config: Config, fit: str, tile: int) -> tuple[str, str]:

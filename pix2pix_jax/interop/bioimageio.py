@@ -53,6 +53,11 @@ def check(run: Run) -> None:
                 f'--format=bioimageio: the run has config.dataset.{field}={d[field]!r}, for which '
                 'the format has no words; allowed is --format=onnx'
             )
+    if d.target_scale not in (0, 1):
+        raise UserError(
+            f'--format=bioimageio: the targets of the run are {d.target_scale:.4g} times as large '
+            'as its inputs, for which the format has no words; allowed is --format=onnx'
+        )
     if d.inputs > 1:
         raise UserError(
             f'--format=bioimageio: the run has {d.inputs} files for an input; allowed is 1'
@@ -97,7 +102,7 @@ def export(
         summary = bioimageio.core.test_model(package)
         if summary.status != 'passed':
             raise UserError(
-                f"--output={output}: nothing written, the zoo's own test {summary.status}: "
+                f"--output={output}: nothing written, the zoo's own test failed: "
                 f'{_first_error(summary)}',
                 DATA_ERROR,
             )
@@ -263,9 +268,9 @@ def _cover(image: np.ndarray, source: Values, result: np.ndarray, target: Values
     both = []
     for values, (_, (low, high)) in ((image, source), (result, target)):
         unit = (values.astype(np.float32) - low) / (high - low)
-        both.append(image_grid.to_rgb(unit * 2 - 1))
-    picture = Image.fromarray(np.concatenate(both, axis=1))
-    return ImageOps.pad(picture, COVER, Image.Resampling.NEAREST, 'white')
+        both.append(image_grid.by_itself(unit * 2 - 1))
+    picture = Image.fromarray(image_grid.make_grid([both], ('input', 'output')))
+    return ImageOps.pad(picture, COVER, color='white')
 
 
 def _title(workdir: epath.PathLike) -> str:

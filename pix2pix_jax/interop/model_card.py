@@ -39,7 +39,9 @@ def check_licence(licence: str) -> None:
 
 def text(card: Card) -> str:
     """Returns the text of README.md."""
-    front = ''.join(f'{key}: {json.dumps(value)}\n' for key, value in _front(card).items())
+    front = ''.join(
+        f'{key}: {json.dumps(value, ensure_ascii=False)}\n' for key, value in _front(card).items()
+    )
     return f'---\n{front}---\n\n' + '\n'.join(_body(card)) + '\n'
 
 
@@ -83,7 +85,7 @@ def _model_index(card: Card, named: str) -> dict[str, Any]:
 def _body(card: Card) -> Iterator[str]:
     """The lines below the front matter."""
     c, about = card.config, card.about
-    yield f'# {card.name}\n'
+    yield f'# {_plain(card.name)}\n'
     yield (
         'A pix2pix generator ([Isola et al., 2017](https://arxiv.org/abs/1611.07004)) of '
         f'pix2pix_jax {version()}: {_task(c)}. It is the `{about.checkpoint}` checkpoint, step '
@@ -119,8 +121,14 @@ def _task(config: Config) -> str:
     d = config.dataset
     if d.task != 'none':
         return f'trained for {d.task} of photos'
-    name = "its author's own pairs" if d.name == 'folder' else d.name
+    name = "its author's own pairs" if d.name == 'folder' else _plain(d.name)
     return f'trained on {name}, {d.direction}'
+
+
+def _plain(name: str) -> str:
+    """Returns a name as Markdown of one line that shows it, whatever is in it."""
+    line = ' '.join(''.join(c if c.isprintable() else ' ' for c in name).split())
+    return re.sub(r'([\\`*\[\]<>&|#!])', r'\\\1', line)
 
 
 def _model(card: Card) -> Iterator[str]:
@@ -164,6 +172,6 @@ def _data(config: Config) -> str:
     known = licences.of_data(config)
     if known:
         return known[0].upper() + known[1:]
-    name = '' if d.name == 'folder' else f', called {d.name}'
+    name = '' if d.name == 'folder' else f', called {_plain(d.name)}'
     made = '' if d.task == 'none' else f'; of each photo the input is {tasks.TASKS[d.task].about}'
     return f"The author's own data{name}{made}"

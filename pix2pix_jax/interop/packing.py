@@ -123,8 +123,8 @@ def _texts(
     text = config_json.to_json(config_json.without_places(config))
     texts |= {'config.json': text, 'run.json': run_json.portable(workdir)}
     texts |= {name: json.dumps(result, indent=2) + '\n' for name, result in results.items()}
-    rows = run_files.read_text(workdir, 'metrics.jsonl')
-    return texts | ({'metrics.jsonl': rows} if rows else {}), remarks
+    rows = run_files.read(workdir, 'metrics.jsonl') or b''
+    return texts | ({'metrics.jsonl': rows.decode(errors='replace')} if rows else {}), remarks
 
 
 def _results(workdir: epath.PathLike, step: int) -> tuple[dict[str, dict], list[str]]:

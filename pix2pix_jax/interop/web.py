@@ -6,6 +6,7 @@ lies in parts, named by their hash.
 
 import hashlib
 import re
+import shlex
 from typing import Any, NamedTuple
 
 from etils import epath
@@ -21,7 +22,8 @@ from pix2pix_jax.web import drawing, static_page
 from pix2pix_jax.workdir import run_files
 
 PART_BYTES = 20 * 2**20  # common hosts refuse files of 25 or of 100 MB
-PART = r'[0-9a-f]{20}\.bin'
+# What an export may have written that one of another model, or of fewer examples, has not.
+OURS = r'model/[0-9a-f]{20}\.bin|examples/\d+\.png|runtime/ort[\w.-]+'
 LAST = ('page.json', 'index.html')  # a page that is not whole has none
 
 
@@ -58,8 +60,9 @@ def export(run: Run, workdir: str, output: epath.PathLike, options: PageOptions)
     splits, why = drawing.open_data(workdir, run.config)
     drawing.check(run.config, splits)
     data, differs_by = exportable.checked(model, 'onnx', output)
+    _, inputs = drawing.samples(model.config, splits)
+    name, colours = run_files.run_name(workdir), drawing.palette(run.config, inputs, workdir)
     split, pictures = drawing.samples(model.config, splits, options.examples)
-    name, colours = run_files.run_name(workdir), drawing.palette(run.config, pictures, workdir)
     card = model_card.write(workdir, run.config, run.step, metric_titles.heading)
     page = static_page.Page(name, run.step, model.config, card, split, pictures, colours)
     files, about = _loaded_files(data, runtime, build)
@@ -73,7 +76,7 @@ def export(run: Run, workdir: str, output: epath.PathLike, options: PageOptions)
         else f'examples: none ({why or "--examples=0, or no pair can be read"})',
         f'checked: on an image of {size[0]}x{size[1]} within {differs_by:.2g} of the run '
         f'({TOLERANCES[options.weights]:g} allowed)',
-        f'see it: python -m http.server --directory {output} and open http://localhost:8000/',
+        f'see it: python -m http.server --directory {shlex.quote(str(output))} and open http://localhost:8000/',
     ]
 
 
@@ -129,16 +132,19 @@ def memory(model: int) -> int:
 
 
 def _write(files: dict[str, bytes], output: epath.Path) -> None:
-    """Writes files, those without which there is no page last; removes parts of earlier exports."""
+    """Writes files, those without which there is no page last; removes those of earlier exports."""
     with atomic.writing(output) as write:
         for name, data in files.items():
             if name not in LAST:
                 write(output / name, data)
     for name in LAST:
         atomic.write_bytes(output / name, files[name])
-    for path in (output / 'model').iterdir():
-        if re.fullmatch(PART, path.name) and f'model/{path.name}' not in files:
-            path.unlink()
+    atomic.remove_temporaries(output)
+    for folder in ('model', 'examples', 'runtime'):
+        for path in (output / folder).glob('*'):
+            name = f'{folder}/{path.name}'
+            if re.fullmatch(OURS, name) and name not in files:
+                path.unlink()
 
 
 def _describe(

@@ -76,26 +76,38 @@ def _discriminator(config: ConfigDict, platform: str, axis_name: str | None) -> 
     d = config.discriminator
     _check_discriminator(config)
     bias = 'all' if NORMS[d.norm].bias else 'ends'
-    return patchgan.PatchGAN(
+    create = functools.partial(
+        patchgan.PatchGAN,
         layers=d.layers,
         width=d.width,
         padding=_padding(d),
         leaky_slope=d.leaky_slope,
         bias=bias if d.bias == 'auto' else d.bias,
         norm=NORMS[d.norm].create(config, d, axis_name),
-        conv=functools.partial(layers.Conv, **_conv_fields(config, platform)),
+        conv=functools.partial(
+            layers.Conv, spectral_norm=d.spectral_norm, **_conv_fields(config, platform)
+        ),
     )
+    return patchgan.MultiScale(d.scales, create) if d.scales > 1 else create()
 
 
 def _padding(discriminator: ConfigDict) -> int | str:
-    return 'SAME' if discriminator.padding == 'same' else 1
+    pads: dict[str, int | str] = {'one': 1, 'two': 2, 'same': 'SAME'}
+    return pads[discriminator.padding]
 
 
-def valid_logits(
+def seen_by_discriminator(
     discriminator: ConfigDict, valid: Float[Array, 'n h w 1']
-) -> Float[Array, 'n _ _ 1']:
-    """Returns (N,h,w,1), 1 for D's logits that see a pixel where `valid` (N,H,W,1) is 1, else 0."""
-    return patchgan.seen(valid, discriminator.layers, _padding(discriminator))
+) -> list[list[Float[Array, 'n _ _ 1']]]:
+    """Returns, by scale, the maps (N,h,w,1) of D's layers, that of the logits last.
+
+    They are 1 for what sees a pixel where `valid` (N,H,W,1) is 1, else 0.
+    """
+    found = []
+    for scale in range(discriminator.scales):
+        valid = patchgan.halved_valid(valid) if scale else valid
+        found.append(patchgan.seen(valid, discriminator.layers, _padding(discriminator)))
+    return found
 
 
 def _conv_fields(config: ConfigDict, platform: str) -> dict:
@@ -200,11 +212,12 @@ def has_dropout(generator: ConfigDict, depth: int) -> bool:
 
 def _check_discriminator(config: ConfigDict) -> None:
     d, side = config.discriminator, min(config.image_size)
-    if d.layers == 0 or d.padding == 'same':
+    if d.layers == 0 or d.padding != 'one':
         return  # any image gives a logit
-    minimum = 3 * 2**d.layers  # gives one logit
+    minimum = 3 * 2**d.layers * 2 ** (d.scales - 1)  # gives one logit at the last scale
     if side < minimum:
+        about = f', scales={d.scales}' if d.scales > 1 else ''
         raise UserError(
-            f'config.discriminator.layers={d.layers}: an image of {side} pixels is too small for '
-            f'it; allowed are fewer layers or config.image_size of at least {minimum}'
+            f'config.discriminator.layers={d.layers}{about}: an image of {side} pixels is too '
+            f'small for it; allowed are fewer, or config.image_size of at least {minimum}'
         )

@@ -17,7 +17,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from pix2pix_jax.models import conv
+from pix2pix_jax.models import conv, spectral
 
 ModuleFactory = Callable[..., nn.Module]
 Initializer = nn.initializers.Initializer
@@ -54,6 +54,7 @@ class _Convolution(nn.Module, kw_only=True):
     kernel_init: Initializer = kernel_initializer('normal', 0.02)
     conv_form: str = 'native'
     dtype: DTypeLike = jnp.float32
+    spectral_norm: bool = False  # of `Conv`
 
 
 def _with_kernel(
@@ -61,6 +62,8 @@ def _with_kernel(
 ) -> tuple[jax.Array, jax.Array]:
     """Returns x and the kernel of `module`, of this shape, in the dtype of the computation."""
     kernel = module.param('kernel', module.kernel_init, shape)
+    if module.spectral_norm:
+        kernel = spectral.normalized(module, kernel)
     return x.astype(module.dtype), kernel.astype(module.dtype)
 
 

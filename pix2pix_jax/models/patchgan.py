@@ -1,4 +1,4 @@
-"""The PatchGAN discriminator (Isola et al., 2017, sections 3.2.2 and 6.1.2)."""
+"""The PatchGAN discriminator (Isola et al., 2017, sections 3.2.2 and 6.1.2), at several scales."""
 
 import flax.linen as nn
 from jax import lax
@@ -25,13 +25,58 @@ def convolutions(layers: int, padding: int | str) -> list[tuple[int, int, int | 
 
 def seen(
     valid: Float[Array, 'n h w 1'], layers: int, padding: int | str
-) -> Float[Array, 'n _ _ 1']:
-    """Returns (N,h,w,1), 1 for the logits that see a pixel where `valid` (N,H,W,1) is 1, else 0."""
+) -> list[Float[Array, 'n _ _ 1']]:
+    """Returns the maps (N,h,w,1) of each convolution of D, that of the logits last.
+
+    They are 1 for what sees a pixel where `valid` (N,H,W,1) is 1, else 0.
+    """
+    maps = []
     for kernel, stride, pad in convolutions(layers, padding):
-        pads = pad if isinstance(pad, str) else [(0, 0), (pad, pad), (pad, pad), (0, 0)]
-        window, strides = (1, kernel, kernel, 1), (1, stride, stride, 1)
-        valid = lax.reduce_window(valid, 0.0, lax.max, window, strides, pads)
-    return valid
+        valid = _any(valid, kernel, stride, pad)
+        maps.append(valid)
+    return maps
+
+
+def _any(
+    valid: Float[Array, 'n h w 1'], kernel: int, stride: int, pad: int | str
+) -> Float[Array, 'n _ _ 1']:
+    pads = pad if isinstance(pad, str) else [(0, 0), (pad, pad), (pad, pad), (0, 0)]
+    window, strides = (1, kernel, kernel, 1), (1, stride, stride, 1)
+    return lax.reduce_window(valid, 0.0, lax.max, window, strides, pads)
+
+
+def halved(x: Float[Array, '*b n h w c']) -> Float[Array, '*b n _ _ c']:
+    """Returns images (...,N,H,W,C) at half their sides: the mean of 3x3 pixels that are there.
+
+    As Wang et al., 2018 (pix2pixHD) have it.
+    """
+    images, pads = x.reshape(-1, *x.shape[-3:]), ((1, 1), (1, 1))
+    y = nn.avg_pool(images, (3, 3), (2, 2), pads, count_include_pad=False)
+    return y.reshape(*x.shape[:-3], *y.shape[1:])
+
+
+def halved_valid(valid: Float[Array, 'n h w 1']) -> Float[Array, 'n _ _ 1']:
+    """Returns 1 for the pixels of `halved` that a pixel where `valid` is 1 is part of, else 0."""
+    return _any(valid, 3, 2, 1)
+
+
+class MultiScale(nn.Module):
+    """The same network, with weights of its own, on the images, on them halved, and so on.
+
+    Wang et al., 2018 (pix2pixHD), section 3.2.
+    """
+
+    scales: int
+    create: ModuleFactory  # of a PatchGAN
+
+    @nn.compact
+    def __call__(self, x: Float[Array, '*b n h w c']) -> tuple[Float[Array, '*b n _ _ 1'], ...]:
+        """Maps images (...,N,H,W,C) to logits (...,N,h,w,1) of each scale, the full one first."""
+        logits = []
+        for scale in range(self.scales):
+            x = halved(x) if scale else x
+            logits.append(self.create(name=f'scale{scale}')(x))
+        return tuple(logits)
 
 
 class PatchGAN(nn.Module):
@@ -43,7 +88,7 @@ class PatchGAN(nn.Module):
 
     layers: int = 3
     width: int = 64
-    padding: int | str = 1  # of each 4x4 convolution: 1 pixel, or 'SAME'
+    padding: int | str = 1  # of each 4x4 convolution, in pixels, or 'SAME'
     leaky_slope: float = 0.2
     bias: str = 'ends'
     norm: ModuleFactory = BatchNorm
@@ -54,7 +99,8 @@ class PatchGAN(nn.Module):
         """Maps images (N,H,W,C), conditional: input and output stacked, to logits (N,h,w,1).
 
         Statistics of batch norm are always the batch's; several batches (B,N,H,W,C) have each its
-        own. Three layers: 256x256 gives 30x30.
+        own. Three layers: 256x256 gives 30x30. The collection 'intermediates' gets the output of
+        each layer but the last.
         """
         batches = x.shape[:-4]
         x = x.reshape(-1, *x.shape[-3:])
@@ -70,6 +116,7 @@ class PatchGAN(nn.Module):
                 parts = x.reshape(*batches, -1, *x.shape[1:])
                 x = self.norm(name=f'conv{i}_norm')(parts, 'batch').reshape(x.shape)
             x = nn.leaky_relu(x, self.leaky_slope)
+            self.sow('intermediates', f'{name}_output', x.reshape(*batches, -1, *x.shape[1:]))
         # The published PixelGAN has none on its logits, where its norm is batch norm.
         use_bias = self.bias != 'none' and (self.layers > 0 or self.bias != 'ends')
         x = self.conv(1, use_bias=use_bias, name='logits', **last)(x)

@@ -108,11 +108,10 @@ def output_spec(config: Config) -> dict[str, Any]:
 
 
 def _views(channels: int) -> list[dict[str, Any]]:
-    """Which channels of an output can be shown: the first is what `image_grid.to_rgb` shows."""
+    """Which channels of an output can be shown together: gray, RGB and RGBA, else each alone."""
     if channels in (1, 3, 4):
         return [{'name': 'all', 'channels': list(range(channels))}]
-    together = [{'name': 'channels 1, 2, 3', 'channels': [0, 1, 2]}] if channels > 4 else []
-    return together + [{'name': f'channel {i + 1}', 'channels': [i]} for i in range(channels)]
+    return [{'name': f'channel {i + 1}', 'channels': [i]} for i in range(channels)]
 
 
 def _fit(config: Config) -> str:

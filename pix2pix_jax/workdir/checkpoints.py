@@ -32,7 +32,7 @@ STARTED_FROM = {'ema_batch_stats': 'generator/batch_stats'}
 
 
 class Checkpoints:
-    """The checkpoints of one run; `last` keeps the newest, `best` the lowest eval/l1."""
+    """The checkpoints of one run; `last` keeps the newest, `best` the best on val."""
 
     def __init__(self, workdir: epath.PathLike, keep: int = 1, writer: bool = False):
         """Opens `workdir`/checkpoints, which need not exist; `keep` newest stay in `last`.

@@ -271,9 +271,12 @@ def sample_paths(workdir: epath.PathLike) -> list[tuple[int, epath.Path]]:
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
         row = json.loads(line)
-    except ValueError:
+        is_row = isinstance(row['step'], int)
+        for value in row.values():
+            math.isfinite(0 if value is None else value)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
         return None
-    return row if isinstance(row, dict) and isinstance(row.get('step'), int) else None
+    return row if is_row else None
 
 
 def _lines(rows: Sequence[Mapping[str, Any]]) -> bytes:

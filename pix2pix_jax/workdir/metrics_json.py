@@ -1,6 +1,9 @@
 """The metrics.json of an evaluation: where a run keeps it, and what it holds."""
 
 import json
+import math
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from etils import epath
@@ -11,6 +14,7 @@ from pix2pix_jax.workdir.metric_writer import OLD_SSIM
 
 # What a report keeps beside its numbers: those of another definition are not comparable.
 SSIM_DEFINITION = 'on values from 0'
+DAMAGED = ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError
 
 
 def result_folder(
@@ -35,7 +39,7 @@ def read_result(folder: epath.PathLike) -> dict[str, Any]:
     naming the file, where it is not such a file.
     """
     path = epath.Path(folder) / 'metrics.json'
-    return parsed(path.read_text(), path) if path.exists() else {}
+    return parsed(path.read_bytes(), path) if path.exists() else {}
 
 
 def name_of(split: str) -> str:
@@ -45,20 +49,35 @@ def name_of(split: str) -> str:
 
 def of_run(workdir: epath.PathLike, split: str) -> dict[str, Any]:
     """Returns what a run's evaluation of a split found, as `read_result`; packed runs have it."""
-    text = run_files.read_text(workdir, name_of(split))
-    return parsed(text, epath.Path(workdir) / name_of(split)) if text else {}
+    data = run_files.read(workdir, name_of(split))
+    return {} if data is None else parsed(data, epath.Path(workdir) / name_of(split))
 
 
-def parsed(text: str, path: epath.PathLike) -> dict[str, Any]:
-    """Returns what the `text` of a metrics.json says, as `read_result`; `path` is for its error."""
+def parsed(data: bytes, path: epath.PathLike) -> dict[str, Any]:
+    """Returns what the `data` of a metrics.json says, as `read_result`; `path` is for its error."""
     try:
-        result = json.loads(text)
-        if not all(isinstance(summary, dict) for summary in result['metrics'].values()):
-            raise TypeError
+        result = json.loads(data)
+        _check(result)
         comparable = result.get('measured', {}).get('ssim') == SSIM_DEFINITION
         if 'mean' in result['metrics'].get('ssim', {}) and not comparable:
             reason = f'{OLD_SSIM}: evaluate anew'
             result['metrics']['ssim'] = {'value': None, 'reason': reason}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except DAMAGED as error:
         raise DataError(f'{path} is damaged: evaluate anew, or take it away') from error
     return result
+
+
+def _check(result: Mapping[str, Any]) -> None:
+    """Raises an error of Python's for what no evaluation wrote: strangers' packed runs are read."""
+    told = {'split': '', 'step': 0, **result}  # of two folders there are neither
+    if [type(told[key]) for key in ('split', 'step', 'images')] != [str, int, int]:
+        raise TypeError('split, step, images')
+    for name, summary in result['metrics'].items():
+        if not re.fullmatch(r'[\w.-]{1,99}', name):
+            raise ValueError(name)
+        if 'mean' not in summary:
+            summary['reason'].strip()
+            continue
+        low, high = summary['ci95']
+        for value in (summary['mean'], low, high):
+            math.isfinite(0 if value is None else value)

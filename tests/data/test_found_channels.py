@@ -48,6 +48,19 @@ def test_the_channels_are_found(tmp_path, channels, found, capsys):
     assert all('channels: config.generator.' in line for line in said)
 
 
+@pytest.mark.parametrize('kind', [np.uint16, np.float32])
+def test_gray_that_is_no_picture_of_8_bits_stays_gray(tmp_path, kind, capsys):
+    """Depth in mm: three equal channels would be three networks' work, and RGB in the outputs."""
+    folder = make(tmp_path, A=3)
+    for i in range(3):
+        depth = np.random.default_rng(i).integers(0, 2, (SIDE, SIDE, 1)).astype(kind)
+        write(folder / 'train' / 'B' / f'{i}.tif', depth)
+    c = config(folder)
+    take_channels(discover.open_splits(c), c)
+    assert (c.generator.input_channels, c.generator.output_channels) == (3, 1)
+    assert 'targets have 1 channels: config.generator.output_channels=1' in capsys.readouterr().out
+
+
 def test_what_was_named_stays(tmp_path, capsys):
     c = config(make(tmp_path, A=5, B=3), **{'generator.input_channels': 4})
     take_channels(discover.open_splits(c), c)

@@ -191,7 +191,7 @@ def test_what_is_no_table_is_said_with_its_line(tmp_path, text, message):
     found = str(raised.value)
     assert str(path) in found and message in found and '\n' not in found
     for missing in (tmp_path / 'missing', tmp_path):
-        with pytest.raises(UserError, match='allowed are facades | cityscapes, or a text file'):
+        with pytest.raises(UserError, match='cityscapes . openmoji_classes, or a text file'):
             label_colors.table(str(missing))
 
 

@@ -225,6 +225,26 @@ def test_masks_lie_beside_pairs_in_one_file_and_in_a_column(tmp_path):
     assert 'train.csv, line 2: there is no mask' in error(config)
 
 
+@pytest.mark.parametrize('layout', ['two_folders', 'csv', 'json'])
+def test_masks_that_nobody_asked_for_are_said(tmp_path, layout, capsys):
+    write(tmp_path, 1)
+    place = tmp_path / 'train/mask'
+    if layout != 'two_folders':
+        place = tmp_path / f'train.{layout}'
+        row = {'input': 'train/A/1.png', 'target': 'train/B/1.npy', 'mask': 'train/mask/1.png'}
+        text = (
+            json.dumps([row]) if layout == 'json' else f'{",".join(row)}\n{",".join(row.values())}'
+        )
+        place.write_text(text)
+    what = place if layout == 'two_folders' else f'the column mask of {place}'
+    line = f'{what} is not used: --config.dataset.mask=mask takes it\n'
+    fields = {'dataset.layout': 'two_folders' if layout == 'two_folders' else 'list'}
+    for mask, said in (('', True), ('mask', False)):
+        source = discover.open_splits(config_of(tmp_path, **fields, **{'dataset.mask': mask}))
+        assert ('valid' in source['train'][0]) != said
+        assert (line in capsys.readouterr().out) == said
+
+
 def test_inputs_that_are_no_photos_are_filled(tmp_path):
     folder = write(tmp_path, 0)
     depth = np.full((SIDE, SIDE), 500, np.float32)

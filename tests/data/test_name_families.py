@@ -68,6 +68,13 @@ def test_one_that_is_named_as_the_target_is_proposed_and_the_rest_counted():
     assert "target_pattern='*_normal.png'" in line
 
 
+@pytest.mark.parametrize('place', ['{s}_{k}.png', 'train/{s}_{k}.png', 'train/{k}/{s}.png'])
+def test_of_two_that_are_named_as_targets_none_is_guessed(place):
+    paths = paths_of(('rgb', 'depth', 'seg'), range(5), place)
+    paths += [path.replace('train/', 'val/') for path in paths if 'train/' in path]
+    assert 'there are files of 3 kinds, ' in advice(paths, config('mine'))
+
+
 def images(folder, kinds, picture, scenes=6):
     for i, (scene, kind) in enumerate(itertools.product(range(scenes), kinds)):
         save(folder / f'train/scene{scene}_{kind}.png', picture(i))

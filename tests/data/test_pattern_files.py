@@ -87,7 +87,7 @@ def test_a_run_keeps_its_test_pairs_and_refuses_new_ones(tmp_path):
     c.update_from_flattened_dict(TWO)
     setup = resolve(c, tmp_path / 'run')
     data_json.write_known(tmp_path / 'run', setup.splits, 6)
-    recorded = data_json._read(tmp_path / 'run' / 'data.json')
+    recorded = data_json._read(tmp_path / 'run', 'data.json')
     assert recorded.splits['test'].held_out and recorded.splits['val'].held_out
     again = discover.open_splits(c, recorded._replace(exists=True))
     assert names_of(again) == names_of(setup.splits)

@@ -8,7 +8,7 @@ import pytest
 from helpers.runs import changed, error_of
 
 from pix2pix_jax.config import validate
-from pix2pix_jax.data import pattern_pairs, patterns, propose
+from pix2pix_jax.data import discover, pattern_pairs, patterns, propose
 from pix2pix_jax.data.patterns import WORDS, Key
 from pix2pix_jax.errors import DataError
 
@@ -274,7 +274,6 @@ def test_what_is_no_pattern(text, why):
         ({'layout': 'patterns'}, "config.dataset.layout='patterns': needed are"),
         ({'layout': 'list', 'input_pattern': 'a*', 'target_pattern': 'b*'}, "layout='list'"),
         ({'direction': 'BtoA', 'input_pattern': 'a*', 'target_pattern': 'b*'}, "direction='BtoA'"),
-        ({'path': '', 'input_pattern': 'a*', 'target_pattern': 'b*'}, 'config.dataset.path is'),
         ({'task': 'inpaint', 'input_pattern': 'a*', 'target_pattern': 'b*'}, 'without patterns'),
     ],
 )
@@ -283,6 +282,13 @@ def test_fields_that_do_not_go_together(fields, message):
     assert message in error_of(
         validate, changed(**{f'dataset.{name}': value for name, value in fields.items()})
     )
+
+
+@pytest.mark.parametrize('name', ['folder', 'openmoji', 'maps'])
+def test_patterns_are_of_files_in_a_folder(name):
+    patterned = {'dataset.input_pattern': 'a*', 'dataset.target_pattern': 'b*'}
+    config = validate(changed(**patterned, **{'dataset.name': name}))
+    assert 'input_pattern is of files in it' in error_of(discover.find_splits, config)
 
 
 # ---------------------------------------------------------------- proposals

@@ -165,8 +165,6 @@ COLORIZE = {'dataset.task': 'colorize', 'generator.output_channels': 2}
         ({'generator.input_channels': 3}, r"dataset.task='edges' has \(1, 3\)"),
         ({'dataset.direction': 'BtoA'}, 'is of single photos'),
         ({'dataset.layout': 'two_folders'}, 'is of single photos'),
-        ({'dataset.name': 'openmoji', 'dataset.path': ''}, 'needs a folder of photos'),
-        ({'dataset.name': 'maps', 'dataset.path': ''}, 'needs a folder of photos'),
         ({'dataset.input_color_jitter': 0.1}, 'whose holes and edges have their own value'),
         ({**COLORIZE, 'dataset.task_amount': 5.0}, "'colorize' has none"),
         ({**COLORIZE, 'discriminator.augment': 'cutout,color'}, 'a and b of CIE Lab'),
@@ -186,3 +184,11 @@ def test_mistakes_are_one_line(fields, message):
     config.update_from_flattened_dict(fields)
     with pytest.raises(UserError, match=message):
         validate(config)
+
+
+@pytest.mark.parametrize('name', ['openmoji', 'maps'])
+def test_data_of_pairs_has_no_photos(name):
+    config = config_of('edges', '')
+    config.dataset.name = name
+    with pytest.raises(UserError, match="task='edges' needs a folder of photos"):
+        discover.find_splits(validate(config))

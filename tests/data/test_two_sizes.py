@@ -9,7 +9,7 @@ from helpers.runs import lines, tiny_config
 from PIL import Image
 
 import pix2pix_jax
-from pix2pix_jax import train
+from pix2pix_jax import train, train_setup
 from pix2pix_jax.data import discover, image_size, pipeline, preflight
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.inference.files import TranslationJob, translate_files
@@ -156,6 +156,27 @@ def test_a_run_keeps_the_scale_and_measures(run):
     assert any('test/l1' in row for row in lines(run / 'run'))
 
 
+def test_a_scale_and_a_type_that_are_named_are_kept(run, tmp_path, capsys):
+    fields = {'dataset__target_scale': 3.0, 'dataset__target_type': 'uint16'}
+    found = train_setup.resolve(tiny_config(run, num_steps=2, **fields), tmp_path / 'new').config
+    assert (found.dataset.target_scale, found.dataset.target_type) == (3.0, 'uint16')
+    assert 'translations have 3 times the width and height' in capsys.readouterr().out
+
+
+def test_a_run_keeps_its_scale_whatever_pairs_it_left_out(tmp_path):
+    make(tmp_path, 5, height=160, width=240)
+    for i in (3, 4):  # half of 481x321, as a camera's software makes it
+        write(tmp_path / f'train/B/{i}.png', picture(i, 481, 321))
+    for i in (0, 1):
+        path = tmp_path / f'train/B/{i}.png'
+        path.write_bytes(path.read_bytes()[:500])
+    fields = {'dataset__val_fraction': 0.0, 'dataset__on_error': 'skip', 'num_steps': 1}
+    for _ in range(2):
+        train.train_and_evaluate(tiny_config(tmp_path, **fields), tmp_path / 'run')
+    kept = json.loads((tmp_path / 'run/config.json').read_text())
+    assert kept['dataset']['target_scale'] == 2.0
+
+
 def test_translations_are_as_large_as_targets(run, capsys):
     job = TranslationJob((str(run / 'test/A'),), str(run / 'out'))
     assert translate_files(str(run / 'run'), 'last', TranslateOptions(dropout=False), job) == 0
@@ -165,7 +186,24 @@ def test_translations_are_as_large_as_targets(run, capsys):
     translator = pix2pix_jax.Translator(run / 'run', dropout=False)
     assert translator(np.zeros((10, 7, 3), np.uint8)).shape == (20, 14, 3)
     drawn = translator.load(np.zeros((10, 7, 3), np.uint8), drawn=True)
-    assert drawn.values.shape == (10, 7, 3)
+    assert drawn.values.shape[:2] == drawn.size == (10, 7)
+
+
+def test_a_translation_sees_what_an_evaluation_sees(run):
+    translator = pix2pix_jax.Translator(run / 'run', dropout=False)
+    c, generate, seen = translator.config, translator._generator, []
+    c.image_size = (32, 32)  # no multiple of the inputs' size: resampled twice they would differ
+    source = discover.open_splits(c)['test']
+
+    def generator(inputs, sample):
+        seen.append(inputs)
+        return generate(inputs, sample=sample)
+
+    translator._generator = generator
+    for i in range(len(source)):
+        (image,) = translator.translate([loaded := translator.load_pair(source, i)])
+        assert image.shape[:2] == loaded.size == source[i]['target'].shape[:2]
+        np.testing.assert_array_equal(seen[i][0], pipeline.example(source, i, c)['input'])
 
 
 def test_no_data_is_as_large_as_the_translation(run):

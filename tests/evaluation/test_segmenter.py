@@ -1,5 +1,6 @@
 """The segmentation network of the FCN-score, on photos of two colours."""
 
+import contextlib
 import dataclasses
 import os
 
@@ -167,6 +168,29 @@ def test_of_photos_to_labels_it_is_the_scores_of_the_classes(source, classes):
         assert not class_scores.applies(subject)
         reasons = {value['reason'] for value in fcn_score.create((), subject).compute()[0].values()}
         assert len(reasons) == 1 and '4.png is not such a label map' in reasons.pop()
+
+
+@pytest.mark.parametrize('classes', ['', 'facades'])
+def test_a_map_that_the_sample_missed_ends_scores_that_nobody_asked_for(
+    source, classes, monkeypatch
+):
+    monkeypatch.setattr(label_maps, 'CHECKED', 1)
+    source = dataclasses.replace(source, direction='AtoB')
+    file = source.files[4][0]
+    Image.fromarray(np.roll(np.asarray(Image.open(file)), SIZE[1], axis=1)).save(file)  # B|A
+    config = default_config()
+    config.image_size, config.dataset.name = SIZE, 'facades'
+    subject = Subject(Options(('fcn',), classes), config, {'test': source}, 'test')
+    for part in (class_scores, fcn_score):
+        scores = part.create((), subject)
+        for i in range(5):
+            refuses = classes and i == 4
+            with pytest.raises(UserError) if refuses else contextlib.nullcontext():
+                scores.update({'output': np.zeros((*SIZE, 3), np.float32)})
+        if not classes:
+            found, values = scores.compute()
+            assert len(found) == 3 and not values
+            assert all('4.png is not such' in value['reason'] for value in found.values())
 
 
 def test_label_maps_keep_their_classes_at_another_size(source):

@@ -185,9 +185,14 @@ def test_a_resnet_takes_every_size(tmp_path):
         assert pix2pix_jax.Translator(run)(picture(*size)).shape == (*size, 3)
 
 
-def test_super_resolution_enlarges(tmp_path):
-    run = train(tmp_path, dataset__task='super_resolution', dataset__task_amount=2.0)
+@pytest.mark.parametrize('resize', ['bicubic', 'nearest'])
+def test_super_resolution_enlarges_as_in_training(tmp_path, resize):
+    fields = {'dataset__task': 'super_resolution', 'dataset__task_amount': 2.0}
+    run = train(tmp_path, **fields, dataset__resize=resize)
     assert pix2pix_jax.Translator(run)(picture(10, 20)).shape == (20, 40, 3)
+    small = picture(10, 20)
+    enlarged = pix2pix_jax.Translator(run).load(small).values
+    np.testing.assert_array_equal(enlarged, augment.resized(small, (20, 40), 'bicubic'))
 
 
 def test_colorization_takes_and_gives_rgb(tmp_path):

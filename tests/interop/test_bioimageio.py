@@ -147,6 +147,7 @@ def test_without_the_data_the_test_image_is_noise_and_it_is_said(tmp_path, capfd
     ({'dataset.input_classes': 3}, 'config.dataset.input_classes=3'),
     ({'dataset.nodata': '0'}, "config.dataset.nodata='0'"),
     ({'dataset.inputs': 2}, '2 files for an input'),
+    ({'dataset.target_scale': 2.0}, 'targets of the run are 2 times as large'),
 ])  # fmt: skip
 def test_what_the_format_has_no_words_for(fields, message):
     from pix2pix_jax.inference.generator import Run
@@ -172,7 +173,7 @@ def test_a_model_that_fails_the_zoos_test_is_not_written(tmp_path, capfd, monkey
     assert command(tmp_path / 'run', tmp_path / 'model.zip') == 1
     assert not (tmp_path / 'model.zip').exists()
     message = capfd.readouterr().err.splitlines()[-1]
-    assert "the zoo's own test valid-format: " in message and 'bsolute difference' in message
+    assert "the zoo's own test failed: " in message and 'isagree' in message
 
 
 def test_without_the_packages_the_command_ends_in_one_line(tmp_path, capfd, monkeypatch):

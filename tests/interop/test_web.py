@@ -28,7 +28,7 @@ from pix2pix_jax.web import drawing, static_page
 for package in ('jax2onnx', 'onnxruntime'):
     pytest.importorskip(package, reason='needs the extra export')
 
-from pix2pix_jax.interop import web, web_runtime  # noqa: E402
+from pix2pix_jax.interop import onnx, web, web_runtime  # noqa: E402
 
 NAMES = ('ort.mjs', 'loader.mjs', 'ort.wasm')
 CONTENT = {name: name.encode() * 100 for name in NAMES}
@@ -122,9 +122,10 @@ def test_model_and_runtime_lie_in_parts_of_known_hash(page, monkeypatch, workdir
     assert {key: joined(other, again[key]) for key in whole} == whole
     sizes = [part['bytes'] for part in again['model']['parts']]
     assert len(sizes) > 1 and max(sizes) == 999
-    assert (
-        not (other / 'examples').exists() and 'Examples' not in (other / 'index.html').read_text()
-    )
+    without, text = ((folder / 'index.html').read_text() for folder in (other, page))
+    assert not (other / 'examples').exists() and 'Examples' not in without
+    colours = [re.findall('data-colour="(.+?)"', found) for found in (without, text)]
+    assert colours[0] == colours[1] == ['#0000ff', '#ff0000']  # those of the inputs
 
 
 def joined(folder, file):
@@ -137,8 +138,6 @@ def joined(folder, file):
 
 
 def test_the_model_is_the_runs_in_half_the_bytes_and_of_one_size(page, workdir):
-    from pix2pix_jax.interop import onnx
-
     data = joined(page, json.loads((page / 'page.json').read_text())['model'])
     apply, metadata = onnx.load(data)
     run = generator.load_run(workdir)
@@ -190,14 +189,23 @@ def test_a_page_is_replaced_only_if_asked_and_what_is_beside_it_stays(
     page = shutil.copytree(page, tmp_path / 'page')
     (page / 'CNAME').write_text('mine')
     (page / 'model' / 'mine.txt').write_text('mine')
+    (page / 'examples' / 'mine.png').write_text('mine')
     (page / 'model' / f'{"0" * 20}.bin').write_text('of an earlier model')
+    (page / 'runtime' / 'ort-wasm.asyncify.wasm.1').write_text('of an earlier runtime')
+    (page / 'model' / f'.{"1" * 20}.bin.{2**22 + 1}.tmp').write_text('of one that was killed')
     args = (f'--workdir={workdir}', '--format=web', f'--output={page}', f'--runtime={npm}')
     before = {name: path.read_bytes() for name, path in contents(page).items()}
     assert command(*args) == 2 and 'exists' in capsys.readouterr().err
     assert {name: path.read_bytes() for name, path in contents(page).items()} == before
-    assert command(*args, '--overwrite', '--dtype=float32') == 0
+    assert command(*args, '--overwrite', '--dtype=float32', '--examples=1') == 0
     after = contents(page)
     assert after['CNAME'].read_text() == after['model/mine.txt'].read_text() == 'mine'
+    examples = {name for name in after if name.startswith('examples/')}
+    assert examples == {'examples/0.png', 'examples/mine.png'}
+    assert {name for name in after if name.startswith('runtime/')} == {
+        'runtime/LICENSE.txt', *(f'runtime/{name}' for name in NAMES)
+    }  # fmt: skip
+    assert not any(name.endswith('.tmp') for name in after)
     told = json.loads((page / 'page.json').read_text())
     models = {name for name in after if name.endswith('.bin')}
     assert models == {part['file'] for part in told['model']['parts']}
@@ -244,7 +252,7 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_read(tmp_path, field
 
 
 def test_a_model_that_differs_is_not_written(tmp_path, npm, monkeypatch):
-    monkeypatch.setattr(web.onnx, 'load', lambda data: (lambda x: x * np.nan, {}))
+    monkeypatch.setattr(onnx, 'load', lambda data: (lambda x: x * np.nan, {}))
     options = web.PageOptions(runtime=str(npm))
     with pytest.raises(UserError, match='nothing written, the exported model differs'):
         web.export(random_run(), 'run', tmp_path / 'a', options)

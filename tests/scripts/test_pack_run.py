@@ -23,6 +23,7 @@ from pix2pix_jax.interop import model_card, packing
 from pix2pix_jax.reports import licences
 from pix2pix_jax.reports.run_page import format_number
 from pix2pix_jax.train import train_and_evaluate
+from pix2pix_jax.web import drawing
 from pix2pix_jax.web import page as web_page
 from pix2pix_jax.web import server as web_server
 from pix2pix_jax.workdir import data_json, packed, palette_json, run_json
@@ -135,13 +136,13 @@ def test_the_demo_has_the_colours_of_the_run(trained, pack, tmp_path, monkeypatc
     shown = {}
 
     def create_page(translator, name, split, pictures, colours):
-        shown[name] = colours or web_page.drawing.palette(translator.config, pictures)
+        shown[name] = colours
 
     monkeypatch.setattr(web_server.page, 'create_page', create_page)
     monkeypatch.setattr(web_server, 'serve', lambda *args: None)
     for workdir in (trained / 'run', tmp_path / 'a.zip'):
         web_server.serve_run(str(workdir), '', '127.0.0.1', 0)
-    assert shown['a.zip'] == shown['run'] == [('', (0, 0, 255)), ('', (255, 0, 0))]
+    assert shown['a'] == shown['run'] == [('', (0, 0, 255)), ('', (255, 0, 0))]
     palette = palette_json.load_palette(tmp_path / 'a.zip')
     assert '&lt;b&gt;' in web_page.drawing.canvas_html((8, 8), [('<b>', (1, 2, 3)), *palette])
 
@@ -250,6 +251,21 @@ def test_a_run_of_version_0_1_0(tmp_path):
     )
 
 
+@pytest.mark.parametrize('fields', [
+    {'dataset__input_pattern': 'a*', 'dataset__target_pattern': 'b*'},
+    {
+        'dataset__name': 'maps', 'dataset__task': 'super_resolution',
+        'generator__output_channels': 3,
+    },
+])  # fmt: skip
+def test_a_run_whose_data_must_have_a_folder(tmp_path, fields):
+    """The zip names no folder: it is read, and its data is not there."""
+    untrained_run(tmp_path / 'run', tiny_config(tmp_path, **fields))
+    packing.pack_run(tmp_path / 'run', tmp_path / 'a.zip', packing.Choices())
+    config = load_run(tmp_path / 'a.zip').config
+    assert config.dataset.path == '' and drawing.open_data(tmp_path / 'a.zip', config)[0] == {}
+
+
 def test_texts_that_are_too_large_to_be_compressed_are_stored(tmp_path, monkeypatch):
     untrained_run(tmp_path / 'run', tiny_config(tmp_path))
     monkeypatch.setattr('pix2pix_jax.workdir.run_files.MAX_COMPRESSED', 2000)
@@ -306,6 +322,22 @@ def test_the_card_of_named_data_has_it_and_its_results():
     assert 'CMP Facade Database' in body and 'sheet.png' not in body
 
 
+def test_names_in_the_card_are_text_whatever_is_in_them():
+    config = changed(dataset__name='\x1b[31m<b>a</b>\n# [x](y)', dataset__path='mine')
+    about = packed.About('last', 9, 'float16', ())
+    card = model_card.Card('\N{GRINNING FACE} a\n<i>', config, about, {}, 'other', False)
+    text = model_card.text(card)
+    matter, body = front(text.encode())
+    assert matter['datasets'] == [config.dataset.name]
+    assert '# \N{GRINNING FACE} a \\<i\\>\n' in body and r'\<b\>a\</b\> \# \[x\](y)' in body
+    assert '\x1b' not in text and '<b>' not in body
+    result = {'split': 'test', 'images': 1, 'step': 9, 'metrics': {}}
+    (index,) = front(model_card.text(card._replace(results={'a': result})).encode())[0][
+        'model-index'
+    ]
+    assert index['name'] == card.name
+
+
 def test_the_licence_of_built_in_data_is_known():
     assert licences.of_weights(changed(dataset__name='openmoji')) == 'cc-by-sa-4.0'
     own = changed(dataset__name='openmoji', dataset__path='mine')
@@ -333,6 +365,14 @@ def test_its_default_output_lies_beside_the_run_and_is_not_replaced(tmp_path, pa
     assert pack(tmp_path / 'run', '--dtype=float16', '--overwrite') == 0
     assert (tmp_path / 'run.zip').read_bytes() != first
     assert sorted(path.name for path in tmp_path.iterdir()) == ['run', 'run.zip']
+
+
+def test_the_folder_that_one_is_in_has_a_name(tmp_path, pack, capsys, monkeypatch):
+    untrained_run(tmp_path / 'a run', tiny_config(tmp_path, loss__gan='none'))
+    monkeypatch.chdir(tmp_path / 'a run')
+    assert pack('.') == 0
+    assert f"--workdir='{tmp_path}/a run.zip'" in capsys.readouterr().out
+    assert (tmp_path / 'a run.zip').exists()
 
 
 @pytest.mark.parametrize('words, message', [

@@ -8,6 +8,7 @@ import contextlib
 import io
 import os
 import re
+import shutil
 import time
 
 import numpy as np
@@ -30,6 +31,7 @@ from PIL import Image
 import pix2pix_jax
 from pix2pix_jax.data import augment, image_spec
 from pix2pix_jax.inference import generator
+from pix2pix_jax.reports import image_grid
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.web import class_brushes, drawing
@@ -151,13 +153,19 @@ def test_what_is_shown_is_what_translate_gives(kind, browser, tmp_path, monkeypa
         ready(page)
         show(page, picture)
         np.testing.assert_array_equal(canvas_pixels(page, DRAWING), picture)
+        (values,) = translator.translate([translator.load(drawing.as_input(picture, run.config))])
+        if not image_grid.is_picture(values):  # its channels are shown one at a time
+            for i in range(values.shape[-1]):
+                page.locator('#views select').select_option(f'channel {i + 1}')
+                assert_shows(page, image_grid.to_rgb(values[..., [i]]))
+            assert len({values[..., i].tobytes() for i in range(values.shape[-1])}) > 1
+            return
         expected = translated(translator, picture, 0)
         if not target.classes:
             assert expected.std() > 5
             assert_shows(page, expected)
             return
         # Where two classes are alike, float16 may choose the other.
-        (values,) = translator.translate([translator.load(drawing.as_input(picture, run.config))])
         highest = np.sort(values, axis=-1)
         clear = highest[..., -1] - highest[..., -2] > 0.02
         found = canvas_pixels(page, OUTPUT)
@@ -363,6 +371,57 @@ def test_without_workers_that_isolate_it_there_is_one_thread(browser, folder, tr
         assert not page.evaluate('crossOriginIsolated')
         assert page.locator('#latency').inner_text().endswith(' s, 1 thread')
         assert_shows(page, translate(samples[0]))
+
+
+def test_other_pages_below_it_stay_as_they_are(browser, folder, tmp_path):
+    """The service worker gives them no policy: their own scripts run."""
+    shutil.copytree(folder, tmp_path / 'page')
+    (tmp_path / 'page' / 'blog').mkdir()
+    icon, script = '<link rel="icon" href="data:,">', '<script>document.title = "it runs"</script>'
+    text = f'{icon}<title>no</title>{script}'
+    (tmp_path / 'page' / 'blog' / 'index.html').write_text(text)
+    with opened(browser, tmp_path / 'page') as (page, _):
+        ready(page)
+        address = page.url
+        page.goto(f'{address}blog/')
+        assert page.evaluate('Boolean(navigator.serviceWorker.controller)')
+        assert page.title() == 'it runs'
+        page.goto(f'{address}index.html')
+        ready(page)
+        assert page.evaluate('crossOriginIsolated')
+
+
+def test_a_page_that_was_exported_anew_is_not_the_one_that_the_browser_keeps(
+    browser, folder, workdir, tmp_path
+):
+    page_folder = shutil.copytree(folder, tmp_path / 'page')
+    os.utime(page_folder / 'page.json', (0, 0))  # browsers keep old files for long
+    with opened(browser, page_folder) as (page, _):
+        ready(page)
+        before = page.evaluate("fetch('page.json').then((found) => found.json())")
+        options = web.PageOptions(runtime=RUNTIME, weights='float32')
+        web.export(generator.load_run(workdir), str(workdir), page_folder, options)
+        page.goto(page.url)
+        ready(page)
+        after = page.evaluate("fetch('page.json').then((found) => found.json())")
+        assert after['model']['bytes'] > before['model']['bytes']
+
+
+def test_what_is_drawn_while_a_translation_fails_is_translated(browser, folder, translate, samples):
+    fails = """const post = Worker.prototype.postMessage;
+        Worker.prototype.postMessage = function (message) {
+            if (!message.picture || !window.fails) return post.call(this, message);
+            window.fails = false;
+            setTimeout(() => this.onmessage({ data: { error: 'no memory' } }), 1000);
+        }"""
+    with opened(browser, folder, init=fails) as (page, _):
+        ready(page)
+        page.evaluate('window.fails = true')
+        page.get_by_role('button', name='example 2').click()
+        wait_until(lambda: not page.evaluate('window.fails'))
+        page.get_by_role('button', name='example 3').click()
+        assert_shows(page, translate(samples[2]))
+        assert page.locator('#error').is_hidden()
 
 
 def test_a_host_that_does_not_know_the_type_of_modules_will_do(browser, folder):

@@ -133,15 +133,16 @@ def test_an_output_is_shown_as_on_a_screen(call, channels):
     values = np.random.default_rng(0).uniform(-1.2, 1.2, (6, 5, channels)).astype(np.float32)
     values[0, 0] = np.nan
     spec = static_page.output_spec(config)
-    found = call('pixels', 'toPicture', {'floats': values.ravel().tolist()}, None, spec, 0)
-    actual = np.array(found, np.uint8).reshape(6, 5, 4)
-    assert (actual[..., 3] == 255).all()
-    assert np.abs(actual[..., :3].astype(int) - image_grid.to_rgb(values)).max() <= 1
-    if channels == 6:
-        found = call('pixels', 'toPicture', {'floats': values.ravel().tolist()}, None, spec, 5)
-        actual = np.array(found, np.uint8).reshape(6, 5, 4)[..., :3].astype(int)
-        assert spec['views'][5]['name'] == 'channel 5'
-        assert np.abs(actual - image_grid.to_rgb(values[..., 4:5])).max() <= 1
+    alone = channels not in (1, 3, 4)
+    assert [view['name'] for view in spec['views']] == (
+        [f'channel {i + 1}' for i in range(channels)] if alone else ['all']
+    )
+    for view in range(len(spec['views'])):
+        found = call('pixels', 'toPicture', {'floats': values.ravel().tolist()}, None, spec, view)
+        actual = np.array(found, np.uint8).reshape(6, 5, 4)
+        shown = values[..., view : view + 1] if alone else values
+        assert (actual[..., 3] == 255).all()
+        assert np.abs(actual[..., :3].astype(int) - image_grid.to_rgb(shown)).max() <= 1
 
 
 def test_classes_are_shown_in_their_colours(call):

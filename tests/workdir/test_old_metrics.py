@@ -82,7 +82,7 @@ def test_a_new_run_keeps_its_ssim(tmp_path):
 @pytest.mark.parametrize('measured', [{}, {'fid': ''}, {'ssim': 'otherwise'}])
 def test_an_old_evaluation_has_no_ssim_and_says_so(tmp_path, measured):
     values = {name: {'mean': 0.25, 'ci95': [0.2, 0.3]} for name in ('l1', 'ssim')}
-    result = {'split': 'test', 'step': 6, 'metrics': values, 'measured': measured}
+    result = {'split': 'test', 'step': 6, 'images': 2, 'metrics': values, 'measured': measured}
     (tmp_path / 'metrics.json').write_text(json.dumps(result))
     found = metrics_json.read_result(tmp_path)['metrics']
     assert found['l1'] == values['l1']

@@ -88,9 +88,9 @@ function translateChanges(model) {
     wanted = true;
     if (busy) return;
     busy = true;
-    try {
-      while (wanted) {
-        wanted = false;
+    while (wanted) {
+      wanted = false;
+      try {
         const context = drawing.getContext('2d', { willReadFrequently: true });
         const picture = context.getImageData(0, 0, drawing.width, drawing.height);
         const { image, milliseconds } = await model.translate(picture, view);
@@ -99,10 +99,10 @@ function translateChanges(model) {
         find('#latency').textContent = `${(milliseconds / 1000).toFixed(2)} s, ${model.about}`;
         find('#save').disabled = false;
         output.dataset.count = Number(output.dataset.count ?? 0) + 1;
+        fail('');
+      } catch (problem) {
+        fail(`The picture could not be translated: ${problem.message}`);
       }
-      fail('');
-    } catch (problem) {
-      fail(`The picture could not be translated: ${problem.message}`);
     }
     busy = false;
   }
@@ -139,10 +139,18 @@ async function loadModel(page, threads) {
   progress.hidden = true;
 }
 
+// What an export says, as it is on the host now: it names the parts of the model, which another
+// export replaces.
+async function read(name) {
+  const response = await fetch(name, { cache: 'no-cache' });
+  if (!response.ok) throw new Error(`${name}: the host answers ${response.status}`);
+  return response.json();
+}
+
 async function start() {
   find('#unserved').hidden = true;
   const isolated = await isolate();
-  const page = await (await fetch('page.json')).json();
+  const page = await read('page.json');
   const props = openCanvas(firstDrawing(find('#canvas canvas')));
   showExamples(props);
   takePictures(page, {

@@ -1,6 +1,7 @@
 // The service worker: adds to what this folder's host sends the headers that isolate the page, and
 // the page's policy, which a <meta> does not give to workers. It keeps nothing. To modules it gives
-// the type without which browsers refuse them: many hosts do not know what .mjs is.
+// the type without which browsers refuse them: many hosts do not know what .mjs is. Other pages, in
+// this folder or below it, stay as their host sends them.
 
 const HEADERS = {
   'Cross-Origin-Opener-Policy': 'same-origin',
@@ -8,6 +9,8 @@ const HEADERS = {
   'Cross-Origin-Resource-Policy': 'same-origin',
   'Content-Security-Policy': "$policy",
 };
+
+const PAGES = ['.', 'index.html'].map((name) => new URL(name, self.location.href).pathname);
 
 async function withHeaders(request) {
   const response = await fetch(request);
@@ -24,6 +27,8 @@ self.addEventListener('install', () => self.skipWaiting());
 self.addEventListener('activate', (event) => event.waitUntil(self.clients.claim()));
 self.addEventListener('fetch', (event) => {
   const { request } = event;
-  const isOurs = new URL(request.url).origin === self.location.origin;
-  if (isOurs && request.method === 'GET') event.respondWith(withHeaders(request));
+  const { origin, pathname } = new URL(request.url);
+  const isOurs = origin === self.location.origin && request.method === 'GET';
+  const isPage = PAGES.includes(pathname);
+  if (isOurs && (isPage || request.mode !== 'navigate')) event.respondWith(withHeaders(request));
 });

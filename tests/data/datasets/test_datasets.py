@@ -62,7 +62,7 @@ def test_the_pairs_are_those_of_the_folder(folder, kind):
     assert list(here) == list(COUNTS)
     for split, count in COUNTS.items():
         assert here[split].names == there[split].names == tuple(str(n + 1) for n in range(count))
-        assert here[split].shape(0) == (16, 16)
+        assert here[split].shapes(0) == ((16, 16), (16, 16))
         for i in range(count):
             for key in ('input', 'target'):
                 np.testing.assert_array_equal(here[split][i][key], there[split][i][key])

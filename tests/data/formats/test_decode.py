@@ -193,7 +193,7 @@ def test_exif_orientation_is_applied_before_the_pair_is_halved(tmp_path, orienta
     data = encoded(stored, kind, exif=exif, **options)
     (tmp_path / 'train' / '1.jpg').write_bytes(data)
     train = discover.open_splits(config(tmp_path))['train']
-    assert train.shape(0) == (16, 16)
+    assert train.shapes(0) == ((16, 16), (16, 16))
     tolerance = 40 if kind == 'JPEG' else 0
     np.testing.assert_allclose(train[0]['input'].astype(int), a, atol=tolerance)
     np.testing.assert_allclose(train[0]['target'].astype(int), b, atol=tolerance)
