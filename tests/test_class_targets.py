@@ -11,7 +11,7 @@ from pix2pix_jax import Translator, evaluate, export, translate
 from pix2pix_jax.data import class_maps, discover, image_spec, label_colors
 from pix2pix_jax.evaluation import class_scores, labels
 from pix2pix_jax.evaluation.options import Options, Subject
-from pix2pix_jax.evaluation.set_metrics import LabelScores
+from pix2pix_jax.evaluation.set_metrics import LabelScores, Unasked
 from pix2pix_jax.inference import files, generator
 from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.train_setup import resolve
@@ -173,7 +173,8 @@ def test_colours_by_regression_are_looked_at_once(folder, asked, monkeypatch):
     options = Options((), colors if asked else '')
     subject = Subject(options, config, splits, 'train')
     assert class_scores.applies(subject)
-    assert isinstance(class_scores.create(SCORES, subject), LabelScores)
+    scores = class_scores.create(SCORES, subject)
+    assert isinstance(scores, LabelScores if asked else Unasked)
     assert len(read) == len(splits['train']) == 8
 
 

@@ -40,6 +40,8 @@ FREE = {
     'init.overrides': str,
     'optimizer.scale_with_devices': bool,
     'discriminator.conditional': bool,
+    'discriminator.spectral_norm': bool,
+    'checkpoint.best': str,
     'test.dropout': bool,
 }
 DEFAULTS = flatten(default_config())
