@@ -87,3 +87,15 @@ def test_no_two_classes_share_a_name():
     nodes = (node for path in paths for node in ast.walk(ast.parse(path.read_text())))
     names = collections.Counter(node.name for node in nodes if isinstance(node, ast.ClassDef))
     assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_no_folder_of_tests_hides_a_package():
+    """pytest puts folders with tests on sys.path: a folder torch there is torch without PyTorch."""
+    tests = ROOT / 'tests'
+    word = re.compile(r'^ *(?:from|import) (\w+)', re.MULTILINE)
+    files = [*tests.rglob('*.py'), *(ROOT / 'pix2pix_jax').rglob('*.py')]
+    own = {path.stem for path in (ROOT / 'scripts').iterdir()}
+    others = {name for path in files for name in word.findall(path.read_text())} - own
+    assert {'torch', 'numpy'} <= others
+    for folder in {path.parent for path in tests.rglob('test_*.py')} - {tests}:
+        assert not others & {path.name for path in folder.iterdir() if path.is_dir()}, folder

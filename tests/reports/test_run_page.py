@@ -92,7 +92,7 @@ def test_everything_is_escaped(tmp_path):
 def test_test_metrics_have_intervals_where_the_evaluation_of_that_step_is_there(tmp_path):
     rows = [{'step': 7, 'test/l1': 0.25, 'test/ssim': None}]
     assert '0.2500' in page_of(tmp_path, rows).text
-    result = {'step': 7, 'metrics': {'l1': {'mean': 0.25, 'ci95': [0.125, 0.5]}}}
+    result = {'step': 7, 'images': 1, 'metrics': {'l1': {'mean': 0.25, 'ci95': [0.125, 0.5]}}}
     atomic.write_text(tmp_path / 'evaluation' / 'test' / 'metrics.json', json.dumps(result))
     assert '0.1250 to 0.5000' in page_of(tmp_path, rows).text
     assert '0.1250 to 0.5000' not in page_of(tmp_path, [rows[0] | {'step': 8}]).text

@@ -204,10 +204,13 @@ def write_result(folder, size=16, **values):
         )
     atomic.write_text(folder / 'per_image.csv', 'name,l1\n1,0.5\n')
     summaries = {
-        name: {'value': None, 'reason': value} if isinstance(value, str) else {'mean': value}
+        name: {'value': None, 'reason': value}
+        if isinstance(value, str)
+        else {'mean': value, 'ci95': [value, value]}
         for name, value in values.items()
     }
-    result = {'metrics': summaries, 'measured': metrics.identity(metrics.PAIRS_ALONE)}
+    same = metrics.identity(metrics.PAIRS_ALONE)
+    result = {'images': 1, 'metrics': summaries, 'measured': same}
     atomic.write_text(folder / 'metrics.json', json.dumps(result))
     return folder
 

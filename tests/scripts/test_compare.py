@@ -34,7 +34,7 @@ def runs(tmp_path):
         atomic.write_bytes(folder / 'samples/step_0000050.png', atomic.encode_png(picture))
     metrics = {'l1': {'mean': 0.25, 'ci95': [0.2, 0.3]}, 'fid': {'value': None, 'reason': 'none'}}
     metrics['ssim'] = {'mean': 0.125, 'ci95': [0.1, 0.2]}  # by a version that said no definition
-    result = {'split': 'test', 'metrics': metrics}
+    result = {'split': 'test', 'images': 1, 'metrics': metrics}
     atomic.write_text(tmp_path / 'runs/a/evaluation/test/metrics.json', json.dumps(result))
     return tmp_path / 'runs'
 
@@ -59,6 +59,7 @@ def test_every_metric_has_its_title(runs):
     names = [name for metric in metrics.METRICS.values() for name in metric.values]
     result = {
         'split': 'test',
+        'images': 1,
         'measured': metrics.identity(metrics.PAIRS_ALONE),
         'metrics': {name: {'mean': 0.5, 'ci95': [0.25, 0.75]} for name in names},
     }
