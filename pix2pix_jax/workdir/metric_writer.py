@@ -72,7 +72,7 @@ class RunWriter:
         self._hparams: Summary | None = None
         self._events: EventsWriter | None = None
         self._replay()
-        self._replay_to_tracker(rows)
+        self._tracker.replay(rows, sample_paths(workdir))
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         """Adds `scalars` (any number type, arrays of one value too) to the row of `step` (>= 1).
@@ -90,7 +90,7 @@ class RunWriter:
         new = {k: v for k, v in values.items() if k not in row or row[k] != v}
         row.update(new)
         self._add_scalars(step, new)
-        self._tracker.write_scalars(step, _finite(new))
+        self._tracker.write_scalars(step, new)
         if atomic.is_local(self._path) or time.monotonic() >= self._next_put:
             self._settle()
 
@@ -170,16 +170,6 @@ class RunWriter:
                 file.write(data)
         self._written = data
 
-    def _replay_to_tracker(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Gives the tracker the `rows` and the sample grids, in the order of their steps."""
-        grids = dict(sample_paths(self._workdir))
-        scalars = {row['step']: row for row in rows}
-        for step in sorted(scalars.keys() | grids.keys()):
-            if step in scalars:
-                self._tracker.write_scalars(step, _finite(scalars[step]))
-            if step in grids:
-                self._tracker.write_image(step, _pixels(grids[step].read_bytes()))
-
     # ------------------------------------------------------------ TensorBoard
 
     def _replay(self) -> None:
@@ -201,8 +191,9 @@ class RunWriter:
             self._add_samples(step, path.read_bytes())
 
     def _add_scalars(self, step: int, scalars: Mapping[str, float | None]) -> None:
-        for name, value in _finite(scalars).items():
-            self._add(step, Summary(value=[Summary.Value(tag=name, simple_value=value)]))
+        for name, value in scalars.items():
+            if name != 'step' and value is not None:
+                self._add(step, Summary(value=[Summary.Value(tag=name, simple_value=value)]))
 
     def _add_samples(self, step: int, png: bytes) -> None:
         width, height = Image.open(io.BytesIO(png)).size
@@ -281,15 +272,6 @@ def _parse(line: bytes) -> dict[str, Any] | None:
 
 def _lines(rows: Sequence[Mapping[str, Any]]) -> bytes:
     return ''.join(json.dumps(row, allow_nan=False) + '\n' for row in rows).encode()
-
-
-def _pixels(png: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(png)).convert('RGB'))
-
-
-def _finite(row: Mapping[str, float | None]) -> dict[str, float]:
-    """Returns the values of a row that are numbers, without its step."""
-    return {k: v for k, v in row.items() if k != 'step' and v is not None}
 
 
 def _number(value: Any) -> float | None:

@@ -7,6 +7,7 @@ nothing waits for but the run's end, and not for long.
 
 import functools
 import importlib.util
+import io
 import json
 import os
 import queue
@@ -14,11 +15,12 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
+from PIL import Image
 
 from pix2pix_jax.config import Config, flatten
 from pix2pix_jax.errors import UserError
@@ -29,6 +31,7 @@ PROJECT = 'pix2pix_jax'  # where the service's own variable names no other
 MAX_WAITING = 10_000  # calls that a service may be behind
 CLOSE_SECONDS = 30  # that a run waits at its end for a service
 PARAMS_A_CALL = 100  # MLflow's limit
+Row = Mapping[str, Any]  # of metrics.jsonl: numbers, None for what is not finite
 PARAM_LENGTH = 500  # characters; of MLflow's servers the oldest take no more
 
 
@@ -43,7 +46,10 @@ class Service(NamedTuple):
 class NullTracker:
     """Stands for the tracker where there is none."""
 
-    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+    def replay(self, rows: Sequence[Row], grids: Sequence[tuple[int, epath.Path]]) -> None:
+        """Does nothing."""
+
+    def write_scalars(self, step: int, scalars: Row) -> None:
         """Does nothing."""
 
     def write_image(self, step: int, image: np.ndarray) -> None:
@@ -64,9 +70,23 @@ class Tracker:
         self._thread = threading.Thread(target=self._work, args=(begin,), daemon=True)
         self._thread.start()
 
-    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Sends finite `scalars` of a step (>= 1)."""
-        self._call('write_scalars', step, dict(scalars))
+    def replay(self, rows: Sequence[Row], grids: Sequence[tuple[int, epath.Path]]) -> None:
+        """Sends the rows and image grids that a run has, in the order of their steps.
+
+        `rows` are those of metrics.jsonl, `grids` steps and the files of their grids.
+        """
+        of_steps, files = {row['step']: row for row in rows}, dict(grids)
+        for step in sorted(of_steps.keys() | files.keys()):
+            if step in of_steps:
+                self.write_scalars(step, of_steps[step])
+            if step in files:
+                picture = Image.open(io.BytesIO(files[step].read_bytes()))
+                self.write_image(step, np.asarray(picture.convert('RGB')))
+
+    def write_scalars(self, step: int, scalars: Row) -> None:
+        """Sends those of the `scalars` of a step (>= 1) that are numbers, and not the step."""
+        found = {k: v for k, v in scalars.items() if k != 'step' and v is not None}
+        self._call('write_scalars', step, found)
 
     def write_image(self, step: int, image: np.ndarray) -> None:
         """Sends an image grid (uint8, H,W,3)."""
