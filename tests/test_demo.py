@@ -6,7 +6,6 @@ import importlib.util
 import io
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +16,7 @@ import types
 import jax
 import numpy as np
 import pytest
+from helpers.browser import CHROMIUM, WAIT, canvas_pixels, drag
 from helpers.pictures import noise
 from helpers.runs import changed, make_pairs, tiny_config
 from PIL import Image
@@ -238,10 +238,9 @@ def test_gradio_answers_only_what_the_page_asks_for(page_client):
 
 # ---------------------------------------------------------------- the page
 
-CHROMIUM = shutil.which('chromium') or shutil.which('google-chrome')
+DRAWING = '#canvas canvas'
 MISSING = [name for name in ('gradio', 'playwright') if importlib.util.find_spec(name) is None]
 MISSING += [] if CHROMIUM else ['chromium']
-WAIT = 60  # seconds: the cores may be busy
 
 
 @pytest.fixture(scope='module')
@@ -272,18 +271,7 @@ def server(run):
 
 
 def canvas(page):
-    """The pixels of the canvas, (H,W,3)."""
-    height, width, values = page.evaluate(
-        """() => {
-            const canvas = document.querySelector('#canvas canvas');
-            const all = [0, 0, canvas.width, canvas.height];
-            const image = canvas.getContext('2d').getImageData(...all);
-            return [canvas.height, canvas.width, Array.from(image.data)];
-        }"""
-    )
-    rgba = np.array(values, np.uint8).reshape(height, width, 4)
-    assert (rgba[..., 3] == 255).all()
-    return rgba[..., :3]
+    return canvas_pixels(page, DRAWING)
 
 
 def translation(page):
@@ -302,20 +290,6 @@ def wait_for(read, page, expected):
                 return
         time.sleep(0.1)
     np.testing.assert_array_equal(read(page), expected)
-
-
-def drag(page, start, stop):
-    """Moves the pressed mouse between two pixels (x, y) of the canvas."""
-    box, pixels = page.locator('#canvas canvas').bounding_box(), canvas(page)
-    height, width = pixels.shape[:2]
-    (x0, y0), (x1, y1) = (
-        (box['x'] + (x + 0.5) * box['width'] / width, box['y'] + (y + 0.5) * box['height'] / height)
-        for x, y in (start, stop)
-    )
-    page.mouse.move(x0, y0)
-    page.mouse.down()
-    page.mouse.move(x1, y1, steps=5)
-    page.mouse.up()
 
 
 @pytest.mark.e2e
@@ -351,7 +325,7 @@ def test_the_page_in_a_browser(run, server, tmp_path):
         blank = drawing.blank((32, 32), tuple(blue))
         wait_for(canvas, page, blank)
         page.locator('#canvas input[type=range]').fill('1')
-        drag(page, (4, 10), (20, 10))
+        drag(page, DRAWING, (4, 10), (20, 10))
         drawn = blank.copy()
         drawn[10, 4:21] = red
         wait_for(canvas, page, drawn)
@@ -359,14 +333,14 @@ def test_the_page_in_a_browser(run, server, tmp_path):
 
         # A dot is a disc.
         page.locator('#canvas input[type=range]').fill('4')
-        drag(page, (26, 6), (26, 6))
+        drag(page, DRAWING, (26, 6), (26, 6))
         drawn[4:8, 25:27] = drawn[5:7, 24:28] = red
         wait_for(canvas, page, drawn)
 
         # A box of the other colour.
         page.locator(f'[data-colour="{drawing.hexadecimal(red)}"]').click()
         page.get_by_role('button', name='Box').click()
-        drag(page, (12, 25), (6, 15))
+        drag(page, DRAWING, (12, 25), (6, 15))
         boxed = drawn.copy()
         boxed[15:26, 6:13] = red
         wait_for(canvas, page, boxed)
