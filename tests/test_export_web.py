@@ -20,7 +20,7 @@ from pix2pix_jax import export
 from pix2pix_jax.config import Config
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.inference import generator
-from pix2pix_jax.reports import licences, model_card
+from pix2pix_jax.reports import licences, page_card
 from pix2pix_jax.storage import downloads
 from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.web import drawing, static_page
@@ -332,7 +332,7 @@ def test_the_published_hashes_are_whole():
 def test_no_place_of_a_machine_is_on_the_card(field):
     config: Config = random_run().config
     config.update_from_flattened_dict({field: '/home/me/it'})
-    fields = dict(model_card.public_fields(config))
+    fields = dict(page_card.public_fields(config))
     assert '/home/me' not in str(fields) and fields['dataset.direction'] == 'AtoB'
 
 

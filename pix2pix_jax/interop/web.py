@@ -16,7 +16,7 @@ from pix2pix_jax.inference.generator import Run
 from pix2pix_jax.interop import exportable, web_runtime
 from pix2pix_jax.interop.exportable import TOLERANCES
 from pix2pix_jax.interop.web_runtime import WASM, WEBGPU, Build
-from pix2pix_jax.reports import model_card
+from pix2pix_jax.reports import page_card
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.web import drawing, static_page
 from pix2pix_jax.workdir import run_files
@@ -63,7 +63,7 @@ def export(run: Run, workdir: str, output: epath.PathLike, options: PageOptions)
     _, inputs = drawing.samples(model.config, splits)
     name, colours = run_files.run_name(workdir), drawing.palette(run.config, inputs, workdir)
     split, pictures = drawing.samples(model.config, splits, options.examples)
-    card = model_card.write(workdir, run.config, run.step, metric_titles.heading)
+    card = page_card.write(workdir, run.config, run.step, metric_titles.heading)
     page = static_page.Page(name, run.step, model.config, card, split, pictures, colours)
     files, about = _loaded_files(data, runtime, build)
     files |= static_page.files(page, about)
