@@ -35,7 +35,7 @@ from pix2pix_jax.interop import packing
 from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.presets import apply_arg
-from pix2pix_jax.reports import model_card
+from pix2pix_jax.reports import page_card
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.train_state import create_state
 from pix2pix_jax.workdir import data_json, metric_writer, metrics_json, palette_json
@@ -95,7 +95,7 @@ def _card(path: pathlib.Path) -> str:
     """Returns what a page says of the run, and its results as another pack has them."""
     results = [metrics_json.of_run(path, split) for split in packing.SPLITS]
     rows = metric_writer.read_metrics(path)
-    return f'{model_card.metrics_of(path, 0, str)} {results} {rows}'
+    return f'{page_card.metrics_of(path, 0, str)} {results} {rows}'
 
 
 def _described(path: pathlib.Path) -> str:
