@@ -32,6 +32,15 @@ def _loss(name: str, **fields: object) -> Variant:
     return Variant(f'loss={name}', tuple(fields.items()))
 
 
+def _fields(*fields: tuple[str, object]) -> Variant:
+    return Variant(fields=fields)
+
+
+AUGMENT = ('discriminator.augment', 'color,translation,cutout')
+FEATURES = ('loss.feature_weight', 10.0)
+SCALES = ('discriminator.scales', 2)
+NO_NORM = ('discriminator.norm', 'none')
+
 TABLES = {
     'losses': Table(
         'Losses',
@@ -115,11 +124,25 @@ TABLES = {
         'Order of the updates',
         {order: Variant(fields=(('update', order),)) for order in ('alternating', 'simultaneous')},
     ),
+    'objectives': Table(
+        "Beyond the paper's objective",
+        {
+            'paper': Variant(),
+            '+ DiffAugment': _fields(AUGMENT),
+            '+ feature matching': _fields(FEATURES),
+            '+ two scales': _fields(SCALES),
+            '+ feature matching, two scales': _fields(FEATURES, SCALES),
+            'D without norm': _fields(NO_NORM),
+            'D with spectral norm alone': _fields(NO_NORM, ('discriminator.spectral_norm', True)),
+            '+ R1': _fields(('loss.r1_weight', 10.0), ('loss.r1_every', 16)),
+        },
+        metrics=(*FCN, 'l1', 'ssim', 'lpips', 'checkerboard', *LAB),
+    ),
     'augmentation': Table(
         'Augmentation of what D sees',
         {
             'none': Variant(),
-            'DiffAugment': Variant(fields=(('discriminator.augment', 'color,translation,cutout'),)),
+            'DiffAugment': _fields(AUGMENT),
         },
     ),
     'image_size': Table(
