@@ -6,8 +6,8 @@ from pix2pix_jax.config import Config
 from pix2pix_jax.distributed import feed, memory, parallel
 from pix2pix_jax.inference.generator import start_from
 from pix2pix_jax.reports import start
-from pix2pix_jax.train_setup import resolve
-from pix2pix_jax.train_state import training_key
+from pix2pix_jax.train_setup import Setup, resolve
+from pix2pix_jax.train_state import GanState, training_key
 from pix2pix_jax.train_step import train_step
 from pix2pix_jax.workdir.config_json import to_json
 
@@ -30,6 +30,20 @@ def dry_run(config: Config, workdir: epath.PathLike) -> None:
         *start.norm_statistics(config, devices),
     ]:
         print(line, flush=True)
+    parts = memory_of_step(setup, state)
+    if not parts:
+        print('memory of a step on each device: not known here')
+        return
+    text = ', '.join(f'{name} {size / 2**20:,.0f} MiB' for name, size in parts.items())
+    print(f'memory of a step on each device: {sum(parts.values()) / 2**20:,.0f} MiB ({text})')
+
+
+def memory_of_step(setup: Setup, state: GanState) -> dict[str, int]:
+    """Returns the bytes that the compiled step takes on each device, by what they are for.
+
+    {} where the backend does not count them. `state` is that of the run before it is replicated.
+    """
+    config, devices = setup.config, setup.devices
     batch = next(feed.batches(setup.splits['train'], config, devices, 0))
     step_fn = parallel.compile_step(train_step, config, devices)
     state = parallel.replicate(state, devices)
@@ -37,12 +51,9 @@ def dry_run(config: Config, workdir: epath.PathLike) -> None:
         compiled = step_fn.lower(state, batch, training_key(config)).compile()
     sizes = compiled.memory_analysis()
     if sizes is None:  # not every backend counts it
-        print('memory of a step on each device: not known here')
-        return
-    parts = {
+        return {}
+    return {
         'state and batch': sizes.argument_size_in_bytes,
         'activations and gradients': sizes.temp_size_in_bytes,
         'results beside the state': sizes.output_size_in_bytes - sizes.alias_size_in_bytes,
     }
-    text = ', '.join(f'{name} {size / 2**20:,.0f} MiB' for name, size in parts.items())
-    print(f'memory of a step on each device: {sum(parts.values()) / 2**20:,.0f} MiB ({text})')

@@ -16,7 +16,7 @@ from pix2pix_jax.evaluation import metric_titles, metrics
 from pix2pix_jax.evaluation.options import Options
 
 # No flags of two folders.
-OF_A_RUN = ('split', 'checkpoint', 'dataset', 'scale', 'segmenter', 'segmenter_weights')
+OF_A_RUN = ('split', 'checkpoint', 'ema', 'dataset', 'scale', 'segmenter', 'segmenter_weights')
 OF_FOLDERS = {'range': 'target_range', 'nodata': 'nodata'}  # and what says so of a run
 WEIGHTS = {
     'inception_weights': "FID's and KID's Inception network",
@@ -34,7 +34,12 @@ def define_flags() -> flags.FlagValues:
 
     text('workdir', 'Folder of the run, or the zip of a packed one.')
     text('split', "Split of the run's data: train, val or test.", 'test')
-    text('checkpoint', 'last (the default), best, a step, or all: a table of all that are kept.')
+    text(
+        'checkpoint',
+        'last (the default), best or a step; or a table of several: all that are kept, or '
+        'STEP,STEP,...',
+    )
+    flags.DEFINE_bool('ema', True, 'Averaged weights, where the run has any.', flag_values=values)
     text('dataset', "Folder of pairs, in place of the run's config.dataset.path.")
     text('real', 'Folder of target images; with --generated.')
     text('generated', 'Folder of images of the same names.')
@@ -53,8 +58,8 @@ def define_flags() -> flags.FlagValues:
     )
     text(
         'output',
-        'Folder for the report; of a run by default WORKDIR/evaluation/SPLIT, SPLIT_xSCALE or '
-        'SPLIT_checkpoints.',
+        'Folder for the report; of a run by default WORKDIR/evaluation/SPLIT, after which comes '
+        '_xSCALE, _noema or _checkpoints.',
     )
     flags.DEFINE_bool(
         'overwrite', False, 'Write into an --output that holds files.', flag_values=values
@@ -92,18 +97,20 @@ def main(values: flags.FlagValues) -> int:
         os.path.expanduser(getattr(values, name))
         for name in ('workdir', 'real', 'generated', 'output', 'dataset', 'pairs')
     )
-    every = values.checkpoint == runs.ALL
+    table = runs.several(values.checkpoint)
     if output:
-        is_report = checkpoints.is_report if every else report.is_report
+        is_report = checkpoints.is_report if table else report.is_report
         runs.check_output(output, values.overwrite, is_report)
     files = (*WEIGHTS, 'segmenter_weights')
     paths = {name: os.path.expanduser(getattr(values, name)) for name in files}
     options = Options(tuple(values.metrics), values.classes, values.segmenter, **paths)
     metrics.check(options)
     if workdir:
-        images = runs.RunImages(values.split, values.checkpoint, values.scale, dataset)
+        images = runs.RunImages(
+            values.split, values.checkpoint, values.scale, dataset, ema=values.ema
+        )
         output = output or runs.default_output(workdir, images)
-        if every:
+        if table:
             measured = checkpoints.evaluate_checkpoints(workdir, output, images, options)
             found = checkpoints.text(measured)
         else:

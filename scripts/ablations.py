@@ -1,14 +1,15 @@
-"""Trains the variants of an ablation, measures them, and reports mean and spread over seeds.
+"""Trains the variants of an ablation, measures them, and says what the seeds tell apart.
 
 python scripts/ablations.py --table=losses --config=configs/facades.py \\
-    [--seeds=3 --steps=80000 --output=ablations --jobs=1 --config.a.b=v ...]
+    [--seeds=3 --steps=80000 --rows=l1,gan --output=ablations --jobs=1 --config.a.b=v ...]
 
 What is there already is kept, and what was interrupted resumes; tables share their runs. With
 --jobs=N as many runs train at once, each on a GPU or a TPU chip of its own, of which there may be
 fewer: then the others wait; or each on its share of the CPU's cores. Written are
 OUTPUT/TABLE.{md,csv,png} and TABLE_sheet.png; the runs are in OUTPUT/runs, and what each came to in
-a JSON file in --results, which is enough for a table. With --each_checkpoint every checkpoint of a
-run is measured, for TABLE_steps.png: the metrics over the steps (keep them: checkpoint.keep).
+a JSON file in --results, which is enough for a table. A run counts as its mean over five states of
+its last fifth; with --each_checkpoint every checkpoint that it keeps (checkpoint.keep) is measured,
+for TABLE_steps.png: the metrics over the steps.
 """
 
 import functools
@@ -20,7 +21,7 @@ import sys
 from absl import flags
 
 from ablation import results
-from ablation.jobs import Ablation, check_runs, jobs_of, log_of
+from ablation.jobs import Ablation, check_runs, check_states, folder_of, jobs_of, log_of
 from ablation.processes import run_all
 from ablation.report import check_report, write_report
 from ablation.tables import TABLES
@@ -44,6 +45,8 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_enum('table', None, sorted(TABLES), 'The ablation.', **own)
     about = 'Runs of each variant: seeds 0, 1, ...'
     flags.DEFINE_integer('seeds', 3, about, lower_bound=1, **own)
+    about = 'The rows that are trained and shown; by default all of the table.'
+    flags.DEFINE_list('rows', [], about, **own)
     about = "Length of a run; 0: the config's."
     flags.DEFINE_integer('steps', 0, about, lower_bound=0, **own)
     flags.DEFINE_string('output', 'ablations', 'Folder of the runs and the reports.', **own)
@@ -51,7 +54,7 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_integer('jobs', 1, about, lower_bound=1, **own)
     about = 'Folder with the result of each run, read and written; by default OUTPUT/results.'
     flags.DEFINE_string('results', '', about, **own)
-    about = 'Measure every checkpoint of a run, too.'
+    about = 'Measure every checkpoint that a run keeps, not only the five that score it.'
     flags.DEFINE_bool('each_checkpoint', False, about, **own)
     flags.DEFINE_string('split', '', 'What is measured: by default test, or else val.', **own)
     flags.DEFINE_bool('overwrite', False, 'Replace files that are no reports of this.', **own)
@@ -66,18 +69,19 @@ def main(values: flags.FlagValues) -> int:
     ablation = ablation_of(values)
     jobs = [job for seed in range(values.seeds) for job in jobs_of(ablation, seed)]
     check_runs(jobs)
-    missing = [job for job in jobs if not results.is_done(job, ablation)]
-    print(f'{len(jobs)} runs, {len(jobs) - len(missing)} of them done', flush=True)
+    undone = [job for job in jobs if not results.is_done(job, ablation)]
+    missing = list({job.name: job for job in undone[::-1]}.values())[::-1]  # rows may share one
+    check_states(missing)
+    count = len({job.name for job in jobs})
+    print(f'{count} runs, {count - len(missing)} of them done', flush=True)
     logs = ablation.output / 'logs'
     finish = functools.partial(results.write, ablation=ablation)
     failed = run_all(missing, logs, values.jobs, finish)
     done = results.of_jobs(jobs, ablation)
     if done:
         words = shlex.join(['python', 'scripts/ablations.py', *sys.argv[1:]])
-        folders = {
-            row: next((job.result for job in jobs if job.row == row and job.result.exists()), None)
-            for row in done
-        }
+        images = {job.row: folder_of(job, job.shown) for job in reversed(jobs)}
+        folders = {row: images[row] if images[row].exists() else None for row in done}
         table = TABLES[ablation.table]
         print(write_report(ablation.output, ablation.table, table, done, folders, words))
     for job in failed:
@@ -103,8 +107,11 @@ def ablation_of(values: flags.FlagValues) -> Ablation:
     fields = tuple(word for word in sys.argv[1:] if re.match(r'--(no)?config\.', word))
     config = values['config'].config_filename
     folder = pathlib.Path(values.results or output / 'results').expanduser().absolute()
-    data, each = results.fingerprint(splits), values.each_checkpoint
-    return Ablation(values.table, config, fields, output, steps, split, options, folder, data, each)
+    rows, data = tuple(values.rows), results.fingerprint(splits)
+    return Ablation(
+        values.table, config, fields, output, steps, split, options, folder, rows, data,
+        values.each_checkpoint,
+    )  # fmt: skip
 
 
 def check_argv(argv: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Measures every checkpoint of a run on one split: how the metrics change with the steps.
+"""Measures several checkpoints of a run on one split: how the metrics change with the steps.
 
 `OUTPUT/{checkpoints.json, index.html}`: a table, the best of each metric, a curve a metric.
 """
@@ -26,35 +26,38 @@ Measured = Mapping[int, Summary]  # by step, in order
 def evaluate_checkpoints(
     workdir: epath.PathLike, output: epath.PathLike, images: RunImages, options: Options
 ) -> Measured:
-    """Measures each checkpoint that is kept, in `last` or `best`; writes the report after each.
+    """Measures the checkpoints that `images` names; writes the report after each.
 
     Args:
       workdir: the folder of the run.
       output: the folder for the report.
-      images: which images are measured; its checkpoint is not used.
+      images: which images are measured, and of which checkpoints (`runs.several`).
       options: what is measured beside L1, PSNR and SSIM.
 
     Returns:
       The summaries by step, each as `metrics.json` has it.
 
     Raises:
-      UserError, DataError: as `runs.evaluate_run`; UserError where there is no checkpoint.
+      UserError, DataError: as `runs.evaluate_run`; UserError where a checkpoint is not there.
     """
     about = images._asdict() | {'measured': metrics.identity(options)}
     measured: dict[int, Summary] = {}
-    for step in _steps(workdir):
+    for step in _steps(workdir, images.checkpoint):
         one = images._replace(checkpoint=str(step))
         measured[step] = runs.evaluate_run(workdir, None, one, options)
         _write(epath.Path(output), about, measured)
     return measured
 
 
-def _steps(workdir: epath.PathLike) -> list[int]:
+def _steps(workdir: epath.PathLike, names: str) -> list[int]:
+    """Returns the steps of the checkpoints that are asked for: ALL, or names with commas."""
     checkpoints = open_checkpoints(workdir)
     steps = {step for kind in KINDS for step in checkpoints.steps(kind)}
-    checkpoints.close()
     if not steps:
         raise UserError(f'--workdir={workdir}: no run there, or no checkpoint in it yet')
+    if names != ALL:
+        steps = {checkpoints.find(name)[1] for name in names.split(',') if name}
+    checkpoints.close()
     return sorted(steps)
 
 
@@ -105,8 +108,9 @@ def text(measured: Measured) -> str:
 
 def _write(folder: epath.Path, about: Mapping[str, Any], measured: Measured) -> None:
     rows = [{'step': step, 'metrics': summary} for step, summary in measured.items()]
-    result = {**about, 'checkpoint': ALL, 'checkpoints': rows}
-    title = f'Evaluation: {about["split"]}, each checkpoint'
+    result = {**about, 'checkpoints': rows}
+    weights = '' if about['ema'] else ', last weights'
+    title = f'Evaluation: {about["split"]}, each checkpoint{weights}'
     page = [
         f'<h1>{run_page.escape(title)}</h1>',
         run_page.section('Metrics', run_page.table(table(measured))),

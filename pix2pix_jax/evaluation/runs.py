@@ -27,9 +27,10 @@ class RunImages(NamedTuple):
     """Which images of a run are measured."""
 
     split: str = 'test'
-    checkpoint: str = ''  # that translates them: 'last', 'best', a step, or ALL; '': last
+    checkpoint: str = ''  # that translates them: 'last', 'best', a step, or `several`; '': last
     scale: int = 1  # their size is this multiple of the size trained on
     dataset: str = ''  # the folder of their pairs; '': those of the run
+    ema: bool = True  # with averaged weights, where the run has any
 
 
 class FolderImages(NamedTuple):
@@ -44,6 +45,11 @@ class FolderImages(NamedTuple):
 
 ALL = 'all'  # a table of all checkpoints (`evaluation.checkpoints`)
 TEST = RunImages()
+
+
+def several(checkpoint: str) -> bool:
+    """Whether `checkpoint` asks for a table: ALL, or steps with commas, '800,900' or '900,'."""
+    return checkpoint == ALL or ',' in checkpoint
 
 
 def check_output(
@@ -68,7 +74,8 @@ def default_output(workdir: epath.PathLike, images: RunImages) -> epath.Path:
         raise UserError(f'--output is missing: nothing is written into {workdir}; give a folder')
     name = os.path.basename(os.path.abspath(images.dataset)) if images.dataset else ''
     folder = metrics_json.result_folder(workdir, images.split, images.scale, name)
-    return folder if images.checkpoint != ALL else folder.parent / f'{folder.name}_checkpoints'
+    ending = ('' if images.ema else '_noema') + '_checkpoints' * several(images.checkpoint)
+    return folder.parent / f'{folder.name}{ending}'
 
 
 # ---------------------------------------------------------------- a run
@@ -98,13 +105,14 @@ def evaluate_run(
       UserError of status 1: where the memory does not suffice.
     """
     prepare_process()
-    run = generator.load_run(workdir, images.checkpoint)
+    run = generator.load_run(workdir, images.checkpoint, images.ema)
     config = config_of(run.config, images)
     with_train = metrics.trains(options, config)
     splits = open_run_splits(workdir, config, images.split, images.dataset, with_train)
     source = splits[images.split]
     about = {'split': images.split, 'step': run.step, 'checkpoint': run.checkpoint}
     about |= {'scale': images.scale} | ({'dataset': images.dataset} if images.dataset else {})
+    about |= {} if images.ema else {'ema': False}
     allowed = (
         f'allowed is a smaller --scale (it is {images.scale})'
         if images.scale > 1

@@ -6,13 +6,13 @@ import re
 import shlex
 from typing import Any, NamedTuple
 
+from ablation import scores
 from ablation.tables import TABLES, Variant
 from pix2pix_jax.config import flatten
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import metrics
 from pix2pix_jax.main import load_config
 from pix2pix_jax.workdir.config_json import MAY_CHANGE
-from pix2pix_jax.workdir.metrics_json import result_folder
 
 
 class Ablation(NamedTuple):
@@ -26,8 +26,9 @@ class Ablation(NamedTuple):
     split: str  # that is measured
     options: metrics.Options  # what is measured
     results: pathlib.Path  # the folder with a JSON file of each run
+    rows: tuple[str, ...] = ()  # those of the table; (): all
     data: str = ''  # tells the pairs from those of another data set
-    each: bool = False  # whether every checkpoint is measured, too
+    each: bool = False  # whether every checkpoint is measured, not only the five of the score
 
 
 class TrainingJob(NamedTuple):
@@ -40,9 +41,17 @@ class TrainingJob(NamedTuple):
     steps: int
     workdir: pathlib.Path
     train: list[str]  # flags of pix2pix_jax.main
-    evaluate: list[str]  # of pix2pix_jax.evaluate
-    result: pathlib.Path  # the folder of the evaluation
-    each: pathlib.Path | None = None  # that of the evaluation of every checkpoint, if it is asked
+    evaluate: list[str]  # of pix2pix_jax.evaluate, for any state and weights
+    evaluation: str  # what is measured: the split, and how where a row says so
+    weights: tuple[str, ...]  # which are measured: '' as evaluate does, NOEMA where that differs
+    shown: str  # those of the row
+    each: bool = False  # every checkpoint is measured
+
+
+NOEMA = '_noema'  # the last weights of a run that has averaged ones, too
+# End the names of what is measured of several states, and of what a run costs.
+STATES, COST = '_checkpoints', '_cost.json'
+MEASURE = pathlib.Path(__file__).parent / 'measure_cost.py'
 
 
 # ---------------------------------------------------------------- which there are
@@ -53,7 +62,7 @@ def jobs_of(ablation: Ablation, seed: int) -> list[TrainingJob]:
 
     Raises UserError if a row sets a field that a --config flag sets too.
     """
-    rows = TABLES[ablation.table].rows
+    rows = rows_of(ablation)
     file, _, arg = ablation.config.partition(':')
     base = flatten(load_config(pathlib.Path(file), arg))
     changes = {row: changes_of(variant, file, arg, base) for row, variant in rows.items()}
@@ -65,8 +74,17 @@ def jobs_of(ablation: Ablation, seed: int) -> list[TrainingJob]:
     return [job_of(ablation, row, seed, base, changes[row]) for row in rows]
 
 
+def rows_of(ablation: Ablation) -> dict[str, Variant]:
+    """Returns the rows that are trained and shown, in the table's order; raises UserError."""
+    rows = TABLES[ablation.table].rows
+    for row in ablation.rows:
+        if row not in rows:
+            raise UserError(f'--rows: {row!r} is unknown, allowed are {", ".join(rows)}')
+    return {row: one for row, one in rows.items() if row in (ablation.rows or rows)}
+
+
 def changes_of(variant: Variant, file: str, arg: str, base: dict[str, Any]) -> dict[str, Any]:
-    """Returns the fields in which a row differs from the config that was given.
+    """Returns the fields in which a row differs from the config that was given; raises UserError.
 
     Args:
       variant: the row.
@@ -77,13 +95,18 @@ def changes_of(variant: Variant, file: str, arg: str, base: dict[str, Any]) -> d
     words = ','.join(filter(None, (arg, variant.arg)))
     fields = flatten(load_config(pathlib.Path(file), words)) | dict(variant.fields)
     fields |= {'batch_size': variant.batch} if variant.batch else {}
+    unknown = sorted(fields.keys() - base.keys())
+    if unknown:
+        raise UserError(f'config.{unknown[0]}, which a row of the table sets, is unknown')
     return {name: value for name, value in fields.items() if value != base[name]}
 
 
 def job_of(
     ablation: Ablation, row: str, seed: int, base: dict[str, Any], fields: dict[str, Any]
 ) -> TrainingJob:
-    """Returns the job of a row for one seed; equal jobs have one workdir.
+    """Returns the job of a row for one seed; equal jobs have one workdir and one result.
+
+    Raises UserError where the row needs averaged weights that the runs do not have.
 
     Args:
       ablation: what all rows share.
@@ -94,22 +117,51 @@ def job_of(
     """
     variant = TABLES[ablation.table].rows[row]
     steps = ablation.steps // (variant.batch or 1)
+    given = dict(map(_field, ablation.fields))
+    config = base | given | fields | {'num_steps': steps, 'seed': seed}
+    if variant.ema and not float(config['ema_decay']):
+        raise UserError(
+            f'row {row!r} of --table={ablation.table} is measured with averaged weights: give '
+            '--config.ema_decay=0.999, or leave the row out by --rows'
+        )
     named = fields | ({'num_steps': steps} if steps != ablation.steps else {})
     name = ','.join(f'{name}={value}' for name, value in sorted(named.items())) or 'base'
     workdir = ablation.output / 'runs' / f'{name}-{seed}'
+    saves = {name: value for name, value in keeping(steps, given).items() if name not in given}
     train = [f'--config={ablation.config}', *ablation.fields]
-    train += [f'--config.{name}={value}' for name, value in fields.items()]
+    train += [f'--config.{name}={value}' for name, value in (fields | saves).items()]
     train += [f'--config.num_steps={steps}', f'--config.seed={seed}', f'--workdir={workdir}']
-    evaluate = [f'--workdir={workdir}', f'--split={ablation.split}', f'--scale={variant.scale}']
+    evaluate = [f'--workdir={workdir}', f'--split={ablation.split}', *variant.evaluate]
     options = ablation.options._asdict()
     evaluate += [f'--metrics={",".join(options.pop("names"))}']
     evaluate += [f'--{name}={value}' for name, value in options.items() if value]
-    result = pathlib.Path(result_folder(workdir, ablation.split, variant.scale))
-    given = dict(map(_field, ablation.fields))
-    config = base | given | fields | {'num_steps': steps, 'seed': seed}
-    name = f'{workdir.name}_{result.name}'
-    each = result.parent / f'{result.name}_checkpoints' if ablation.each else None
-    return TrainingJob(row, seed, name, config, steps, workdir, train, evaluate, result, each)
+    evaluation = '_'.join((ablation.split, *(flag.strip('-') for flag in variant.evaluate)))
+    weights = ('', NOEMA) if float(config['ema_decay']) else ('',)
+    return TrainingJob(
+        row, seed, f'{workdir.name}_{evaluation}', config | saves, steps, workdir, train, evaluate,
+        evaluation, weights, '' if variant.ema else weights[-1], ablation.each,
+    )  # fmt: skip
+
+
+def keeping(steps: int, given: dict[str, str]) -> dict[str, Any]:
+    """Returns the fields by which a run keeps the states of its score, as far as `given` lets it.
+
+    Args:
+      steps: of the run.
+      given: the user's fields, as text.
+    """
+    every = int(given.get('checkpoint.every_steps', scores.interval(steps)))
+    keep = len(_saved(steps, every, scores.states(steps)[0]))
+    return {
+        'checkpoint.every_steps': every,
+        'checkpoint.every_minutes': 0.0,  # saves by the clock would take the place of these
+        'checkpoint.keep': int(given.get('checkpoint.keep', keep)),
+    }
+
+
+def _saved(steps: int, every: int, first: int) -> list[int]:
+    """Returns the steps from `first` on after which a run saves."""
+    return [*(range(-(-first // every) * every, steps, every) if every else ()), steps]
 
 
 def _field(word: str) -> tuple[str, str]:
@@ -132,6 +184,54 @@ def check_runs(jobs: list[TrainingJob]) -> None:
                 f'{job.workdir} was trained by another command, which differs in '
                 f'{", ".join(other)}: give another --output'
             )
+
+
+def check_states(jobs: list[TrainingJob]) -> None:
+    """Raises UserError for a job whose run does not keep the states by which it is scored."""
+    for job in jobs:
+        saves = {name: int(job.config[f'checkpoint.{name}']) for name in ('every_steps', 'keep')}
+        there = kept(job) or _saved(job.steps, saves['every_steps'], 1)[-saves['keep'] :]
+        lacking = [step for step in scores.states(job.steps) if step not in there]
+        if lacking:
+            where = f'{job.workdir} does not keep' if kept(job) else f'{job.row!r} would not keep'
+            raise UserError(
+                f'{where} the states {", ".join(map(str, lacking))}, by which it is scored: leave '
+                'out --config.checkpoint.* for a new --output, or set checkpoint.every_steps='
+                f'{scores.interval(job.steps)} and checkpoint.keep={scores.STATES}'
+            )
+
+
+def kept(job: TrainingJob) -> list[int]:
+    """Returns the steps of the states that a job's run keeps, in order; [] if it is not trained."""
+    if not is_trained(job):
+        return []
+    folders = (job.workdir / 'checkpoints').glob('*/*')
+    return sorted({int(folder.name) for folder in folders if folder.name.isdecimal()})
+
+
+def folder_of(job: TrainingJob, weights: str, ending: str = '') -> pathlib.Path:
+    """Returns the folder of an evaluation of the run: of its last state, or of several."""
+    return job.workdir / 'evaluation' / f'{job.evaluation}{weights}{ending}'
+
+
+def commands_of(job: TrainingJob) -> list[list[str]]:
+    """Returns what Python is called with for a job, in order: training alone where it is missing.
+
+    The states of the run are evaluated with all weights. Of the first seed alone there are images
+    of the last state, for the sheet, and the memory and the time of an image are measured.
+    """
+    found = [] if is_trained(job) else [['-m', 'pix2pix_jax.main', *job.train]]
+    for weights in job.weights:
+        words = ['-m', 'pix2pix_jax.evaluate', *job.evaluate, *(['--noema'] if weights else [])]
+        steps = 'all' if job.each else ','.join(map(str, scores.states(job.steps))) + ','
+        found.append(
+            [*words, f'--checkpoint={steps}', f'--output={folder_of(job, weights, STATES)}']
+        )
+        if job.seed == 0:
+            found.append([*words, f'--output={folder_of(job, weights)}'])
+    if job.seed == 0:
+        found.append([str(MEASURE), *job.evaluate, f'--output={folder_of(job, "", COST)}'])
+    return found
 
 
 def _fixed(words: list[str]) -> list[str]:

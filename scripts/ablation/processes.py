@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from ablation.devices import environments
-from ablation.jobs import TrainingJob, is_trained, log_of
+from ablation.jobs import TrainingJob, commands_of, log_of
 from pix2pix_jax.errors import Stopped
 
 LOCAL = threading.local()
@@ -94,13 +94,10 @@ def run_job(job: TrainingJob, log: pathlib.Path) -> bool:
     Returns whether both did well.
     """
     environment = os.environ | getattr(LOCAL, 'environment', {})
-    commands = [('main', job.train), ('evaluate', job.evaluate)]
-    if job.each:
-        commands.append(('evaluate', [*job.evaluate, '--checkpoint=all']))
-    for module, arguments in commands[is_trained(job) :]:
+    for arguments in commands_of(job):
         if STOPPING.is_set():
             return False
-        words = [sys.executable, '-m', f'pix2pix_jax.{module}', *arguments]
+        words = [sys.executable, *arguments]
         with open(log, 'a') as file:
             # In a session of its own Ctrl-C does not reach it: it is told once to stop.
             process = subprocess.Popen(

@@ -1,31 +1,23 @@
-"""What scripts/ablations.py reports: a table (Markdown, CSV), a plot, and a grid of samples."""
+"""What scripts/ablations.py reports: a table (Markdown, CSV), plots, and a grid of samples."""
 
 import csv
 import io
-import math
 import pathlib
 import statistics
 from collections.abc import Mapping
 
-import matplotlib
-import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
-from PIL import Image
-
+from ablation import costs, plots
+from ablation.plots import Values
 from ablation.results import Results
+from ablation.scores import CONFIDENCE, Difference, Seeds, difference, verdict
 from ablation.tables import Table
-from pix2pix_jax.data import augment
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation.metric_titles import title
-from pix2pix_jax.reports import image_grid
 from pix2pix_jax.storage import atomic
 
-SAMPLE_ROWS = 6
 TRUTH = 'ground truth'
 MARK = '<!-- scripts/ablations.py -->'
 Folders = Mapping[str, pathlib.Path | None]  # of one evaluation of a row, where it is there
-Values = dict[str, dict[str, dict[int, float]]]  # by row, metric and seed
 
 
 def check_report(output: pathlib.Path, name: str) -> None:
@@ -63,41 +55,45 @@ def write_report(
     values = {
         row: found for row, found in values.items() if row in results or found.keys() & set(metrics)
     }
-    text = markdown(table, metrics, values)
+    trained = {row: found for row, found in values.items() if row in results}
+    text = markdown(table, metrics, values, relative_times(results))
     for metric in table.metrics:
         if metric in reasons:
             text += f'\n{title(metric)}: {reasons[metric]}\n'
-    seeds = len(set().union(*results.values()))
-    about = f'{table.title}: mean ± standard deviation over {seeds} seeds.\n\n```\n{command}\n```\n'
+    text += f'\n{sentence(metrics, trained)}\n'
+    about = f'{table.title}. {explanation(results)}\n\n```\n{command}\n```\n'
     atomic.write_text(output / f'{name}.md', f'{about}\n{text}\n{MARK}\n')
-    atomic.write_text(output / f'{name}.csv', as_csv(metrics, values))
+    atomic.write_text(output / f'{name}.csv', as_csv([*metrics, *costs.TITLES], values))
     if metrics:
-        atomic.write_bytes(output / f'{name}.png', plot(table.title, metrics, values))
-    over_steps = {metric: curves_of(results, metric) for metric in metrics}
+        atomic.write_bytes(output / f'{name}.png', plots.plot(table.title, metrics, values))
+    over_steps = {metric: plots.curves_of(results, metric) for metric in metrics}
     if any(over_steps.values()):
-        image = plot_steps(f'{table.title} over the steps', over_steps)
+        image = plots.plot_steps(f'{table.title} over the steps', over_steps)
         atomic.write_bytes(output / f'{name}_steps.png', image)
     there = {row: folder for row, folder in folders.items() if folder}
     if there:
-        atomic.write_bytes(output / f'{name}_sheet.png', atomic.encode_png(sample_grid(there)))
+        grid = atomic.encode_png(plots.sample_grid(there))
+        atomic.write_bytes(output / f'{name}_sheet.png', grid)
     return f'{text}\n{output / name}.md'
 
 
 def read_values(results: Results) -> tuple[Values, dict[str, str]]:
-    """Returns the measured values, and the reason for each metric that is missing.
+    """Returns the measured values and costs, and the reason for each metric that is missing.
 
     The last rows are those of the real photos. The rows of one size share a ground truth.
     """
     values, truths, reasons = {}, {}, {}
     for row, of_seeds in results.items():
         for seed, result in of_seeds.items():
-            for metric, summary in result['metrics'].items():
+            for metric, summary in result.metrics.items():
                 if 'mean' not in summary:
                     reasons[metric] = summary['reason']
                     continue
                 real = metric.startswith('real_')
                 here = (truths if real else values).setdefault(row, {})
                 here.setdefault(metric.removeprefix('real_'), {})[seed] = summary['mean']
+            for cost, number in result.costs.items():
+                values.setdefault(row, {}).setdefault(cost, {})[seed] = number
     alike = {}
     for row, truth in truths.items():  # the same of every seed
         first = {metric: {0: next(iter(found.values()))} for metric, found in truth.items()}
@@ -106,27 +102,112 @@ def read_values(results: Results) -> tuple[Values, dict[str, str]]:
     return values | alike, reasons
 
 
-def spread(found: dict[int, float]) -> str:
+# ---------------------------------------------------------------- in words
+
+
+def explanation(results: Results) -> str:
+    """Returns what the numbers of the table are."""
+    seeds, first = len(set().union(*results.values())), next(iter(results))
+    counts = {result.states for of_seeds in results.values() for result in of_seeds.values()}
+    states = ' to '.join(map(str, sorted({min(counts), max(counts)})))
+    text = (
+        f'A run counts as its mean over {states} states of the last fifth of its steps. The table '
+        f'has mean ± standard deviation over seeds, of which there are {seeds}.'
+    )
+    if len(results) < 2 or seeds < 2:
+        return text
+    return text + (
+        f' In parentheses: the difference to the row "{first}" of the same seed, its mean over the '
+        f"seeds, and the {CONFIDENCE:.0%} interval of that mean (Student's t). Where the interval "
+        'includes 0, the seeds do not tell the two rows apart; where it does not, the difference '
+        'is bold. Of 20 such intervals of rows that are level about one excludes 0 by chance.'
+    )
+
+
+def sentence(metrics: list[str], values: Values) -> str:
+    """Returns the sentence that says which row these data prefer, as far as the seeds tell."""
+    if len(values) < 2:
+        return 'One row alone: there is nothing to compare.'
+    seeds = set().union(*(found for row in values.values() for found in row.values()))
+    if len(seeds) < 2:
+        return 'One seed alone tells no row from another: give --seeds=5.'
+    return verdict(metrics, values, title)
+
+
+def relative_times(results: Results) -> dict[str, float]:
+    """Returns the training time of each row over that of the first, on the same machine.
+
+    It is the mean over seeds of the ratio; a row without a seed of both on one machine is left out.
+    """
+    base = next(iter(results.values()))
+    times = {}
+    for row, of_seeds in results.items():
+        ratios = [
+            one.costs['training_min'] / base[seed].costs['training_min']
+            for seed, one in of_seeds.items()
+            if seed in base and base[seed].machine == one.machine
+            if 'training_min' in one.costs and 'training_min' in base[seed].costs
+        ]
+        if ratios:
+            times[row] = statistics.fmean(ratios)
+    return times
+
+
+# ---------------------------------------------------------------- as a table
+
+
+def spread(found: Seeds) -> str:
     """Returns 'mean ± standard deviation' of one value a seed, of which one alone has none."""
     mean = statistics.fmean(found.values())
-    deviation = statistics.stdev(found.values()) if len(found) > 1 else 0.0
-    decimals = 3 if abs(mean) < 1 else 2 if abs(mean) < 100 else 1
-    text = f'{mean:.{decimals}f}'
-    return f'{text} ± {deviation:.{decimals}f}' if len(found) > 1 else text
+    text = f'{mean:.{_decimals(mean)}f}'
+    if len(found) < 2:
+        return text
+    return f'{text} ± {statistics.stdev(found.values()):.{_decimals(mean)}f}'
 
 
-def markdown(table: Table, metrics: list[str], values: Values) -> str:
-    """Returns the table, the paper's numbers in the last column."""
-    head = ['', *map(title, metrics)]
+def _decimals(value: float) -> int:
+    return 3 if abs(value) < 1 else 2 if abs(value) < 100 else 1
+
+
+def beside(found: Difference | None, value: float) -> str:
+    """Returns a difference with its interval, bold where that excludes 0; '' of a single seed."""
+    if found is None or found.low != found.low:
+        return ''
+    decimals = _decimals(value)
+    mean = f'{found.mean:+.{decimals}f}'
+    interval = f'{found.low:+.{decimals}f} to {found.high:+.{decimals}f}'
+    return f' ({f"**{mean}**" if found.is_told() else mean}, {interval})'
+
+
+def markdown(table: Table, metrics: list[str], values: Values, times: Mapping[str, float]) -> str:
+    """Returns the table, the paper's numbers in the last column.
+
+    Args:
+      table: its rows and the paper's numbers.
+      metrics: the columns.
+      values: of each row, the first one's being what others are compared with.
+      times: of training, relative to the first row's.
+    """
+    shown = [name for name in costs.TITLES if any(name in found for found in values.values())]
+    head = ['', *map(title, metrics), *(costs.TITLES[name] for name in shown)]
+    head += ['training time / first row'] if times else []
     if table.paper:
         names = ' / '.join(map(title, table.paper_metrics))
         head.append(f"paper's {names} ({table.source})")
     lines = [head, ['---'] * len(head)]
+    first = next(iter(values), '')
     seeds = max((len(v) for found in values.values() for v in found.values()), default=0)
     for row, found in values.items():
         count = max(map(len, found.values()), default=0)
         fewer = '' if count == seeds or row.startswith(TRUTH) else f' ({count} of {seeds} seeds)'
-        cells = [spread(found[metric]) if metric in found else '' for metric in metrics]
+        cells = []
+        for metric in metrics:
+            cells.append(spread(found[metric]) if metric in found else '')
+            if row != first and metric in found and not row.startswith(TRUTH):
+                paired = difference(found[metric], values[first].get(metric, {}))
+                cells[-1] += beside(paired, statistics.fmean(found[metric].values()))
+        cells += [f'{statistics.fmean(found[n].values()):.3g}' if n in found else '' for n in shown]
+        cells += [f'{times[row]:.2f}' if row in times else ''] if times else []
         if table.paper:
             numbers = table.paper.get(row)
             cells.append(' / '.join(f'{n:.2f}' for n in numbers) if numbers else '')
@@ -144,106 +225,3 @@ def as_csv(metrics: list[str], values: Values) -> str:
             for seed, value in found.get(metric, {}).items():
                 writer.writerow([row, metric, seed, repr(value)])
     return text.getvalue()
-
-
-def plot(about: str, metrics: list[str], values: Values) -> bytes:
-    """Returns a PNG: a panel a metric, the seeds as points, their mean with its deviation."""
-    columns = min(4, len(metrics))
-    rows = math.ceil(len(metrics) / columns)
-    with matplotlib.rc_context({'font.size': 8}):
-        figure = Figure(figsize=(2.9 * columns, 0.9 + (0.9 + 0.25 * len(values)) * rows))
-        panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
-        for axes, metric in zip(panels.flat, metrics):
-            for place, found in enumerate(values.values()):
-                points = list(found.get(metric, {}).values())
-                if not points:
-                    continue
-                axes.plot(points, [place] * len(points), '.', color='#9aa5b1', markersize=5)
-                deviation = statistics.stdev(points) if len(points) > 1 else 0
-                axes.errorbar(
-                    statistics.fmean(points), place, xerr=deviation, fmt='o', color='#1f6feb',
-                    capsize=3, markersize=4,
-                )  # fmt: skip
-            axes.set_title(title(metric), fontsize=9)
-            axes.set_yticks(range(len(values)), list(values))
-            axes.grid(axis='x', color='#e5e8ec', linewidth=0.6)
-            axes.spines[['top', 'right']].set_visible(False)
-        panels[0, 0].invert_yaxis()  # shared: the first row on top
-        for axes in panels.flat[len(metrics) :]:
-            axes.set_visible(False)
-        figure.suptitle(about, fontsize=10)
-        return _png(figure)
-
-
-def curves_of(results: Results, metric: str) -> dict[str, dict[int, float]]:
-    """Returns the mean over seeds of a metric at each step that all of them have, by row."""
-    curves = {}
-    for row, of_seeds in results.items():
-        seeds = [
-            {
-                point['step']: point['metrics'][metric]['mean']
-                for point in result['checkpoints']
-                if 'mean' in point['metrics'].get(metric, {})
-            }
-            for result in of_seeds.values()
-        ]
-        steps = sorted(set.intersection(*map(set, seeds)))
-        if steps:
-            curves[row] = {step: statistics.fmean(one[step] for one in seeds) for step in steps}
-    return curves
-
-
-def plot_steps(about: str, over_steps: Mapping[str, dict[str, dict[int, float]]]) -> bytes:
-    """Returns a PNG: a panel a metric, a line a row over the steps."""
-    shown = {metric: rows for metric, rows in over_steps.items() if rows}
-    columns = min(3, len(shown))
-    with matplotlib.rc_context({'font.size': 8}):
-        figure = Figure(figsize=(3.3 * columns, 0.7 + 2.4 * math.ceil(len(shown) / columns)))
-        panels = figure.subplots(math.ceil(len(shown) / columns), columns, squeeze=False).flat
-        for axes, (metric, rows) in zip(panels, shown.items()):
-            for row, points in rows.items():
-                axes.plot(list(points), list(points.values()), '.-', linewidth=1.2, label=row)
-            axes.set_title(title(metric), fontsize=9)
-            axes.xaxis.set_major_formatter(EngFormatter(sep=''))
-            axes.grid(color='#e5e8ec', linewidth=0.6)
-            axes.spines[['top', 'right']].set_visible(False)
-        for axes in figure.axes[len(shown) :]:
-            axes.set_visible(False)
-        figure.axes[0].legend(fontsize=7, frameon=False)
-        figure.suptitle(about, fontsize=10)
-        return _png(figure)
-
-
-def _png(figure: Figure) -> bytes:
-    figure.tight_layout()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format='png', dpi=150)
-    return buffer.getvalue()
-
-
-def sample_grid(folders: Mapping[str, pathlib.Path]) -> np.ndarray:
-    """Returns test images as the paper's figures show them: input, each row's output, target.
-
-    `folders` are those of an evaluation of each row; images of another size than the first row's
-    are resized.
-    """
-    first = next(iter(folders.values()))
-    lines = (first / 'per_image.csv').read_text().splitlines()
-    names = [row['name'] for row in csv.DictReader(lines)]
-    picks = image_grid.evenly_spaced(len(names), SAMPLE_ROWS)
-
-    def image(folder: pathlib.Path, name: str, kind: str) -> np.ndarray:
-        with Image.open(folder / 'images' / f'{name}_{kind}.png') as picture:
-            array = np.asarray(picture)
-        return augment.to_float(array if array.ndim == 3 else array[..., None])
-
-    rows = []
-    for name in (names[i] for i in picks):
-        outputs = [image(folder, name, 'output') for folder in folders.values()]
-        row = [image(first, name, 'input'), *outputs, image(first, name, 'target')]
-        rows.append([_fit(picture, row[0].shape) for picture in row])
-    return image_grid.make_grid(rows, ('input', *folders, 'target'))
-
-
-def _fit(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    return augment.resized(image, shape[:2], 'nearest')

@@ -1,28 +1,31 @@
 """What each run of an ablation came to: one JSON file a run, without images, which outlives it.
 
-A result counts for a job where the experiment is the same: the config's fields, but those that may
-change when a run resumes, and the names of the pairs. Where the files of the data lie, and on which
-machine the run was trained, does not matter.
+`checkpoints` has the metrics of its states as `evaluate` gives them, and `checkpoints_noema` those
+of the last weights where the run has averaged ones, too. A result counts for a job where the
+experiment is the same: the config's fields, but those that may change when a run resumes, and the
+names of the pairs. Where the files of the data lie, and on which machine the run was trained, does
+not matter.
 """
 
 import hashlib
 import json
 import pathlib
-import statistics
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from ablation.jobs import Ablation, TrainingJob, is_trained
+from ablation import costs, scores
+from ablation.jobs import STATES, Ablation, TrainingJob, folder_of, is_trained, kept
+from ablation.scores import score
 from pix2pix_jax.config import default_config, flatten
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.evaluation import metrics
 from pix2pix_jax.evaluation.checkpoints import read_checkpoints
+from pix2pix_jax.evaluation.report import Summary
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.workdir.config_json import MAY_CHANGE
-from pix2pix_jax.workdir.metrics_json import read_result
 
 Result = Mapping[str, Any]
-Results = dict[str, dict[int, Result]]  # by row and seed
+Results = dict[str, dict[int, 'Scored']]  # by row and seed
 
 
 def fingerprint(splits: Mapping[str, Source]) -> str:
@@ -55,24 +58,25 @@ def path_of(job: TrainingJob, folder: pathlib.Path) -> pathlib.Path:
 
 def write(job: TrainingJob, ablation: Ablation) -> None:
     """Writes the result of a job that was trained and measured."""
-    found = read_result(job.result)
-    rows = map(json.loads, (job.workdir / 'metrics.jsonl').read_text().splitlines())
-    rates = [row['perf/images_per_s'] for row in rows if 'perf/images_per_s' in row]
+    states = {f'checkpoints{w}': read_checkpoints(folder_of(job, w, STATES)) for w in job.weights}
+    found = json.loads((folder_of(job, '', STATES) / 'checkpoints.json').read_text())
     run = json.loads((job.workdir / 'run.json').read_text())
     result = {
         'experiment': experiment(job),
         'data': ablation.data,
         'seed': job.seed,
-        **{key: found[key] for key in ('split', 'scale', 'step', 'images', 'measured')},
-        'metrics': found['metrics'],
-        'checkpoints': [
-            {'step': step, 'metrics': summary}
-            for step, summary in (read_checkpoints(job.each) if job.each else {}).items()
-        ],
+        'split': job.evaluation,
+        'step': job.steps,
+        'measured': found['measured'],
+        **{
+            key: [{'step': step, 'metrics': summary} for step, summary in points.items()]
+            for key, points in states.items()
+        },
         'versions': run['versions'],
         'git_commit': run['git_commit'],
         'devices': run['devices'],
-        'images_per_s': statistics.median(rates) if rates else None,
+        'machine': costs.machine(),
+        **costs.read(job),
     }
     atomic.write_text(path_of(job, ablation.results), json.dumps(result, indent=1) + '\n')
 
@@ -86,34 +90,65 @@ def read(job: TrainingJob, ablation: Ablation) -> Result:
 
 
 def measured(job: TrainingJob, ablation: Ablation) -> Result:
-    """Returns the result of a job, if it was measured as the ablation's options say; else {}."""
+    """Returns the result of a job, if it was measured as the ablation's options say; else {}.
+
+    It has a score: the weights of the row were measured in the last fifth of the run.
+    """
     result = read(job, ablation)
-    if not result or (job.each and not result['checkpoints']):
-        return {}
     wanted = metrics.identity(ablation.options)
-    same = all(result['measured'].get(name) == what for name, what in wanted.items())
-    return result if same else {}
+    if any(result.get('measured', {}).get(name) != what for name, what in wanted.items()):
+        return {}
+    return result if score(_points(result, job.shown), job.steps, ()) else {}
 
 
 def is_done(job: TrainingJob, ablation: Ablation) -> bool:
     """Whether nothing is left to do for a job.
 
-    What could not be computed, as without weights, is tried again where the run is there; no run is
-    trained again for it.
+    A state that was not measured, and what could not be computed, as without weights, is tried
+    again where the run is there; no run is trained again for it.
     """
     result = measured(job, ablation)
-    if not result:
-        return False
-    found = result['metrics']
+    if not result or not is_trained(job):
+        return bool(result)
+    steps = set(kept(job) if job.each else scores.states(job.steps))
     values = [next(iter(metrics.METRICS[name].values)) for name in ablation.options.names]
-    whole = all('mean' in found[v] or found[v]['reason'] in metrics.FINAL for v in values)
-    return whole or not is_trained(job)
+    return all(
+        steps <= {point['step'] for point in _points(result, weights)}
+        and all(
+            'mean' in point['metrics'][value] or point['metrics'][value]['reason'] in metrics.FINAL
+            for point in _points(result, weights)
+            for value in values
+        )
+        for weights in job.weights
+    )
+
+
+def _points(result: Result, weights: str) -> list[Result]:
+    return result.get(f'checkpoints{weights}', [])
+
+
+class Scored(NamedTuple):
+    """What a table shows of a run."""
+
+    metrics: Summary  # the means over its states
+    costs: Mapping[str, float]  # by the names in costs.TITLES
+    machine: str  # that trained it
+    points: list[Result] = []  # the states that were measured: {'step', 'metrics'}, in order
+    states: int = 0  # how many of them the means are of
 
 
 def of_jobs(jobs: Iterable[TrainingJob], ablation: Ablation) -> Results:
-    """Returns the results of the jobs that have one."""
+    """Returns the results of the jobs that have one, by row and seed."""
     found: Results = {}
     for job in jobs:
         if result := measured(job, ablation):
-            found.setdefault(job.row, {})[job.seed] = result
+            points = _points(result, job.shown)
+            count = sum(scores.in_last_fifth(point['step'], job.steps) for point in points)
+            found.setdefault(job.row, {})[job.seed] = Scored(
+                score(points, job.steps, scores.judges_of(result['experiment'])),
+                costs.of_result(result),
+                ' '.join((*result['devices'], result.get('machine', ''))),
+                points,
+                count,
+            )
     return found

@@ -9,12 +9,13 @@ QUALITY = ('l1', 'psnr', 'ssim', 'lpips', 'fid', 'kid')
 
 
 class Variant(NamedTuple):
-    """How a row's runs differ from the config that was given."""
+    """How a row's runs differ from the config that was given, and how they are evaluated."""
 
     arg: str = ''  # words of the config's :ARG
     fields: tuple[tuple[str, object], ...] = ()
     batch: int = 0  # batch size; steps are divided by it, so that as many images are seen
-    scale: int = 1  # images are evaluated at this multiple of the size trained on
+    ema: bool = False  # measured with averaged weights, not with the last ones
+    evaluate: tuple[str, ...] = ()  # further flags of evaluate
 
 
 class Table(NamedTuple):
@@ -32,14 +33,32 @@ def _loss(name: str, **fields: object) -> Variant:
     return Variant(f'loss={name}', tuple(fields.items()))
 
 
-def _fields(*fields: tuple[str, object]) -> Variant:
-    return Variant(fields=fields)
+def _fields(*fields: tuple[str, object], ema: bool = False) -> Variant:
+    return Variant(fields=fields, ema=ema)
 
 
 AUGMENT = ('discriminator.augment', 'color,translation,cutout')
 FEATURES = ('loss.feature_weight', 10.0)
 SCALES = ('discriminator.scales', 2)
 NO_NORM = ('discriminator.norm', 'none')
+FLOW = (('method', 'flow'), ('ema_decay', 0.999))
+
+# What the rows of 'objectives' have shown to be best, as fields: BEST those of one row, HELPED
+# those of all that helped. While they are empty, there are no rows made of them.
+BEST: tuple[tuple[str, object], ...] = ()
+HELPED: tuple[tuple[str, object], ...] = ()
+BEST_EMA = False  # whether these rows are measured with averaged weights
+
+
+def _of_the_best() -> dict[str, Variant]:
+    rows = {}
+    if BEST:
+        rows = {
+            f'{gan}, the best': _fields(('loss.gan', gan), *BEST, ema=BEST_EMA)
+            for gan in ('lsgan', 'hinge')
+        }
+    return rows | ({'all that helped': _fields(*HELPED, ema=BEST_EMA)} if HELPED else {})
+
 
 TABLES = {
     'losses': Table(
@@ -128,13 +147,30 @@ TABLES = {
         "Beyond the paper's objective",
         {
             'paper': Variant(),
+            '+ EMA': Variant(ema=True),
             '+ DiffAugment': _fields(AUGMENT),
             '+ feature matching': _fields(FEATURES),
             '+ two scales': _fields(SCALES),
-            '+ feature matching, two scales': _fields(FEATURES, SCALES),
+            '+ feature matching and two scales': _fields(FEATURES, SCALES),
             'D without norm': _fields(NO_NORM),
             'D with spectral norm alone': _fields(NO_NORM, ('discriminator.spectral_norm', True)),
             '+ R1': _fields(('loss.r1_weight', 10.0), ('loss.r1_every', 16)),
+            **_of_the_best(),
+        },
+        metrics=(*FCN, 'l1', 'ssim', 'lpips', 'checkerboard', *LAB),
+    ),
+    'methods': Table(
+        'Methods',
+        {
+            'L1': _loss('l1'),
+            'pix2pix': Variant(),
+            **({'pix2pix, the best': _fields(*BEST, ema=BEST_EMA)} if BEST else {}),
+            **{
+                f'flow, {steps} step{"s" * (steps > 1)}': Variant(
+                    fields=FLOW, ema=True, evaluate=(f'--steps={steps}',)
+                )
+                for steps in (1, 4, 20)
+            },
         },
         metrics=(*FCN, 'l1', 'ssim', 'lpips', 'checkerboard', *LAB),
     ),
@@ -149,7 +185,7 @@ TABLES = {
         'Larger than trained, fully convolutional',
         {
             'as trained': Variant(),
-            'twice the size': Variant(scale=2),
+            'twice the size': Variant(evaluate=('--scale=2',)),
         },
     ),
 }

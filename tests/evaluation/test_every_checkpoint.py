@@ -9,13 +9,14 @@ from pix2pix_jax import evaluate
 from pix2pix_jax.evaluation import checkpoints, runs
 from pix2pix_jax.train import train_and_evaluate
 
+FIELDS = {'checkpoint__every_steps': 2, 'checkpoint__keep': 3, 'eval_every': 0, 'num_steps': 4}
+
 
 @pytest.fixture(scope='module')
 def workdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp('run')
     data = make_pairs(folder / 'data', {'train': 4, 'test': 3})
-    fields = {'checkpoint__every_steps': 2, 'checkpoint__keep': 3, 'eval_every': 0}
-    train_and_evaluate(tiny_config(data, num_steps=4, **fields), folder / 'run')
+    train_and_evaluate(tiny_config(data, **FIELDS), folder / 'run')
     return folder / 'run'
 
 
@@ -47,6 +48,28 @@ def test_every_checkpoint_is_measured_as_it_is_alone(workdir, capsys):
     assert not (folder / 'images').exists()
 
 
+def test_the_last_weights_are_those_of_a_run_without_averages(workdir, tmp_path):
+    """In `evaluate --noema`, of the states that are asked for; averages change no training."""
+    plain = tmp_path / 'plain'
+    train_and_evaluate(tiny_config(workdir.parent / 'data', **FIELDS), plain)
+    averaged = tmp_path / 'averaged'
+    train_and_evaluate(tiny_config(workdir.parent / 'data', ema_decay=0.5, **FIELDS), averaged)
+    assert evaluated(f'--workdir={averaged}', '--noema', '--checkpoint=4,2') == 0
+    assert evaluated(f'--workdir={averaged}', '--checkpoint=4,') == 0
+    last = checkpoints.read_checkpoints(averaged / 'evaluation/test_noema_checkpoints')
+    means = checkpoints.read_checkpoints(averaged / 'evaluation/test_checkpoints')
+    assert list(last) == [2, 4] and list(means) == [4]
+    output = tmp_path / 'output'
+    assert evaluated(f'--workdir={plain}', '--checkpoint=all', f'--output={output}') == 0
+    assert checkpoints.read_checkpoints(output) == last
+    assert last[4]['l1'] != means[4]['l1']
+    assert evaluated(f'--workdir={averaged}', '--noema') == 0
+    one = json.loads((averaged / 'evaluation/test_noema/metrics.json').read_text())
+    assert one['metrics'] == last[4] and one['ema'] is False
+    words = f'--workdir={averaged}', '--checkpoint=4,3'
+    assert "no checkpoint '3', allowed are last | 2 | 4" in error_of(evaluated, *words)
+
+
 def test_a_report_is_replaced_and_nothing_else(workdir, tmp_path):
     output = tmp_path / 'output'
     words = [f'--workdir={workdir}', '--checkpoint=all', f'--output={output}']
@@ -55,7 +78,11 @@ def test_a_report_is_replaced_and_nothing_else(workdir, tmp_path):
     assert '--overwrite' in error_of(evaluated, *words)
     empty = tmp_path / 'none'
     assert 'no run there' in error_of(
-        checkpoints.evaluate_checkpoints, empty, output, runs.TEST, evaluate.Options()
+        checkpoints.evaluate_checkpoints,
+        empty,
+        output,
+        runs.RunImages(checkpoint='all'),
+        evaluate.Options(),
     )
     assert not empty.exists()
 

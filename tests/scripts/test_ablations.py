@@ -16,7 +16,9 @@ import pytest
 from helpers import ROOT
 from helpers.runs import SMALL, make_pairs
 from PIL import Image
+from scipy import stats
 
+from pix2pix_jax.config import default_config, flatten
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.evaluation import metrics
 from pix2pix_jax.storage import atomic
@@ -56,12 +58,7 @@ def is_measured(run):
 @pytest.mark.e2e
 @pytest.mark.slow
 def test_an_ablation_is_trained_measured_and_reported_and_goes_on(pairs, tmp_path):
-    words = arguments(pairs, '--table=update_order', '--seeds=1', '--jobs=2', '--steps=2')
-    words += [
-        '--each_checkpoint',
-        '--config.checkpoint.every_steps=1',
-        '--config.checkpoint.keep=2',
-    ]
+    words = arguments(pairs, '--table=update_order', '--seeds=1', '--jobs=2', '--steps=7')
     folder = tmp_path / 'out/runs'
     process = subprocess.Popen(
         command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
@@ -84,13 +81,15 @@ def test_an_ablation_is_trained_measured_and_reported_and_goes_on(pairs, tmp_pat
     assert sorted(p.name for p in folder.iterdir()) == names
     for name in names:
         rows = (folder / name / 'metrics.jsonl').read_text().splitlines()
-        assert [json.loads(row)['step'] for row in rows] == [1, 2]
+        assert [json.loads(row)['step'] for row in rows][-1] == 7
 
     with open(tmp_path / 'out/update_order.csv') as file:
         rows = list(csv.DictReader(file))
     (l1,) = (float(r['value']) for r in rows if (r['row'], r['metric']) == ('simultaneous', 'l1'))
-    result = json.loads((folder / names[1] / 'evaluation/test/metrics.json').read_text())
-    assert l1 == result['metrics']['l1']['mean']
+    states = folder / names[1] / 'evaluation/test_checkpoints/checkpoints.json'
+    measured = json.loads(states.read_text())['checkpoints']
+    assert [state['step'] for state in measured] == [6, 7]  # of the last fifth
+    assert l1 == sum(state['metrics']['l1']['mean'] for state in measured) / 2
     text = (tmp_path / 'out/update_order.md').read_text()
     assert f'| simultaneous | {l1:.3f} |' in text
     table = text.split('```')[2].partition('<!--')[0].strip()
@@ -101,9 +100,10 @@ def test_an_ablation_is_trained_measured_and_reported_and_goes_on(pairs, tmp_pat
 
     assert Image.open(tmp_path / 'out/update_order_steps.png').width > 300
     kept = json.loads((tmp_path / 'out/results/update=simultaneous-0_test.json').read_text())
-    assert kept['metrics']['l1']['mean'] == l1
-    assert [point['step'] for point in kept['checkpoints']] == [1, 2]
-    assert kept['checkpoints'][1]['metrics'] == kept['metrics']
+    assert kept['checkpoints'] == measured and 'checkpoints_noema' not in kept
+    assert kept['step_mib'] > 0 and kept['image_ms'] > 0 and kept['images_per_s'] > 0
+    last = json.loads((folder / names[1] / 'evaluation/test/metrics.json').read_text())
+    assert last['metrics'] == measured[-1]['metrics']
     (folder / names[1]).rename(tmp_path / 'elsewhere')  # the results are enough
     done = run(*words, cwd=tmp_path)
     assert done.stdout.startswith('2 runs, 2 of them done') and table in done.stdout
@@ -112,14 +112,13 @@ def test_an_ablation_is_trained_measured_and_reported_and_goes_on(pairs, tmp_pat
     log = tmp_path / 'out/logs/base-0.log'
     trained = log.read_text().count('discriminator: ')
     assert trained
-    more = [word for word in words if 'checkpoint' in word and '=' in word]
-    words = arguments(pairs, '--table=image_size', '--seeds=1', '--steps=2', *more)
+    words = arguments(pairs, '--table=image_size', '--seeds=1', '--steps=7')
     done = run(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith('2 runs, 1 of them done')
     assert is_measured(folder / 'base-0')
     assert log.read_text().count('discriminator: ') == trained  # not once more
-    assert (folder / 'base-0/evaluation/test_x2/metrics.json').exists()
+    assert (folder / 'base-0/evaluation/test_scale=2/metrics.json').exists()
     assert [path.name for path in folder.iterdir()] == ['base-0']
 
 
@@ -130,7 +129,7 @@ def test_the_paper_is_beside(scripts):
         'gan': {'fcn_class_iou': {1: 0.25}},
         'ground truth': {'fcn_class_iou': {0: 0.9}},
     }
-    text = report.markdown(tables['losses'], ['fcn_class_iou'], values)
+    text = report.markdown(tables['losses'], ['fcn_class_iou'], values, {})
     assert '| l1 | 0.625 ± 0.177 | 0.42 / 0.15 / 0.11 |' in text
     assert '| gan (1 of 2 seeds) | 0.250 | 0.22 / 0.05 / 0.01 |' in text
     assert '| ground truth | 0.900 | 0.80 / 0.26 / 0.21 |' in text
@@ -196,86 +195,175 @@ def test_other_runs_and_files_are_left_alone(pairs, tmp_path):
     assert (tmp_path / 'out/update_order.md').read_text() == 'mine\n'
 
 
-def write_result(folder, size=16, **values):
-    """An evaluation of one image, as evaluate writes it."""
-    for kind in ('input', 'output', 'target'):
-        atomic.write_bytes(
-            folder / f'images/1_{kind}.png', atomic.encode_png(np.zeros((size, size, 3), np.uint8))
-        )
-    atomic.write_text(folder / 'per_image.csv', 'name,l1\n1,0.5\n')
-    summaries = {
+def summary_of(**values):
+    """The metrics of a state, as metrics.json has them; text says why there is no value."""
+    return {
         name: {'value': None, 'reason': value}
         if isinstance(value, str)
         else {'mean': value, 'ci95': [value, value]}
         for name, value in values.items()
     }
-    same = metrics.identity(metrics.PAIRS_ALONE)
-    result = {'images': 1, 'metrics': summaries, 'measured': same}
-    atomic.write_text(folder / 'metrics.json', json.dumps(result))
+
+
+def write_images(folder, size=16):
+    """What the sheet needs of an evaluation of one image."""
+    for kind in ('input', 'output', 'target'):
+        atomic.write_bytes(
+            folder / f'images/1_{kind}.png', atomic.encode_png(np.zeros((size, size, 3), np.uint8))
+        )
+    atomic.write_text(folder / 'per_image.csv', 'name,l1\n1,0.5\n')
     return folder
 
 
-def result_of(folder, *checkpoints):
-    """What the JSON of a run says that was measured so, its checkpoints (step, values)."""
-    found = json.loads((folder / 'metrics.json').read_text())
-    points = [
-        {'step': step, 'metrics': {name: {'mean': value} for name, value in values.items()}}
-        for step, values in checkpoints
-    ]
-    return found | {'checkpoints': points}
+def scored(scripts, *states, minutes=1.0, machine='here', **values):
+    """A run of these means, its states (step, values) for the curves."""
+    points = [{'step': step, 'metrics': summary_of(**found)} for step, found in states]
+    costs = {'training_min': minutes}
+    return scripts('ablation.results').Scored(summary_of(**values), costs, machine, points, 5)
 
 
 def test_a_report_of_what_is_there(scripts, tmp_path):
     """A seed and a metric are missing, one could not be computed, sizes and truths differ."""
     report, table = scripts('ablation.report'), scripts('ablation.tables').TABLES['image_size']
-    folders = {
-        'as trained': write_result(
-            tmp_path / 'a0', l1=0.5, real_fcn_class_iou=0.4, fid='no network'
-        ),
-        'twice the size': write_result(tmp_path / 'b', 24, l1=0.6, real_fcn_class_iou=0.3),
-    }
-    other = write_result(tmp_path / 'a2', l1=0.7, real_fcn_class_iou=0.4, ssim=0.9)
     curve = (4, {'l1': 0.75}), (8, {'l1': 0.5})
+    trained = scored(scripts, *curve, l1=0.5, real_fcn_class_iou=0.4, fid='no network')
+    other = scored(
+        scripts, *curve, (9, {'l1': 0.25}), l1=0.7, real_fcn_class_iou=0.4, ssim=0.9, minutes=2.0
+    )
     results = {
-        'as trained': {
-            0: result_of(folders['as trained'], *curve),
-            2: result_of(other, *curve, (9, {'l1': 0.25})),
-        },
-        'twice the size': {2: result_of(folders['twice the size'])},
+        'as trained': {0: trained, 2: other},
+        'twice the size': {2: scored(scripts, l1=0.6, real_fcn_class_iou=0.3)},
     }
-    assert report.curves_of(results, 'l1') == {'as trained': {4: 0.75, 8: 0.5}}
+    folders = {
+        'as trained': write_images(tmp_path / 'a'),
+        'twice the size': write_images(tmp_path / 'b', 24),
+    }
+    plots = scripts('ablation.plots')
+    assert plots.curves_of(results, 'l1')['as trained'] == {4: 0.75, 8: 0.5}
     text = report.write_report(tmp_path, 'image_size', table, results, folders, 'the command')
     assert Image.open(tmp_path / 'image_size_steps.png').width > 300
-    assert '| as trained |  | 0.600 ± 0.141 | 0.900 |' in text
-    assert '| twice the size (1 of 2 seeds) |  | 0.600 |  |' in text
+    assert '| as trained |  | 0.600 ± 0.141 | 0.900 | 1.5 | 1.00 |' in text
+    assert '| twice the size (1 of 2 seeds) |  | 0.600 |  | 1 | 0.50 |' in text
     assert '| ground truth | 0.400 |' in text and '| ground truth, twice the size | 0.300 |' in text
-    assert 'FID: no network' in text and 'over 2 seeds' in (tmp_path / 'image_size.md').read_text()
+    page = (tmp_path / 'image_size.md').read_text()
+    assert 'FID: no network' in text and 'of which there are 2' in page and 'over 5 states' in page
     rows = (tmp_path / 'image_size.csv').read_text().splitlines()
     assert 'as trained,ssim,2,0.9' in rows and 'as trained,l1,2,0.7' in rows
+    assert 'as trained,training_min,2,2.0' in rows
     assert Image.open(tmp_path / 'image_size_sheet.png').width > 4 * 128
     report.check_report(tmp_path, 'image_size')  # its own is replaced
 
 
-def test_a_result_counts_for_the_same_experiment_measured_alike(scripts, tmp_path):
-    """Elsewhere, with data elsewhere; SSIM has another definition since 0.2.0."""
-    jobs, results = scripts('ablation.jobs'), scripts('ablation.results')
-    config = f'{SCRIPTS.parent}/configs/facades.py'
-    fields = ('--config.image_size=128', '--config.dataset.path=here', '--config.remat')
-    ablation = jobs.Ablation(
-        'update_order', config, fields, tmp_path, 8, 'test', metrics.PAIRS_ALONE,
-        tmp_path / 'results', 'names',
-    )  # fmt: skip
-    job, _ = jobs.jobs_of(ablation, 0)
-    assert not results.is_done(job, ablation)
-    (job.workdir / 'checkpoints/last/8').mkdir(parents=True)
+def test_differences_are_paired_by_seed_and_the_interval_is_student_s(scripts):
+    scores = scripts('ablation.scores')
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 6))
+    values, others = dict(enumerate(a)), dict(enumerate(b))
+    found = scores.difference(values | {9: 5.0}, others | {8: 5.0})
+    expected = stats.ttest_rel(a, b)
+    interval = expected.confidence_interval(0.95)
+    np.testing.assert_allclose(found, [np.mean(a - b), interval.low, interval.high])
+    assert found.is_told() == (expected.pvalue < 0.05)
+    # By hand: differences 1, 2, 3 have mean 2, deviation 1; the quantile of 2 degrees is 4.303.
+    by_hand = scores.difference({0: 2, 1: 4, 2: 6}, {0: 1, 1: 2, 2: 3})
+    np.testing.assert_allclose(by_hand, [2, 2 - 4.303 / 3**0.5, 2 + 4.303 / 3**0.5], atol=1e-3)
+    assert scores.difference({0: 1}, {1: 1}) is None
+    assert not scores.difference({0: 3}, {0: 1}).is_told()  # one seed
+
+
+def test_the_states_of_a_run_are_saved_and_lie_in_its_last_fifth(scripts):
+    scores, jobs = scripts('ablation.scores'), scripts('ablation.jobs')
+    assert scores.states(20_000) == [16_800, 17_600, 18_400, 19_200, 20_000]
+    assert scores.states(1) == [1] and scores.states(7) == [6, 7]
+    for steps in (*range(25, 400), 80_003):
+        states = scores.states(steps)
+        assert len(states) == 5 or steps < 100
+        assert states[-1] == steps and all(0.8 * steps < state for state in states)
+        saves = jobs.keeping(steps, {})
+        assert not [s for s in states[:-1] if s % saves['checkpoint.every_steps']]
+    assert jobs.keeping(20_000, {})['checkpoint.keep'] == 5
+    given = {'checkpoint.every_steps': '400', 'checkpoint.keep': '3'}
+    assert jobs.keeping(20_000, {'checkpoint.every_steps': '400'})['checkpoint.keep'] == 9
+    assert jobs.keeping(20_000, given)['checkpoint.keep'] == 3
+
+
+def test_a_score_is_the_mean_over_the_states_of_the_last_fifth(scripts):
+    scores = scripts('ablation.scores')
+    points = [
+        {'step': step, 'metrics': summary_of(l1=step / 100, lpips=1.0, fid='no network')}
+        for step in (60, 80, 84, 92, 100)
+    ]
+    found = scores.score(points, 100, scores.judges_of({'loss.lpips_weight': '0.5'}))
+    assert found['l1']['mean'] == pytest.approx((0.84 + 0.92 + 1) / 3)
+    assert 'lpips' not in found and found['fid']['reason'] == 'no network'
+    found = scores.score(points, 100, scores.judges_of({'loss.lpips_weight': '0'}))
+    assert found['lpips']['mean'] == 1
+    assert scores.score(points, 1000, ()) == {}  # of another run
+
+
+def test_the_verdict_says_what_the_seeds_tell(scripts):
+    verdict = scripts('ablation.scores').verdict
+    rows = {
+        'a': {'l1': {0: 0.30, 1: 0.31, 2: 0.32}, 'ssim': {0: 0.5, 1: 0.6, 2: 0.7}},
+        'b': {'l1': {0: 0.40, 1: 0.42, 2: 0.43}, 'ssim': {0: 0.6, 1: 0.5, 2: 0.71}},
+        'c': {'l1': {0: 0.50, 1: 0.51, 2: 0.55}},
+    }
+    text = verdict(['l1', 'ssim', 'lpips', 'images_per_s'], rows, str.upper)
+    assert text == 'By L1 these data prefer a; by SSIM the seeds do not tell b from a.'
+    assert verdict(['l1'], {'a': rows['a']}, str) == ''
+    report = scripts('ablation.report')
+    assert 'One seed alone' in report.sentence(['l1'], {'a': {'l1': {0: 1}}, 'b': {'l1': {0: 2}}})
+
+
+def test_times_compare_on_one_machine(scripts):
+    report = scripts('ablation.report')
+    results = {
+        'a': {0: scored(scripts, minutes=2.0), 1: scored(scripts, minutes=4.0)},
+        'b': {0: scored(scripts, minutes=3.0), 1: scored(scripts, minutes=9.0, machine='there')},
+        'c': {1: scored(scripts, minutes=9.0, machine='there')},
+    }
+    assert report.relative_times(results) == {'a': 1, 'b': 1.5}
+
+
+@pytest.fixture
+def make_ablation(scripts, tmp_path):
+    """Returns an ablation of 100 steps of the facades config with these changes."""
+
+    def make(**changes):
+        config, results = f'{SCRIPTS.parent}/configs/facades.py', tmp_path / 'results'
+        fields = ('--config.image_size=128', '--config.dataset.path=here', '--config.remat')
+        ablation = scripts('ablation.jobs').Ablation(
+            'update_order', config, fields, tmp_path, 100, 'test', metrics.PAIRS_ALONE, results
+        )
+        return ablation._replace(**{'data': 'names', **changes})
+
+    return make
+
+
+def write_run(job, weights=('',), kept=(84, 88, 92, 96, 100), **values):
+    """What a run and the evaluations of its states leave in its folder."""
+    for step in kept:
+        (job.workdir / f'checkpoints/last/{step}').mkdir(parents=True)
     run = {'command': 'python -m pix2pix_jax.main ' + ' '.join(job.train)}
     run |= {'versions': {}, 'git_commit': '', 'devices': []}
     (job.workdir / 'run.json').write_text(json.dumps(run))
-    (job.workdir / 'metrics.jsonl').write_text('{"step": 8, "perf/images_per_s": 3}\n')
-    write_result(job.result, l1=0.5)
-    found = json.loads((job.result / 'metrics.json').read_text())
-    found |= {'split': 'test', 'scale': 1, 'step': 8, 'images': 1}
-    (job.result / 'metrics.json').write_text(json.dumps(found))
+    (job.workdir / 'metrics.jsonl').write_text('{"step": 100, "perf/images_per_s": 3}\n')
+    for number, ending in enumerate(weights):
+        shifted = {name: value + number for name, value in values.items()}
+        rows = [{'step': step, 'metrics': summary_of(**shifted)} for step in kept]
+        file = job.workdir / f'evaluation/test{ending}_checkpoints/checkpoints.json'
+        measured = metrics.identity(metrics.PAIRS_ALONE)
+        atomic.write_text(file, json.dumps({'measured': measured, 'checkpoints': rows}))
+
+
+def test_a_result_counts_for_the_same_experiment_measured_alike(scripts, tmp_path, make_ablation):
+    """Elsewhere, with data elsewhere; SSIM has another definition since 0.2.0."""
+    jobs, results = scripts('ablation.jobs'), scripts('ablation.results')
+    ablation = make_ablation()
+    fields = ablation.fields
+    job, _ = jobs.jobs_of(ablation, 0)
+    assert not results.is_done(job, ablation)
+    write_run(job, l1=0.5)
     results.write(job, ablation)
 
     def is_done(**changes):
@@ -283,9 +371,10 @@ def test_a_result_counts_for_the_same_experiment_measured_alike(scripts, tmp_pat
         return results.is_done(jobs.jobs_of(other, 0)[0], other)
 
     elsewhere = ('--config.image_size=128', '--config.dataset.path=there', '--config.remat=True')
-    assert is_done() and is_done(fields=elsewhere)
+    assert is_done() and is_done(fields=elsewhere) and is_done(each=True)
+    assert results.is_done(job, ablation) and results.is_done(job._replace(each=True), ablation)
     assert not is_done(fields=fields[:2]) and not is_done(fields=('--config.image_size=64',))
-    assert not is_done(data='other names') and not is_done(steps=9) and not is_done(each=True)
+    assert not is_done(data='other names') and not is_done(steps=90)
     assert not is_done(options=metrics.PAIRS_ALONE._replace(names=('lab',)))
     assert not is_done(split='val')  # whose result has a name of its own
 
@@ -293,18 +382,94 @@ def test_a_result_counts_for_the_same_experiment_measured_alike(scripts, tmp_pat
     path = results.path_of(job, ablation.results)
     result = json.loads(path.read_text())
     options = metrics.PAIRS_ALONE._replace(names=('lpips',))
-    reason = {'value': None, 'reason': 'no weights'}
-    result['metrics'] |= {'lpips': reason}
+
+    def write(reason):
+        for state in result['checkpoints']:
+            state['metrics']['lpips'] = {'value': None, 'reason': reason}
+        path.write_text(json.dumps(result))
+
     result['measured'] |= metrics.identity(options)
-    path.write_text(json.dumps(result))
+    write('no weights')
     assert is_done(options=options)
     assert not results.is_done(job, ablation._replace(options=options))
-    result['metrics'] |= {'lpips': reason | {'reason': metrics.MASKED}}
-    path.write_text(json.dumps(result))
+    write(metrics.MASKED)
     assert results.is_done(job, ablation._replace(options=options))
+
+    # Nor is a state that was not measured.
+    del result['checkpoints'][1:4]
+    path.write_text(json.dumps(result))
+    assert is_done() and not results.is_done(job, ablation)
+    assert results.of_jobs([job], ablation)['alternating'][0].states == 2
+    del result['checkpoints'][:]
+    path.write_text(json.dumps(result))
+    assert not is_done()
 
     path.write_text(path.read_text().replace('on values from 0', 'of another kind'))
     assert not is_done() and jobs.is_trained(job)
+
+
+def test_averaged_and_last_weights_are_of_one_run(scripts, make_ablation):
+    jobs, results = scripts('ablation.jobs'), scripts('ablation.results')
+    plain = make_ablation(table='objectives', rows=('paper', '+ EMA'))
+    with pytest.raises(UserError, match="row '\\+ EMA' .* give --config.ema_decay=0.999"):
+        jobs.jobs_of(plain, 0)
+    ablation = plain._replace(fields=(*plain.fields, '--config.ema_decay=0.999'))
+    paper, averaged = jobs.jobs_of(ablation, 0)
+    assert paper.name == averaged.name and paper.train == averaged.train
+    assert [('--noema' in words) for words in jobs.commands_of(paper)].count(True) == 2
+    assert jobs.commands_of(paper) == jobs.commands_of(averaged)
+    write_run(paper, paper.weights, l1=0.25)
+    results.write(paper, ablation)
+    assert results.is_done(paper, ablation) and results.is_done(averaged, ablation)
+    found = results.of_jobs([paper, averaged], ablation)
+    assert {row: seeds[0].metrics['l1']['mean'] for row, seeds in found.items()} == {
+        'paper': 1.25, '+ EMA': 0.25
+    }  # fmt: skip
+    # A result of a version that measured the averages alone.
+    path = results.path_of(paper, ablation.results)
+    result = json.loads(path.read_text())
+    del result['checkpoints_noema']
+    path.write_text(json.dumps(result))
+    assert not results.is_done(paper, ablation) and not results.is_done(averaged, ablation)
+    assert list(results.of_jobs([paper, averaged], ablation)) == ['+ EMA']
+
+
+def test_a_run_that_keeps_too_few_states_is_named(scripts, make_ablation):
+    jobs = scripts('ablation.jobs')
+    (job, other) = jobs.jobs_of(make_ablation(), 0)
+    jobs.check_states([job, other])
+    write_run(job, kept=(92, 100))
+    with pytest.raises(UserError, match='base-0 does not keep the states 84, 88, 96, by which'):
+        jobs.check_states([other, job])
+    few = ('--config.checkpoint.every_steps=50', '--config.checkpoint.keep=9')
+    with pytest.raises(UserError, match="'alternating' would not keep the states 84, 88, 92, 96"):
+        jobs.check_states(jobs.jobs_of(make_ablation(fields=few), 1))
+
+
+def test_rows_can_be_chosen(scripts, make_ablation):
+    jobs = scripts('ablation.jobs')
+    found = jobs.jobs_of(make_ablation(table='losses', rows=('cgan', 'l1')), 3)
+    assert [job.row for job in found] == ['l1', 'cgan']
+    with pytest.raises(UserError, match="--rows: 'gun' is unknown, allowed are l1, gan"):
+        jobs.jobs_of(make_ablation(table='losses', rows=('gun',)), 0)
+
+
+def test_the_published_results_are_read(scripts):
+    """Of runs at the paper's length, of which other states were measured."""
+    jobs, results = scripts('ablation.jobs'), scripts('ablation.results')
+    folder = ROOT / 'docs/data/losses'
+    widths = ('--config.generator.width=32', '--config.discriminator.width=32')
+    options = metrics.PAIRS_ALONE._replace(names=('lab', 'checkerboard', 'fcn'))
+    ablation = jobs.Ablation(
+        'losses', f'{ROOT}/configs/facades.py', ('--config.image_size=128', *widths),
+        pathlib.Path('nowhere'), 80_000, 'test', options, folder, data='4824ed9a97d4dfa0',
+    )  # fmt: skip
+    found = results.of_jobs(jobs.jobs_of(ablation, 0), ablation)
+    assert list(found) == ['l1', 'l1+cgan']
+    for seeds in found.values():
+        states = [p['metrics'] for p in seeds[0].points if p['step'] > 64_000]
+        mean = sum(state['fcn_class_iou']['mean'] for state in states) / 4
+        assert seeds[0].states == 4 and seeds[0].metrics['fcn_class_iou']['mean'] == mean
 
 
 def test_a_data_set_is_known_by_its_names(scripts):
@@ -320,15 +485,16 @@ def test_a_data_set_is_known_by_its_names(scripts):
 
 def test_nothing_of_a_table_was_measured(scripts, tmp_path):
     report, table = scripts('ablation.report'), scripts('ablation.tables').TABLES['color']
-    folder = write_result(tmp_path / 'a', l1=0.5, lab_l='gray images')
-    results = {'l1': {0: result_of(folder)}}
-    text = report.write_report(tmp_path, 'color', table, results, {'l1': folder}, 'command')
+    results = {'l1': {0: scored(scripts, l1=0.5, lab_l='gray images')}}
+    folders = {'l1': write_images(tmp_path / 'a')}
+    text = report.write_report(tmp_path, 'color', table, results, folders, 'command')
     assert 'L: gray images' in text
     assert not (tmp_path / 'color.png').exists()
 
 
 def test_every_row_of_every_table_resolves_and_equal_settings_share_a_run(scripts):
     jobs, tables = scripts('ablation.jobs'), scripts('ablation.tables').TABLES
+    fields = flatten(default_config())
     config = f'{SCRIPTS.parent}/configs/facades.py'
     ablation = jobs.Ablation(
         '',
@@ -341,16 +507,21 @@ def test_every_row_of_every_table_resolves_and_equal_settings_share_a_run(script
         pathlib.Path('results'),
     )
     names = {}
-    for name in tables:
-        for job in jobs.jobs_of(ablation._replace(table=name), 0):
+    for name, table in tables.items():
+        known = [row for row, one in table.rows.items() if fields.keys() >= dict(one.fields).keys()]
+        averaged = ('--config.ema_decay=0.9',) if name == 'objectives' else ()
+        shown = ablation._replace(table=name, rows=tuple(known), fields=averaged)
+        for job in jobs.jobs_of(shown, 0):
             names[name, job.row] = job.workdir.name
-    assert len(set(names.values())) == 18
+    assert len({run for (name, _), run in names.items() if name != 'methods'}) == 24
     for shared in (('losses', 'l1+cgan'), ('receptive_field', '70x70'), ('color', 'l1+cgan'),
                    ('generators', 'unet l1+cgan'), ('batch_size', '1'),
                    ('upsampling', 'transposed'),
                    ('update_order', 'alternating'), ('augmentation', 'none'),
-                   ('image_size', 'twice the size')):  # fmt: skip
+                   ('image_size', 'twice the size'), ('objectives', '+ EMA'),
+                   ('methods', 'pix2pix')):  # fmt: skip
         assert names[shared] == 'base-0'
+    assert names['methods', 'L1'] == names['losses', 'l1']
     assert names['color', 'pixelgan'] == names['receptive_field', '1x1'] != 'base-0'
     (job, _) = jobs.jobs_of(ablation._replace(table='update_order', steps=9), 1)
     assert job.workdir.name == 'base-1' and '--config.seed=1' in job.train
@@ -408,7 +579,7 @@ def run_all(scripts, tmp_path, monkeypatch):
 
     def call(count, at_once, train=()):
         jobs = [
-            job('row', i, f'{i}', {}, 1, tmp_path / f'{i}', [*train], [], tmp_path / f'{i}/e')
+            job('row', i, f'{i}', {}, 1, tmp_path / f'{i}', [*train], [], '', ('',), '')
             for i in range(count)
         ]
         return processes.run_all(jobs, tmp_path / 'logs', at_once, lambda job: None)
