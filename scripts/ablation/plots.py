@@ -47,6 +47,7 @@ def plot(about: str, metrics: list[str], values: Values) -> bytes:
         panels[0, 0].invert_yaxis()  # shared: the first row on top
         for axes in panels.flat[len(metrics) :]:
             axes.set_visible(False)
+        about = f'{about}: the seeds, their mean and standard deviation'
         figure.suptitle(about, fontsize=10)
         return _png(figure)
 

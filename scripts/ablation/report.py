@@ -12,7 +12,7 @@ from ablation.results import Results
 from ablation.scores import CONFIDENCE, Difference, Seeds, difference, verdict
 from ablation.tables import Table
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.evaluation.metric_titles import title
+from pix2pix_jax.evaluation.metric_titles import heading, title
 from pix2pix_jax.storage import atomic
 
 TRUTH = 'ground truth'
@@ -189,7 +189,7 @@ def markdown(table: Table, metrics: list[str], values: Values, times: Mapping[st
       times: of training, relative to the first row's.
     """
     shown = [name for name in costs.TITLES if any(name in found for found in values.values())]
-    head = ['', *map(title, metrics), *(costs.TITLES[name] for name in shown)]
+    head = ['', *map(heading, metrics), *(costs.TITLES[name] for name in shown)]
     head += ['training time / first row'] if times else []
     if table.paper:
         names = ' / '.join(map(title, table.paper_metrics))

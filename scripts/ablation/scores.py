@@ -6,7 +6,7 @@ a run is the mean over five states of its last fifth.
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import scipy.stats
@@ -95,7 +95,9 @@ def difference(values: Seeds, others: Seeds) -> Difference | None:
     return Difference(mean, mean - half, mean + half)
 
 
-def verdict(metrics: Sequence[str], rows: Mapping[str, Mapping[str, Seeds]], titles: Any) -> str:
+def verdict(
+    metrics: Sequence[str], rows: Mapping[str, Mapping[str, Seeds]], title: Callable[[str], str]
+) -> str:
     """Returns one sentence: which row these data prefer by which metric, or that seeds do not tell.
 
     A row is preferred by a metric where it is the best, and its paired difference to each other row
@@ -104,23 +106,27 @@ def verdict(metrics: Sequence[str], rows: Mapping[str, Mapping[str, Seeds]], tit
     Args:
       metrics: that are shown; those without a better direction are left out.
       rows: the values of each row, by metric and seed.
-      titles: the function that gives a metric's name for people.
+      title: gives a metric's name for people.
     """
-    parts = []
+    found: dict[str, list[str]] = {}  # what is said -> by which metrics
     for metric in filter(sign, metrics):
-        found = {row: values[metric] for row, values in rows.items() if metric in values}
-        if len(found) < 2:
-            continue
-        best = max(found, key=lambda row: sign(metric) * statistics.fmean(found[row].values()))
-        level = [
-            row
-            for row, seeds in found.items()
-            if row != best and not ((d := difference(found[best], seeds)) and d.is_told())
-        ]
-        parts.append(
-            f'by {titles(metric)} the seeds do not tell {best} from {" or ".join(level)}'
+        best, level = best_of(metric, {row: of[metric] for row, of in rows.items() if metric in of})
+        others = ' or '.join(f'"{row}"' for row in level)
+        words = (
+            f'the seeds do not tell "{best}" from {others}'
             if level
-            else f'by {titles(metric)} these data prefer {best}'
+            else f'these data prefer "{best}"'
         )
-    text = '; '.join(parts)
+        if best:
+            found.setdefault(words, []).append(title(metric))
+    text = '; '.join(f'by {", ".join(names)} {words}' for words, names in found.items())
     return f'{text[0].upper()}{text[1:]}.' if text else ''
+
+
+def best_of(metric: str, rows: Mapping[str, Seeds]) -> tuple[str, list[str]]:
+    """Returns the best row by a metric, '' of less than two rows, and those not told from it."""
+    if len(rows) < 2:
+        return '', []
+    best = max(rows, key=lambda row: sign(metric) * statistics.fmean(rows[row].values()))
+    apart = {row: difference(rows[best], seeds) for row, seeds in rows.items() if row != best}
+    return best, [row for row, found in apart.items() if not (found and found.is_told())]

@@ -308,8 +308,11 @@ def test_the_verdict_says_what_the_seeds_tell(scripts):
         'b': {'l1': {0: 0.40, 1: 0.42, 2: 0.43}, 'ssim': {0: 0.6, 1: 0.5, 2: 0.71}},
         'c': {'l1': {0: 0.50, 1: 0.51, 2: 0.55}},
     }
-    text = verdict(['l1', 'ssim', 'lpips', 'images_per_s'], rows, str.upper)
-    assert text == 'By L1 these data prefer a; by SSIM the seeds do not tell b from a.'
+    rows['a']['psnr'] = {seed: -value for seed, value in rows['a']['l1'].items()}
+    rows['b']['psnr'] = {seed: -value for seed, value in rows['b']['l1'].items()}
+    text = verdict(['l1', 'ssim', 'psnr', 'lpips', 'images_per_s'], rows, str.upper)
+    expected = 'By L1, PSNR these data prefer "a"; by SSIM the seeds do not tell "b" from "a".'
+    assert text == expected
     assert verdict(['l1'], {'a': rows['a']}, str) == ''
     report = scripts('ablation.report')
     assert 'One seed alone' in report.sentence(['l1'], {'a': {'l1': {0: 1}}, 'b': {'l1': {0: 2}}})
