@@ -26,7 +26,7 @@ Measured = Mapping[int, Summary]  # by step, in order
 def evaluate_checkpoints(
     workdir: epath.PathLike, output: epath.PathLike, images: RunImages, options: Options
 ) -> Measured:
-    """Measures the checkpoints that `images` names; writes the report after each.
+    """Measures the checkpoints that `images` names; writes checkpoints.json after each.
 
     Args:
       workdir: the folder of the run.
@@ -45,7 +45,8 @@ def evaluate_checkpoints(
     for step in _steps(workdir, images.checkpoint):
         one = images._replace(checkpoint=str(step))
         measured[step] = runs.evaluate_run(workdir, None, one, options)
-        _write(epath.Path(output), about, measured)
+        _write_json(epath.Path(output), about, measured)
+    _write_page(epath.Path(output), about, measured)
     return measured
 
 
@@ -106,9 +107,13 @@ def text(measured: Measured) -> str:
     return '\n'.join((*lines, f'* the best of {len(measured)} checkpoints by this metric'))
 
 
-def _write(folder: epath.Path, about: Mapping[str, Any], measured: Measured) -> None:
+def _write_json(folder: epath.Path, about: Mapping[str, Any], measured: Measured) -> None:
     rows = [{'step': step, 'metrics': summary} for step, summary in measured.items()]
-    result = {**about, 'checkpoints': rows}
+    text = json.dumps({**about, 'checkpoints': rows}, indent=2)
+    atomic.write_text(folder / 'checkpoints.json', text + '\n')
+
+
+def _write_page(folder: epath.Path, about: Mapping[str, Any], measured: Measured) -> None:
     weights = '' if about['ema'] else ', last weights'
     title = f'Evaluation: {about["split"]}, each checkpoint{weights}'
     page = [
@@ -118,7 +123,6 @@ def _write(folder: epath.Path, about: Mapping[str, Any], measured: Measured) -> 
         run_page.section('Curves', run_page.grid(_curves(measured))),
     ]
     atomic.write_text(folder / 'index.html', run_page.document(title, page))
-    atomic.write_text(folder / 'checkpoints.json', json.dumps(result, indent=2) + '\n')
 
 
 def _curves(measured: Measured) -> Iterator[str]:
