@@ -12,7 +12,7 @@ from ablation.results import Results
 from ablation.scores import CONFIDENCE, Difference, Seeds, difference, verdict
 from ablation.tables import Table
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.evaluation.metric_titles import heading, title
+from pix2pix_jax.evaluation.metric_titles import heading, sign, title
 from pix2pix_jax.storage import atomic
 
 TRUTH = 'ground truth'
@@ -57,11 +57,15 @@ def write_report(
     }
     trained = {row: found for row, found in values.items() if row in results}
     text = markdown(table, metrics, values, relative_times(results))
-    for metric in table.metrics:
-        if metric in reasons:
-            text += f'\n{title(metric)}: {reasons[metric]}\n'
-    text += f'\n{sentence(metrics, trained)}\n'
-    about = f'{table.title}. {explanation(results)}\n\n```\n{command}\n```\n'
+    lacking = [metric for metric in table.metrics if metric in reasons]
+    for reason in dict.fromkeys(reasons[metric] for metric in lacking):
+        names = [title(metric) for metric in lacking if reasons[metric] == reason]
+        text += f'\n{", ".join(names)}: {reason}\n'
+    text += f'\n{sentence(metrics, trained, values.get(TRUTH, {}))}\n'
+    machines = {one.machine for of_seeds in results.values() for one in of_seeds.values()}
+    note = table.on_cpu if any(one.startswith('cpu') for one in machines) else ''
+    about = f'{table.title}. {explanation(results)} {note}'.rstrip()
+    about += f'\n\n```\n{command}\n```\n'
     atomic.write_text(output / f'{name}.md', f'{about}\n{text}\n{MARK}\n')
     atomic.write_text(output / f'{name}.csv', as_csv([*metrics, *costs.TITLES], values))
     if metrics:
@@ -124,14 +128,27 @@ def explanation(results: Results) -> str:
     )
 
 
-def sentence(metrics: list[str], values: Values) -> str:
-    """Returns the sentence that says which row these data prefer, as far as the seeds tell."""
+def sentence(metrics: list[str], values: Values, truth: Mapping[str, Mapping[int, float]]) -> str:
+    """Returns the sentence that says which row these data prefer, as far as the seeds tell.
+
+    An error that the targets have, too, is not less than theirs: noise has less of a checkerboard.
+    """
     if len(values) < 2:
         return 'One row alone: there is nothing to compare.'
     seeds = set().union(*(found for row in values.values() for found in row.values()))
     if len(seeds) < 2:
         return 'One seed alone tells no row from another: give --seeds=5.'
-    return verdict(metrics, values, title)
+
+    def bounded(metric: str, found: Seeds) -> Seeds:
+        if metric not in truth or sign(metric) > 0:
+            return found
+        return {seed: max(value, *truth[metric].values()) for seed, value in found.items()}
+
+    rows = {
+        row: {metric: bounded(metric, found) for metric, found in of_row.items()}
+        for row, of_row in values.items()
+    }
+    return verdict(metrics, rows, title)
 
 
 def relative_times(results: Results) -> dict[str, float]:

@@ -27,6 +27,7 @@ class Table(NamedTuple):
     paper: dict[str, tuple[float, ...]] = {}
     paper_metrics: tuple[str, ...] = FCN
     source: str = ''
+    on_cpu: str = ''  # what the page says of a table whose runs were trained on a CPU
 
 
 def _loss(name: str, **fields: object) -> Variant:
@@ -173,6 +174,7 @@ TABLES = {
             },
         },
         metrics=(*FCN, 'l1', 'ssim', 'lpips', 'checkerboard', *LAB),
+        on_cpu='The rows of the flow are indicative: flows are usually trained for longer.',
     ),
     'augmentation': Table(
         'Augmentation of what D sees',

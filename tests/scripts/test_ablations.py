@@ -315,7 +315,15 @@ def test_the_verdict_says_what_the_seeds_tell(scripts):
     assert text == expected
     assert verdict(['l1'], {'a': rows['a']}, str) == ''
     report = scripts('ablation.report')
-    assert 'One seed alone' in report.sentence(['l1'], {'a': {'l1': {0: 1}}, 'b': {'l1': {0: 2}}})
+    one = {'a': {'l1': {0: 1}}, 'b': {'l1': {0: 2}}}
+    assert 'One seed alone' in report.sentence(['l1'], one, {})
+    noise = {
+        'noise': {'checkerboard': {0: -0.6, 1: -0.7, 2: -0.6}},
+        'images': {'checkerboard': {0: 0.1, 1: 0.2, 2: 0.25}},
+    }
+    assert 'prefer "noise"' in report.sentence(['checkerboard'], noise, {})
+    truth = {'checkerboard': {0: 0.3}}
+    assert 'do not tell "noise" from "images"' in report.sentence(['checkerboard'], noise, truth)
 
 
 def test_times_compare_on_one_machine(scripts):
