@@ -32,9 +32,9 @@ def dry_run(config: Config, workdir: epath.PathLike) -> None:
         print(line, flush=True)
     batch = next(feed.batches(setup.splits['train'], config, devices, 0))
     step_fn = parallel.compile_step(train_step, config, devices)
-    state = parallel.replicate(state, devices)
+    state, frozen = parallel.replicate((state, setup.frozen), devices)
     with memory.one_line('a training step', memory.less(config)):
-        compiled = step_fn.lower(state, batch, training_key(config)).compile()
+        compiled = step_fn.lower(state, batch, training_key(config), frozen).compile()
     sizes = compiled.memory_analysis()
     if sizes is None:  # not every backend counts it
         print('memory of a step on each device: not known here')
