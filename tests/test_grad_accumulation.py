@@ -65,12 +65,8 @@ def test_the_result_is_that_of_the_whole_batch(name):
     whole = config_of(**CASES[name])
     before, batch, results = begun(whole), arrays(next(batches(whole))), {}
     for parts in (1, 2, *([4] if name == 'averages' else [])):
-        config, state, results[parts] = (
-            config_of(**CASES[name], grad_accumulation=parts),
-            before,
-            [],
-        )
-        step = program(config)
+        config = config_of(**CASES[name], grad_accumulation=parts)
+        step, state, results[parts] = program(config), before, []
         for _ in range(2):  # R1 is taken in the first of two
             state, metrics = step(state, batch, training_key(config))
             results[parts].append((state, metrics))
@@ -85,6 +81,7 @@ def plain_step(state, batch, key, *, config, axis_name):
     """The step of a whole batch, as it was before a batch could be taken in parts."""
     key = jax.random.fold_in(key, state.step)
     g, d = state.generator, state.discriminator
+    batch = {name: jnp.split(values, 1)[0] for name, values in batch.items()}  # of d_steps
     output, pull_back, g_stats = jax.vjp(
         lambda params: generate(g, params, batch, key, config), g.params, has_aux=True
     )
@@ -105,15 +102,15 @@ def plain_step(state, batch, key, *, config, axis_name):
 
 @pytest.mark.parametrize('name', [name for name in CASES if name != 'steps of D'])
 def test_of_one_part_the_program_is_the_one_without_parts(name):
-    config = config_of(**CASES[name], **{'sync_batch_norm': False})
+    config = config_of(**CASES[name])
     given = begun(config), arrays(next(batches(config))), training_key(config)
     found, expected = (
         program(config, step).lower(*given).as_text() for step in (train_step, plain_step)
     )
     alike = [re.sub(r'@jit_\w+|jit\(\w+\)', '', text) for text in (found, expected)]
     assert alike[0] == alike[1]
-    parts = config_of(**CASES[name], grad_accumulation=2)
-    assert 'while' in program(parts).lower(*given).as_text() and 'while' not in found
+    parts = program(config_of(**CASES[name], grad_accumulation=2)).lower(*given).as_text()
+    assert parts.count('stablehlo.while') > found.count('stablehlo.while')
 
 
 def test_batch_norm_is_over_a_part():

@@ -61,8 +61,8 @@ def test_it_is_what_evaluate_says_of_the_same_images(channels, tmp_path):
 def test_its_gradient_is_that_of_differences():
     """In float64, along random directions; an image counts for its part of the batch."""
     with jax.enable_x64(True):
-        tensors = {name: value.astype(np.float64) for name, value in drawn().items()}
-        output, target = np.asarray(images(), np.float64)
+        tensors = {name: jnp.asarray(value, jnp.float64) for name, value in drawn().items()}
+        output, target = images().astype(jnp.float64)
         loss = jax.jit(lambda image: lpips.distances(tensors, image, target).mean())
         gradient = jax.grad(loss)(output)
         for seed in range(3):
@@ -74,11 +74,12 @@ def test_its_gradient_is_that_of_differences():
 
 
 def test_the_gradient_is_finite_where_a_layer_has_no_activation():
-    dead = {k: v - 1e3 if k.endswith('bias') else v for k, v in drawn().items()}
+    live = jax.tree.map(jnp.asarray, drawn())
+    dead = {k: v - 1e3 if k.endswith('bias') else v for k, v in live.items()}
     output, target = images()
     gradient = jax.grad(lambda image: lpips.distances(dead, image, target).sum())(output)
     np.testing.assert_array_equal(gradient, 0)
-    same = jax.grad(lambda image: lpips.distances(drawn(), image, target).sum())(target)
+    same = jax.grad(lambda image: lpips.distances(live, image, target).sum())(target)
     assert np.isfinite(same).all()
 
 

@@ -43,7 +43,11 @@ class StepInLayouts:
         self._compiled: jax.stages.Compiled | None = None
 
     def lower(self, state: Any, batch: Any, key: Any, frozen: Any = None) -> jax.stages.Lowered:
-        """Returns the step lowered for arguments of these shapes."""
+        """Returns the step lowered for arguments of these shapes.
+
+        Args:
+          state, batch, key, frozen: as the step takes them.
+        """
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state)
         formats = jax.tree.map(lambda x: request_auto_layout(x, self._place), shapes)
         jitted = jax.jit(

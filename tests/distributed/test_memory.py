@@ -56,7 +56,8 @@ def compiled_bytes(state, config, devices):
 
 
 @pytest.mark.parametrize('fields', [
-    {}, {'generator__name': 'resnet'}, {'optimizer__d_steps': 4}
+    {}, {'generator__name': 'resnet'}, {'optimizer__d_steps': 4}, {'grad_accumulation': 4},
+    {'loss__lpips_weight': 1.0},
 ])  # fmt: skip
 def test_the_estimate_is_near_what_the_compiler_says(fields):
     devices = jax.local_devices()[:1]
