@@ -76,10 +76,27 @@ def _check_together(config: Config) -> None:
         raise UserError('config.num_steps and config.num_epochs are both 0: one must be positive')
     loss = config.loss
     adversarial = loss.gan != 'none' and loss.gan_weight
-    if not (loss.l1_weight or loss.l2_weight or loss.class_weight or adversarial):
+    others = (loss.l1_weight, loss.l2_weight, loss.class_weight, loss.lpips_weight)
+    if not (any(others) or adversarial):
         raise UserError(
-            'config.loss: with no GAN, l1_weight, l2_weight and class_weight there is no objective'
+            'config.loss: with no GAN, l1_weight, l2_weight, class_weight and lpips_weight there '
+            'is no objective'
         )
+    if config.batch_size % config.grad_accumulation:
+        raise UserError(
+            f'config.grad_accumulation={config.grad_accumulation}: must divide '
+            f'config.batch_size={config.batch_size}'
+        )
+    if loss.lpips_weight and config.dataset.target_classes:
+        raise UserError(
+            f'config.loss.lpips_weight={loss.lpips_weight}: it is of images; allowed is 0 where '
+            f'config.dataset.target_classes={config.dataset.target_classes}'
+        )
+    for name in ('alexnet_weights', 'lpips_weights'):
+        if loss[name] and not loss.lpips_weight:
+            raise UserError(
+                f"config.loss.{name}={loss[name]!r}: allowed is '' where config.loss.lpips_weight=0"
+            )
     if loss.class_weight and not config.dataset.target_classes:
         raise UserError(
             f'config.loss.class_weight={loss.class_weight}: allowed is 0 where '

@@ -94,6 +94,10 @@ ROWS = (
     Field('remat', False, ON_OFF,
           'keep only the outputs of convolutions for the backward pass, and recompute the rest: '
           'less memory on GPU and TPU'),
+    Field('grad_accumulation', 1, between(1, 2**20),
+          'a device takes its part of the batch in so many parts, one after the other, so that '
+          'large images fit; the result is that of the batch as a whole, but batch norm takes its '
+          'statistics over a part', 'parts'),
     Field('num_devices', 0, between(0, 2**20),
           '0: the largest number of local devices that divides the batch', 'devices'),
     Field('deterministic', False, ON_OFF,
@@ -325,6 +329,15 @@ ROWS = (
           "weight of the L1 distance between D's features of generated and real images; 10 in "
           'pix2pixHD, which has no L1 between the images themselves',
           source='pix2pixHD (Wang et al., 2018, 3.3)'),
+    Field('loss.lpips_weight', 0.0, WEIGHT,
+          'weight of LPIPS 0.1 (AlexNet) between generated and real image, of 1, 3 or 4 channels '
+          'and none of them masked; what is trained on it is not judged by it',
+          source='Zhang et al., 2018'),
+    Field('loss.alexnet_weights', '', free("a file or ''"),
+          "AlexNet's weights for `loss.lpips_weight`, torchvision's alexnet-owt-7be5be79.pth; '': "
+          'the one in the cache folder, or a download'),
+    Field('loss.lpips_weights', '', free("a file or ''"),
+          "LPIPS's own weights, weights/v0.1/alex.pth of the package lpips; '': likewise"),
     Field('loss.r1_weight', 0.0, WEIGHT,
           "weight of half the squared gradient of D's mean logit by the real image, in D's loss",
           source='Mescheder et al., 2018'),

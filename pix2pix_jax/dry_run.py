@@ -46,9 +46,9 @@ def memory_of_step(setup: Setup, state: GanState) -> dict[str, int]:
     config, devices = setup.config, setup.devices
     batch = next(feed.batches(setup.splits['train'], config, devices, 0))
     step_fn = parallel.compile_step(train_step, config, devices)
-    state = parallel.replicate(state, devices)
+    state, frozen = parallel.replicate((state, setup.frozen), devices)
     with memory.one_line('a training step', memory.less(config)):
-        compiled = step_fn.lower(state, batch, training_key(config)).compile()
+        compiled = step_fn.lower(state, batch, training_key(config), frozen).compile()
     sizes = compiled.memory_analysis()
     if sizes is None:  # not every backend counts it
         return {}

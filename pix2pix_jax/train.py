@@ -16,6 +16,7 @@ from pix2pix_jax.config import Config
 from pix2pix_jax.distributed import feed, hosts, memory, parallel
 from pix2pix_jax.distributed.preemption import StopRequest
 from pix2pix_jax.errors import DataError
+from pix2pix_jax.gradients import Metrics
 from pix2pix_jax.inference.generator import start_from
 from pix2pix_jax.intervals import Due, intervals
 from pix2pix_jax.null_recorder import NullRecorder
@@ -24,7 +25,7 @@ from pix2pix_jax.reports import start
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.train_setup import Setup, check_run, resolve
 from pix2pix_jax.train_state import GanState, training_key
-from pix2pix_jax.train_step import Metrics, train_step
+from pix2pix_jax.train_step import train_step
 from pix2pix_jax.workdir import data_json, locks
 from pix2pix_jax.workdir.checkpoints import Checkpoints
 from pix2pix_jax.workdir.config_json import to_json
@@ -153,6 +154,7 @@ def run_steps(
     config, devices, first = setup.config, setup.devices, int(state.step)
     step_fn = parallel.compile_step(train_step, config, devices)
     state, key = parallel.replicate(state, devices), training_key(config)
+    frozen = parallel.replicate(setup.frozen, devices)
     batches = feed.batches(setup.splits['train'], config, devices, first)
     vote = parallel.StopVote(stop, devices, STEPS_IN_FLIGHT)
     in_flight: collections.deque[Metrics] = collections.deque()
@@ -168,7 +170,7 @@ def run_steps(
             log.flush()
             recorder.save_once(step - 1, parallel.unreplicate(state, devices))
             raise
-        state, metrics = step_fn(state, batch, key)
+        state, metrics = step_fn(state, batch, key, frozen)
         vote.cast()
         recorder.step(step)
         profile.step(step, metrics)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 import jax
+import numpy as np
 from etils import epath
 from ml_collections import FrozenConfigDict
 
@@ -14,12 +15,18 @@ from pix2pix_jax.data import discover, found_channels, preflight, sources, value
 from pix2pix_jax.data.hold_out import Known
 from pix2pix_jax.distributed import feed, hosts, parallel
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.evaluation import metric_titles
+from pix2pix_jax.evaluation import metric_titles, metrics, weights
+from pix2pix_jax.models import lpips
 from pix2pix_jax.models.factory import create_models, dropout_blocks, generator_depth
 from pix2pix_jax.optimizers import Optimizers, create_optimizers
 from pix2pix_jax.train_state import GanState, create_state
 from pix2pix_jax.workdir import data_json, run_files
-from pix2pix_jax.workdir.config_json import differences, fields_as_begun, load_config
+from pix2pix_jax.workdir.config_json import (
+    differences,
+    fields_as_begun,
+    load_config,
+    places_of,
+)
 from pix2pix_jax.workdir.run_json import devices_of
 
 
@@ -34,6 +41,7 @@ class Setup:
     total_steps: int
     command: str  # the one that resumes the run
     tracker: str  # of workdir/trackers.py
+    frozen: dict[str, np.ndarray] | None = None  # weights of `loss.lpips_weight`, for the step
 
     def initial_state(self) -> tuple[GanState, Optimizers]:
         """Returns the state before the first step, and the optimizers."""
@@ -61,7 +69,9 @@ def resolve(
     for field, value in json.loads(hosts.broadcast_text(json.dumps(begun))).items():
         config.update_from_flattened_dict({field: value})
         print(f'config.{field}={value!r}, as the run began', flush=True)
-    devices = parallel.choose_devices(config.num_devices, config.batch_size)
+    devices = parallel.choose_devices(
+        config.num_devices, config.batch_size, config.grad_accumulation
+    )
     parallel.check_dtype(config.dtype, devices[0])
     check_r1(config, len(devices) * jax.process_count())
     metric_titles.check_best(config)
@@ -69,7 +79,8 @@ def resolve(
         config.optimizer.rate_devices = len(devices) * jax.process_count()
     if config.image_size != (0, 0):  # a size that does not fit is said before data is read
         create_models(config, devices[0].platform)
-    config.init_from, config.dataset.path = map(_absolute, (config.init_from, config.dataset.path))
+    places = {place: _absolute(value) for place, value in places_of(config).items()}
+    config.update_from_flattened_dict(places)
     splits, known = open_data(config, workdir)
     splits = found_channels.take_channels(splits, config)
     config.dataset.inputs = splits['train'].inputs
@@ -86,6 +97,7 @@ def resolve(
     if generator.dropout_blocks == 0:  # a run keeps the number itself, as older versions did
         generator.dropout_blocks = dropout_blocks(generator, generator_depth(config))
     check_run(config, workdir)
+    frozen = frozen_weights(config, splits['train'])
     splits = preflight.decode_all(splits, config, room)
     for line in data_json.left_out(splits) + preflight.not_on_device(splits, config, room):
         print(line, flush=True)
@@ -96,7 +108,8 @@ def resolve(
     hosts.check_same(config, devices, splits['train'], steps)
     if known.steps and steps != known.steps:
         print(f'the length of the run was {known.steps:,} steps, and is {steps:,} now', flush=True)
-    return Setup(FrozenConfigDict(config), workdir, devices, splits, steps, command, tracker)
+    config = FrozenConfigDict(config)
+    return Setup(config, workdir, devices, splits, steps, command, tracker, frozen)
 
 
 def check_r1(config: Config, devices: int) -> None:
@@ -104,13 +117,42 @@ def check_r1(config: Config, devices: int) -> None:
 
     `devices` are those of all hosts.
     """
-    images, weight = config.batch_size // devices, config.loss.r1_weight
+    images = config.batch_size // devices // config.grad_accumulation
+    weight = config.loss.r1_weight
     if weight and config.discriminator.norm == 'batch' and images > 1:
         raise UserError(
             f'config.loss.r1_weight={weight}: its gradient is of each image alone, and batch norm '
             f'mixes the {images} of a device; allowed are discriminator.norm=instance | none, or '
-            'one image a device'
+            'one image a device (or a part of its batch, of grad_accumulation)'
         )
+
+
+def frozen_weights(config: Config, source: sources.Source) -> dict[str, np.ndarray] | None:
+    """Returns the weights of LPIPS where `config.loss` has it, else None.
+
+    `source` has the training pairs. Raises UserError for images that LPIPS is not of, and where its
+    weights are not there and cannot be downloaded; DataError for a file that has no such weights.
+    """
+    if not config.loss.lpips_weight:
+        return None
+    field = f'config.loss.lpips_weight={config.loss.lpips_weight}'
+    channels, size = config.generator.output_channels, config.image_size
+    if source.has_valid:
+        raise UserError(f'{field}: {metrics.MASKED}; allowed is 0')
+    if channels not in lpips.CHANNELS:
+        raise UserError(f'{field}: outputs have {channels} channels; allowed are 1, 3 or 4')
+    if min(size) < lpips.MIN_SIDE:
+        raise UserError(
+            f'{field}: images are of {size[0]}x{size[1]} pixels; allowed are {lpips.MIN_SIDE}x'
+            f'{lpips.MIN_SIDE} or more'
+        )
+    try:
+        return weights.load_lpips(config.loss.alexnet_weights, config.loss.lpips_weights)
+    except weights.Unavailable as error:
+        raise UserError(
+            f'{field}: without its weights there is no training: {error}, or give files as '
+            'config.loss.alexnet_weights and config.loss.lpips_weights'
+        ) from error
 
 
 def _absolute(path: str) -> str:

@@ -1,10 +1,13 @@
 """One training step: both optimizer updates, from one forward pass of the generator.
 
 Pure and the same on one device and on several: with an `axis_name` (under pmap) gradients,
-metrics and moving statistics are averaged over the devices.
+metrics and moving statistics are averaged over the devices. With `grad_accumulation` they are
+averaged over parts of the batch before, and the generator runs forward once for each network.
 """
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,29 +15,29 @@ from jax import lax
 from jaxtyping import Array, Float, Key
 from ml_collections import ConfigDict
 
-from pix2pix_jax import losses
-from pix2pix_jax.critic import (
-    Batch,
-    View,
-    discriminate,
-    example_keys,
-    feature_distance,
-    images_that_count,
-    of_images,
-    of_logits,
-    rematerialized,
-    stream,
-    view,
+from pix2pix_jax.critic import Batch, rematerialized, stream
+from pix2pix_jax.gradients import (
+    Frozen,
+    Gradients,
+    Metrics,
+    as_images,
+    discriminator_gradients,
+    generator_gradient,
 )
-from pix2pix_jax.models.layers import class_image
 from pix2pix_jax.models.spectral import power_iteration
 from pix2pix_jax.train_state import GanState, TrainState
 
-Metrics = dict[str, jax.Array]
+Tree = TypeVar('Tree')
 
 
 def train_step(
-    state: GanState, batch: Batch, key: Key[Array, ''], *, config: ConfigDict, axis_name: str | None
+    state: GanState,
+    batch: Batch,
+    key: Key[Array, ''],
+    frozen: Frozen | None = None,
+    *,
+    config: ConfigDict,
+    axis_name: str | None,
 ) -> tuple[GanState, Metrics]:
     """Returns the state after one step, and the step's losses (float32 scalars).
 
@@ -51,6 +54,8 @@ def train_step(
         on the last. Where pixels may be masked there is 'valid' (N,H,W,1), 1 where the target
         counts, else 0.
       key: that of the run, the same at every step.
+      frozen: the weights of LPIPS where the config has `loss.lpips_weight`, else None. They are an
+        argument, not constants of the program, which would hold 10 MB of them.
       config: of the run.
       axis_name: the axis of the devices under pmap; None: there is one device.
     """
@@ -58,27 +63,86 @@ def train_step(
     g, d = state.generator, state.discriminator
     *earlier, last = _split(batch, config.optimizer.d_steps)
     if d is not None:
-        for i, part in enumerate(earlier):
-            part_key = jax.random.fold_in(key, i)
-            output, _ = generate(g, g.params, part, part_key, config)
-            fake = as_images(output, config)
-            d, _ = discriminator_step(d, part, fake, part_key, config, axis_name)
+        for i, piece in enumerate(earlier):
+            its_key = jax.random.fold_in(key, i)
+            fakes = functools.partial(translated, g, key=its_key, config=config)
+            d, _ = discriminator_step(d, piece, fakes, its_key, config, axis_name)
 
-    # The backward pass of G waits until D has been updated; the forward pass is shared.
-    output, pull_back, g_stats = jax.vjp(
-        lambda params: generate(g, params, last, key, config), g.params, has_aux=True
-    )
+    forward: Passes = functools.partial(forward_pass, g, key=key, config=config)
+    if config.grad_accumulation == 1:
+        # The backward pass of G waits until D has been updated; the forward pass is shared.
+        forward = always(forward(last))
     metrics: Metrics = {}
     new_d = None
     if d is not None:
-        fake = as_images(output, config)
-        new_d, metrics = discriminator_step(d, last, fake, key, config, axis_name)
+        fakes = functools.partial(passed, forward, config=config)
+        new_d, metrics = discriminator_step(d, last, fakes, key, config, axis_name)
     critic = new_d if config['update'] == 'alternating' else d
-    gradient, g_metrics = generator_gradient(critic, last, output, key, config)
-    (g_grads,) = pull_back(gradient)
+    g_grads, (g_stats, g_metrics) = mean_over_parts(
+        lambda part: generator_gradients(forward(part), critic, part, key, config, frozen),
+        last,
+        config.grad_accumulation,
+    )
     new_g = update(g, g_grads, g_stats, axis_name)
     metrics = mean_over_devices(metrics | g_metrics, axis_name)
     return state.replace(generator=new_g, discriminator=new_d).averaged(config.ema_decay), metrics
+
+
+class Forward(NamedTuple):
+    """A forward pass of G in training, whose backward pass can follow later."""
+
+    output: Float[Array, 'n h w c']  # as `generate` returns it
+    pull_back: Callable[[jax.Array], tuple[Any]]  # from a gradient by `output` to one by parameters
+    stats: Any  # G's new moving statistics
+
+
+Passes = Callable[[Batch], Forward]
+
+
+def forward_pass(g: TrainState, batch: Batch, key: Key[Array, ''], config: ConfigDict) -> Forward:
+    """Returns the forward pass of G.
+
+    Args:
+      g: the generator.
+      batch, key, config: as in `generate`.
+    """
+    return Forward(
+        *jax.vjp(lambda params: generate(g, params, batch, key, config), g.params, has_aux=True)
+    )
+
+
+def passed(forward: Passes, batch: Batch, config: ConfigDict) -> Float[Array, 'n h w c']:
+    """Returns the images (N,H,W,Co), in [-1, 1], of the forward pass of G on a part of a batch."""
+    return as_images(forward(batch).output, config)
+
+
+def always(value: Forward) -> Passes:
+    """Returns the function that gives `value` for any batch."""
+    return lambda batch: value
+
+
+def mean_over_parts(gradients: Callable[[Batch], Tree], batch: Batch, parts: int) -> Tree:
+    """Returns the mean of `gradients` of equal parts of a batch, one after the other.
+
+    So the memory is that of one part. What is a mean over images, as all losses are, is then the
+    mean over the whole batch.
+
+    Args:
+      gradients: a function of a batch; it returns gradients, statistics and metrics.
+      batch: as in `train_step`, of one step.
+      parts: their number, which divides the batch.
+    """
+    if parts == 1:
+        return gradients(batch)
+    pieces = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
+
+    def add(total: Tree, part: Batch) -> tuple[Tree, None]:
+        return jax.tree.map(jnp.add, total, gradients(part)), None
+
+    found = jax.eval_shape(gradients, jax.tree.map(lambda x: x[0], pieces))
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), found)
+    total, _ = lax.scan(add, nothing, pieces)
+    return jax.tree.map(lambda x: x / parts, total)
 
 
 def generate(
@@ -91,7 +155,7 @@ def generate(
     Args:
       g: the generator, without its parameters.
       params: its parameters, by which the images may be differentiated.
-      batch: as in `train_step`, one part.
+      batch: as in `train_step`, of one step of a network or a part of it.
       key: of the step, for dropout.
       config: of the run, of which `remat` is used.
     """
@@ -111,15 +175,22 @@ def generate(
     return rematerialized(apply, config)(params)
 
 
-def as_images(output: Float[Array, 'n h w c'], config: ConfigDict) -> Float[Array, 'n h w c']:
-    """Returns the images, in [-1, 1], of what `generate` returned."""
-    return class_image(output) if config.dataset.target_classes else output
+def translated(
+    g: TrainState, batch: Batch, key: Key[Array, ''], config: ConfigDict
+) -> Float[Array, 'n h w c']:
+    """Returns G's images (N,H,W,Co) in training, in [-1, 1].
+
+    Args:
+      g: the generator.
+      batch, key, config: as in `generate`.
+    """
+    return as_images(generate(g, g.params, batch, key, config)[0], config)
 
 
 def discriminator_step(
     d: TrainState,
     batch: Batch,
-    fake: Float[Array, 'n h w c'],
+    fakes: Callable[[Batch], Float[Array, 'n h w c']],
     key: Key[Array, ''],
     config: ConfigDict,
     axis_name: str | None,
@@ -128,113 +199,39 @@ def discriminator_step(
 
     Args:
       d: the discriminator before it.
-      batch: as in `train_step`, one part.
-      fake: the images (N,H,W,Co) generated from it, in [-1, 1].
+      batch: as in `train_step`, of one step.
+      fakes: returns the images (N,H,W,Co) generated from a part of it, in [-1, 1].
       key: of the step.
       config: of the run.
       axis_name: as in `train_step`.
     """
     if config.discriminator.spectral_norm:  # one iteration a step, before the first use
         d = d.replace(spectral=power_iteration(d.params, d.spectral))
-    grads, (stats, metrics) = discriminator_gradients(d, batch, fake, key, config)
+    grads, (stats, metrics) = mean_over_parts(
+        lambda part: discriminator_gradients(d, part, fakes(part), key, config),
+        batch,
+        config.grad_accumulation,
+    )
     return update(d, grads, stats, axis_name), metrics
 
 
-def discriminator_gradients(
-    d: TrainState,
-    batch: Batch,
-    fake: Float[Array, 'n h w c'],
-    key: Key[Array, ''],
-    config: ConfigDict,
-) -> tuple[Any, tuple[Any, Metrics]]:
-    """Computes the gradients of D's loss; generated and real images are two batches of D.
-
-    Args:
-      d, batch, fake, key, config: as in `discriminator_step`.
-
-    Returns:
-      The gradients by D's parameters, and (D's new moving statistics, metrics): 'd_real', 'd_fake',
-      'd_loss' and, with a gradient penalty, 'd_gp', with `r1_weight` 'd_r1', 0 between the steps
-      that take it.
-    """
-    weights, gan = config.loss, losses.objective(config.loss.gan)
-    fakes = view(batch, fake, 'augment_fake', key, config)
-    reals = view(batch, batch['target'], 'augment_real', key, config)
-
-    def objective(params: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:
-        seen, stats = discriminate(d, d.variables | {'params': params}, [fakes, reals], config)
-
-        def value_of(one: View) -> jax.Array:
-            variables = d.variables | {'params': params, 'batch_stats': stats}
-            return of_images(discriminate(d, variables, [one], config)[0], one, config)
-
-        of_fake = of_logits(gan.fake, seen, 0, fakes, config)
-        of_real = of_logits(gan.real, seen, 1, reals, config)
-        loss, metrics = of_real + of_fake, {'d_real': of_real, 'd_fake': of_fake}
-        if gan.gradient_penalty:  # goes without augmentation
-            metrics['d_gp'] = losses.gradient_penalty(
-                lambda image: value_of(fakes.with_image(image)),
-                reals.image,
-                fakes.image,
-                example_keys(stream(key, 'penalty'), batch),
-                images_that_count(fakes, config),
-            )
-            loss += weights.gp_weight * metrics['d_gp']
-        loss *= weights.d_weight
-        if weights.r1_weight:
-            metrics['d_r1'] = lax.cond(
-                d.step % weights.r1_every == 0,
-                lambda: losses.r1(lambda image: value_of(reals.with_image(image)), reals.image),
-                lambda: jnp.zeros(()),
-            )
-            loss += weights.r1_weight * weights.r1_every * metrics['d_r1']
-        return loss, (stats, metrics | {'d_loss': loss})
-
-    return jax.grad(objective, has_aux=True)(d.params)
-
-
-def generator_gradient(
+def generator_gradients(
+    forward: Forward,
     critic: TrainState | None,
     batch: Batch,
-    output: Float[Array, 'n h w c'],
     key: Key[Array, ''],
     config: ConfigDict,
-) -> tuple[Float[Array, 'n h w c'], Metrics]:
-    """Computes the gradient of G's loss by the generated images, or by the logits of classes.
+    frozen: Frozen | None,
+) -> Gradients:
+    """Computes the gradients of G's loss, and what else the update takes.
 
     Args:
-      critic: the discriminator; None: there is no adversarial loss.
-      batch: as in `train_step`, one part.
-      output: (N,H,W,Co), as `generate` returned it.
-      key, config: as in `discriminator_step`.
-
-    Returns:
-      The gradient (N,H,W,Co), and the metrics 'g_l1', 'g_l2', 'g_loss' and, with a critic, 'g_gan',
-      with `class_weight` 'g_class', with `feature_weight` 'g_features'.
+      forward: the forward pass of G on `batch`.
+      critic, batch, key, config, frozen: as in `generator_gradient`.
     """
-    target, weights, valid = batch['target'], config.loss, batch.get('valid')
-
-    def objective(output: jax.Array) -> tuple[jax.Array, Metrics]:
-        fake = as_images(output, config)
-        l1, l2 = losses.l1(fake, target, valid), losses.l2(fake, target, valid)
-        loss = weights.l1_weight * l1 + weights.l2_weight * l2
-        metrics = {'g_l1': l1, 'g_l2': l2}
-        if weights.class_weight:
-            metrics['g_class'] = losses.cross_entropy(output, target, valid)
-            loss += weights.class_weight * metrics['g_class']
-        if critic is not None:
-            views, gan = [view(batch, fake, 'augment_generator', key, config)], weights.gan
-            if weights.feature_weight:
-                views.append(view(batch, target, 'augment_generator', key, config))
-            seen, _ = discriminate(critic, critic.variables, views, config, features=len(views) > 1)
-            metrics['g_gan'] = of_logits(losses.objective(gan).generator, seen, 0, views[0], config)
-            loss += weights.gan_weight * metrics['g_gan']
-            if weights.feature_weight:
-                metrics['g_features'] = feature_distance(seen, views[0], config)
-                loss += weights.feature_weight * metrics['g_features']
-        return loss, metrics | {'g_loss': loss}
-
-    return jax.grad(objective, has_aux=True)(output)
+    gradient, metrics = generator_gradient(critic, batch, forward.output, key, config, frozen)
+    (grads,) = forward.pull_back(gradient)
+    return grads, (forward.stats, metrics)
 
 
 def _split(batch: Batch, parts: int) -> list[Batch]:

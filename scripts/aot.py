@@ -30,6 +30,7 @@ from pix2pix_jax import train_setup
 from pix2pix_jax.config import Config, flatten, from_fields, validate
 from pix2pix_jax.distributed import parallel
 from pix2pix_jax.errors import UserError, run_command
+from pix2pix_jax.models import lpips
 from pix2pix_jax.train_state import training_key
 from pix2pix_jax.train_step import train_step
 
@@ -219,9 +220,12 @@ def lower(
         'target': jax.ShapeDtypeStruct((*size, g.output_channels), jnp.float32),
         'index': jax.ShapeDtypeStruct(size[:1], jnp.int32),
     }
+    frozen = lpips.shapes() if config.loss.lpips_weight else None
     if parallel.is_parallel(devices):
         n = len(devices)
-        state = jax.tree.map(lambda x: jax.ShapeDtypeStruct((n, *x.shape), x.dtype), state)
+        state, frozen = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct((n, *x.shape), x.dtype), (state, frozen)
+        )
         batch = {
             k: jax.ShapeDtypeStruct((n, x.shape[0] // n, *x.shape[1:]), x.dtype)
             for k, x in batch.items()
@@ -229,8 +233,11 @@ def lower(
     else:
         sharding = jax.sharding.SingleDeviceSharding(devices[0])
         place = functools.partial(jax.ShapeDtypeStruct, sharding=sharding)
-        state, batch, key = jax.tree.map(lambda x: place(x.shape, x.dtype), (state, batch, key))
-    return parallel.compile_step(train_step, config, devices, layouts).lower(state, batch, key)
+        state, batch, key, frozen = jax.tree.map(
+            lambda x: place(x.shape, x.dtype), (state, batch, key, frozen)
+        )
+    step = parallel.compile_step(train_step, config, devices, layouts)
+    return step.lower(state, batch, key, frozen)
 
 
 class PlatformOf(NamedTuple):

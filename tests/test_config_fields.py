@@ -38,6 +38,8 @@ FREE = {
     'generator.bottleneck_norm': bool,
     'generator.skip_relu': bool,
     'init.overrides': str,
+    'loss.alexnet_weights': str,
+    'loss.lpips_weights': str,
     'optimizer.scale_with_devices': bool,
     'discriminator.conditional': bool,
     'discriminator.spectral_norm': bool,

@@ -15,12 +15,13 @@ from ml_collections import FrozenConfigDict
 from pix2pix_jax import losses
 from pix2pix_jax.config import validate
 from pix2pix_jax.critic import discriminate, feature_distance, of_images, of_logits, view
+from pix2pix_jax.gradients import discriminator_gradients, generator_gradient
 from pix2pix_jax.models import patchgan, spectral
 from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.optimizers import Optimizers
 from pix2pix_jax.train_setup import check_r1
 from pix2pix_jax.train_state import create_state
-from pix2pix_jax.train_step import discriminator_gradients, generator_gradient, train_step
+from pix2pix_jax.train_step import train_step
 
 SIDE = 16
 KEY = jax.random.key(3)

@@ -19,14 +19,16 @@ import pytest
 from helpers.runs import make_pairs, metrics
 from PIL import Image
 
-from pix2pix_jax import main, recorder, train
+from pix2pix_jax import main, recorder, train, train_setup
 from pix2pix_jax.config import Config, default_config, flatten, validate
 from pix2pix_jax.data import discover, pipeline, preflight
 from pix2pix_jax.distributed import parallel
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.evaluation import weights
 from pix2pix_jax.inference import generator
 from pix2pix_jax.inference.generator import Generator
 from pix2pix_jax.inference.translator import Translator
+from pix2pix_jax.models import lpips
 from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.train import train_and_evaluate
@@ -83,7 +85,8 @@ def step(config, folder):
     }
     step = functools.partial(train_step, config=config, axis_name=parallel.AXIS)
     trace = jax.make_jaxpr(step, axis_env=[(parallel.AXIS, DEVICES)])
-    return text(trace(state, batch, training_key(config)))
+    frozen = lpips.shapes() if config.loss.lpips_weight else None
+    return text(trace(state, batch, training_key(config), frozen))
 
 
 def translation(config, folder):
@@ -147,6 +150,13 @@ def noise(config, folder):
 
 def devices(config, folder):
     return len(parallel.choose_devices(config.num_devices, config.batch_size))
+
+
+def lpips_files(config, folder):
+    """The files that are asked for the weights of LPIPS."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weights, 'load_lpips', lambda *paths: paths)
+        return train_setup.frozen_weights(config, discover.open_splits(config)['train'])
 
 
 def in_memory(config, folder):
@@ -296,6 +306,7 @@ FIELDS = {
     'ema_decay': (0.5, step, {'ema_decay': 0.9}),
     'init_from': ('trained0', start),
     'remat': (True, step),
+    'grad_accumulation': (2, step),
     'num_devices': (2, devices),
     'deterministic': (True, kernels),
     'debug_nans': (True, looks_for_nans),
@@ -379,6 +390,9 @@ FIELDS = {
     'loss.d_weight': (2.0, step),
     'loss.gp_weight': (2.0, step, WGAN),
     'loss.feature_weight': (2.0, step),
+    'loss.lpips_weight': (2.0, step),
+    'loss.alexnet_weights': ('a.pth', lpips_files, {'loss.lpips_weight': 1.0}),
+    'loss.lpips_weights': ('a.pth', lpips_files, {'loss.lpips_weight': 1.0}),
     'loss.r1_weight': (2.0, step),
     'loss.r1_every': (3, step, {'loss.r1_weight': 1.0}),
     'optimizer.learning_rate': (0.3, step),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers.runs import changed
 
-from pix2pix_jax import losses, train_step
+from pix2pix_jax import gradients, losses, train_step
 from pix2pix_jax.config import validate
 from pix2pix_jax.diff_augment import diff_augment
 from pix2pix_jax.models import patchgan
@@ -128,7 +128,7 @@ def test_a_step_sees_nothing_of_what_is_masked_and_all_of_the_rest(fields):
         np.testing.assert_array_equal(x, y)
 
     fake = noise(2, SIDE, SIDE, 3, seed=2)
-    of_fake = jax.jit(functools.partial(train_step.generator_gradient, config=config))
+    of_fake = jax.jit(functools.partial(gradients.generator_gradient, config=config))
     gradient, _ = of_fake(state.discriminator, batch, fake, key)
     assert not (gradient * (1 - VALID)).any() and (gradient * VALID).any()
 

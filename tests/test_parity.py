@@ -7,10 +7,11 @@ import pytest
 from helpers.reference import Recording
 
 from pix2pix_jax.config import default_config, validate
+from pix2pix_jax.gradients import discriminator_gradients, generator_gradient
 from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.train_state import create_state, training_key
-from pix2pix_jax.train_step import discriminator_gradients, generator_gradient, train_step
+from pix2pix_jax.train_step import train_step
 
 RECORDINGS = (
     'pytorch_unet256_patch70',

@@ -14,10 +14,11 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.critic import discriminate, example_keys, stream, view
 from pix2pix_jax.diff_augment import diff_augment
+from pix2pix_jax.gradients import discriminator_gradients
 from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.optimizers import Optimizers
 from pix2pix_jax.train_state import create_state, training_key
-from pix2pix_jax.train_step import discriminator_gradients, generate, train_step
+from pix2pix_jax.train_step import generate, train_step
 
 METRICS = {'d_loss', 'd_real', 'd_fake', 'g_loss', 'g_gan', 'g_l1', 'g_l2'}
 RATE = 0.1

@@ -28,7 +28,7 @@ def available() -> bool:
 
 
 class StepInLayouts:
-    """A step (state, batch, key) -> (state, metrics), compiled when it is first called.
+    """A step (state, batch, key, frozen) -> (state, metrics), compiled when it is first called.
 
     The state that is given first, in whatever layouts, is moved into the chosen ones; then each
     call takes the state that the last one gave. Its buffers are donated.
@@ -42,25 +42,29 @@ class StepInLayouts:
         self._place = jax.sharding.SingleDeviceSharding(device)
         self._compiled: jax.stages.Compiled | None = None
 
-    def lower(self, state: Any, batch: Any, key: Any) -> jax.stages.Lowered:
-        """Returns the step lowered for arguments of these shapes."""
+    def lower(self, state: Any, batch: Any, key: Any, frozen: Any = None) -> jax.stages.Lowered:
+        """Returns the step lowered for arguments of these shapes.
+
+        Args:
+          state, batch, key, frozen: as the step takes them.
+        """
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state)
         formats = jax.tree.map(lambda x: request_auto_layout(x, self._place), shapes)
         jitted = jax.jit(
             self._step,
-            in_shardings=(formats, None, None),
+            in_shardings=(formats, None, None, None),
             out_shardings=(formats, None),  # on one side alone jax refuses it
             donate_argnums=0,
             compiler_options=self._options,
         )
-        return jitted.lower(shapes, batch, key)
+        return jitted.lower(shapes, batch, key, frozen)
 
-    def __call__(self, state: Any, batch: Any, key: Any) -> tuple[Any, Any]:
+    def __call__(self, state: Any, batch: Any, key: Any, frozen: Any = None) -> tuple[Any, Any]:
         """Returns the state after the step, in the chosen layouts, and the metrics."""
         if self._compiled is None:
-            self._compiled = self.lower(state, batch, key).compile()
+            self._compiled = self.lower(state, batch, key, frozen).compile()
             state = move_to_layouts(state, input_formats(self._compiled))
-        return self._compiled(state, batch, key)
+        return self._compiled(state, batch, key, frozen)
 
 
 def request_auto_layout(array: jax.ShapeDtypeStruct, place: jax.sharding.Sharding) -> Any:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from pix2pix_jax.config_type import Config
 from pix2pix_jax.critic import Batch, discriminate, view
 from pix2pix_jax.errors import DATA_ERROR, UserError
+from pix2pix_jax.models import lpips
 from pix2pix_jax.runtime import memory
 from pix2pix_jax.train_state import GanState, TrainState
 from pix2pix_jax.train_step import generate
@@ -38,11 +39,13 @@ def of_device(device: jax.Device) -> int:
 def needed(state: GanState, config: Config, devices: list[jax.Device]) -> int:
     """Estimates the bytes that a step takes on each device, without compiling it.
 
-    They are the state, the gradients, and what the forward passes keep for the backward passes:
-    those of G, and of D on the generated images and on the targets. On a CPU, where less is fused,
-    the backward passes take as much again, and D's steps do not reuse each other's memory.
+    They are the state, the gradients (with `grad_accumulation` those of a part and their sum), and
+    what the forward passes keep for the backward passes: those of G, of D on the generated images
+    and on the targets, and of LPIPS. On a CPU, where less is fused, the backward passes take as
+    much again, and D's steps do not reuse each other's memory.
     """
-    count = config.batch_size // len(devices) // jax.process_count()  # of a part
+    parts = config.grad_accumulation
+    count = config.batch_size // len(devices) // jax.process_count() // parts
     images = {
         kind: jax.ShapeDtypeStruct((count, *config.image_size, channels), jnp.float32)
         for kind, channels in (
@@ -51,11 +54,11 @@ def needed(state: GanState, config: Config, devices: list[jax.Device]) -> int:
         )
     }
     batch = images | {'index': jax.ShapeDtypeStruct((count,), jnp.int32)}
-    total = _bytes(state) + _bytes(batch) * config.optimizer.d_steps  # a part for each
+    total = _bytes(state) + _bytes(batch) * parts * config.optimizer.d_steps
     of_g, of_d = (2, 2 * config.optimizer.d_steps) if devices[0].platform == 'cpu' else (1, 1)
     for (kept, network), passes in zip(_kept(state, batch, config), (of_g, of_d)):
-        total += passes * kept + _bytes(network.params)
-    return total
+        total += passes * kept + _bytes(network.params) * min(parts, 2)
+    return total + of_g * _kept_by_lpips(batch['target']) * bool(config.loss.lpips_weight)
 
 
 def _kept(state: GanState, batch: Any, config: Config) -> Iterator[tuple[int, TrainState]]:
@@ -80,6 +83,18 @@ def _kept(state: GanState, batch: Any, config: Config) -> Iterator[tuple[int, Tr
         return jax.vjp(see, params, has_aux=True)[1]
 
     yield beside(backward_of_d, d.params), d
+
+
+def _kept_by_lpips(images: jax.ShapeDtypeStruct) -> int:
+    """Returns the bytes of LPIPS's weights, and of what its backward pass needs of `images`."""
+
+    def backward(weights: Any, output: jax.Array, target: jax.Array) -> Any:
+        def distances(output: jax.Array) -> jax.Array:
+            return lpips.distances(weights, lpips.as_rgb(output), lpips.as_rgb(target))
+
+        return jax.vjp(distances, output)[1]
+
+    return _bytes(jax.eval_shape(backward, lpips.shapes(), images, images))
 
 
 def _bytes(tree: Any) -> int:
@@ -111,12 +126,14 @@ def too_little(state: GanState, config: Config, devices: list[jax.Device]) -> li
 
 def less(config: Config) -> str:
     """Returns what a user can set so that training takes less memory."""
-    remat = '' if config.remat else ', or --config.remat=True'
-    height, width = config.image_size
-    return (
-        f'allowed are a smaller --config.image_size (it is {height},{width}) or '
-        f'--config.batch_size (it is {config.batch_size}){remat}'
-    )
+    (height, width), parts = config.image_size, config.grad_accumulation
+    ways = [f'a smaller --config.image_size (it is {height},{width})']
+    ways.append(f'a smaller --config.batch_size (it is {config.batch_size})')
+    if parts < config.batch_size:
+        ways.append(f'a larger --config.grad_accumulation (it is {parts}, and divides the batch)')
+    if not config.remat:
+        ways.append('--config.remat=True')
+    return f'allowed are {", ".join(ways[:-1])} or {ways[-1]}'
 
 
 def _in_gb(number: str, unit: str) -> str:

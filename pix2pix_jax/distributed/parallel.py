@@ -20,24 +20,26 @@ from pix2pix_jax.errors import UserError
 AXIS = 'device'
 
 
-def choose_devices(num_devices: int, batch_size: int) -> list[jax.Device]:
+def choose_devices(num_devices: int, batch_size: int, parts: int = 1) -> list[jax.Device]:
     """Returns this process's devices; 0: the largest number of them that divides the batch.
 
-    `batch_size` is the global one. Raises UserError if there are too few devices, or if they do
-    not divide the batch.
+    `batch_size` is the global one, of which each device takes its part in as many `parts`. Raises
+    UserError if there are too few devices, or if they do not divide the batch.
     """
     local, processes = jax.local_devices(), jax.process_count()
     if batch_size % processes:
         raise UserError(f'config.batch_size={batch_size}: must be a multiple of {processes} hosts')
     here = batch_size // processes
     if num_devices == 0:
-        num_devices = max(n for n in range(1, len(local) + 1) if here % n == 0)
+        fitting = (n for n in range(1, len(local) + 1) if here % (n * parts) == 0)
+        num_devices = max(fitting, default=1)
     if num_devices > len(local):
         raise UserError(f'config.num_devices={num_devices}: allowed is 0 to {len(local)} here')
-    if here % num_devices:
+    if here % (num_devices * parts):
         raise UserError(
             f'config.batch_size={batch_size}: must be a multiple of the {num_devices} devices'
             + (f' of each of {processes} hosts' if processes > 1 else '')
+            + (f' times config.grad_accumulation={parts}' if parts > 1 else '')
         )
     return local[:num_devices]
 
@@ -69,13 +71,13 @@ def is_parallel(devices: list[jax.Device]) -> bool:
 def compile_step(
     step: Callable, config: Config, devices: list[jax.Device], choose_layouts: bool | None = None
 ) -> jax.stages.Wrapped | layouts.StepInLayouts:
-    """Returns the pure `step` compiled as (state, batch, key) -> (state, metrics).
+    """Returns the pure `step` compiled as (state, batch, key, frozen) -> (state, metrics).
 
     The state's buffers are donated: the one that was passed in is gone. Not so with debug_nans,
     which computes a step that has a NaN once more.
 
     Args:
-      step: a function of (state, batch, key), and of config and axis_name.
+      step: a function of (state, batch, key, frozen), and of config and axis_name.
       config: the run's config.
       devices: those of this process.
       choose_layouts: whether XLA chooses the state's layouts in memory, on one device alone; None:
@@ -92,7 +94,8 @@ def compile_step(
         return jax.jit(alone, donate_argnums=donated, compiler_options=options)
     step = functools.partial(step, config=config, axis_name=AXIS)
     everywhere = on_all_hosts(devices)
-    return jax.pmap(step, AXIS, in_axes=(0, 0, None), donate_argnums=donated, devices=everywhere)
+    axes = (0, 0, None, 0)
+    return jax.pmap(step, AXIS, in_axes=axes, donate_argnums=donated, devices=everywhere)
 
 
 def on_all_hosts(devices: list[jax.Device]) -> list[jax.Device]:

@@ -12,6 +12,7 @@ import numpy as np
 from pix2pix_jax.evaluation import bootstrap, fid_kid, inception, lpips, weights
 from pix2pix_jax.evaluation.options import Subject
 from pix2pix_jax.evaluation.set_metrics import Images, Result
+from pix2pix_jax.models.lpips import CHANNELS, MIN_SIDE, as_rgb
 
 NAMES = ('lpips', 'fid', 'kid')
 SETS = ('fid', 'kid')  # metrics of all images together
@@ -57,9 +58,8 @@ class Perceptual:
         # On the device, once.
         if self._wants('lpips'):
             try:
-                backbone = weights.load('alexnet', alexnet_path)
-                heads = weights.load('lpips', lpips_path)
-                self._lpips_weights = jax.device_put(lpips.used(backbone | heads))
+                tensors = weights.load_lpips(alexnet_path, lpips_path)
+                self._lpips_weights = jax.device_put(tensors)
             except weights.Unavailable as error:
                 self._give_up(str(error), 'lpips')
         if self._wants(*SETS):
@@ -79,14 +79,15 @@ class Perceptual:
         if output.shape != target.shape:
             raise ValueError(f'output is {output.shape} but target is {target.shape}')
         height, width, channels = output.shape
-        if channels not in (1, 3, 4):
+        if channels not in CHANNELS:
             self._give_up(f'it needs images of 1, 3 or 4 channels, not {channels}', *NAMES)
-        if min(height, width) < lpips.MIN_SIDE:
-            smallest = f'{lpips.MIN_SIDE}x{lpips.MIN_SIDE}'
+        if min(height, width) < MIN_SIDE:
+            smallest = f'{MIN_SIDE}x{MIN_SIDE}'
             self._give_up(f'it needs images of {smallest} pixels or more', 'lpips')
         if not self._wants(*NAMES):
             return
-        pair = _as_rgb(output), _as_rgb(target)
+        output, target = (np.asarray(image, np.float32) for image in (output, target))
+        pair = as_rgb(output), as_rgb(target)
         if self._wants('lpips'):
             if self._pairs and self._pairs[0][0].shape != pair[0].shape:
                 self._measure_pairs()
@@ -143,8 +144,3 @@ class Perceptual:
             features = [inception.features(self._variables, images) for images in pairs]
             self._features.extend(zip(*features))
             self._resized = []
-
-
-def _as_rgb(image: np.ndarray) -> np.ndarray:
-    image = np.asarray(image, np.float32)
-    return np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image[..., :3]

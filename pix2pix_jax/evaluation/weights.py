@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from pix2pix_jax.errors import DataError
-from pix2pix_jax.evaluation import inception, lpips
+from pix2pix_jax.evaluation import inception
 from pix2pix_jax.interop.torch.pth import read_tensors
+from pix2pix_jax.models import lpips
 from pix2pix_jax.storage import atomic, downloads
 from pix2pix_jax.storage.downloads import Unavailable
 
@@ -68,6 +69,14 @@ def load(kind: str, path: str | os.PathLike = '') -> dict[str, np.ndarray]:
                 f'{found}: no weights of {kind}: {name} is {tensors[name].shape}, not {shape}'
             )
     return tensors
+
+
+def load_lpips(alexnet: str | os.PathLike, heads: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Returns the float32 weights of LPIPS, of AlexNet's file and of that of its heads.
+
+    Raises as `load` does.
+    """
+    return lpips.used(load('alexnet', alexnet) | load('lpips', heads))
 
 
 def find(published: PublishedFile) -> pathlib.Path:

@@ -12,9 +12,8 @@ from pix2pix_jax.errors import UserError
 from pix2pix_jax.reports import licences, run_page
 from pix2pix_jax.reports.run_page import Heading
 from pix2pix_jax.version import version
-from pix2pix_jax.workdir import data_json, metric_writer, metrics_json
+from pix2pix_jax.workdir import config_json, data_json, metric_writer, metrics_json
 
-PLACES = ('init_from', 'dataset.path')  # fields that are places on a machine
 PATHS = ('/', '\\', '~')  # in the text of a field: it may be one
 UNKNOWN = 'not recorded: whoever publishes this page says them'
 
@@ -48,7 +47,7 @@ def write(workdir: epath.PathLike, config: Config, step: int, heading: Heading) 
 def public_fields(config: Config) -> list[tuple[str, Any]]:
     """Returns the fields of a config by name, without those that may say a place on a machine."""
     fields = sorted(flatten(config).items())
-    return [(k, v) for k, v in fields if k not in PLACES and not _may_be_a_path(v)]
+    return [(k, v) for k, v in fields if k not in config_json.PLACES and not _may_be_a_path(v)]
 
 
 def _may_be_a_path(value: Any) -> bool:

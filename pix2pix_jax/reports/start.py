@@ -61,14 +61,21 @@ def idle(config: Config, devices: list[jax.Device]) -> list[str]:
 
 def norm_statistics(config: Config, devices: list[jax.Device]) -> list[str]:
     """Returns a line that says over how many images batch norm goes, where not over the batch."""
-    count = len(devices) * jax.process_count()
+    count = 1 if config.sync_batch_norm else len(devices) * jax.process_count()
+    parts = config.grad_accumulation
     networks = [n for n in ('generator', 'discriminator') if config[n].norm == 'batch']
-    if count == 1 or config.sync_batch_norm or not networks:
+    if count * parts == 1 or not networks:
         return []
+    unit, other = 'each device', 'devices'
+    if parts > 1:
+        unit = f'each of {parts} parts' + (' on each device' if count > 1 else '')
+        other = 'devices or parts' if count > 1 else 'parts'
+    all_devices = ' (--config.sync_batch_norm=True: over all devices)' if count > 1 else ''
     return [
-        f'batch norm ({" and ".join(networks)}): in training over the {config.batch_size // count} '
-        f'images of each device, not over the {config.batch_size} of the batch: another number of '
-        'devices is another experiment (--config.sync_batch_norm=True: over all)'
+        f'batch norm ({" and ".join(networks)}): in training over the '
+        f'{config.batch_size // count // parts} images of {unit}, not over the '
+        f'{config.batch_size} of the batch: another number of {other} is another experiment'
+        f'{all_devices}'
     ]
 
 

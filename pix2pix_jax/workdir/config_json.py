@@ -39,7 +39,7 @@ FOUND = (
 BEFORE = {'eval_images': 0, 'dataset.jitter_method': 'box'}
 FIRST = (0, 2)  # the version that has them
 # Fields that name places on a machine. In a packed run they are '', and tables are texts.
-PLACES = ('dataset.path', 'init_from')
+PLACES = ('dataset.path', 'init_from', 'loss.alexnet_weights', 'loss.lpips_weights')
 TABLES = ('dataset.colors', 'dataset.palette')
 
 
@@ -90,6 +90,12 @@ def load_config(workdir: epath.PathLike) -> Config:
         return from_fields(fields)
     except UserError as error:
         raise UserError(f'{path}: {error}{_versions(path.parent)}', status=1) from error
+
+
+def places_of(config: Config) -> dict[str, str]:
+    """Returns the fields that name places on a machine, {'a.b': value}."""
+    fields = flatten(config)
+    return {place: fields[place] for place in PLACES}
 
 
 def without_places(config: Config) -> Config:

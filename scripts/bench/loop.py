@@ -37,13 +37,15 @@ def clocks() -> Clocks:
     return Clocks(time.perf_counter(), time.thread_time(), time.process_time())
 
 
-def empty_step(state: Any, batch: dict, key: Any, config: Any, axis_name: str | None) -> tuple:
+def empty_step(
+    state: Any, batch: dict, key: Any, frozen: Any, config: Any, axis_name: str | None
+) -> tuple:
     """Returns the state with one step more, and metrics by the names of the real ones.
 
     Args:
       state: the run's.
       batch: of the input pipeline; a pixel of each image is read, so that all travel.
-      key, config, axis_name: unused, as `train_step` takes them.
+      key, frozen, config, axis_name: unused, as `train_step` takes them.
     """
     import jax.numpy as jnp
 

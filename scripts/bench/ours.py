@@ -58,13 +58,13 @@ def our_step(setting: Setting) -> Prepared:
     chosen = 'layouts' in setting.variant if setting.variant else None
     step_fn = parallel.compile_step(train_step, config, devices, chosen)
     begin = time.perf_counter()
-    step_fn = step_fn.lower(box[0], images, key).compile()
+    step_fn = step_fn.lower(box[0], images, key, None).compile()
     seconds = time.perf_counter() - begin
     if layouts.available():
         box[0] = layouts.move_to_layouts(box[0], layouts.input_formats(step_fn))
 
     def step():
-        box[0], metrics = step_fn(box[0], images, key)
+        box[0], metrics = step_fn(box[0], images, key, None)
         return box[0], metrics
 
     together = TOGETHER[setting.device]

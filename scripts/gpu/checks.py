@@ -85,7 +85,7 @@ class Steps:
             step = parallel.compile_step(train_step, self.config, devices, layouts.available())
             self.losses: list[dict[str, float]] = []
             for _ in range(STEPS):
-                state, metrics = step(state, draw_batch(setting), training_key(self.config))
+                state, metrics = step(state, draw_batch(setting), training_key(self.config), None)
                 self.losses.append({name: float(value) for name, value in sorted(metrics.items())})
         self.state = state
 

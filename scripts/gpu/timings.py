@@ -177,7 +177,7 @@ def _needed(setting: Setting, remat: bool) -> int:
     key = jax.eval_shape(lambda: training_key(config))
     batch = jax.eval_shape(lambda: jax.tree.map(jax.numpy.asarray, draw_batch(setting)))
     options = {'xla_gpu_autotune_level': '0'} if setting.device == 'gpu' else None
-    lowered = parallel.compile_step(train_step, config, devices).lower(state, batch, key)
+    lowered = parallel.compile_step(train_step, config, devices).lower(state, batch, key, None)
     found = lowered.compile(options).memory_analysis()
     kept = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
     return kept + found.temp_size_in_bytes

@@ -12,6 +12,7 @@ from pix2pix_jax.dry_run import dry_run
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import report, runs
 from pix2pix_jax.interop import exportable
+from pix2pix_jax.models import lpips
 from pix2pix_jax.presets import apply_arg
 from pix2pix_jax.train_setup import initial_state
 from pix2pix_jax.train_state import training_key
@@ -43,8 +44,9 @@ def compiled_bytes(state, config, devices):
     shape = (pairs, *config.image_size, 3)
     batch = {name: jnp.zeros(shape) for name in ('input', 'target')}
     batch['index'] = jnp.zeros(pairs, jnp.int32)
+    frozen = lpips.shapes() if config.loss.lpips_weight else None
     step = parallel.compile_step(train_step, config, devices)
-    found = step.lower(state, batch, training_key(config)).compile().memory_analysis()
+    found = step.lower(state, batch, training_key(config), frozen).compile().memory_analysis()
     return (
         found.argument_size_in_bytes
         + found.temp_size_in_bytes
@@ -54,7 +56,8 @@ def compiled_bytes(state, config, devices):
 
 
 @pytest.mark.parametrize('fields', [
-    {}, {'generator__name': 'resnet'}, {'optimizer__d_steps': 4}
+    {}, {'generator__name': 'resnet'}, {'optimizer__d_steps': 4}, {'grad_accumulation': 4},
+    {'loss__lpips_weight': 1.0},
 ])  # fmt: skip
 def test_the_estimate_is_near_what_the_compiler_says(fields):
     devices = jax.local_devices()[:1]

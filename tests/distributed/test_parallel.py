@@ -35,6 +35,18 @@ def main(path):
         'norm': train(two, 1, adam=False, **norm),
         'halves': [train(one, 1, adam=False, rows=rows, **norm) for rows in halves],
         'sync': [train(d, 1, adam=False, **norm, sync_batch_norm=True) for d in (one, two)],
+        'parts': [
+            train(d, 1, adam=False, **{'grad_accumulation': 2, 'optimizer.d_steps': 2})
+            for d in (one, two)
+        ],
+        'synced parts': [
+            train(d, 1, adam=False, rows=rows, **norm, grad_accumulation=2, sync_batch_norm=True)
+            for d, rows in ((one, [0, 2, 1, 3]), (two, slice(None)))
+        ],
+        'lpips': [
+            train(d, 1, adam=False, **{'loss.lpips_weight': 10.0, 'image_size': (32, 32)})
+            for d in (one, two)
+        ],
         'd_steps': [train(d, 1, adam=False, **{'optimizer.d_steps': 2}) for d in (one, two)],
     }
     with open(path, 'wb') as file:
@@ -128,6 +140,25 @@ def test_synchronised_batch_norm_on_two_devices_is_that_of_one(runs):
 def test_more_steps_of_d_on_two_devices_are_those_of_one(runs):
     one, two = runs['d_steps']
     assert relative(two['first'], one['first']) < 1e-5
+
+
+def test_parts_on_two_devices_are_those_of_one(runs):
+    one, two = runs['parts']
+    assert relative(two['first'], one['first']) < 1e-5
+    assert relative(one['first'], runs['d_steps'][0]['first']) < 1e-5  # and the whole batch
+
+
+def test_synchronised_batch_norm_goes_over_a_part_on_all_devices(runs):
+    """The first of two parts has images 0 and 2 on two devices; on one too, in another order."""
+    one, two = runs['synced parts']
+    assert relative(two['first'], one['first']) < 1e-4
+    assert relative(runs['sync'][0]['first'], one['first']) > 1e-2
+
+
+def test_lpips_on_two_devices_is_that_of_one(runs):
+    one, two = runs['lpips']
+    assert relative(two['first'], one['first']) < 1e-4
+    assert two['metrics'][0]['g_lpips'] > 0
 
 
 def test_devices_are_chosen_on_the_machine(runs):

@@ -4,23 +4,18 @@ import pathlib
 
 import numpy as np
 import pytest
+from helpers.lpips_weights import drawn
 
 from pix2pix_jax.evaluation import lpips
 from pix2pix_jax.interop.torch.pth import read_tensors
+from pix2pix_jax.models.lpips import SCALE, SHIFT, backbone_shapes, head_shapes
 
 NEEDED = 'needs the extra bench'
 
 
 @pytest.fixture(scope='module')
 def weights():
-    rng = np.random.default_rng(0)
-    found = {}
-    for name, shape in (lpips.backbone_shapes() | lpips.head_shapes()).items():
-        scale = np.sqrt(2 / np.prod(shape[1:])) if len(shape) > 1 else 0.1
-        found[name] = scale * rng.standard_normal(shape)
-        if name.startswith('lin'):
-            found[name] = np.abs(found[name])
-    return found
+    return drawn()
 
 
 def images(count=3, size=(40, 52), seed=1):
@@ -48,7 +43,7 @@ def brute_force(weights, output, target):
         return windows.max((-2, -1))
 
     total = 0
-    a, b = ((x - lpips.SHIFT) / lpips.SCALE for x in (output, target))
+    a, b = ((x - SHIFT) / SCALE for x in (output, target))
     for i, number in enumerate((0, 3, 6, 8, 10)):
         layer = [weights[f'features.{number}.{part}'] for part in ('weight', 'bias')]
         if number in (3, 6):
@@ -101,7 +96,7 @@ def test_distances_are_the_packages(tmp_path, monkeypatch):
     torch.save(kept, tmp_path / 'alexnet.pth')
     heads = pathlib.Path(reference.__file__).parent / 'weights' / 'v0.1' / 'alex.pth'
     weights = read_tensors(tmp_path / 'alexnet.pth') | read_tensors(heads)
-    shapes = lpips.backbone_shapes() | lpips.head_shapes()
+    shapes = backbone_shapes() | head_shapes()
     assert {name: value.shape for name, value in weights.items()} == shapes
     for size in ((64, 64), (97, 130)):
         pair = [x.astype(np.float32) for x in images(3, size)]

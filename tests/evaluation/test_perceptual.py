@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pix2pix_jax.evaluation import bootstrap, fid_kid, inception, lpips, perceptual, weights
+from pix2pix_jax.models import lpips as network
 
 
 def features(variables, images):
@@ -25,7 +26,7 @@ def stand_ins(monkeypatch):
     monkeypatch.setattr(weights, 'load', lambda kind, path: loaded.append((kind, path)) or {})
     monkeypatch.setattr(inception, 'variables', lambda tensors: {})
     monkeypatch.setattr(inception, 'features', features)
-    monkeypatch.setattr(lpips, 'used', lambda tensors: {})
+    monkeypatch.setattr(network, 'used', lambda tensors: {})
     monkeypatch.setattr(lpips, 'distance', distance)
     return loaded
 

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import optax
 
+from helpers.lpips_weights import drawn
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.distributed import parallel
 from pix2pix_jax.models.factory import create_models
@@ -95,6 +96,7 @@ def train(devices, steps, adam=True, rows=slice(None), choose_layouts=None, **fi
     config = config_of(**fields)
     axis_name = parallel.axis_of(devices) if config.sync_batch_norm else None
     state = parallel.replicate(initial(tuple(fields.items()), adam, axis_name), devices)
+    frozen = parallel.replicate(drawn(), devices) if config.loss.lpips_weight else None
     step = parallel.compile_step(train_step, config, devices, choose_layouts)
     key = training_key(config)
     result = {'metrics': [], 'compiled': 0}
@@ -102,7 +104,7 @@ def train(devices, steps, adam=True, rows=slice(None), choose_layouts=None, **fi
         old, batch = state, {k: v[rows] for k, v in batch.items()}
         batch = parallel.shard(batch, devices, config.optimizer.d_steps)
         with compilations() as compiled:
-            state, metrics = step(state, batch, key)
+            state, metrics = step(state, batch, key, frozen)
         result['compiled'] += len(compiled) if i < 2 else 0
         result['metrics'].append(jax.device_get(parallel.unreplicate(metrics, devices)))
         if i == 0:

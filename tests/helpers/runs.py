@@ -28,6 +28,9 @@ SMALL = ('--config.generator.depth=2', '--config.discriminator.layers=1')
 # What else must hold for any value of a field but the default.
 CONTEXT = {
     'dataset.task_amount': {'dataset.task': 'super_resolution'},
+    'grad_accumulation': {'batch_size': 2**20},
+    'loss.alexnet_weights': {'loss.lpips_weight': 1.0},
+    'loss.lpips_weights': {'loss.lpips_weight': 1.0},
     'loss.class_weight': {'dataset.target_classes': 3},
     'optimizer.rate_devices': {'optimizer.scale_with_devices': True},
 }
