@@ -87,16 +87,7 @@ def _check_together(config: Config) -> None:
             f'config.grad_accumulation={config.grad_accumulation}: must divide '
             f'config.batch_size={config.batch_size}'
         )
-    if loss.lpips_weight and config.dataset.target_classes:
-        raise UserError(
-            f'config.loss.lpips_weight={loss.lpips_weight}: it is of images; allowed is 0 where '
-            f'config.dataset.target_classes={config.dataset.target_classes}'
-        )
-    for name in ('alexnet_weights', 'lpips_weights'):
-        if loss[name] and not loss.lpips_weight:
-            raise UserError(
-                f"config.loss.{name}={loss[name]!r}: allowed is '' where config.loss.lpips_weight=0"
-            )
+    _check_lpips(config)
     if loss.class_weight and not config.dataset.target_classes:
         raise UserError(
             f'config.loss.class_weight={loss.class_weight}: allowed is 0 where '
@@ -146,6 +137,20 @@ def _check_together(config: Config) -> None:
     patterns.check(config)
     tasks.check(config)
     image_spec.check(config)
+
+
+def _check_lpips(config: Config) -> None:
+    loss = config.loss
+    if loss.lpips_weight and config.dataset.target_classes:
+        raise UserError(
+            f'config.loss.lpips_weight={loss.lpips_weight}: it is of images; allowed is 0 where '
+            f'config.dataset.target_classes={config.dataset.target_classes}'
+        )
+    for name in ('alexnet_weights', 'lpips_weights'):
+        if loss[name] and not loss.lpips_weight:
+            raise UserError(
+                f"config.loss.{name}={loss[name]!r}: allowed is '' where config.loss.lpips_weight=0"
+            )
 
 
 def checked_fields(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -122,8 +122,8 @@ def check_r1(config: Config, devices: int) -> None:
     if weight and config.discriminator.norm == 'batch' and images > 1:
         raise UserError(
             f'config.loss.r1_weight={weight}: its gradient is of each image alone, and batch norm '
-            f'mixes the {images} of a device; allowed are discriminator.norm=instance | none, or '
-            'one image a device (or a part of its batch, of grad_accumulation)'
+            f'mixes the {images} that a device takes at once; allowed are discriminator.norm='
+            'instance | none, or one image at once (batch_size / devices / grad_accumulation)'
         )
 
 

@@ -165,7 +165,7 @@ def test_r1_and_batch_norm_go_together_at_one_image_a_part():
     config = config_of(**R1, **{'discriminator.norm': 'batch', 'grad_accumulation': 4})
     check_r1(config, 1)
     config.grad_accumulation = 2
-    assert 'batch norm mixes the 2 of' in error_of(check_r1, config, 1)
+    assert 'batch norm mixes the 2 that' in error_of(check_r1, config, 1)
 
 
 @pytest.mark.parametrize(('parts', 'devices', 'sync', 'words'), [

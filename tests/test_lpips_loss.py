@@ -64,10 +64,10 @@ def test_its_gradient_is_that_of_differences():
         tensors = {name: jnp.asarray(value, jnp.float64) for name, value in drawn().items()}
         output, target = images().astype(jnp.float64)
         loss = jax.jit(lambda image: lpips.distances(tensors, image, target).mean())
-        gradient = jax.grad(loss)(output)
+        gradient = np.asarray(jax.grad(loss)(output))
         for seed in range(3):
             step = 1e-6 * np.random.default_rng(seed).standard_normal(output.shape)
-            difference = (loss(output + step) - loss(output - step)) / 2
+            difference = float(loss(output + step) - loss(output - step)) / 2
             np.testing.assert_allclose((gradient * step).sum(), difference, rtol=1e-5)
     found, _ = gradient_of(*images())
     np.testing.assert_allclose(found, 3 * gradient, rtol=1e-3, atol=1e-4 * np.abs(gradient).max())
