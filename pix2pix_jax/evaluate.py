@@ -16,7 +16,7 @@ from pix2pix_jax.evaluation import metric_titles, metrics
 from pix2pix_jax.evaluation.options import Options
 
 # No flags of two folders.
-OF_A_RUN = ('split', 'checkpoint', 'dataset', 'scale', 'segmenter', 'segmenter_weights')
+OF_A_RUN = ('split', 'checkpoint', 'dataset', 'scale', 'steps', 'segmenter', 'segmenter_weights')
 OF_FOLDERS = {'range': 'target_range', 'nodata': 'nodata'}  # and what says so of a run
 WEIGHTS = {
     'inception_weights': "FID's and KID's Inception network",
@@ -53,8 +53,8 @@ def define_flags() -> flags.FlagValues:
     )
     text(
         'output',
-        'Folder for the report; of a run by default WORKDIR/evaluation/SPLIT, SPLIT_xSCALE or '
-        'SPLIT_checkpoints.',
+        'Folder for the report; of a run by default WORKDIR/evaluation/SPLIT, SPLIT_xSCALE, '
+        'SPLIT_stepsSTEPS or SPLIT_checkpoints.',
     )
     flags.DEFINE_bool(
         'overwrite', False, 'Write into an --output that holds files.', flag_values=values
@@ -64,6 +64,13 @@ def define_flags() -> flags.FlagValues:
         'scale',
         1,
         'Translate at this multiple of the size trained on.',
+        lower_bound=1,
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        'steps',
+        None,
+        'Steps of a flow from noise to an image; by default config.test.steps.',
         lower_bound=1,
         flag_values=values,
     )
@@ -101,7 +108,9 @@ def main(values: flags.FlagValues) -> int:
     options = Options(tuple(values.metrics), values.classes, values.segmenter, **paths)
     metrics.check(options)
     if workdir:
-        images = runs.RunImages(values.split, values.checkpoint, values.scale, dataset)
+        images = runs.RunImages(
+            values.split, values.checkpoint, values.scale, dataset, values.steps or 0
+        )
         output = output or runs.default_output(workdir, images)
         if every:
             measured = checkpoints.evaluate_checkpoints(workdir, output, images, options)

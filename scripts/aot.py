@@ -30,8 +30,8 @@ from pix2pix_jax import train_setup
 from pix2pix_jax.config import Config, flatten, from_fields, validate
 from pix2pix_jax.distributed import parallel
 from pix2pix_jax.errors import UserError, run_command
+from pix2pix_jax.methods import METHODS
 from pix2pix_jax.train_state import training_key
-from pix2pix_jax.train_step import train_step
 
 
 class Target(NamedTuple):
@@ -230,7 +230,9 @@ def lower(
         sharding = jax.sharding.SingleDeviceSharding(devices[0])
         place = functools.partial(jax.ShapeDtypeStruct, sharding=sharding)
         state, batch, key = jax.tree.map(lambda x: place(x.shape, x.dtype), (state, batch, key))
-    return parallel.compile_step(train_step, config, devices, layouts).lower(state, batch, key)
+    return parallel.compile_step(METHODS[config.method].step, config, devices, layouts).lower(
+        state, batch, key
+    )
 
 
 class PlatformOf(NamedTuple):

@@ -1,7 +1,8 @@
 """Trained generators: loading a run, and translating images with it.
 
 The test-time switches exist here once (section 3.3 of the paper): the statistics of the norms,
-dropout on or off, and the number of the sample, which with the seed fixes the dropout mask.
+dropout on or off, and the number of the sample, which with the seed fixes the dropout mask, or the
+noise that a flow begins with.
 """
 
 import functools
@@ -10,11 +11,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
 from flax.traverse_util import flatten_dict
 
+from pix2pix_jax import flow
 from pix2pix_jax.config import Config, flatten, from_fields
+from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.data import tasks
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.models.factory import create_models
@@ -124,27 +128,74 @@ def _take(new: TrainState, old: TrainState, workdir: epath.PathLike) -> TrainSta
     return new.replace(**old.variables)
 
 
+def at_steps(config: Config, steps: int) -> Config:
+    """Returns the config of a flow that translates in this number of Euler's steps; 0: in its own.
+
+    Raises UserError, naming the flag, where they are not allowed.
+    """
+    if not steps:
+        return config
+    if config.method != 'flow':
+        raise UserError(
+            f'--steps={steps}: they are of a flow; the run is of config.method={config.method!r}'
+        )
+    allowed = FIELDS['test.steps'].allowed
+    if not allowed.holds(steps):
+        raise UserError(f'--steps={steps}: allowed is {allowed.text}')
+    return from_fields(flatten(config) | {'test.steps': steps})
+
+
 def generator_function(
-    config: Config, platform: str, norm: str = '', dropout: bool | None = None
+    config: Config,
+    platform: str,
+    norm: str = '',
+    dropout: bool | None = None,
+    unrolled: bool = False,
 ) -> Callable[..., jax.Array]:
     """Returns the generator as a pure function of (variables, images), its test-time switches set.
 
     Images are float32 (N,H,W,Ci) in [-1, 1], the result is (N,H,W,Co) in [-1, 1]; with dropout it
-    takes `rngs={'dropout': key}`.
+    takes `rngs={'dropout': key}`. Of a flow it is a function of (variables, images, noise), which
+    is (N,H,W,Co), and takes nothing else.
 
     Args:
       config: of the run.
       platform: as in `create_models`.
       norm: 'image' | 'running' | 'mixed'; '': config.test.norm.
       dropout: whether there is dropout; None: config.test.dropout.
+      unrolled: whether the program has each of a flow's steps by itself.
     """
     apply: Callable[..., Any] = create_models(config, platform).generator.apply
-    return functools.partial(
+    switched = functools.partial(
         apply,
         train=False,
         norm_statistics=norm or config.test.norm,
         noise=config.test.dropout if dropout is None else dropout,
     )
+    if config.method == 'flow':
+        return flow.translator(switched, config.test.steps, unrolled)
+    return switched
+
+
+def sampler(
+    config: Config, platform: str, norm: str = '', dropout: bool | None = None
+) -> Callable[[dict[str, Any], jax.Array, jax.Array], jax.Array]:
+    """Returns the generator as a pure function of (variables, images, key).
+
+    All that is random in it is one for all images: dropout masks, or the noise of a flow.
+
+    Args:
+      config, platform, norm, dropout: as in `generator_function`.
+    """
+    apply = generator_function(config, platform, norm, dropout)
+
+    def of_flow(variables: dict[str, Any], x: jax.Array, key: jax.Array) -> jax.Array:
+        shape = (*x.shape[1:3], config.generator.output_channels)
+        return apply(variables, x, jnp.broadcast_to(flow.noise(key, shape), (len(x), *shape)))
+
+    if config.method == 'flow':
+        return of_flow
+    return lambda variables, x, key: apply(variables, x, rngs={'dropout': key})
 
 
 class Generator:
@@ -169,8 +220,7 @@ class Generator:
         self._task = config.dataset.task
         seed = config.test.seed if seed is None else seed
         self._key = jax.random.key(seed)
-        apply = generator_function(config, jax.default_backend(), norm, dropout)
-        self._apply = jax.jit(lambda variables, x, key: apply(variables, x, rngs={'dropout': key}))
+        self._apply = jax.jit(sampler(config, jax.default_backend(), norm, dropout))
 
     def update(self, variables: dict[str, Any]) -> None:
         """Takes newer variables of the same generator, without compiling again."""
@@ -180,8 +230,8 @@ class Generator:
         """Translates float32 (N,H,W,Ci) in [-1,1] to (N,H,W,Co) in [-1,1], any N; of colorization
         to RGB.
 
-        Images of one `sample` share a dropout mask, so a result depends on nothing but its input,
-        the seed and the sample's number.
+        Images of one `sample` share a dropout mask, or a flow's noise, so a result depends on
+        nothing but its input, the seed and the sample's number.
         """
         outputs = []
         for start in range(0, len(inputs), self._batch):

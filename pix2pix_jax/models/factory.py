@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
@@ -65,11 +66,24 @@ def _generator(config: ConfigDict, platform: str, axis_name: str | None) -> nn.M
         norm=NORMS[g.norm].create(config, g, axis_name),
         conv=functools.partial(layers.Conv, **common),
         upsample=functools.partial(layers.ConvTranspose, **common),
-        activation=layers.class_image if config.dataset.target_classes else jnp.tanh,
+        activation=_activation(config),
     )
     if g.upsample == 'resize':
         fields['upsample'] = functools.partial(layers.ResizeConv, **common)
     return network.build(g, fields)
+
+
+def _activation(config: ConfigDict) -> Callable[[jax.Array], jax.Array]:
+    """The activation of the generator's last layer; of a flow it gives a velocity, of any size."""
+    if config.method == 'flow':
+        return jnp.positive
+    return layers.class_image if config.dataset.target_classes else jnp.tanh
+
+
+def generator_channels(config: ConfigDict) -> int:
+    """Returns the channels that the generator's network sees: of a flow the noisy target's, too."""
+    g = config.generator
+    return g.input_channels + g.output_channels * (config.method == 'flow')
 
 
 def _discriminator(config: ConfigDict, platform: str, axis_name: str | None) -> nn.Module:
