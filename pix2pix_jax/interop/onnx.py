@@ -30,19 +30,22 @@ LOG_ERRORS = 3  # of onnxruntime's levels: no warnings
 
 
 def to_bytes(model: Exportable) -> bytes:
-    """Returns the file: input `input`, output `output`, and the metadata as its properties."""
-    function = exportable.function(model)
+    """Returns the file: its inputs, output `output`, and the metadata as its properties.
 
-    def convertible(x: jax.Array) -> jax.Array:
+    The inputs are `input` and, of a flow, `noise`.
+    """
+    function, shapes = exportable.function(model), exportable.input_shapes(model)
+
+    def convertible(*inputs: jax.Array) -> jax.Array:
         with nn.intercept_methods(_nan_borders):
-            return function(x)
+            return function(*inputs)
 
     converted = to_onnx(
         convertible,
-        [exportable.input_shape(model)],
+        list(shapes.values()),
         model_name='generator',
         opset=OPSET,
-        input_names=['input'],
+        input_names=list(shapes),
         output_names=['output'],
     )
     _reflect_borders(converted)
@@ -56,10 +59,14 @@ def to_bytes(model: Exportable) -> bytes:
 
 
 def load(data: bytes) -> tuple[Function, dict[str, str]]:
-    """Returns the function, float32 (N,H,W,Ci) -> (N,H,W,Co) in [-1,1] on the CPU, and metadata."""
+    """Returns the function of the model's inputs -> (N,H,W,Co) in [-1,1], and the metadata.
+
+    It runs on the CPU; all is float32, and the images (N,H,W,Ci) are the first input.
+    """
     session = _session(data)
+    names = [one.name for one in session.get_inputs()]
     return (
-        lambda images: session.run(None, {'input': np.asarray(images)})[0],
+        lambda *inputs: session.run(None, dict(zip(names, map(np.asarray, inputs))))[0],
         session.get_modelmeta().custom_metadata_map,
     )
 

@@ -21,7 +21,7 @@ from pix2pix_jax.models.layers import (
     both_statistics,
     mask_numbers,
 )
-from pix2pix_jax.models.time_layers import embedded, modulated
+from pix2pix_jax.models.time_layers import embedded, modulated, with_skip
 
 DEPTH = 2  # halvings, by default
 PADDING = 32  # pixels, more than `unit` needs: fewer sizes to compile
@@ -121,7 +121,7 @@ class ResNet(nn.Module):
         """
         examples = mask_numbers(x, train, examples)
         encoding, decoding = both_statistics(train, norm_statistics)
-        embedding = embedded(time, self.width)
+        embedding, image = embedded(time, self.width), x
 
         def conv(
             x: jax.Array, features: int, kernel_size: int, name: str, **fields: Any
@@ -150,5 +150,5 @@ class ResNet(nn.Module):
             x = self.upsample(self.width * 2**i, use_bias=self.use_bias, name=name)(x)
             x = nn.relu(norm(x, name, decoding))
         x = conv(Reflect(3)(x), self.output_channels, 7, 'output', use_bias=self.last_bias)
-        x = at_least_float32(x)
+        x = with_skip(at_least_float32(x), image, embedding)
         return x if raw else self.activation(x)

@@ -52,6 +52,23 @@ class Modulation(nn.Module):
         return x * (1 + scale) + shift
 
 
+class TimedSkip(nn.Module):
+    """Adds the noisy target to a network's last map, times a gain of the time; at first 0.
+
+    A velocity has all of the noise in it, which a network of few filters cannot carry: from what it
+    makes of the target y, v = (y - x_t) / (1 - t), this way it need not.
+    """
+
+    @nn.compact
+    def __call__(
+        self, y: Float[Array, 'n h w c'], x: Float[Array, 'n h w _'], embedding: Float[Array, 'n _']
+    ) -> Float[Array, 'n h w c']:
+        """Returns y (N,H,W,C) plus the last C channels of the network's input x, scaled."""
+        channels = y.shape[-1]
+        gain = nn.Dense(channels, kernel_init=nn.initializers.zeros, name='dense')(embedding)
+        return y + gain[:, None, None] * x[..., -channels:]
+
+
 def embedded(time: Float[Array, ' n'] | None, width: int) -> Float[Array, 'n _'] | None:
     """Returns the embedding of times (N,) for a network of this `width`; None for None.
 
@@ -63,3 +80,10 @@ def embedded(time: Float[Array, ' n'] | None, width: int) -> Float[Array, 'n _']
 def modulated(x: jax.Array, embedding: jax.Array | None, name: str) -> jax.Array:
     """Returns x (N,H,W,C) modulated by a layer `name` of the calling module; of None itself."""
     return x if embedding is None else Modulation(name=name)(x, embedding)
+
+
+def with_skip(
+    y: jax.Array, x: jax.Array, embedding: jax.Array | None, name: str = 'skip_time'
+) -> jax.Array:
+    """Returns y with a layer `TimedSkip` of the calling module; of None itself."""
+    return y if embedding is None else TimedSkip(name=name)(y, x, embedding)

@@ -26,7 +26,7 @@ from pix2pix_jax.models.layers import (
     both_statistics,
     mask_numbers,
 )
-from pix2pix_jax.models.time_layers import embedded, modulated
+from pix2pix_jax.models.time_layers import embedded, modulated, with_skip
 
 MAX_DEPTH = 8  # the paper's, at 256x256
 MIN_DEPTH = 5  # of a depth that comes from the image size
@@ -164,7 +164,7 @@ class UNet(nn.Module):
         examples = mask_numbers(x, train, examples)
         encoding, decoding = both_statistics(train, norm_statistics)
         dropout_blocks = range(self.dropout_from, self.dropout_from + self.dropout_blocks)
-        embedding = embedded(time, self.width)
+        embedding, image = embedded(time, self.width), x
 
         def norm(x: jax.Array, name: str, statistics: str) -> jax.Array:
             x = self.norm(name=f'{name}_norm')(x, statistics)
@@ -191,5 +191,5 @@ class UNet(nn.Module):
             if self.skips:
                 x = jnp.concatenate([activate(encoded.pop()), x], axis=-1)
         x = self.upsample(self.output_channels, use_bias=self.last_bias, name='up0')(x)
-        x = at_least_float32(x)
+        x = with_skip(at_least_float32(x), image, embedding)
         return x if raw else self.activation(x)
