@@ -45,7 +45,7 @@ def velocity(
     variables: dict[str, Any],
     x: Float[Array, 'n h w _'],
     at: Images,
-    time: Float[Array, ' n'],
+    time: Float[Array, ' #n'],
     **switches: Any,
 ) -> Any:
     """Returns what a network says of the velocity at a point of the line.
@@ -55,47 +55,39 @@ def velocity(
       variables: its collections.
       x: the inputs (N,H,W,Ci) in [-1, 1].
       at: the points (N,H,W,Co).
-      time: of each point, (N,) in [0, 1].
+      time: of each point, (N,) in [0, 1], or (1,), of all.
       **switches: for `apply`.
     """
     return apply(variables, jnp.concatenate([x, at], axis=-1), time=time, **switches)
 
 
-def euler(
-    velocity: Callable[[Images, jax.Array], Images], start: Images, steps: int, unrolled: bool
-) -> Images:
-    """Returns where equal steps through times 0 to 1 lead from `start`.
-
-    Args:
-      velocity: maps points (N,H,W,C) and a time () to the velocities there.
-      start: the points at time 0.
-      steps: their number.
-      unrolled: whether the program has each step by itself, as converters want it, or a loop.
-    """
-
-    def step(i: Any, x: Images) -> Images:
-        return x + velocity(x, jnp.float32(i) / steps) / steps
-
-    if not unrolled:
-        return lax.fori_loop(0, steps, step, start)
-    for i in range(steps):
-        start = step(i, start)
-    return start
-
-
-def translator(apply: Apply, steps: int, unrolled: bool = False) -> Callable[..., Images]:
+def translator(apply: Apply, steps: int) -> Callable[..., Images]:
     """Returns (variables, inputs (N,H,W,Ci), noise (N,H,W,Co)) -> images (N,H,W,Co) in [-1, 1].
 
-    Args:
-      apply: the network's, its switches set.
-      steps: of Euler's.
-      unrolled: as in `euler`.
+    `apply` is the network's, its switches set; `steps` are Euler's.
     """
 
-    def translate(variables: dict[str, Any], x: jax.Array, noise: Images) -> Images:
-        def of_point(at: Images, time: jax.Array) -> Images:
-            return velocity(apply, variables, x, at, jnp.broadcast_to(time, x.shape[:1]))
+    def translate(variables: dict[str, Any], x: Float[Array, 'n h w _'], noise: Images) -> Images:
+        def step(i: Any, at: Images) -> Images:
+            return euler_step(apply, variables, x, at, jnp.float32(i)[None] / steps, 1 / steps)
 
-        return jnp.clip(euler(of_point, noise, steps, unrolled), -1, 1)
+        return jnp.clip(lax.fori_loop(0, steps, step, noise), -1, 1)
 
     return translate
+
+
+def euler_step(
+    apply: Apply,
+    variables: dict[str, Any],
+    x: Float[Array, 'n h w _'],
+    at: Images,
+    time: Float[Array, ' #n'],
+    size: float,
+) -> Images:
+    """Returns where the velocity at a point leads within a time of `size`.
+
+    Args:
+      apply, variables, x, at, time: as in `velocity`.
+      size: of the step.
+    """
+    return at + size * velocity(apply, variables, x, at, time)

@@ -145,12 +145,28 @@ def at_steps(config: Config, steps: int) -> Config:
     return from_fields(flatten(config) | {'test.steps': steps})
 
 
+def network_function(
+    config: Config, platform: str, norm: str = '', dropout: bool | None = None
+) -> Callable[..., jax.Array]:
+    """Returns the generator's network as a pure function, its test-time switches set.
+
+    Args:
+      config: of the run.
+      platform: as in `create_models`.
+      norm: 'image' | 'running' | 'mixed'; '': config.test.norm.
+      dropout: whether there is dropout; None: config.test.dropout.
+    """
+    apply: Callable[..., Any] = create_models(config, platform).generator.apply
+    return functools.partial(
+        apply,
+        train=False,
+        norm_statistics=norm or config.test.norm,
+        noise=config.test.dropout if dropout is None else dropout,
+    )
+
+
 def generator_function(
-    config: Config,
-    platform: str,
-    norm: str = '',
-    dropout: bool | None = None,
-    unrolled: bool = False,
+    config: Config, platform: str, norm: str = '', dropout: bool | None = None
 ) -> Callable[..., jax.Array]:
     """Returns the generator as a pure function of (variables, images), its test-time switches set.
 
@@ -159,22 +175,10 @@ def generator_function(
     is (N,H,W,Co), and takes nothing else.
 
     Args:
-      config: of the run.
-      platform: as in `create_models`.
-      norm: 'image' | 'running' | 'mixed'; '': config.test.norm.
-      dropout: whether there is dropout; None: config.test.dropout.
-      unrolled: whether the program has each of a flow's steps by itself.
+      config, platform, norm, dropout: as in `network_function`.
     """
-    apply: Callable[..., Any] = create_models(config, platform).generator.apply
-    switched = functools.partial(
-        apply,
-        train=False,
-        norm_statistics=norm or config.test.norm,
-        noise=config.test.dropout if dropout is None else dropout,
-    )
-    if config.method == 'flow':
-        return flow.translator(switched, config.test.steps, unrolled)
-    return switched
+    apply = network_function(config, platform, norm, dropout)
+    return flow.translator(apply, config.test.steps) if config.method == 'flow' else apply
 
 
 def sampler(
@@ -185,7 +189,7 @@ def sampler(
     All that is random in it is one for all images: dropout masks, or the noise of a flow.
 
     Args:
-      config, platform, norm, dropout: as in `generator_function`.
+      config, platform, norm, dropout: as in `network_function`.
     """
     apply = generator_function(config, platform, norm, dropout)
 
@@ -196,6 +200,11 @@ def sampler(
     if config.method == 'flow':
         return of_flow
     return lambda variables, x, key: apply(variables, x, rngs={'dropout': key})
+
+
+def sample_key(seed: int, sample: int = 0) -> jax.Array:
+    """Returns the key of all that is random in a sample of translations."""
+    return jax.random.fold_in(jax.random.key(seed), sample)
 
 
 class Generator:
@@ -218,8 +227,7 @@ class Generator:
         self._variables = variables
         self._batch = batch
         self._task = config.dataset.task
-        seed = config.test.seed if seed is None else seed
-        self._key = jax.random.key(seed)
+        self._seed = config.test.seed if seed is None else seed
         self._apply = jax.jit(sampler(config, jax.default_backend(), norm, dropout))
 
     def update(self, variables: dict[str, Any]) -> None:
@@ -246,5 +254,5 @@ class Generator:
 
         The result of colorization is on the host, where its colours are computed.
         """
-        key = jax.random.fold_in(self._key, sample)
+        key = sample_key(self._seed, sample)
         return tasks.as_shown(self._task, inputs, self._apply(self._variables, inputs, key))

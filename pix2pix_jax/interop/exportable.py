@@ -5,6 +5,7 @@ with the weights as constants. Of a flow it takes the noise, too. What comes out
 own output: of colorization that is a and b of CIE Lab, as `input` and `output` of the metadata say.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,10 +17,11 @@ import numpy as np
 from etils import epath
 from flax.linen.module import InterceptorContext
 
+from pix2pix_jax import flow
 from pix2pix_jax.config import Config, flatten, from_fields
 from pix2pix_jax.data import class_maps, image_spec, label_colors, tasks
 from pix2pix_jax.errors import DATA_ERROR, UserError
-from pix2pix_jax.inference.generator import Run, generator_function
+from pix2pix_jax.inference.generator import Run, generator_function, network_function
 from pix2pix_jax.models.conv_forms import DIMENSIONS
 from pix2pix_jax.models.factory import generator_depth, minimum_side, unit
 from pix2pix_jax.models.layers import ConvTranspose
@@ -248,11 +250,25 @@ def _of_flow(config: Config) -> dict[str, Any]:
 def function(model: Exportable) -> Function:
     """Returns float32 (N,H,W,Ci) in [-1,1] -> float32 (N,H,W,Co) in [-1,1], without dropout.
 
-    Of a flow it takes the noise (N,H,W,Co), too, and has each step by itself. The weights are its
-    constants. Convolutions are XLA's own, in the form that converters know: kernels of transposed
-    ones are turned here, once, and not by whoever compiles the result.
+    Of a flow it takes the noise (N,H,W,Co), too. The weights are its constants. Convolutions are
+    XLA's own, in the form that converters know: kernels of transposed ones are turned here, once,
+    and not by whoever compiles the result.
     """
-    apply = generator_function(model.config, 'any', model.norm, dropout=False, unrolled=True)
+    return _with_weights(model, generator_function(model.config, 'any', model.norm, dropout=False))
+
+
+def step_function(model: Exportable) -> Function:
+    """Returns one step of a flow: (N,H,W,Ci), a point (N,H,W,Co), its time (1,) -> the next point.
+
+    As `function` otherwise.
+    """
+    apply = network_function(model.config, 'any', model.norm, dropout=False)
+    step = functools.partial(flow.euler_step, apply, size=1 / model.config.test.steps)
+    return _with_weights(model, step)
+
+
+def _with_weights(model: Exportable, apply: Callable[..., jax.Array]) -> Function:
+    """Returns `apply`, a function of the variables and others, of the others alone."""
     variables = jax.tree.map(jnp.asarray, model.variables)
     if model.weights == 'float16':  # kernels, which are most of it: the layers compute in float32
         variables = jax.tree.map(lambda a: a.astype(jnp.float16) if a.ndim == 4 else a, variables)

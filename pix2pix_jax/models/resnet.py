@@ -113,7 +113,7 @@ class ResNet(nn.Module):
         noise: bool = True,
         examples: Int[Array, ' n'] | None = None,
         raw: bool = False,
-        time: Float[Array, ' n'] | None = None,
+        time: Float[Array, ' #n'] | None = None,
     ) -> Float[Array, 'n h w {self.output_channels}']:
         """Translates images (N,H,W,C) in [-1,1] to (N,H,W,output_channels) in [-1,1], float32.
 

@@ -6,7 +6,6 @@ A constant channel beside the image would not do: the first instance norm remove
 import math
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -44,7 +43,7 @@ class Modulation(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, 'n h w c'], embedding: Float[Array, 'n _']
+        self, x: Float[Array, 'n h w c'], embedding: Float[Array, '#n _']
     ) -> Float[Array, 'n h w c']:
         """Returns x (N,H,W,C) times 1 + scale, plus shift, both of its image's embedding."""
         change = nn.Dense(2 * x.shape[-1], kernel_init=nn.initializers.zeros, name='dense')
@@ -61,7 +60,10 @@ class TimedSkip(nn.Module):
 
     @nn.compact
     def __call__(
-        self, y: Float[Array, 'n h w c'], x: Float[Array, 'n h w _'], embedding: Float[Array, 'n _']
+        self,
+        y: Float[Array, 'n h w c'],
+        x: Float[Array, 'n h w _'],
+        embedding: Float[Array, '#n _'],
     ) -> Float[Array, 'n h w c']:
         """Returns y (N,H,W,C) plus the last C channels of the network's input x, scaled."""
         channels = y.shape[-1]
@@ -77,13 +79,15 @@ def embedded(time: Float[Array, ' n'] | None, width: int) -> Float[Array, 'n _']
     return None if time is None else TimeEmbedding(4 * width, name='time')(time)
 
 
-def modulated(x: jax.Array, embedding: jax.Array | None, name: str) -> jax.Array:
-    """Returns x (N,H,W,C) modulated by a layer `name` of the calling module; of None itself."""
+def modulated(
+    x: Float[Array, 'n h w c'], embedding: Float[Array, '#n _'] | None, name: str
+) -> Float[Array, 'n h w c']:
+    """Returns x (N,H,W,C) modulated by a layer `name` of the calling module; without time x."""
     return x if embedding is None else Modulation(name=name)(x, embedding)
 
 
 def with_skip(
-    y: jax.Array, x: jax.Array, embedding: jax.Array | None, name: str = 'skip_time'
-) -> jax.Array:
-    """Returns y with a layer `TimedSkip` of the calling module; of None itself."""
-    return y if embedding is None else TimedSkip(name=name)(y, x, embedding)
+    y: Float[Array, 'n h w c'], x: Float[Array, 'n h w _'], embedding: Float[Array, '#n _'] | None
+) -> Float[Array, 'n h w c']:
+    """Returns y (N,H,W,C) with the calling module's `TimedSkip` of its input; without time y."""
+    return y if embedding is None else TimedSkip(name='skip_time')(y, x, embedding)

@@ -150,7 +150,7 @@ class UNet(nn.Module):
         noise: bool = True,
         examples: Int[Array, ' n'] | None = None,
         raw: bool = False,
-        time: Float[Array, ' n'] | None = None,
+        time: Float[Array, ' #n'] | None = None,
     ) -> Float[Array, 'n h w {self.output_channels}']:
         """Translates images (N,H,W,C) in [-1,1] to (N,H,W,output_channels), float32, in [-1,1].
 
@@ -158,8 +158,8 @@ class UNet(nn.Module):
         its number in `examples` (N,), whose default is 0 to N-1. At test time `norm_statistics`
         ('image' | 'running' | 'mixed': running in the encoder, image in the decoder) and `noise`
         (dropout on, one mask for all images) choose. Dropout needs the rng 'dropout'. What
-        is `raw` has not been through `activation`. Of a flow `time` (N,) in [0,1] scales and
-        shifts after each norm, and x has the channels of the noisy target, too.
+        is `raw` has not been through `activation`. Of a flow `time` (N,) in [0,1], or (1,),
+        scales and shifts after each norm, and x has the channels of the noisy target, too.
         """
         examples = mask_numbers(x, train, examples)
         encoding, decoding = both_statistics(train, norm_statistics)
