@@ -14,7 +14,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from pix2pix_jax.config import Config, init_overrides
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.models.factory import Models, generator_channels
+from pix2pix_jax.models.factory import Models, generator_inputs
 from pix2pix_jax.models.spectral import COLLECTION
 from pix2pix_jax.optimizers import Optimizers
 
@@ -88,10 +88,9 @@ def create_state(config: Config, models: Models, optimizers: Optimizers) -> GanS
     key = jax.random.key(config.seed)
     height, width = config.image_size
     channels = config.generator.input_channels
-    x = jnp.zeros((1, height, width, generator_channels(config)))
-    time = jnp.zeros(1) if config.method == 'flow' else None
-    init = jax.jit(functools.partial(models.generator.init, train=False, noise=False, time=time))
-    variables = {'generator': init(jax.random.fold_in(key, 0), x)}
+    init = jax.jit(functools.partial(models.generator.init, train=False, noise=False))
+    inputs = generator_inputs(config)
+    variables = {'generator': init(jax.random.fold_in(key, 0), **inputs)}
     if models.discriminator is not None:
         seen = config.generator.output_channels + channels * config.discriminator.conditional
         x = jnp.zeros((1, height, width, seen))

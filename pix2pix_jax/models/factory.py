@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -80,10 +80,15 @@ def _activation(config: ConfigDict) -> Callable[[jax.Array], jax.Array]:
     return layers.class_image if config.dataset.target_classes else jnp.tanh
 
 
-def generator_channels(config: ConfigDict) -> int:
-    """Returns the channels that the generator's network sees: of a flow the noisy target's, too."""
-    g = config.generator
-    return g.input_channels + g.output_channels * (config.method == 'flow')
+def generator_inputs(config: ConfigDict) -> dict[str, Any]:
+    """Returns an image `x` (1,H,W,C) of zeros such as the generator takes, and `time`.
+
+    Of a flow that is (1,), and C counts the channels of the noisy target, too; else it is None.
+    """
+    g, is_flow = config.generator, config.method == 'flow'
+    channels = g.input_channels + (g.output_channels if is_flow else 0)
+    x = jnp.zeros((1, *config.image_size, channels))
+    return {'x': x, 'time': jnp.zeros(1) if is_flow else None}
 
 
 def _discriminator(config: ConfigDict, platform: str, axis_name: str | None) -> nn.Module:

@@ -19,7 +19,7 @@ def sinusoids(time: Float[Array, ' n'], features: int) -> Float[Array, 'n {featu
     """
     half = features // 2
     frequencies = jnp.exp(-math.log(MAX_PERIOD) * jnp.arange(half) / half)
-    angles = 1000 * time[:, None] * frequencies
+    angles = 1000 * time[:, None] * frequencies[None]
     return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
 
 
