@@ -69,9 +69,9 @@ SECTIONS = {
 
 ROWS = (
     Field('method', 'gan', choices('gan', 'flow'),
-          "'gan': the paper's; 'flow': a rectified flow on the same pairs, of the same generator, "
-          'without a discriminator: what `generator`, `loss` and `optimizer` have for it is in '
-          'training.md', source='Liu et al., 2023'),
+          "'gan': the paper's; 'flow': a rectified flow, on the same pairs, of the same generator. "
+          'It implies instance norm, no dropout, no discriminator and no other loss',
+          source='Liu et al., 2023'),
     Field('seed', 0, ANY_INT,
           'seed of the weights, the dropout, the order of the pairs, the augmentation and the val '
           'split'),

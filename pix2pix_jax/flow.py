@@ -56,7 +56,7 @@ def velocity(
       x: the inputs (N,H,W,Ci) in [-1, 1].
       at: the points (N,H,W,Co).
       time: of each point, (N,) in [0, 1], or (1,), of all.
-      **switches: for `apply`.
+      switches: for `apply`.
     """
     return apply(variables, jnp.concatenate([x, at], axis=-1), time=time, **switches)
 

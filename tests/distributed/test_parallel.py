@@ -35,6 +35,10 @@ def main(path):
         'norm': train(two, 1, adam=False, **norm),
         'halves': [train(one, 1, adam=False, rows=rows, **norm) for rows in halves],
         'sync': [train(d, 1, adam=False, **norm, sync_batch_norm=True) for d in (one, two)],
+        'flow': [
+            train(d, 1, adam=False, method='flow', **{'generator.norm': 'instance'})
+            for d in (one, two)
+        ],
         'd_steps': [train(d, 1, adam=False, **{'optimizer.d_steps': 2}) for d in (one, two)],
     }
     with open(path, 'wb') as file:
@@ -128,6 +132,17 @@ def test_synchronised_batch_norm_on_two_devices_is_that_of_one(runs):
 def test_more_steps_of_d_on_two_devices_are_those_of_one(runs):
     one, two = runs['d_steps']
     assert relative(two['first'], one['first']) < 1e-5
+
+
+def test_a_flow_is_the_same_on_one_device_and_two(runs):
+    """Its noise and times follow the examples; of biases before a norm only rounding is learnt."""
+    one, two = runs['flow']
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-6), one['first'], two['first']
+    )
+    (a,), (b,) = one['metrics'], two['metrics']
+    np.testing.assert_allclose(a['flow'], b['flow'], rtol=1e-5)
+    assert set(one['first']) == {'generator'} and a.keys() == b.keys() == {'flow'}
 
 
 def test_devices_are_chosen_on_the_machine(runs):

@@ -10,10 +10,10 @@ import optax
 
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.distributed import parallel
+from pix2pix_jax.methods import METHODS
 from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.optimizers import Optimizers, create_optimizers
 from pix2pix_jax.train_state import create_state, training_key
-from pix2pix_jax.train_step import train_step
 
 STEPS = 20
 SGD = Optimizers(optax.sgd(0.1), optax.sgd(0.1), optax.constant_schedule(0.1))
@@ -95,7 +95,7 @@ def train(devices, steps, adam=True, rows=slice(None), choose_layouts=None, **fi
     config = config_of(**fields)
     axis_name = parallel.axis_of(devices) if config.sync_batch_norm else None
     state = parallel.replicate(initial(tuple(fields.items()), adam, axis_name), devices)
-    step = parallel.compile_step(train_step, config, devices, choose_layouts)
+    step = parallel.compile_step(METHODS[config.method].step, config, devices, choose_layouts)
     key = training_key(config)
     result = {'metrics': [], 'compiled': 0}
     for i, batch in zip(range(steps), batches(config)):
