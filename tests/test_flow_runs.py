@@ -38,7 +38,7 @@ from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.workdir.config_json import from_json, load_config, to_json
 
 CONFIGS = sorted(path.stem for path in (ROOT / 'configs').glob('*.py'))
-CONFIGS = [name for name in CONFIGS if not name.endswith('_classes')]  # whose outputs are classes
+CONFIGS.remove('facades_classes')  # its outputs are classes
 
 
 def flow_config(path, **fields):
@@ -84,7 +84,7 @@ def test_the_configs_take_it_by_itself(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     config = module.get_config('tiny')
-    before = flatten(config)
+    before = flatten(validate(config))
     config.method = 'flow'
     after = flatten(validate(config))
     changed = {name for name in after if after[name] != before[name]}
