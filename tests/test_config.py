@@ -169,7 +169,9 @@ def test_sections_must_be_there_and_no_others():
     del without.test
     assert 'config.test.dropout is missing' in error_of(validate, without)
     empty.test = ConfigDict()
-    fields = 'config.test is a section, not a field; in config.test there are dropout, norm, seed, steps'
+    fields = (
+        'config.test is a section, not a field; in config.test there are dropout, norm, seed, steps'
+    )
     assert error_of(validate, empty) == fields
     assert error_of(validate, edited('test', None)) == fields
     argv = ['main', '--config=configs/test.py', '--config.test=1']

@@ -366,14 +366,12 @@ def test_exports_take_the_noise_and_any_batch_and_size(name, fields):
         assert np.abs(np.asarray(exported(x, -noise)) - expected).max() > 0.1
 
 
-def test_an_onnx_file_has_its_weights_once_whatever_the_steps():
-    pytest.importorskip('jax2onnx', reason='needs the extra export')
-    from pix2pix_jax.interop import onnx
-
+@pytest.mark.parametrize('interop', interops(), ids=lambda one: one.__name__.split('.')[-1])
+def test_a_file_has_the_weights_once_whatever_the_steps(interop):
     sizes = []
     for steps in (1, 10):
         run = random_run(method='flow', loss__l1_weight=0.0, test__steps=steps, generator__width=16)
-        sizes.append(len(onnx.to_bytes(exportable.create(run))))
+        sizes.append(len(interop.to_bytes(exportable.create(run))))
     assert sizes[1] < 1.5 * sizes[0]
 
 

@@ -62,7 +62,8 @@ def idle(config: Config, devices: list[jax.Device]) -> list[str]:
 def norm_statistics(config: Config, devices: list[jax.Device]) -> list[str]:
     """Returns a line that says over how many images batch norm goes, where not over the batch."""
     count = len(devices) * jax.process_count()
-    networks = [n for n in ('generator', 'discriminator') if config[n].norm == 'batch']
+    there = ('generator', 'discriminator') if config.loss.gan != 'none' else ('generator',)
+    networks = [name for name in there if config[name].norm == 'batch']
     if count == 1 or config.sync_batch_norm or not networks:
         return []
     return [
