@@ -22,6 +22,21 @@ from pix2pix_jax.config_type import Config
 from pix2pix_jax.data import image_spec, label_colors, patterns, tasks
 from pix2pix_jax.errors import UserError
 
+# What a method implies: fields that have no other value with it.
+IMPLIED: dict[str, dict[str, Any]] = {
+    'gan': {},
+    'flow': {
+        'generator.norm': 'instance',
+        'generator.dropout': 0.0,
+        'loss.gan': 'none',
+        'loss.l1_weight': 0.0,
+        'loss.l2_weight': 0.0,
+        'loss.class_weight': 0.0,
+        'loss.lpips_weight': 0.0,
+        'dataset.target_classes': 0,
+    },
+}
+
 
 def default_config() -> Config:
     """Returns the paper's setting; no field is None: 0, '' or 'none' mean off."""
@@ -49,6 +64,7 @@ def from_fields(fields: Mapping[str, Any]) -> Config:
     fields = checked_fields(fields)
     fields['image_size'] = _image_size(fields['image_size'])
     _check_values(fields)
+    fields |= _implied(fields)
     for field in ('dataset.colors', 'dataset.palette'):  # the table itself: its file may change
         if fields[field]:
             table = label_colors.table(fields[field], f'config.{field}')
@@ -61,6 +77,25 @@ def from_fields(fields: Mapping[str, Any]) -> Config:
     config.update_from_flattened_dict(fields)
     _check_together(config)
     return config
+
+
+def _implied(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields that the method implies; a default of the other method is no choice."""
+    check_implied(
+        {name: value for name, value in fields.items() if value != FIELDS[name].default},
+        fields['method'],
+    )
+    return IMPLIED[fields['method']]
+
+
+def check_implied(chosen: Mapping[str, Any], method: str) -> None:
+    """Raises UserError for a field that was `chosen` to be what `method` does not allow."""
+    for name, value in IMPLIED[method].items():
+        if chosen.get(name, value) != value:
+            raise UserError(
+                f'config.{name}={chosen[name]!r}: allowed is {value!r} where '
+                f'config.method={method!r}'
+            )
 
 
 def has_gradient_penalty(gan: str) -> bool:
@@ -77,7 +112,7 @@ def _check_together(config: Config) -> None:
     loss = config.loss
     adversarial = loss.gan != 'none' and loss.gan_weight
     others = (loss.l1_weight, loss.l2_weight, loss.class_weight, loss.lpips_weight)
-    if not (any(others) or adversarial):
+    if config.method == 'gan' and not (any(others) or adversarial):
         raise UserError(
             'config.loss: with no GAN, l1_weight, l2_weight, class_weight and lpips_weight there '
             'is no objective'

@@ -68,6 +68,10 @@ SECTIONS = {
 }  # fmt: skip
 
 ROWS = (
+    Field('method', 'gan', choices('gan', 'flow'),
+          "'gan': the paper's; 'flow': a rectified flow, on the same pairs, of the same generator. "
+          'It implies instance norm, no dropout, no discriminator and no other loss',
+          source='Liu et al., 2023'),
     Field('seed', 0, ANY_INT,
           'seed of the weights, the dropout, the order of the pairs, the augmentation and the val '
           'split'),
@@ -374,7 +378,11 @@ ROWS = (
           source='3.3'),
     Field('test.dropout', True, ON_OFF,
           "dropout, the paper's noise, is there at test time too", source='3.1'),
-    Field('test.seed', 0, ANY_INT, 'seed of the dropout, which is the same for all images'),
+    Field('test.seed', 0, ANY_INT,
+          'seed of the dropout, of a flow that of the noise, which is the same for all images'),
+    Field('test.steps', 20, between(1, 50),
+          "Euler's steps from noise to an image, of a flow; evaluations in training take 4",
+          'steps'),
 
     Field('checkpoint.every_steps', 0, ANY_INT, 'interval between saves; 0: off', 'steps'),
     Field('checkpoint.every_minutes', 10.0, between(0.0, 1e6), 'interval between saves; 0: off',

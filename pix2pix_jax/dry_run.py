@@ -5,10 +5,10 @@ from etils import epath
 from pix2pix_jax.config import Config
 from pix2pix_jax.distributed import feed, memory, parallel
 from pix2pix_jax.inference.generator import start_from
+from pix2pix_jax.methods import METHODS
 from pix2pix_jax.reports import start
 from pix2pix_jax.train_setup import Setup, resolve
 from pix2pix_jax.train_state import GanState, training_key
-from pix2pix_jax.train_step import train_step
 from pix2pix_jax.workdir.config_json import to_json
 
 
@@ -45,7 +45,7 @@ def memory_of_step(setup: Setup, state: GanState) -> dict[str, int]:
     """
     config, devices = setup.config, setup.devices
     batch = next(feed.batches(setup.splits['train'], config, devices, 0))
-    step_fn = parallel.compile_step(train_step, config, devices)
+    step_fn = parallel.compile_step(METHODS[config.method].step, config, devices)
     state, frozen = parallel.replicate((state, setup.frozen), devices)
     with memory.one_line('a training step', memory.less(config)):
         compiled = step_fn.lower(state, batch, training_key(config), frozen).compile()

@@ -16,7 +16,10 @@ from pix2pix_jax.evaluation import metric_titles, metrics
 from pix2pix_jax.evaluation.options import Options
 
 # No flags of two folders.
-OF_A_RUN = ('split', 'checkpoint', 'ema', 'dataset', 'scale', 'segmenter', 'segmenter_weights')
+OF_A_RUN = (
+    *('split', 'checkpoint', 'ema', 'dataset', 'scale', 'steps'),
+    *('segmenter', 'segmenter_weights'),
+)
 OF_FOLDERS = {'range': 'target_range', 'nodata': 'nodata'}  # and what says so of a run
 WEIGHTS = {
     'inception_weights': "FID's and KID's Inception network",
@@ -59,7 +62,7 @@ def define_flags() -> flags.FlagValues:
     text(
         'output',
         'Folder for the report; of a run by default WORKDIR/evaluation/SPLIT, after which comes '
-        '_xSCALE, _noema or _checkpoints.',
+        '_xSCALE, _stepsSTEPS, _noema or _checkpoints.',
     )
     flags.DEFINE_bool(
         'overwrite', False, 'Write into an --output that holds files.', flag_values=values
@@ -69,6 +72,13 @@ def define_flags() -> flags.FlagValues:
         'scale',
         1,
         'Translate at this multiple of the size trained on.',
+        lower_bound=1,
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        'steps',
+        None,
+        'Steps of a flow from noise to an image; by default config.test.steps.',
         lower_bound=1,
         flag_values=values,
     )
@@ -107,7 +117,7 @@ def main(values: flags.FlagValues) -> int:
     metrics.check(options)
     if workdir:
         images = runs.RunImages(
-            values.split, values.checkpoint, values.scale, dataset, ema=values.ema
+            values.split, values.checkpoint, values.scale, dataset, values.ema, values.steps or 0
         )
         output = output or runs.default_output(workdir, images)
         if table:

@@ -36,6 +36,7 @@ class Format(NamedTuple):
     extensions: tuple[str, ...] = ()  # of its file; (): it is a folder
     flags: tuple[str, ...] = ()  # that it has and others may not
     packages: tuple[str, ...] = ()  # beside what this package itself needs
+    flows: bool = True  # whether it can hold a flow
 
 
 def _write_program(run: 'Run', values: flags.FlagValues) -> list[str]:
@@ -75,14 +76,18 @@ def _write_page(run: 'Run', values: flags.FlagValues) -> list[str]:
     return web.export(run, workdir, output, options)
 
 
-OF_PROGRAMS = ('norm', 'dtype', 'image_size')
+OF_PROGRAMS = ('norm', 'dtype', 'image_size', 'steps')
 ONNX_PACKAGES = ('jax2onnx', 'onnxruntime')
 FORMATS = {
     'onnx': Format(_write_program, ('.onnx',), OF_PROGRAMS, ONNX_PACKAGES),
     'stablehlo': Format(_write_program, ('.stablehlo',), OF_PROGRAMS),
-    'pytorch': Format(_write_weights, ('.safetensors', '.pth', '.pt')),
+    'pytorch': Format(_write_weights, ('.safetensors', '.pth', '.pt'), flows=False),
     'bioimageio': Format(
-        _write_zoo_model, ('.zip',), OF_PROGRAMS, (*ONNX_PACKAGES, 'bioimageio.core')
+        _write_zoo_model,
+        ('.zip',),
+        OF_PROGRAMS,
+        (*ONNX_PACKAGES, 'bioimageio.core'),
+        flows=False,
     ),
     'web': Format(
         _write_page, flags=(*OF_PROGRAMS, 'runtime', 'webgpu', 'examples'), packages=ONNX_PACKAGES
@@ -119,6 +124,13 @@ def define_flags() -> flags.FlagValues:
         ['float32', 'float16'],
         'What the kernels are stored in; float16, the default of web, is half the size. The '
         'computation is in float32.',
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        'steps',
+        None,
+        'Steps of a flow from noise to an image; by default config.test.steps.',
+        lower_bound=1,
         flag_values=values,
     )
     flags.DEFINE_list(
@@ -163,6 +175,8 @@ def main(values: flags.FlagValues) -> int:
 
     prepare_process()
     run = generator.load_run(os.path.expanduser(values.workdir), values.checkpoint, values.ema)
+    check_method(run.config.method, values.format)
+    run = run._replace(config=generator.at_steps(run.config, values.steps or 0))
     with memory.one_line('the export', 'allowed is a smaller --image_size'):
         lines = FORMATS[values.format].write(run, values)
     print('\n'.join(lines))
@@ -178,6 +192,16 @@ def check_flags(values: flags.FlagValues) -> None:
                 f'--{name} does nothing with --format={values.format}: it goes with --format='
                 f'{" or ".join(others)}'
             )
+
+
+def check_method(method: str, format: str) -> None:
+    """Raises UserError where the format cannot hold what a method trains."""
+    if method == 'flow' and not FORMATS[format].flows:
+        allowed = ' | '.join(key for key, one in FORMATS.items() if one.flows)
+        raise UserError(
+            f'--format={format}: it has no place for the noise and the steps of a run of '
+            f"config.method='flow'; allowed are {allowed}"
+        )
 
 
 def parse_size(words: list[str]) -> tuple[int, int] | None:

@@ -13,9 +13,10 @@ import traceback
 from absl import flags
 from ml_collections import config_flags
 
-from pix2pix_jax.config import Config, checked_fields, flatten, unknown_field
+from pix2pix_jax.config import Config, check_implied, checked_fields, flatten, unknown_field
 from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.errors import UserError, run_command
+from pix2pix_jax.presets import OF_GANS
 
 PACKAGE = pathlib.Path(__file__).resolve().parent
 # configs/ lies beside the package in a checkout, and in it where it was installed from a wheel.
@@ -65,6 +66,7 @@ def main(values: flags.FlagValues) -> int:
     from pix2pix_jax.train import train_and_evaluate
     from pix2pix_jax.workdir.trackers import check_tracker
 
+    check_method(values)
     check_tracker(values.tracker)
     prepare_process(find_devices=False)
     if values.config.deterministic:
@@ -80,6 +82,19 @@ def main(values: flags.FlagValues) -> int:
         train_and_evaluate(values.config, workdir, command, values.tracker)
         print(f'{workdir}/index.html')
     return 0
+
+
+def check_method(values: flags.FlagValues) -> None:
+    """Raises UserError for a flag, or a word of the config's ARG, that the method does not allow.
+
+    Of a file's fields `validate` knows: those that have the default are no choice, as a flag is.
+    """
+    method = values.config.method
+    check_implied(config_flags.get_override_values(values['config']), method)
+    _, _, arg = config_flags.get_config_filename(values['config']).partition(':')
+    for item in arg.split(','):
+        if method != 'gan' and item.partition('=')[0] in OF_GANS:
+            raise UserError(f'config argument {item!r}: it goes with config.method=gan')
 
 
 def default_workdir(config_file: str) -> str:

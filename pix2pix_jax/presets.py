@@ -46,6 +46,7 @@ TINY = {
     'discriminator.width': 4,
 }
 TINY_BATCH = 4  # at most
+OF_GANS = ('loss', 'discriminator')  # keys that say nothing of other methods
 ARG_KEYS = 'loss=, generator=, discriminator=, seed=, direction=, tiny'
 
 

@@ -12,12 +12,14 @@ import numpy as np
 import optax
 from etils import epath
 
+from pix2pix_jax import flow
+from pix2pix_jax.config_type import Config
 from pix2pix_jax.data import pipeline
 from pix2pix_jax.data.sources import evenly
 from pix2pix_jax.errors import DataError, Stopped, UserError
 from pix2pix_jax.evaluation import metric_titles, metrics, report, translated
 from pix2pix_jax.evaluation.translated import Examples
-from pix2pix_jax.inference.generator import Generator
+from pix2pix_jax.inference.generator import Generator, at_steps
 from pix2pix_jax.intervals import NOTHING, Due, intervals
 from pix2pix_jax.reports import image_grid, run_page
 from pix2pix_jax.reports.progress import Console, Durations
@@ -72,13 +74,19 @@ class Recorder:
         tracker = start_tracker(setup.tracker, setup.workdir, setup.config)
         self._writer = RunWriter(setup.workdir, int(state.step), tracker)
         self._writer.write_hparams(setup.config.to_dict())
-        self._translator = Generator(
-            setup.config, state.generator_variables(), batch=translated.batch_size(setup.config)
-        )  # that of evaluations, for sample grids too: it is compiled once
+        self._translator = self._tester = self._generator(setup.config, state)
+        if setup.config.method == 'flow':  # the last test is what `evaluate` measures
+            config = at_steps(setup.config, flow.STEPS_IN_TRAINING)
+            self._translator = self._generator(config, state)
         self._logged = int(state.step)
         # By config.checkpoint.best, lower is better: the best checkpoint's value, and the last one.
         self._best = self._newest = math.inf
         self._next_page = -math.inf
+
+    def _generator(self, config: Config, state: GanState) -> Generator:
+        """That of evaluations, and for sample grids too: it is compiled once."""
+        batch = translated.batch_size(config)
+        return Generator(config, state.generator_variables(), batch=batch)
 
     @property
     def has_val(self) -> bool:
@@ -158,10 +166,13 @@ class Recorder:
     def _measure(
         self, split: str, step: int, state: GanState, folder: epath.Path | None
     ) -> dict[str, float]:
-        self._translator.update(state.generator_variables())
-        about = {'split': split, 'step': step, 'checkpoint': 'last'}
+        translator = self._tester if split == 'test' else self._translator
+        translator.update(state.generator_variables())
+        about = {'split': split, 'step': step, 'checkpoint': 'last'} | translated.about_steps(
+            self._config
+        )
         source = self._measured[split]
-        batches = translated.batches(self._translator.on_device, source, self._config)
+        batches = translated.batches(translator.on_device, source, self._config)
         summary, _ = report.measure(
             self._until_interrupted(batches),
             len(source),
@@ -169,7 +180,7 @@ class Recorder:
             about=about,
             accumulators=metrics.always(self._config),
         )
-        self._translator.update({})  # or the device would hold a generator more
+        translator.update({})  # or the device would hold a generator more
         return {name: s['mean'] for name, s in summary.items() if 'mean' in s}
 
     def _until_interrupted(self, batches: Iterable[Examples]) -> Iterator[Examples]:

@@ -19,13 +19,13 @@ from pix2pix_jax.errors import DataError
 from pix2pix_jax.gradients import Metrics
 from pix2pix_jax.inference.generator import start_from
 from pix2pix_jax.intervals import Due, intervals
+from pix2pix_jax.methods import METHODS
 from pix2pix_jax.null_recorder import NullRecorder
 from pix2pix_jax.recorder import Interrupted, Recorder
 from pix2pix_jax.reports import start
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.train_setup import Setup, check_run, resolve
 from pix2pix_jax.train_state import GanState, training_key
-from pix2pix_jax.train_step import train_step
 from pix2pix_jax.workdir import data_json, locks
 from pix2pix_jax.workdir.checkpoints import Checkpoints
 from pix2pix_jax.workdir.config_json import to_json
@@ -152,7 +152,7 @@ def run_steps(
       DataError: for a training pair that cannot be read, when the state has been saved.
     """
     config, devices, first = setup.config, setup.devices, int(state.step)
-    step_fn = parallel.compile_step(train_step, config, devices)
+    step_fn = parallel.compile_step(METHODS[config.method].step, config, devices)
     state, key = parallel.replicate(state, devices), training_key(config)
     frozen = parallel.replicate(setup.frozen, devices)
     batches = feed.batches(setup.splits['train'], config, devices, first)

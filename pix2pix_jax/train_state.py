@@ -14,7 +14,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from pix2pix_jax.config import Config, init_overrides
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.models.factory import Models
+from pix2pix_jax.models.factory import Models, generator_inputs
 from pix2pix_jax.models.spectral import COLLECTION
 from pix2pix_jax.optimizers import Optimizers
 
@@ -34,7 +34,7 @@ class TrainState(train_state.TrainState):
 
 
 class GanState(struct.PyTreeNode):
-    """Generator and discriminator; there is no discriminator where `loss.gan` is 'none'.
+    """Generator and discriminator; there is none where `loss.gan` is 'none', as with a flow.
 
     `ema` and `ema_batch_stats` are moving averages of the generator's parameters and of its moving
     statistics, None where `ema_decay` is 0: a network and the statistics that go with it.
@@ -88,9 +88,9 @@ def create_state(config: Config, models: Models, optimizers: Optimizers) -> GanS
     key = jax.random.key(config.seed)
     height, width = config.image_size
     channels = config.generator.input_channels
-    x = jnp.zeros((1, height, width, channels))
     init = jax.jit(functools.partial(models.generator.init, train=False, noise=False))
-    variables = {'generator': init(jax.random.fold_in(key, 0), x)}
+    inputs = generator_inputs(config)
+    variables = {'generator': init(jax.random.fold_in(key, 0), **inputs)}
     if models.discriminator is not None:
         seen = config.generator.output_channels + channels * config.discriminator.conditional
         x = jnp.zeros((1, height, width, seen))

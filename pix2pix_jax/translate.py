@@ -42,7 +42,7 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_integer(
         'samples',
         1,
-        'Translations of each image, with different dropout.',
+        'Translations of each image, with different dropout, or noise of a flow.',
         lower_bound=1,
         flag_values=values,
     )
@@ -100,8 +100,15 @@ def _define_switches(values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         'seed',
         DEFAULTS.seed,
-        'Of the dropout mask; by default config.test.seed.',
+        'Of the dropout mask, or the noise of a flow; by default config.test.seed.',
         lower_bound=0,
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        'steps',
+        None,
+        'Steps of a flow from noise to an image; by default config.test.steps.',
+        lower_bound=1,
         flag_values=values,
     )
     flags.DEFINE_bool(
@@ -126,6 +133,7 @@ def main(values: flags.FlagValues) -> int:
         norm=values.norm,
         dropout=values.dropout,
         seed=values.seed,
+        steps=values.steps or 0,
         ema=values.ema,
         batch=values.batch,
     )

@@ -30,9 +30,9 @@ from pix2pix_jax import train_setup
 from pix2pix_jax.config import Config, flatten, from_fields, validate
 from pix2pix_jax.distributed import parallel
 from pix2pix_jax.errors import UserError, run_command
+from pix2pix_jax.methods import METHODS
 from pix2pix_jax.models import lpips
 from pix2pix_jax.train_state import training_key
-from pix2pix_jax.train_step import train_step
 
 
 class Target(NamedTuple):
@@ -236,7 +236,7 @@ def lower(
         state, batch, key, frozen = jax.tree.map(
             lambda x: place(x.shape, x.dtype), (state, batch, key, frozen)
         )
-    step = parallel.compile_step(train_step, config, devices, layouts)
+    step = parallel.compile_step(METHODS[config.method].step, config, devices, layouts)
     return step.lower(state, batch, key, frozen)
 
 

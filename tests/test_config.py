@@ -107,7 +107,7 @@ MISSPELT = {
     'generator.widht': 'config.generator.widht is unknown; did you mean config.generator.width?',
     'learning_rate': 'config.learning_rate is unknown; did you mean config.optimizer.learning_rate',
     'zzz': 'config.zzz is unknown; in config there are batch_size, checkpoint, dataset, ',
-    'test.zzz': 'config.test.zzz is unknown; in config.test there are dropout, norm, seed',
+    'test.zzz': 'config.test.zzz is unknown; in config.test there are dropout, norm, seed, steps',
 }
 
 
@@ -169,7 +169,9 @@ def test_sections_must_be_there_and_no_others():
     del without.test
     assert 'config.test.dropout is missing' in error_of(validate, without)
     empty.test = ConfigDict()
-    fields = 'config.test is a section, not a field; in config.test there are dropout, norm, seed'
+    fields = (
+        'config.test is a section, not a field; in config.test there are dropout, norm, seed, steps'
+    )
     assert error_of(validate, empty) == fields
     assert error_of(validate, edited('test', None)) == fields
     argv = ['main', '--config=configs/test.py', '--config.test=1']

@@ -37,9 +37,9 @@ COLOURS = [drawing.WHITE, drawing.BLACK]
 
 
 def test_the_seed_is_of_no_use_without_dropout():
-    def why(has_dropout, **fields):
+    def why(has_samples, **fields):
         return web_page.no_seed(
-            types.SimpleNamespace(config=changed(**fields), has_dropout=has_dropout)
+            types.SimpleNamespace(config=changed(**fields), has_samples=has_samples)
         )
 
     assert why(True) == ''

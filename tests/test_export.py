@@ -209,10 +209,12 @@ def test_stablehlo_is_loaded_with_jax_alone_and_for_three_platforms(tmp_path):
     assert json.loads(zipfile.ZipFile(path).read('metadata.json'))['step'] == 7
 
 
-def test_kernels_are_stored_as_they_are_used():
+@pytest.mark.parametrize('fields', [{}, {'method': 'flow', 'loss__l1_weight': 0.0}])
+def test_kernels_are_stored_as_they_are_used(fields):
     """Whoever compiles the program has no kernel to turn: that takes seconds a layer."""
-    model = exportable.create(random_run(), weights='float32')
-    program = jax.export.export(jax.jit(exportable.function(model)))(exportable.input_shape(model))
+    model = exportable.create(random_run(**fields), weights='float32')
+    shapes = exportable.input_shapes(model).values()
+    program = jax.export.export(jax.jit(exportable.function(model)))(*shapes)
     assert 'stablehlo.convolution' in program.mlir_module()
     assert 'stablehlo.reverse' not in program.mlir_module()
 

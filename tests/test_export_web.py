@@ -16,7 +16,7 @@ import pytest
 from helpers.runs import make_pairs, random_run, tiny_config
 from PIL import Image
 
-from pix2pix_jax import export
+from pix2pix_jax import export, flow
 from pix2pix_jax.config import Config
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.inference import generator
@@ -135,6 +135,20 @@ def joined(folder, file):
         assert (len(data), hashlib.sha256(data).hexdigest()) == (part['bytes'], part['sha256'])
     assert sum(map(len, parts)) == file['bytes']
     return b''.join(parts)
+
+
+def test_the_noise_of_a_flows_seed_lies_in_it(npm, tmp_path):
+    fields = {'method': 'flow', 'loss__l1_weight': 0.0, 'test__steps': 2, 'test__seed': 5}
+    run = random_run(generator__output_channels=2, **fields)
+    web.export(run, str(tmp_path / 'run'), tmp_path / 'page', web.PageOptions(runtime=str(npm)))
+    told = json.loads((tmp_path / 'page' / 'page.json').read_text())
+    found = np.frombuffer(joined(tmp_path / 'page', told['noise']), '<f4').reshape(16, 16, 2)
+    np.testing.assert_array_equal(found, flow.noise(generator.sample_key(5), (16, 16, 2)))
+    exported, about = onnx.load(joined(tmp_path / 'page', told['model']))
+    x = np.random.default_rng(0).uniform(-1, 1, (1, 16, 16, 3)).astype(np.float32)
+    expected = generator.Generator(run.config, run.variables)(x)
+    np.testing.assert_allclose(exported(x, found[None]), expected, atol=2e-2)
+    assert about['steps'] == '2'
 
 
 def test_the_model_is_the_runs_in_half_the_bytes_and_of_one_size(page, workdir):

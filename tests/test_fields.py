@@ -28,13 +28,13 @@ from pix2pix_jax.evaluation import weights
 from pix2pix_jax.inference import generator
 from pix2pix_jax.inference.generator import Generator
 from pix2pix_jax.inference.translator import Translator
+from pix2pix_jax.methods import METHODS
 from pix2pix_jax.models import lpips
 from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.train_setup import count_steps
 from pix2pix_jax.train_state import create_state, training_key
-from pix2pix_jax.train_step import train_step
 from pix2pix_jax.workdir.checkpoints import Checkpoints
 
 DEVICES = 2
@@ -83,7 +83,7 @@ def step(config, folder):
         'target': shape(config, g.output_channels, pairs),
         'index': jax.ShapeDtypeStruct((pairs,), np.int32),
     }
-    step = functools.partial(train_step, config=config, axis_name=parallel.AXIS)
+    step = functools.partial(METHODS[config.method].step, config=config, axis_name=parallel.AXIS)
     trace = jax.make_jaxpr(step, axis_env=[(parallel.AXIS, DEVICES)])
     frozen = lpips.shapes() if config.loss.lpips_weight else None
     return text(trace(state, batch, training_key(config), frozen))
@@ -295,6 +295,7 @@ REFUSED = {'dataset.name', 'dataset.path', 'dataset.layout', 'dataset.inputs', '
 PATHS = ('trained0', 'other', 'other/train', 'bad', 'classes', 'noise', 'named')
 # Of each field: another value, where it can be seen, and what else must hold there.
 FIELDS = {
+    'method': ('flow', step),
     'seed': (1, initial_weights),
     'image_size': ((64, 32), training_data),
     'batch_size': (4, length, {'num_steps': 0}),
@@ -409,6 +410,7 @@ FIELDS = {
     'test.norm': ('mixed', translation),
     'test.dropout': (False, translation),
     'test.seed': (1, noise),
+    'test.steps': (3, translation, {'method': 'flow'}),
     'checkpoint.every_steps': (1, run_folder, {'checkpoint.keep': 9}),
     'checkpoint.every_minutes': (1e-6, run_folder, {'checkpoint.keep': 9}),
     'checkpoint.keep': (2, run_folder),

@@ -35,7 +35,8 @@ def test_no_room_is_reached_from_one_that_it_imports():
 
 
 def test_the_experiment_knows_nothing_of_files_or_devices():
-    for module in ('train_step', 'train_state', 'losses', 'optimizers', 'diff_augment'):
+    modules = ('train_step', 'flow_step', 'flow', 'methods', 'train_state', 'losses', 'optimizers')
+    for module in (*modules, 'diff_augment'):
         rooms = {room(other) for other in imported(f'pix2pix_jax.{module}')}
         assert not rooms & {'workdir', 'storage', 'distributed', 'reports', 'web'}, module
 

@@ -394,6 +394,8 @@ def test_the_size_is_found_in_the_data(tmp_path):
         (2, {'sync_batch_norm': True}, ''),
         (2, {'generator.norm': 'instance'}, 'batch norm (discriminator): in training over the 2'),
         (2, {'generator.norm': 'none', 'discriminator.norm': 'instance'}, ''),
+        (2, {'loss.gan': 'none'}, 'batch norm (generator): in training over the 2'),
+        (2, {'loss.gan': 'none', 'generator.norm': 'instance'}, ''),
     ],
 )
 def test_the_start_says_over_how_many_images_batch_norm_goes(devices, fields, said):

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 from pix2pix_jax.config_type import Config
 from pix2pix_jax.critic import Batch, discriminate, view
 from pix2pix_jax.errors import DATA_ERROR, UserError
+from pix2pix_jax.methods import METHODS
 from pix2pix_jax.models import lpips
 from pix2pix_jax.runtime import memory
 from pix2pix_jax.train_state import GanState, TrainState
-from pix2pix_jax.train_step import generate
 
 # Bytes of a pixel and filter of the first layer up to which nothing is estimated: tracing takes
 # seconds, and a ResNet of 9 blocks, which keeps the most, keeps 80.
@@ -66,7 +66,8 @@ def _kept(state: GanState, batch: Any, config: Config) -> Iterator[tuple[int, Tr
     g, d, key = state.generator, state.discriminator, jax.random.key(0)
 
     def backward_of_g(params: Any, batch: Batch) -> Any:
-        return jax.vjp(lambda p: generate(g, p, batch, key, config), params, has_aux=True)[1]
+        forward = METHODS[config.method].forward
+        return jax.vjp(lambda p: forward(g, p, batch, key, config), params, has_aux=True)[1]
 
     def beside(backward: Callable, params: Any) -> int:
         return max(0, _bytes(jax.eval_shape(backward, params, batch)) - _bytes(params))

@@ -31,6 +31,7 @@ class RunImages(NamedTuple):
     scale: int = 1  # their size is this multiple of the size trained on
     dataset: str = ''  # the folder of their pairs; '': those of the run
     ema: bool = True  # with averaged weights, where the run has any
+    steps: int = 0  # in which a flow translates them; 0: config.test.steps
 
 
 class FolderImages(NamedTuple):
@@ -73,7 +74,7 @@ def default_output(workdir: epath.PathLike, images: RunImages) -> epath.Path:
     if run_files.is_zip(workdir):
         raise UserError(f'--output is missing: nothing is written into {workdir}; give a folder')
     name = os.path.basename(os.path.abspath(images.dataset)) if images.dataset else ''
-    folder = metrics_json.result_folder(workdir, images.split, images.scale, name)
+    folder = metrics_json.result_folder(workdir, images.split, images.scale, name, images.steps)
     ending = ('' if images.ema else '_noema') + '_checkpoints' * several(images.checkpoint)
     return folder.parent / f'{folder.name}{ending}'
 
@@ -111,7 +112,8 @@ def evaluate_run(
     splits = open_run_splits(workdir, config, images.split, images.dataset, with_train)
     source = splits[images.split]
     about = {'split': images.split, 'step': run.step, 'checkpoint': run.checkpoint}
-    about |= {'scale': images.scale} | ({'dataset': images.dataset} if images.dataset else {})
+    about |= {'scale': images.scale} | translated.about_steps(config)
+    about |= {'dataset': images.dataset} if images.dataset else {}
     about |= {} if images.ema else {'ema': False}
     allowed = (
         f'allowed is a smaller --scale (it is {images.scale})'
@@ -133,11 +135,12 @@ def evaluate_run(
 
 
 def config_of(config: Config, images: RunImages) -> Config:
-    """Returns the config of a run with the folder and the size of the images that are measured.
+    """Returns the config of a run for the images that are measured: folder, size, a flow's steps.
 
     The network stays as deep as it was trained: it is fully convolutional (section 6.1.1 of the
-    paper). Raises UserError where there is no such folder, or no such size.
+    paper). Raises UserError where there is no such folder, size or number of steps.
     """
+    config = generator.at_steps(config, images.steps)
     changed: dict[str, Any] = {}
     if images.dataset:
         if not epath.Path(images.dataset).is_dir():

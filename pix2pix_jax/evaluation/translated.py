@@ -51,6 +51,11 @@ class Example(Mapping[str, Any]):
         return len(self._values) + len(self._kinds)
 
 
+def about_steps(config: Config) -> dict[str, int]:
+    """Returns {'steps': those of a flow}, for the report of what it translated; else {}."""
+    return {'steps': config.test.steps} if config.method == 'flow' else {}
+
+
 def batch_size(config: Config) -> int:
     """Returns how many images are translated and measured together.
 

@@ -36,7 +36,7 @@ class TranslationJob(NamedTuple):
 
     places: Sequence[str]  # images, folders or patterns: one for each input of the run
     output: str  # folder
-    samples: int = 1  # translations of each image, with different dropout
+    samples: int = 1  # translations of each image, of different dropout or noise
     overwrite: bool = False  # write into a folder that holds files
     split: str = ''  # in place of images, the inputs of this split of the run's data
 
@@ -76,7 +76,7 @@ def translate_files(
 
     prepare_process()
     translator = Translator(workdir, checkpoint, **dataclasses.asdict(options))
-    if job.samples > 1 and not translator.has_dropout:
+    if job.samples > 1 and not translator.has_samples:
         raise UserError(
             f'--samples={job.samples}: allowed is 1 without dropout, which makes samples differ'
         )
@@ -162,7 +162,7 @@ def translate_all(
       translator: the run; its option `batch` says how many images go through it together.
       inputs: the images. Those that cannot be read are named on stderr.
       output: the folder.
-      samples: translations of each image, with different dropout.
+      samples: translations of each image, of different dropout or noise.
     """
     output, batch = epath.Path(output), translator.options.batch
     rows: list[tuple[str, list[Item]]] = []

@@ -1,7 +1,8 @@
 """Trained generators: loading a run, and translating images with it.
 
 The test-time switches exist here once (section 3.3 of the paper): the statistics of the norms,
-dropout on or off, and the number of the sample, which with the seed fixes the dropout mask.
+dropout on or off, and the number of the sample, which with the seed fixes the dropout mask, or the
+noise that a flow begins with.
 """
 
 import functools
@@ -10,11 +11,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
 from flax.traverse_util import flatten_dict
 
+from pix2pix_jax import flow
 from pix2pix_jax.config import Config, flatten, from_fields
+from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.data import tasks
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.models.factory import create_models
@@ -124,13 +128,27 @@ def _take(new: TrainState, old: TrainState, workdir: epath.PathLike) -> TrainSta
     return new.replace(**old.variables)
 
 
-def generator_function(
+def at_steps(config: Config, steps: int) -> Config:
+    """Returns the config of a flow that translates in this number of Euler's steps; 0: in its own.
+
+    Raises UserError, naming the flag, where they are not allowed.
+    """
+    if not steps:
+        return config
+    if config.method != 'flow':
+        raise UserError(
+            f'--steps={steps}: they are of a flow; the run is of config.method={config.method!r}'
+        )
+    allowed = FIELDS['test.steps'].allowed
+    if not allowed.holds(steps):
+        raise UserError(f'--steps={steps}: allowed is {allowed.text}')
+    return from_fields(flatten(config) | {'test.steps': steps})
+
+
+def network_function(
     config: Config, platform: str, norm: str = '', dropout: bool | None = None
 ) -> Callable[..., jax.Array]:
-    """Returns the generator as a pure function of (variables, images), its test-time switches set.
-
-    Images are float32 (N,H,W,Ci) in [-1, 1], the result is (N,H,W,Co) in [-1, 1]; with dropout it
-    takes `rngs={'dropout': key}`.
+    """Returns the generator's network as a pure function, its test-time switches set.
 
     Args:
       config: of the run.
@@ -145,6 +163,48 @@ def generator_function(
         norm_statistics=norm or config.test.norm,
         noise=config.test.dropout if dropout is None else dropout,
     )
+
+
+def generator_function(
+    config: Config, platform: str, norm: str = '', dropout: bool | None = None
+) -> Callable[..., jax.Array]:
+    """Returns the generator as a pure function of (variables, images), its test-time switches set.
+
+    Images are float32 (N,H,W,Ci) in [-1, 1], the result is (N,H,W,Co) in [-1, 1]; with dropout it
+    takes `rngs={'dropout': key}`. Of a flow it is a function of (variables, images, noise), which
+    is (N,H,W,Co), and takes nothing else.
+
+    Args:
+      config, platform, norm, dropout: as in `network_function`.
+    """
+    apply = network_function(config, platform, norm, dropout)
+    return flow.translator(apply, config.test.steps) if config.method == 'flow' else apply
+
+
+def sampler(
+    config: Config, platform: str, norm: str = '', dropout: bool | None = None
+) -> Callable[[dict[str, Any], jax.Array, jax.Array], jax.Array]:
+    """Returns the generator as a pure function of (variables, images, key).
+
+    All that is random in it is one for all images: dropout masks, or the noise of a flow.
+
+    Args:
+      config, platform, norm, dropout: as in `network_function`.
+    """
+    apply = generator_function(config, platform, norm, dropout)
+
+    def of_flow(variables: dict[str, Any], x: jax.Array, key: jax.Array) -> jax.Array:
+        shape = (*x.shape[1:3], config.generator.output_channels)
+        return apply(variables, x, jnp.broadcast_to(flow.noise(key, shape), (len(x), *shape)))
+
+    if config.method == 'flow':
+        return of_flow
+    return lambda variables, x, key: apply(variables, x, rngs={'dropout': key})
+
+
+def sample_key(seed: int, sample: int = 0) -> jax.Array:
+    """Returns the key of all that is random in a sample of translations."""
+    return jax.random.fold_in(jax.random.key(seed), sample)
 
 
 class Generator:
@@ -167,10 +227,8 @@ class Generator:
         self._variables = variables
         self._batch = batch
         self._task = config.dataset.task
-        seed = config.test.seed if seed is None else seed
-        self._key = jax.random.key(seed)
-        apply = generator_function(config, jax.default_backend(), norm, dropout)
-        self._apply = jax.jit(lambda variables, x, key: apply(variables, x, rngs={'dropout': key}))
+        self._seed = config.test.seed if seed is None else seed
+        self._apply = jax.jit(sampler(config, jax.default_backend(), norm, dropout))
 
     def update(self, variables: dict[str, Any]) -> None:
         """Takes newer variables of the same generator, without compiling again."""
@@ -180,8 +238,8 @@ class Generator:
         """Translates float32 (N,H,W,Ci) in [-1,1] to (N,H,W,Co) in [-1,1], any N; of colorization
         to RGB.
 
-        Images of one `sample` share a dropout mask, so a result depends on nothing but its input,
-        the seed and the sample's number.
+        Images of one `sample` share a dropout mask, or a flow's noise, so a result depends on
+        nothing but its input, the seed and the sample's number.
         """
         outputs = []
         for start in range(0, len(inputs), self._batch):
@@ -196,5 +254,5 @@ class Generator:
 
         The result of colorization is on the host, where its colours are computed.
         """
-        key = jax.random.fold_in(self._key, sample)
+        key = sample_key(self._seed, sample)
         return tasks.as_shown(self._task, inputs, self._apply(self._variables, inputs, key))

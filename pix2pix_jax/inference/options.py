@@ -21,7 +21,8 @@ class TranslateOptions:
     overlap: int = 64  # pixels by which tiles lie over their neighbours, at least
     norm: str = ''  # statistics of the norms; '': config.test.norm
     dropout: bool | None = None  # None: config.test.dropout
-    seed: int | None = None  # of the dropout mask; None: config.test.seed
+    seed: int | None = None  # of the dropout mask, or a flow's noise; None: config.test.seed
+    steps: int = 0  # of a flow, from noise to an image; 0: config.test.steps
     ema: bool = True  # the averaged weights, where the run has any
     batch: int = 1  # images, or tiles, that go through the network together
 

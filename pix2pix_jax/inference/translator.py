@@ -55,7 +55,7 @@ class Translator:
         """
         self.options = TranslateOptions(**options)
         o, run = self.options, generator.load_run(workdir, checkpoint, self.options.ema)
-        self.config, self.step = run.config, run.step
+        self.config, self.step = generator.at_steps(run.config, o.steps), run.step
         depth = generator_depth(run.config)  # which says what sizes the network takes
         self._unit = padding_unit(run.config.generator, depth)
         self._minimum = minimum_side(run.config.generator, depth)
@@ -67,10 +67,11 @@ class Translator:
         self._classes = target.classes
         self.target_scale = run.config.dataset.target_scale or 1.0
         self._channels, self._nodata = target.channels, target.nodata
-        noise = run.config.test.dropout if o.dropout is None else o.dropout
-        self.has_dropout = noise and has_dropout(run.config.generator, depth)
+        dropout = run.config.test.dropout if o.dropout is None else o.dropout
+        with_dropout = dropout and has_dropout(run.config.generator, depth)
+        self.has_samples = with_dropout or run.config.method == 'flow'
         self._generator = generator.Generator(
-            run.config, run.variables, norm=o.norm, dropout=o.dropout, seed=o.seed, batch=o.batch
+            self.config, run.variables, norm=o.norm, dropout=o.dropout, seed=o.seed, batch=o.batch
         )
 
     def __call__(self, *inputs: Image, sample: int = 0) -> np.ndarray:
@@ -80,7 +81,7 @@ class Translator:
 
         An input is a file, or an array (H,W) or (H,W,C): uint8, uint16, or float on [0, 1], or in
         the range that the run's config says; several `inputs` are those of a run that has several
-        for one output. With dropout other `sample` numbers give other translations. A
+        for one output. With dropout, and of a flow, other `sample` numbers give others. A
         super-resolution run enlarges, and so does one whose targets are larger than its inputs
         (dataset.target_scale). Raises DataError for what is no such image.
         """

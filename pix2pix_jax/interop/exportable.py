@@ -1,11 +1,12 @@
 """What is exported: a trained generator as a pure function of images, and the words about it.
 
 The function computes what `translate --nodropout` does, in float32 whatever the training's dtype,
-with the weights as constants. What comes out is the network's own output: of colorization that is
-a and b of CIE Lab, as `input` and `output` of the metadata say.
+with the weights as constants. Of a flow it takes the noise, too. What comes out is the network's
+own output: of colorization that is a and b of CIE Lab, as `input` and `output` of the metadata say.
 """
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -16,10 +17,11 @@ import numpy as np
 from etils import epath
 from flax.linen.module import InterceptorContext
 
+from pix2pix_jax import flow
 from pix2pix_jax.config import Config, flatten, from_fields
 from pix2pix_jax.data import class_maps, image_spec, label_colors, tasks
 from pix2pix_jax.errors import DATA_ERROR, UserError
-from pix2pix_jax.inference.generator import Run, generator_function
+from pix2pix_jax.inference.generator import Run, generator_function, network_function
 from pix2pix_jax.models.conv_forms import DIMENSIONS
 from pix2pix_jax.models.factory import generator_depth, minimum_side, unit
 from pix2pix_jax.models.layers import ConvTranspose
@@ -29,7 +31,7 @@ from pix2pix_jax.version import version
 TOLERANCES = {'float32': 1e-3, 'float16': 1e-2}  # of outputs in [-1, 1], by the weights' dtype
 CHANNELS = {1: 'gray', 3: 'RGB'}
 
-Function = Callable[[jax.Array], jax.Array]
+Function = Callable[..., jax.Array]  # of arrays in the order of `input_shapes`
 
 
 class Exportable(NamedTuple):
@@ -117,10 +119,14 @@ def describe(model: Exportable) -> list[str]:
         name: f'{name}: float32 (N, H, W, {about[f"{name}_channels"]}) on [-1, 1], {about[name]}'
         for name in ('input', 'output')
     }
-    return [
+    lines = [
         f'{shapes["input"]}; any N, {sizes}',
         f'{shapes["output"]}; norms {about["norm"]}, no dropout',
     ]
+    if 'noise' in about:
+        shape = f'float32 (N, H, W, {about["output_channels"]})'
+        lines.insert(1, f'noise: {shape}, {about["noise"]}; {about["steps"]} steps to an image')
+    return lines
 
 
 def create(
@@ -162,6 +168,7 @@ def create(
         'generator': config.generator.name,
         'norm': norm,
         'weights': weights,
+        **_of_flow(config),
         'averaged_weights': bool(config.ema_decay and run.ema),
         'step': run.step,
         'checkpoint': run.checkpoint,
@@ -233,20 +240,42 @@ def _of_files(config: Config) -> dict[str, Any]:
     }
 
 
+def _of_flow(config: Config) -> dict[str, Any]:
+    """What is known of a flow's second input, and its steps; {} where there is none."""
+    if config.method != 'flow':
+        return {}
+    return {'noise': 'standard normal', 'steps': config.test.steps}
+
+
 def function(model: Exportable) -> Function:
     """Returns float32 (N,H,W,Ci) in [-1,1] -> float32 (N,H,W,Co) in [-1,1], without dropout.
 
-    The weights are its constants. Convolutions are XLA's own, in the form that converters know:
-    kernels of transposed ones are turned here, once, and not by whoever compiles the result.
+    Of a flow it takes the noise (N,H,W,Co), too. The weights are its constants. Convolutions are
+    XLA's own, in the form that converters know: kernels of transposed ones are turned here, once,
+    and not by whoever compiles the result.
     """
-    apply = generator_function(model.config, 'any', model.norm, dropout=False)
+    return _with_weights(model, generator_function(model.config, 'any', model.norm, dropout=False))
+
+
+def step_function(model: Exportable) -> Function:
+    """Returns one step of a flow: (N,H,W,Ci), a point (N,H,W,Co), its time (1,) -> the next point.
+
+    As `function` otherwise.
+    """
+    apply = network_function(model.config, 'any', model.norm, dropout=False)
+    step = functools.partial(flow.euler_step, apply, size=1 / model.config.test.steps)
+    return _with_weights(model, step)
+
+
+def _with_weights(model: Exportable, apply: Callable[..., jax.Array]) -> Function:
+    """Returns `apply`, a function of the variables and others, of the others alone."""
     variables = jax.tree.map(jnp.asarray, model.variables)
     if model.weights == 'float16':  # kernels, which are most of it: the layers compute in float32
         variables = jax.tree.map(lambda a: a.astype(jnp.float16) if a.ndim == 4 else a, variables)
 
-    def translate(x: jax.Array) -> jax.Array:
+    def translate(*inputs: jax.Array) -> jax.Array:
         with nn.intercept_methods(_with_turned_kernels):
-            return apply(variables, x)
+            return apply(variables, *inputs)
 
     return translate
 
@@ -275,31 +304,50 @@ def _with_turned_kernels(
     return y + layer.get_variable('params', 'bias').reshape(1, 1, 1, -1) if layer.use_bias else y
 
 
-def input_shape(model: Exportable) -> jax.ShapeDtypeStruct:
-    """Returns the shape of the images, the batch symbolic, and the sides where they are open."""
-    channels, multiple = model.config.generator.input_channels, model.multiple
-    if model.size:
-        height, width = model.size
-        return _shape(f'batch,{height},{width},{channels}')
-    minimum = model.metadata['least_size'] // multiple
-    return _shape(
-        f'batch,{multiple}*h,{multiple}*w,{channels}', [f'{side}>={minimum}' for side in 'hw']
-    )
+def input_shapes(model: Exportable) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns the shapes of the images, 'input', and of a flow's 'noise'.
+
+    The batch is symbolic, and the sides where they are open.
+    """
+    multiple, constraints = model.multiple, []
+    sides = ','.join(map(str, model.size or (f'{multiple}*h', f'{multiple}*w')))
+    if not model.size:
+        minimum = model.metadata['least_size'] // multiple
+        constraints = [f'{side}>={minimum}' for side in 'hw']
+    images = jax.export.symbolic_shape(f'batch,{sides}', constraints=constraints)
+    return {
+        name: jax.ShapeDtypeStruct((*images, channels), jnp.float32)
+        for name, channels in _input_channels(model).items()
+    }
+
+
+def _input_channels(model: Exportable) -> dict[str, int]:
+    """The channels of each of the model's inputs."""
+    g = model.config.generator
+    noise = {'noise': g.output_channels} if model.config.method == 'flow' else {}
+    return {'input': g.input_channels} | noise
 
 
 def difference(model: Exportable, exported: Function) -> float:
     """Returns the largest difference of `exported` from the run's own output, of a fixed image."""
-    shape = (1, *model.check_size, model.config.generator.input_channels)
-    image = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    rng, draw = np.random.default_rng(0), {'input': _uniform, 'noise': _normal}
+    inputs = [
+        draw[name](rng, (1, *model.check_size, channels))
+        for name, channels in _input_channels(model).items()
+    ]
     apply = generator_function(model.config, jax.default_backend(), model.norm, dropout=False)
-    expected = jax.jit(apply)(model.variables, image)
+    expected = jax.jit(apply)(model.variables, *inputs)
     # Not a number where either is: that is no small difference.
-    return float(np.abs(np.asarray(exported(jnp.asarray(image))) - np.asarray(expected)).max())
+    found = exported(*map(jnp.asarray, inputs))
+    return float(np.abs(np.asarray(found) - np.asarray(expected)).max())
 
 
-def _shape(shape: str, constraints: Sequence[str] = ()) -> jax.ShapeDtypeStruct:
-    dimensions = jax.export.symbolic_shape(shape, constraints=constraints)
-    return jax.ShapeDtypeStruct(dimensions, jnp.float32)
+def _uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.uniform(-1, 1, shape).astype(np.float32)
+
+
+def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.standard_normal(shape, np.float32)
 
 
 def _channels(count: int) -> str:

@@ -149,7 +149,10 @@ def _model(card: Card) -> Iterator[str]:
     else:
         yield 'no discriminator: training that starts from it makes a new one'
     loss = c.loss
-    yield f'loss: gan {loss.gan}, weights {loss.gan_weight:g} (GAN) and {loss.l1_weight:g} (L1)'
+    if c.method == 'flow':
+        yield f'objective: a rectified flow; {c.test.steps} steps from noise to an image'
+    else:
+        yield f'loss: gan {loss.gan}, weights {loss.gan_weight:g} (GAN) and {loss.l1_weight:g} (L1)'
     yield f'kernels: {about.dtype}; batch {c.batch_size}, seed {c.seed}; all in `config.json`'
 
 

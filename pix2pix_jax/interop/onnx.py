@@ -26,27 +26,23 @@ from pix2pix_jax.interop.exportable import Exportable, Function
 from pix2pix_jax.models.layers import Reflect
 
 OPSET = 18  # the first in which all that is used has its present form
+OUTPUT = 'output'
+AT, TIME = 'at', 'time'  # inputs of one step of a flow
+ONE = jax.ShapeDtypeStruct((1,), jnp.float32)
 LOG_ERRORS = 3  # of onnxruntime's levels: no warnings
 
 
 def to_bytes(model: Exportable) -> bytes:
-    """Returns the file: input `input`, output `output`, and the metadata as its properties."""
-    function = exportable.function(model)
+    """Returns the file: its inputs, output `output`, and the metadata as its properties.
 
-    def convertible(x: jax.Array) -> jax.Array:
-        with nn.intercept_methods(_nan_borders):
-            return function(x)
-
-    converted = to_onnx(
-        convertible,
-        [exportable.input_shape(model)],
-        model_name='generator',
-        opset=OPSET,
-        input_names=['input'],
-        output_names=['output'],
-    )
-    _reflect_borders(converted)
-    file = _optimized(converted)
+    The inputs are `input` and, of a flow, `noise`.
+    """
+    shapes = exportable.input_shapes(model)
+    if model.config.method == 'flow':
+        shapes = {'input': shapes['input'], AT: shapes['noise'], TIME: ONE}
+        file = _unrolled(_converted(exportable.step_function(model), shapes), model)
+    else:
+        file = _converted(exportable.function(model), shapes)
     if model.weights == 'float16':
         _halve_kernels(file)
     file.producer_name, file.producer_version = model.metadata['producer'].split()
@@ -55,11 +51,66 @@ def to_bytes(model: Exportable) -> bytes:
     return file.SerializeToString()
 
 
+def _converted(function: Function, shapes: dict[str, jax.ShapeDtypeStruct]) -> onnx.ModelProto:
+    """Returns a function of inputs of these names and shapes as a model, tidied up."""
+
+    def convertible(*inputs: jax.Array) -> jax.Array:
+        with nn.intercept_methods(_nan_borders):
+            return function(*inputs)
+
+    converted = to_onnx(
+        convertible,
+        list(shapes.values()),
+        model_name='generator',
+        opset=OPSET,
+        input_names=list(shapes),
+        output_names=[OUTPUT],
+    )
+    _reflect_borders(converted)
+    return _optimized(converted)
+
+
+def _unrolled(step: onnx.ModelProto, model: Exportable) -> onnx.ModelProto:
+    """Returns a flow's model of its `step`: all steps, one after the other, of the same weights.
+
+    jax2onnx would convert each by itself, and onnxruntime copy the weights for each.
+    """
+    graph, steps = step.graph, model.config.test.steps
+    shared = {'', 'input', *(tensor.name for tensor in graph.initializer)}
+    once, at = list(graph.node), 'noise'
+    del graph.node[:], graph.value_info[:]
+    for i in range(steps):
+        names = {AT: at, TIME: f'time{i}'} | {name: name for name in shared}
+        for node in once:
+            copy = onnx.NodeProto()
+            copy.CopyFrom(node)
+            copy.name = f'step{i}/{node.name}'
+            copy.input[:] = [names.get(name, f'step{i}/{name}') for name in node.input]
+            copy.output[:] = [f'step{i}/{name}' for name in node.output]
+            graph.node.append(copy)
+        at = f'step{i}/{OUTPUT}'
+        graph.initializer.append(_tensor(f'time{i}', [i / steps]))
+    graph.node.append(onnx.helper.make_node('Clip', [at, 'low', 'high'], [OUTPUT]))
+    graph.initializer.extend([_tensor('low', -1), _tensor('high', 1)])
+    inputs = {one.name: one for one in graph.input}
+    inputs[AT].name = 'noise'
+    graph.input.remove(inputs[TIME])
+    return step
+
+
+def _tensor(name: str, value: Any) -> onnx.TensorProto:
+    return onnx.numpy_helper.from_array(np.array(value, np.float32), name)
+
+
 def load(data: bytes) -> tuple[Function, dict[str, str]]:
-    """Returns the function, float32 (N,H,W,Ci) -> (N,H,W,Co) in [-1,1] on the CPU, and metadata."""
+    """Returns the function of the model's inputs -> (N,H,W,Co) in [-1,1], and the metadata.
+
+    It runs on the CPU; all is float32, and the images (N,H,W,Ci) are the first input.
+    """
     session = _session(data)
+    names = [one.name for one in session.get_inputs()]
     return (
-        lambda images: session.run(None, {'input': np.asarray(images)})[0],
+        lambda *inputs: session.run(None, dict(zip(names, map(np.asarray, inputs))))[0],
         session.get_modelmeta().custom_metadata_map,
     )
 

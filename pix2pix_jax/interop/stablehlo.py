@@ -2,7 +2,7 @@
 
     data = open('facades.stablehlo', 'rb').read()
     model = jax.export.deserialize(bytearray(data))
-    outputs = model.call(inputs)  # float32 (N,H,W,C) on [-1, 1]
+    outputs = model.call(inputs)  # float32 (N,H,W,C) on [-1, 1]; of a flow call(inputs, noise)
     metadata = json.loads(zipfile.ZipFile('facades.stablehlo').read('metadata.json'))
 
 What jax.export serializes has no place for metadata, and a second file beside it would be lost, so
@@ -31,7 +31,7 @@ def to_bytes(model: Exportable) -> bytes:
     function = exportable.function(model)
     with _without_locations():
         export = jax.export.export(jax.jit(function), platforms=PLATFORMS)
-        exported = export(exportable.input_shape(model))
+        exported = export(*exportable.input_shapes(model).values())
     file = io.BytesIO(exported.serialize())
     with zipfile.ZipFile(file, 'a') as archive:  # ZipInfo: the same bytes at any time
         archive.writestr(zipfile.ZipInfo(METADATA), json.dumps(model.metadata, indent=2) + '\n')
@@ -39,7 +39,7 @@ def to_bytes(model: Exportable) -> bytes:
 
 
 def load(data: bytes) -> tuple[Function, dict[str, Any]]:
-    """Returns the function, float32 (N,H,W,Ci) -> (N,H,W,Co) in [-1,1], and the metadata."""
+    """Returns the function of the model's inputs -> (N,H,W,Co) in [-1,1], and the metadata."""
     exported = jax.export.deserialize(bytearray(data))
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         return jax.jit(exported.call), json.loads(archive.read(METADATA))

@@ -9,9 +9,12 @@ import re
 import shlex
 from typing import Any, NamedTuple
 
+import numpy as np
 from etils import epath
 
+from pix2pix_jax import flow
 from pix2pix_jax.evaluation import metric_titles
+from pix2pix_jax.inference import generator
 from pix2pix_jax.inference.generator import Run
 from pix2pix_jax.interop import exportable, web_runtime
 from pix2pix_jax.interop.exportable import TOLERANCES
@@ -65,7 +68,7 @@ def export(run: Run, workdir: str, output: epath.PathLike, options: PageOptions)
     split, pictures = drawing.samples(model.config, splits, options.examples)
     card = page_card.write(workdir, run.config, run.step, metric_titles.heading)
     page = static_page.Page(name, run.step, model.config, card, split, pictures, colours)
-    files, about = _loaded_files(data, runtime, build)
+    files, about = _loaded_files(data, runtime, build, _noise(model))
     files |= static_page.files(page, about)
     _write(files, epath.Path(output))
     return [
@@ -80,10 +83,20 @@ def export(run: Run, workdir: str, output: epath.PathLike, options: PageOptions)
     ]
 
 
+def _noise(model: exportable.Exportable) -> bytes:
+    """Returns what a flow begins with, that of `test.seed`: float32; b'' where it is no flow."""
+    config = model.config
+    if config.method != 'flow':
+        return b''
+    shape = (*config.image_size, config.generator.output_channels)
+    noise = flow.noise(generator.sample_key(config.test.seed), shape)
+    return np.asarray(noise, '<f4').tobytes()
+
+
 def _loaded_files(
-    model: bytes, runtime: dict[str, bytes], build: Build
+    model: bytes, runtime: dict[str, bytes], build: Build, noise: bytes
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
-    """Returns model and runtime as files by name, and what the scripts are told of them."""
+    """Returns model, runtime and noise as files by name, and what the scripts are told of them."""
     licence = static_page.HERE / 'static' / 'onnxruntime-LICENSE.txt'
     files = {
         'runtime/LICENSE.txt': licence.read_bytes(),
@@ -94,6 +107,7 @@ def _loaded_files(
     for key, data, name in (
         ('model', model, ''),
         ('wasm', runtime[build.wasm], f'runtime/{build.wasm}'),
+        *([('noise', noise, '')] if noise else []),
     ):
         parts = _in_parts(data, name)
         files |= parts

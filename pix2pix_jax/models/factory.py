@@ -3,9 +3,10 @@
 import functools
 from collections.abc import Callable
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
@@ -65,11 +66,29 @@ def _generator(config: ConfigDict, platform: str, axis_name: str | None) -> nn.M
         norm=NORMS[g.norm].create(config, g, axis_name),
         conv=functools.partial(layers.Conv, **common),
         upsample=functools.partial(layers.ConvTranspose, **common),
-        activation=layers.class_image if config.dataset.target_classes else jnp.tanh,
+        activation=_activation(config),
     )
     if g.upsample == 'resize':
         fields['upsample'] = functools.partial(layers.ResizeConv, **common)
     return network.build(g, fields)
+
+
+def _activation(config: ConfigDict) -> Callable[[jax.Array], jax.Array]:
+    """The activation of the generator's last layer; of a flow it gives a velocity, of any size."""
+    if config.method == 'flow':
+        return jnp.positive
+    return layers.class_image if config.dataset.target_classes else jnp.tanh
+
+
+def generator_inputs(config: ConfigDict) -> dict[str, Any]:
+    """Returns an image `x` (1,H,W,C) of zeros such as the generator takes, and `time`.
+
+    Of a flow that is (1,), and C counts the channels of the noisy target, too; else it is None.
+    """
+    g, is_flow = config.generator, config.method == 'flow'
+    channels = g.input_channels + (g.output_channels if is_flow else 0)
+    x = jnp.zeros((1, *config.image_size, channels))
+    return {'x': x, 'time': jnp.zeros(1) if is_flow else None}
 
 
 def _discriminator(config: ConfigDict, platform: str, axis_name: str | None) -> nn.Module:

@@ -21,6 +21,7 @@ from pix2pix_jax.models.layers import (
     both_statistics,
     mask_numbers,
 )
+from pix2pix_jax.models.time_layers import embedded, modulated, with_skip
 
 DEPTH = 2  # halvings, by default
 PADDING = 32  # pixels, more than `unit` needs: fewer sizes to compile
@@ -112,6 +113,7 @@ class ResNet(nn.Module):
         noise: bool = True,
         examples: Int[Array, ' n'] | None = None,
         raw: bool = False,
+        time: Float[Array, ' #n'] | None = None,
     ) -> Float[Array, 'n h w {self.output_channels}']:
         """Translates images (N,H,W,C) in [-1,1] to (N,H,W,output_channels) in [-1,1], float32.
 
@@ -119,6 +121,7 @@ class ResNet(nn.Module):
         """
         examples = mask_numbers(x, train, examples)
         encoding, decoding = both_statistics(train, norm_statistics)
+        embedding, image = embedded(time, self.width), x
 
         def conv(
             x: jax.Array, features: int, kernel_size: int, name: str, **fields: Any
@@ -127,7 +130,8 @@ class ResNet(nn.Module):
             return self.conv(features, kernel_size=kernel_size, name=name, **fields)(x)
 
         def norm(x: jax.Array, name: str, statistics: str) -> jax.Array:
-            return self.norm(name=f'{name}_norm')(x, statistics)
+            x = self.norm(name=f'{name}_norm')(x, statistics)
+            return modulated(x, embedding, f'{name}_time')
 
         x = nn.relu(norm(conv(Reflect(3)(x), self.width, 7, 'stem'), 'stem', encoding))
         for i in range(self.depth):
@@ -146,5 +150,5 @@ class ResNet(nn.Module):
             x = self.upsample(self.width * 2**i, use_bias=self.use_bias, name=name)(x)
             x = nn.relu(norm(x, name, decoding))
         x = conv(Reflect(3)(x), self.output_channels, 7, 'output', use_bias=self.last_bias)
-        x = at_least_float32(x)
+        x = with_skip(at_least_float32(x), image, embedding)
         return x if raw else self.activation(x)

@@ -26,6 +26,7 @@ from pix2pix_jax.models.layers import (
     both_statistics,
     mask_numbers,
 )
+from pix2pix_jax.models.time_layers import embedded, modulated, with_skip
 
 MAX_DEPTH = 8  # the paper's, at 256x256
 MIN_DEPTH = 5  # of a depth that comes from the image size
@@ -149,6 +150,7 @@ class UNet(nn.Module):
         noise: bool = True,
         examples: Int[Array, ' n'] | None = None,
         raw: bool = False,
+        time: Float[Array, ' #n'] | None = None,
     ) -> Float[Array, 'n h w {self.output_channels}']:
         """Translates images (N,H,W,C) in [-1,1] to (N,H,W,output_channels), float32, in [-1,1].
 
@@ -156,11 +158,17 @@ class UNet(nn.Module):
         its number in `examples` (N,), whose default is 0 to N-1. At test time `norm_statistics`
         ('image' | 'running' | 'mixed': running in the encoder, image in the decoder) and `noise`
         (dropout on, one mask for all images) choose. Dropout needs the rng 'dropout'. What
-        is `raw` has not been through `activation`.
+        is `raw` has not been through `activation`. Of a flow `time` (N,) in [0,1], or (1,),
+        scales and shifts after each norm, and x has the channels of the noisy target, too.
         """
         examples = mask_numbers(x, train, examples)
         encoding, decoding = both_statistics(train, norm_statistics)
         dropout_blocks = range(self.dropout_from, self.dropout_from + self.dropout_blocks)
+        embedding, image = embedded(time, self.width), x
+
+        def norm(x: jax.Array, name: str, statistics: str) -> jax.Array:
+            x = self.norm(name=f'{name}_norm')(x, statistics)
+            return modulated(x, embedding, f'{name}_time')
 
         filters = [self.width * min(2**i, 8) for i in range(self.depth)]
         encoded = []
@@ -168,7 +176,7 @@ class UNet(nn.Module):
             x = x if i == 0 else nn.leaky_relu(x, self.leaky_slope)
             x = self.conv(features, use_bias=self.use_bias, name=f'down{i}')(x)
             if i > 0 and (i < self.depth - 1 or self.bottleneck_norm):
-                x = self.norm(name=f'down{i}_norm')(x, encoding)
+                x = norm(x, f'down{i}', encoding)
             encoded.append(x)
 
         # ReLU of a leaky ReLU is ReLU: with skip_relu one activation serves both.
@@ -176,12 +184,12 @@ class UNet(nn.Module):
         x = activate(encoded.pop())
         for block, i in enumerate(reversed(range(1, self.depth))):
             x = self.upsample(filters[i - 1], use_bias=self.use_bias, name=f'up{i}')(x)
-            x = self.norm(name=f'up{i}_norm')(x, decoding)
+            x = norm(x, f'up{i}', decoding)
             if block in dropout_blocks and self.dropout and (train or noise):
                 x = Dropout(self.dropout)(x, examples)
             x = nn.relu(x)
             if self.skips:
                 x = jnp.concatenate([activate(encoded.pop()), x], axis=-1)
         x = self.upsample(self.output_channels, use_bias=self.last_bias, name='up0')(x)
-        x = at_least_float32(x)
+        x = with_skip(at_least_float32(x), image, embedding)
         return x if raw else self.activation(x)

@@ -11,13 +11,14 @@ import numpy as np
 # (title, {metric: label}), of metrics that only training has.
 OF_LOSSES = (
     ('Adversarial losses', {'train/d_loss': 'discriminator', 'train/g_gan': 'generator'}),
+    ('Squared error of the velocity', {'train/flow': ''}),
     ('Cross-entropy of the classes', {'train/g_class': ''}),
     ('LPIPS as a loss', {'train/g_lpips': ''}),
     ('Discriminator on real and generated', {'train/d_real': 'real', 'train/d_fake': 'generated'}),
 )
 OF_RATES = (('Learning rate', {'train/learning_rate': ''}),)
 NOISY = (
-    *('train/d_loss', 'train/d_real', 'train/d_fake'),
+    *('train/d_loss', 'train/d_real', 'train/d_fake', 'train/flow'),
     *('train/g_gan', 'train/g_l1', 'train/g_lpips'),
 )
 COLORS = ('#1f6feb', '#d1495b', '#2a9d3f', '#8250df', '#bf8700', '#0a8a8a', '#6e7781', '#e16f24')

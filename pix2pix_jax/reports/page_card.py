@@ -15,6 +15,7 @@ from pix2pix_jax.version import version
 from pix2pix_jax.workdir import config_json, data_json, metric_writer, metrics_json
 
 PATHS = ('/', '\\', '~')  # in the text of a field: it may be one
+NAMES = {'gan': 'pix2pix', 'flow': 'rectified flow'}  # of models, by config.method
 UNKNOWN = 'not recorded: whoever publishes this page says them'
 
 
@@ -30,7 +31,7 @@ def write(workdir: epath.PathLike, config: Config, step: int, heading: Heading) 
     d, g = config.dataset, config.generator
     facts: list[tuple[str, str]] = [
         ('about', 'this model'),
-        ('model', f'pix2pix, {g.name} of width {g.width}, step {step:,}'),
+        ('model', f'{NAMES[config.method]}, {g.name} of width {g.width}, step {step:,}'),
         ('made with', f'pix2pix_jax {version()}'),
         ('data', f'{d.name}, {d.direction}{_counts(workdir)}'),
         ('data and licence', licences.of_data(config) or UNKNOWN),

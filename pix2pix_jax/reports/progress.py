@@ -9,7 +9,7 @@ import tqdm
 
 from pix2pix_jax.intervals import Intervals
 
-SHOWN = ('d_loss', 'g_gan', 'g_l1', 'g_class')
+SHOWN = ('d_loss', 'g_gan', 'g_l1', 'g_class', 'flow')
 BAR = '{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]'  # the time left is ours
 
 

@@ -111,6 +111,7 @@ def write_evaluation_page(
     title = f'Evaluation: {result["split"]}' if result['split'] else 'Evaluation'
     facts = {key: result[key] for key in ('step', 'checkpoint', 'images')}
     known = [f'{key} {value}' for key, value in facts.items() if value is not None]
+    known += [f'{result["steps"]} steps of the flow'] if 'steps' in result else []
     about = ', '.join(known) + ': ' + ' | '.join(kinds)
     if 'mae' in result['metrics']:
         about += (

@@ -63,7 +63,8 @@ def norm_statistics(config: Config, devices: list[jax.Device]) -> list[str]:
     """Returns a line that says over how many images batch norm goes, where not over the batch."""
     count = 1 if config.sync_batch_norm else len(devices) * jax.process_count()
     parts = config.grad_accumulation
-    networks = [n for n in ('generator', 'discriminator') if config[n].norm == 'batch']
+    there = ('generator', 'discriminator') if config.loss.gan != 'none' else ('generator',)
+    networks = [name for name in there if config[name].norm == 'batch']
     if count * parts == 1 or not networks:
         return []
     unit, other = 'each device', 'devices'

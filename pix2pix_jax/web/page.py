@@ -143,7 +143,7 @@ def _add_seed(reason: str) -> 'gradio.Slider':
         step=1,
         value=0,
         label='Seed',
-        info=reason or 'Of the dropout: another seed, another translation.',
+        info=reason or 'Another seed, another translation.',
         interactive=not reason,
         elem_id='seed',
     )
@@ -213,10 +213,12 @@ def max_pixels(size: tuple[int, int]) -> int:
 
 
 def no_seed(translator: 'Translator') -> str:
-    """Returns why the seed of a run's dropout changes nothing; '' where it does."""
+    """Returns why the seed changes nothing; '' where it does."""
+    if translator.has_samples:
+        return ''
     if not translator.config.test.dropout:
         return 'the run translates without dropout: config.test.dropout=False'
-    return '' if translator.has_dropout else 'no block of the generator has dropout'
+    return 'no block of the generator has dropout'
 
 
 def shown(function: Callable[..., Any]) -> Callable[..., Any]:

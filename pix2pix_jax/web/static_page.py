@@ -22,7 +22,7 @@ from pix2pix_jax.workdir.palette_json import Colour
 HERE = pathlib.Path(__file__).parent
 SCRIPTS = (
     'page.js', 'model.js', 'worker.js', 'loading.js', 'pictures.js', 'pixels.js', 'resize.js',
-    'color.js', 'isolate.js',
+    'color.js', 'noise.js', 'isolate.js',
 )  # fmt: skip
 MAX_THREADS = 4
 LOADS_ITSELF = 64  # MB to load: a larger model waits for a button
@@ -45,8 +45,8 @@ class Page(NamedTuple):
 def files(page: Page, about: dict[str, Any]) -> dict[str, bytes]:
     """Returns the files of the page by name, all but the model and the runtime.
 
-    `about` is what its scripts are told of these: `model` and `wasm` with their parts, `memory`
-    in bytes, and others.
+    `about` is what its scripts are told of these: `model` and `wasm` with their parts, of a flow
+    `noise`, too, `memory` in bytes, and others.
     """
     found = {name: (HERE / 'static' / name).read_bytes() for name in (*SCRIPTS, 'page.css')}
     worker = string.Template((HERE / 'static' / 'sw.js').read_text())
@@ -58,7 +58,7 @@ def files(page: Page, about: dict[str, Any]) -> dict[str, bytes]:
         'sw.js': worker.safe_substitute(policy=POLICY).encode(),
         **{name: atomic.encode_png(p) for name, p in zip(examples, page.pictures)},
     }
-    loads = sum(about[key]['bytes'] for key in ('model', 'wasm')) / 1e6
+    loads = sum(about[key]['bytes'] for key in ('model', 'wasm', 'noise') if key in about) / 1e6
     told = {
         'input': input_spec(page.config),
         'output': output_spec(page.config),

@@ -18,7 +18,7 @@ DAMAGED = ValueError, TypeError, KeyError, AttributeError, RecursionError, Overf
 
 
 def result_folder(
-    workdir: epath.PathLike, split: str, scale: int = 1, dataset: str = ''
+    workdir: epath.PathLike, split: str, scale: int = 1, dataset: str = '', steps: int = 0
 ) -> epath.Path:
     """Returns where a run keeps the evaluation of a split.
 
@@ -27,9 +27,11 @@ def result_folder(
       split: 'train', 'val' or 'test'.
       scale: how many times larger than the trained size the images are.
       dataset: the name of the pairs where they are not the run's own; '': they are.
+      steps: in which a flow translates, where they are not the run's own; 0: they are.
     """
     name = '_of_'.join(filter(None, (split, dataset)))
-    return epath.Path(workdir) / 'evaluation' / (name if scale == 1 else f'{name}_x{scale}')
+    name += f'_x{scale}' if scale != 1 else ''
+    return epath.Path(workdir) / 'evaluation' / (f'{name}_steps{steps}' if steps else name)
 
 
 def read_result(folder: epath.PathLike) -> dict[str, Any]:

@@ -61,6 +61,7 @@ def run_loop(setting: Setting, again: bool = False) -> Clocks:
     `again` gives the step one batch again and again, without the input pipeline.
     """
     from pix2pix_jax import train, train_setup
+    from pix2pix_jax.methods import METHODS
 
     config = config_of(setting, cache='on')
     config.generator.width = config.discriminator.width = WIDTH
@@ -83,7 +84,7 @@ def run_loop(setting: Setting, again: bool = False) -> Clocks:
         tempfile.TemporaryDirectory() as folder,
         contextlib.redirect_stdout(io.StringIO()),
         mock.patch.object(train.feed, 'batches', marked),
-        mock.patch.object(train, 'train_step', empty_step),
+        mock.patch.dict(METHODS, gan=METHODS['gan']._replace(step=empty_step)),
     ):
         train.train(train_setup.resolve(config, pathlib.Path(folder) / 'run'))
     begin, end = marks

@@ -47,6 +47,10 @@ def main(path):
             train(d, 1, adam=False, **{'loss.lpips_weight': 10.0, 'image_size': (32, 32)})
             for d in (one, two)
         ],
+        'flow': [
+            train(d, 1, adam=False, method='flow', **{'generator.norm': 'instance'})
+            for d in (one, two)
+        ],
         'd_steps': [train(d, 1, adam=False, **{'optimizer.d_steps': 2}) for d in (one, two)],
     }
     with open(path, 'wb') as file:
@@ -159,6 +163,17 @@ def test_lpips_on_two_devices_is_that_of_one(runs):
     one, two = runs['lpips']
     assert relative(two['first'], one['first']) < 1e-4
     assert two['metrics'][0]['g_lpips'] > 0
+
+
+def test_a_flow_is_the_same_on_one_device_and_two(runs):
+    """Its noise and times follow the examples; of biases before a norm only rounding is learnt."""
+    one, two = runs['flow']
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-6), one['first'], two['first']
+    )
+    (a,), (b,) = one['metrics'], two['metrics']
+    np.testing.assert_allclose(a['flow'], b['flow'], rtol=1e-5)
+    assert set(one['first']) == {'generator'} and a.keys() == b.keys() == {'flow'}
 
 
 def test_devices_are_chosen_on_the_machine(runs):

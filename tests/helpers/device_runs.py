@@ -11,10 +11,10 @@ import optax
 from helpers.lpips_weights import drawn
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.distributed import parallel
+from pix2pix_jax.methods import METHODS
 from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.optimizers import Optimizers, create_optimizers
 from pix2pix_jax.train_state import create_state, training_key
-from pix2pix_jax.train_step import train_step
 
 STEPS = 20
 SGD = Optimizers(optax.sgd(0.1), optax.sgd(0.1), optax.constant_schedule(0.1))
@@ -97,7 +97,7 @@ def train(devices, steps, adam=True, rows=slice(None), choose_layouts=None, **fi
     axis_name = parallel.axis_of(devices) if config.sync_batch_norm else None
     state = parallel.replicate(initial(tuple(fields.items()), adam, axis_name), devices)
     frozen = parallel.replicate(drawn(), devices) if config.loss.lpips_weight else None
-    step = parallel.compile_step(train_step, config, devices, choose_layouts)
+    step = parallel.compile_step(METHODS[config.method].step, config, devices, choose_layouts)
     key = training_key(config)
     result = {'metrics': [], 'compiled': 0}
     for i, batch in zip(range(steps), batches(config)):

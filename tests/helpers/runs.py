@@ -14,7 +14,7 @@ from tensorboardX.proto.event_pb2 import Event
 from pix2pix_jax.config import Config, default_config, validate
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.inference import generator
-from pix2pix_jax.models.factory import create_models
+from pix2pix_jax.models.factory import create_models, generator_inputs
 from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.presets import apply_arg
 from pix2pix_jax.reports import progress
@@ -149,15 +149,17 @@ def random_run(**fields: object) -> generator.Run:
     small = {'image_size': (16, 16), 'generator.width': 4, 'generator.depth': 2, 'loss.gan': 'none'}
     config.update_from_flattened_dict(small | fields)
     config = validate(config)
-    x = jnp.zeros((1, *config.image_size, config.generator.input_channels))
-    init = create_models(config, 'any').generator.init
-    shapes = jax.eval_shape(lambda: init(jax.random.key(0), x, train=False, noise=False))
+    init, inputs = create_models(config, 'any').generator.init, generator_inputs(config)
+    shapes = jax.eval_shape(lambda: init(jax.random.key(0), **inputs, train=False, noise=False))
     rng = np.random.default_rng(0)
 
     def draw(path, leaf):
         noise = rng.normal(size=leaf.shape).astype(np.float32)
-        fan_in = np.sqrt(np.prod(leaf.shape[:2]) * max(leaf.shape[-2:])) if leaf.ndim == 4 else 1
-        scaled = {'kernel': noise / fan_in, 'scale': 1 + 0.1 * noise, 'var': 1 + np.abs(noise)}
+        fan_in = leaf.shape[0]
+        if leaf.ndim == 4:
+            fan_in = np.prod(leaf.shape[:2]) * max(leaf.shape[-2:])
+        kernel = noise / np.sqrt(fan_in)
+        scaled = {'kernel': kernel, 'scale': 1 + 0.1 * noise, 'var': 1 + np.abs(noise)}
         return scaled.get(path[-1].key, 0.1 * noise)
 
     variables = jax.tree_util.tree_map_with_path(draw, shapes)

@@ -105,11 +105,11 @@ def test_a_colorized_photo_keeps_its_own_lightness(tmp_path):
     assert np.abs(before - after).mean() < 0.5 and before.std() > 1  # of 100
 
 
-def test_samples_differ_where_a_block_has_dropout(tmp_path, run):
-    assert pix2pix_jax.Translator(run).has_dropout
-    assert not pix2pix_jax.Translator(run, dropout=False).has_dropout
+def test_samples_differ_where_a_block_has_samples(tmp_path, run):
+    assert pix2pix_jax.Translator(run).has_samples
+    assert not pix2pix_jax.Translator(run, dropout=False).has_samples
     none = train(tmp_path, generator__dropout_blocks=0)  # depth - 5: none of two
-    assert not pix2pix_jax.Translator(none).has_dropout
+    assert not pix2pix_jax.Translator(none).has_samples
 
 
 @pytest.mark.parametrize('size', [32, 48])

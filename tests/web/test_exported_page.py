@@ -6,6 +6,7 @@ PIX2PIX_ORT_WEB names the unpacked npm package (npm pack onnxruntime-web@VERSION
 import base64
 import contextlib
 import io
+import itertools
 import os
 import re
 import shutil
@@ -122,6 +123,7 @@ def assert_shows(page, expected):
 
 CLASSES = {'dataset__input_classes': 4, 'generator__input_channels': 4}
 TARGET = {'dataset__target_classes': 3, 'generator__output_channels': 3}
+FLOW = {'method': 'flow', 'loss__l1_weight': 0.0, 'test__steps': 3, 'test__seed': 5}
 KINDS = {
     'rgb': {},
     'gray': {'generator__input_channels': 1, 'generator__output_channels': 1},
@@ -135,6 +137,9 @@ KINDS = {
         'generator__output_channels': 2, 'dataset__path': 'photos',
     },
     'six channels': {'generator__output_channels': 6},
+    'flow': FLOW,
+    'flow, gray to six channels': FLOW
+    | {'generator__input_channels': 1, 'generator__output_channels': 6},
 }  # fmt: skip
 
 
@@ -173,6 +178,26 @@ def test_what_is_shown_is_what_translate_gives(kind, browser, tmp_path, monkeypa
         np.testing.assert_array_equal(found[clear], expected[clear])
 
 
+def test_a_flow_is_drawn_again_from_other_noise(browser, tmp_path, monkeypatch):
+    """It begins with that of `test.seed`; each click draws another, of the same picture."""
+    run = random_run(image_size=(16, 32), **FLOW)
+    monkeypatch.setattr(generator, 'load_run', lambda *args: run)
+    web.export(run, str(tmp_path / 'run'), tmp_path / 'page', web.PageOptions(runtime=RUNTIME))
+    picture = noise(16, 32)
+    with opened(browser, tmp_path / 'page') as (page, _):
+        ready(page)
+        show(page, picture)
+        assert_shows(page, translated(pix2pix_jax.Translator('run'), picture, 0))
+        shown = [canvas_pixels(page, OUTPUT).astype(int)]
+        for _ in range(2):
+            count = int(page.locator(OUTPUT).get_attribute('data-count'))
+            page.get_by_role('button', name='Again').click()
+            page.locator(f'{OUTPUT}[data-count="{count + 1}"]').wait_for()
+            shown.append(canvas_pixels(page, OUTPUT).astype(int))
+        assert all(np.abs(a - b).mean() > 5 for a, b in itertools.combinations(shown, 2))
+        np.testing.assert_array_equal(canvas_pixels(page, DRAWING), picture)
+
+
 # ---------------------------------------------------------------- the page
 
 
@@ -200,6 +225,12 @@ def translate(workdir):
 def samples(translate, workdir):
     config = translate.config
     return drawing.samples(config, drawing.open_data(workdir, config)[0])[1]
+
+
+def test_a_gan_is_not_drawn_again(browser, folder):
+    with opened(browser, folder) as (page, _):
+        ready(page)
+        assert not page.locator('#again').is_visible()
 
 
 def test_drawing(browser, folder, translate, samples):

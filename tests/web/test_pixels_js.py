@@ -169,3 +169,11 @@ def test_colorization_is_shown_in_colour(call):
     expected = image_grid.to_rgb(tasks.as_shown('colorize', light[None], values[None])[0])
     actual = np.array(found, np.uint8).reshape(40, 50, 4)[..., :3]
     assert np.abs(actual.astype(int) - expected).max() <= 1
+
+
+def test_noise_is_standard_normal(call):
+    """By its mean, variance and fourth moment; a normal number lies within 1 of 0 in 68.3%."""
+    drawn = np.array(call('noise', 'normal', 20_000))
+    assert np.isfinite(drawn).all() and abs(drawn.mean()) < 0.03 and abs(drawn.std() - 1) < 0.03
+    assert abs((drawn**4).mean() - 3) < 0.3 and abs((np.abs(drawn) < 1).mean() - 0.683) < 0.02
+    assert np.abs(np.corrcoef(drawn[:-1], drawn[1:])[0, 1]) < 0.03

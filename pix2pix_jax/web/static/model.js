@@ -23,7 +23,10 @@ export function startModel(page, threads, progress) {
     const { pixels, width, height, milliseconds } = await ask({ picture, view });
     return { image: new ImageData(pixels, width, height), milliseconds };
   }
-  return ask({ page, threads }).then((about) => ({ translate, about }), (problem) => {
+  // Draws another noise, for the translations from now on.
+  const again = () => ask({ again: true });
+
+  return ask({ page, threads }).then((about) => ({ translate, again, about }), (problem) => {
     worker.terminate();
     throw problem;
   });

@@ -82,6 +82,7 @@ function translateChanges(model) {
   const output = find('#output');
   let busy = false;
   let wanted = false;
+  let fresh = false; // whether another noise is to be drawn first
   let view = 0;
 
   async function translate() {
@@ -91,6 +92,10 @@ function translateChanges(model) {
     while (wanted) {
       wanted = false;
       try {
+        if (fresh) {
+          fresh = false;
+          await model.again();
+        }
         const context = drawing.getContext('2d', { willReadFrequently: true });
         const picture = context.getImageData(0, 0, drawing.width, drawing.height);
         const { image, milliseconds } = await model.translate(picture, view);
@@ -108,6 +113,10 @@ function translateChanges(model) {
   }
 
   drawing.addEventListener('drawn', translate);
+  find('#again').addEventListener('click', () => {
+    fresh = true;
+    translate();
+  });
   return {
     translate,
     show(next) {
@@ -128,6 +137,7 @@ async function loadModel(page, threads) {
     });
     const translations = translateChanges(model);
     offerViews(page.output.views, translations.show);
+    find('#again').hidden = !page.noise;
     await translations.translate();
     say(`The model is loaded (${((performance.now() - started) / 1000).toFixed(1)} s).`);
     document.body.dataset.ready = 'true';
