@@ -28,14 +28,27 @@ def flow_step(
       batch, key, config, axis_name: as in `train_step`.
     """
     g, key = state.generator, jax.random.fold_in(key, state.step)
-
-    def objective(params: Any) -> tuple[jax.Array, Any]:
-        (found, wanted), stats = velocities(g, params, batch, key, config)
-        return losses.l2(found, wanted, batch.get('valid')), stats
-
-    (loss, stats), grads = jax.value_and_grad(objective, has_aux=True)(g.params)
+    grads, (stats, metrics) = flow_gradients(g, batch, key, config)
     state = state.replace(generator=update(g, grads, stats, axis_name))
-    return state.averaged(config.ema_decay), mean_over_devices({'flow': loss}, axis_name)
+    return state.averaged(config.ema_decay), mean_over_devices(metrics, axis_name)
+
+
+def flow_gradients(
+    g: TrainState, batch: Batch, key: Key[Array, ''], config: ConfigDict
+) -> tuple[Any, tuple[Any, Metrics]]:
+    """Returns the gradients by G's parameters, and (G's new moving statistics, metrics).
+
+    Args:
+      g: the generator.
+      batch, key, config: as in `velocities`.
+    """
+
+    def objective(params: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:
+        (found, wanted), stats = velocities(g, params, batch, key, config)
+        loss = losses.l2(found, wanted, batch.get('valid'))
+        return loss, (stats, {'flow': loss})
+
+    return jax.grad(objective, has_aux=True)(g.params)
 
 
 def velocities(
