@@ -32,19 +32,20 @@ def flow_step(
 
     Args:
       state: that before the step.
-      batch, key, config, axis_name: as in `train_step`.
-      frozen: None; a flow has no LPIPS.
+      batch, key: as in `train_step`.
+      frozen: None: a flow has no LPIPS.
+      config, axis_name: as in `train_step`.
     """
     del frozen
     g, key = state.generator, jax.random.fold_in(key, state.step)
     grads, (stats, metrics) = mean_over_parts(
-        lambda part: velocity_gradients(g, part, key, config), batch, config.grad_accumulation
+        lambda part: flow_gradients(g, part, key, config), batch, config.grad_accumulation
     )
     state = state.replace(generator=update(g, grads, stats, axis_name))
     return state.averaged(config.ema_decay), mean_over_devices(metrics, axis_name)
 
 
-def velocity_gradients(
+def flow_gradients(
     g: TrainState, batch: Batch, key: Key[Array, ''], config: ConfigDict
 ) -> Gradients:
     """Computes the gradients of the loss by G's parameters, and what else the update takes.
