@@ -23,6 +23,8 @@ from pix2pix_jax.train_state import GanState, TrainState, create_state
 from pix2pix_jax.workdir.config_json import load_config
 from pix2pix_jax.workdir.packed import open_checkpoints
 
+WHOLE = np.zeros((1, 2), np.int32)  # where an image begins that is no window of another
+
 
 class Run(NamedTuple):
     """A trained generator: the config, and the variables of the checkpoint that was asked for."""
@@ -170,7 +172,11 @@ class Generator:
         seed = config.test.seed if seed is None else seed
         self._key = jax.random.key(seed)
         apply = generator_function(config, jax.default_backend(), norm, dropout)
-        self._apply = jax.jit(lambda variables, x, key: apply(variables, x, rngs={'dropout': key}))
+        self._apply = jax.jit(
+            lambda variables, x, key, corners: apply(
+                variables, x, rngs={'dropout': key}, corners=corners
+            )
+        )
 
     def update(self, variables: dict[str, Any]) -> None:
         """Takes newer variables of the same generator, without compiling again."""
@@ -191,10 +197,15 @@ class Generator:
             outputs.append(np.asarray(self.on_device(padded, sample))[: len(x)])
         return np.concatenate(outputs)
 
-    def on_device(self, inputs: np.ndarray, sample: int = 0) -> jax.Array | np.ndarray:
+    def on_device(
+        self, inputs: np.ndarray, sample: int = 0, corners: np.ndarray = WHOLE
+    ) -> jax.Array | np.ndarray:
         """Translates all inputs in one batch, compiled for its size, and fetches nothing.
 
-        The result of colorization is on the host, where its colours are computed.
+        Inputs that are windows of larger images begin there at `corners`, int (N,2) rows and
+        columns, whose part of the dropout mask they have. The result of colorization is on the
+        host, where its colours are computed.
         """
         key = jax.random.fold_in(self._key, sample)
-        return tasks.as_shown(self._task, inputs, self._apply(self._variables, inputs, key))
+        outputs = self._apply(self._variables, inputs, key, corners)
+        return tasks.as_shown(self._task, inputs, outputs)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from pix2pix_jax.models import conv, spectral
 
@@ -279,7 +279,7 @@ def mask_numbers(
 ) -> Int[Array, ' n'] | None:
     """Returns the numbers by which `Dropout` draws a mask for each of x (N,H,W,C), or None.
 
-    In training `examples` (N,), by default 0 to N-1; at test time None, one mask for all.
+    In training `examples` (N,), by default 0 to N-1; at test time None, masks are of the place.
     """
     if not train:
         return None
@@ -287,21 +287,49 @@ def mask_numbers(
 
 
 class Dropout(nn.Module):
-    """Dropout, with one mask for all images of a batch or one for each."""
+    """Dropout, with a mask for each image by its number, or by its place in a larger image.
+
+    Every entry of a mask by place is a function of the rng 'dropout' and of the entry's global row,
+    column and channel. So a window of an image draws its part of the mask of the whole, alone.
+    """
 
     rate: float
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, 'n h w c'], examples: Int[Array, ' n'] | None
+        self,
+        x: Float[Array, 'n h w c'],
+        examples: Int[Array, ' n'] | None,
+        corners: Int[Array, 'm 2'] | None = None,
+        stride: int = 1,
     ) -> Float[Array, 'n h w c']:
         """Drops entries of x (N,H,W,C), scales the others by 1 / (1 - rate).
 
-        `examples` (N,) are the images' numbers: the mask of an image depends on the rng 'dropout'
-        and its number alone, not on the other images or the device. None: one mask for all.
+        Args:
+          x: the maps.
+          examples: (N,), the images' numbers: the mask of an image depends on the rng and its
+            number alone, not on the other images or the device. None: masks are by place.
+          corners: (N,2) or, the same for all, (1,2): row and column, in pixels of the whole image,
+            where each map begins; by default 0, 0.
+          stride: pixels of the image that an entry of the map stands for.
         """
-        if examples is None:
-            return nn.Dropout(self.rate, broadcast_dims=(0,), deterministic=False)(x)
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(self.make_rng('dropout'), examples)
-        keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - self.rate, x.shape[1:]))(keys)
+        key = self.make_rng('dropout')
+        if examples is not None:
+            keys = jax.vmap(jax.random.fold_in, (None, 0))(key, examples)
+            keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - self.rate, x.shape[1:]))(keys)
+        else:
+            corners = jnp.zeros((1, 2), jnp.int32) if corners is None else corners // stride
+            keep = jax.vmap(partial(_keep_by_place, key, 1 - self.rate, x.shape[1:]))(corners)
         return jnp.where(keep, x / (1 - self.rate), 0)
+
+
+def _keep_by_place(
+    key: jax.Array, share: float, shape: tuple[int, ...], corner: Int[Array, ' 2']
+) -> Bool[Array, 'h w c']:
+    """Returns which entries of a map (H,W,C) are kept that begins at `corner` of the whole."""
+    height, width, channels = shape
+    fold = jax.vmap(jax.random.fold_in, (None, 0))
+    rows = fold(key, corner[0] + jnp.arange(height))
+    places = jax.vmap(fold, (0, None))(rows, corner[1] + jnp.arange(width))
+    draw = jax.vmap(lambda key: jax.random.bernoulli(key, share, (channels,)))
+    return jax.vmap(draw)(places)

@@ -112,12 +112,13 @@ class ResNet(nn.Module):
         noise: bool = True,
         examples: Int[Array, ' n'] | None = None,
         raw: bool = False,
+        corners: Int[Array, 'm 2'] | None = None,
     ) -> Float[Array, 'n h w {self.output_channels}']:
         """Translates images (N,H,W,C) in [-1,1] to (N,H,W,output_channels) in [-1,1], float32.
 
         The arguments are those of the U-Net; 'mixed' counts the blocks to the encoder.
         """
-        examples = mask_numbers(x, train, examples)
+        examples, height = mask_numbers(x, train, examples), x.shape[1]
         encoding, decoding = both_statistics(train, norm_statistics)
 
         def conv(
@@ -139,7 +140,7 @@ class ResNet(nn.Module):
             a, b = f'block{i}_conv0', f'block{i}_conv1'
             y = nn.relu(norm(conv(Reflect(1)(x), features, 3, a), a, encoding))
             if self.dropout and (train or noise):
-                y = Dropout(self.dropout)(y, examples)
+                y = Dropout(self.dropout)(y, examples, corners, height // y.shape[1])
             x += norm(conv(Reflect(1)(y), features, 3, b), b, encoding)
         for i in reversed(range(self.depth)):
             name = f'up{i}'
