@@ -4,10 +4,11 @@ The test-time switches exist here once (section 3.3 of the paper): the statistic
 dropout on or off, and the number of the sample, which with the seed fixes the dropout mask.
 """
 
+import collections
 import functools
 import sys
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
@@ -17,13 +18,17 @@ from flax.traverse_util import flatten_dict
 from pix2pix_jax.config import Config, flatten, from_fields
 from pix2pix_jax.data import tasks
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.inference.tiling import Window, groups
 from pix2pix_jax.models.factory import create_models
+from pix2pix_jax.models.layers import SCENE
 from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.train_state import GanState, TrainState, create_state
 from pix2pix_jax.workdir.config_json import load_config
 from pix2pix_jax.workdir.packed import open_checkpoints
 
-WHOLE = np.zeros((1, 2), np.int32)  # where an image begins that is no window of another
+WHOLE = np.zeros((1, 2), np.int32)  # where images begin that are no windows of larger ones
+Statistics: TypeAlias = Any
+"""By norm and 'mean' or 'var' an array (C,)."""
 
 
 class Run(NamedTuple):
@@ -137,7 +142,7 @@ def generator_function(
     Args:
       config: of the run.
       platform: as in `create_models`.
-      norm: 'image' | 'running' | 'mixed'; '': config.test.norm.
+      norm: 'image' | 'running' | 'mixed' | 'scene'; '': config.test.norm.
       dropout: whether there is dropout; None: config.test.dropout.
     """
     apply: Callable[..., Any] = create_models(config, platform).generator.apply
@@ -160,27 +165,40 @@ class Generator:
         dropout: bool | None = None,
         seed: int | None = None,
         batch: int = 1,
+        devices: Sequence[jax.Device | None] = (None,),
     ):
         """Takes the run's config and the generator's variables.
 
-        `norm` ('image' | 'running' | 'mixed'), `dropout` and `seed` replace config.test where
-        given; `batch` images go through the network together, which does not change any of them.
+        `norm` ('image' | 'running' | 'mixed' | 'scene'), `dropout` and `seed` replace config.test
+        where given; `batch` images go through the network together, which does not change any of
+        them. `devices` take such batches in turn; None is where the variables are.
         """
         self._variables = variables
         self._batch = batch
+        self._devices = devices
+        self._copies: dict[jax.Device, dict[str, Any]] = {}
         self._task = config.dataset.task
+        self._channels = config.generator.input_channels
         seed = config.test.seed if seed is None else seed
         self._key = jax.random.key(seed)
-        apply = generator_function(config, jax.default_backend(), norm, dropout)
+        platform = jax.default_backend()
+        apply = generator_function(config, platform, norm, dropout)
         self._apply = jax.jit(
             lambda variables, x, key, corners: apply(
                 variables, x, rngs={'dropout': key}, corners=corners
             )
         )
+        own: Callable[..., Any] = generator_function(config, platform, 'image', dropout)
+        self._measure = jax.jit(
+            lambda variables, x, key, corners: own(
+                variables, x, rngs={'dropout': key}, corners=corners, mutable=[SCENE]
+            )[1].get(SCENE, {})
+        )
 
     def update(self, variables: dict[str, Any]) -> None:
         """Takes newer variables of the same generator, without compiling again."""
         self._variables = variables
+        self._copies.clear()
 
     def __call__(self, inputs: np.ndarray, sample: int = 0) -> np.ndarray:
         """Translates float32 (N,H,W,Ci) in [-1,1] to (N,H,W,Co) in [-1,1], any N; of colorization
@@ -189,23 +207,88 @@ class Generator:
         Images of one `sample` share a dropout mask, so a result depends on nothing but its input,
         the seed and the sample's number.
         """
-        outputs = []
-        for start in range(0, len(inputs), self._batch):
-            x = inputs[start : start + self._batch]
-            missing = self._batch - len(x)
-            padded = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x
-            outputs.append(np.asarray(self.on_device(padded, sample))[: len(x)])
-        return np.concatenate(outputs)
+        return np.stack(list(self.each(((x, (0, 0)) for x in inputs), sample)))
 
-    def on_device(
-        self, inputs: np.ndarray, sample: int = 0, corners: np.ndarray = WHOLE
-    ) -> jax.Array | np.ndarray:
+    def on_device(self, inputs: np.ndarray, sample: int = 0) -> jax.Array | np.ndarray:
         """Translates all inputs in one batch, compiled for its size, and fetches nothing.
 
-        Inputs that are windows of larger images begin there at `corners`, int (N,2) rows and
-        columns, whose part of the dropout mask they have. The result of colorization is on the
-        host, where its colours are computed.
+        The result of colorization is on the host, where its colours are computed.
         """
         key = jax.random.fold_in(self._key, sample)
-        outputs = self._apply(self._variables, inputs, key, corners)
+        outputs = self._apply(self._variables, inputs, key, WHOLE)
         return tasks.as_shown(self._task, inputs, outputs)
+
+    def each(
+        self, windows: Iterable[Window], sample: int = 0, scene: Statistics | None = None
+    ) -> Iterator[np.ndarray]:
+        """Yields the translation (h,w,Co) of each window, all of one shape, in their order.
+
+        A window of a larger image has the part of its dropout mask that begins at its corner.
+        `scene` are the statistics of the norms 'scene', as `scene` returns them.
+        """
+        constants = {SCENE: scene} if scene else {}
+        for x, outputs in self._in_turn(self._apply, windows, sample, constants):
+            yield from tasks.as_shown(self._task, x, outputs)
+
+    def scene(self, windows: Iterable[Window], sample: int = 0) -> Statistics:
+        """Returns the statistics of each norm: means over windows of their means and variances.
+
+        Each window is normalised by its own, as in training. What norms add up over windows is not
+        the pooled variance.
+        """
+        count, total = 0, None
+        for x, found in self._in_turn(self._measure, windows, sample, {}):
+            sums = jax.tree.map(lambda leaf: leaf.sum((0, 1, 2), np.float64), found)
+            total = sums if total is None else jax.tree.map(np.add, total, sums)
+            count += len(x)
+        return jax.tree.map(lambda leaf: (leaf / count).astype(np.float32), total)
+
+    def _in_turn(
+        self,
+        function: Callable[..., Any],
+        windows: Iterable[Window],
+        sample: int,
+        constants: dict[str, Any],
+    ) -> Iterator[tuple[np.ndarray, Any]]:
+        """Yields batches of windows (n,h,w,C) and what `function` gives of them, on the host."""
+        key = jax.random.fold_in(self._key, sample)
+        started: collections.deque[tuple[np.ndarray, Any]] = collections.deque()
+
+        def finished() -> tuple[np.ndarray, Any]:
+            x, found = started.popleft()
+            return x, jax.tree.map(lambda leaf: np.asarray(leaf)[: len(x)], found)
+
+        for number, group in enumerate(groups(windows, self._batch)):
+            x, corners = (np.stack(part) for part in zip(*group))
+            device = self._devices[number % len(self._devices)]
+            if len(started) == len(self._devices):  # each has one at a time
+                yield finished()
+            filled = np.minimum(np.arange(self._batch), len(x) - 1)  # compiled for one size
+            variables = self._on(device) | constants
+            given = jax.device_put((x[filled], key, corners[filled].astype(np.int32)), device)
+            started.append((x, function(variables, *given)))
+        while started:
+            yield finished()
+
+    def _on(self, device: jax.Device | None) -> dict[str, Any]:
+        """Returns the variables on a device."""
+        if device is None:
+            return self._variables
+        if device not in self._copies:
+            self._copies[device] = jax.device_put(self._variables, device)
+        return self._copies[device]
+
+    def memory(self, size: tuple[int, int]) -> int:
+        """Returns the bytes that a batch of images (height, width) takes beside the variables."""
+        corners = np.zeros((self._batch, 2), np.int32)
+        x = jax.ShapeDtypeStruct((self._batch, *size, self._channels), np.float32)
+        variables = dict(self._variables)
+        scene = jax.eval_shape(self._measure, variables, x, self._key, corners)
+        if scene:
+            variables[SCENE] = jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct(leaf.shape[-1:], leaf.dtype), scene
+            )
+        compiled = self._apply.lower(variables, x, self._key, corners).compile()
+        used: Any = compiled.memory_analysis()
+        given = x.size * x.dtype.itemsize
+        return used.temp_size_in_bytes + used.output_size_in_bytes + given

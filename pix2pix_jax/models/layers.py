@@ -174,14 +174,30 @@ def class_image(logits: Float[Array, '*n c']) -> Float[Array, '*n c']:
     return 2 * jax.nn.softmax(logits) - 1
 
 
+SCENE = 'scene'  # statistics that are given as constants, and the collection that they are in
+
+
+def keep_for_scene(module: nn.Module, mean: jax.Array, var: jax.Array) -> None:
+    """Puts a norm's own statistics (...,N,1,1,C) into the collection 'scene', if it is mutable."""
+    if not module.is_initializing():
+        for name, value in (('mean', mean), ('var', var)):
+            module.sow(SCENE, name, value, init_fn=tuple, reduce_fn=lambda _, new: new)
+
+
+def of_scene(module: nn.Module) -> tuple[jax.Array, jax.Array]:
+    """Returns the mean and variance (C,) that the collection 'scene' has for a norm."""
+    return module.get_variable(SCENE, 'mean'), module.get_variable(SCENE, 'var')
+
+
 class BatchNorm(nn.Module):
     """Batch norm over N, H, W whose statistics are chosen at the call.
 
     'batch': mean and variance of this batch (training; the moving averages follow), with an
     `axis_name` of the batches of all devices together; 'image': of each image alone, over H and
-    W: the paper's test protocol, batch norm at batch 1; 'running': the moving averages.
-    Statistics are at least float32 whatever the dtype. Several batches (B,N,H,W,C) have each its
-    own; the moving averages follow one after the other.
+    W: the paper's test protocol, batch norm at batch 1; 'running': the moving averages; 'scene':
+    those of the collection 'scene', which 'image' fills where it is mutable. Statistics are at
+    least float32 whatever the dtype. Several batches (B,N,H,W,C) have each its own; the moving
+    averages follow one after the other.
     """
 
     epsilon: float = 1e-5
@@ -201,8 +217,11 @@ class BatchNorm(nn.Module):
         moving_mean = self.variable('batch_stats', 'mean', jnp.zeros, shape)
         moving_var = self.variable('batch_stats', 'var', jnp.ones, shape)
         x, rest = at_least_float32(x), jnp.zeros(())
-        if statistics == 'running':
-            mean, var = _row(moving_mean.value, x.ndim), _row(moving_var.value, x.ndim)
+        if statistics in ('running', SCENE):
+            given = (moving_mean.value, moving_var.value)
+            mean, var = (
+                _row(v, x.ndim) for v in (of_scene(self) if statistics == SCENE else given)
+            )
             centred = x - mean
         else:
             axes = {'batch': (-4, -3, -2), 'image': (-3, -2)}[statistics]
@@ -210,10 +229,11 @@ class BatchNorm(nn.Module):
             centred, rest = centre(x, mean)
             var = jnp.mean(jnp.square(centred), axes, keepdims=True)
             var = self._over_devices(var, statistics) - jnp.square(rest)
+            keep_for_scene(self, mean, var)
         if statistics == 'batch' and not self.is_initializing():
-            for moving, values in ((moving_mean, mean), (moving_var, var)):
+            for average, values in ((moving_mean, mean), (moving_var, var)):
                 for value in values.reshape(-1, *shape):
-                    moving.value += (1 - self.momentum) * (value - moving.value)
+                    average.value += (1 - self.momentum) * (value - average.value)
         scale = _row(scale, x.ndim) * lax.rsqrt(var + self.epsilon)
         y = centred * scale + (_row(bias, x.ndim) - rest * scale)
         return y.astype(self.dtype)
@@ -234,11 +254,15 @@ class InstanceNorm(nn.Module):
     def __call__(
         self, x: Float[Array, '*b n h w c'], statistics: str
     ) -> Float[Array, '*b n h w c']:
-        """Normalises x (...,N,H,W,C); `statistics` are the image's own, whatever it says."""
-        del statistics
+        """Normalises x (...,N,H,W,C) by the image's own `statistics`, or by those of 'scene'."""
         x = at_least_float32(x)
-        centred, rest = centre(x, jnp.mean(x, (-3, -2), keepdims=True))
+        if statistics == SCENE:
+            mean, var = (_row(v, x.ndim) for v in of_scene(self))
+            return ((x - mean) * lax.rsqrt(var + self.epsilon)).astype(self.dtype)
+        mean = jnp.mean(x, (-3, -2), keepdims=True)
+        centred, rest = centre(x, mean)
         var = jnp.mean(jnp.square(centred), (-3, -2), keepdims=True) - jnp.square(rest)
+        keep_for_scene(self, mean, var)
         scale = lax.rsqrt(var + self.epsilon)
         return (centred * scale - rest * scale).astype(self.dtype)
 

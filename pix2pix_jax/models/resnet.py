@@ -58,6 +58,22 @@ def minimum_side(depth: int) -> int:
     return 2**depth * MIN_MAP
 
 
+def halo(generator: ConfigDict, depth: int) -> int:
+    """Returns how many pixels around a block of `unit` pixels its translation depends on.
+
+    What the block's first and last pixel see is followed through the layers, from the last one on.
+    """
+    last = unit(depth) - 1
+    low, high = -3, last + 3
+    for _ in range(depth):
+        # A transposed convolution sees nothing before an even pixel, a doubled map does.
+        low, high = (low - (generator.upsample == 'resize')) // 2, (high + 1) // 2
+    low, high = low - 2 * generator.blocks, high + 2 * generator.blocks
+    for _ in range(depth):
+        low, high = 2 * low - 1, 2 * high + 1
+    return max(3 - low, high + 3 - last)
+
+
 def dropout_blocks(generator: ConfigDict, depth: int) -> int:
     """Returns the config's number, which says nothing here: all blocks have dropout, or none."""
     return generator.dropout_blocks

@@ -73,6 +73,11 @@ def minimum_side(depth: int) -> int:
     return 2**depth
 
 
+def halo(generator: ConfigDict, depth: int) -> int:
+    """Returns how many pixels around a block of `unit` pixels its translation depends on."""
+    return 2 ** (depth + 1) - 1
+
+
 def dropout_blocks(generator: ConfigDict, depth: int) -> int:
     """Returns how many decoder blocks of a `config.generator` of `depth` are meant for dropout."""
     return generator.dropout_blocks or max(0, depth - PORT_MIN_DEPTH)
