@@ -203,9 +203,8 @@ def _translate_group(
     for one, loaded in images:
         if windows := translator.count_scene_windows(loaded):
             height, width = translator.config.image_size
-            tqdm.tqdm.write(
-                f'{one.name}: norms of the scene, by {windows} windows of {width}x{height}'
-            )
+            said = f'statistics of the norms from {windows} windows of {width}x{height}'
+            tqdm.tqdm.write(f'{one.name}: {said}')
     spreads = [_Spread() for _ in images]
     for sample in range(samples):
         suffix = f'_s{sample}' if samples > 1 else ''

@@ -123,16 +123,6 @@ def test_windows_without_data_do_not_count(make):
     assert translator.count_scene_windows(translator.load(image)) == 2
 
 
-def test_devices_take_tiles_in_turn(make):
-    devices = jax.local_devices()
-    if len(devices) < 2:
-        pytest.skip('one device')
-    image, translator = picture(40, 75), make(UNET, tile=8, norm='scene', batch=2)
-    several = outputs(translator, image)
-    translator._generator._devices = devices[:1]
-    np.testing.assert_array_equal(several, outputs(translator, image))
-
-
 @pytest.mark.parametrize('fixed', [0, 10**6])
 @pytest.mark.parametrize('budget', [10**6, 10**8, 3 * 10**10])
 @pytest.mark.parametrize('step', [4, 256])
