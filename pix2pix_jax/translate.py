@@ -74,7 +74,8 @@ def _define_sizes(values: flags.FlagValues) -> None:
     flags.DEFINE_float(
         'memory',
         DEFAULTS.memory,
-        'GB that --tile=-1 may take on each device; 0: half of what is free.',
+        'GB that a window of --tile=-1 may take on each device, beside the images; 0: half of what '
+        'is free.',
         flag_values=values,
     )
     flags.DEFINE_integer(

@@ -6,7 +6,7 @@ Without --input the scene is generated, and so can be what a run is trained on (
 
 python scripts/seams.py --pairs=terrain
 python -m pix2pix_jax.main --config=configs/folder.py --config.dataset.path=terrain \
-    --workdir=runs/terrain --config.image_size=64 --config.batch_size=4 --config.num_steps=1500 \
+    --workdir=runs/terrain --config.image_size=64 --config.num_steps=4000 \
     --config.generator.depth=4 --config.generator.width=16 --config.discriminator.width=16
 python scripts/seams.py --workdir=runs/terrain --output=docs/seams.png
 """
@@ -43,6 +43,7 @@ LAND = {  # colours by height: sea, shore, wood, rock, snow
     1.0: (250, 250, 250),
 }
 SHORE = 0.42  # height of the water
+REACH = 2  # pixels on both sides of a line, for edges; a quarter of a tile, for brightness
 TITLE, GAP = 26, 8  # pixels
 
 
@@ -77,8 +78,14 @@ def main(values: flags.FlagValues) -> int:
         made = Translator(values.workdir, tile=values.tile, **options)(scene)
         blended = options.get('overlap', values.tile // 4) if options['norm'] == 'image' else 0
         borders = [borders_of(side, values.tile, blended) for side in made.shape[:2]]
-        across, elsewhere = largest_steps(made, borders, values.tile // 4)
-        print(f'{title}: {across:.1f} across borders, {elsewhere:.1f} elsewhere', flush=True)
+        print(title)
+        for reach in (REACH, values.tile // 4):
+            across, elsewhere = steps(made, borders, reach)
+            print(
+                f'  over {reach} pixels: largest {across.max():.0f} across borders, '
+                f'{elsewhere.max():.0f} elsewhere; mean {across.mean():.1f}, {elsewhere.mean():.1f}',
+                flush=True,
+            )
         panels.append(titled(title, made))
     if values.output:
         gap = np.full((len(panels[0]), GAP, 3), 255, np.uint8)
@@ -93,41 +100,42 @@ def borders_of(side: int, tile: int, overlap: int) -> list[int]:
     return [(a + tile + b) // 2 for a, b in itertools.pairwise(starts)]
 
 
-def largest_steps(
+def steps(
     image: np.ndarray, borders: Iterable[Iterable[int]], reach: int
-) -> tuple[float, float]:
-    """Returns the largest step of an image (H,W,C) across the borders of tiles, and elsewhere.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the steps of an image (H,W,C) across the borders of tiles, and those elsewhere.
 
     A step is between the means of the `reach` pixels on both sides of a line, and along the whole
     side of a tile: so what the image shows has a small one, and another brightness of the next tile
-    a large one. Elsewhere are the lines that are no nearer to a border than to a tile's middle.
+    a large one; that of the channel with the largest counts. Elsewhere are the lines that are no
+    nearer to a border than to a tile's middle.
 
     Args:
       image: of any type.
       borders: the rows and the columns between tiles.
       reach: pixels, at most a quarter of a tile.
     """
-    across, elsewhere = [0.0], [0.0]
+    across, elsewhere = [], []
     image = np.asarray(image, np.float64)
     rows, columns = ([0, *sorted(places)] for places in borders)
     for x, lines, sides in ((image, rows, columns), (image.swapaxes(0, 1), columns, rows)):
+        here = np.arange(reach, len(x) - reach + 1)
+        near = np.abs(here[:, None] - np.array([*lines, len(x)])).min(1)
+        inner = near >= np.diff([*lines, len(x)]).min() // 4
         for begin, end in itertools.pairwise([*sides, x.shape[1]]):
             means = x[:, begin:end].mean(1)  # (H,C)
             sums = np.cumsum(np.concatenate([np.zeros((1, x.shape[2])), means]), axis=0)
-            here = np.arange(reach, len(x) - reach + 1)
             step = np.abs(sums[here + reach] - 2 * sums[here] + sums[here - reach]).max(1) / reach
-            near = np.abs(here[:, None] - np.array([*lines, len(x)])).min(1)
-            across.append(step[np.isin(here, lines)].max(initial=0))
-            half = np.diff([*lines, len(x)]).min() // 4
-            elsewhere.append(step[near >= half].max(initial=0))
-    return max(across), max(elsewhere)
+            across.append(step[np.isin(here, lines)])
+            elsewhere.append(step[inner])
+    return np.concatenate(across), np.concatenate(elsewhere)
 
 
 def terrain(side: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Returns a map of heights and how the land looks from above, both uint8 (side,side,3)."""
     height = np.zeros((side, side))
-    for octave in range(7):
-        cells = max(2, side * 2**octave // 256 + 1)
+    for octave in range(6):
+        cells = max(2, side * 2**octave // 96 + 1)
         grid = rng.uniform(-1, 1, (cells, cells, 1)).astype(np.float32)
         height += augment.resized(grid, (side, side))[..., 0] / 2**octave
     height = np.clip(height / 3 + 0.5, 0, 1)

@@ -177,14 +177,16 @@ def class_image(logits: Float[Array, '*n c']) -> Float[Array, '*n c']:
 SCENE = 'scene'  # statistics that are given as constants, and the collection that they are in
 
 
-def keep_for_scene(module: nn.Module, mean: jax.Array, var: jax.Array) -> None:
+def keep_for_scene(
+    module: nn.Module, mean: Float[Array, '*m c'], var: Float[Array, '*m c']
+) -> None:
     """Puts a norm's own statistics (...,N,1,1,C) into the collection 'scene', if it is mutable."""
     if not module.is_initializing():
         for name, value in (('mean', mean), ('var', var)):
             module.sow(SCENE, name, value, init_fn=tuple, reduce_fn=lambda _, new: new)
 
 
-def of_scene(module: nn.Module) -> tuple[jax.Array, jax.Array]:
+def of_scene(module: nn.Module) -> tuple[Float[Array, ' c'], Float[Array, ' c']]:
     """Returns the mean and variance (C,) that the collection 'scene' has for a norm."""
     return module.get_variable(SCENE, 'mean'), module.get_variable(SCENE, 'var')
 
