@@ -81,11 +81,9 @@ def main(values: flags.FlagValues) -> int:
         print(title)
         for reach in (REACH, values.tile // 4):
             across, elsewhere = steps(made, borders, reach)
-            print(
-                f'  over {reach} pixels: largest {across.max():.0f} across borders, '
-                f'{elsewhere.max():.0f} elsewhere; mean {across.mean():.1f}, {elsewhere.mean():.1f}',
-                flush=True,
-            )
+            largest = f'largest {across.max():.0f} across borders, {elsewhere.max():.0f} elsewhere'
+            mean = f'mean {across.mean():.1f}, {elsewhere.mean():.1f}'
+            print(f'  over {reach} pixels: {largest}; {mean}', flush=True)
         panels.append(titled(title, made))
     if values.output:
         gap = np.full((len(panels[0]), GAP, 3), 255, np.uint8)
