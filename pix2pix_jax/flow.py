@@ -11,27 +11,28 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
+
+from pix2pix_jax.models.layers import keys_by_place
 
 STEPS_IN_TRAINING = 4  # of Euler's, in the evaluations and sample grids of a run
 
 Apply = Callable[..., Any]
 Images = Float[Array, 'n h w c']
+Corner = tuple[int, int] | Int[Array, ' 2']
 
 
-def noise(key: Key[Array, ''], shape: tuple[int, int, int]) -> Float[Array, 'h w c']:
+def noise(
+    key: Key[Array, ''], shape: tuple[int, int, int], corner: Corner = (0, 0)
+) -> Float[Array, 'h w c']:
     """Returns an image (H,W,C) of standard normal noise, a function of `key` and of each place.
 
-    The noise of a smaller image is the upper left part of that of a larger one.
+    A window of a larger image, which begins there at the row and column `corner`, has its part of
+    the larger one's noise.
     """
     height, width, channels = shape
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(height))
-    return jax.vmap(lambda row: jax.random.normal(row, (width, channels)))(keys)
-
-
-def noises(keys: Key[Array, ' n'], like: Images) -> Images:
-    """Returns the `noise` of each of the keys (N,), of the shape of images (N,H,W,C)."""
-    return jax.vmap(lambda key, image: noise(key, image.shape))(keys, like)
+    draw = jax.vmap(lambda key: jax.random.normal(key, (channels,)))
+    return jax.vmap(draw)(keys_by_place(key, (height, width), corner))
 
 
 def between(noise: Images, target: Images, time: Float[Array, ' n']) -> Images:

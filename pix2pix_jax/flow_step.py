@@ -81,7 +81,8 @@ def velocities(
     """
     target, valid = batch['target'], batch.get('valid')
     target = target if valid is None else target * valid
-    noise = flow.noises(example_keys(stream(key, 'noise'), batch), target)
+    draw = jax.vmap(lambda key: jax.random.normal(key, target.shape[1:]))
+    noise = draw(example_keys(stream(key, 'noise'), batch))
     time = jax.vmap(jax.random.uniform)(example_keys(stream(key, 'time'), batch))
     at = flow.between(noise, target, time)
 

@@ -75,6 +75,21 @@ def memory(root: pathlib.Path = pathlib.Path('/')) -> int:
     return min(found)
 
 
+def free_memory(root: pathlib.Path = pathlib.Path('/')) -> int:
+    """Returns how many bytes this process may still take: what the machine has free, if less.
+
+    Where the system does not say what is free (elsewhere than on Linux) it is all that it may use.
+    """
+    free = memory(root)
+    with contextlib.suppress(OSError):
+        resident = int((root / 'proc/self/statm').read_text().split()[1])
+        free -= resident * os.sysconf('SC_PAGE_SIZE')
+        for line in (root / 'proc/meminfo').read_text().splitlines():
+            if line.startswith('MemAvailable:'):  # in kB
+                free = min(free, int(line.split()[1]) * 1024)
+    return max(0, free)
+
+
 def use_deterministic_kernels() -> None:
     """Makes XLA use only deterministic kernels on a GPU. Before the first use of a device."""
     flags = os.environ.get('XLA_FLAGS', '')

@@ -67,13 +67,22 @@ def _define_sizes(values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         'tile',
         DEFAULTS.tile,
-        'Side of overlapping tiles, for large images; 0: whole images.',
+        'Side in pixels of what is kept of each tile, for large images: tiles see enough around it '
+        'to equal the whole. 0: whole images; -1: the largest that fits --memory.',
+        flag_values=values,
+    )
+    flags.DEFINE_float(
+        'memory',
+        DEFAULTS.memory,
+        'GB that a window of --tile=-1 may take on each device, beside the images; 0: half of what '
+        'is free.',
         flag_values=values,
     )
     flags.DEFINE_integer(
         'overlap',
         DEFAULTS.overlap,
-        'Pixels by which tiles overlap, at least.',
+        'With --norm=image, whose tiles have each its own statistics: pixels by which they overlap '
+        'and are blended, by default 64, or a quarter of a smaller tile.',
         flag_values=values,
     )
     flags.DEFINE_integer(
@@ -90,8 +99,9 @@ def _define_switches(values: flags.FlagValues) -> None:
     flags.DEFINE_enum(
         'norm',
         DEFAULTS.norm,
-        ['', *NORMS.words],
-        'Statistics of the norms; by default config.test.norm.',
+        ['', *NORMS],
+        'Statistics of the norms; by default config.test.norm, with --tile scene in place of '
+        "image. scene: means over windows of the training's size that cover the image.",
         flag_values=values,
     )
     flags.DEFINE_bool(
@@ -123,13 +133,11 @@ def main(values: flags.FlagValues) -> int:
     for name in ('workdir', 'output') if values.split else ('workdir', 'input', 'output'):
         if not values[name].value:
             raise UserError(f'--{name} is missing: --workdir, --input and --output are needed')
-    if values['overlap'].present and not values.tile:
-        raise UserError('--overlap is of tiles: it goes with --tile')
-    overlap = values.overlap if values['overlap'].present else min(values.overlap, values.tile // 4)
     options = TranslateOptions(
         fit=values.fit,
         tile=values.tile,
-        overlap=overlap,
+        memory=values.memory,
+        overlap=values.overlap,
         norm=values.norm,
         dropout=values.dropout,
         seed=values.seed,

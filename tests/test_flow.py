@@ -80,6 +80,7 @@ def test_noise_is_standard_normal_and_other_at_each_place_and_key():
 def test_the_noise_of_a_window_is_that_part_of_the_whole():
     whole = flow.noise(KEY, (16, 12, 3))
     np.testing.assert_array_equal(flow.noise(KEY, (9, 5, 3)), whole[:9, :5])
+    np.testing.assert_array_equal(flow.noise(KEY, (9, 5, 3), (4, 7)), whole[4:13, 7:])
 
 
 def test_lines_go_from_noise_to_target():
@@ -139,7 +140,7 @@ def draws(batch, key, channels=3):
     """The noise and the time of each example, by its number alone."""
     for number in batch['index']:
         keys = [jax.random.fold_in(stream(key, name), number) for name in ('noise', 'time')]
-        yield flow.noise(keys[0], (8, 8, channels)), jax.random.uniform(keys[1])
+        yield jax.random.normal(keys[0], (8, 8, channels)), jax.random.uniform(keys[1])
 
 
 def plain_loss(params, state, batch, key):

@@ -72,6 +72,14 @@ def translators(monkeypatch, trained, sizes):
             assert len(images) <= switches['batch'] and np.abs(images).max() <= 1
             return -images * (1 if sample == 0 else 0)
 
+        def each(windows, sample, scene):
+            assert scene == ('of this many', 1) or switches['norm'] != 'scene'
+            return (negate(x[None], sample)[0] for x, _ in windows)
+
+        def scene(windows, sample):
+            return 'of this many', len({x.shape for x, _ in windows})
+
+        negate.each, negate.scene = each, scene
         return negate
 
     monkeypatch.setattr(generator, 'load_run', lambda *args: generator.Run(trained, 1, args[1], {}))
@@ -90,7 +98,16 @@ def test_a_folder_keeps_its_names(tmp_path, batch):
         np.testing.assert_array_equal(read(tmp_path / 'out' / name), 255 - image)
 
 
-@pytest.mark.parametrize('flags', [['--fit=pad'], ['--tile=16', '--overlap=5']])
+@pytest.mark.parametrize(
+    'flags',
+    [
+        ['--fit=pad'],
+        ['--tile=16'],
+        ['--tile=10'],
+        ['--tile=16', '--norm=image', '--overlap=5'],
+        ['--norm=scene', '--fit=pad'],
+    ],
+)
 @pytest.mark.parametrize('size', [(1, 1), (7, 40), (16, 16), (33, 100)])
 def test_any_size_comes_out_as_it_went_in(tmp_path, size, flags):
     image = write_image(tmp_path / 'a.png', 0, size)
@@ -117,7 +134,8 @@ def test_resize_there_and_back(tmp_path):
         ({'preprocess': 'none'}, (), (20, 40), (32, 48), "as config.dataset.preprocess='none'"),
         ({'task': 'denoise'}, (), (20, 40), (32, 48), "as config.dataset.task='denoise'"),
         ({'task': 'inpaint'}, (), (20, 40), (16, 16), 'images are resized to 16x16 and back'),
-        ({}, ('--tile=16',), (20, 40), (16, 16), 'images keep their scale, with reflected borders'),
+        ({}, ('--tile=16',), (20, 40), (32, 48), 'images keep their scale, with reflected borders'),
+        ({}, ('--tile=16', '--norm=image'), (20, 40), (16, 16), 'images keep their scale'),
         ({'preprocess': 'crop'}, ('--fit=resize',), (20, 40), (16, 16), None),
         ({}, ('--fit=pad',), (20, 40), (32, 48), None),
     ],
@@ -196,8 +214,8 @@ def test_switches_reach_the_translator(tmp_path, translators):
     run(*args)
     run(*args, '--nodropout', '--seed=3', '--norm=running', '--batch=4')
     assert translators == [
-        {'norm': '', 'dropout': None, 'seed': None, 'batch': 1},
-        {'norm': 'running', 'dropout': False, 'seed': 3, 'batch': 4},
+        {'norm': 'image', 'dropout': None, 'seed': None, 'batch': 1, 'devices': [None]},
+        {'norm': 'running', 'dropout': False, 'seed': 3, 'batch': 4, 'devices': [None]},
     ]
 
 
@@ -291,11 +309,28 @@ def test_the_page_shows_all_and_leads_to_the_files(tmp_path):
         (('--input={0}/empty', '--output={0}/o'), 1, 'no images'),
         (('--input={0}/same/a.png', '--output={0}/o', '--samples=0'), 2, 'samples'),
         (('--input={0}/same/a.png', '--output={0}/o', '--norm=none'), 2, 'norm'),
-        (('--input={0}/same/a.png', '--output={0}/o', '--tile=24'), 2, 'multiples of 16'),
+        (('--input={0}/same/a.png', '--output={0}/o', '--tile=-2'), 2, '--tile=-2: allowed are 0'),
+        (('--input={0}/same/a.png', '--output={0}/o', '--memory=2'), 2, 'goes with --tile=-1'),
+        (
+            ('--input={0}/same/a.png', '--output={0}/o', '--tile=-1', '--memory=-2'),
+            2,
+            'above 0',
+        ),
         (
             ('--input={0}/same/a.png', '--output={0}/o', '--tile=16', '--overlap=64'),
             2,
-            '--overlap=64: allowed is',
+            '--overlap=64: nothing is blended where tiles equal the whole, as with --norm=scene',
+        ),
+        (
+            (
+                '--input={0}/same/a.png',
+                '--output={0}/o',
+                '--tile=9',
+                '--norm=image',
+                '--overlap=16',
+            ),
+            2,
+            '--overlap=16: allowed is 0 to 15',
         ),
         (('--input={0}/same/a.png', '--output={0}/o', '--overlap=6'), 2, 'goes with --tile'),
         (

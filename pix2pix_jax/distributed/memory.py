@@ -14,7 +14,7 @@ from pix2pix_jax.critic import Batch, discriminate, view
 from pix2pix_jax.errors import DATA_ERROR, UserError
 from pix2pix_jax.methods import METHODS
 from pix2pix_jax.models import lpips
-from pix2pix_jax.runtime import memory
+from pix2pix_jax.runtime import free_memory, memory
 from pix2pix_jax.train_state import GanState, TrainState
 
 # Bytes of a pixel and filter of the first layer up to which nothing is estimated: tracing takes
@@ -34,6 +34,14 @@ def reported(device: jax.Device) -> int:
 def of_device(device: jax.Device) -> int:
     """Returns the bytes that a device has: of a CPU what this process may use."""
     return reported(device) or memory() // jax.local_device_count()
+
+
+def free(device: jax.Device) -> int:
+    """Returns the bytes of a device's memory that nothing takes yet, as `of_device`."""
+    stats = device.memory_stats() or {}
+    if 'bytes_limit' in stats:
+        return stats['bytes_limit'] - stats.get('bytes_in_use', 0)
+    return free_memory() // jax.local_device_count()
 
 
 def needed(state: GanState, config: Config, devices: list[jax.Device]) -> int:

@@ -81,7 +81,7 @@ def translate_files(
             f'--samples={job.samples}: allowed is 1 without dropout, which makes samples differ'
         )
     _print_choices(translator)
-    allowed = 'allowed are --tile=SIZE, which takes parts of large images, and a smaller --batch'
+    allowed = 'allowed are --tile=-1, which takes parts of large images, and a smaller --batch'
     with memory.one_line('a translation', allowed):
         written = translate_all(translator, inputs, job.output, job.samples)
     if written.rows:
@@ -116,16 +116,14 @@ def inputs_of(workdir: str, job: TranslationJob) -> list[Input]:
 
 
 def _print_choices(translator: 'Translator') -> None:
-    """Says what the user left open, and what tiles do to the norms."""
-    options, config = translator.options, translator.config
-    if options.fit == 'auto':
+    """Says what the user left open, and what tiles cost."""
+    if translator.options.fit == 'auto':
         print(f'--fit=auto: {translator.about_fit}', flush=True)
     if translator.target_scale != 1:
         times = f'{translator.target_scale:.4g} times as wide and high as their inputs'
         print(f'translations are {times}, as the targets of the run (dataset.target_scale)')
-    norm = options.norm or config.test.norm
-    if options.tile and norm == 'image' and config.generator.norm != 'none':
-        print('each tile is normalised by its own statistics; --norm=running has one for all')
+    for line in translator.about_tiles:
+        print(line, flush=True)
 
 
 def check_output(job: TranslationJob, inputs: Sequence[Input]) -> None:
@@ -202,6 +200,11 @@ def _translate_group(
 ) -> list[tuple[str, list[Item]]]:
     """Writes the translations of images that go through the network together; their rows."""
     rows = [(one.name, [_shown_input(translator, output, one, x)]) for one, x in images]
+    for one, loaded in images:
+        if windows := translator.count_scene_windows(loaded):
+            height, width = translator.config.image_size
+            said = f'statistics of the norms from {windows} windows of {width}x{height}'
+            tqdm.tqdm.write(f'{one.name}: {said}')
     spreads = [_Spread() for _ in images]
     for sample in range(samples):
         suffix = f'_s{sample}' if samples > 1 else ''

@@ -5,10 +5,11 @@ dropout on or off, and the number of the sample, which with the seed fixes the d
 noise that a flow begins with.
 """
 
+import collections
 import functools
 import sys
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -21,11 +22,17 @@ from pix2pix_jax.config import Config, flatten, from_fields
 from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.data import tasks
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.inference.tiling import Window, groups
 from pix2pix_jax.models.factory import create_models
+from pix2pix_jax.models.layers import SCENE
 from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.train_state import GanState, TrainState, create_state
 from pix2pix_jax.workdir.config_json import load_config
 from pix2pix_jax.workdir.packed import open_checkpoints
+
+WHOLE = np.zeros((1, 2), np.int32)  # where images begin that are no windows of larger ones
+Statistics: TypeAlias = Any
+"""By norm and 'mean' or 'var' an array (C,)."""
 
 
 class Run(NamedTuple):
@@ -153,7 +160,7 @@ def network_function(
     Args:
       config: of the run.
       platform: as in `create_models`.
-      norm: 'image' | 'running' | 'mixed'; '': config.test.norm.
+      norm: 'image' | 'running' | 'mixed' | 'scene'; '': config.test.norm.
       dropout: whether there is dropout; None: config.test.dropout.
     """
     apply: Callable[..., Any] = create_models(config, platform).generator.apply
@@ -183,23 +190,30 @@ def generator_function(
 
 def sampler(
     config: Config, platform: str, norm: str = '', dropout: bool | None = None
-) -> Callable[[dict[str, Any], jax.Array, jax.Array], jax.Array]:
-    """Returns the generator as a pure function of (variables, images, key).
+) -> Callable[[dict[str, Any], jax.Array, jax.Array, jax.Array], jax.Array]:
+    """Returns the generator as a pure function of (variables, images, key, corners).
 
-    All that is random in it is one for all images: dropout masks, or the noise of a flow.
+    All that is random in it is a function of the key and of the place, one for all images: dropout
+    masks, or the noise of a flow. Images that are windows of larger ones begin there at `corners`,
+    (N,2) rows and columns, or (1,2) of all.
 
     Args:
       config, platform, norm, dropout: as in `network_function`.
     """
     apply = generator_function(config, platform, norm, dropout)
 
-    def of_flow(variables: dict[str, Any], x: jax.Array, key: jax.Array) -> jax.Array:
+    def of_flow(
+        variables: dict[str, Any], x: jax.Array, key: jax.Array, corners: jax.Array
+    ) -> jax.Array:
         shape = (*x.shape[1:3], config.generator.output_channels)
-        return apply(variables, x, jnp.broadcast_to(flow.noise(key, shape), (len(x), *shape)))
+        noise = jax.vmap(lambda corner: flow.noise(key, shape, corner))(corners)
+        return apply(variables, x, jnp.broadcast_to(noise, (len(x), *shape)))
 
     if config.method == 'flow':
         return of_flow
-    return lambda variables, x, key: apply(variables, x, rngs={'dropout': key})
+    return lambda variables, x, key, corners: apply(
+        variables, x, rngs={'dropout': key}, corners=corners
+    )
 
 
 def sample_key(seed: int, sample: int = 0) -> jax.Array:
@@ -218,21 +232,35 @@ class Generator:
         dropout: bool | None = None,
         seed: int | None = None,
         batch: int = 1,
+        devices: Sequence[jax.Device | None] = (None,),
     ):
         """Takes the run's config and the generator's variables.
 
-        `norm` ('image' | 'running' | 'mixed'), `dropout` and `seed` replace config.test where
-        given; `batch` images go through the network together, which does not change any of them.
+        `norm` ('image' | 'running' | 'mixed' | 'scene'), `dropout` and `seed` replace config.test
+        where given; `batch` images go through the network together, which does not change any of
+        them. `devices` take such batches in turn; None is where the variables are.
         """
         self._variables = variables
         self._batch = batch
+        self._devices = devices
+        self._copies: dict[jax.Device, dict[str, Any]] = {}
         self._task = config.dataset.task
+        self._channels = config.generator.input_channels
+        self._takes_scene = norm == SCENE
         self._seed = config.test.seed if seed is None else seed
-        self._apply = jax.jit(sampler(config, jax.default_backend(), norm, dropout))
+        platform = jax.default_backend()
+        self._apply = jax.jit(sampler(config, platform, norm, dropout))
+        own: Callable[..., Any] = network_function(config, platform, 'image', dropout)
+        self._measure = jax.jit(
+            lambda variables, x, key, corners: own(
+                variables, x, rngs={'dropout': key}, corners=corners, mutable=[SCENE]
+            )[1].get(SCENE, {})
+        )
 
     def update(self, variables: dict[str, Any]) -> None:
         """Takes newer variables of the same generator, without compiling again."""
         self._variables = variables
+        self._copies.clear()
 
     def __call__(self, inputs: np.ndarray, sample: int = 0) -> np.ndarray:
         """Translates float32 (N,H,W,Ci) in [-1,1] to (N,H,W,Co) in [-1,1], any N; of colorization
@@ -241,13 +269,7 @@ class Generator:
         Images of one `sample` share a dropout mask, or a flow's noise, so a result depends on
         nothing but its input, the seed and the sample's number.
         """
-        outputs = []
-        for start in range(0, len(inputs), self._batch):
-            x = inputs[start : start + self._batch]
-            missing = self._batch - len(x)
-            padded = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x
-            outputs.append(np.asarray(self.on_device(padded, sample))[: len(x)])
-        return np.concatenate(outputs)
+        return np.stack(list(self.each(((x, (0, 0)) for x in inputs), sample)))
 
     def on_device(self, inputs: np.ndarray, sample: int = 0) -> jax.Array | np.ndarray:
         """Translates all inputs in one batch, compiled for its size, and fetches nothing.
@@ -255,4 +277,80 @@ class Generator:
         The result of colorization is on the host, where its colours are computed.
         """
         key = sample_key(self._seed, sample)
-        return tasks.as_shown(self._task, inputs, self._apply(self._variables, inputs, key))
+        outputs = self._apply(self._variables, inputs, key, WHOLE)
+        return tasks.as_shown(self._task, inputs, outputs)
+
+    def each(
+        self, windows: Iterable[Window], sample: int = 0, scene: Statistics | None = None
+    ) -> Iterator[np.ndarray]:
+        """Yields the translation (h,w,Co) of each window, all of one shape, in their order.
+
+        A window of a larger image has the part of its dropout mask that begins at its corner.
+        `scene` are the statistics of the norms 'scene', as `scene` returns them.
+        """
+        constants = {SCENE: scene} if scene else {}
+        for x, outputs in self._in_turn(self._apply, windows, sample, constants):
+            yield from tasks.as_shown(self._task, x, outputs)
+
+    def scene(self, windows: Iterable[Window], sample: int = 0) -> Statistics:
+        """Returns the statistics of each norm: means over windows of their means and variances.
+
+        Each window is normalised by its own, as in training. What norms add up over windows is not
+        the pooled variance.
+        """
+        count, total = 0, None
+        for x, found in self._in_turn(self._measure, windows, sample, {}):
+            sums = jax.tree.map(lambda leaf: leaf.sum((0, 1, 2), np.float64), found)
+            total = sums if total is None else jax.tree.map(np.add, total, sums)
+            count += len(x)
+        return jax.tree.map(lambda leaf: (leaf / count).astype(np.float32), total)
+
+    def _in_turn(
+        self,
+        function: Callable[..., Any],
+        windows: Iterable[Window],
+        sample: int,
+        constants: dict[str, Any],
+    ) -> Iterator[tuple[np.ndarray, Any]]:
+        """Yields batches of windows (n,h,w,C) and what `function` gives of them, on the host."""
+        key = sample_key(self._seed, sample)
+        started: collections.deque[tuple[np.ndarray, Any]] = collections.deque()
+
+        def finished() -> tuple[np.ndarray, Any]:
+            x, found = started.popleft()
+            return x, jax.tree.map(lambda leaf: np.asarray(leaf)[: len(x)], found)
+
+        for number, group in enumerate(groups(windows, self._batch)):
+            x, corners = (np.stack(part) for part in zip(*group))
+            device = self._devices[number % len(self._devices)]
+            if len(started) == len(self._devices):  # each has one at a time
+                yield finished()
+            filled = np.minimum(np.arange(self._batch), len(x) - 1)  # compiled for one size
+            variables = self._on(device) | constants
+            given = jax.device_put((x[filled], key, corners[filled].astype(np.int32)), device)
+            started.append((x, function(variables, *given)))
+        while started:
+            yield finished()
+
+    def _on(self, device: jax.Device | None) -> dict[str, Any]:
+        """Returns the variables on a device."""
+        if device is None:
+            return self._variables
+        if device not in self._copies:
+            self._copies[device] = jax.device_put(self._variables, device)
+        return self._copies[device]
+
+    def memory(self, size: tuple[int, int]) -> int:
+        """Returns the bytes that a batch of images (height, width) takes beside the variables."""
+        corners, key = np.zeros((self._batch, 2), np.int32), sample_key(self._seed)
+        x = jax.ShapeDtypeStruct((self._batch, *size, self._channels), np.float32)
+        variables = dict(self._variables)
+        if self._takes_scene:
+            scene = jax.eval_shape(self._measure, variables, x, key, corners)
+            variables[SCENE] = jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct(leaf.shape[-1:], leaf.dtype), scene
+            )
+        compiled = self._apply.lower(variables, x, key, corners).compile()
+        used: Any = compiled.memory_analysis()
+        given = x.size * x.dtype.itemsize
+        return used.temp_size_in_bytes + used.output_size_in_bytes + given

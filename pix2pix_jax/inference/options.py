@@ -6,7 +6,8 @@ from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.errors import UserError
 
 FITS = ('auto', 'pad', 'resize')
-NORMS = FIELDS['test.norm'].allowed
+NORMS = (*FIELDS['test.norm'].allowed.words, 'scene')
+LARGEST = -1  # as the side of tiles: the largest that fits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,9 +18,16 @@ class TranslateOptions:
     # reflected up to a size that the network takes, and cut off again; 'resize': resized to the
     # training's size and back.
     fit: str = 'auto'
-    tile: int = 0  # side in pixels of overlapping tiles, blended, for large images; 0: whole images
-    overlap: int = 64  # pixels by which tiles lie over their neighbours, at least
-    norm: str = ''  # statistics of the norms; '': config.test.norm
+    # The side in pixels of what is kept of each tile, for large images; 0: whole images; -1: the
+    # largest that fits `memory`. Other numbers are rounded up to what the network takes.
+    tile: int = 0
+    memory: float = 0.0  # GB that tile=-1 may take on each device; 0: half of what is free
+    # Pixels by which tiles lie over their neighbours, at least, where each has its own statistics
+    # and they are blended; None: 64, or a quarter of a smaller tile.
+    overlap: int | None = None
+    # Statistics of the norms; '': config.test.norm, with tiles 'scene' in place of 'image'. Those
+    # of a 'scene' are means over windows of the training's size, each normalised by its own.
+    norm: str = ''
     dropout: bool | None = None  # None: config.test.dropout
     seed: int | None = None  # of the dropout mask, or a flow's noise; None: config.test.seed
     steps: int = 0  # of a flow, from noise to an image; 0: config.test.steps
@@ -27,24 +35,25 @@ class TranslateOptions:
     batch: int = 1  # images, or tiles, that go through the network together
 
 
-def check_options(options: TranslateOptions, unit: int, minimum: int) -> None:
-    """Raises UserError for a value that is not allowed, naming it as a flag of the command.
-
-    The network takes sides that are multiples of `unit` and at least `minimum`.
-    """
-    fit, tile, overlap = options.fit, options.tile, options.overlap
-    if options.norm not in ('', *NORMS.words):
-        raise UserError(f'--norm={options.norm}: allowed are {NORMS.text}')
+def check_options(options: TranslateOptions) -> None:
+    """Raises UserError for a value that no run allows, naming it as a flag of the command."""
+    fit, tile = options.fit, options.tile
+    if options.norm not in ('', *NORMS):
+        raise UserError(f'--norm={options.norm}: allowed are {" | ".join(NORMS)}')
     if options.batch < 1:
         raise UserError(f'--batch={options.batch}: allowed is 1 or more')
     if tile and fit == 'resize':
         raise UserError('--tile works with --fit=pad only: tiled images keep their size')
     if fit not in FITS:
         raise UserError(f'--fit={fit}: allowed are {" | ".join(FITS)}')
-    if tile and (tile % unit or tile < minimum):
+    if tile < LARGEST:
         raise UserError(
-            f'--tile={tile}: allowed are 0 (whole images) and multiples of {unit}, at least '
-            f"{minimum}: the run's generator halves an image so often"
+            f'--tile={tile}: allowed are 0 (whole images), -1 (the largest that fits --memory) and '
+            'a number of pixels'
         )
-    if tile and not 0 <= overlap < tile:
-        raise UserError(f'--overlap={overlap}: allowed is 0 to {tile - 1}, below --tile={tile}')
+    if options.memory and tile != LARGEST:
+        raise UserError(f'--memory={options.memory:g} goes with --tile=-1')
+    if not 0 <= options.memory < float('inf'):
+        raise UserError(f'--memory={options.memory:g}: allowed is a number of GB above 0')
+    if options.overlap is not None and not tile:
+        raise UserError('--overlap is of tiles: it goes with --tile')

@@ -1,9 +1,27 @@
-"""Images of any size for networks of fixed sizes: reflected borders, overlapping tiles."""
+"""Images of any size for networks of fixed sizes: reflected borders, and tiles.
+
+An image comes from a function that reads a part of it, and its translation goes as finished rows to
+whoever asked. So arrays and files are treated alike, and neither is in memory whole.
+
+Tiles equal the whole where each keeps a core and sees as far around it as the network does
+(`translate_in_cores`). Where a tile has statistics of its own it cannot: then neighbours overlap
+and are blended (`translate_blended`).
+"""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+
+Read: TypeAlias = Callable[[int, int, int, int], np.ndarray]
+"""(top, bottom, left, right) -> these rows and columns of an image (H,W,C), the ends excluded."""
+Window: TypeAlias = tuple[np.ndarray, tuple[int, int]]
+"""A window (h,w,C) of an image with its borders, and the row and column there where it begins."""
+Translate: TypeAlias = Callable[[Iterable[Window]], Iterable[np.ndarray]]
+"""Windows -> their translations (h,w,Co), one after the other, in the same order."""
+Rows: TypeAlias = Iterator[tuple[int, np.ndarray]]
+"""(top, rows): finished rows (h,W,Co) of a translation, of which the first is number `top`."""
 
 
 def padded_size(size: tuple[int, int], unit: int) -> tuple[int, int]:
@@ -24,6 +42,103 @@ def crop(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return image[top : top + size[0], left : left + size[1]]
 
 
+class Canvas(NamedTuple):
+    """An image that is read by parts, with reflected borders around it, as `pad` has them."""
+
+    read: Read
+    size: tuple[int, int]  # (height, width) of the image
+    padded: tuple[int, int]  # with its borders, the image in the middle
+
+    @property
+    def offset(self) -> tuple[int, int]:
+        """The row and column where the image begins."""
+        top, left = ((want - have) // 2 for want, have in zip(self.padded, self.size))
+        return top, left
+
+    def at_least(self, size: tuple[int, int]) -> 'Canvas':
+        """Returns the image with no more borders than make it as large as `size`."""
+        height, width = map(max, self.size, size)
+        return self._replace(padded=(height, width))
+
+    def window(self, corner: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
+        """Returns the part of this `shape` that begins at `corner`: (h,w,C)."""
+        mirrored = min(self.size) > 1
+        rows, columns = (
+            _places(np.arange(begin - offset, begin - offset + length), side, mirrored)
+            for begin, length, offset, side in zip(corner, shape, self.offset, self.size)
+        )
+        top, left = rows.min(), columns.min()
+        part = self.read(*map(int, (top, rows.max() + 1, left, columns.max() + 1)))
+        return part[rows - top][:, columns - left]
+
+    def inside(self, top: int, rows: np.ndarray) -> Rows:
+        """Yields what of rows (h, padded width, C), from `top` on, is of the image, if any is."""
+        (above, left), (height, width) = self.offset, self.size
+        begin, end = max(top, above), min(top + len(rows), above + height)
+        if begin < end:
+            yield begin - above, rows[begin - top : end - top, left : left + width]
+
+
+def _places(numbers: np.ndarray, side: int, mirrored: bool) -> np.ndarray:
+    """Returns which of the 0 to side - 1 pixels of an axis stand for `numbers` inside or outside.
+
+    They are mirrored about the border pixels, as often as it takes, or are the border pixels.
+    """
+    if not mirrored:
+        return np.clip(numbers, 0, side - 1)
+    period = 2 * (side - 1)
+    numbers = numbers % period
+    return np.minimum(numbers, period - numbers)
+
+
+# ---------------------------------------------------------------- cores
+
+
+class Cores(NamedTuple):
+    """Tiles of which each keeps a core of `side` pixels and sees `halo` pixels around it.
+
+    Both are multiples of the network's unit, and so are the sides of the canvas. Windows end where
+    the canvas does, so that the network pads there as it pads the whole. They are all of one shape.
+    """
+
+    side: int
+    halo: int
+
+    def window(self, padded: tuple[int, int]) -> tuple[int, int]:
+        """Returns the shape of the windows on a canvas of this size."""
+        height, width = (min(self.side + 2 * self.halo, whole) for whole in padded)
+        return height, width
+
+    @property
+    def work(self) -> float:
+        """How many times as much is computed as for the whole, in the middle of a large image."""
+        return (1 + 2 * self.halo / self.side) ** 2
+
+
+def translate_in_cores(translate: Translate, canvas: Canvas, cores: Cores) -> Rows:
+    """Yields the rows of a translation, one row of cores at a time; they equal the whole's.
+
+    That holds where the network has constant statistics and sees `cores.halo` pixels at most.
+    """
+    shape = cores.window(canvas.padded)
+
+    def begin(axis: int, start: int) -> int:
+        return min(max(start - cores.halo, 0), canvas.padded[axis] - shape[axis])
+
+    tops, lefts = (range(0, side, cores.side) for side in canvas.padded)
+    corners = ((begin(0, top), begin(1, left)) for top in tops for left in lefts)
+    outputs = iter(translate((canvas.window(corner, shape), corner) for corner in corners))
+    for top in tops:
+        parts = []
+        for left, output in zip(lefts, outputs):
+            row, column = top - begin(0, top), left - begin(1, left)
+            parts.append(output[row : row + cores.side, column : column + cores.side])
+        yield from canvas.inside(top, np.concatenate(parts, axis=1))
+
+
+# ---------------------------------------------------------------- blended tiles
+
+
 def tile_starts(side: int, tile: int, overlap: int) -> list[int]:
     """Returns where tiles begin that cover `side` pixels and lie over each other by `overlap`.
 
@@ -40,39 +155,44 @@ def weights(tile: int, overlap: int) -> np.ndarray:
     return np.minimum(distance / (overlap + 1), 1).astype(np.float32)
 
 
-def translate_in_tiles(
-    function: Callable[[np.ndarray], np.ndarray],
-    image: np.ndarray,
-    tile: int,
-    overlap: int,
-    batch: int = 1,
-) -> np.ndarray:
-    """Returns `function` of an image, tile by tile, blended where they overlap: float32 (H,W,Co).
+def translate_blended(translate: Translate, canvas: Canvas, tile: int, overlap: int) -> Rows:
+    """Yields the rows of a translation whose tiles are blended where they overlap.
 
     Where a tile alone covers a pixel it is the tile's; where several do, their weighted mean.
 
     Args:
-      function: maps (N,tile,tile,C) to (N,tile,tile,Co).
-      image: (H,W,C) of any size.
+      translate: translates windows (tile,tile,C).
+      canvas: the image; at least `tile` pixels high and wide with its borders.
       tile: the side of a tile, in pixels.
       overlap: how many pixels neighbours have in common, or more; less than `tile`.
-      batch: how many tiles `function` gets at a time; the last ones are perhaps fewer.
     """
-    height, width = image.shape[:2]
-    large = pad(image, (max(height, tile), max(width, tile)))
-    starts = [tile_starts(side, tile, overlap) for side in large.shape[:2]]
+    tops, lefts = (tile_starts(side, tile, overlap) for side in canvas.padded)
+    corners = itertools.product(tops, lefts)
+    outputs = iter(translate((canvas.window(corner, (tile, tile)), corner) for corner in corners))
     ramp = weights(tile, overlap)
     ramp = ramp[:, None, None] * ramp[None, :, None]
-    total, summed = np.zeros((*large.shape[:2], 1), np.float32), None
-    for places in groups(itertools.product(*starts), batch):
-        tiles = np.stack([large[top : top + tile, left : left + tile] for top, left in places])
-        for (top, left), output in zip(places, function(tiles)):
-            if summed is None:
-                summed = np.zeros((*large.shape[:2], output.shape[-1]), np.float32)
-            summed[top : top + tile, left : left + tile] += ramp * output
-            total[top : top + tile, left : left + tile] += ramp
-    summed /= total
-    return crop(summed, (height, width))
+    first = next(outputs)
+    outputs = itertools.chain([first], outputs)
+    summed = np.zeros((tile, canvas.padded[1], first.shape[-1]), np.float32)
+    total = np.zeros((*summed.shape[:2], 1), np.float32)
+    for top, following in zip(tops, [*tops[1:], canvas.padded[0]]):
+        for left, output in zip(lefts, outputs):
+            summed[:, left : left + tile] += ramp * output
+            total[:, left : left + tile] += ramp
+        done = following - top
+        yield from canvas.inside(top, summed[:done] / total[:done])
+        summed, total = (
+            np.concatenate([x[done:], np.zeros_like(x[:done])]) for x in (summed, total)
+        )
+
+
+def collect(rows: Rows, size: tuple[int, int]) -> np.ndarray:
+    """Returns an image (H,W,C) of this size whose rows come one part after the other."""
+    first = next(rows)
+    image = np.empty((*size, first[1].shape[-1]), first[1].dtype)
+    for top, part in itertools.chain([first], rows):
+        image[top : top + len(part)] = part
+    return image
 
 
 def groups(items: Iterable, size: int) -> Iterator[list]:

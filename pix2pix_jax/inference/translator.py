@@ -5,19 +5,20 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+import jax
 import numpy as np
 from etils import epath
 
-from pix2pix_jax.config import Config
 from pix2pix_jax.data import augment, class_maps, image_spec, masks, tasks
 from pix2pix_jax.data.formats import decode, encode
 from pix2pix_jax.data.formats.pixels import File, LazyFile, Pixels, Range
 from pix2pix_jax.data.image_spec import ImageSpec
 from pix2pix_jax.data.sources import Source
+from pix2pix_jax.distributed import memory
 from pix2pix_jax.errors import DataError
-from pix2pix_jax.inference import generator, tiling
+from pix2pix_jax.inference import generator, scaling, tile_plan, tiling
 from pix2pix_jax.inference.options import TranslateOptions, check_options
-from pix2pix_jax.models.factory import generator_depth, has_dropout, minimum_side, padding_unit
+from pix2pix_jax.models.factory import generator_depth, has_dropout
 
 Image: TypeAlias = np.ndarray | epath.PathLike | LazyFile
 FILE = str | os.PathLike | LazyFile
@@ -54,24 +55,39 @@ class Translator:
         UserError where there is no such run, or a value is not allowed.
         """
         self.options = TranslateOptions(**options)
+        check_options(self.options)
         o, run = self.options, generator.load_run(workdir, checkpoint, self.options.ema)
         self.config, self.step = generator.at_steps(run.config, o.steps), run.step
-        depth = generator_depth(run.config)  # which says what sizes the network takes
-        self._unit = padding_unit(run.config.generator, depth)
-        self._minimum = minimum_side(run.config.generator, depth)
-        check_options(o, self._unit, self._minimum)
-        self._scaled_as, why = _scaling(run.config, o.fit, o.tile)
-        self.about_fit = f'{_about(self._scaled_as, run.config.image_size)}, as {why}'
+        self._fit = scaling.Fit.of(run.config, o)
+        self.about_fit = self._fit.about
         _, target = image_spec.of_config(run.config)
         self._range = target.ranges[0] if target.ranges else None
         self._classes = target.classes
         self.target_scale = run.config.dataset.target_scale or 1.0
         self._channels, self._nodata = target.channels, target.nodata
         dropout = run.config.test.dropout if o.dropout is None else o.dropout
+        depth = generator_depth(run.config)
         with_dropout = dropout and has_dropout(run.config.generator, depth)
         self.has_samples = with_dropout or run.config.method == 'flow'
+        norm = tile_plan.norm_of(run.config, o)
+        devices = jax.local_devices() if o.tile else [None]
         self._generator = generator.Generator(
-            self.config, run.variables, norm=o.norm, dropout=o.dropout, seed=o.seed, batch=o.batch
+            self.config,
+            run.variables,
+            norm=norm,
+            dropout=o.dropout,
+            seed=o.seed,
+            batch=o.batch,
+            devices=devices if len(devices) > 1 else [None],
+        )
+        self._plan = tile_plan.make_plan(run.config, o, norm, self._largest_window)
+        self.about_tiles = self._plan.about
+
+    def _largest_window(self, step: int) -> int:
+        """Returns the largest side of a window, a multiple of `step`, that fits the memory."""
+        budget = int(self.options.memory * 1e9) or memory.free(jax.local_devices()[0]) // 2
+        return tile_plan.largest_window(
+            lambda side: self._generator.memory((side, side)), budget, step
         )
 
     def __call__(self, *inputs: Image, sample: int = 0) -> np.ndarray:
@@ -217,70 +233,75 @@ class Translator:
         """
         # Images of one size go through the network together.
         for size, group in itertools.groupby(loaded, lambda one: (one.size, one.values.shape)):
-            yield from self._translate([one.values for one in group], size[0], sample)
+            yield from self._translate(list(group), size[0], sample)
 
     def _translate(
-        self, group: list[np.ndarray], size: tuple[int, int], sample: int
+        self, group: list[Loaded], size: tuple[int, int], sample: int
     ) -> Iterator[np.ndarray]:
-        def generate(x: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
-            return self._generator(np.stack(list(map(self.floats, x))), sample=sample)
-
-        d, o = self.config.dataset, self.options
+        d = self.config.dataset
         # As in training, an input goes straight to where its target goes, and never twice.
-        scaled, padded = (size, size) if o.tile else self._sizes(size)
+        scaled, padded = self._fit.sizes(size)
         resample = 'nearest' if d.input_classes else d.resize
-        images = [augment.resized(image, scaled, resample) for image in group]
-        if o.tile:
-            for image in images:
-                yield tiling.translate_in_tiles(generate, image, o.tile, o.overlap, o.batch)
-            return
-        outputs = generate([tiling.pad(image, padded) for image in images])
-        for image, output in zip(group, outputs):
-            output = augment.resized(tiling.crop(output, scaled), size, d.resize)
-            yield output if scaled == size else tasks.rescaled(d.task, self.floats(image), output)
+        images = [augment.resized(one.values, scaled, resample) for one in group]
+        if self._plan.is_whole:
+            x = np.stack([self.floats(tiling.pad(image, padded)) for image in images])
+            outputs = (tiling.crop(output, scaled) for output in self._generator(x, sample=sample))
+        else:
+            valid = (_by_parts(self._valid(one, scaled)) for one in group)
+            rows = (self.rows(_by_parts(x), scaled, sample, v) for x, v in zip(images, valid))
+            outputs = (tiling.collect(one, scaled) for one in rows)
+        for one, output in zip(group, outputs):
+            output = augment.resized(output, size, d.resize)
+            if scaled != size:
+                output = tasks.rescaled(d.task, self.floats(one.values), output)
+            yield output
 
-    def _sizes(self, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Returns what an image of `size` is scaled to, and what borders then make of it."""
-        trained, scaled = tuple(self.config.image_size), size
-        if self._scaled_as:
-            scaled = augment.loaded_size(*size, trained, 1.0, self._scaled_as)
-        if scaled == trained:  # the network takes it as it is
-            return scaled, scaled
-        height, width = (max(side, self._minimum) for side in scaled)
-        return scaled, tiling.padded_size((height, width), self._unit)
+    def rows(
+        self,
+        read: tiling.Read,
+        size: tuple[int, int],
+        sample: int = 0,
+        valid: tiling.Read | None = None,
+    ) -> tiling.Rows:
+        """Yields (top, rows) of the translation of an image that is read by parts, tile by tile.
+
+        Args:
+          read: gives parts of the image's values as `load` has them.
+          size: (height, width) of the image, and of its translation.
+          sample: the number of the sample.
+          valid: gives parts of where there is data, bool (H,W,1); None: everywhere.
+        """
+        return tile_plan.translate_rows(
+            self._generator, self._plan, self._canvas(read, size), sample, valid
+        )
+
+    def count_scene_windows(self, loaded: Loaded) -> int:
+        """Returns how many windows give the statistics of an image; 0 where these are others."""
+        if self._plan.scene is None:
+            return 0
+        size, _ = self._fit.sizes(loaded.size)
+        canvas, valid = self._canvas(_by_parts(loaded.values), size), self._valid(loaded, size)
+        return len(tile_plan.scene_corners(canvas, self._plan.scene, _by_parts(valid))[1])
+
+    def _canvas(self, read: tiling.Read, size: tuple[int, int]) -> tiling.Canvas:
+        return tiling.Canvas(lambda *box: self.floats(read(*box)), size, self._fit.sizes(size)[1])
+
+    def _valid(self, loaded: Loaded, size: tuple[int, int]) -> np.ndarray | None:
+        valid = loaded.valid
+        return None if valid is None else augment.resized(valid.astype(np.uint8), size, 'nearest')
+
+
+def _by_parts(image: Any) -> Any:
+    """Returns what reads parts of an image (H,W,C), None of None."""
+    if image is None:
+        return None
+    return lambda top, bottom, left, right: image[top:bottom, left:right]
 
 
 def _times(image: np.ndarray, factor: float) -> tuple[int, int]:
     """Returns (height, width) of an image (H,W,C) that is `factor` times as large."""
     height, width = (max(1, round(side * factor)) for side in image.shape[:2])
     return height, width
-
-
-def _scaling(config: Config, fit: str, tile: int) -> tuple[str, str]:
-    """Returns the dataset.preprocess as which images are scaled, '' for not at all, and why."""
-    d = config.dataset
-    if fit == 'resize':
-        return 'resize_and_crop', '--fit=resize says'
-    if fit == 'pad':
-        return '', '--fit=pad says'
-    if tile:
-        return '', '--tile has it'
-    if tasks.in_pixels(d.task):  # made after scaling: the user's image has it at its own scale
-        return '', f"config.dataset.task='{d.task}' is trained on"
-    return d.preprocess, f"config.dataset.preprocess='{d.preprocess}' had it in training"
-
-
-def _about(scaled_as: str, image_size: tuple[int, int]) -> str:
-    height, width = image_size
-    if scaled_as == 'resize_and_crop':
-        return f'images are resized to {width}x{height} and back'
-    if scaled_as.startswith('scale_width'):
-        return (
-            f'images are scaled to a width of {width} (to a height of {height}, where it would be '
-            'less), with reflected borders, and back'
-        )
-    smaller = f' (those below {width}x{height} are enlarged)' if scaled_as else ''
-    return f'images keep their scale{smaller}, with reflected borders'
 
 
 def _path(file: epath.PathLike | LazyFile) -> File:

@@ -29,6 +29,8 @@ class Norm(NamedTuple):
     create: Callable[[ConfigDict, ConfigDict, str | None], layers.ModuleFactory]
     """(config, its section of the network, axis_name) -> a layer's factory."""
     bias: bool = True
+    statistics: str = 'image'
+    """'chosen': those of config.test.norm; 'image': each image's own; '': there are none."""
 
 
 class Models(NamedTuple):
@@ -164,9 +166,9 @@ def _no_norm(
 
 
 NORMS = {  # by config.generator.norm and config.discriminator.norm
-    'batch': Norm(_batch_norm, bias=False),  # which would have no effect
+    'batch': Norm(_batch_norm, bias=False, statistics='chosen'),  # a bias would have no effect
     'instance': Norm(_instance_norm),
-    'none': Norm(_no_norm),
+    'none': Norm(_no_norm, statistics=''),
 }
 
 
@@ -212,6 +214,23 @@ def padding_unit(generator: ConfigDict, depth: int) -> int:
 def minimum_side(generator: ConfigDict, depth: int) -> int:
     """Returns the pixels of the shortest side that a `config.generator` of `depth` can take."""
     return GENERATORS[generator.name].minimum_side(depth)
+
+
+def halo(generator: ConfigDict, depth: int) -> int:
+    """Returns how many pixels around a block of `unit` pixels its translation depends on.
+
+    That is without the statistics of norms: blocks begin at multiples of `unit`.
+    """
+    return GENERATORS[generator.name].halo(generator, depth)
+
+
+def statistics(generator: ConfigDict, norm: str) -> str:
+    """Returns the statistics that the norms of a `config.generator` have where `norm` is asked for.
+
+    They are `norm`, or 'image' where the norms have no others, or '' where there are no norms.
+    """
+    kind = NORMS[generator.norm].statistics
+    return norm if kind == 'chosen' or (kind and norm == layers.SCENE) else kind
 
 
 def generator_bias(generator: ConfigDict) -> bool:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from pix2pix_jax.models import conv, spectral
 
@@ -174,14 +174,32 @@ def class_image(logits: Float[Array, '*n c']) -> Float[Array, '*n c']:
     return 2 * jax.nn.softmax(logits) - 1
 
 
+SCENE = 'scene'  # statistics that are given as constants, and the collection that they are in
+
+
+def keep_for_scene(
+    module: nn.Module, mean: Float[Array, '*m c'], var: Float[Array, '*m c']
+) -> None:
+    """Puts a norm's own statistics (...,N,1,1,C) into the collection 'scene', if it is mutable."""
+    if not module.is_initializing():
+        for name, value in (('mean', mean), ('var', var)):
+            module.sow(SCENE, name, value, init_fn=tuple, reduce_fn=lambda _, new: new)
+
+
+def of_scene(module: nn.Module) -> tuple[Float[Array, ' c'], Float[Array, ' c']]:
+    """Returns the mean and variance (C,) that the collection 'scene' has for a norm."""
+    return module.get_variable(SCENE, 'mean'), module.get_variable(SCENE, 'var')
+
+
 class BatchNorm(nn.Module):
     """Batch norm over N, H, W whose statistics are chosen at the call.
 
     'batch': mean and variance of this batch (training; the moving averages follow), with an
     `axis_name` of the batches of all devices together; 'image': of each image alone, over H and
-    W: the paper's test protocol, batch norm at batch 1; 'running': the moving averages.
-    Statistics are at least float32 whatever the dtype. Several batches (B,N,H,W,C) have each its
-    own; the moving averages follow one after the other.
+    W: the paper's test protocol, batch norm at batch 1; 'running': the moving averages; 'scene':
+    those of the collection 'scene', which 'image' fills where it is mutable. Statistics are at
+    least float32 whatever the dtype. Several batches (B,N,H,W,C) have each its own; the moving
+    averages follow one after the other.
     """
 
     epsilon: float = 1e-5
@@ -201,8 +219,11 @@ class BatchNorm(nn.Module):
         moving_mean = self.variable('batch_stats', 'mean', jnp.zeros, shape)
         moving_var = self.variable('batch_stats', 'var', jnp.ones, shape)
         x, rest = at_least_float32(x), jnp.zeros(())
-        if statistics == 'running':
-            mean, var = _row(moving_mean.value, x.ndim), _row(moving_var.value, x.ndim)
+        if statistics in ('running', SCENE):
+            given = (moving_mean.value, moving_var.value)
+            mean, var = (
+                _row(v, x.ndim) for v in (of_scene(self) if statistics == SCENE else given)
+            )
             centred = x - mean
         else:
             axes = {'batch': (-4, -3, -2), 'image': (-3, -2)}[statistics]
@@ -210,10 +231,11 @@ class BatchNorm(nn.Module):
             centred, rest = centre(x, mean)
             var = jnp.mean(jnp.square(centred), axes, keepdims=True)
             var = self._over_devices(var, statistics) - jnp.square(rest)
+            keep_for_scene(self, mean, var)
         if statistics == 'batch' and not self.is_initializing():
-            for moving, values in ((moving_mean, mean), (moving_var, var)):
+            for average, values in ((moving_mean, mean), (moving_var, var)):
                 for value in values.reshape(-1, *shape):
-                    moving.value += (1 - self.momentum) * (value - moving.value)
+                    average.value += (1 - self.momentum) * (value - average.value)
         scale = _row(scale, x.ndim) * lax.rsqrt(var + self.epsilon)
         y = centred * scale + (_row(bias, x.ndim) - rest * scale)
         return y.astype(self.dtype)
@@ -234,11 +256,15 @@ class InstanceNorm(nn.Module):
     def __call__(
         self, x: Float[Array, '*b n h w c'], statistics: str
     ) -> Float[Array, '*b n h w c']:
-        """Normalises x (...,N,H,W,C); `statistics` are the image's own, whatever it says."""
-        del statistics
+        """Normalises x (...,N,H,W,C) by the image's own `statistics`, or by those of 'scene'."""
         x = at_least_float32(x)
-        centred, rest = centre(x, jnp.mean(x, (-3, -2), keepdims=True))
+        if statistics == SCENE:
+            mean, var = (_row(v, x.ndim) for v in of_scene(self))
+            return ((x - mean) * lax.rsqrt(var + self.epsilon)).astype(self.dtype)
+        mean = jnp.mean(x, (-3, -2), keepdims=True)
+        centred, rest = centre(x, mean)
         var = jnp.mean(jnp.square(centred), (-3, -2), keepdims=True) - jnp.square(rest)
+        keep_for_scene(self, mean, var)
         scale = lax.rsqrt(var + self.epsilon)
         return (centred * scale - rest * scale).astype(self.dtype)
 
@@ -279,7 +305,7 @@ def mask_numbers(
 ) -> Int[Array, ' n'] | None:
     """Returns the numbers by which `Dropout` draws a mask for each of x (N,H,W,C), or None.
 
-    In training `examples` (N,), by default 0 to N-1; at test time None, one mask for all.
+    In training `examples` (N,), by default 0 to N-1; at test time None, masks are of the place.
     """
     if not train:
         return None
@@ -287,21 +313,61 @@ def mask_numbers(
 
 
 class Dropout(nn.Module):
-    """Dropout, with one mask for all images of a batch or one for each."""
+    """Dropout, with a mask for each image by its number, or by its place in a larger image.
+
+    Every entry of a mask by place is a function of the rng 'dropout' and of the entry's global row,
+    column and channel. So a window of an image draws its part of the mask of the whole, alone.
+    """
 
     rate: float
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, 'n h w c'], examples: Int[Array, ' n'] | None
+        self,
+        x: Float[Array, 'n h w c'],
+        examples: Int[Array, ' n'] | None,
+        corners: Int[Array, 'm 2'] | None = None,
+        stride: int = 1,
     ) -> Float[Array, 'n h w c']:
         """Drops entries of x (N,H,W,C), scales the others by 1 / (1 - rate).
 
-        `examples` (N,) are the images' numbers: the mask of an image depends on the rng 'dropout'
-        and its number alone, not on the other images or the device. None: one mask for all.
+        Args:
+          x: the maps.
+          examples: (N,), the images' numbers: the mask of an image depends on the rng and its
+            number alone, not on the other images or the device. None: masks are by place.
+          corners: (N,2) or, the same for all, (1,2): row and column, in pixels of the whole image,
+            where each map begins; by default 0, 0.
+          stride: pixels of the image that an entry of the map stands for.
         """
-        if examples is None:
-            return nn.Dropout(self.rate, broadcast_dims=(0,), deterministic=False)(x)
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(self.make_rng('dropout'), examples)
-        keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - self.rate, x.shape[1:]))(keys)
+        key = self.make_rng('dropout')
+        if examples is not None:
+            keys = jax.vmap(jax.random.fold_in, (None, 0))(key, examples)
+            keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - self.rate, x.shape[1:]))(keys)
+        else:
+            corners = jnp.zeros((1, 2), jnp.int32) if corners is None else corners // stride
+            keep = jax.vmap(partial(_keep_by_place, key, 1 - self.rate, x.shape[1:]))(corners)
         return jnp.where(keep, x / (1 - self.rate), 0)
+
+
+def keys_by_place(
+    key: Key[Array, ''], size: tuple[int, int], corner: Int[Array, ' 2'] | tuple[int, int]
+) -> Key[Array, 'h w']:
+    """Returns a key for each entry of a map of this size, by its global row and column.
+
+    Args:
+      key: of the whole map.
+      size: (height, width) of a part of it.
+      corner: the row and column of the whole where the part begins.
+    """
+    fold = jax.vmap(jax.random.fold_in, (None, 0))
+    rows = fold(key, corner[0] + jnp.arange(size[0]))
+    return jax.vmap(fold, (0, None))(rows, corner[1] + jnp.arange(size[1]))
+
+
+def _keep_by_place(
+    key: jax.Array, share: float, shape: tuple[int, ...], corner: Int[Array, ' 2']
+) -> Bool[Array, 'h w c']:
+    """Returns which entries of a map (H,W,C) are kept that begins at `corner` of the whole."""
+    height, width, channels = shape
+    draw = jax.vmap(lambda key: jax.random.bernoulli(key, share, (channels,)))
+    return jax.vmap(draw)(keys_by_place(key, (height, width), corner))

@@ -59,6 +59,22 @@ def minimum_side(depth: int) -> int:
     return 2**depth * MIN_MAP
 
 
+def halo(generator: ConfigDict, depth: int) -> int:
+    """Returns how many pixels around a block of `unit` pixels its translation depends on.
+
+    What the block's first and last pixel see is followed through the layers, from the last one on.
+    """
+    last = unit(depth) - 1
+    low, high = -3, last + 3
+    for _ in range(depth):
+        # A transposed convolution sees nothing before an even pixel, a doubled map does.
+        low, high = (low - (generator.upsample == 'resize')) // 2, (high + 1) // 2
+    low, high = low - 2 * generator.blocks, high + 2 * generator.blocks
+    for _ in range(depth):
+        low, high = 2 * low - 1, 2 * high + 1
+    return max(3 - low, high + 3 - last)
+
+
 def dropout_blocks(generator: ConfigDict, depth: int) -> int:
     """Returns the config's number, which says nothing here: all blocks have dropout, or none."""
     return generator.dropout_blocks
@@ -114,12 +130,13 @@ class ResNet(nn.Module):
         examples: Int[Array, ' n'] | None = None,
         raw: bool = False,
         time: Float[Array, ' #n'] | None = None,
+        corners: Int[Array, 'm 2'] | None = None,
     ) -> Float[Array, 'n h w {self.output_channels}']:
         """Translates images (N,H,W,C) in [-1,1] to (N,H,W,output_channels) in [-1,1], float32.
 
         The arguments are those of the U-Net; 'mixed' counts the blocks to the encoder.
         """
-        examples = mask_numbers(x, train, examples)
+        examples, height = mask_numbers(x, train, examples), x.shape[1]
         encoding, decoding = both_statistics(train, norm_statistics)
         embedding, image = embedded(time, self.width), x
 
@@ -143,7 +160,7 @@ class ResNet(nn.Module):
             a, b = f'block{i}_conv0', f'block{i}_conv1'
             y = nn.relu(norm(conv(Reflect(1)(x), features, 3, a), a, encoding))
             if self.dropout and (train or noise):
-                y = Dropout(self.dropout)(y, examples)
+                y = Dropout(self.dropout)(y, examples, corners, height // y.shape[1])
             x += norm(conv(Reflect(1)(y), features, 3, b), b, encoding)
         for i in reversed(range(self.depth)):
             name = f'up{i}'

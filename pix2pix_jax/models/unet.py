@@ -74,6 +74,11 @@ def minimum_side(depth: int) -> int:
     return 2**depth
 
 
+def halo(generator: ConfigDict, depth: int) -> int:
+    """Returns how many pixels around a block of `unit` pixels its translation depends on."""
+    return 2 ** (depth + 1) - 1
+
+
 def dropout_blocks(generator: ConfigDict, depth: int) -> int:
     """Returns how many decoder blocks of a `config.generator` of `depth` are meant for dropout."""
     return generator.dropout_blocks or max(0, depth - PORT_MIN_DEPTH)
@@ -151,17 +156,20 @@ class UNet(nn.Module):
         examples: Int[Array, ' n'] | None = None,
         raw: bool = False,
         time: Float[Array, ' #n'] | None = None,
+        corners: Int[Array, 'm 2'] | None = None,
     ) -> Float[Array, 'n h w {self.output_channels}']:
         """Translates images (N,H,W,C) in [-1,1] to (N,H,W,output_channels), float32, in [-1,1].
 
         In training the statistics are the batch's and every image has its own dropout mask, by
         its number in `examples` (N,), whose default is 0 to N-1. At test time `norm_statistics`
         ('image' | 'running' | 'mixed': running in the encoder, image in the decoder) and `noise`
-        (dropout on, one mask for all images) choose. Dropout needs the rng 'dropout'. What
-        is `raw` has not been through `activation`. Of a flow `time` (N,) in [0,1], or (1,),
-        scales and shifts after each norm, and x has the channels of the noisy target, too.
+        (dropout on, one mask for all images) choose; images that are windows of larger ones begin
+        there at `corners`, (N,2) rows and columns, which the masks then follow. Dropout needs the
+        rng 'dropout'. What is `raw` has not been through `activation`. Of a flow `time` (N,) in
+        [0,1], or (1,), scales and shifts after each norm, and x has the channels of the noisy
+        target, too.
         """
-        examples = mask_numbers(x, train, examples)
+        examples, height = mask_numbers(x, train, examples), x.shape[1]
         encoding, decoding = both_statistics(train, norm_statistics)
         dropout_blocks = range(self.dropout_from, self.dropout_from + self.dropout_blocks)
         embedding, image = embedded(time, self.width), x
@@ -186,7 +194,7 @@ class UNet(nn.Module):
             x = self.upsample(filters[i - 1], use_bias=self.use_bias, name=f'up{i}')(x)
             x = norm(x, f'up{i}', decoding)
             if block in dropout_blocks and self.dropout and (train or noise):
-                x = Dropout(self.dropout)(x, examples)
+                x = Dropout(self.dropout)(x, examples, corners, height // x.shape[1])
             x = nn.relu(x)
             if self.skips:
                 x = jnp.concatenate([activate(encoded.pop()), x], axis=-1)

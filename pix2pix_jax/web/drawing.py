@@ -284,7 +284,7 @@ def check_pixels(file: File, maximum: int) -> None:
     if height * width > maximum:
         raise DataError(
             f'{file} has {width}x{height} pixels: allowed are at most {maximum:,} in all here; '
-            'python -m pix2pix_jax.translate --tile=512 takes larger ones'
+            'python -m pix2pix_jax.translate --tile=-1 takes larger ones'
         )
 
 

@@ -131,6 +131,18 @@ def test_dropout_has_one_mask_for_all_images_or_one_for_each():
     assert (shared[0, 0] != shared[0, 1]).any() and (shared[..., 0] != shared[..., 1]).any()
 
 
+@pytest.mark.parametrize('stride', [1, 4])
+def test_a_window_draws_its_part_of_the_mask_of_the_whole(stride):
+    """Whatever its size, and whichever windows are beside it."""
+    x, rngs = jnp.ones((1, 12, 16, 5)), {'dropout': jax.random.key(3)}
+    whole = Dropout(0.5).apply({}, x, None, rngs=rngs)
+    corners = jnp.array([[3, 0], [0, 9], [7, 6]])
+    windows = jnp.ones((3, 5, 7, 5))
+    found = Dropout(0.5).apply({}, windows, None, corners * stride, stride, rngs=rngs)
+    for (top, left), window in zip(corners, found):
+        np.testing.assert_array_equal(window, whole[0, top : top + 5, left : left + 7])
+
+
 @pytest.mark.parametrize('layer, shape, kernel', [
     (Conv, (1, 4, 6, 1000), (4, 4, 7, 1000)),
     (ConvTranspose, (1, 16, 24, 1000), (4, 4, 1000, 7)),
