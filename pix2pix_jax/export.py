@@ -36,7 +36,6 @@ class Format(NamedTuple):
     extensions: tuple[str, ...] = ()  # of its file; (): it is a folder
     flags: tuple[str, ...] = ()  # that it has and others may not
     packages: tuple[str, ...] = ()  # beside what this package itself needs
-    flows: bool = True  # whether it can hold a flow
 
 
 def _write_program(run: 'Run', values: flags.FlagValues) -> list[str]:
@@ -76,21 +75,19 @@ def _write_page(run: 'Run', values: flags.FlagValues) -> list[str]:
     return web.export(run, workdir, output, options)
 
 
-OF_PROGRAMS = ('norm', 'dtype', 'image_size', 'steps')
+OF_PROGRAMS = ('norm', 'dtype', 'image_size')
 ONNX_PACKAGES = ('jax2onnx', 'onnxruntime')
 FORMATS = {
-    'onnx': Format(_write_program, ('.onnx',), OF_PROGRAMS, ONNX_PACKAGES),
-    'stablehlo': Format(_write_program, ('.stablehlo',), OF_PROGRAMS),
-    'pytorch': Format(_write_weights, ('.safetensors', '.pth', '.pt'), flows=False),
+    'onnx': Format(_write_program, ('.onnx',), (*OF_PROGRAMS, 'steps'), ONNX_PACKAGES),
+    'stablehlo': Format(_write_program, ('.stablehlo',), (*OF_PROGRAMS, 'steps')),
+    'pytorch': Format(_write_weights, ('.safetensors', '.pth', '.pt')),
     'bioimageio': Format(
-        _write_zoo_model,
-        ('.zip',),
-        OF_PROGRAMS,
-        (*ONNX_PACKAGES, 'bioimageio.core'),
-        flows=False,
+        _write_zoo_model, ('.zip',), OF_PROGRAMS, (*ONNX_PACKAGES, 'bioimageio.core')
     ),
     'web': Format(
-        _write_page, flags=(*OF_PROGRAMS, 'runtime', 'webgpu', 'examples'), packages=ONNX_PACKAGES
+        _write_page,
+        flags=(*OF_PROGRAMS, 'steps', 'runtime', 'webgpu', 'examples'),
+        packages=ONNX_PACKAGES,
     ),
 }
 
@@ -196,11 +193,11 @@ def check_flags(values: flags.FlagValues) -> None:
 
 def check_method(method: str, format: str) -> None:
     """Raises UserError where the format cannot hold what a method trains."""
-    if method == 'flow' and not FORMATS[format].flows:
-        allowed = ' | '.join(key for key, one in FORMATS.items() if one.flows)
+    able = [key for key, one in FORMATS.items() if 'steps' in one.flags]
+    if method == 'flow' and format not in able:
         raise UserError(
             f'--format={format}: it has no place for the noise and the steps of a run of '
-            f"config.method='flow'; allowed are {allowed}"
+            f"config.method='flow'; allowed are {' | '.join(able)}"
         )
 
 
