@@ -1,16 +1,17 @@
 """Measures the seams of tiled translations of an image, and draws them.
 
-python scripts/seams.py --workdir=runs/facades --input=scene.png --tile=256 --output=seams.png
+python scripts/seams.py --workdir=runs/facades --input=scene.png --tile=256 --output=seams.jpg
 
-Without --input the scene is generated, and so can be what a run is trained on (docs/seams.png):
+Without --input the scene is generated, and so can be what a run is trained on (docs/seams.jpg):
 
 python scripts/seams.py --pairs=terrain
 python -m pix2pix_jax.main --config=configs/folder.py --config.dataset.path=terrain \
     --workdir=runs/terrain --config.image_size=64 --config.num_steps=4000 \
     --config.generator.depth=4 --config.generator.width=16 --config.discriminator.width=16
-python scripts/seams.py --workdir=runs/terrain --output=docs/seams.png
+python scripts/seams.py --workdir=runs/terrain --output=docs/seams.jpg
 """
 
+import io
 import itertools
 from collections.abc import Iterable
 from typing import Any
@@ -88,7 +89,9 @@ def main(values: flags.FlagValues) -> int:
     if values.output:
         gap = np.full((len(panels[0]), GAP, 3), 255, np.uint8)
         shown = [part for one in panels for part in (one, gap)][:-1]
-        atomic.write_bytes(values.output, atomic.encode_png(np.concatenate(shown, axis=1)))
+        figure = io.BytesIO()
+        Image.fromarray(np.concatenate(shown, axis=1)).save(figure, 'JPEG', quality=88)
+        atomic.write_bytes(values.output, figure.getvalue())
     return 0
 
 
