@@ -249,7 +249,8 @@ def _write(
     _, target_spec = image_spec.of_config(translator.config)
     if target_spec.classes:
         palette = class_maps.colours(target_spec.classes, target_spec.colours)
-        data = encode.encode_indices(values[..., 0], palette)
+        about = translator.metadata_of(loaded, values)
+        data = encode.encode_indices(values[..., 0], palette, about)
         atomic.write_bytes(output / f'{name}{extension}', data)
         picture = image_grid.white_elsewhere(class_maps.coloured(image, palette), loaded.valid)
         thumbnail = translation_page.write_thumbnail(output, f'{name}_output', picture)
@@ -257,7 +258,7 @@ def _write(
     if extension == loaded.extension.lower():
         extension = loaded.extension  # .PNG stays .PNG
     file = f'{name}{extension}'
-    data = encode.encode(values, extension.lower())
+    data = encode.encode(values, extension.lower(), translator.metadata_of(loaded, values))
     atomic.write_bytes(output / file, data)
     shown = image_grid.narrow(image, loaded.valid, translator.has_units)
     shaded = image_grid.white_elsewhere(image_grid.stretched(image, shown), loaded.valid)

@@ -10,8 +10,9 @@ from etils import epath
 
 from pix2pix_jax.config import Config
 from pix2pix_jax.data import augment, class_maps, image_spec, masks, tasks
-from pix2pix_jax.data.formats import decode, encode
-from pix2pix_jax.data.formats.pixels import File, LazyFile, Pixels, Range
+from pix2pix_jax.data.formats import decode, encode, metadata
+from pix2pix_jax.data.formats.metadata import Metadata
+from pix2pix_jax.data.formats.pixels import Box, File, LazyFile, Pixels, Range
 from pix2pix_jax.data.image_spec import ImageSpec
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError
@@ -32,6 +33,8 @@ class Loaded(NamedTuple):
     shown: int  # channels of the first of several inputs
     size: tuple[int, int]  # (height, width) of its translation
     missing: np.ndarray | None = None  # bool (*size, 1), where there is no data; None: there is all
+    nodata: str = ''  # the value of that in the file of its translation; '': there is none
+    about: Metadata | None = None  # what its file says beside the pixels; None: there is no file
 
     @property
     def valid(self) -> np.ndarray | None:
@@ -95,17 +98,7 @@ class Translator:
         One that was `drawn` has the size of its translation, and all of its pixels count, whatever
         the run's config.dataset.target_scale and nodata say.
         """
-        task, expected = tasks.task(self.config.dataset.task), self.config.dataset.inputs
-        if len(inputs) != expected > 0 or not inputs:
-            raise DataError(
-                f'{len(inputs)} images for one translation: the run takes {expected or 1}, as '
-                'config.dataset.inputs says'
-            )
-        spec, target = image_spec.of_config(self.config)
-        if task is not tasks.PAIRS:  # of the photo that was the target
-            spec = spec._replace(ranges=target.ranges)
-        if task.of_any_photo:
-            spec = spec._replace(channels=3)
+        spec = self.input_spec(inputs)
         if drawn:
             spec = spec._replace(nodata='')
         one = None if isinstance(inputs[0], FILE) else np.asarray(inputs[0])
@@ -116,42 +109,118 @@ class Translator:
             image_spec.read(spec, _path(x)) if isinstance(x, FILE) else _pixels(np.asarray(x), spec)
             for x in inputs
         ]
-        return self._loaded(spec, pictures, names, 1.0 if drawn else self.target_scale)
+        about = metadata.read(_path(inputs[0])) if isinstance(inputs[0], FILE) else None
+        loaded = self._loaded(spec, pictures, names, 1.0 if drawn else self.target_scale, about)
+        return self._enlarged(loaded)
+
+    def input_spec(self, inputs: Sequence) -> ImageSpec:
+        """Returns how a user's `inputs` are read; raises DataError where the run takes others."""
+        task, expected = tasks.task(self.config.dataset.task), self.config.dataset.inputs
+        if len(inputs) != expected > 0 or not inputs:
+            raise DataError(
+                f'{len(inputs)} images for one translation: the run takes {expected or 1}, as '
+                'config.dataset.inputs says'
+            )
+        spec, target = image_spec.of_config(self.config)
+        if task is not tasks.PAIRS:  # of the photo that was the target
+            spec = spec._replace(ranges=target.ranges)
+        return spec._replace(channels=3) if task.of_any_photo else spec
+
+    def load_window(self, files: Sequence[File], box: Box, about: Metadata) -> Loaded:
+        """Returns what `load` does of a window of its files, which is not enlarged or resized.
+
+        Args:
+          files: of one input.
+          box: the window.
+          about: what the first file says beside its pixels.
+        """
+        spec = self.input_spec(files)
+        pictures = [image_spec.read(spec, file, box) for file in files]
+        return self._loaded(spec, pictures, list(map(str, files)), 1.0, about)
+
+    def _enlarged(self, loaded: Loaded) -> Loaded:
+        """Returns an image as a super-resolution run takes it; of others what it is."""
+        if not tasks.task(self.config.dataset.task).enlarges:
+            return loaded
+        size, missing = _times(loaded.values, tasks.factor(self.config)), loaded.missing
+        if missing is not None:
+            missing = augment.resized(missing, size, 'nearest')
+        values = augment.resized(loaded.values, size)
+        return loaded._replace(values=values, size=size, missing=missing)
 
     def _loaded(
-        self, spec: ImageSpec, pictures: Sequence[Pixels], names: list[str], scale: float = 1.0
+        self,
+        spec: ImageSpec,
+        pictures: Sequence[Pixels],
+        names: list[str],
+        scale: float = 1.0,
+        about: Metadata | None = None,
     ) -> Loaded:
-        """Returns the pictures of one input, as they were read; a super-resolution run enlarges.
+        """Returns the pictures of one input, as they were read.
 
         `names` are of their files; the translation is `scale` times as wide and high.
         """
         decode.check_one_size(pictures, names)
+        extension, dtype = os.path.splitext(names[0])[1], pictures[0].values.dtype
+        noted = self._noted(pictures[0], extension, about)
         gaps = []
-        if not spec.classes:
+        if noted:
+            value_range = spec.ranges[0] if spec.ranges else image_spec.type_range(dtype)
+            gaps = [masks.missing(pictures[0], noted, value_range)]
+        elif not spec.classes:
             gaps = [image_spec.missing(spec, *one[::-1]) for one in enumerate(pictures)]
             pictures = [masks.filled(one, ~gap) for one, gap in zip(pictures, gaps)]
         values = image_spec.combine(spec, pictures, names)
-        if tasks.task(self.config.dataset.task).enlarges:
-            values = augment.resized(values, _times(values, tasks.factor(self.config)))
-        extension, size = os.path.splitext(names[0])[1], _times(values, scale)
-        shown = image_spec.channels_of(pictures[0])
-        missing = np.logical_or.reduce(gaps) if gaps and spec.nodata else None
+        shown, size = image_spec.channels_of(pictures[0]), _times(values, scale)
+        nodata = self._nodata or noted
+        missing = np.logical_or.reduce(gaps) if gaps and nodata else None
         if missing is not None:
             missing = augment.resized(missing, size, 'nearest') if missing.any() else None
-        loaded = Loaded(values, extension, pictures[0].values.dtype, shown, size, missing)
+        loaded = Loaded(values, extension, dtype, shown, size, missing, nodata, about)
         if missing is not None and not self._classes:
             with decode.naming(names[0]):
-                masks.check_holds(self.file_type(loaded)[1], spec.nodata)
+                masks.check_holds(self.file_type(loaded)[1], nodata)
         return loaded
+
+    def _noted(self, picture: Pixels, extension: str, about: Metadata | None) -> str:
+        """Returns the no-data that a file notes and the run does not know; '': none.
+
+        So is one that the file of the translation cannot hold.
+        """
+        if self._nodata or about is None or picture.lossy or not masks.is_number(about.nodata):
+            return ''
+        _, dtype = self._type_for(extension, picture.values.dtype)
+        return about.nodata if self._classes or masks.holds(dtype, about.nodata) else ''
 
     def file_type(self, loaded: Loaded, side: int = 0) -> tuple[str, np.dtype]:
         """Returns extension and type for the translation, as `encode.file_type` does.
 
         The type is that of the targets' files, where it is not of 8 bits, else the input's.
         """
-        d, channels = self.config.dataset, self._channels
-        dtype = np.dtype(d.target_type) if d.target_type else loaded.dtype
-        return encode.file_type(loaded.extension or '.npy', dtype, channels, self._range, side)
+        return self._type_for(loaded.extension, loaded.dtype, side)
+
+    def _type_for(self, extension: str, dtype: np.dtype, side: int = 0) -> tuple[str, np.dtype]:
+        found = self.config.dataset.target_type
+        dtype = np.dtype(found) if found else dtype
+        return encode.file_type(extension or '.npy', dtype, self._channels, self._range, side)
+
+    def metadata_of(self, loaded: Loaded, image: np.ndarray) -> Metadata | None:
+        """Returns what the input's file says that is true of `image`, the translation in its file.
+
+        None where the input is no file.
+        """
+        if loaded.about is None:
+            return None
+        (height, width), channels = image.shape[:2], image.shape[-1]
+        has_nodata = loaded.nodata and not self._classes and masks.holds(image.dtype, loaded.nodata)
+        found = metadata.of_translation(
+            loaded.about,
+            (height, width),
+            channels,
+            loaded.nodata if has_nodata else '',
+            has_classes=bool(self._classes),
+        )
+        return found._replace(icc=b'') if self._range else found
 
     @property
     def has_units(self) -> bool:
@@ -177,9 +246,9 @@ class Translator:
         extension, dtype = self.file_type(loaded, max(image.shape[:2]))
         values = image_spec.to_type(image, dtype, self._range)
         written = Pixels(values, opacity=values.shape[-1] == 4)
-        values = masks.told_apart(written, self._nodata, self.range_of(loaded)).values
+        values = masks.told_apart(written, loaded.nodata, self.range_of(loaded)).values
         if loaded.missing is not None:
-            values = np.where(loaded.missing, dtype.type(float(self._nodata)), values)
+            values = np.where(loaded.missing, dtype.type(float(loaded.nodata)), values)
         return extension, values
 
     def load_pair(self, source: Source, i: int) -> Loaded:

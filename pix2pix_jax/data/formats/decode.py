@@ -139,12 +139,14 @@ def size_of(file: File) -> tuple[int, int]:
                 return tiff_npy.head_of_npy(stream).shape[:2]
             _check_length(file)
             with _open(stream) as image:
-                width, height = image.size
-                # Pillow reads the whole of a PNG to look for EXIF that is not in front of it.
-                has_exif = image.format != 'PNG' or 'exif' in image.info
-                if has_exif and image.getexif().get(ORIENTATION) in ROTATED:
-                    width, height = height, width
-                return height, width
+                return image.size if is_turned(image) else image.size[::-1]
+
+
+def is_turned(image: Image.Image) -> bool:
+    """Whether the EXIF of an opened image swaps its width and height."""
+    # Pillow reads the whole of a PNG to look for EXIF that is not in front of it.
+    has_exif = image.format != 'PNG' or 'exif' in image.info
+    return has_exif and image.getexif().get(ORIENTATION) in ROTATED
 
 
 def kind_of(file: File) -> str:

@@ -1,13 +1,16 @@
 """Images as files, in the format, the type and the value range that they are wanted in."""
 
 import io
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from pix2pix_jax.data.formats import metadata, png
+from pix2pix_jax.data.formats.metadata import Metadata
 from pix2pix_jax.data.formats.pixels import EXTENSIONS, Range
 
-JPEG, WEBP = ('.jpg', '.jpeg'), ('.webp',)
+JPEG, WEBP, TIFF = ('.jpg', '.jpeg'), ('.webp',), ('.tif', '.tiff')
 QUALITY = 95  # of JPEG and WebP
 
 
@@ -42,7 +45,7 @@ def file_type(
             if 0 <= value_range[0] < value_range[1] <= _top(t)
         )
         dtype = next(fits, np.dtype(np.float32))
-    holds_arrays = extension in ('.tif', '.tiff', '.npy')
+    holds_arrays = extension in (*TIFF, '.npy')
     if not holds_arrays and (dtype.kind == 'f' or channels not in (1, 3, 4)):
         return '.tif', dtype
     lossy = {**dict.fromkeys(JPEG, 65_500), '.webp': 16_383}  # and the longest that they take
@@ -57,45 +60,57 @@ def _top(dtype: np.dtype) -> int:
     return np.iinfo(dtype).max
 
 
-def encode_indices(indices: np.ndarray, palette: np.ndarray) -> bytes:
+def encode_indices(
+    indices: np.ndarray, palette: np.ndarray, about: Metadata | None = None
+) -> bytes:
     """Returns class indices uint8 (H,W) as a PNG with the colours `palette`, uint8 (K,3).
 
-    Indices beyond it are white.
+    Indices beyond it are white. What is known `about` the image is written where PNG holds it.
     """
     missing = max(0, int(indices.max(initial=0)) + 1 - len(palette))
     palette = np.concatenate([palette, np.full((missing, 3), 255, np.uint8)])
     picture = Image.fromarray(indices)  # gray, until it has a palette
     picture.putpalette(palette.ravel().tolist())
     stream = io.BytesIO()
-    picture.save(stream, 'PNG')
+    picture.save(stream, 'PNG', **(metadata.pillow_options(about) if about else {}))
     return stream.getvalue()
 
 
-def encode(image: np.ndarray, extension: str) -> bytes:
-    """Returns an image (H,W,C) as a file; type and channels are such as `file_type` gives."""
+def encode(image: np.ndarray, extension: str, about: Metadata | None = None) -> bytes:
+    """Returns an image (H,W,C) as a file; type and channels are such as `file_type` gives.
+
+    What is known `about` the image is written where the format holds it.
+    """
     flat = image[..., 0] if image.shape[-1] == 1 else image
     stream = io.BytesIO()
     if extension == '.npy':
         np.save(stream, flat)
-    elif extension in ('.tif', '.tiff'):
+    elif extension in TIFF:
         import tifffile  # with imagecodecs, 26 MB
 
-        photometric = 'rgb' if image.shape[-1] in (3, 4) else 'minisblack'
-        tifffile.imwrite(
-            stream,
-            flat,
-            photometric=photometric,
-            compression='zlib',
-            planarconfig=None if flat.ndim == 2 else 'contig',
-            extrasamples=['unassalpha'] if image.shape[-1] == 4 else None,
-        )
+        tifffile.imwrite(stream, flat, **tiff_options(image.shape[-1], about))
     elif image.dtype == np.uint16:
         import imagecodecs
 
-        return bytes(imagecodecs.png_encode(flat))
-    elif extension in JPEG:
-        Image.fromarray(flat).save(stream, 'JPEG', quality=QUALITY, subsampling=0)
+        data = bytes(imagecodecs.png_encode(flat))
+        return png.with_metadata(data, about.icc, about.dpi) if about else data
     else:
-        kind = 'WEBP' if extension in WEBP else 'PNG'
-        Image.fromarray(flat).save(stream, kind, **({'quality': QUALITY} if kind != 'PNG' else {}))
+        options = metadata.pillow_options(about) if about else {}
+        kind = 'JPEG' if extension in JPEG else 'WEBP' if extension in WEBP else 'PNG'
+        options |= {'quality': QUALITY} if kind != 'PNG' else {}
+        options |= {'subsampling': 0} if kind == 'JPEG' else {}
+        Image.fromarray(flat).save(stream, kind, **options)
     return stream.getvalue()
+
+
+def tiff_options(channels: int, about: Metadata | None = None) -> dict[str, Any]:
+    """Returns the arguments with which tifffile writes an image of so many channels."""
+    return {
+        'photometric': 'rgb' if channels in (3, 4) else 'minisblack',
+        'compression': 'zlib',
+        'planarconfig': None if channels == 1 else 'contig',
+        'extrasamples': ['unassalpha'] if channels == 4 else None,
+        'metadata': None,  # none of tifffile's own
+        'software': 'pix2pix_jax',
+        **(metadata.tiff_options(about) if about else {}),
+    }

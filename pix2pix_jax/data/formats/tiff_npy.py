@@ -220,7 +220,8 @@ def head_of_npy(stream: IO[bytes]) -> Head:
     if len(shape) not in (2, 3):
         raise DataError(f'has the shape {shape}: allowed are (height, width[, channels])')
     _check_some(shape)
-    return Head((*shape, 1)[:3], dtype.newbyteorder('='))
+    height, width, channels = (*shape, 1)[:3]
+    return Head((height, width, channels), dtype.newbyteorder('='))
 
 
 def _check_some(shape: tuple[int, ...]) -> None:

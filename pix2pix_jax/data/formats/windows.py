@@ -11,7 +11,7 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Hashable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,9 +20,6 @@ from pix2pix_jax.data.formats.pixels import Box, File, LazyFile, Pixels
 from pix2pix_jax.data.formats.tiff_npy import Head
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.storage.atomic import is_local
-
-if TYPE_CHECKING:
-    import tifffile
 
 KEPT_BYTES = 2**29  # of strips and tiles that are decoded, in all files together
 OPEN = 256  # files of which the header is kept
@@ -60,8 +57,13 @@ class Raster:
         return self.read((top, bottom, left, right))
 
 
-def read_window(file: File, box: Box, indices: bool = False) -> Pixels:
-    """Returns a window of `open_raster`; raises DataError, naming the file."""
+def read(file: File, box: Box | None, indices: bool = False) -> Pixels:
+    """Returns a window of a file's image; without a `box` all of it, as `decode.read_pixels` does.
+
+    Raises DataError, naming the file.
+    """
+    if box is None:
+        return decode.read_pixels(file, indices=indices)
     raster = open_raster(file, indices)
     with decode.naming(file):
         return raster.window(*box)
@@ -88,14 +90,16 @@ def _opened(file: File, version: Hashable, indices: bool) -> Raster:
         stream.seek(0)
         if tiff_npy.is_npy(magic):
             head = tiff_npy.head_of_npy(stream)
-            read = functools.partial(_mapped, os.fspath(file), head)
+            read: Callable[[Box], np.ndarray] = functools.partial(_mapped, os.fspath(file), head)
             read((0, 1, 0, 1))  # a file that is cut off cannot be mapped
         elif tiff_npy.is_tiff(magic):
             head, read = _open_tiff(stream, file, version)
         else:
             return _whole(file, indices, version)
+    height, width, _ = head.shape
     return Raster(
-        *head.shape[:2],
+        height,
+        width,
         head.channels,
         head.type,
         head.opacity,
@@ -111,12 +115,13 @@ def _whole(file: File, indices: bool, version: Hashable) -> Raster:
 
     def read(box: Box) -> Pixels:
         top, bottom, left, right = box
-        pixels = _kept((version, indices), lambda: decode.read_pixels(file, indices))
+        pixels = _kept((version, indices), lambda: decode.read_pixels(file, indices=indices))
         return pixels._replace(values=pixels.values[top:bottom, left:right])
 
-    pixels = _kept((version, indices), lambda: decode.read_pixels(file, indices))
-    values, opacity, lossy = pixels
-    return Raster(*values.shape, values.dtype, opacity, lossy, '', by_windows=False, read=read)
+    pixels: Pixels = _kept((version, indices), lambda: decode.read_pixels(file, indices=indices))
+    height, width, channels = pixels.values.shape
+    about = pixels.values.dtype, pixels.opacity, pixels.lossy
+    return Raster(height, width, channels, *about, '', by_windows=False, read=read)
 
 
 def _mapped(path: str, head: Head, box: Box) -> np.ndarray:
@@ -138,7 +143,7 @@ class _Page(NamedTuple):
     counts: tuple[int, ...]  # bytes of each
     decode: Callable[..., tuple]
     options: dict[str, Any]
-    mapped: np.dtype | None  # the type of what lies in the file as it is, in one piece; None: not
+    mapped: Any  # the type of what lies in the file as it is, in one piece; None: not
 
     def numbers(self, box: Box) -> Iterator[int]:
         """Yields the numbers of the segments of which a window has a part."""
@@ -161,10 +166,10 @@ def _open_tiff(
     import tifffile
 
     with tifffile.TiffFile(stream) as tiff:
-        head, series = tiff_npy.head_of_tiff(tiff), tiff.series[0]
-        if any(page.parent is not tiff for page in series.pages):
+        head, stored = tiff_npy.head_of_tiff(tiff), list[Any](tiff.series[0].pages)
+        if any(page.parent is not tiff for page in stored):
             raise DataError('is one of several files that hold one image: allowed is one file')
-        pages = [_page(page, tiff.byteorder) for page in series.pages]
+        pages = [_page(page, tiff.byteorder) for page in stored]
     for page in pages:
         if not page.mapped:
             tiff_npy.check_values((*page.segment, page.shape[-1]), 'strips or tiles of ')
@@ -187,7 +192,8 @@ def _open_tiff(
     return head, read
 
 
-def _page(page: 'tifffile.TiffPage | tifffile.TiffFrame', byteorder: str) -> _Page:
+def _page(page: Any, byteorder: str) -> _Page:
+    """Returns what is needed of a page of tifffile's."""
     key = page.keyframe
     _, depth, height, width, _ = key.shaped
     segment = (key.imagedepth, min(key.rowsperstrip, height), width)

@@ -139,10 +139,10 @@ def test_a_window_takes_memory_for_itself_alone(tmp_path, compression):
     image = np.random.default_rng(6).integers(0, 9, (2000, 2000, 3), np.uint16)
     tifffile.imwrite(str(file), image, photometric='rgb', tile=(128, 128), compression=compression)
     np.save(tmp_path / '1.npy', image)
-    windows.read_window(file, (0, 1, 0, 1))  # imports
+    windows.read(file, (0, 1, 0, 1))  # imports
     for path in (file, epath.Path(tmp_path) / '1.npy'):
         tracemalloc.start()
-        found = windows.read_window(path, (1000, 1100, 900, 1000)).values
+        found = windows.read(path, (1000, 1100, 900, 1000)).values
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         np.testing.assert_array_equal(found, image[1000:1100, 900:1000])
@@ -156,13 +156,13 @@ def test_what_is_kept_is_bounded_and_right_whatever_was_there(tmp_path, monkeypa
     tifffile.imwrite(str(file), image, photometric='rgb', tile=(32, 32), compression='zlib')
     boxes = list(some_boxes(rng, 100, 100, 40))
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda box: windows.read_window(file, box).values, boxes))
+        found = list(pool.map(lambda box: windows.read(file, box).values, boxes))
     for (top, bottom, left, right), window in zip(boxes, found):
         np.testing.assert_array_equal(window, image[top:bottom, left:right])
     assert sum(map(windows._size, windows._of_late.values())) == windows._bytes <= 5000
     changed = 255 - image  # of the same size on disk or not: what is kept is of the file before
     tifffile.imwrite(str(file), changed, photometric='rgb', tile=(32, 32), compression='zlib')
-    np.testing.assert_array_equal(windows.read_window(file, (0, 9, 0, 9)).values, changed[:9, :9])
+    np.testing.assert_array_equal(windows.read(file, (0, 9, 0, 9)).values, changed[:9, :9])
 
 
 def test_the_limit_is_of_a_window_not_of_the_file(tmp_path, monkeypatch):
@@ -173,14 +173,14 @@ def test_the_limit_is_of_a_window_not_of_the_file(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r'1\.tif has 3,000 values: allowed are at most 500'):
         decode.read_pixels(file)
     assert decode.size_of(file) == (60, 50)
-    assert windows.read_window(file, (40, 60, 30, 50)).values.shape == (20, 20, 1)
+    assert windows.read(file, (40, 60, 30, 50)).values.shape == (20, 20, 1)
     with pytest.raises(DataError, match=r'1\.tif has a window of 525 values'):
-        windows.read_window(file, (0, 25, 0, 21))
+        windows.read(file, (0, 25, 0, 21))
     tifffile.imwrite(str(file), image, compression='zlib', rowsperstrip=60)
     with pytest.raises(DataError, match=r'1\.tif has strips or tiles of 3,000 values'):
-        windows.read_window(file, (0, 1, 0, 1))
+        windows.read(file, (0, 1, 0, 1))
     tifffile.imwrite(str(file), image, rowsperstrip=60)  # nothing of it is decoded
-    assert windows.read_window(file, (0, 1, 0, 50)).values.shape == (1, 50, 1)
+    assert windows.read(file, (0, 1, 0, 50)).values.shape == (1, 50, 1)
 
 
 @pytest.mark.parametrize('part', [0.05, 0.5, 0.999])
@@ -193,7 +193,7 @@ def test_what_is_cut_off_is_said_in_one_line(tmp_path, part):
         data = path.read_bytes()
         path.write_bytes(data[: int(part * len(data))])
         with pytest.raises(DataError) as raised:
-            windows.read_window(path, (0, 1, 0, 1))
+            windows.read(path, (0, 1, 0, 1))
         assert str(raised.value).startswith(f'{path} ') and '\n' not in str(raised.value)
 
 
@@ -206,8 +206,6 @@ def test_a_damaged_tile_is_named_where_it_is_read(tmp_path):
     data = bytearray(file.read_bytes())
     data[start : start + 9] = b'damaged!!'
     file.write_bytes(bytes(data))
-    np.testing.assert_array_equal(
-        windows.read_window(file, (0, 32, 0, 64)).values[..., 0], image[:32]
-    )
+    np.testing.assert_array_equal(windows.read(file, (0, 32, 0, 64)).values[..., 0], image[:32])
     with pytest.raises(DataError, match=r'1\.tif cannot be read'):
-        windows.read_window(file, (30, 34, 30, 34))
+        windows.read(file, (30, 34, 30, 34))
