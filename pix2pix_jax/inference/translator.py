@@ -1,45 +1,30 @@
 """`Translator`: a trained run as a function of images of any size, without targets."""
 
+import dataclasses
 import itertools
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from etils import epath
 
 from pix2pix_jax.config import Config
 from pix2pix_jax.data import augment, class_maps, image_spec, masks, tasks
-from pix2pix_jax.data.formats import decode, encode, metadata
+from pix2pix_jax.data.formats import decode, metadata
 from pix2pix_jax.data.formats.metadata import Metadata
-from pix2pix_jax.data.formats.pixels import Box, File, LazyFile, Pixels, Range
+from pix2pix_jax.data.formats.pixels import Box, File, LazyFile, Pixels
 from pix2pix_jax.data.image_spec import ImageSpec
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.inference import generator, tiling
 from pix2pix_jax.inference.options import TranslateOptions, check_options
+from pix2pix_jax.inference.outputs import Loaded, Outputs
 from pix2pix_jax.models.factory import generator_depth, has_dropout, minimum_side, padding_unit
+from pix2pix_jax.storage import atomic
 
 Image: TypeAlias = np.ndarray | epath.PathLike | LazyFile
 FILE = str | os.PathLike | LazyFile
-
-
-class Loaded(NamedTuple):
-    """A user's image as the generator takes it, before scaling to [-1, 1]."""
-
-    values: np.ndarray  # (H,W,Ci); of class maps their indices (H,W,1)
-    extension: str  # of its file; '' of an array
-    dtype: np.dtype  # of its file, or of the array
-    shown: int  # channels of the first of several inputs
-    size: tuple[int, int]  # (height, width) of its translation
-    missing: np.ndarray | None = None  # bool (*size, 1), where there is no data; None: there is all
-    nodata: str = ''  # the value of that in the file of its translation; '': there is none
-    about: Metadata | None = None  # what its file says beside the pixels; None: there is no file
-
-    @property
-    def valid(self) -> np.ndarray | None:
-        """Where there is data, bool (*size, 1); None: everywhere."""
-        return None if self.missing is None else ~self.missing
 
 
 class Translator:
@@ -58,18 +43,17 @@ class Translator:
         """
         self.options = TranslateOptions(**options)
         o, run = self.options, generator.load_run(workdir, checkpoint, self.options.ema)
-        self.config, self.step = run.config, run.step
+        self.config, self.step, self._workdir = run.config, run.step, atomic.resolved(workdir)
         depth = generator_depth(run.config)  # which says what sizes the network takes
         self._unit = padding_unit(run.config.generator, depth)
         self._minimum = minimum_side(run.config.generator, depth)
         check_options(o, self._unit, self._minimum)
         self._scaled_as, why = _scaling(run.config, o.fit, o.tile)
         self.about_fit = f'{_about(self._scaled_as, run.config.image_size)}, as {why}'
-        _, target = image_spec.of_config(run.config)
-        self._range = target.ranges[0] if target.ranges else None
-        self._classes = target.classes
+        self.outputs = Outputs.of(run.config)
         self.target_scale = run.config.dataset.target_scale or 1.0
-        self._channels, self._nodata = target.channels, target.nodata
+        # How many times as wide and high as its input a translation is, whoever enlarges.
+        self.scale = self.target_scale * tasks.factor(run.config)
         noise = run.config.test.dropout if o.dropout is None else o.dropout
         self.has_dropout = noise and has_dropout(run.config.generator, depth)
         self._generator = generator.Generator(
@@ -89,7 +73,7 @@ class Translator:
         """
         loaded = self.load(*inputs)
         (output,) = self.translate([loaded], sample)
-        _, result = self.to_file_values(loaded._replace(extension='.npy'), output)
+        _, result = self.outputs.to_values(loaded._replace(extension='.npy'), output)
         return result[..., 0] if result.shape[-1] == 1 else result
 
     def load(self, *inputs: Image, drawn: bool = False) -> Loaded:
@@ -162,7 +146,7 @@ class Translator:
         """
         decode.check_one_size(pictures, names)
         extension, dtype = os.path.splitext(names[0])[1], pictures[0].values.dtype
-        noted = self._noted(pictures[0], extension, about)
+        noted = self.outputs.noted(pictures[0], extension, about)
         gaps = []
         if noted:
             value_range = spec.ranges[0] if spec.ranges else image_spec.type_range(dtype)
@@ -172,84 +156,24 @@ class Translator:
             pictures = [masks.filled(one, ~gap) for one, gap in zip(pictures, gaps)]
         values = image_spec.combine(spec, pictures, names)
         shown, size = image_spec.channels_of(pictures[0]), _times(values, scale)
-        nodata = self._nodata or noted
+        nodata = self.outputs.nodata or noted
         missing = np.logical_or.reduce(gaps) if gaps and nodata else None
         if missing is not None:
             missing = augment.resized(missing, size, 'nearest') if missing.any() else None
         loaded = Loaded(values, extension, dtype, shown, size, missing, nodata, about)
-        if missing is not None and not self._classes:
+        if missing is not None and not self.outputs.classes:
             with decode.naming(names[0]):
-                masks.check_holds(self.file_type(loaded)[1], nodata)
+                masks.check_holds(self.outputs.type_of(loaded)[1], nodata)
         return loaded
 
-    def _noted(self, picture: Pixels, extension: str, about: Metadata | None) -> str:
-        """Returns the no-data that a file notes and the run does not know; '': none.
-
-        So is one that the file of the translation cannot hold.
-        """
-        if self._nodata or about is None or picture.lossy or not masks.is_number(about.nodata):
-            return ''
-        _, dtype = self._type_for(extension, picture.values.dtype)
-        return about.nodata if self._classes or masks.holds(dtype, about.nodata) else ''
-
-    def file_type(self, loaded: Loaded, side: int = 0) -> tuple[str, np.dtype]:
-        """Returns extension and type for the translation, as `encode.file_type` does.
-
-        The type is that of the targets' files, where it is not of 8 bits, else the input's.
-        """
-        return self._type_for(loaded.extension, loaded.dtype, side)
-
-    def _type_for(self, extension: str, dtype: np.dtype, side: int = 0) -> tuple[str, np.dtype]:
-        found = self.config.dataset.target_type
-        dtype = np.dtype(found) if found else dtype
-        return encode.file_type(extension or '.npy', dtype, self._channels, self._range, side)
-
-    def metadata_of(self, loaded: Loaded, image: np.ndarray) -> Metadata | None:
-        """Returns what the input's file says that is true of `image`, the translation in its file.
-
-        None where the input is no file.
-        """
-        if loaded.about is None:
-            return None
-        (height, width), channels = image.shape[:2], image.shape[-1]
-        has_nodata = loaded.nodata and not self._classes and masks.holds(image.dtype, loaded.nodata)
-        found = metadata.of_translation(
-            loaded.about,
-            (height, width),
-            channels,
-            loaded.nodata if has_nodata else '',
-            has_classes=bool(self._classes),
-        )
-        return found._replace(icc=b'') if self._range else found
-
     @property
-    def has_units(self) -> bool:
-        """Whether the values of translations mean more than shades."""
-        return bool(self._range or self.config.dataset.target_type)
-
-    def range_of(self, loaded: Loaded) -> Range:
-        """Returns the (low, high) of the translation's values in its file."""
-        return self._range or image_spec.type_range(self.file_type(loaded)[1])
-
-    def to_file_values(self, loaded: Loaded, image: np.ndarray) -> tuple[str, np.ndarray]:
-        """Returns the extension of a translation's file, and its values (H,W,Co), of its type.
-
-        `image` is a translation (H,W,Co) of `loaded` on [-1, 1]. There is no-data in the file where
-        there is in `loaded`, and nowhere else. Of class targets they are indices, uint8 (H,W,1), in
-        a .png.
-        """
-        if self._classes:
-            indices = class_maps.most_probable(image)
-            if loaded.missing is not None:
-                indices[loaded.missing] = class_maps.VOID
-            return '.png', indices
-        extension, dtype = self.file_type(loaded, max(image.shape[:2]))
-        values = image_spec.to_type(image, dtype, self._range)
-        written = Pixels(values, opacity=values.shape[-1] == 4)
-        values = masks.told_apart(written, loaded.nodata, self.range_of(loaded)).values
-        if loaded.missing is not None:
-            values = np.where(loaded.missing, dtype.type(float(loaded.nodata)), values)
-        return extension, values
+    def made_of(self) -> dict[str, Any]:
+        """What a translation is made of beside its input, as JSON has it."""
+        return {
+            'run': str(self._workdir),
+            'checkpoint': f'step {self.step}',
+            'flags': dataclasses.asdict(self.options),
+        }
 
     def load_pair(self, source: Source, i: int) -> Loaded:
         """Returns the input of a pair of the run's data; of a task it is derived at its own size.
@@ -306,6 +230,34 @@ class Translator:
         for image, output in zip(group, outputs):
             output = augment.resized(tiling.crop(output, scaled), size, d.resize)
             yield output if scaled == size else tasks.rescaled(d.task, self.floats(image), output)
+
+    def rows(
+        self,
+        read: Callable[[int, int, int, int], np.ndarray],
+        size: tuple[int, int],
+        sample: int = 0,
+        valid: Callable[[int, int, int, int], np.ndarray] | None = None,
+        start: int = 0,
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Yields (top, rows (h,W,Co)) of the translation of an image that is read by parts.
+
+        Args:
+          read: (top, bottom, left, right) -> that part of the image's values as `load` has them.
+          size: (height, width) of the image, and of its translation.
+          sample: the number of the sample.
+          valid: the same of where there is data, bool (h,w,1); None: everywhere.
+          start: the first row that is needed; rows before it may be left out.
+        """
+        del valid
+        o, (height, width) = self.options, size
+
+        def generate(x: np.ndarray) -> np.ndarray:
+            return self._generator(np.stack(list(map(self.floats, x))), sample=sample)
+
+        image = read(0, height, 0, width)
+        found = tiling.translate_in_tiles(generate, image, o.tile, o.overlap, o.batch)
+        for top in range(start // o.tile * o.tile, height, o.tile):
+            yield top, found[top : top + o.tile]
 
     def _sizes(self, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
         """Returns what an image of `size` is scaled to, and what borders then make of it."""

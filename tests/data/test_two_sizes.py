@@ -212,7 +212,7 @@ def test_no_data_is_as_large_as_the_translation(run):
     depth = np.full((10, 8), 9, np.uint16)
     depth[:5] = 0
     (found,) = translator.translate([loaded := translator.load(depth)])
-    _, values = translator.to_file_values(loaded, found)
+    _, values = translator.outputs.to_values(loaded, found)
     assert (values[:10] == 0).all() and (values[10:] > 0).all() and values.shape == (20, 16, 3)
 
 

@@ -1,7 +1,8 @@
 """Images as files, in the format, the type and the value range that they are wanted in."""
 
 import io
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image
@@ -12,6 +13,7 @@ from pix2pix_jax.data.formats.pixels import EXTENSIONS, Range
 
 JPEG, WEBP, TIFF = ('.jpg', '.jpeg'), ('.webp',), ('.tif', '.tiff')
 QUALITY = 95  # of JPEG and WebP
+TILE = 256  # pixels of the side of a tile in a TIFF
 
 
 def file_type(
@@ -101,6 +103,47 @@ def encode(image: np.ndarray, extension: str, about: Metadata | None = None) -> 
         options |= {'subsampling': 0} if kind == 'JPEG' else {}
         Image.fromarray(flat).save(stream, kind, **options)
     return stream.getvalue()
+
+
+def write_by_rows(
+    stream: IO[bytes],
+    extension: str,
+    read: Callable[[int, int], np.ndarray],
+    shape: tuple[int, int, int],
+    dtype: np.dtype,
+    about: Metadata | None = None,
+) -> None:
+    """Writes an image that is read by rows: a TIFF of tiles (BigTIFF where it needs it), or .npy.
+
+    Args:
+      stream: where to.
+      extension: '.npy', or that of a TIFF.
+      read: (top, bottom) -> rows (h,W,C).
+      shape: (H,W,C).
+      dtype: of the values.
+      about: what is known about the image; it is written where the format holds it.
+    """
+    height, width, channels = shape
+    flat = shape if channels > 1 else shape[:2]
+    if extension == '.npy':
+        head = {'descr': np.lib.format.dtype_to_descr(dtype), 'fortran_order': False, 'shape': flat}
+        np.lib.format.write_array_header_1_0(stream, head)
+        for top in range(0, height, TILE):
+            stream.write(read(top, min(top + TILE, height)).tobytes())
+        return
+    import tifffile
+
+    def tiles() -> Iterator[np.ndarray]:
+        for top in range(0, height, TILE):
+            rows = read(top, min(top + TILE, height))
+            for left in range(0, width, TILE):
+                part = rows[:, left : left + TILE]
+                tile = np.zeros((TILE, TILE, channels), dtype)
+                tile[: part.shape[0], : part.shape[1]] = part
+                yield tile if channels > 1 else tile[..., 0]
+
+    options = tiff_options(channels, about)
+    tifffile.imwrite(stream, tiles(), shape=flat, dtype=dtype, tile=(TILE, TILE), **options)
 
 
 def tiff_options(channels: int, about: Metadata | None = None) -> dict[str, Any]:
