@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from pix2pix_jax.config_fields import FIELDS, ROWS
 from pix2pix_jax.config_type import Config
-from pix2pix_jax.data import image_spec, label_colors, patterns, tasks
+from pix2pix_jax.data import image_spec, label_colors, patterns, scene_windows, tasks
 from pix2pix_jax.errors import UserError
 
 
@@ -129,6 +129,7 @@ def _check_together(config: Config) -> None:
     patterns.check(config)
     tasks.check(config)
     image_spec.check(config)
+    scene_windows.check(config)
 
 
 def checked_fields(fields: Mapping[str, Any]) -> dict[str, Any]:

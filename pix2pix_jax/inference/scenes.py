@@ -65,12 +65,22 @@ class Scene:
         return cls(translator, one, about, (height, width), template)
 
     def read(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
-        """Returns a part of the values that `Translator.load` gives, (h,w,Ci)."""
+        """Returns a part of the values that `Translator.load` gives, (h,w,Ci).
+
+        Args:
+          top, bottom: rows, the second not included.
+          left, right: columns, the second not included.
+        """
         resize = 'nearest' if self.translator.config.dataset.input_classes else None
         return self._part(top, bottom, left, right, resize).values
 
     def valid(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
-        """Returns where there is data in a part, bool (h,w,1)."""
+        """Returns where there is data in a part, bool (h,w,1).
+
+        Args:
+          top, bottom: rows, the second not included.
+          left, right: columns, the second not included.
+        """
         missing = self._part(top, bottom, left, right, 'nearest').missing
         return np.ones((bottom - top, right - left, 1), bool) if missing is None else ~missing
 

@@ -182,7 +182,7 @@ class Translator:
         """
         d, files = self.config.dataset, source.input_files(i)
         if tasks.task(d.task).of_any_photo or files != source.files[i]:
-            return self.load(*files)
+            return self._of_window(source, i) if source.boxes else self.load(*files)
         spec, target = image_spec.of_config(self.config)
         pictures, files = source.stored(i)
         names = list(map(str, files[:1]))
@@ -194,6 +194,14 @@ class Translator:
         (stored,), extension = pictures, os.path.splitext(names[0])[1]
         shown, size = image_spec.channels_of(stored), _times(values, 1.0)
         return Loaded(values, extension, stored.values.dtype, shown, size)
+
+    def _of_window(self, source: Source, i: int) -> Loaded:
+        """Returns the input of a pair that is a window of its files."""
+        pictures, files = source.stored(i)
+        pictures = pictures if source.photos else pictures[:-1]
+        names = list(map(str, files[: len(pictures)]))
+        spec = self.input_spec(pictures)
+        return self._enlarged(self._loaded(spec, pictures, names, self.target_scale))
 
     def floats(self, values: np.ndarray) -> np.ndarray:
         """Returns loaded values (...,H,W,C) as the network takes them: float32 on [-1, 1]."""
