@@ -90,7 +90,7 @@ def encode(image: np.ndarray, extension: str, about: Metadata | None = None) -> 
     elif extension in TIFF:
         import tifffile  # with imagecodecs, 26 MB
 
-        tifffile.imwrite(stream, flat, **tiff_options(image.shape[-1], about))
+        tifffile.imwrite(stream, flat, **tiff_options(image.shape[-1], image.dtype, about))
     elif image.dtype == np.uint16:
         import imagecodecs
 
@@ -142,17 +142,21 @@ def write_by_rows(
                 tile[: part.shape[0], : part.shape[1]] = part
                 yield tile if channels > 1 else tile[..., 0]
 
-    options = tiff_options(channels, about)
+    options = tiff_options(channels, dtype, about)
     tifffile.imwrite(stream, tiles(), shape=flat, dtype=dtype, tile=(TILE, TILE), **options)
 
 
-def tiff_options(channels: int, about: Metadata | None = None) -> dict[str, Any]:
-    """Returns the arguments with which tifffile writes an image of so many channels."""
+def tiff_options(channels: int, dtype: np.dtype, about: Metadata | None = None) -> dict[str, Any]:
+    """Returns the arguments with which tifffile writes an image of so many channels.
+
+    The fourth of 8 bits is opacity; of other types it is a band, as near infrared.
+    """
+    fourth = 'unassalpha' if dtype == np.uint8 else 'unspecified'
     return {
         'photometric': 'rgb' if channels in (3, 4) else 'minisblack',
         'compression': 'zlib',
         'planarconfig': None if channels == 1 else 'contig',
-        'extrasamples': ['unassalpha'] if channels == 4 else None,
+        'extrasamples': [fourth] if channels == 4 else None,
         'metadata': None,  # none of tifffile's own
         'software': 'pix2pix_jax',
         **(metadata.tiff_options(about) if about else {}),
