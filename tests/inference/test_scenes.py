@@ -18,7 +18,7 @@ SIZE = 16
 
 def run(*args):
     """The exit status of the command with these flags."""
-    flags = ['translate', '--workdir=run', '--norm=running', '--overlap=0', *args]
+    flags = ['translate', '--workdir=run', *args]
     with pytest.raises(SystemExit) as stopped:
         run_command(translate.main, translate.define_flags, flags)
     return stopped.value.code
@@ -28,7 +28,7 @@ def run(*args):
 def trained():
     """The config of the run."""
     c = config.default_config()
-    c.image_size = (SIZE, SIZE)
+    c.image_size, c.generator.norm, c.generator.depth = (SIZE, SIZE), 'none', 4
     return c
 
 
@@ -42,6 +42,10 @@ def network(monkeypatch, trained):
             channels = trained.generator.output_channels
             return -images[..., :channels] / (1 + sample)
 
+        def each(windows, sample, scene):
+            return (negate(x[None], sample)[0] for x, _ in windows)
+
+        negate.each = each
         return negate
 
     monkeypatch.setattr(generator, 'Generator', create)
@@ -106,7 +110,7 @@ def test_the_output_is_tiled(tmp_path):
 
 
 def test_a_kill_costs_one_row_of_tiles(tmp_path, trained, monkeypatch, capsys):
-    write(tmp_path / '1.tif', image_of((100, 40, 3)))
+    write(tmp_path / '1.tif', image_of((96, 48, 3)))
     flags = f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / "out"}', '--tile=32'
     rows, computed = translator.Translator.rows, []
 
@@ -126,7 +130,7 @@ def test_a_kill_costs_one_row_of_tiles(tmp_path, trained, monkeypatch, capsys):
         assert run(*flags) == 130  # one more row, then it is stopped again
         assert computed == [-1, 64]
     assert run(*flags) == 0
-    assert 'out/1.tif: continues after 64 of 100 rows' in capsys.readouterr().out
+    assert 'out/1.tif: continues after 64 of 96 rows' in capsys.readouterr().out
     np.testing.assert_array_equal(values(tmp_path / 'out/1.tif'), 65535 - values(flags[0][8:]))
     assert pages(tmp_path / 'out') == ['1.tif', 'gallery', 'index.html']
 
@@ -159,7 +163,7 @@ def test_scenes_that_are_done_are_not_done_again(tmp_path, monkeypatch):
 def test_what_differs_starts_anew_and_says_so(
     tmp_path, trained, monkeypatch, capsys, change, remark
 ):
-    write(tmp_path / '1.tif', image_of((100, 40, 3)))
+    write(tmp_path / '1.tif', image_of((96, 48, 3)))
     flags = [f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / "out"}', '--tile=32']
     rows, calls = translator.Translator.rows, []
 
@@ -176,7 +180,7 @@ def test_what_differs_starts_anew_and_says_so(
             run_at_8 = generator.Run(trained, 8, 'last', {})
             patch.setattr(generator, 'load_run', lambda *args: run_at_8)
         if change == 'input':
-            write(tmp_path / '1.tif', image_of((100, 40, 3), seed=1))
+            write(tmp_path / '1.tif', image_of((96, 48, 3), seed=1))
         assert run(*flags, *([change] if change.startswith('--') else [])) == 130
     said = capsys.readouterr().out
     assert calls == [0, 0 if remark else 32]
@@ -249,7 +253,7 @@ def test_another_size_by_windows_is_that_of_the_whole(tmp_path, trained, whole, 
             call(f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / output}', '--tile=16') == 0
         )
     found, expected = (values(tmp_path / o / '1.tif').astype(int) for o in ('windows', 'whole'))
-    assert found.shape == expected.shape and np.abs(found - expected).max() <= 1
+    assert found.shape == expected.shape and np.abs(found - expected).max() <= 2
 
 
 def test_no_data_is_filled_across_windows(tmp_path, trained, whole):
