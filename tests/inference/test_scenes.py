@@ -110,7 +110,7 @@ def test_the_output_is_tiled(tmp_path):
 
 
 def test_a_kill_costs_one_row_of_tiles(tmp_path, trained, monkeypatch, capsys):
-    write(tmp_path / '1.tif', image_of((96, 48, 3)))
+    write(tmp_path / '1.tif', image_of((128, 48, 3)))
     flags = f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / "out"}', '--tile=32'
     rows, computed = translator.Translator.rows, []
 
@@ -130,7 +130,7 @@ def test_a_kill_costs_one_row_of_tiles(tmp_path, trained, monkeypatch, capsys):
         assert run(*flags) == 130  # one more row, then it is stopped again
         assert computed == [-1, 64]
     assert run(*flags) == 0
-    assert 'out/1.tif: continues after 64 of 96 rows' in capsys.readouterr().out
+    assert 'out/1.tif: continues after 96 of 128 rows' in capsys.readouterr().out
     np.testing.assert_array_equal(values(tmp_path / 'out/1.tif'), 65535 - values(flags[0][8:]))
     assert pages(tmp_path / 'out') == ['1.tif', 'gallery', 'index.html']
 
