@@ -15,7 +15,6 @@ import tqdm
 from pix2pix_jax.config_type import Config
 from pix2pix_jax.data import class_maps, image_size, pipeline, scene_windows
 from pix2pix_jax.data.augment import Size
-from pix2pix_jax.data.formats import windows
 from pix2pix_jax.data.image_spec import ImageSpec
 from pix2pix_jax.data.sources import Pair, Source, sample, subset
 from pix2pix_jax.data.tasks import TASKS
@@ -227,7 +226,7 @@ def report(splits: Mapping[str, Source], config: Config, device_room: int = 0) -
         size = low if low == high else f'{low} to {high}'
         count = f'{len(source)} pairs of {size} pixels (width x height)'
         if source.boxes:
-            count = _windows(split, source, config)
+            count = scene_windows.about(split, source, config)
         lines.append(f'{split}: {count}, {source.folder}')
     first = next(iter(splits.values()))
     lines.append(_pairing(first, config))
@@ -237,34 +236,11 @@ def report(splits: Mapping[str, Source], config: Config, device_room: int = 0) -
     of_first = _sizes(first)
     lines += image_size.about_two(of_first, config)
     lines += image_size.about([target for _, target in of_first], common_size(first), config)
-    lines += _noted(splits, config)
+    lines += scene_windows.noted(first, config)
     for split, source in splits.items():
         if len(source) > DECODE_FIRST and _finds_bad(source, config):
             lines.append(f'{split}: all pairs are read once to find the bad ones')
     return lines + _memory(splits, config, device_room)
-
-
-def _windows(split: str, source: Source, config: Config) -> str:
-    """Says how many windows of scenes a split has."""
-    scenes, size = len(set(source.files)), image_size.text(tuple(config.image_size))
-    of_scenes = f'of {size} in {scenes} scene' + 's' * (scenes != 1)
-    if split == 'train':
-        number = scene_windows.epoch(source, config)
-        return f'{number:,} windows {of_scenes} in an epoch, at random places'
-    return f'{len(source):,} windows {of_scenes}'
-
-
-def _noted(splits: Mapping[str, Source], config: Config) -> list[str]:
-    """Returns a line for no-data that files note and the config does not say."""
-    train = splits['train'] if 'train' in splits else next(iter(splits.values()))
-    if config.dataset.nodata or not train.boxes:
-        return []
-    found = {windows.open_raster(file).nodata for file in train.files[0]} - {''}
-    return [
-        f'files note the value {value} as no-data (GDAL_NODATA), and it is read as any other: '
-        f'--config.dataset.nodata={value} leaves it out'
-        for value in sorted(found)
-    ]
 
 
 def _classes(spec: ImageSpec) -> str:
