@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 PIXEL_SCALE, TIE_POINTS, TRANSFORMATION, GEO_KEYS = 33550, 33922, 34264, 34735
 GEO_TAGS = {PIXEL_SCALE: 'd', TIE_POINTS: 'd', TRANSFORMATION: 'd', GEO_KEYS: 'H'}
 GEO_TAGS |= {34736: 'd', 34737: 's'}  # the doubles and the texts of keys
+LENGTHS = {PIXEL_SCALE: 3, TRANSFORMATION: 16}  # of what has one
+MULTIPLES = {TIE_POINTS: 6, GEO_KEYS: 4}
 RASTER_TYPE, IS_POINT = 1025, 2  # a key, and its value where coordinates are of the pixels' centres
 GDAL_METADATA, ICC = 42112, 34675
 UNTRUE = ('scale', 'offset', 'unittype')  # roles of GDAL's items that are of the input's values
@@ -69,22 +71,34 @@ def read(file: File) -> Metadata:
 
 
 def _of_tiff(tiff: 'tifffile.TiffFile') -> Metadata:
+    """Returns what the tags say; one that is not as it must be says nothing."""
     head, tags = tiff_npy.head_of_tiff(tiff), tiff.series[0].keyframe.tags
-    found = {tag: tags.valueof(tag) for tag in GEO_TAGS}
     x, y = (
-        value[0] / value[1] if value and value[1] else 0.0
+        value[0] / value[1] if isinstance(value, tuple) and len(value) == 2 and value[1] else 0.0
         for value in (tags.valueof('XResolution'), tags.valueof('YResolution'))
     )
+    unit, icc = tags.valueof('ResolutionUnit', default=INCH), tags.valueof(ICC)
+    items = tags.valueof(GDAL_METADATA)
     return Metadata(
         head.shape[:2],
         head.channels,
-        {tag: value for tag, value in found.items() if value},
-        str(tags.valueof(GDAL_METADATA, default='')),
+        {tag: tags.valueof(tag) for tag in GEO_TAGS if _is_right(tag, tags.valueof(tag))},
+        items if isinstance(items, str) else '',
         head.nodata,
         (x, y),
-        int(tags.valueof('ResolutionUnit', default=INCH)),
-        tags.valueof(ICC, default=b''),
+        int(unit) if unit in (INCH, CENTIMETRE) else 1,
+        icc if isinstance(icc, bytes) else b'',
     )
+
+
+def _is_right(tag: int, value: Any) -> bool:
+    """Whether a tag is there and has the type and the length of a georeference."""
+    if GEO_TAGS[tag] == 's':
+        return isinstance(value, str) and bool(value)
+    if not isinstance(value, tuple) or not all(isinstance(one, int | float) for one in value):
+        return False
+    count = len(value)
+    return count == LENGTHS.get(tag, count) and count % MULTIPLES.get(tag, 1) == 0
 
 
 def of_translation(

@@ -123,13 +123,14 @@ def head_of_tiff(tiff: 'tifffile.TiffFile') -> Head:
     shape = shape if len(shape) == 3 else (*shape, 1)
     channel = _channel_axis(axes)
     height, width = (side for i, side in enumerate(shape) if i != channel)
+    nodata = page.tags.valueof(GDAL_NODATA)
     return Head(
         (height, width, shape[channel]),
         np.dtype(page.dtype).newbyteorder('='),
         opacity=page.extrasamples == (2,) and 'S' in axes,
         lossy=_is_lossy(tiff, page),
         white_is_zero=kind == 'MINISWHITE',
-        nodata=str(page.tags.valueof(GDAL_NODATA, default='')).strip('\0 '),
+        nodata=nodata.strip('\0 ') if isinstance(nodata, str) else '',
     )
 
 
@@ -192,7 +193,11 @@ def _name(tag: int) -> str:
 def _check_whole(page: 'tifffile.TiffPage | tifffile.TiffFrame | None', size: int) -> None:
     # tifffile fills up with zeros what is not there.
     segments = list(zip(page.dataoffsets, page.databytecounts)) if page else []
-    if not segments or any(not count or start + count > size for start, count in segments):
+    expected = 1
+    if page and page.keyframe and not page.is_contiguous:
+        expected = math.prod(page.keyframe.chunked)
+    cut_off = any(not count or start + count > size for start, count in segments)
+    if len(segments) < expected or cut_off:
         raise DataError('is cut off: pixels are missing')
 
 

@@ -213,6 +213,8 @@ def _copy_mapped(path: str, page: _Page, box: Box, out: np.ndarray) -> None:
 
 def _decode(path: str, page: _Page, number: int) -> tuple[np.ndarray, tuple[int, ...]]:
     """Returns strip or tile `number`, (depth,h,w,samples), and where it begins in the page."""
+    if number >= len(page.offsets):
+        raise DataError('is damaged: it has fewer strips or tiles than its header says')
     with open(path, 'rb') as stream:
         stream.seek(page.offsets[number])
         data = stream.read(page.counts[number])

@@ -169,3 +169,18 @@ def test_a_file_of_nothing_but_pixels(tmp_path):
         assert encode.encode(np.zeros((10, 14, 3), np.uint8), extension, after) == plain
     with tifffile.TiffFile(io.BytesIO(plain)) as tiff:
         assert 'ImageDescription' not in tiff.pages[0].tags
+
+
+@pytest.mark.parametrize('tag', [
+    (33550, 'd', 1, 0.5, True), (33550, 'd', 2, (0.5, 0.5), True), (33550, 's', 0, 'text', True),
+    (33922, 'd', 5, (0, 0, 0, 9, 8), True), (34264, 'd', 3, (1, 2, 3), True),
+    (34735, 'H', 3, (1, 1, 0), True), (34737, 'd', 1, 3.0, True), (42112, 'B', 2, b'ab', True),
+    (42113, 'd', 1, 7.0, True), (34675, 'H', 2, (3, 4), True),
+], ids=str)  # fmt: skip
+def test_what_is_not_as_it_must_be_says_nothing(tmp_path, tag):
+    file = epath.Path(tmp_path) / '1.tif'
+    tifffile.imwrite(str(file), np.zeros((8, 6), np.uint8), extratags=[tag])
+    found = metadata.read(file)
+    assert found == metadata.Metadata((8, 6), 1, resolution=(1, 1), unit=1)
+    after = metadata.of_translation(found, (16, 12), 1, '')
+    encode.encode(np.zeros((16, 12, 1), np.uint8), '.tif', after)

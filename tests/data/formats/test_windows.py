@@ -209,3 +209,15 @@ def test_a_damaged_tile_is_named_where_it_is_read(tmp_path):
     np.testing.assert_array_equal(windows.read(file, (0, 32, 0, 64)).values[..., 0], image[:32])
     with pytest.raises(DataError, match=r'1\.tif cannot be read'):
         windows.read(file, (30, 34, 30, 34))
+
+
+def test_fewer_strips_than_rows_need_are_refused(tmp_path):
+    """tifffile would fill up the rest with zeros."""
+    file = epath.Path(tmp_path) / '1.tif'
+    image = values(np.random.default_rng(10), 'uint8', 1, 40, 30)[..., 0]
+    tifffile.imwrite(str(file), image, rowsperstrip=8, compression='zlib')
+    with tifffile.TiffFile(str(file), mode='r+') as tiff:
+        tiff.pages[0].tags['ImageLength'].overwrite(56)
+    for read in (decode.read_pixels, windows.open_raster):
+        with pytest.raises(DataError, match='pixels are missing'):
+            read(file)
