@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # takes seconds
     from pix2pix_jax.inference.translator import Loaded, Translator
 
 SCRATCH = '.rows'  # the ending of scratch files, whose names begin with a dot
-ROWS = 64  # that become values of a file at once: floats take several times as much
+ROWS = 16  # that become values of a file at once: floats take several times as much
 REACH = 512  # pixels around a window in which the nearest value for no-data is looked for
 KERNEL = 2  # pixels on each side that a bicubic resize sums up, of the coarser image
 SAID = 60  # seconds between two lines about progress where there is no terminal
@@ -227,12 +227,17 @@ def _compute(scene: Scene, scratch: Scratch, sample: int, name: str) -> None:
     if scratch.rows == scene.size[0]:
         return
     with _progress(name, scratch.rows, scene.size[0]) as advance:
-        found = scene.translator.rows(scene.read, scene.size, sample, valid, scratch.rows)
-        for top, rows in found:
-            for begin in range(max(top, scratch.rows), top + len(rows), ROWS):
-                part = rows[begin - top : begin - top + ROWS]
-                scratch.append(_file_values(scene, begin, part))
+        for top, rows in scene.translator.rows(scene.read, scene.size, sample, valid, scratch.rows):
+            _append(scene, scratch, top, rows)
             advance(scratch.rows)
+            del rows  # half a gigabyte, before the next are made
+
+
+def _append(scene: Scene, scratch: Scratch, top: int, rows: np.ndarray) -> None:
+    """Adds what is new of finished rows, from `top` on."""
+    for begin in range(max(top, scratch.rows), top + len(rows), ROWS):
+        part = rows[begin - top : begin - top + ROWS]
+        scratch.append(_file_values(scene, begin, part))
 
 
 def _file_values(scene: Scene, top: int, image: np.ndarray) -> np.ndarray:

@@ -50,7 +50,6 @@ class Translator:
         check_options(o, self._unit, self._minimum)
         self._scaled_as, why = _scaling(run.config, o.fit, o.tile)
         self.about_fit = f'{_about(self._scaled_as, run.config.image_size)}, as {why}'
-        self.outputs = Outputs.of(run.config)
         self.target_scale = run.config.dataset.target_scale or 1.0
         # How many times as wide and high as its input a translation is, whoever enlarges.
         self.scale = self.target_scale * tasks.factor(run.config)
@@ -165,6 +164,11 @@ class Translator:
             with decode.naming(names[0]):
                 masks.check_holds(self.outputs.type_of(loaded)[1], nodata)
         return loaded
+
+    @property
+    def outputs(self) -> Outputs:
+        """How the translations are written."""
+        return Outputs.of(self.config)
 
     @property
     def made_of(self) -> dict[str, Any]:
