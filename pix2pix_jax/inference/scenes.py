@@ -209,8 +209,16 @@ def _translate_sample(scene: Scene, output: epath.Path, name: str, sample: int) 
     _compute(scene, scratch, sample, name)
     image = np.broadcast_to(np.zeros((), dtype), shape)
     known = translator.outputs.metadata_of(scene.template, image)
-    with atomic.replacing(file) as stream:
-        encode.write_by_rows(stream, extension.lower(), scratch.read, shape, dtype, known)
+    with (
+        _progress(f'writing {file.name}', 0, shape[0]) as advance,
+        atomic.replacing(file) as stream,
+    ):
+
+        def read(top: int, bottom: int) -> np.ndarray:
+            advance(top)
+            return scratch.read(top, bottom)
+
+        encode.write_by_rows(stream, extension.lower(), read, shape, dtype, known)
     scratch.finish()
     return file
 

@@ -21,7 +21,7 @@ from pix2pix_jax.data.formats.tiff_npy import Head
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.storage.atomic import is_local
 
-KEPT_BYTES = 2**29  # of strips and tiles that are decoded, in all files together
+KEPT_BYTES = 2**28  # of strips and tiles that are decoded, in all files together
 OPEN = 256  # files of which the header is kept
 
 
