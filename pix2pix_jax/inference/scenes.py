@@ -271,7 +271,7 @@ def _progress(name: str, start: int, total: int) -> Iterator[Any]:
         now = time.monotonic()
         bar.update(rows - bar.n)
         if bar.disable and rows < total and now - said > SAID:
-            left = duration((now - begin) / (rows - start) * (total - rows))
+            left = duration((now - begin) / max(rows - start, 1) * (total - rows))
             print(f'{name}: {rows:,} of {total:,} rows, {left} left', flush=True)
             said = now
 
