@@ -8,7 +8,7 @@ import tifffile
 from etils import epath
 
 from pix2pix_jax import config, translate
-from pix2pix_jax.data.formats import decode, metadata
+from pix2pix_jax.data.formats import decode, encode, metadata
 from pix2pix_jax.errors import run_command
 from pix2pix_jax.inference import generator, scenes, translator
 from pix2pix_jax.storage import atomic
@@ -100,11 +100,13 @@ def test_a_scene_is_what_the_whole_image_is(tmp_path, whole, extension, dtype):
     assert a == b
 
 
-def test_the_output_is_tiled(tmp_path):
+@pytest.mark.parametrize('big', [False, True])
+def test_the_output_is_tiled(tmp_path, monkeypatch, big):
     write(tmp_path / '1.tif', image_of((600, 700, 3), 'uint8'))
+    monkeypatch.setattr(encode, 'CLASSIC', 600 * 700 * 3 - big)
     assert run(f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / "out"}', '--tile=256') == 0
     with tifffile.TiffFile(tmp_path / 'out/1.tif') as tiff:
-        assert tiff.pages[0].tile == (256, 256) and not tiff.is_bigtiff
+        assert tiff.pages[0].tile == (256, 256) and tiff.is_bigtiff == big
     expected = 255 - values(tmp_path / '1.tif')
     np.testing.assert_array_equal(values(tmp_path / 'out/1.tif'), expected)
 

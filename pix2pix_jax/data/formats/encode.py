@@ -1,6 +1,7 @@
 """Images as files, in the format, the type and the value range that they are wanted in."""
 
 import io
+import math
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
@@ -14,6 +15,7 @@ from pix2pix_jax.data.formats.pixels import EXTENSIONS, Range
 JPEG, WEBP, TIFF = ('.jpg', '.jpeg'), ('.webp',), ('.tif', '.tiff')
 QUALITY = 95  # of JPEG and WebP
 TILE = 256  # pixels of the side of a tile in a TIFF
+CLASSIC = 2**32 - 2**26  # bytes of pixels that a TIFF holds which is no BigTIFF
 
 
 def file_type(
@@ -142,8 +144,9 @@ def write_by_rows(
                 tile[: part.shape[0], : part.shape[1]] = part
                 yield tile if channels > 1 else tile[..., 0]
 
-    options = tiff_options(channels, dtype, about)
-    tifffile.imwrite(stream, tiles(), shape=flat, dtype=dtype, tile=(TILE, TILE), **options)
+    options = tiff_options(channels, dtype, about) | {'tile': (TILE, TILE)}
+    big = math.prod(shape) * dtype.itemsize > CLASSIC
+    tifffile.imwrite(stream, tiles(), shape=flat, dtype=dtype, bigtiff=big, **options)
 
 
 def tiff_options(channels: int, dtype: np.dtype, about: Metadata | None = None) -> dict[str, Any]:
