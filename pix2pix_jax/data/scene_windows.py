@@ -64,20 +64,16 @@ def _wanted(first: Source, config: Config) -> bool:
     d, size = config.dataset, tuple(config.image_size)
     if d.windows == 'on' or d.hold_out == 'window':
         return True
-    if (
-        d.windows == 'off'
-        or d.preprocess != 'crop'
-        or size == (0, 0)
-        or d.cache in ('on', 'device')
-    ):
+    whole = d.windows == 'off' or d.cache in ('on', 'device')
+    if whole or d.preprocess != 'crop' or size == (0, 0):
         return False
+    some = first.files[:FIRST]
     try:
-        rasters = [windows.open_raster(file) for files in first.files[:FIRST] for file in files]
-        area = sum(math.prod(_size(first, files)) for files in first.files[:FIRST])
+        cheap = all(windows.are_cheap(file) for files in some for file in files)
+        area = sum(math.prod(_size(first, files)) for files in some)
     except DataError:  # bad files are named later, all at once
         return False
-    by_windows = all(raster.by_windows for raster in rasters)
-    return by_windows and area / math.prod(size) >= MANY * len(first.files[:FIRST])
+    return cheap and area >= MANY * len(some) * math.prod(size)
 
 
 def _cells(source: Source, size: Size) -> Source:

@@ -127,15 +127,18 @@ def is_scene(translator: 'Translator', one: Input) -> bool:
 
     Class indices stay PNGs with their palette, as long as these can hold them.
     """
-    if not translator.options.tile or one.pair or not atomic.is_local(one.name):
+    if not translator.options.tile or one.pair:
         return False
+    has_classes = gallery.output_palette(translator) is not None
     try:
-        rasters = [windows.open_raster(file) for file in one.files]
+        cheap = all(map(windows.are_cheap, one.files))
+        return cheap and not (has_classes and _fits_png(one.files[0]))
     except DataError:  # it is said where it is read
         return False
-    small = rasters[0].height * rasters[0].width <= decode.MAX_PIXELS
-    has_classes = gallery.output_palette(translator) is not None
-    return all(raster.by_windows for raster in rasters) and not (has_classes and small)
+
+
+def _fits_png(file: File) -> bool:
+    return math.prod(decode.size_of(file)) <= decode.MAX_PIXELS
 
 
 def translate(

@@ -36,7 +36,6 @@ class Raster:
     opacity: bool  # the last of four channels is it
     lossy: bool  # the compression changes values
     nodata: str  # the value of pixels without data that the file notes; '': none
-    by_windows: bool  # a window costs about its part of the file, not all of it
     read: Callable[[Box], Pixels]
 
     def window(self, top: int, bottom: int, left: int, right: int) -> Pixels:
@@ -67,6 +66,18 @@ def read(file: File, box: Box | None, indices: bool = False) -> Pixels:
     raster = open_raster(file, indices)
     with decode.naming(file):
         return raster.window(*box)
+
+
+def are_cheap(file: File) -> bool:
+    """Whether a window costs about its part of a file, not all of it: of a local TIFF or .npy.
+
+    Raises DataError, naming the file, where it cannot be read.
+    """
+    if isinstance(file, LazyFile) or not is_local(file):
+        return False
+    with decode.naming(file), file.open('rb') as stream:
+        magic = stream.read(4)
+    return tiff_npy.is_tiff(magic) or tiff_npy.is_npy(magic)
 
 
 def open_raster(file: File, indices: bool = False) -> Raster:
@@ -105,7 +116,6 @@ def _opened(file: File, version: Hashable, indices: bool) -> Raster:
         head.opacity,
         head.lossy,
         head.nodata,
-        by_windows=True,
         read=lambda box: head.pixels(read(box), indices),
     )
 
@@ -121,7 +131,7 @@ def _whole(file: File, indices: bool, version: Hashable) -> Raster:
     pixels: Pixels = _kept((version, indices), lambda: decode.read_pixels(file, indices=indices))
     height, width, channels = pixels.values.shape
     about = pixels.values.dtype, pixels.opacity, pixels.lossy
-    return Raster(height, width, channels, *about, '', by_windows=False, read=read)
+    return Raster(height, width, channels, *about, '', read)
 
 
 def _mapped(path: str, head: Head, box: Box) -> np.ndarray:
