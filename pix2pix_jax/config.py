@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from pix2pix_jax.config_fields import FIELDS, ROWS
 from pix2pix_jax.config_type import Config
-from pix2pix_jax.data import image_spec, label_colors, patterns, tasks
+from pix2pix_jax.data import image_spec, label_colors, patterns, scene_windows, tasks
 from pix2pix_jax.errors import UserError
 
 # What a method implies: fields that have no other value with it.
@@ -172,6 +172,7 @@ def _check_together(config: Config) -> None:
     patterns.check(config)
     tasks.check(config)
     image_spec.check(config)
+    scene_windows.check(config)
 
 
 def _check_lpips(config: Config) -> None:

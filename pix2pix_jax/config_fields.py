@@ -200,6 +200,14 @@ ROWS = (
           "proportions kept, then cropped; 'crop': cropped at their own scale; 'none': they have "
           'that size. A crop is at a random place in training, in the middle at test time',
           source='6.2'),
+    Field('dataset.windows', 'auto', choices('auto', 'on', 'off'),
+          "'on': pairs are scenes (with preprocess='crop'): training reads windows of them at "
+          'random places, and an epoch has as many as fit: training area over area of '
+          "`image_size`; val and test are grids of windows. 'auto': where TIFF or NumPy files hold "
+          '16 windows or more on average; a run keeps what was found'),
+    Field('dataset.hold_out', 'file', choices('file', 'window'),
+          "what is held out for val and test: 'file': whole files; 'window': cells of a grid over "
+          'scenes, which no training window touches'),
     Field('dataset.resize', 'bicubic', choices('bicubic', 'nearest'),
           'interpolation where images are resized'),
     Field('dataset.mirror', True, ON_OFF,
@@ -218,7 +226,8 @@ ROWS = (
           'part of the train split that is held out for validation where there is no val split'),
     Field('dataset.test_fraction', 0.1, between(0.0, 0.9),
           'part of the pairs that is held out for test where nothing says splits: of patterns '
-          'without {split}, and of plain photos without train/. It is the same whatever the seed'),
+          'without {split}, of plain photos without train/, and of windows with hold_out=window. '
+          'It is the same whatever the seed'),
     Field('dataset.cache', 'auto', choices('auto', 'device', 'on', 'off'),
           "keep decoded pairs: 'on': in memory; 'device': those of training on the device, where "
           "batches are made of them; 'auto': on a GPU or TPU where they take at most a quarter of "

@@ -11,7 +11,14 @@ from etils import epath
 from ml_collections import FrozenConfigDict
 
 from pix2pix_jax.config import Config, flatten, from_fields, validate
-from pix2pix_jax.data import discover, found_channels, preflight, sources, value_checks
+from pix2pix_jax.data import (
+    discover,
+    found_channels,
+    preflight,
+    scene_windows,
+    sources,
+    value_checks,
+)
 from pix2pix_jax.data.hold_out import Known
 from pix2pix_jax.distributed import feed, hosts, parallel
 from pix2pix_jax.errors import DataError, UserError
@@ -84,6 +91,7 @@ def resolve(
     splits, known = open_data(config, workdir)
     splits = found_channels.take_channels(splits, config)
     config.dataset.inputs = splits['train'].inputs
+    config.dataset.windows = 'on' if splits['train'].boxes else 'off'
     config.dataset.palette = config.dataset.palette or splits['train'].found_palette()
     config.dataset.target_type = config.dataset.target_type or splits['train'].output_type
     scale = config.dataset.target_scale or known.target_scale
@@ -104,7 +112,7 @@ def resolve(
     value_checks.check_classes(splits['train'])
     for line in value_checks.warnings_for(splits['train']):
         print(f'warning: {line}', flush=True)
-    steps = count_steps(config, len(splits['train']))
+    steps = count_steps(config, scene_windows.epoch(splits['train'], config))
     hosts.check_same(config, devices, splits['train'], steps)
     if known.steps and steps != known.steps:
         print(f'the length of the run was {known.steps:,} steps, and is {steps:,} now', flush=True)

@@ -27,7 +27,7 @@ from ablation.report import check_report, write_report
 from ablation.tables import TABLES
 from pix2pix_jax import main as command
 from pix2pix_jax.config import validate
-from pix2pix_jax.data import discover
+from pix2pix_jax.data import discover, scene_windows
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.evaluation import metrics
 from pix2pix_jax.train_setup import count_steps
@@ -103,7 +103,8 @@ def ablation_of(values: flags.FlagValues) -> Ablation:
     split = values.split or ('test' if 'test' in splits else 'val')
     if 'train' not in splits or split not in splits:
         raise UserError(f'--split={split}: the data has {" | ".join(splits)}')
-    steps = values.steps or count_steps(values.config, len(splits['train']))
+    pairs = scene_windows.epoch(splits['train'], values.config)
+    steps = values.steps or count_steps(values.config, pairs)
     fields = tuple(word for word in sys.argv[1:] if re.match(r'--(no)?config\.', word))
     config = values['config'].config_filename
     folder = pathlib.Path(values.results or output / 'results').expanduser().absolute()

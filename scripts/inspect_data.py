@@ -236,7 +236,8 @@ def describe(
     """
     good = [look for look in looks.values() if not look.error]
     read = '' if len(looks) == len(source) else f', of which {len(looks):,} were looked at'
-    lines = [f'{split}: {len(source):,} pairs{read}']
+    what = 'windows of the grid' if source.boxes else 'pairs'
+    lines = [f'{split}: {len(source):,} {what}{read}']
     if good:
         sizes = collections.Counter(look.size for look in good)
         lines.append(f'  sizes (width x height): {most_common(sizes)}')

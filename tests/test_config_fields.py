@@ -105,7 +105,7 @@ def test_fields_of_references_are_set_by_references_alone():
 @pytest.mark.parametrize('field', CHOICES)
 def test_values_outside_the_choices_are_refused(field):
     for value in CHOICES[field]:
-        validate(changed(**{field: value} | NEEDS.get(value, {})))
+        validate(changed(**{field: value} | NEEDS.get(value, {}) | CONTEXT.get(field, {})))
     message = error_of(validate, changed(**{field: 'nonsense'}))
     assert f"config.{field}='nonsense': allowed are " in message
     assert all(str(value) in message for value in CHOICES[field])

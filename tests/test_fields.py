@@ -290,6 +290,7 @@ PATTERNS = {
     'dataset.target_pattern': '{split}/b_*.png',
 }
 NO_SPLITS = {'dataset.path': 'other/train', 'dataset.task': 'denoise'}
+CROPS = {'dataset.preprocess': 'crop', 'image_size': (16, 16)}
 RESNET = {'generator.name': 'resnet', 'generator.depth': 0}
 # Of these another value is refused here, or the base's: seen in what the error says.
 REFUSED = {'dataset.name', 'dataset.path', 'dataset.layout', 'dataset.inputs', 'num_devices'}
@@ -340,6 +341,8 @@ FIELDS = {
     'dataset.jitter': (1.5, training_data),
     'dataset.jitter_method': ('box', training_data, {'dataset.path': 'noise'}),
     'dataset.preprocess': ('crop', training_data),
+    'dataset.windows': ('on', training_data, CROPS),
+    'dataset.hold_out': ('window', training_data, CROPS | {'dataset.windows': 'on'}),
     'dataset.resize': ('nearest', training_data),
     'dataset.mirror': (False, training_data),
     'dataset.vertical_flip': (True, training_data),

@@ -130,7 +130,7 @@ def test_a_translation_of_no_datas_value_is_data(folder, dtype, expected):
     loaded = translator.load(depth(0))
     image = np.full((SIDE, SIDE, 1), -1, np.float32)
     image[0, 0] = 0.5
-    extension, values = translator.to_file_values(loaded._replace(extension='.tif'), image)
+    extension, values = translator.outputs.to_values(loaded._replace(extension='.tif'), image)
     assert values.dtype == dtype and values[0, 0] == 7500
     assert values[0, 1] == pytest.approx(expected, abs=1e-30)
     found = image_spec.missing(spec, Pixels(values))

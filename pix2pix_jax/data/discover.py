@@ -6,7 +6,13 @@ import functools
 from etils import epath
 
 from pix2pix_jax.config_type import Config
-from pix2pix_jax.data import detect_layout, folder_splits, pattern_files, patterns
+from pix2pix_jax.data import (
+    detect_layout,
+    folder_splits,
+    pattern_files,
+    patterns,
+    scene_windows,
+)
 from pix2pix_jax.data.catalogue import openmoji
 from pix2pix_jax.data.catalogue.published import PUBLISHED
 from pix2pix_jax.data.held_out import hold_out_of, pick
@@ -51,7 +57,7 @@ def find_splits(config: Config, known: Known = NEW_RUN) -> dict[str, Source]:
             ask = functools.partial(folder_splits.proposed, root, config)
             detect_layout.check(root, epath.Path(first.folder), files, known.exists, ask)
     _check_one_kind(splits)
-    return splits
+    return scene_windows.of_splits(splits, config)
 
 
 def divide(splits: dict[str, Source], config: Config, known: Known) -> dict[str, Source]:
@@ -64,11 +70,16 @@ def divide(splits: dict[str, Source], config: Config, known: Known) -> dict[str,
     if known.splits:
         splits |= {split: pick(splits, split, pairs) for split, pairs in known.splits.items()}
         return _in_order(splits)
-    if d.test_fraction and 'train' in splits and splits['train'].undivided:
+    if d.test_fraction and 'test' not in splits and _divides_off_test(splits, config):
         splits['train'], splits['test'] = hold_out_of(splits['train'], config, known, 'test')
     if d.val_fraction and 'val' not in splits and 'train' in splits:
         splits['train'], splits['val'] = hold_out_of(splits['train'], config, known, 'val')
     return _in_order(splits)
+
+
+def _divides_off_test(splits: dict[str, Source], config: Config) -> bool:
+    """Whether test is held out of train: where nothing says splits, or as windows of scenes."""
+    return 'train' in splits and (splits['train'].undivided or config.dataset.hold_out == 'window')
 
 
 def _in_order(splits: dict[str, Source]) -> dict[str, Source]:

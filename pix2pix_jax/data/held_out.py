@@ -14,8 +14,8 @@ from pix2pix_jax.errors import DataError
 def hold_out_of(train: Source, config: Config, known: Known, split: str) -> tuple[Source, Source]:
     """Divides train into what stays and what becomes `split`, by names and seed alone.
 
-    The drawings of one base emoji are near-duplicates and stay together. Raises DataError where
-    there are too few pairs.
+    The drawings of one base emoji are near-duplicates and stay together, and so do the windows of a
+    scene, but with config.dataset.hold_out='window'. Raises DataError where there are too few.
 
     Args:
       train: the pairs that are divided.
@@ -25,12 +25,13 @@ def hold_out_of(train: Source, config: Config, known: Known, split: str) -> tupl
     """
     d = config.dataset
     built_in = d.name in openmoji.NAMES and not d.path
-    group_of = {name: openmoji.base_emoji(name) if built_in else name for name in train.names}
+    of_file = bool(train.boxes) and d.hold_out == 'file'
+    group_of = {name: _group(name, built_in, of_file) for name in train.names}
     groups = list(dict.fromkeys(group_of.values()))
     if len(groups) < 2:
-        raise DataError(
-            f'{train.folder} has {len(train)} pairs: too few to hold some out for {split}'
-        )
+        hint = '; config.dataset.hold_out=window holds out parts of it' if of_file else ''
+        count = f'{len(groups)} scenes' if train.boxes else f'{len(train)} pairs'
+        raise DataError(f'{train.folder} has {count}: too few to hold some out for {split}{hint}')
     earlier = {group_of[n]: where for n, where in known.earlier.items() if n in group_of}
     full = hold_out.all_in(groups, earlier)
     no_test = split == 'test' and earlier and 'test' not in earlier.values()
@@ -51,6 +52,13 @@ def hold_out_of(train: Source, config: Config, known: Known, split: str) -> tupl
     picked = [i for i, name in enumerate(train.names) if group_of[name] in held]
     stays = [i for i, name in enumerate(train.names) if group_of[name] not in held]
     return subset(train, stays), _held_out(subset(train, picked))
+
+
+def _group(name: str, built_in: bool, of_file: bool) -> str:
+    """Returns the name of what stays together with the pair `name`."""
+    if of_file:
+        return name.rpartition('/')[0]
+    return openmoji.base_emoji(name) if built_in else name
 
 
 def _held_out(val: Source) -> Source:

@@ -13,8 +13,8 @@ from numpy.typing import DTypeLike
 
 from pix2pix_jax.config_type import Config
 from pix2pix_jax.data import augment, class_maps, label_colors, masks
-from pix2pix_jax.data.formats import decode
-from pix2pix_jax.data.formats.pixels import File, Pixels, Range
+from pix2pix_jax.data.formats import decode, windows
+from pix2pix_jax.data.formats.pixels import Box, File, Pixels, Range
 from pix2pix_jax.data.label_colors import Classes
 from pix2pix_jax.errors import DataError, UserError
 
@@ -175,9 +175,12 @@ def parse_ranges(field: str, text: str, name: str = '') -> tuple[Range, ...]:
     return tuple(found)
 
 
-def read(spec: ImageSpec, file: File) -> Pixels:
-    """Returns the image of a file, or its class indices; raises DataError, naming it."""
-    return decode.read_pixels(file, indices=spec.classes > 0 and spec.coding is None)
+def read(spec: ImageSpec, file: File, box: Box | None = None) -> Pixels:
+    """Returns the image of a file, or its class indices; raises DataError, naming it.
+
+    With a `box` it is that window of the image.
+    """
+    return windows.read(file, box, indices=spec.classes > 0 and spec.coding is None)
 
 
 def missing(spec: ImageSpec, picture: Pixels, place: int = 0) -> np.ndarray:

@@ -8,21 +8,26 @@ import re
 
 import numpy as np
 
-from pix2pix_jax.data.formats import decode
-from pix2pix_jax.data.formats.pixels import File, Pixels, Range
+from pix2pix_jax.data.formats import decode, windows
+from pix2pix_jax.data.formats.pixels import Box, File, Pixels, Range
 from pix2pix_jax.errors import DataError, UserError
 
 # Why values that must be exact are not.
 LOSSY = 'is compressed with loss (JPEG, WebP), which turns values into others'
 BICUBIC = 2.0  # pixels on each side that Pillow's kernel reaches
 NOTHING = 1e-9  # a weight of its kernel that is 0 but for rounding
-NODATA = re.compile(r'|nan|[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?', re.IGNORECASE)
+NODATA = re.compile(r'nan|[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?', re.IGNORECASE)
 
 
 def check_number(nodata: str, name: str) -> None:
     """Raises UserError where `nodata`, of the field or flag `name`, is no number, nan or ''."""
-    if not NODATA.fullmatch(nodata) or np.isinf(float(nodata or 0)):
+    if nodata and not is_number(nodata):
         raise UserError(f"{name}={nodata!r}: allowed are a number as -9999, nan, and '' (off)")
+
+
+def is_number(nodata: str) -> bool:
+    """Whether a text is one that no-data can be: a number or 'nan'."""
+    return bool(NODATA.fullmatch(nodata)) and not np.isinf(float(nodata))
 
 
 def missing(picture: Pixels, nodata: str, value_range: Range) -> np.ndarray:
@@ -88,23 +93,29 @@ def filled(picture: Pixels, valid: np.ndarray) -> Pixels:
 
 def check_holds(dtype: np.dtype, nodata: str) -> None:
     """Raises DataError where a file of type `dtype` cannot hold the value `nodata`."""
-    number = float(nodata)
-    if dtype.kind != 'f':
-        limits = np.iinfo(dtype)
-        if not (number.is_integer() and limits.min <= number <= limits.max):
-            raise DataError(
-                f'has no-data, and its output is of {dtype}, which cannot hold {nodata} '
-                '(config.dataset.nodata); allowed is an input or a target_range of which it can'
-            )
+    if not holds(dtype, nodata):
+        raise DataError(
+            f'has no-data, and its output is of {dtype}, which cannot hold {nodata} '
+            '(config.dataset.nodata); allowed is an input or a target_range of which it can'
+        )
 
 
-def read(file: File, shape: tuple[int, int]) -> np.ndarray:
+def holds(dtype: np.dtype, nodata: str) -> bool:
+    """Whether a file of type `dtype` can hold the value `nodata`."""
+    if dtype.kind == 'f':
+        return True
+    number, limits = float(nodata), np.iinfo(dtype)
+    return number.is_integer() and limits.min <= number <= limits.max
+
+
+def read(file: File, shape: tuple[int, int], box: Box | None = None) -> np.ndarray:
     """Returns the mask of a pair whose images are of `shape`: bool (H,W,1), False where it is 0.
 
-    Raises DataError, naming the file, for what is no image, of another size, or compressed with
-    loss, after which zeros are no zeros.
+    With a `box` it is that window of the mask, and `shape` the window's. Raises DataError, naming
+    the file, for what is no image, of another size, or compressed with loss, after which zeros are
+    no zeros.
     """
-    pixels = decode.read_pixels(file, indices=True)
+    pixels = windows.read(file, box, indices=True)
     with decode.naming(file):
         if pixels.lossy:
             raise DataError(f'{LOSSY}: a mask must be PNG, TIFF, NumPy or lossless WebP')

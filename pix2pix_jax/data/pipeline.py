@@ -21,7 +21,7 @@ import grain
 import numpy as np
 
 from pix2pix_jax.config_type import Config
-from pix2pix_jax.data import augment, class_maps, prefetch, tasks
+from pix2pix_jax.data import augment, class_maps, prefetch, scene_windows, tasks
 from pix2pix_jax.data.prefetch import Batch
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError
@@ -42,7 +42,8 @@ def train_batches(
     indices (B,H,W,1); all is float32 where it is computed from floats (colour jitter, tasks).
 
     Every epoch visits every pair once in a new order, with new jitter and mirroring (6.2); a
-    batch may reach into the next epoch. The shares of all hosts together are the batch of one,
+    batch may reach into the next epoch. Of scenes (`scene_windows`) it takes windows at random
+    places, as many as fit into their area. The shares of all hosts together are the batch of one,
     in which 'index' counts: of P hosts the first has its examples 0, P, 2P, ...
 
     Args:
@@ -60,8 +61,13 @@ def train_batches(
     if workers:  # a copy of the cache in every worker would not fit where the cache just did
         source = dataclasses.replace(source, decoded=(), loaded=[])
     read = _Loaded(source, config, reports=workers > 0)
+    elements: range | _Loaded = read
     cut = functools.partial(_cut, config=config)
-    data, index = _batches(read, cut, config, process_index, process_count)
+    if source.boxes:
+        drawn = scene_windows.training_windows(source, tuple(config.image_size))
+        elements = range(len(drawn))
+        cut = functools.partial(_cut_window, windows=drawn, config=config, reports=workers > 0)
+    data, index = _batches(elements, cut, config, process_index, process_count)
     made_ahead = prefetch.batches(
         data[start:], len(index) * _bytes_of_a_pair(read, config), workers
     )
@@ -142,12 +148,21 @@ class _Loaded:
     def __getitem__(self, i: int) -> Batch:
         if self.source.loaded:
             return self.source.loaded[i]
-        try:
+        with _reporting(self.reports) as errors:
             return loaded(self.source[i], self.config)
-        except DataError as error:
-            if not self.reports:
-                raise
-            return {'error': np.frombuffer(str(error).encode(), np.uint8)}
+        return errors
+
+
+@contextlib.contextmanager
+def _reporting(reports: bool) -> Iterator[Batch]:
+    """Gives an element that has the error which is raised within, where that `reports`."""
+    element: Batch = {}
+    try:
+        yield element
+    except DataError as error:
+        if not reports:
+            raise
+        element['error'] = np.frombuffer(str(error).encode(), np.uint8)
 
 
 def _stack(pairs: Sequence[Batch]) -> Batch:
@@ -215,6 +230,19 @@ def _cut(pair: Batch, rng: np.random.Generator, config: Config) -> Batch:
     if d.input_color_jitter:
         images['input'] = augment.apply_tint(images['input'], tints[1])
     return images
+
+
+def _cut_window(
+    i: int,
+    rng: np.random.Generator,
+    windows: scene_windows.TrainingWindows,
+    config: Config,
+    reports: bool,
+) -> Batch:
+    """Returns what training takes of window `i` of an epoch; with `reports` errors are elements."""
+    with _reporting(reports) as errors:
+        return _cut(loaded(windows.draw(i, rng), config), rng, config)
+    return errors
 
 
 def needs_floats(config: Config) -> list[str]:

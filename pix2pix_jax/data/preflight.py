@@ -13,7 +13,7 @@ import numpy as np
 import tqdm
 
 from pix2pix_jax.config_type import Config
-from pix2pix_jax.data import class_maps, image_size, pipeline
+from pix2pix_jax.data import class_maps, image_size, pipeline, scene_windows
 from pix2pix_jax.data.augment import Size
 from pix2pix_jax.data.image_spec import ImageSpec
 from pix2pix_jax.data.sources import Pair, Source, sample, subset
@@ -113,6 +113,9 @@ def _places(splits: Mapping[str, Source], config: Config, device_room: int) -> d
     cache = config.dataset.cache
     places, room = {}, memory() / 4
     for name, source in splits.items():
+        if name == 'train' and source.boxes:  # windows lie anywhere
+            places[name] = DISK
+            continue
         needed = _bytes(name, source, config) if cache in ('auto', 'device') else 0
         fits = len(source) <= DECODE_FIRST and needed <= room
         keep = cache in ('on', 'device') or cache == 'auto' and fits
@@ -221,9 +224,10 @@ def report(splits: Mapping[str, Source], config: Config, device_room: int = 0) -
         sizes = [target for _, target in _sizes(source)]
         low, high = ('{1}x{0}'.format(*f(sizes, key=math.prod)) for f in (min, max))
         size = low if low == high else f'{low} to {high}'
-        lines.append(
-            f'{split}: {len(source)} pairs of {size} pixels (width x height), {source.folder}'
-        )
+        count = f'{len(source)} pairs of {size} pixels (width x height)'
+        if source.boxes:
+            count = scene_windows.about(split, source, config)
+        lines.append(f'{split}: {count}, {source.folder}')
     first = next(iter(splits.values()))
     lines.append(_pairing(first, config))
     lines += [_classes(spec) for spec in first.specs if spec.classes]
@@ -232,6 +236,7 @@ def report(splits: Mapping[str, Source], config: Config, device_room: int = 0) -
     of_first = _sizes(first)
     lines += image_size.about_two(of_first, config)
     lines += image_size.about([target for _, target in of_first], common_size(first), config)
+    lines += scene_windows.noted(first, config)
     for split, source in splits.items():
         if len(source) > DECODE_FIRST and _finds_bad(source, config):
             lines.append(f'{split}: all pairs are read once to find the bad ones')
@@ -266,6 +271,9 @@ def _memory(splits: Mapping[str, Source], config: Config, device_room: int) -> l
     """Returns a line for each split: what its pairs take, and where they are kept."""
     lines = []
     for name, place in _places(splits, config, device_room).items():
+        if name == 'train' and splits[name].boxes:
+            lines.append('train is read from its scenes, window by window')
+            continue
         size = 'resized for training' if _loads(name, config) else 'decoded'
         mebibytes = _bytes(name, splits[name], config) / 2**20
         lines.append(f'{name} takes about {mebibytes:,.0f} MiB {size}: {place}')

@@ -18,7 +18,7 @@ from pix2pix_jax.data.formats.decode import (
     palette_of,
     size_of,
 )
-from pix2pix_jax.data.formats.pixels import File, Pixels, Range
+from pix2pix_jax.data.formats.pixels import Box, File, Pixels, Range
 from pix2pix_jax.data.image_spec import ImageSpec
 from pix2pix_jax.errors import DataError
 
@@ -43,6 +43,7 @@ class Source:
     files: tuple[tuple[File, ...], ...]  # (A|B,), or (A, B), or (A, A2, ..., B) of each pair
     direction: str  # 'AtoB': A is the input
     specs: tuple[ImageSpec, ImageSpec]  # of input and target
+    boxes: tuple[Box, ...] = ()  # the window of its files that each pair is; (): all of them
     masks: tuple[File, ...] = ()  # of each pair, 0 where its target does not count; (): none
     listed: bool = False  # the files are those of a list
     photos: bool = False  # plain photos: a pair is {'target'} alone, the input is derived from it
@@ -74,6 +75,11 @@ class Source:
     def __getitem__(self, i: int) -> Pair:
         """Returns pair `i`."""
         return self.decoded[i] if self.decoded else self._decode(i)
+
+    def window(self, i: int, box: Box) -> Pair:
+        """Returns a window of the files of pair `i`, as if it were a pair."""
+        alone = dataclasses.replace(subset(self, [i]), boxes=(box,), decoded=(), loaded=[])
+        return alone._decode(0)
 
     def _decode(self, i: int) -> Pair:
         pictures, files = self.stored(i)
@@ -119,7 +125,7 @@ class Source:
         height, width = target.values.shape[:2]
         if not self.masks:
             return np.ones((height, width, 1), bool)
-        return masks.read(self.masks[i], (height, width))
+        return masks.read(self.masks[i], (height, width), self._box(i))
 
     def _classes(self, i: int, target: Pixels, file: File) -> Pair:
         """Returns the map of a target, with no class where a mask is 0, and what counts of it."""
@@ -141,23 +147,40 @@ class Source:
         The target is the last. Raises DataError for a file that cannot be read, for inputs of
         several sizes, and for a target of other proportions.
         """
-        files = self.files[i]
+        files, box = self.files[i], self._box(i)
         if self.photos:
-            return (image_spec.read(self.specs[1], files[0]),), files
+            return (image_spec.read(self.specs[1], files[0], box),), files
         input_spec, target_spec = self.specs
         turned = self.direction == 'BtoA'
         pictures: tuple[Pixels, ...]
         if len(files) == 1:
             # One file: its palette, if it has one, is of both halves.
-            pictures, files = halves(image_spec.read(input_spec, files[0]), files[0]), files * 2
+            pictures, files = self._halves(input_spec, files[0], box), files * 2
         else:
             read_as = (*[input_spec] * (len(files) - 1), target_spec)
             read_as = read_as[::-1] if turned else read_as
-            pictures = tuple(map(image_spec.read, read_as, files))
+            pictures = tuple(image_spec.read(*one, box) for one in zip(read_as, files))
         pictures, files = (pictures[::-1], files[::-1]) if turned else (pictures, files)
         check_one_size(pictures[:-1], files[:-1])
         check_proportions((pictures[0], pictures[-1]), (files[0], files[-1]), self.preprocess)
         return pictures, files
+
+    def _box(self, i: int) -> Box | None:
+        return self.boxes[i] if self.boxes else None
+
+    @staticmethod
+    def _halves(spec: ImageSpec, file: File, box: Box | None) -> tuple[Pixels, ...]:
+        if box is None:
+            return halves(image_spec.read(spec, file), file)
+        top, bottom, left, right = box
+        middle = size_of(file)[1] // 2
+        boxes = box, (top, bottom, middle + left, middle + right)
+        return tuple(image_spec.read(spec, file, one) for one in boxes)
+
+    @property
+    def is_halves(self) -> bool:
+        """Whether input and target of a pair lie side by side in one file."""
+        return len(self.files[0]) == 1 and not self.photos
 
     def input_files(self, i: int) -> tuple[File, ...]:
         """Returns the files that the input of pair `i` is read from."""
@@ -178,6 +201,9 @@ class Source:
     def shapes(self, i: int) -> tuple[tuple[int, int], tuple[int, int]]:
         """Returns (height, width) of input and target of pair `i`, from the headers of files."""
         first, *others = self.files[i]
+        if self.boxes:
+            top, bottom, left, right = self.boxes[i]
+            return ((bottom - top, right - left),) * 2
         if others:
             sizes = size_of(first), size_of(others[-1])
             return sizes[::-1] if self.direction == 'BtoA' else sizes
@@ -220,11 +246,12 @@ class Source:
     @functools.cached_property
     def _palettes(self) -> tuple[np.ndarray | None, ...]:
         ends = (-1, 0) if self.direction == 'BtoA' else (0, -1)
-        return tuple(self._of_first(palette_of, end) for end in ends)
+        return tuple(self._of_first(lambda file, _: palette_of(file), end) for end in ends)
 
     @functools.cached_property
     def _first_channels(self) -> int:
-        return image_spec.channels_of(image_spec.read(self.specs[0], self.files[0][0]))
+        box = self._box(0)
+        return image_spec.channels_of(image_spec.read(self.specs[0], self.files[0][0], box))
 
     @functools.cached_property
     def target_type(self) -> np.dtype:
@@ -233,11 +260,11 @@ class Source:
         found = self._of_first(read, 0 if self.direction == 'BtoA' else -1)
         return found.values.dtype if found else np.dtype(np.uint8)
 
-    def _of_first(self, read: Callable[[File], T], end: int) -> T | None:
+    def _of_first(self, read: Callable[[File, Box | None], T], end: int) -> T | None:
         """Returns what is read of the first file at one `end` of the pairs that can be read."""
-        for files in self.files[:FIRST]:
+        for i, files in enumerate(self.files[:FIRST]):
             with contextlib.suppress(DataError):
-                return read(files[end])
+                return read(files[end], self._box(i))
         return None
 
     @property
@@ -255,6 +282,7 @@ def subset(source: Source, indices: list[int]) -> Source:
         source,
         names=tuple(source.names[i] for i in indices),
         files=tuple(source.files[i] for i in indices),
+        boxes=tuple(source.boxes[i] for i in indices) if source.boxes else (),
         masks=tuple(source.masks[i] for i in indices) if source.masks else (),
         decoded=tuple(source.decoded[i] for i in indices) if source.decoded else (),
         loaded=[source.loaded[i] for i in indices] if source.loaded else [],

@@ -1,6 +1,7 @@
 """Files in, files out: what the command translate does, once its flags are read."""
 
 import dataclasses
+import itertools
 import os
 import sys
 import time
@@ -11,17 +12,16 @@ import numpy as np
 import tqdm
 from etils import epath
 
-from pix2pix_jax.data import augment, class_maps, image_spec, patterns
+from pix2pix_jax.data import augment, patterns
 from pix2pix_jax.data.formats import encode
-from pix2pix_jax.data.formats.decode import palette_of
-from pix2pix_jax.data.formats.pixels import File
 from pix2pix_jax.errors import DATA_ERROR, DataError, UserError
-from pix2pix_jax.inference import tiling
+from pix2pix_jax.inference import gallery, scenes, tiling
 from pix2pix_jax.inference.inputs import Input, find_inputs, find_paths, is_list
 from pix2pix_jax.inference.options import TranslateOptions
 from pix2pix_jax.inference.pattern_inputs import by_patterns
 from pix2pix_jax.inference.run_splits import open_run_splits
-from pix2pix_jax.reports import image_grid, translation_page
+from pix2pix_jax.inference.spread import Spread
+from pix2pix_jax.reports import translation_page
 from pix2pix_jax.reports.translation_page import Item
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.workdir import run_files
@@ -131,7 +131,11 @@ def check_output(job: TranslationJob, inputs: Sequence[Input]) -> None:
     output, folder = job.output, atomic.resolved(job.output)
     if folder.exists() and not folder.is_dir():
         raise UserError(f'--output={output} is a file: allowed is a folder')
-    if folder.exists() and any(folder.iterdir()) and not job.overwrite:
+    if (
+        folder.exists()
+        and any(folder.iterdir())
+        and not (job.overwrite or scenes.has_scratch(folder))
+    ):
         raise UserError(f'--output={output} holds files: give an empty folder or --overwrite')
     sources = [atomic.resolved(place) for place in job.places]
     inside = any(source.is_dir() and source in (folder, *folder.parents) for source in sources)
@@ -165,19 +169,42 @@ def translate_all(
     output, batch = epath.Path(output), translator.options.batch
     rows: list[tuple[str, list[Item]]] = []
     done, failed, seconds = 0, 0, 0.0
+    by_windows = itertools.groupby(inputs, lambda one: scenes.is_scene(translator, one))
+    parts = ((kind, part) for kind, some in by_windows for part in tiling.groups(some, batch))
     with tqdm.tqdm(total=len(inputs), disable=not sys.stderr.isatty(), unit='image') as bar:
-        for group in tiling.groups(inputs, batch):
-            begin = time.monotonic()
-            images = _load(translator, group)
-            failed += len(group) - len(images)
-            if images:
-                rows += _translate_group(translator, images, output, samples)
+        for are_scenes, group in parts:
+            begin, translate = time.monotonic(), _translate_scenes if are_scenes else _translate
+            found = translate(translator, group, output, samples)
+            rows += found
+            failed += len(group) - len(found)
             if done or not rows:
                 seconds += time.monotonic() - begin
-            done += len(images)
+            done += len(found)
             bar.update(len(group))
+    scenes.remove_scratch(output)
     first = min(batch, done)
     return Written(rows, failed, (done - first) / seconds if seconds else 0.0)
+
+
+def _translate_scenes(
+    translator: 'Translator', group: Sequence[Input], output: epath.Path, samples: int
+) -> list[tuple[str, list[Item]]]:
+    """The rows of the scenes that can be read; the others are named on stderr."""
+    rows = []
+    for one in group:
+        try:
+            rows.append(scenes.translate(translator, one, output, samples))
+        except DataError as error:
+            tqdm.tqdm.write(f'error: {error}', file=sys.stderr)
+    return rows
+
+
+def _translate(
+    translator: 'Translator', group: Sequence[Input], output: epath.Path, samples: int
+) -> list[tuple[str, list[Item]]]:
+    """The rows of the images that can be read; the others are named on stderr."""
+    images = _load(translator, group)
+    return _translate_group(translator, images, output, samples) if images else []
 
 
 def _load(translator: 'Translator', group: Sequence[Input]) -> list[tuple[Input, 'Loaded']]:
@@ -199,13 +226,11 @@ def _translate_group(
     samples: int,
 ) -> list[tuple[str, list[Item]]]:
     """Writes the translations of images that go through the network together; their rows."""
-    rows = [(one.name, [_shown_input(translator, output, one, x)]) for one, x in images]
+    rows = [(one.name, [gallery.of_input(translator, output, one, x)]) for one, x in images]
     for one, loaded in images:
         if windows := translator.count_scene_windows(loaded):
-            height, width = translator.config.image_size
-            said = f'statistics of the norms from {windows} windows of {width}x{height}'
-            tqdm.tqdm.write(f'{one.name}: {said}')
-    spreads = [_Spread() for _ in images]
+            tqdm.tqdm.write(f'{one.name}: {scenes.about_windows(translator, windows)}')
+    spreads = [Spread() for _ in images]
     for sample in range(samples):
         suffix = f'_s{sample}' if samples > 1 else ''
         translated = translator.translate([loaded for _, loaded in images], sample)
@@ -220,25 +245,6 @@ def _translate_group(
     return rows
 
 
-class _Spread:
-    """The standard deviation of images that come one after the other, in memory for three."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._mean: np.ndarray | float = 0.0
-        self._squares: np.ndarray | float = 0.0
-
-    def add(self, image: np.ndarray) -> None:
-        self._count += 1
-        change = image - self._mean
-        self._mean = self._mean + change / self._count
-        self._squares = self._squares + change * (image - self._mean)
-
-    def deviation(self) -> np.ndarray:
-        """Returns (H,W,1), the root of the mean square over channels; at most 1 on [-1, 1]."""
-        return np.sqrt(np.asarray(self._squares / self._count).mean(-1, keepdims=True))
-
-
 def _write(
     translator: 'Translator',
     output: epath.Path,
@@ -248,59 +254,25 @@ def _write(
     image: np.ndarray,
 ) -> Item:
     """Writes one translation as NAME.EXT; returns what the gallery shows of it."""
-    extension, values = translator.to_file_values(loaded, image)
-    _, target_spec = image_spec.of_config(translator.config)
-    if target_spec.classes:
-        palette = class_maps.colours(target_spec.classes, target_spec.colours)
-        data = encode.encode_indices(values[..., 0], palette)
-        atomic.write_bytes(output / f'{name}{extension}', data)
-        picture = image_grid.white_elsewhere(class_maps.coloured(image, palette), loaded.valid)
-        thumbnail = translation_page.write_thumbnail(output, f'{name}_output', picture)
-        return Item(caption, f'{name}{extension}', thumbnail)
-    if extension == loaded.extension.lower():
-        extension = loaded.extension  # .PNG stays .PNG
-    file = f'{name}{extension}'
-    data = encode.encode(values, extension.lower())
-    atomic.write_bytes(output / file, data)
-    shown = image_grid.narrow(image, loaded.valid, translator.has_units)
-    shaded = image_grid.white_elsewhere(image_grid.stretched(image, shown), loaded.valid)
-    thumbnail = translation_page.write_thumbnail(output, f'{name}_output', shaded)
-    return Item(caption + image_grid.in_units(shown, translator.range_of(loaded)), file, thumbnail)
+    extension, values = translator.outputs.to_values(loaded, image)
+    about, palette = (
+        translator.outputs.metadata_of(loaded, values),
+        gallery.output_palette(translator),
+    )
+    if palette is not None:
+        data = encode.encode_indices(values[..., 0], palette, about)
+    else:
+        data = encode.encode(values, extension, about)
+        if extension == loaded.extension.lower():
+            extension = loaded.extension  # .PNG stays .PNG
+    atomic.write_bytes(output / f'{name}{extension}', data)
+    item = Item(caption, f'{name}{extension}', f'{name}_output')
+    return gallery.of_output(translator, output, item, loaded, image)
 
 
-def _write_spread(output: epath.Path, name: str, spread: _Spread) -> Item:
+def _write_spread(output: epath.Path, name: str, spread: Spread) -> Item:
     """Writes the standard deviation as NAME_std.png; returns what the gallery shows of it."""
     shown = spread.deviation() * 2 - 1
     atomic.write_bytes(output / f'{name}_std.png', atomic.encode_png(augment.from_float(shown)))
     thumbnail = translation_page.write_thumbnail(output, f'{name}_std', shown)
     return Item('standard deviation', f'{name}_std.png', thumbnail)
-
-
-def _shown_input(
-    translator: 'Translator', output: epath.Path, one: Input, loaded: 'Loaded'
-) -> Item:
-    """Writes the thumbnail of an input; returns what the gallery shows of it."""
-    size = translation_page.size_within(loaded.values)  # a large input is not scaled whole
-    values = augment.resized(loaded.values, size, 'nearest')
-    image = translator.floats(values)
-    if translator.config.dataset.input_classes:
-        spec, _ = image_spec.of_config(translator.config)
-        palette = palette_of(one.files[0]) if spec.colours is None else spec.colours
-        image = class_maps.coloured(image, palette)
-    elif len(one.files) > 1:  # the first of them
-        image = image[..., : loaded.shown]
-    caption, image = f'input{image_grid.about_itself(image)}', image_grid.by_itself(image)
-    if loaded.valid is not None:
-        valid = augment.resized(loaded.valid.astype(np.uint8), size, 'nearest')
-        image = image_grid.white_elsewhere(image, valid)
-    thumbnail = translation_page.write_thumbnail(output, f'{one.name}_input', image)
-    return Item(caption, _link(one.files[0], output), thumbnail)
-
-
-def _link(path: File, output: epath.Path) -> str:
-    """The way from the page to an input file; on another drive or in a bucket its address."""
-    if not isinstance(path, epath.Path):  # of an archive
-        return str(path)
-    if not (atomic.is_local(path) and atomic.is_local(output)):
-        return os.fspath(path)
-    return os.path.relpath(path, output)

@@ -115,10 +115,16 @@ class Cores(NamedTuple):
         return (1 + 2 * self.halo / self.side) ** 2
 
 
-def translate_in_cores(translate: Translate, canvas: Canvas, cores: Cores) -> Rows:
+def translate_in_cores(translate: Translate, canvas: Canvas, cores: Cores, start: int = 0) -> Rows:
     """Yields the rows of a translation, one row of cores at a time; they equal the whole's.
 
     That holds where the network has constant statistics and sees `cores.halo` pixels at most.
+
+    Args:
+      translate: translates windows of the shape `cores.window`.
+      canvas: the image.
+      cores: how it is cut.
+      start: the first row that is needed. Cores that end before it are left out.
     """
     shape = cores.window(canvas.padded)
 
@@ -126,6 +132,7 @@ def translate_in_cores(translate: Translate, canvas: Canvas, cores: Cores) -> Ro
         return min(max(start - cores.halo, 0), canvas.padded[axis] - shape[axis])
 
     tops, lefts = (range(0, side, cores.side) for side in canvas.padded)
+    tops = tops[(start + canvas.offset[0]) // cores.side :]
     corners = ((begin(0, top), begin(1, left)) for top in tops for left in lefts)
     outputs = iter(translate((canvas.window(corner, shape), corner) for corner in corners))
     for top in tops:
@@ -155,7 +162,9 @@ def weights(tile: int, overlap: int) -> np.ndarray:
     return np.minimum(distance / (overlap + 1), 1).astype(np.float32)
 
 
-def translate_blended(translate: Translate, canvas: Canvas, tile: int, overlap: int) -> Rows:
+def translate_blended(
+    translate: Translate, canvas: Canvas, tile: int, overlap: int, start: int = 0
+) -> Rows:
     """Yields the rows of a translation whose tiles are blended where they overlap.
 
     Where a tile alone covers a pixel it is the tile's; where several do, their weighted mean.
@@ -165,8 +174,11 @@ def translate_blended(translate: Translate, canvas: Canvas, tile: int, overlap: 
       canvas: the image; at least `tile` pixels high and wide with its borders.
       tile: the side of a tile, in pixels.
       overlap: how many pixels neighbours have in common, or more; less than `tile`.
+      start: the first row that is needed. Tiles that end before it are left out, so that what is
+        yielded of rows before it may lack some.
     """
     tops, lefts = (tile_starts(side, tile, overlap) for side in canvas.padded)
+    tops = [top for top in tops if top + tile > start + canvas.offset[0]]
     corners = itertools.product(tops, lefts)
     outputs = iter(translate((canvas.window(corner, (tile, tile)), corner) for corner in corners))
     ramp = weights(tile, overlap)

@@ -1,43 +1,31 @@
 """`Translator`: a trained run as a function of images of any size, without targets."""
 
+import dataclasses
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
 from etils import epath
 
 from pix2pix_jax.data import augment, class_maps, image_spec, masks, tasks
-from pix2pix_jax.data.formats import decode, encode
-from pix2pix_jax.data.formats.pixels import File, LazyFile, Pixels, Range
+from pix2pix_jax.data.formats import decode, metadata
+from pix2pix_jax.data.formats.metadata import Metadata
+from pix2pix_jax.data.formats.pixels import Box, File, LazyFile, Pixels
 from pix2pix_jax.data.image_spec import ImageSpec
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.distributed import memory
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.inference import generator, scaling, tile_plan, tiling
 from pix2pix_jax.inference.options import TranslateOptions, check_options
+from pix2pix_jax.inference.outputs import Loaded, Outputs
 from pix2pix_jax.models.factory import generator_depth, has_dropout
+from pix2pix_jax.storage import atomic
 
 Image: TypeAlias = np.ndarray | epath.PathLike | LazyFile
 FILE = str | os.PathLike | LazyFile
-
-
-class Loaded(NamedTuple):
-    """A user's image as the generator takes it, before scaling to [-1, 1]."""
-
-    values: np.ndarray  # (H,W,Ci); of class maps their indices (H,W,1)
-    extension: str  # of its file; '' of an array
-    dtype: np.dtype  # of its file, or of the array
-    shown: int  # channels of the first of several inputs
-    size: tuple[int, int]  # (height, width) of its translation
-    missing: np.ndarray | None = None  # bool (*size, 1), where there is no data; None: there is all
-
-    @property
-    def valid(self) -> np.ndarray | None:
-        """Where there is data, bool (*size, 1); None: everywhere."""
-        return None if self.missing is None else ~self.missing
 
 
 class Translator:
@@ -58,13 +46,12 @@ class Translator:
         check_options(self.options)
         o, run = self.options, generator.load_run(workdir, checkpoint, self.options.ema)
         self.config, self.step = generator.at_steps(run.config, o.steps), run.step
+        self._workdir = atomic.resolved(workdir)
         self._fit = scaling.Fit.of(run.config, o)
         self.about_fit = self._fit.about
-        _, target = image_spec.of_config(run.config)
-        self._range = target.ranges[0] if target.ranges else None
-        self._classes = target.classes
         self.target_scale = run.config.dataset.target_scale or 1.0
-        self._channels, self._nodata = target.channels, target.nodata
+        # How many times as wide and high as its input a translation is, whoever enlarges.
+        self.scale = self.target_scale * tasks.factor(run.config)
         dropout = run.config.test.dropout if o.dropout is None else o.dropout
         depth = generator_depth(run.config)
         with_dropout = dropout and has_dropout(run.config.generator, depth)
@@ -103,7 +90,7 @@ class Translator:
         """
         loaded = self.load(*inputs)
         (output,) = self.translate([loaded], sample)
-        _, result = self.to_file_values(loaded._replace(extension='.npy'), output)
+        _, result = self.outputs.to_values(loaded._replace(extension='.npy'), output)
         return result[..., 0] if result.shape[-1] == 1 else result
 
     def load(self, *inputs: Image, drawn: bool = False) -> Loaded:
@@ -112,17 +99,7 @@ class Translator:
         One that was `drawn` has the size of its translation, and all of its pixels count, whatever
         the run's config.dataset.target_scale and nodata say.
         """
-        task, expected = tasks.task(self.config.dataset.task), self.config.dataset.inputs
-        if len(inputs) != expected > 0 or not inputs:
-            raise DataError(
-                f'{len(inputs)} images for one translation: the run takes {expected or 1}, as '
-                'config.dataset.inputs says'
-            )
-        spec, target = image_spec.of_config(self.config)
-        if task is not tasks.PAIRS:  # of the photo that was the target
-            spec = spec._replace(ranges=target.ranges)
-        if task.of_any_photo:
-            spec = spec._replace(channels=3)
+        spec = self.input_spec(inputs)
         if drawn:
             spec = spec._replace(nodata='')
         one = None if isinstance(inputs[0], FILE) else np.asarray(inputs[0])
@@ -133,71 +110,92 @@ class Translator:
             image_spec.read(spec, _path(x)) if isinstance(x, FILE) else _pixels(np.asarray(x), spec)
             for x in inputs
         ]
-        return self._loaded(spec, pictures, names, 1.0 if drawn else self.target_scale)
+        about = metadata.read(_path(inputs[0])) if isinstance(inputs[0], FILE) else None
+        loaded = self._loaded(spec, pictures, names, 1.0 if drawn else self.target_scale, about)
+        return self._enlarged(loaded)
+
+    def input_spec(self, inputs: Sequence) -> ImageSpec:
+        """Returns how a user's `inputs` are read; raises DataError where the run takes others."""
+        task, expected = tasks.task(self.config.dataset.task), self.config.dataset.inputs
+        if len(inputs) != expected > 0 or not inputs:
+            raise DataError(
+                f'{len(inputs)} images for one translation: the run takes {expected or 1}, as '
+                'config.dataset.inputs says'
+            )
+        spec, target = image_spec.of_config(self.config)
+        if task is not tasks.PAIRS:  # of the photo that was the target
+            spec = spec._replace(ranges=target.ranges)
+        return spec._replace(channels=3) if task.of_any_photo else spec
+
+    def load_window(self, files: Sequence[File], box: Box, about: Metadata) -> Loaded:
+        """Returns what `load` does of a window of its files, which is not enlarged or resized.
+
+        Args:
+          files: of one input.
+          box: the window.
+          about: what the first file says beside its pixels.
+        """
+        spec = self.input_spec(files)
+        pictures = [image_spec.read(spec, file, box) for file in files]
+        return self._loaded(spec, pictures, list(map(str, files)), 1.0, about)
+
+    def _enlarged(self, loaded: Loaded) -> Loaded:
+        """Returns an image as a super-resolution run takes it; of others what it is."""
+        if not tasks.task(self.config.dataset.task).enlarges:
+            return loaded
+        size, missing = _times(loaded.values, tasks.factor(self.config)), loaded.missing
+        if missing is not None:
+            missing = augment.resized(missing, size, 'nearest')
+        values = augment.resized(loaded.values, size)
+        return loaded._replace(values=values, size=size, missing=missing)
 
     def _loaded(
-        self, spec: ImageSpec, pictures: Sequence[Pixels], names: list[str], scale: float = 1.0
+        self,
+        spec: ImageSpec,
+        pictures: Sequence[Pixels],
+        names: list[str],
+        scale: float = 1.0,
+        about: Metadata | None = None,
     ) -> Loaded:
-        """Returns the pictures of one input, as they were read; a super-resolution run enlarges.
+        """Returns the pictures of one input, as they were read.
 
         `names` are of their files; the translation is `scale` times as wide and high.
         """
         decode.check_one_size(pictures, names)
+        extension, dtype = os.path.splitext(names[0])[1], pictures[0].values.dtype
+        noted = self.outputs.noted(pictures[0], extension, about)
         gaps = []
-        if not spec.classes:
+        if noted:
+            value_range = spec.ranges[0] if spec.ranges else image_spec.type_range(dtype)
+            gaps = [masks.missing(pictures[0], noted, value_range)]
+        elif not spec.classes:
             gaps = [image_spec.missing(spec, *one[::-1]) for one in enumerate(pictures)]
             pictures = [masks.filled(one, ~gap) for one, gap in zip(pictures, gaps)]
         values = image_spec.combine(spec, pictures, names)
-        if tasks.task(self.config.dataset.task).enlarges:
-            values = augment.resized(values, _times(values, tasks.factor(self.config)))
-        extension, size = os.path.splitext(names[0])[1], _times(values, scale)
-        shown = image_spec.channels_of(pictures[0])
-        missing = np.logical_or.reduce(gaps) if gaps and spec.nodata else None
+        shown, size = image_spec.channels_of(pictures[0]), _times(values, scale)
+        nodata = self.outputs.nodata or noted
+        missing = np.logical_or.reduce(gaps) if gaps and nodata else None
         if missing is not None:
             missing = augment.resized(missing, size, 'nearest') if missing.any() else None
-        loaded = Loaded(values, extension, pictures[0].values.dtype, shown, size, missing)
-        if missing is not None and not self._classes:
+        loaded = Loaded(values, extension, dtype, shown, size, missing, nodata, about)
+        if missing is not None and not self.outputs.classes:
             with decode.naming(names[0]):
-                masks.check_holds(self.file_type(loaded)[1], spec.nodata)
+                masks.check_holds(self.outputs.type_of(loaded)[1], nodata)
         return loaded
 
-    def file_type(self, loaded: Loaded, side: int = 0) -> tuple[str, np.dtype]:
-        """Returns extension and type for the translation, as `encode.file_type` does.
-
-        The type is that of the targets' files, where it is not of 8 bits, else the input's.
-        """
-        d, channels = self.config.dataset, self._channels
-        dtype = np.dtype(d.target_type) if d.target_type else loaded.dtype
-        return encode.file_type(loaded.extension or '.npy', dtype, channels, self._range, side)
+    @property
+    def outputs(self) -> Outputs:
+        """How the translations are written."""
+        return Outputs.of(self.config)
 
     @property
-    def has_units(self) -> bool:
-        """Whether the values of translations mean more than shades."""
-        return bool(self._range or self.config.dataset.target_type)
-
-    def range_of(self, loaded: Loaded) -> Range:
-        """Returns the (low, high) of the translation's values in its file."""
-        return self._range or image_spec.type_range(self.file_type(loaded)[1])
-
-    def to_file_values(self, loaded: Loaded, image: np.ndarray) -> tuple[str, np.ndarray]:
-        """Returns the extension of a translation's file, and its values (H,W,Co), of its type.
-
-        `image` is a translation (H,W,Co) of `loaded` on [-1, 1]. There is no-data in the file where
-        there is in `loaded`, and nowhere else. Of class targets they are indices, uint8 (H,W,1), in
-        a .png.
-        """
-        if self._classes:
-            indices = class_maps.most_probable(image)
-            if loaded.missing is not None:
-                indices[loaded.missing] = class_maps.VOID
-            return '.png', indices
-        extension, dtype = self.file_type(loaded, max(image.shape[:2]))
-        values = image_spec.to_type(image, dtype, self._range)
-        written = Pixels(values, opacity=values.shape[-1] == 4)
-        values = masks.told_apart(written, self._nodata, self.range_of(loaded)).values
-        if loaded.missing is not None:
-            values = np.where(loaded.missing, dtype.type(float(self._nodata)), values)
-        return extension, values
+    def made_of(self) -> dict[str, Any]:
+        """What a translation is made of beside its input, as JSON has it."""
+        return {
+            'run': str(self._workdir),
+            'checkpoint': f'step {self.step}',
+            'flags': dataclasses.asdict(self.options),
+        }
 
     def load_pair(self, source: Source, i: int) -> Loaded:
         """Returns the input of a pair of the run's data; of a task it is derived at its own size.
@@ -206,7 +204,7 @@ class Translator:
         """
         d, files = self.config.dataset, source.input_files(i)
         if tasks.task(d.task).of_any_photo or files != source.files[i]:
-            return self.load(*files)
+            return self._of_window(source, i) if source.boxes else self.load(*files)
         spec, target = image_spec.of_config(self.config)
         pictures, files = source.stored(i)
         names = list(map(str, files[:1]))
@@ -218,6 +216,14 @@ class Translator:
         (stored,), extension = pictures, os.path.splitext(names[0])[1]
         shown, size = image_spec.channels_of(stored), _times(values, 1.0)
         return Loaded(values, extension, stored.values.dtype, shown, size)
+
+    def _of_window(self, source: Source, i: int) -> Loaded:
+        """Returns the input of a pair that is a window of its files."""
+        pictures, files = source.stored(i)
+        pictures = pictures if source.photos else pictures[:-1]
+        names = list(map(str, files[: len(pictures)]))
+        spec = self.input_spec(pictures)
+        return self._enlarged(self._loaded(spec, pictures, names, self.target_scale))
 
     def floats(self, values: np.ndarray) -> np.ndarray:
         """Returns loaded values (...,H,W,C) as the network takes them: float32 on [-1, 1]."""
@@ -262,6 +268,7 @@ class Translator:
         size: tuple[int, int],
         sample: int = 0,
         valid: tiling.Read | None = None,
+        start: int = 0,
     ) -> tiling.Rows:
         """Yields (top, rows) of the translation of an image that is read by parts, tile by tile.
 
@@ -270,18 +277,25 @@ class Translator:
           size: (height, width) of the image, and of its translation.
           sample: the number of the sample.
           valid: gives parts of where there is data, bool (H,W,1); None: everywhere.
+          start: the first row that is needed; rows before it may be there and are not to be used.
         """
         return tile_plan.translate_rows(
-            self._generator, self._plan, self._canvas(read, size), sample, valid
+            self._generator, self._plan, self._canvas(read, size), sample, valid, start
         )
 
     def count_scene_windows(self, loaded: Loaded) -> int:
         """Returns how many windows give the statistics of an image; 0 where these are others."""
+        size, _ = self._fit.sizes(loaded.size)
+        valid = _by_parts(self._valid(loaded, size))
+        return self.count_windows(_by_parts(loaded.values), size, valid)
+
+    def count_windows(
+        self, read: tiling.Read, size: tuple[int, int], valid: tiling.Read | None = None
+    ) -> int:
+        """Returns the same of an image that is read by parts, as `rows` takes it."""
         if self._plan.scene is None:
             return 0
-        size, _ = self._fit.sizes(loaded.size)
-        canvas, valid = self._canvas(_by_parts(loaded.values), size), self._valid(loaded, size)
-        return len(tile_plan.scene_corners(canvas, self._plan.scene, _by_parts(valid))[1])
+        return len(tile_plan.scene_corners(self._canvas(read, size), self._plan.scene, valid)[1])
 
     def _canvas(self, read: tiling.Read, size: tuple[int, int]) -> tiling.Canvas:
         return tiling.Canvas(lambda *box: self.floats(read(*box)), size, self._fit.sizes(size)[1])

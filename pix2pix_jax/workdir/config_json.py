@@ -36,7 +36,7 @@ FOUND = (
 )
 # Fields that may not change and whose default is not what runs did before there was the field, with
 # what they did.
-BEFORE = {'eval_images': 0, 'dataset.jitter_method': 'box'}
+BEFORE = {'eval_images': 0, 'dataset.jitter_method': 'box', 'dataset.windows': 'off'}
 FIRST = (0, 2)  # the version that has them
 # Fields that name places on a machine. In a packed run they are '', and tables are texts.
 PLACES = ('dataset.path', 'init_from', 'loss.alexnet_weights', 'loss.lpips_weights')

@@ -208,11 +208,11 @@ def test_a_translation_sees_what_an_evaluation_sees(run):
 
 def test_no_data_is_as_large_as_the_translation(run):
     translator = pix2pix_jax.Translator(run / 'run', dropout=False)
-    translator.config.dataset.nodata = translator._nodata = '0'
+    translator.config.dataset.nodata = '0'
     depth = np.full((10, 8), 9, np.uint16)
     depth[:5] = 0
     (found,) = translator.translate([loaded := translator.load(depth)])
-    _, values = translator.to_file_values(loaded, found)
+    _, values = translator.outputs.to_values(loaded, found)
     assert (values[:10] == 0).all() and (values[10:] > 0).all() and values.shape == (20, 16, 3)
 
 

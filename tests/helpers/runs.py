@@ -27,6 +27,8 @@ from pix2pix_jax.workdir.config_json import to_json
 SMALL = ('--config.generator.depth=2', '--config.discriminator.layers=1')
 # What else must hold for any value of a field but the default.
 CONTEXT = {
+    'dataset.windows': {'dataset.preprocess': 'crop'},
+    'dataset.hold_out': {'dataset.preprocess': 'crop'},
     'dataset.task_amount': {'dataset.task': 'super_resolution'},
     'grad_accumulation': {'batch_size': 2**20},
     'loss.alexnet_weights': {'loss.lpips_weight': 1.0},

@@ -7,6 +7,7 @@ inside a JPEG or WebP, which have no checksums, can show as other pixels.
 
 import contextlib
 import io
+import math
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from pix2pix_jax.data.formats import png, tiff_npy
-from pix2pix_jax.data.formats.pixels import LUMA, File, LazyFile, Pixels
+from pix2pix_jax.data.formats.pixels import LUMA, File, LazyFile, Pixels, with_gray_opacity
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.storage.atomic import is_local
 
@@ -54,14 +55,10 @@ def read_pixels(file: File, indices: bool = False) -> Pixels:
         _check_length(file)
         data = file.read_bytes()
         if tiff_npy.is_tiff(data[:4]):
-            pixels = tiff_npy.read_tiff(io.BytesIO(data), indices)
-        elif tiff_npy.is_npy(data[:4]):
-            pixels = Pixels(tiff_npy.read_npy(io.BytesIO(data)))
-        else:
-            return _read_picture(data, indices)
-        if pixels.values.dtype == bool:
-            pixels = pixels._replace(values=pixels.values * np.uint8(1 if indices else 255))
-        return _with_gray_opacity(pixels)
+            return tiff_npy.read_tiff(io.BytesIO(data), indices)
+        if tiff_npy.is_npy(data[:4]):
+            return tiff_npy.read_npy(io.BytesIO(data), indices)
+        return _read_picture(data, indices)
 
 
 def _read_picture(data: bytes, indices: bool) -> Pixels:
@@ -98,14 +95,7 @@ def _with_16_bits(data: bytes, image: Image.Image) -> Pixels:
 
     values = imagecodecs.png_decode(data)
     values = values.reshape(*values.shape[:2], -1)
-    return _with_gray_opacity(Pixels(values, opacity=values.shape[-1] in (2, 4)))
-
-
-def _with_gray_opacity(pixels: Pixels) -> Pixels:
-    """Returns gray and opacity as RGBA."""
-    if pixels.opacity and pixels.values.shape[-1] == 2:
-        return pixels._replace(values=pixels.values[..., [0, 0, 0, 1]])
-    return pixels
+    return with_gray_opacity(Pixels(values, opacity=values.shape[-1] in (2, 4)))
 
 
 def as_channels(pixels: Pixels, channels: int, white: float = 1.0) -> np.ndarray:
@@ -139,21 +129,24 @@ def _like(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 def size_of(file: File) -> tuple[int, int]:
     """Returns (height, width) as in the header of the file; raises DataError, naming it."""
     with naming(file):
-        _check_length(file)
+        _check_length(file, math.inf)
         with file.open('rb') as stream:
             head = stream.read(4)
             stream.seek(0)
             if tiff_npy.is_tiff(head):
                 return tiff_npy.size_of_tiff(stream)
             if tiff_npy.is_npy(head):
-                return tiff_npy.size_of_npy(stream)
+                return tiff_npy.head_of_npy(stream).shape[:2]
+            _check_length(file)
             with _open(stream) as image:
-                width, height = image.size
-                # Pillow reads the whole of a PNG to look for EXIF that is not in front of it.
-                has_exif = image.format != 'PNG' or 'exif' in image.info
-                if has_exif and image.getexif().get(ORIENTATION) in ROTATED:
-                    width, height = height, width
-                return height, width
+                return image.size if is_turned(image) else image.size[::-1]
+
+
+def is_turned(image: Image.Image) -> bool:
+    """Whether the EXIF of an opened image swaps its width and height."""
+    # Pillow reads the whole of a PNG to look for EXIF that is not in front of it.
+    has_exif = image.format != 'PNG' or 'exif' in image.info
+    return has_exif and image.getexif().get(ORIENTATION) in ROTATED
 
 
 def kind_of(file: File) -> str:
@@ -161,14 +154,14 @@ def kind_of(file: File) -> str:
     with naming(file), file.open('rb') as stream:
         head = stream.read(32)
         stream.seek(0)
-        if not (tiff_npy.is_tiff(head[:4]) or tiff_npy.is_npy(head[:4])):
-            with _open(stream) as image:
-                deep = image.format == 'PNG' and png.depth(head) == 16
-                return f'{image.format} {image.mode}{", 16 bits" if deep else ""}'
-    pixels = read_pixels(file)
-    name = 'TIFF' if tiff_npy.is_tiff(head[:4]) else 'NumPy'
-    lossy = ', compressed with loss' * pixels.lossy
-    return f'{name} {pixels.values.shape[-1]} x {pixels.values.dtype}{lossy}'
+        if tiff_npy.is_tiff(head[:4]) or tiff_npy.is_npy(head[:4]):
+            found = tiff_npy.head_of(stream)
+            name = 'TIFF' if tiff_npy.is_tiff(head[:4]) else 'NumPy'
+            lossy = ', compressed with loss' * found.lossy
+            return f'{name} {found.channels} x {found.type}{lossy}'
+        with _open(stream) as image:
+            deep = image.format == 'PNG' and png.depth(head) == 16
+            return f'{image.format} {image.mode}{", 16 bits" if deep else ""}'
 
 
 def palette_of(file: File) -> np.ndarray | None:
@@ -201,15 +194,15 @@ def naming(file: File) -> Iterator[None]:
         raise DataError(f'{file} cannot be read: {what}') from error
 
 
-def _check_length(file: File) -> None:
+def _check_length(file: File, maximum: float = MAX_BYTES) -> None:
     # 0 of what is no file, and would be waited for: a pipe, a device. epath's stat looks up owners.
     if isinstance(file, LazyFile):
         return
     length = os.path.getsize(file) if is_local(file) else file.stat().length
     if not length:
         raise DataError('is empty, or no ordinary file')
-    if length > MAX_BYTES:
-        raise DataError(f'has {length:,} bytes: allowed are at most {MAX_BYTES:,}')
+    if length > maximum:
+        raise DataError(f'has {length:,} bytes: allowed are at most {maximum:,}')
 
 
 def _open(stream: IO[bytes]) -> Image.Image:

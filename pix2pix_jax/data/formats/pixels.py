@@ -11,6 +11,7 @@ EXTENSIONS = ('.jpg', '.jpeg', '.png', '.webp', '.tif', '.tiff', '.npy')
 LUMA = (0.299, 0.587, 0.114)  # of RGB in gray (ITU-R BT.601)
 
 Range = tuple[float, float]  # the lowest and the highest value
+Box = tuple[int, int, int, int]  # of an image: top, bottom, left, right, in pixels
 
 
 class Pixels(NamedTuple):
@@ -19,6 +20,13 @@ class Pixels(NamedTuple):
     values: np.ndarray  # (H,W,C): uint8, uint16, or another type of a TIFF or a NumPy file
     opacity: bool = False  # the last of four channels is it: RGBA
     lossy: bool = False  # its compression changes values: JPEG, most WebP
+
+
+def with_gray_opacity(pixels: Pixels) -> Pixels:
+    """Returns gray and opacity as RGBA."""
+    if pixels.opacity and pixels.values.shape[-1] == 2:
+        return pixels._replace(values=pixels.values[..., [0, 0, 0, 1]])
+    return pixels
 
 
 class LazyFile:

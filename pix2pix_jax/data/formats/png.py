@@ -30,6 +30,22 @@ def depth(data: bytes) -> int:
     return _header(data)[2]
 
 
+def with_metadata(data: bytes, icc: bytes, dpi: tuple[float, float] | None) -> bytes:
+    """Returns a PNG with an ICC profile and a number of pixels per inch, where these are given."""
+    chunks = []
+    if icc:
+        chunks.append((b'iCCP', b'ICC profile\0\0' + zlib.compress(icc)))
+    if dpi:
+        x, y = (round(number / 0.0254) for number in dpi)  # per metre
+        chunks.append((b'pHYs', struct.pack('>IIB', x, y, 1)))
+    added = b''.join(
+        struct.pack('>I', len(body)) + kind + body + struct.pack('>I', zlib.crc32(kind + body))
+        for kind, body in chunks
+    )
+    end = 33  # of the header
+    return data[:end] + added + data[end:]
+
+
 def _header(data: bytes) -> tuple[int, ...]:
     return struct.unpack_from('>IIBBBBB', data, 16)
 

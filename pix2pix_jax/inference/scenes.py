@@ -1,0 +1,346 @@
+"""Scenes: images that are read, translated and written by windows, with little of them in memory.
+
+What is finished lies in a scratch file beside the output, so that a kill costs one row of tiles.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import math
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tqdm
+from etils import epath
+
+from pix2pix_jax.data import augment
+from pix2pix_jax.data.augment import CropWindow
+from pix2pix_jax.data.formats import decode, encode, metadata, windows
+from pix2pix_jax.data.formats.pixels import Box, File
+from pix2pix_jax.errors import DataError
+from pix2pix_jax.inference import gallery, tiling
+from pix2pix_jax.inference.inputs import Input
+from pix2pix_jax.inference.spread import Spread
+from pix2pix_jax.reports import translation_page
+from pix2pix_jax.reports.progress import duration
+from pix2pix_jax.reports.translation_page import Item
+from pix2pix_jax.storage import atomic
+from pix2pix_jax.storage.scratch import Scratch, is_scratch
+
+if TYPE_CHECKING:  # takes seconds
+    from pix2pix_jax.inference.translator import Loaded, Translator
+
+SCRATCH = '.rows'  # the ending of scratch files, whose names begin with a dot
+ROWS = 16  # that become values of a file at once: floats take several times as much
+REACH = 512  # pixels around a window in which the nearest value for no-data is looked for
+KERNEL = 2  # pixels on each side that a bicubic resize sums up, of the coarser image
+SAID = 60  # seconds between two lines about progress where there is no terminal
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """An input that is read by windows. Places are in pixels of its translation."""
+
+    translator: 'Translator'
+    one: Input
+    about: metadata.Metadata  # of the first file
+    size: tuple[int, int]  # (height, width) of the translation
+    template: 'Loaded'  # the first pixel: type, extension, no-data
+
+    @classmethod
+    def open(cls, translator: 'Translator', one: Input) -> 'Scene':
+        """Reads the headers; raises DataError, naming a file, for what cannot be translated."""
+        about = metadata.read(one.files[0])
+        sizes = {decode.size_of(file) for file in one.files}
+        if len(sizes) > 1:
+            found = ' and '.join(f'{width}x{height}' for height, width in sorted(sizes))
+            raise DataError(f'{one.files[0]}: the images of one input have {found}: allowed is one')
+        height, width = (max(1, round(side * translator.scale)) for side in about.size)
+        template = translator.load_window(one.files, (0, 1, 0, 1), about)
+        return cls(translator, one, about, (height, width), template)
+
+    def read(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
+        """Returns a part of the values that `Translator.load` gives, (h,w,Ci).
+
+        Args:
+          top, bottom: rows, the second not included.
+          left, right: columns, the second not included.
+        """
+        resize = 'nearest' if self.translator.config.dataset.input_classes else None
+        return self._part(top, bottom, left, right, resize).values
+
+    def valid(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
+        """Returns where there is data in a part, bool (h,w,1).
+
+        Args:
+          top, bottom: rows, the second not included.
+          left, right: columns, the second not included.
+        """
+        missing = self._part(top, bottom, left, right, 'nearest').missing
+        return np.ones((bottom - top, right - left, 1), bool) if missing is None else ~missing
+
+    def _part(self, top: int, bottom: int, left: int, right: int, resize: str | None) -> 'Loaded':
+        """Returns a part, resized to where it goes as `resize` says; None: as the run does."""
+        if self.size == self.about.size:
+            return self._filled((top, bottom, left, right))
+        y, x = (new / old for new, old in zip(self.size, self.about.size))
+        height, width = self.about.size
+        up, down, before, after = (
+            f(edge / scale + side * (KERNEL * max(1, 1 / scale) + 1))
+            for f, edge, scale, side in (
+                (math.floor, top, y, -1), (math.ceil, bottom, y, 1),
+                (math.floor, left, x, -1), (math.ceil, right, x, 1),
+            )
+        )  # fmt: skip
+        box = max(up, 0), min(down, height), max(before, 0), min(after, width)
+        loaded = self._filled(box)
+        place = (left / x - box[2], top / y - box[0], right / x - box[2], bottom / y - box[0])
+        window, size = CropWindow(place, False), (bottom - top, right - left)
+        how = resize or self.translator.config.dataset.resize
+        values = augment.crop_and_resize(loaded.values, window, size, how)
+        missing = loaded.missing
+        if missing is not None:
+            missing = augment.crop_and_resize(missing, window, size, 'nearest')
+        return loaded._replace(values=values, missing=missing)
+
+    def _filled(self, box: Box) -> 'Loaded':
+        """Returns a window of the input; no-data has the nearest value, which may lie around it."""
+        load, files = self.translator.load_window, self.one.files
+        loaded = load(files, box, self.about)
+        if loaded.missing is None:
+            return loaded
+        (top, bottom, left, right), (height, width) = box, self.about.size
+        up, before = max(0, top - REACH), max(0, left - REACH)
+        around = up, min(height, bottom + REACH), before, min(width, right + REACH)
+        wider = load(files, around, self.about).values
+        values = wider[top - up : bottom - up, left - before : right - before]
+        return loaded._replace(values=values)
+
+
+def is_scene(translator: 'Translator', one: Input) -> bool:
+    """Whether an input is translated by windows: in tiles, of files that can be read so.
+
+    Class indices stay PNGs with their palette, as long as these can hold them.
+    """
+    if not translator.options.tile or one.pair:
+        return False
+    has_classes = gallery.output_palette(translator) is not None
+    try:
+        cheap = all(map(windows.are_cheap, one.files))
+        return cheap and not (has_classes and _fits_png(one.files[0]))
+    except DataError:  # it is said where it is read
+        return False
+
+
+def _fits_png(file: File) -> bool:
+    return math.prod(decode.size_of(file)) <= decode.MAX_PIXELS
+
+
+def translate(
+    translator: 'Translator', one: Input, output: epath.Path, samples: int
+) -> tuple[str, list[Item]]:
+    """Translates a scene from file to file; returns its row of the page.
+
+    It continues where the same command stopped. Raises DataError for what cannot be read.
+
+    Args:
+      translator: the run.
+      one: the scene.
+      output: the folder of the translations.
+      samples: translations of it, with different dropout.
+    """
+    scene = Scene.open(translator, one)
+    small = _small(scene)
+    if number := translator.count_windows(scene.read, scene.size, _valid(scene)):
+        tqdm.tqdm.write(f'{one.name}: {about_windows(translator, number)}')
+    items, files = [gallery.of_input(translator, output, one, small)], []
+    for sample in range(samples):
+        suffix = f'_s{sample}' if samples > 1 else ''
+        file = _translate_sample(scene, output, f'{one.name}{suffix}', sample)
+        files.append(file)
+        shown = f'{one.name}{suffix}_output'
+        item = Item(suffix[1:] or 'output', os.path.relpath(file, output), shown)
+        image = _sampled(scene, functools.partial(_to_floats, scene, file))
+        items.append(gallery.of_output(translator, output, item, small, image))
+    if samples > 1:
+        items.append(_write_spread(scene, output, files))
+    return one.name, items
+
+
+def about_windows(translator: 'Translator', number: int) -> str:
+    """Returns what is said of the windows whose statistics an image is translated with."""
+    height, width = translator.config.image_size
+    return f'statistics of the norms from {number} windows of {width}x{height}'
+
+
+def has_scratch(folder: epath.PathLike) -> bool:
+    """Whether a folder holds what a command that was stopped can continue."""
+    return any(True for _ in _scratch_files(folder))
+
+
+def remove_scratch(folder: epath.PathLike) -> None:
+    """Removes the scratch files in a folder, once all of a command is done."""
+    for path in _scratch_files(folder):
+        path.unlink(missing_ok=True)
+
+
+def _scratch_files(folder: epath.PathLike) -> Iterator[pathlib.Path]:
+    if atomic.is_local(folder):
+        yield from filter(is_scratch, pathlib.Path(folder).rglob(f'.*{SCRATCH}'))
+
+
+# ---------------------------------------------------------------- one sample
+
+
+def _translate_sample(scene: Scene, output: epath.Path, name: str, sample: int) -> pathlib.Path:
+    """Writes one translation; returns its file."""
+    translator = scene.translator
+    extension, dtype = translator.outputs.type_of(scene.template)
+    channels = translator.outputs.channels
+    if gallery.output_palette(translator) is not None:
+        extension, dtype, channels = '.tif', np.dtype(np.uint8), 1
+    if extension == scene.template.extension.lower():
+        extension = scene.template.extension  # .TIF stays .TIF
+    file = pathlib.Path(output) / f'{name}{extension}'
+    shape = (*scene.size, channels)
+    scratch = Scratch(file.with_name(f'.{file.name}{SCRATCH}'), shape, dtype)
+    made_of = {'input': _versions(scene.one.files), **translator.made_of, 'sample': sample}
+    remark = scratch.start(made_of, file)
+    if remark:
+        print(f'{file}: begun with another {remark}: it starts anew', flush=True)
+    if scratch.used:
+        return file
+    if scratch.rows:
+        print(f'{file}: continues after {scratch.rows:,} of {shape[0]:,} rows', flush=True)
+    _compute(scene, scratch, sample, name)
+    image = np.broadcast_to(np.zeros((), dtype), shape)
+    known = translator.outputs.metadata_of(scene.template, image)
+    with (
+        _progress(f'writing {file.name}', 0, shape[0]) as advance,
+        atomic.replacing(file) as stream,
+    ):
+
+        def read(top: int, bottom: int) -> np.ndarray:
+            advance(top)
+            return scratch.read(top, bottom)
+
+        encode.write_by_rows(stream, extension.lower(), read, shape, dtype, known)
+    scratch.finish()
+    return file
+
+
+def _versions(files: Sequence[File]) -> list[list]:
+    """Returns name, length and time of change of files."""
+    stats = ((os.path.abspath(file), os.stat(file)) for file in map(os.fspath, files))
+    return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+
+
+def _compute(scene: Scene, scratch: Scratch, sample: int, name: str) -> None:
+    """Adds the rows that are not finished."""
+    if scratch.rows == scene.size[0]:
+        return
+    given = scene.read, scene.size, sample, _valid(scene)
+    with _progress(name, scratch.rows, scene.size[0]) as advance:
+        for top, rows in scene.translator.rows(*given, scratch.rows):
+            _append(scene, scratch, top, rows)
+            advance(scratch.rows)
+            del rows  # half a gigabyte, before the next are made
+
+
+def _valid(scene: Scene) -> tiling.Read | None:
+    return scene.valid if scene.template.nodata else None
+
+
+def _append(scene: Scene, scratch: Scratch, top: int, rows: np.ndarray) -> None:
+    """Adds what is new of finished rows, from `top` on."""
+    for begin in range(max(top, scratch.rows), top + len(rows), ROWS):
+        part = rows[begin - top : begin - top + ROWS]
+        scratch.append(_file_values(scene, begin, part))
+
+
+def _file_values(scene: Scene, top: int, image: np.ndarray) -> np.ndarray:
+    """Returns rows of the translation, from `top` on, as they are in its file."""
+    loaded = scene.template
+    missing = None
+    if loaded.nodata:
+        missing = ~scene.valid(top, top + len(image), 0, scene.size[1])
+    return scene.translator.outputs.to_values(loaded._replace(missing=missing), image)[1]
+
+
+@contextlib.contextmanager
+def _progress(name: str, start: int, total: int) -> Iterator[Any]:
+    """Gives what shows how many rows are finished, and the time left."""
+    begin = said = time.monotonic()
+    bar = tqdm.tqdm(
+        desc=name, initial=start, total=total, unit='row', leave=False,
+        disable=not sys.stderr.isatty(),
+    )  # fmt: skip
+
+    def advance(rows: int) -> None:
+        nonlocal said
+        now = time.monotonic()
+        bar.update(rows - bar.n)
+        if bar.disable and rows < total and now - said > SAID:
+            left = duration((now - begin) / max(rows - start, 1) * (total - rows))
+            print(f'{name}: {rows:,} of {total:,} rows, {left} left', flush=True)
+            said = now
+
+    with bar:
+        yield advance
+
+
+# ---------------------------------------------------------------- what the page shows
+
+
+def _small(scene: Scene) -> 'Loaded':
+    """Returns a small version of the input."""
+    values = _sampled(scene, scene.read)
+    missing = ~_sampled(scene, scene.valid) if scene.template.nodata else None
+    return scene.template._replace(values=values, size=values.shape[:2], missing=missing)
+
+
+def _sampled(scene: Scene, read: Any) -> np.ndarray:
+    """Returns some pixels of what is read by parts, evenly spaced, as large as a thumbnail."""
+    height, width = scene.size
+    factor = min(1.0, 2 * translation_page.SIDE / max(height, width))
+    rows, columns = (
+        (
+            (np.arange(max(1, round(side * factor))) + 0.5) * side / max(1, round(side * factor))
+        ).astype(int)
+        for side in (height, width)
+    )
+    return np.concatenate([read(row, row + 1, 0, width)[:, columns] for row in map(int, rows)])
+
+
+def _to_floats(scene: Scene, file: pathlib.Path, *box: int) -> np.ndarray:
+    """Returns a part of a translation in its file as the network gave it, rounded."""
+    top, bottom, left, right = box
+    values = windows.read(epath.Path(file), (top, bottom, left, right), indices=True).values
+    return scene.translator.outputs.from_values(scene.template, values)
+
+
+def _write_spread(scene: Scene, output: epath.Path, files: Sequence[pathlib.Path]) -> Item:
+    """Writes the standard deviation of samples, as their files have them, as NAME_std.tif."""
+
+    def deviation(top: int, bottom: int, left: int = 0, right: int = scene.size[1]) -> np.ndarray:
+        spread = Spread()
+        for file in files:
+            spread.add(_to_floats(scene, file, top, bottom, left, right))
+        return spread.deviation() * 2 - 1
+
+    name, shape = f'{scene.one.name}_std', (*scene.size, 1)
+    file = pathlib.Path(output) / f'{name}.tif'
+
+    def read(top: int, bottom: int) -> np.ndarray:
+        return augment.from_float(deviation(top, bottom))
+
+    about = metadata.of_translation(scene.about, scene.size, 1, '')
+    with atomic.replacing(file) as stream:
+        encode.write_by_rows(stream, '.tif', read, shape, np.dtype(np.uint8), about)
+    thumbnail = translation_page.write_thumbnail(output, name, _sampled(scene, deviation))
+    return Item('standard deviation', f'{name}.tif', thumbnail)

@@ -1,0 +1,121 @@
+"""Finished rows of an image that is being computed, in a file that outlives a kill.
+
+Its values lie uncompressed, as many rows as are finished. It says what it was made of, so that
+nothing of another image, or of another way to make it, is taken for a part of this one.
+"""
+
+import json
+import os
+import pathlib
+import struct
+from collections.abc import Mapping
+from typing import IO, Any
+
+import numpy as np
+
+from pix2pix_jax.storage import atomic
+
+MAGIC = b'p2p rows'
+HEAD = struct.Struct('<8sQ?Q')  # MAGIC, finished rows, whether they are used, length of the text
+DONE = 8  # where the number of rows lies, and after it whether they are used
+
+
+class Scratch:
+    """The rows of one image (H,W,C). Raises OSError, naming the file, as on a full disk."""
+
+    def __init__(self, path: pathlib.Path, shape: tuple[int, int, int], dtype: np.dtype):
+        """Takes the name of the file, and shape and type of the image; `start` opens it."""
+        self.path, self.shape, self.dtype = path, shape, np.dtype(dtype)
+        self._begin = 0  # where the values lie in the file
+        self.rows, self.used = 0, False
+
+    def start(self, about: Mapping[str, Any], output: pathlib.Path) -> str:
+        """Continues the file that is there, where it was made of the same, else starts one.
+
+        Args:
+          about: what the image is made of, as JSON has it, by words for a person.
+          output: the file of the image: rows that were used count while it is there.
+
+        Returns:
+          Why what was there is not taken; '' where it is, or where there was nothing.
+        """
+        text = {**about, 'shape': list(self.shape), 'type': str(self.dtype)}
+        encoded = json.dumps(text).encode()
+        found, remark = self._found(), ''
+        if found is not None:
+            rows, used, theirs = found
+            remark = _difference(theirs, json.loads(encoded))
+            if not (remark or (used and not output.exists())):
+                self._begin, self.rows, self.used = HEAD.size + len(encoded), rows, used
+                return ''
+        with atomic.replacing(self.path) as file:
+            file.write(HEAD.pack(MAGIC, 0, False, len(encoded)) + encoded)
+        self._begin, self.rows, self.used = HEAD.size + len(encoded), 0, False
+        return remark
+
+    def append(self, rows: np.ndarray) -> None:
+        """Adds finished rows (h,W,C); they are on the disk when this returns."""
+        with atomic.naming(self.path), self.path.open('r+b') as file:
+            file.seek(self._begin + self.rows * self._row)
+            file.write(np.ascontiguousarray(rows, self.dtype).data)
+            atomic.sync(file)
+            self.rows += len(rows)
+            self._write_head(file)
+
+    def read(self, top: int, bottom: int) -> np.ndarray:
+        """Returns finished rows (h,W,C)."""
+        with atomic.naming(self.path), self.path.open('rb') as file:
+            file.seek(self._begin + top * self._row)
+            values = np.fromfile(
+                file, self.dtype, (bottom - top) * self._row // self.dtype.itemsize
+            )
+        return values.reshape(bottom - top, *self.shape[1:])
+
+    def finish(self) -> None:
+        """Drops the rows, and keeps that they were used."""
+        with atomic.naming(self.path), self.path.open('r+b') as file:
+            self.used = True
+            self._write_head(file)
+            file.truncate(self._begin)
+
+    @property
+    def _row(self) -> int:
+        return self.shape[1] * self.shape[2] * self.dtype.itemsize
+
+    def _write_head(self, file: IO[bytes]) -> None:
+        file.seek(DONE)
+        file.write(struct.pack('<Q?', self.rows, self.used))
+        atomic.sync(file)
+
+    def _found(self) -> tuple[int, bool, dict[str, Any]] | None:
+        """Returns rows, whether they are used, and what they are of; None where there is no file.
+
+        Of a damaged one it is that it is of nothing.
+        """
+        try:
+            with self.path.open('rb') as file:
+                magic, rows, used, length = HEAD.unpack(file.read(HEAD.size))
+                text = json.loads(file.read(length)) if magic == MAGIC else {}
+                size = file.seek(0, os.SEEK_END)
+        except FileNotFoundError:
+            return None
+        except (struct.error, ValueError):
+            return 0, False, {}
+        whole = used or size >= HEAD.size + length + rows * self._row
+        return rows, used, text if whole and isinstance(text, dict) else {}
+
+
+def is_scratch(path: pathlib.Path) -> bool:
+    """Whether a file is one of these."""
+    with path.open('rb') as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
+def _difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    """Returns the first difference, in words; '' where there is none."""
+    if not theirs:
+        return 'it is damaged'
+    for name in ours:
+        if theirs.get(name) != ours[name]:
+            return f'{name}: {theirs.get(name)} -> {ours[name]}'
+    return ''

@@ -1,0 +1,327 @@
+"""Scenes from file to file by windows: the same as whole, and after a kill the rest."""
+
+import errno
+
+import numpy as np
+import pytest
+import tifffile
+from etils import epath
+
+from pix2pix_jax import config, translate
+from pix2pix_jax.data.formats import decode, encode, metadata
+from pix2pix_jax.errors import run_command
+from pix2pix_jax.inference import generator, scenes, translator
+from pix2pix_jax.storage import atomic
+
+SIZE = 16
+
+
+def run(*args):
+    """The exit status of the command with these flags."""
+    flags = ['translate', '--workdir=run', *args]
+    with pytest.raises(SystemExit) as stopped:
+        run_command(translate.main, translate.define_flags, flags)
+    return stopped.value.code
+
+
+@pytest.fixture
+def trained():
+    """The config of the run."""
+    c = config.default_config()
+    c.image_size, c.generator.norm, c.generator.depth = (SIZE, SIZE), 'none', 4
+    return c
+
+
+@pytest.fixture(autouse=True)
+def network(monkeypatch, trained):
+    """A run whose generator negates, and fades with the number of the sample."""
+    monkeypatch.setattr(generator, 'load_run', lambda *_: generator.Run(trained, 7, 'last', {}))
+
+    def create(config, variables, **switches):
+        def negate(images, sample=0):
+            channels = trained.generator.output_channels
+            return -images[..., :channels] / (1 + sample)
+
+        def each(windows, sample, scene):
+            return (negate(x[None], sample)[0] for x, _ in windows)
+
+        negate.each = each
+        return negate
+
+    monkeypatch.setattr(generator, 'Generator', create)
+
+
+@pytest.fixture
+def whole(monkeypatch):
+    """Translates as images that are read whole, whatever they are."""
+
+    def call(*args):
+        with monkeypatch.context() as patch:
+            patch.setattr(scenes, 'is_scene', lambda *_: False)
+            return run(*args)
+
+    return call
+
+
+def image_of(shape=(75, 90, 3), dtype='uint16', seed=0):
+    rng = np.random.default_rng(seed)
+    if dtype[0] == 'f':
+        return rng.random(shape, dtype)
+    return rng.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+def write(path, image, **options):
+    photometric = 'rgb' if image.shape[-1] == 3 else 'minisblack'
+    tifffile.imwrite(path, image, photometric=photometric, **options)
+
+
+def values(path):
+    return decode.read_pixels(epath.Path(path)).values
+
+
+def pages(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize('dtype', ['uint8', 'uint16', 'float32'])
+@pytest.mark.parametrize('extension', ['.TIF', '.npy'])
+def test_a_scene_is_what_the_whole_image_is(tmp_path, whole, extension, dtype):
+    image, place = image_of(dtype=dtype), tmp_path / f'scene{extension}'
+    if extension == '.npy':
+        np.save(place, image)
+    else:
+        write(place, image, tile=(16, 32), compression='zlib')
+    for call, output in ((run, 'windows'), (whole, 'whole')):
+        assert call(f'--input={place}', f'--output={tmp_path / output}', '--tile=32') == 0
+    found, expected = (values(tmp_path / o / place.name) for o in ('windows', 'whole'))
+    np.testing.assert_array_equal(found, expected, strict=True)
+    assert pages(tmp_path / 'windows') == pages(tmp_path / 'whole')
+    a, b = ((tmp_path / o / 'index.html').read_text() for o in ('windows', 'whole'))
+    assert a == b
+
+
+@pytest.mark.parametrize('big', [False, True])
+def test_the_output_is_tiled(tmp_path, monkeypatch, big):
+    write(tmp_path / '1.tif', image_of((600, 700, 3), 'uint8'))
+    monkeypatch.setattr(encode, 'CLASSIC', 600 * 700 * 3 - big)
+    assert run(f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / "out"}', '--tile=256') == 0
+    with tifffile.TiffFile(tmp_path / 'out/1.tif') as tiff:
+        assert tiff.pages[0].tile == (256, 256) and tiff.is_bigtiff == big
+    expected = 255 - values(tmp_path / '1.tif')
+    np.testing.assert_array_equal(values(tmp_path / 'out/1.tif'), expected)
+
+
+def test_a_kill_costs_one_row_of_tiles(tmp_path, trained, monkeypatch, capsys):
+    write(tmp_path / '1.tif', image_of((128, 48, 3)))
+    flags = f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / "out"}', '--tile=32'
+    rows, computed = translator.Translator.rows, []
+
+    def some(self, *args):
+        for top, part in rows(self, *args):
+            if len(computed) == 2:
+                raise KeyboardInterrupt
+            computed.append(top)
+            yield top, part
+
+    with monkeypatch.context() as patch:
+        patch.setattr(translator.Translator, 'rows', some)
+        assert run(*flags) == 130
+        assert computed == [0, 32]
+        assert not (tmp_path / 'out/1.tif').exists()
+        computed[:] = [-1]
+        assert run(*flags) == 130  # one more row, then it is stopped again
+        assert computed == [-1, 64]
+    assert run(*flags) == 0
+    assert 'out/1.tif: continues after 96 of 128 rows' in capsys.readouterr().out
+    np.testing.assert_array_equal(values(tmp_path / 'out/1.tif'), 65535 - values(flags[0][8:]))
+    assert pages(tmp_path / 'out') == ['1.tif', 'gallery', 'index.html']
+
+
+def test_scenes_that_are_done_are_not_done_again(tmp_path, monkeypatch):
+    """Of three, the second is killed: the first stays as it is."""
+    for name in 'abc':
+        write(tmp_path / f'{name}.tif', image_of())
+    places = f'--input={tmp_path}/*.tif', f'--output={tmp_path / "out"}', '--tile=32'
+    rows, read = translator.Translator.rows, []
+
+    def some(self, *args):
+        read.append(args)
+        if len(read) == 2:
+            raise KeyboardInterrupt
+        yield from rows(self, *args)
+
+    monkeypatch.setattr(translator.Translator, 'rows', some)
+    assert run(*places) == 130
+    before = (tmp_path / 'out/a.tif').stat().st_mtime_ns
+    assert run(*places) == 0 and len(read) == 4
+    assert (tmp_path / 'out/a.tif').stat().st_mtime_ns == before
+    assert pages(tmp_path / 'out') == ['a.tif', 'b.tif', 'c.tif', 'gallery', 'index.html']
+
+
+@pytest.mark.parametrize('change, remark', [
+    ('--tile=16', 'flags:'), ('--seed=3', 'flags:'), ('step', 'checkpoint: step 7 -> step 8'),
+    ('input', 'input:'), ('none', ''),
+])  # fmt: skip
+def test_what_differs_starts_anew_and_says_so(
+    tmp_path, trained, monkeypatch, capsys, change, remark
+):
+    write(tmp_path / '1.tif', image_of((96, 48, 3)))
+    flags = [f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / "out"}', '--tile=32']
+    rows, calls = translator.Translator.rows, []
+
+    def some(self, *args):
+        calls.append(args[-1])
+        yield next(rows(self, *args))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(translator.Translator, 'rows', some)
+        assert run(*flags) == 130
+        capsys.readouterr()
+        if change == 'step':
+            run_at_8 = generator.Run(trained, 8, 'last', {})
+            patch.setattr(generator, 'load_run', lambda *args: run_at_8)
+        if change == 'input':
+            write(tmp_path / '1.tif', image_of((96, 48, 3), seed=1))
+        assert run(*flags, *([change] if change.startswith('--') else [])) == 130
+    said = capsys.readouterr().out
+    assert calls == [0, 0 if remark else 32]
+    assert ('it starts anew' in said) == bool(remark)
+    if remark:
+        assert f'out/1.tif: begun with another {remark}' in said
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path, capsys):
+    write(tmp_path / '1.tif', image_of())
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out/.mine.rows').write_text('of the user')
+    flags = f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / "out"}', '--tile=32'
+    assert run(*flags) == 2
+    assert 'holds files' in capsys.readouterr().err
+    assert run(*flags, '--overwrite') == 0
+    assert (tmp_path / 'out/.mine.rows').read_text() == 'of the user'
+
+
+def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path, monkeypatch, capsys):
+    write(tmp_path / '1.tif', image_of())
+    flags = f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / "out"}', '--tile=32'
+    assert run(*flags) == 0
+    before = (tmp_path / 'out/1.tif').read_bytes()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr('pix2pix_jax.data.formats.encode.write_by_rows', full)
+        assert run(*flags, '--overwrite', '--tile=16') == 1
+    error = capsys.readouterr().err
+    assert error == f'error: {tmp_path}/out/1.tif: No space left on device\n'
+    assert (tmp_path / 'out/1.tif').read_bytes() == before
+    assert run(*flags, '--tile=16') == 0  # of which nothing is left to compute
+    assert pages(tmp_path / 'out') == ['1.tif', 'gallery', 'index.html']
+
+
+def test_georeference_and_size(tmp_path, trained):
+    trained.dataset.target_scale = 2.0
+    tags = [(33550, 'd', 3, (0.5, 0.5, 0), True), (33922, 'd', 6, (0, 0, 0, 9, 8, 0), True),
+            (34735, 'H', 8, (1, 1, 0, 1, 1024, 0, 1, 2), True),
+            (42113, 's', 0, '7', True)]  # fmt: skip
+    write(tmp_path / '1.tif', image_of((40, 50, 3)), extratags=tags)
+    assert run(f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / "out"}', '--tile=32') == 0
+    found = metadata.read(epath.Path(tmp_path) / 'out/1.tif')
+    assert found.size == (80, 100) and found.nodata == '7'
+    assert found.geo[metadata.PIXEL_SCALE] == (0.25, 0.25, 0)
+    assert found.geo[metadata.TIE_POINTS] == (0, 0, 0, 9, 8, 0)
+
+
+@pytest.mark.parametrize('scale', [2.0, 0.5, 1.7])
+def test_another_size_by_windows_is_that_of_the_whole(tmp_path, trained, whole, scale, monkeypatch):
+    """But for rounding: a window is resampled from its own place."""
+    trained.dataset.target_scale = scale
+    write(tmp_path / '1.tif', image_of((90, 80, 3), 'uint8'))
+    rows = translator.Translator.rows
+
+    def by_windows(self, read, size, *args):
+        def pieces(top, bottom, left, right):
+            edges = range(left, right, 32)
+            return np.concatenate([read(top, bottom, x, min(x + 32, right)) for x in edges], 1)
+
+        return rows(self, pieces, size, *args)
+
+    monkeypatch.setattr(translator.Translator, 'rows', by_windows)
+    for call, output in ((run, 'windows'), (whole, 'whole')):
+        assert (
+            call(f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / output}', '--tile=16') == 0
+        )
+    found, expected = (values(tmp_path / o / '1.tif').astype(int) for o in ('windows', 'whole'))
+    assert found.shape == expected.shape and np.abs(found - expected).max() <= 2
+
+
+def test_no_data_is_filled_across_windows(tmp_path, trained, whole):
+    trained.dataset.nodata, trained.dataset.target_type = '-9999', 'float32'
+    image = image_of((70, 60, 3), 'float32')
+    image[10:50, 20:45] = -9999
+    write(tmp_path / '1.tif', image, tile=(16, 16))
+    for call, output in ((run, 'windows'), (whole, 'whole')):
+        assert (
+            call(f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / output}', '--tile=16') == 0
+        )
+    found, expected = (values(tmp_path / o / '1.tif') for o in ('windows', 'whole'))
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(found == -9999, image == -9999)
+
+
+def test_what_only_the_file_notes_as_no_data_comes_back(tmp_path, whole):
+    """The run does not know it: the network sees it as in training, and the tag stays true."""
+    image = image_of((40, 40, 3))
+    image[5:9, 5:30] = 12
+    image[20, 20] = 65535 - 12  # negated it would be no-data by chance
+    write(tmp_path / '1.tif', image, extratags=[(42113, 's', 0, '12', True)])
+    for call, output in ((run, 'windows'), (whole, 'whole')):
+        assert (
+            call(f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / output}', '--tile=16') == 0
+        )
+        found = values(tmp_path / output / '1.tif')
+        np.testing.assert_array_equal((found == 12).all(-1), (image == 12).all(-1))
+        assert metadata.read(epath.Path(tmp_path) / output / '1.tif').nodata == '12'
+
+
+def test_samples_and_their_spread(tmp_path, whole):
+    write(tmp_path / '1.tif', image_of((70, 60, 3), 'uint8'))
+    for call, output in ((run, 'windows'), (whole, 'whole')):
+        flags = f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / output}', '--samples=3'
+        assert call(*flags, '--tile=32') == 0
+    for name in ('1_s0.tif', '1_s2.tif'):
+        a, b = (values(tmp_path / o / name) for o in ('windows', 'whole'))
+        np.testing.assert_array_equal(a, b)
+    found, expected = (
+        values(tmp_path / name).astype(int) for name in ('windows/1_std.tif', 'whole/1_std.png')
+    )
+    assert found.shape == expected.shape and np.abs(found - expected).max() <= 1
+
+
+def test_classes_of_a_scene_that_no_png_holds(tmp_path, trained, whole, monkeypatch):
+    trained.dataset.target_classes = trained.generator.output_channels = 3
+    write(tmp_path / '1.tif', image_of((70, 60, 3), 'uint8'))
+    assert run(f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / "small"}', '--tile=32') == 0
+    monkeypatch.setattr(decode, 'MAX_PIXELS', 70 * 60 - 1)
+    assert run(f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / "large"}', '--tile=32') == 0
+    found = decode.read_pixels(epath.Path(tmp_path) / 'large/1.tif', indices=True).values
+    monkeypatch.undo()
+    expected = decode.read_pixels(epath.Path(tmp_path) / 'small/1.png', indices=True).values
+    np.testing.assert_array_equal(found, expected, strict=True)
+
+
+def test_a_damaged_scene_is_named_and_the_others_are_translated(tmp_path, capsys):
+    for name in 'ab':
+        write(tmp_path / f'{name}.tif', image_of(), tile=(16, 16), compression='zlib')
+    data = bytearray((tmp_path / 'a.tif').read_bytes())
+    with tifffile.TiffFile(tmp_path / 'a.tif') as tiff:
+        start = tiff.pages[0].dataoffsets[9]
+    data[start : start + 9] = b'damaged!!'
+    atomic.write_bytes(tmp_path / 'a.tif', bytes(data))
+    assert run(f'--input={tmp_path}/*.tif', f'--output={tmp_path / "out"}', '--tile=32') == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f'error: {tmp_path}/a.tif cannot be read') and error.count('\n') == 1
+    assert pages(tmp_path / 'out') == ['b.tif', 'gallery', 'index.html']

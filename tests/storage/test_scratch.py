@@ -1,0 +1,102 @@
+"""Rows that outlive a kill."""
+
+import numpy as np
+import pytest
+
+from pix2pix_jax.storage.scratch import Scratch
+
+SHAPE = (20, 7, 3)
+ABOUT = {'input': ['a.tif', 12, 34], 'checkpoint': 'step 5', 'flags': {'tile': 8}}
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(0).integers(0, 65536, SHAPE, np.uint16)
+
+
+def begun(folder, rows=0, about=ABOUT, dtype=np.uint16):
+    scratch = Scratch(folder / '.out.rows', SHAPE, dtype)
+    remark = scratch.start(about, folder / 'out.tif')
+    return scratch, remark
+
+
+def test_rows_come_back_as_they_were(tmp_path, image):
+    scratch, remark = begun(tmp_path)
+    assert (remark, scratch.rows) == ('', 0)
+    for top, bottom in ((0, 8), (8, 9), (9, 20)):
+        scratch.append(image[top:bottom])
+        again, remark = begun(tmp_path)  # as after a kill
+        assert (remark, again.rows, again.used) == ('', bottom, False)
+        np.testing.assert_array_equal(again.read(0, bottom), image[:bottom], strict=True)
+    np.testing.assert_array_equal(again.read(5, 11), image[5:11])
+
+
+def test_half_written_rows_are_written_again(tmp_path, image):
+    scratch, _ = begun(tmp_path)
+    scratch.append(image[:8])
+    with scratch.path.open('ab') as file:
+        file.write(b'the kill came in the middle of the next rows')
+    again, _ = begun(tmp_path)
+    assert again.rows == 8
+    again.append(image[8:])
+    np.testing.assert_array_equal(again.read(0, 20), image)
+
+
+@pytest.mark.parametrize('about, remark', [
+    ({'input': ['a.tif', 12, 35]}, "input: ['a.tif', 12, 34] -> ['a.tif', 12, 35]"),
+    ({'checkpoint': 'step 6'}, 'checkpoint: step 5 -> step 6'),
+    ({'flags': {'tile': 16}}, "flags: {'tile': 8} -> {'tile': 16}"),
+    ({'seed': 3}, 'seed: None -> 3'),
+])  # fmt: skip
+def test_what_differs_starts_anew_and_is_said(tmp_path, image, about, remark):
+    scratch, _ = begun(tmp_path)
+    scratch.append(image[:8])
+    again, found = begun(tmp_path, about=ABOUT | about)
+    assert (found, again.rows) == (remark, 0)
+    third, found = begun(tmp_path, about=ABOUT | about)
+    assert (found, third.rows) == ('', 0)
+
+
+def test_another_type_starts_anew(tmp_path, image):
+    begun(tmp_path)[0].append(image[:8])
+    assert begun(tmp_path, dtype=np.uint8)[1] == 'type: uint16 -> uint8'
+
+
+@pytest.mark.parametrize('length', [0, 5, 30, 200, 400])
+def test_a_damaged_file_starts_anew(tmp_path, image, length):
+    scratch, _ = begun(tmp_path)
+    scratch.append(image[:16])
+    data = scratch.path.read_bytes()
+    scratch.path.write_bytes(data[:length])
+    assert begun(tmp_path)[1] == 'it is damaged'
+    scratch.path.write_bytes(b'something else, which is longer than the head of such a file')
+    assert begun(tmp_path)[1] == 'it is damaged'
+
+
+def test_rows_that_are_used_are_gone(tmp_path, image):
+    scratch, _ = begun(tmp_path)
+    scratch.append(image)
+    size = scratch.path.stat().st_size
+    scratch.finish()
+    assert scratch.path.stat().st_size == size - image.nbytes
+    (tmp_path / 'out.tif').touch()
+    again, remark = begun(tmp_path)
+    assert (remark, again.used) == ('', True)
+    (tmp_path / 'out.tif').unlink()  # without what was made of them they are computed anew
+    again, remark = begun(tmp_path)
+    assert (remark, again.used, again.rows) == ('', False, 0)
+
+
+def test_a_full_disk_is_an_error_with_the_name(tmp_path, image, monkeypatch):
+    scratch, _ = begun(tmp_path)
+    scratch.append(image[:8])
+
+    def full(file):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr('pix2pix_jax.storage.atomic.sync', full)
+    with pytest.raises(OSError) as raised:
+        scratch.append(image[8:])
+    assert raised.value.filename == str(scratch.path)
+    monkeypatch.undo()
+    assert begun(tmp_path)[0].rows == 8
