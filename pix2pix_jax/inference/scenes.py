@@ -23,7 +23,7 @@ from pix2pix_jax.data.augment import CropWindow
 from pix2pix_jax.data.formats import decode, encode, metadata, windows
 from pix2pix_jax.data.formats.pixels import Box, File
 from pix2pix_jax.errors import DataError
-from pix2pix_jax.inference import gallery, tiling
+from pix2pix_jax.inference import gallery
 from pix2pix_jax.inference.inputs import Input
 from pix2pix_jax.inference.spread import Spread
 from pix2pix_jax.reports import translation_page
@@ -155,9 +155,9 @@ def translate(
       samples: translations of it, with different dropout.
     """
     scene = Scene.open(translator, one)
+    valid = scene.valid if scene.template.nodata else None
+    say_windows(translator, one, translator.count_windows(scene.size, valid))
     small = _small(scene)
-    if number := translator.count_windows(scene.read, scene.size, _valid(scene)):
-        tqdm.tqdm.write(f'{one.name}: {about_windows(translator, number)}')
     items, files = [gallery.of_input(translator, output, one, small)], []
     for sample in range(samples):
         suffix = f'_s{sample}' if samples > 1 else ''
@@ -172,10 +172,12 @@ def translate(
     return one.name, items
 
 
-def about_windows(translator: 'Translator', number: int) -> str:
-    """Returns what is said of the windows whose statistics an image is translated with."""
-    height, width = translator.config.image_size
-    return f'statistics of the norms from {number} windows of {width}x{height}'
+def say_windows(translator: 'Translator', one: Input, count: int) -> None:
+    """Says of how many windows the statistics of the norms are, where there are any."""
+    if count:
+        height, width = translator.config.image_size
+        said = f'statistics of the norms from {count:,} windows of {width}x{height}'
+        tqdm.tqdm.write(f'{one.name}: {said}')
 
 
 def has_scratch(folder: epath.PathLike) -> bool:
@@ -220,10 +222,8 @@ def _translate_sample(scene: Scene, output: epath.Path, name: str, sample: int) 
     _compute(scene, scratch, sample, name)
     image = np.broadcast_to(np.zeros((), dtype), shape)
     known = translator.outputs.metadata_of(scene.template, image)
-    with (
-        _progress(f'writing {file.name}', 0, shape[0]) as advance,
-        atomic.replacing(file) as stream,
-    ):
+    said = f'writing {file.name}'
+    with _progress(said, 0, shape[0]) as advance, atomic.replacing(file) as stream:
 
         def read(top: int, bottom: int) -> np.ndarray:
             advance(top)
@@ -242,18 +242,14 @@ def _versions(files: Sequence[File]) -> list[list]:
 
 def _compute(scene: Scene, scratch: Scratch, sample: int, name: str) -> None:
     """Adds the rows that are not finished."""
+    valid = scene.valid if scene.template.nodata else None
     if scratch.rows == scene.size[0]:
         return
-    given = scene.read, scene.size, sample, _valid(scene)
     with _progress(name, scratch.rows, scene.size[0]) as advance:
-        for top, rows in scene.translator.rows(*given, scratch.rows):
+        for top, rows in scene.translator.rows(scene.read, scene.size, sample, valid, scratch.rows):
             _append(scene, scratch, top, rows)
             advance(scratch.rows)
             del rows  # half a gigabyte, before the next are made
-
-
-def _valid(scene: Scene) -> tiling.Read | None:
-    return scene.valid if scene.template.nodata else None
 
 
 def _append(scene: Scene, scratch: Scratch, top: int, rows: np.ndarray) -> None:

@@ -156,7 +156,6 @@ def translate_rows(
     canvas: tiling.Canvas,
     sample: int = 0,
     valid: tiling.Read | None = None,
-    start: int = 0,
 ) -> tiling.Rows:
     """Yields the rows of an image's translation, as many at a time as a tile has.
 
@@ -166,7 +165,6 @@ def translate_rows(
       canvas: the image as the network takes it, with borders up to a size that it takes.
       sample: the number of the sample.
       valid: reads where there is data, as in `scene_corners`.
-      start: the first row that is needed; those before it are wrong, or left out.
     """
     scene = None
     if plan.scene:
@@ -176,9 +174,10 @@ def translate_rows(
     translate = functools.partial(generator.each, sample=sample, scene=scene)
     if plan.tile:
         tiled = canvas.at_least((plan.tile, plan.tile))
-        return tiling.translate_blended(translate, tiled, plan.tile, plan.overlap, start)
-    cores = plan.cores or tiling.Cores(max(canvas.padded), 0)
-    return tiling.translate_in_cores(translate, canvas, cores, start)
+        return tiling.translate_blended(translate, tiled, plan.tile, plan.overlap)
+    return tiling.translate_in_cores(
+        translate, canvas, plan.cores or tiling.Cores(max(canvas.padded), 0)
+    )
 
 
 def scene_corners(

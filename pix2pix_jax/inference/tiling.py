@@ -9,7 +9,9 @@ and are blended (`translate_blended`).
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+import math
+import mmap
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -48,12 +50,17 @@ class Canvas(NamedTuple):
     read: Read
     size: tuple[int, int]  # (height, width) of the image
     padded: tuple[int, int]  # with its borders, the image in the middle
+    start: int = 0  # the first row of the image that is needed
 
     @property
     def offset(self) -> tuple[int, int]:
         """The row and column where the image begins."""
         top, left = ((want - have) // 2 for want, have in zip(self.padded, self.size))
         return top, left
+
+    def needed(self, tops: Sequence[int], side: int) -> list[int]:
+        """Returns those of `tops`, where tiles of this side begin, that end after the start."""
+        return [top for top in tops if top + side > self.start + self.offset[0]]
 
     def at_least(self, size: tuple[int, int]) -> 'Canvas':
         """Returns the image with no more borders than make it as large as `size`."""
@@ -115,32 +122,38 @@ class Cores(NamedTuple):
         return (1 + 2 * self.halo / self.side) ** 2
 
 
-def translate_in_cores(translate: Translate, canvas: Canvas, cores: Cores, start: int = 0) -> Rows:
+def translate_in_cores(translate: Translate, canvas: Canvas, cores: Cores) -> Rows:
     """Yields the rows of a translation, one row of cores at a time; they equal the whole's.
 
     That holds where the network has constant statistics and sees `cores.halo` pixels at most.
-
-    Args:
-      translate: translates windows of the shape `cores.window`.
-      canvas: the image.
-      cores: how it is cut.
-      start: the first row that is needed. Cores that end before it are left out.
     """
     shape = cores.window(canvas.padded)
 
     def begin(axis: int, start: int) -> int:
         return min(max(start - cores.halo, 0), canvas.padded[axis] - shape[axis])
 
-    tops, lefts = (range(0, side, cores.side) for side in canvas.padded)
-    tops = tops[(start + canvas.offset[0]) // cores.side :]
+    every, lefts = (range(0, side, cores.side) for side in canvas.padded)
+    tops = canvas.needed(every, cores.side)
     corners = ((begin(0, top), begin(1, left)) for top in tops for left in lefts)
     outputs = iter(translate((canvas.window(corner, shape), corner) for corner in corners))
     for top in tops:
-        parts = []
+        rows = np.empty(0)  # those before are gone
         for left, output in zip(lefts, outputs):
             row, column = top - begin(0, top), left - begin(1, left)
-            parts.append(output[row : row + cores.side, column : column + cores.side])
-        yield from canvas.inside(top, np.concatenate(parts, axis=1))
+            core = output[row : row + cores.side, column : column + cores.side]
+            if not left:
+                rows = _own_pages((len(core), canvas.padded[1], core.shape[-1]), core.dtype)
+            rows[:, left : left + core.shape[1]] = core
+        yield from canvas.inside(top, rows)
+
+
+def _own_pages(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Returns an array whose memory goes back to the system with it.
+
+    Rows of a scene take half a gigabyte, and what is freed elsewhere is kept, in pieces
+    (`runtime.keep_freed_memory`).
+    """
+    return np.ndarray(shape, dtype, mmap.mmap(-1, math.prod(shape) * dtype.itemsize))
 
 
 # ---------------------------------------------------------------- blended tiles
@@ -162,9 +175,7 @@ def weights(tile: int, overlap: int) -> np.ndarray:
     return np.minimum(distance / (overlap + 1), 1).astype(np.float32)
 
 
-def translate_blended(
-    translate: Translate, canvas: Canvas, tile: int, overlap: int, start: int = 0
-) -> Rows:
+def translate_blended(translate: Translate, canvas: Canvas, tile: int, overlap: int) -> Rows:
     """Yields the rows of a translation whose tiles are blended where they overlap.
 
     Where a tile alone covers a pixel it is the tile's; where several do, their weighted mean.
@@ -174,11 +185,9 @@ def translate_blended(
       canvas: the image; at least `tile` pixels high and wide with its borders.
       tile: the side of a tile, in pixels.
       overlap: how many pixels neighbours have in common, or more; less than `tile`.
-      start: the first row that is needed. Tiles that end before it are left out, so that what is
-        yielded of rows before it may lack some.
     """
     tops, lefts = (tile_starts(side, tile, overlap) for side in canvas.padded)
-    tops = [top for top in tops if top + tile > start + canvas.offset[0]]
+    tops = canvas.needed(tops, tile)
     corners = itertools.product(tops, lefts)
     outputs = iter(translate((canvas.window(corner, (tile, tile)), corner) for corner in corners))
     ramp = weights(tile, overlap)

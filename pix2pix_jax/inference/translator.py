@@ -277,25 +277,27 @@ class Translator:
           size: (height, width) of the image, and of its translation.
           sample: the number of the sample.
           valid: gives parts of where there is data, bool (H,W,1); None: everywhere.
-          start: the first row that is needed; rows before it may be there and are not to be used.
+          start: the first row that is needed: tiles that end before it are left out.
         """
-        return tile_plan.translate_rows(
-            self._generator, self._plan, self._canvas(read, size), sample, valid, start
-        )
+        canvas = self._canvas(read, size)._replace(start=start)
+        return tile_plan.translate_rows(self._generator, self._plan, canvas, sample, valid)
 
     def count_scene_windows(self, loaded: Loaded) -> int:
         """Returns how many windows give the statistics of an image; 0 where these are others."""
         size, _ = self._fit.sizes(loaded.size)
-        valid = _by_parts(self._valid(loaded, size))
-        return self.count_windows(_by_parts(loaded.values), size, valid)
+        return self.count_windows(size, _by_parts(self._valid(loaded, size)))
 
-    def count_windows(
-        self, read: tiling.Read, size: tuple[int, int], valid: tiling.Read | None = None
-    ) -> int:
-        """Returns the same of an image that is read by parts, as `rows` takes it."""
+    def count_windows(self, size: tuple[int, int], valid: tiling.Read | None = None) -> int:
+        """Returns what `count_scene_windows` does of an image that is read by parts, as by `rows`.
+
+        Args:
+          size: (height, width) of its translation.
+          valid: gives parts of where there is data; None: everywhere.
+        """
         if self._plan.scene is None:
             return 0
-        return len(tile_plan.scene_corners(self._canvas(read, size), self._plan.scene, valid)[1])
+        canvas = self._canvas(lambda *box: np.zeros(0), size)
+        return len(tile_plan.scene_corners(canvas, self._plan.scene, valid)[1])
 
     def _canvas(self, read: tiling.Read, size: tuple[int, int]) -> tiling.Canvas:
         return tiling.Canvas(lambda *box: self.floats(read(*box)), size, self._fit.sizes(size)[1])

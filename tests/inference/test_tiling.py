@@ -151,3 +151,28 @@ def test_seams_are_blended():
     found = tiling.collect(rows, (32, 200))
     assert np.abs(np.diff(found[..., 0], axis=1)).max() < 0.002
     assert np.ptp(found) > 0.05
+
+
+@pytest.mark.parametrize('start', [0, 1, 8, 39, 40, 69])
+def test_from_any_row_on_the_rest_is_what_it_is_in_all(start):
+    """As after a kill; of tiles that end before it none is computed."""
+    x, seen = image(70, 50), []
+
+    def translate(windows):
+        for window, (top, _) in windows:
+            seen.append(top)
+            yield window * np.float32(1 + top / 7)
+
+    canvas = canvas_of(x, (72, 56))
+    ways = (
+        lambda canvas: tiling.translate_in_cores(translate, canvas, tiling.Cores(8, 0)),
+        lambda canvas: tiling.translate_blended(translate, canvas, 16, 5),
+    )
+    for side, way in zip((8, 16), ways):
+        expected = tiling.collect(way(canvas), (70, 50))
+        seen.clear()
+        found = np.full_like(expected, np.nan)
+        for top, part in way(canvas._replace(start=start)):
+            found[top : top + len(part)] = part
+        np.testing.assert_array_equal(found[start:], expected[start:])
+        assert min(seen) + side > start + canvas.offset[0]
