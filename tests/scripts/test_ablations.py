@@ -314,6 +314,9 @@ def test_the_verdict_says_what_the_seeds_tell(scripts):
     expected = 'By L1, PSNR these data prefer "a"; by SSIM the seeds do not tell "b" from "a".'
     assert text == expected
     assert verdict(['l1'], {'a': rows['a']}, str) == ''
+    # Of all its seeds "a" is the best, but of those that both have "b" is: no row is preferred.
+    few = {'a': {'l1': {0: 0.5, 1: 0.5, 2: 0.1, 3: 0.1}}, 'b': {'l1': {0: 0.4, 1: 0.401}}}
+    assert verdict(['l1'], few, str) == 'By l1 the seeds do not tell "a" from "b".'
     report = scripts('ablation.report')
     one = {'a': {'l1': {0: 1}}, 'b': {'l1': {0: 2}}}
     assert 'One seed alone' in report.sentence(['l1'], one, {})
@@ -382,6 +385,7 @@ def test_a_result_counts_for_the_same_experiment_measured_alike(scripts, tmp_pat
         return results.is_done(jobs.jobs_of(other, 0)[0], other)
 
     elsewhere = ('--config.image_size=128', '--config.dataset.path=there', '--config.remat=True')
+    elsewhere += ('--config.loss.alexnet_weights=there.pth',)
     assert is_done() and is_done(fields=elsewhere) and is_done(each=True)
     assert results.is_done(job, ablation) and results.is_done(job._replace(each=True), ablation)
     assert not is_done(fields=fields[:2]) and not is_done(fields=('--config.image_size=64',))
@@ -417,6 +421,38 @@ def test_a_result_counts_for_the_same_experiment_measured_alike(scripts, tmp_pat
 
     path.write_text(path.read_text().replace('on values from 0', 'of another kind'))
     assert not is_done() and jobs.is_trained(job)
+
+
+def test_a_result_of_another_experiment_is_not_replaced(scripts, make_ablation):
+    jobs, results = scripts('ablation.jobs'), scripts('ablation.results')
+    ablation = make_ablation()
+    job, other = jobs.jobs_of(ablation, 0)
+    results.check_results([job, other], ablation)
+    write_run(job, l1=0.5)
+    results.write(job, ablation)
+    results.check_results([job, other], ablation)
+    for changes in ({'steps': 90}, {'data': 'other names'}, {'fields': ablation.fields[:2]}):
+        changed = ablation._replace(**changes)
+        with pytest.raises(UserError, match='base-0_test.json has the result of another'):
+            results.check_results(jobs.jobs_of(changed, 0), changed)
+    results.path_of(job, ablation.results).write_text('{"exp')
+    with pytest.raises(UserError, match='base-0_test.json is damaged'):
+        results.is_done(job, ablation)
+
+
+def test_rows_stand_in_the_order_of_the_table(scripts, make_ablation):
+    """The first one is what the others are compared with: also where it lacks the first seed."""
+    jobs, results = scripts('ablation.jobs'), scripts('ablation.results')
+    ablation = make_ablation()
+    all_jobs = [job for seed in (0, 1) for job in jobs.jobs_of(ablation, seed)]
+    for job in all_jobs[1:]:
+        write_run(job, l1=0.5)
+        results.write(job, ablation)
+    found = results.of_jobs(all_jobs, ablation)
+    assert {row: list(of_seeds) for row, of_seeds in found.items()} == {
+        'alternating': [1], 'simultaneous': [0, 1]
+    }  # fmt: skip
+    assert list(found) == ['alternating', 'simultaneous']
 
 
 def test_averaged_and_last_weights_are_of_one_run(scripts, make_ablation):
