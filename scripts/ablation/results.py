@@ -76,7 +76,7 @@ def write(job: TrainingJob, ablation: Ablation) -> None:
         'versions': run['versions'],
         'git_commit': run['git_commit'],
         'devices': run['devices'],
-        'machine': costs.machine(),
+        'machine': costs.machine(run),
         **costs.read(job),
     }
     atomic.write_text(path_of(job, ablation.results), json.dumps(result, indent=1) + '\n')

@@ -337,6 +337,16 @@ def test_times_compare_on_one_machine(scripts):
         'c': {1: scored(scripts, minutes=9.0, machine='there')},
     }
     assert report.relative_times(results) == {'a': 1, 'b': 1.5}
+    values, _ = report.read_values(results)  # of the machine that trained the most runs
+    times = {row: of['training_min'] for row, of in values.items() if 'training_min' in of}
+    assert times == {'a': {0: 2.0, 1: 4.0}, 'b': {0: 3.0}}
+    assert 'on this machine: here.' in report.explanation(results)
+
+
+def test_the_cores_are_those_that_a_run_had(scripts):
+    costs = scripts('ablation.costs')
+    one, two = costs.machine({'cores': 1}), costs.machine({'cores': 2})
+    assert one.endswith(', 1 cores') and two.endswith(', 2 cores')
 
 
 @pytest.fixture
