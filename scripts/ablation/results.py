@@ -164,7 +164,7 @@ def of_jobs(jobs: Sequence[TrainingJob], ablation: Ablation) -> Results:
             found[job.row][job.seed] = Scored(
                 score(points, job.steps, scores.judges_of(result['experiment'])),
                 costs.of_result(result),
-                ' '.join((*result['devices'], result.get('machine', ''))),
+                ' '.join((*result['devices'], *filter(None, [result.get('machine')]))),
                 points,
                 count,
             )

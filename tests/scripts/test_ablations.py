@@ -491,6 +491,21 @@ def test_averaged_and_last_weights_are_of_one_run(scripts, make_ablation):
     assert list(results.of_jobs([paper, averaged], ablation)) == ['+ EMA']
 
 
+def test_the_best_row_brings_its_averages_to_the_table_of_methods(
+    scripts, make_ablation, monkeypatch
+):
+    """Nobody can: there the rows of the flow vary `ema_decay`, and a flag for it is refused."""
+    jobs, tables = scripts('ablation.jobs'), scripts('ablation.tables')
+    assert tables.best_alone((), True) == {}
+    methods = tables.TABLES['methods']
+    best = tables.best_alone((tables.FEATURES,), True)
+    monkeypatch.setitem(tables.TABLES, 'methods', methods._replace(rows=methods.rows | best))
+    *_, job = jobs.jobs_of(make_ablation(table='methods'), 0)
+    assert job.row in best and job.shown == '' and '--config.ema_decay=0.999' in job.train
+    with pytest.raises(UserError, match='varies it; leave it out'):
+        jobs.jobs_of(make_ablation(table='methods', fields=('--config.ema_decay=0.9',)), 0)
+
+
 def test_a_run_that_keeps_too_few_states_is_named(scripts, make_ablation):
     jobs = scripts('ablation.jobs')
     (job, other) = jobs.jobs_of(make_ablation(), 0)
