@@ -56,7 +56,7 @@ def _of_the_best() -> dict[str, Variant]:
     rows = {}
     if BEST:
         rows = {
-            f'{gan}, the best': _fields(('loss.gan', gan), *BEST, ema=BEST_EMA)
+            f'the best with {gan}': _fields(('loss.gan', gan), *BEST, ema=BEST_EMA)
             for gan in ('lsgan', 'hinge')
         }
     return rows | ({'all that helped': _fields(*HELPED, ema=BEST_EMA)} if HELPED else {})
@@ -70,7 +70,7 @@ def best_alone(fields: tuple[tuple[str, object], ...], ema: bool) -> dict[str, V
       ema: whether it is measured with averaged weights.
     """
     averages = (AVERAGED,) if ema else ()
-    return {'pix2pix, the best': _fields(*fields, *averages, ema=ema)} if fields else {}
+    return {'best pix2pix': _fields(*fields, *averages, ema=ema)} if fields else {}
 
 
 TABLES = {
@@ -179,7 +179,7 @@ TABLES = {
             'pix2pix': Variant(),
             **best_alone(BEST, BEST_EMA),
             **{
-                f'flow, {steps} step{"s" * (steps > 1)}': Variant(
+                f'flow {steps} step{"s" * (steps > 1)}': Variant(
                     fields=FLOW, ema=True, evaluate=(f'--steps={steps}',)
                 )
                 for steps in (1, 4, 20)

@@ -526,6 +526,16 @@ def test_rows_can_be_chosen(scripts, make_ablation):
         jobs.jobs_of(make_ablation(table='losses', rows=('gun',)), 0)
 
 
+def test_the_name_of_every_row_can_be_given(scripts):
+    """In --rows, where commas divide them."""
+    ablations, tables = scripts('ablations'), scripts('ablation.tables')
+    rows = {row for table in tables.TABLES.values() for row in table.rows}
+    rows |= tables.best_alone((tables.FEATURES,), False).keys()
+    values = ablations.define_flags()
+    values(['ablations.py', f'--rows={",".join(sorted(rows))}'])
+    assert values.rows == sorted(rows)
+
+
 def test_the_published_results_are_read(scripts):
     """Of runs at the paper's length, of which other states were measured."""
     jobs, results = scripts('ablation.jobs'), scripts('ablation.results')
