@@ -11,7 +11,7 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,8 +71,16 @@ class Scene:
           top, bottom: rows, the second not included.
           left, right: columns, the second not included.
         """
-        resize = 'nearest' if self.translator.config.dataset.input_classes else None
-        return self._part(top, bottom, left, right, resize).values
+        return self._part(self._filled, (top, bottom, left, right), self._resize).values
+
+    def shown(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
+        """Returns what `read` does, but for what lies at no-data, which pictures do not show.
+
+        Args:
+          top, bottom: rows, the second not included.
+          left, right: columns, the second not included.
+        """
+        return self._part(self._stored, (top, bottom, left, right), self._resize).values
 
     def valid(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
         """Returns where there is data in a part, bool (h,w,1).
@@ -81,13 +89,19 @@ class Scene:
           top, bottom: rows, the second not included.
           left, right: columns, the second not included.
         """
-        missing = self._part(top, bottom, left, right, 'nearest').missing
+        missing = self._part(self._stored, (top, bottom, left, right), 'nearest').missing
         return np.ones((bottom - top, right - left, 1), bool) if missing is None else ~missing
 
-    def _part(self, top: int, bottom: int, left: int, right: int, resize: str | None) -> 'Loaded':
-        """Returns a part, resized to where it goes as `resize` says; None: as the run does."""
+    @property
+    def _resize(self) -> str:
+        d = self.translator.config.dataset
+        return 'nearest' if d.input_classes else d.resize
+
+    def _part(self, load: Callable[[Box], 'Loaded'], part: Box, resize: str) -> 'Loaded':
+        """Returns a part, of the window that `load` loads, resized to where it goes."""
         if self.size == self.about.size:
-            return self._filled((top, bottom, left, right))
+            return load(part)
+        top, bottom, left, right = part
         y, x = (new / old for new, old in zip(self.size, self.about.size))
         height, width = self.about.size
         up, down, before, after = (
@@ -98,26 +112,28 @@ class Scene:
             )
         )  # fmt: skip
         box = max(up, 0), min(down, height), max(before, 0), min(after, width)
-        loaded = self._filled(box)
+        loaded = load(box)
         place = (left / x - box[2], top / y - box[0], right / x - box[2], bottom / y - box[0])
         window, size = CropWindow(place, False), (bottom - top, right - left)
-        how = resize or self.translator.config.dataset.resize
-        values = augment.crop_and_resize(loaded.values, window, size, how)
+        values = augment.crop_and_resize(loaded.values, window, size, resize)
         missing = loaded.missing
         if missing is not None:
             missing = augment.crop_and_resize(missing, window, size, 'nearest')
         return loaded._replace(values=values, missing=missing)
 
+    def _stored(self, box: Box) -> 'Loaded':
+        """Returns a window of the input; no-data has the nearest value of the window."""
+        return self.translator.load_window(self.one.files, box, self.about)
+
     def _filled(self, box: Box) -> 'Loaded':
         """Returns a window of the input; no-data has the nearest value, which may lie around it."""
-        load, files = self.translator.load_window, self.one.files
-        loaded = load(files, box, self.about)
+        loaded = self._stored(box)
         if loaded.missing is None:
             return loaded
         (top, bottom, left, right), (height, width) = box, self.about.size
         up, before = max(0, top - REACH), max(0, left - REACH)
         around = up, min(height, bottom + REACH), before, min(width, right + REACH)
-        wider = load(files, around, self.about).values
+        wider = self._stored(around).values
         values = wider[top - up : bottom - up, left - before : right - before]
         return loaded._replace(values=values)
 
@@ -295,7 +311,7 @@ def _progress(name: str, start: int, total: int) -> Iterator[Any]:
 
 def _small(scene: Scene) -> 'Loaded':
     """Returns a small version of the input."""
-    values = _sampled(scene, scene.read)
+    values = _sampled(scene, scene.shown)
     missing = ~_sampled(scene, scene.valid) if scene.template.nodata else None
     return scene.template._replace(values=values, size=values.shape[:2], missing=missing)
 

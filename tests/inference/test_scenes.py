@@ -272,6 +272,23 @@ def test_no_data_is_filled_across_windows(tmp_path, trained, whole):
     np.testing.assert_array_equal(found == -9999, image == -9999)
 
 
+def test_no_data_does_not_cost_what_lies_around_every_row(tmp_path, trained, monkeypatch):
+    """Only windows that the network gets need what lies around them."""
+    trained.dataset.nodata = '0'
+    image, load, pixels = image_of((600, 40, 3)), translator.Translator.load_window, []
+    image[::50] = 0  # in every tile
+    write(tmp_path / '1.tif', image)
+
+    def counted(self, files, box, about):
+        pixels.append((box[1] - box[0]) * (box[3] - box[2]))
+        return load(self, files, box, about)
+
+    monkeypatch.setattr(translator.Translator, 'load_window', counted)
+    monkeypatch.setattr(scenes, 'REACH', 64)
+    assert run(f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / "out"}', '--tile=64') == 0
+    assert sum(pixels) < 16 * 600 * 40
+
+
 def test_what_only_the_file_notes_as_no_data_comes_back(tmp_path, whole):
     """The run does not know it: the network sees it as in training, and the tag stays true."""
     image = image_of((40, 40, 3))
