@@ -191,6 +191,29 @@ def test_what_differs_starts_anew_and_says_so(
         assert f'out/1.tif: begun with another {remark}' in said
 
 
+def test_blended_tiles_of_another_side_start_anew(tmp_path, trained, monkeypatch, capsys):
+    """The largest that fits differs from call to call: rows of both would be of no one network."""
+    trained.generator.norm = 'batch'
+    write(tmp_path / '1.tif', image_of((96, 48, 3)))
+    places = f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / "out"}'
+    rows, fits, calls = translator.Translator.rows, [48, 32], []
+    monkeypatch.setattr(
+        translator.Translator, '_largest_window', lambda self, step: fits[len(calls)]
+    )
+
+    def some(self, *args):
+        calls.append(args[-1])
+        yield next(rows(self, *args))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(translator.Translator, 'rows', some)
+    for _ in fits:
+        assert run(*places, '--tile=-1', '--norm=image') == 130
+    assert calls == [0, 0]
+    said = capsys.readouterr().out
+    assert 'begun with another side of blended tiles: 48 -> 32: it starts anew' in said
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path, capsys):
     write(tmp_path / '1.tif', image_of())
     (tmp_path / 'out').mkdir()
