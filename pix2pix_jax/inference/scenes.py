@@ -226,28 +226,37 @@ def _translate_sample(scene: Scene, output: epath.Path, name: str, sample: int) 
         extension = scene.template.extension  # .TIF stays .TIF
     file = pathlib.Path(output) / f'{name}{extension}'
     shape = (*scene.size, channels)
-    scratch = Scratch(file.with_name(f'.{file.name}{SCRATCH}'), shape, dtype)
-    made_of = {'input': _versions(scene.one.files), **translator.made_of, 'sample': sample}
-    remark = scratch.start(made_of, file)
-    if remark:
-        print(f'{file}: begun with another {remark}: it starts anew', flush=True)
-    if scratch.used:
-        return file
-    if scratch.rows:
-        print(f'{file}: continues after {scratch.rows:,} of {shape[0]:,} rows', flush=True)
-    _compute(scene, scratch, sample, name)
-    image = np.broadcast_to(np.zeros((), dtype), shape)
-    known = translator.outputs.metadata_of(scene.template, image)
-    said = f'writing {file.name}'
-    with _progress(said, 0, shape[0]) as advance, atomic.replacing(file) as stream:
+    with contextlib.closing(
+        Scratch(file.with_name(f'.{file.name}{SCRATCH}'), shape, dtype)
+    ) as scratch:
+        made_of = {'input': _versions(scene.one.files), **translator.made_of, 'sample': sample}
+        remark = scratch.start(made_of, file)
+        if remark:
+            print(f'{file}: begun with another {remark}: it starts anew', flush=True)
+        if scratch.rows and not scratch.used:
+            print(f'{file}: continues after {scratch.rows:,} of {shape[0]:,} rows', flush=True)
+        if not scratch.used:
+            _compute(scene, scratch, sample, name)
+            _write(scene, scratch, file)
+            scratch.finish()
+    return file
+
+
+def _write(scene: Scene, scratch: Scratch, file: pathlib.Path) -> None:
+    """Writes a translation of which all rows are finished."""
+    image = np.broadcast_to(np.zeros((), scratch.dtype), scratch.shape)
+    known = scene.translator.outputs.metadata_of(scene.template, image)
+    with (
+        _progress(f'writing {file.name}', 0, scratch.shape[0]) as advance,
+        atomic.replacing(file) as stream,
+    ):
 
         def read(top: int, bottom: int) -> np.ndarray:
             advance(top)
             return scratch.read(top, bottom)
 
-        encode.write_by_rows(stream, extension.lower(), read, shape, dtype, known)
-    scratch.finish()
-    return file
+        extension = file.suffix.lower()
+        encode.write_by_rows(stream, extension, read, scratch.shape, scratch.dtype, known)
 
 
 def _versions(files: Sequence[File]) -> list[list]:
