@@ -10,7 +10,7 @@ from etils import epath
 from pix2pix_jax import config, translate
 from pix2pix_jax.data.formats import decode, encode, metadata
 from pix2pix_jax.errors import run_command
-from pix2pix_jax.inference import generator, scenes, translator
+from pix2pix_jax.inference import generator, scene, scenes, translator
 from pix2pix_jax.storage import atomic
 
 SIZE = 16
@@ -307,7 +307,7 @@ def test_no_data_does_not_cost_what_lies_around_every_row(tmp_path, trained, mon
         return load(self, files, box, about)
 
     monkeypatch.setattr(translator.Translator, 'load_window', counted)
-    monkeypatch.setattr(scenes, 'REACH', 64)
+    monkeypatch.setattr(scene, 'REACH', 64)
     assert run(f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / "out"}', '--tile=64') == 0
     assert sum(pixels) < 16 * 600 * 40
 
