@@ -4,7 +4,6 @@ What is finished lies in a scratch file beside the output, so that a kill costs 
 """
 
 import contextlib
-import dataclasses
 import functools
 import math
 import os
@@ -19,12 +18,12 @@ import tqdm
 from etils import epath
 
 from pix2pix_jax.data import augment
-from pix2pix_jax.data.augment import CropWindow
 from pix2pix_jax.data.formats import decode, encode, metadata, windows
-from pix2pix_jax.data.formats.pixels import Box, File
+from pix2pix_jax.data.formats.pixels import File
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.inference import gallery
 from pix2pix_jax.inference.inputs import Input
+from pix2pix_jax.inference.scene import Scene
 from pix2pix_jax.inference.spread import Spread
 from pix2pix_jax.reports import translation_page
 from pix2pix_jax.reports.progress import duration
@@ -37,89 +36,7 @@ if TYPE_CHECKING:  # takes seconds
 
 SCRATCH = '.rows'  # the ending of scratch files, whose names begin with a dot
 ROWS = 16  # that become values of a file at once: floats take several times as much
-REACH = 512  # pixels around a window in which the nearest value for no-data is looked for
-KERNEL = 2  # pixels on each side that a bicubic resize sums up, of the coarser image
 SAID = 60  # seconds between two lines about progress where there is no terminal
-
-
-@dataclasses.dataclass(frozen=True)
-class Scene:
-    """An input that is read by windows. Places are in pixels of its translation."""
-
-    translator: 'Translator'
-    one: Input
-    about: metadata.Metadata  # of the first file
-    size: tuple[int, int]  # (height, width) of the translation
-    template: 'Loaded'  # the first pixel: type, extension, no-data
-
-    @classmethod
-    def open(cls, translator: 'Translator', one: Input) -> 'Scene':
-        """Reads the headers; raises DataError, naming a file, for what cannot be translated."""
-        about = metadata.read(one.files[0])
-        sizes = {decode.size_of(file) for file in one.files}
-        if len(sizes) > 1:
-            found = ' and '.join(f'{width}x{height}' for height, width in sorted(sizes))
-            raise DataError(f'{one.files[0]}: the images of one input have {found}: allowed is one')
-        height, width = (max(1, round(side * translator.scale)) for side in about.size)
-        template = translator.load_window(one.files, (0, 1, 0, 1), about)
-        return cls(translator, one, about, (height, width), template)
-
-    def read(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
-        """Returns a part of the values that `Translator.load` gives, (h,w,Ci).
-
-        Args:
-          top, bottom: rows, the second not included.
-          left, right: columns, the second not included.
-        """
-        resize = 'nearest' if self.translator.config.dataset.input_classes else None
-        return self._part(top, bottom, left, right, resize).values
-
-    def valid(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
-        """Returns where there is data in a part, bool (h,w,1).
-
-        Args:
-          top, bottom: rows, the second not included.
-          left, right: columns, the second not included.
-        """
-        missing = self._part(top, bottom, left, right, 'nearest').missing
-        return np.ones((bottom - top, right - left, 1), bool) if missing is None else ~missing
-
-    def _part(self, top: int, bottom: int, left: int, right: int, resize: str | None) -> 'Loaded':
-        """Returns a part, resized to where it goes as `resize` says; None: as the run does."""
-        if self.size == self.about.size:
-            return self._filled((top, bottom, left, right))
-        y, x = (new / old for new, old in zip(self.size, self.about.size))
-        height, width = self.about.size
-        up, down, before, after = (
-            f(edge / scale + side * (KERNEL * max(1, 1 / scale) + 1))
-            for f, edge, scale, side in (
-                (math.floor, top, y, -1), (math.ceil, bottom, y, 1),
-                (math.floor, left, x, -1), (math.ceil, right, x, 1),
-            )
-        )  # fmt: skip
-        box = max(up, 0), min(down, height), max(before, 0), min(after, width)
-        loaded = self._filled(box)
-        place = (left / x - box[2], top / y - box[0], right / x - box[2], bottom / y - box[0])
-        window, size = CropWindow(place, False), (bottom - top, right - left)
-        how = resize or self.translator.config.dataset.resize
-        values = augment.crop_and_resize(loaded.values, window, size, how)
-        missing = loaded.missing
-        if missing is not None:
-            missing = augment.crop_and_resize(missing, window, size, 'nearest')
-        return loaded._replace(values=values, missing=missing)
-
-    def _filled(self, box: Box) -> 'Loaded':
-        """Returns a window of the input; no-data has the nearest value, which may lie around it."""
-        load, files = self.translator.load_window, self.one.files
-        loaded = load(files, box, self.about)
-        if loaded.missing is None:
-            return loaded
-        (top, bottom, left, right), (height, width) = box, self.about.size
-        up, before = max(0, top - REACH), max(0, left - REACH)
-        around = up, min(height, bottom + REACH), before, min(width, right + REACH)
-        wider = load(files, around, self.about).values
-        values = wider[top - up : bottom - up, left - before : right - before]
-        return loaded._replace(values=values)
 
 
 def is_scene(translator: 'Translator', one: Input) -> bool:
@@ -210,28 +127,37 @@ def _translate_sample(scene: Scene, output: epath.Path, name: str, sample: int) 
         extension = scene.template.extension  # .TIF stays .TIF
     file = pathlib.Path(output) / f'{name}{extension}'
     shape = (*scene.size, channels)
-    scratch = Scratch(file.with_name(f'.{file.name}{SCRATCH}'), shape, dtype)
-    made_of = {'input': _versions(scene.one.files), **translator.made_of, 'sample': sample}
-    remark = scratch.start(made_of, file)
-    if remark:
-        print(f'{file}: begun with another {remark}: it starts anew', flush=True)
-    if scratch.used:
-        return file
-    if scratch.rows:
-        print(f'{file}: continues after {scratch.rows:,} of {shape[0]:,} rows', flush=True)
-    _compute(scene, scratch, sample, name)
-    image = np.broadcast_to(np.zeros((), dtype), shape)
-    known = translator.outputs.metadata_of(scene.template, image)
-    said = f'writing {file.name}'
-    with _progress(said, 0, shape[0]) as advance, atomic.replacing(file) as stream:
+    with contextlib.closing(
+        Scratch(file.with_name(f'.{file.name}{SCRATCH}'), shape, dtype)
+    ) as scratch:
+        made_of = {'input': _versions(scene.one.files), **translator.made_of, 'sample': sample}
+        remark = scratch.start(made_of, file)
+        if remark:
+            print(f'{file}: begun with another {remark}: it starts anew', flush=True)
+        if scratch.rows and not scratch.used:
+            print(f'{file}: continues after {scratch.rows:,} of {shape[0]:,} rows', flush=True)
+        if not scratch.used:
+            _compute(scene, scratch, sample, name)
+            _write(scene, scratch, file)
+            scratch.finish()
+    return file
+
+
+def _write(scene: Scene, scratch: Scratch, file: pathlib.Path) -> None:
+    """Writes a translation of which all rows are finished."""
+    image = np.broadcast_to(np.zeros((), scratch.dtype), scratch.shape)
+    known = scene.translator.outputs.metadata_of(scene.template, image)
+    with (
+        _progress(f'writing {file.name}', 0, scratch.shape[0]) as advance,
+        atomic.replacing(file) as stream,
+    ):
 
         def read(top: int, bottom: int) -> np.ndarray:
             advance(top)
             return scratch.read(top, bottom)
 
-        encode.write_by_rows(stream, extension.lower(), read, shape, dtype, known)
-    scratch.finish()
-    return file
+        extension = file.suffix.lower()
+        encode.write_by_rows(stream, extension, read, scratch.shape, scratch.dtype, known)
 
 
 def _versions(files: Sequence[File]) -> list[list]:
@@ -295,7 +221,7 @@ def _progress(name: str, start: int, total: int) -> Iterator[Any]:
 
 def _small(scene: Scene) -> 'Loaded':
     """Returns a small version of the input."""
-    values = _sampled(scene, scene.read)
+    values = _sampled(scene, scene.shown)
     missing = ~_sampled(scene, scene.valid) if scene.template.nodata else None
     return scene.template._replace(values=values, size=values.shape[:2], missing=missing)
 

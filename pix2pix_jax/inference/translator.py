@@ -195,6 +195,7 @@ class Translator:
             'run': str(self._workdir),
             'checkpoint': f'step {self.step}',
             'flags': dataclasses.asdict(self.options),
+            'side of blended tiles': self._plan.tile,  # of --tile=-1 it is what fitted then
         }
 
     def load_pair(self, source: Source, i: int) -> Loaded:

@@ -13,7 +13,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from pix2pix_jax.storage import atomic
+from pix2pix_jax.errors import UserError
+from pix2pix_jax.storage import atomic, file_lock
 
 MAGIC = b'p2p rows'
 HEAD = struct.Struct('<8sQ?Q')  # MAGIC, finished rows, whether they are used, length of the text
@@ -28,6 +29,7 @@ class Scratch:
         self.path, self.shape, self.dtype = path, shape, np.dtype(dtype)
         self._begin = 0  # where the values lie in the file
         self.rows, self.used = 0, False
+        self._held: IO[bytes] | None = None
 
     def start(self, about: Mapping[str, Any], output: pathlib.Path) -> str:
         """Continues the file that is there, where it was made of the same, else starts one.
@@ -38,7 +40,11 @@ class Scratch:
 
         Returns:
           Why what was there is not taken; '' where it is, or where there was nothing.
+
+        Raises:
+          UserError: where another process is adding rows to it.
         """
+        self._hold(output)
         text = {**about, 'shape': list(self.shape), 'type': str(self.dtype)}
         encoded = json.dumps(text).encode()
         found, remark = self._found(), ''
@@ -48,10 +54,25 @@ class Scratch:
             if not (remark or (used and not output.exists())):
                 self._begin, self.rows, self.used = HEAD.size + len(encoded), rows, used
                 return ''
+        self.close()
         with atomic.replacing(self.path) as file:
             file.write(HEAD.pack(MAGIC, 0, False, len(encoded)) + encoded)
+        self._hold(output)
         self._begin, self.rows, self.used = HEAD.size + len(encoded), 0, False
         return remark
+
+    def _hold(self, output: pathlib.Path) -> None:
+        """Locks the file, if it is there, until `close`."""
+        if not self.path.exists():
+            return
+        self._held = self.path.open('rb')
+        try:
+            file_lock.take(self._held)
+        except BlockingIOError as error:
+            raise UserError(
+                f'{output}: another process translates into it; wait for it, stop it, or give '
+                'another folder'
+            ) from error
 
     def append(self, rows: np.ndarray) -> None:
         """Adds finished rows (h,W,C); they are on the disk when this returns."""
@@ -77,6 +98,12 @@ class Scratch:
             self.used = True
             self._write_head(file)
             file.truncate(self._begin)
+
+    def close(self) -> None:
+        """Lets other processes have the file, as the end of this one does."""
+        if self._held:
+            self._held.close()
+            self._held = None
 
     @property
     def _row(self) -> int:

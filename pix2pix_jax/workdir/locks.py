@@ -1,8 +1,4 @@
-"""One process trains in a run's folder: a lock that the kernel releases however the process ends.
-
-Not filelock: where a file system has no locks, it makes one of a file's existence, which a killed
-process leaves behind.
-"""
+"""One process trains in a run's folder: a lock that the kernel releases however it ends."""
 
 import contextlib
 import os
@@ -13,12 +9,7 @@ from typing import IO
 from etils import epath
 
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.storage import atomic
-
-try:
-    import fcntl
-except ImportError:  # not a Unix
-    fcntl = None  # type: ignore[assignment]
+from pix2pix_jax.storage import atomic, file_lock
 
 LOCK = '.lock'
 
@@ -30,7 +21,7 @@ def hold(workdir: epath.Path) -> Iterator[None]:
     Raises UserError where another process holds it. Where there are no locks (object stores, some
     network drives) it says so and continues.
     """
-    if fcntl is None or not atomic.is_local(workdir):
+    if not atomic.is_local(workdir):
         _say_unlocked(workdir)
         yield
         return
@@ -49,7 +40,7 @@ def hold(workdir: epath.Path) -> Iterator[None]:
 
 def refuse_if_held(workdir: epath.Path) -> None:
     """Raises UserError where another process holds the lock of `workdir`; creates nothing."""
-    if fcntl is not None and atomic.is_local(workdir) and (workdir / LOCK).exists():
+    if atomic.is_local(workdir) and (workdir / LOCK).exists():
         with open(workdir / LOCK) as file:
             _lock(file, workdir)
 
@@ -57,16 +48,13 @@ def refuse_if_held(workdir: epath.Path) -> None:
 def _lock(file: IO[str], workdir: epath.Path) -> bool:
     """Returns whether `file` is locked now, until it is closed; UserError if another has it."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return file_lock.take(file)
     except BlockingIOError as error:
         file.seek(0)
         raise UserError(
             f'--workdir={workdir}: another process trains there ({file.read().strip()}); '
             'wait for it, stop it, or give another folder'
         ) from error
-    except OSError:  # a file system without locks
-        return False
-    return True
 
 
 def _say_unlocked(workdir: epath.Path) -> None:

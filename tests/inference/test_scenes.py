@@ -10,7 +10,7 @@ from etils import epath
 from pix2pix_jax import config, translate
 from pix2pix_jax.data.formats import decode, encode, metadata
 from pix2pix_jax.errors import run_command
-from pix2pix_jax.inference import generator, scenes, translator
+from pix2pix_jax.inference import generator, scene, scenes, translator
 from pix2pix_jax.storage import atomic
 
 SIZE = 16
@@ -191,6 +191,29 @@ def test_what_differs_starts_anew_and_says_so(
         assert f'out/1.tif: begun with another {remark}' in said
 
 
+def test_blended_tiles_of_another_side_start_anew(tmp_path, trained, monkeypatch, capsys):
+    """The largest that fits differs from call to call: rows of both would be of no one network."""
+    trained.generator.norm = 'batch'
+    write(tmp_path / '1.tif', image_of((96, 48, 3)))
+    places = f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / "out"}'
+    rows, fits, calls = translator.Translator.rows, [48, 32], []
+    monkeypatch.setattr(
+        translator.Translator, '_largest_window', lambda self, step: fits[len(calls)]
+    )
+
+    def some(self, *args):
+        calls.append(args[-1])
+        yield next(rows(self, *args))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(translator.Translator, 'rows', some)
+    for _ in fits:
+        assert run(*places, '--tile=-1', '--norm=image') == 130
+    assert calls == [0, 0]
+    said = capsys.readouterr().out
+    assert 'begun with another side of blended tiles: 48 -> 32: it starts anew' in said
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path, capsys):
     write(tmp_path / '1.tif', image_of())
     (tmp_path / 'out').mkdir()
@@ -270,6 +293,23 @@ def test_no_data_is_filled_across_windows(tmp_path, trained, whole):
     found, expected = (values(tmp_path / o / '1.tif') for o in ('windows', 'whole'))
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(found == -9999, image == -9999)
+
+
+def test_no_data_does_not_cost_what_lies_around_every_row(tmp_path, trained, monkeypatch):
+    """Only windows that the network gets need what lies around them."""
+    trained.dataset.nodata = '0'
+    image, load, pixels = image_of((600, 40, 3)), translator.Translator.load_window, []
+    image[::50] = 0  # in every tile
+    write(tmp_path / '1.tif', image)
+
+    def counted(self, files, box, about):
+        pixels.append((box[1] - box[0]) * (box[3] - box[2]))
+        return load(self, files, box, about)
+
+    monkeypatch.setattr(translator.Translator, 'load_window', counted)
+    monkeypatch.setattr(scene, 'REACH', 64)
+    assert run(f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / "out"}', '--tile=64') == 0
+    assert sum(pixels) < 16 * 600 * 40
 
 
 def test_what_only_the_file_notes_as_no_data_comes_back(tmp_path, whole):

@@ -1,9 +1,14 @@
 """The measure of seams, on images whose steps are known."""
 
+import importlib.util
+
 import numpy as np
 import pytest
+from helpers import ROOT
 
-from scripts import seams
+SPEC = importlib.util.spec_from_file_location('seams', ROOT / 'scripts' / 'seams.py')
+seams = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(seams)
 
 
 def largest(image, borders, reach):

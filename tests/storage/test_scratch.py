@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pix2pix_jax.errors import UserError
 from pix2pix_jax.storage.scratch import Scratch
 
 SHAPE = (20, 7, 3)
@@ -17,7 +18,18 @@ def image():
 def begun(folder, rows=0, about=ABOUT, dtype=np.uint16):
     scratch = Scratch(folder / '.out.rows', SHAPE, dtype)
     remark = scratch.start(about, folder / 'out.tif')
+    scratch.close()  # as a kill does
     return scratch, remark
+
+
+def test_two_processes_do_not_add_to_the_same_rows(tmp_path):
+    """Each would go on where it believes that the rows end."""
+    first = Scratch(tmp_path / '.out.rows', SHAPE, np.uint16)
+    first.start(ABOUT, tmp_path / 'out.tif')
+    with pytest.raises(UserError, match='out.tif: another process translates into it'):
+        begun(tmp_path)
+    first.close()
+    assert begun(tmp_path)[1] == ''
 
 
 def test_rows_come_back_as_they_were(tmp_path, image):

@@ -40,7 +40,7 @@ def test_where_there_are_no_locks_it_says_so_and_goes_on(tmp_path, monkeypatch, 
     def flock(file, operation):
         raise OSError(errno.ENOSYS, 'Function not implemented')
 
-    monkeypatch.setattr(locks.fcntl, 'flock', flock)
+    monkeypatch.setattr(locks.file_lock.fcntl, 'flock', flock)
     for path in (tmp_path, 'gs://bucket/run'):
         with locks.hold(epath.Path(path)):
             pass

@@ -8,9 +8,10 @@ import collections
 import dataclasses
 import functools
 import itertools
+import math
 import os
 import threading
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -102,7 +103,7 @@ def _opened(file: File, version: Hashable, indices: bool) -> Raster:
         if tiff_npy.is_npy(magic):
             head = tiff_npy.head_of_npy(stream)
             read: Callable[[Box], np.ndarray] = functools.partial(_mapped, os.fspath(file), head)
-            read((0, 1, 0, 1))  # a file that is cut off cannot be mapped
+            _check_length(file, stream.tell(), head.shape, head.dtype)
         elif tiff_npy.is_tiff(magic):
             head, read = _open_tiff(stream, file, version)
         else:
@@ -132,6 +133,12 @@ def _whole(file: File, indices: bool, version: Hashable) -> Raster:
     height, width, channels = pixels.values.shape
     about = pixels.values.dtype, pixels.opacity, pixels.lossy
     return Raster(height, width, channels, *about, '', read)
+
+
+def _check_length(file: File, start: int, shape: Sequence[int], dtype: np.dtype) -> None:
+    """Raises DataError where a file ends before the pixels that lie in it from `start` on."""
+    if start + math.prod(shape) * dtype.itemsize > os.stat(os.fspath(file)).st_size:
+        raise DataError('is cut off: pixels are missing')
 
 
 def _mapped(path: str, head: Head, box: Box) -> np.ndarray:
@@ -181,7 +188,9 @@ def _open_tiff(
             raise DataError('is one of several files that hold one image: allowed is one file')
         pages = [_page(page, tiff.byteorder) for page in stored]
     for page in pages:
-        if not page.mapped:
+        if page.mapped:
+            _check_length(file, page.offsets[0], page.shape, page.mapped)
+        else:
             tiff_npy.check_values((*page.segment, page.shape[-1]), 'strips or tiles of ')
     path = os.fspath(file)
 

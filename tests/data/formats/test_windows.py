@@ -197,6 +197,22 @@ def test_what_is_cut_off_is_said_in_one_line(tmp_path, part):
         assert str(raised.value).startswith(f'{path} ') and '\n' not in str(raised.value)
 
 
+@pytest.mark.parametrize('extension', ['.tif', '.npy'])
+def test_a_file_that_declares_more_than_it_holds_is_cut_off(tmp_path, extension):
+    """Uncompressed pixels are mapped, and what cannot be mapped is in no words of a user's."""
+    file = epath.Path(tmp_path) / f'1{extension}'
+    image = values(np.random.default_rng(8), 'uint8', 1, 40, 30)[..., 0]
+    if extension == '.npy':
+        np.save(str(file), image)
+        file.write_bytes(file.read_bytes()[:-1])
+    else:
+        tifffile.imwrite(str(file), image)
+        with tifffile.TiffFile(str(file), mode='r+') as tiff:
+            tiff.pages[0].tags['ImageLength'].overwrite(200_000)
+    with pytest.raises(DataError, match='pixels are missing'):
+        windows.open_raster(file)
+
+
 def test_a_damaged_tile_is_named_where_it_is_read(tmp_path):
     file = epath.Path(tmp_path) / '1.tif'
     image = values(np.random.default_rng(9), 'uint16', 1, 64, 64)[..., 0]
