@@ -182,7 +182,7 @@ def _check_lpips(config: Config) -> None:
             f'config.loss.lpips_weight={loss.lpips_weight}: it is of images; allowed is 0 where '
             f'config.dataset.target_classes={config.dataset.target_classes}'
         )
-    for name in ('alexnet_weights', 'lpips_weights'):
+    for name in ('alexnet_file', 'lpips_file'):
         if loss[name] and not loss.lpips_weight:
             raise UserError(
                 f"config.loss.{name}={loss[name]!r}: allowed is '' where config.loss.lpips_weight=0"

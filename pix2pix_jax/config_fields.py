@@ -346,10 +346,10 @@ ROWS = (
           'weight of LPIPS 0.1 (AlexNet) between generated and real image, of 1, 3 or 4 channels '
           'and none of them masked; what is trained on it is not judged by it',
           source='Zhang et al., 2018'),
-    Field('loss.alexnet_weights', '', free("a file or ''"),
+    Field('loss.alexnet_file', '', free("a file or ''"),
           "AlexNet's weights for `loss.lpips_weight`, torchvision's alexnet-owt-7be5be79.pth; '': "
           'the one in the cache folder, or a download'),
-    Field('loss.lpips_weights', '', free("a file or ''"),
+    Field('loss.lpips_file', '', free("a file or ''"),
           "LPIPS's own weights, weights/v0.1/alex.pth of the package lpips; '': likewise"),
     Field('loss.r1_weight', 0.0, WEIGHT,
           "weight of half the squared gradient of D's mean logit by the real image, in D's loss",

@@ -66,8 +66,8 @@ def main(values: flags.FlagValues) -> int:
     from pix2pix_jax.train import train_and_evaluate
     from pix2pix_jax.workdir.trackers import check_tracker
 
-    check_method(values)
     check_tracker(values.tracker)
+    check_method(values)
     prepare_process(find_devices=False)
     if values.config.deterministic:
         use_deterministic_kernels()

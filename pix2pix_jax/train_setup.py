@@ -155,11 +155,11 @@ def frozen_weights(config: Config, source: sources.Source) -> dict[str, np.ndarr
             f'{lpips.MIN_SIDE} or more'
         )
     try:
-        return weights.load_lpips(config.loss.alexnet_weights, config.loss.lpips_weights)
+        return weights.load_lpips(config.loss.alexnet_file, config.loss.lpips_file)
     except weights.Unavailable as error:
         raise UserError(
             f'{field}: without its weights there is no training: {error}, or give files as '
-            'config.loss.alexnet_weights and config.loss.lpips_weights'
+            'config.loss.alexnet_file and config.loss.lpips_file'
         ) from error
     except DataError as error:
         raise DataError(f'{field}: {error}') from error

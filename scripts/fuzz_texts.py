@@ -57,7 +57,7 @@ def read_pairs(path: epath.Path, column: str = '') -> list:
     assert len({len(files) for files in pairs.values()}) == 1, pairs
     assert all(name and '..' not in name.split('/') for name in pairs), pairs
     specs = ImageSpec('input', 3), ImageSpec('target', 3)
-    source = Source(str(path), tuple(pairs), tuple(pairs.values()), 'AtoB', specs, masks)
+    source = Source(str(path), tuple(pairs), tuple(pairs.values()), 'AtoB', specs, masks=masks)
     pixels = [[image.tobytes() for image in source[i].values()] for i in range(len(source))]
     return [list(pairs), [list(map(str, files)) for files in pairs.values()], pixels]
 

@@ -94,7 +94,7 @@ def translation(config, folder):
     state = jax.eval_shape(maker(config))
     variables, x = state.generator_variables(), shape(config, config.generator.input_channels)
     program = jax.make_jaxpr(Generator(config, variables)._apply)
-    return text(program(variables, x, training_key(config)))
+    return text(program(variables, x, training_key(config), generator.WHOLE))
 
 
 def training_data(config, folder):
@@ -396,8 +396,8 @@ FIELDS = {
     'loss.gp_weight': (2.0, step, WGAN),
     'loss.feature_weight': (2.0, step),
     'loss.lpips_weight': (2.0, step),
-    'loss.alexnet_weights': ('a.pth', lpips_files, {'loss.lpips_weight': 1.0}),
-    'loss.lpips_weights': ('a.pth', lpips_files, {'loss.lpips_weight': 1.0}),
+    'loss.alexnet_file': ('a.pth', lpips_files, {'loss.lpips_weight': 1.0}),
+    'loss.lpips_file': ('a.pth', lpips_files, {'loss.lpips_weight': 1.0}),
     'loss.r1_weight': (2.0, step),
     'loss.r1_every': (3, step, {'loss.r1_weight': 1.0}),
     'optimizer.learning_rate': (0.3, step),

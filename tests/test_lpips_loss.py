@@ -141,10 +141,10 @@ def test_without_weights_a_run_stops_before_it_trains(pairs, tmp_path, monkeypat
     for run in (train_and_evaluate, dry_run):
         message = error_of(run, tiny_config(pairs, loss__lpips_weight=1.0), tmp_path / 'run')
         assert message.startswith('config.loss.lpips_weight=1.0: without its weights')
-        assert 'save it as /c/a' in message and 'config.loss.alexnet_weights' in message
+        assert 'save it as /c/a' in message and 'config.loss.alexnet_file' in message
     assert not (tmp_path / 'run').exists()
     (tmp_path / 'bad.pth').write_text('none')
-    fields = {'loss.alexnet_weights': str(tmp_path / 'bad.pth')}
+    fields = {'loss.alexnet_file': str(tmp_path / 'bad.pth')}
     with pytest.raises(DataError, match='config.loss.lpips_weight=1.0: .*bad.pth'):
         train_and_evaluate(tiny_config(pairs, loss__lpips_weight=1.0, **fields), tmp_path / 'run')
 
@@ -154,7 +154,7 @@ def test_without_weights_a_run_stops_before_it_trains(pairs, tmp_path, monkeypat
     ({'image_size': (16, 32)}, '16x32 pixels; allowed are 31x31 or more'),
     ({'dataset__nodata': '0'}, 'here pixels are masked; allowed is 0'),
     ({'dataset__target_classes': 3}, 'allowed is 0 where config.dataset.target_classes=3'),
-    ({'loss__lpips_weight': 0.0, 'loss__lpips_weights': 'a'}, "config.loss.lpips_weights='a'"),
+    ({'loss__lpips_weight': 0.0, 'loss__lpips_file': 'a'}, "config.loss.lpips_file='a'"),
 ])  # fmt: skip
 def test_images_that_it_is_not_of_are_refused(fields, message, pairs):
     def resolved():

@@ -327,7 +327,9 @@ class Generator:
                 yield finished()
             filled = np.minimum(np.arange(self._batch), len(x) - 1)  # compiled for one size
             variables = self._on(device) | constants
-            given = jax.device_put((x[filled], key, corners[filled].astype(np.int32)), device)
+            # Of whole images, which all begin at 0, what is random is drawn once for all.
+            places = corners[filled].astype(np.int32) if corners.any() else WHOLE
+            given = jax.device_put((x[filled], key, places), device)
             started.append((x, function(variables, *given)))
         while started:
             yield finished()

@@ -22,8 +22,8 @@ MAY_CHANGE = (
     'dataset.path',
     'dataset.cache',
     'dataset.workers',
-    'loss.alexnet_weights',
-    'loss.lpips_weights',
+    'loss.alexnet_file',
+    'loss.lpips_file',
     'checkpoint.',
 )
 LENGTH = ('num_steps', 'num_epochs')
@@ -41,7 +41,7 @@ FOUND = (
 BEFORE = {'eval_images': 0, 'dataset.jitter_method': 'box', 'dataset.windows': 'off'}
 FIRST = (0, 2)  # the version that has them
 # Fields that name places on a machine. In a packed run they are '', and tables are texts.
-PLACES = ('dataset.path', 'init_from', 'loss.alexnet_weights', 'loss.lpips_weights')
+PLACES = ('dataset.path', 'init_from', 'loss.alexnet_file', 'loss.lpips_file')
 TABLES = ('dataset.colors', 'dataset.palette')
 
 

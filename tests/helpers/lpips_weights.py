@@ -24,7 +24,7 @@ def drawn() -> dict[str, np.ndarray]:
 def write_files(folder) -> dict[str, str]:
     """Writes them as two files; returns the fields of a config that name these."""
     fields = {}
-    for field, shapes in (('alexnet_weights', backbone_shapes()), ('lpips_weights', head_shapes())):
+    for field, shapes in (('alexnet_file', backbone_shapes()), ('lpips_file', head_shapes())):
         path = folder / f'{field}.pth'
         path.write_bytes(state_dict_file({name: drawn()[name] for name in shapes}))
         fields[f'loss.{field}'] = str(path)

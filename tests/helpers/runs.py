@@ -32,8 +32,8 @@ CONTEXT = {
     'dataset.task_amount': {'dataset.task': 'super_resolution'},
     'grad_accumulation': {'batch_size': 2**20},
     'method': IMPLIED['flow'],
-    'loss.alexnet_weights': {'loss.lpips_weight': 1.0},
-    'loss.lpips_weights': {'loss.lpips_weight': 1.0},
+    'loss.alexnet_file': {'loss.lpips_weight': 1.0},
+    'loss.lpips_file': {'loss.lpips_weight': 1.0},
     'loss.class_weight': {'dataset.target_classes': 3},
     'optimizer.rate_devices': {'optimizer.scale_with_devices': True},
 }

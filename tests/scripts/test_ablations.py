@@ -395,7 +395,7 @@ def test_a_result_counts_for_the_same_experiment_measured_alike(scripts, tmp_pat
         return results.is_done(jobs.jobs_of(other, 0)[0], other)
 
     elsewhere = ('--config.image_size=128', '--config.dataset.path=there', '--config.remat=True')
-    elsewhere += ('--config.loss.alexnet_weights=there.pth',)
+    elsewhere += ('--config.loss.alexnet_file=there.pth',)
     assert is_done() and is_done(fields=elsewhere) and is_done(each=True)
     assert results.is_done(job, ablation) and results.is_done(job._replace(each=True), ablation)
     assert not is_done(fields=fields[:2]) and not is_done(fields=('--config.image_size=64',))
