@@ -161,6 +161,8 @@ def frozen_weights(config: Config, source: sources.Source) -> dict[str, np.ndarr
             f'{field}: without its weights there is no training: {error}, or give files as '
             'config.loss.alexnet_weights and config.loss.lpips_weights'
         ) from error
+    except DataError as error:
+        raise DataError(f'{field}: {error}') from error
 
 
 def _absolute(path: str) -> str:

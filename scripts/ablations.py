@@ -72,6 +72,7 @@ def main(values: flags.FlagValues) -> int:
     undone = [job for job in jobs if not results.is_done(job, ablation)]
     missing = list({job.name: job for job in undone[::-1]}.values())[::-1]  # rows may share one
     check_states(missing)
+    results.check_results(missing, ablation)
     count = len({job.name for job in jobs})
     print(f'{count} runs, {count - len(missing)} of them done', flush=True)
     logs = ablation.output / 'logs'

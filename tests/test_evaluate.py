@@ -65,7 +65,7 @@ def workdir(tmp_path, monkeypatch):
         write_image(tmp_path / 'data' / 'A' / 'test' / 'sub' / f'{i}.png', i)
         write_labels(tmp_path / 'data' / 'B' / 'test' / 'sub' / f'{i}.png', i)
 
-    def load_run(workdir, checkpoint='last'):
+    def load_run(workdir, checkpoint='last', ema=True):
         if 'run' not in str(workdir):
             raise UserError(f'--workdir={workdir}: no run there')
         return generator.Run(c, 40, checkpoint, {})

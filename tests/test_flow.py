@@ -85,11 +85,11 @@ def test_the_noise_of_a_window_is_that_part_of_the_whole():
 
 def test_lines_go_from_noise_to_target():
     rng = np.random.default_rng(0)
-    noise, target = rng.normal(size=(2, 3, 4, 4, 1)).astype(np.float32)
+    noise, target = jnp.asarray(rng.normal(size=(2, 3, 4, 4, 1)), np.float32)
     at = functools.partial(flow.between, noise, target)
     np.testing.assert_array_equal(at(jnp.zeros(3)), noise)
     np.testing.assert_array_equal(at(jnp.ones(3)), target)
-    time = np.float32([0.1, 0.5, 0.8])
+    time = jnp.float32([0.1, 0.5, 0.8])
     for i, t in enumerate(time):
         np.testing.assert_allclose(at(time)[i], noise[i] + t * (target - noise)[i], rtol=1e-5)
 

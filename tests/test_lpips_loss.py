@@ -145,7 +145,7 @@ def test_without_weights_a_run_stops_before_it_trains(pairs, tmp_path, monkeypat
     assert not (tmp_path / 'run').exists()
     (tmp_path / 'bad.pth').write_text('none')
     fields = {'loss.alexnet_weights': str(tmp_path / 'bad.pth')}
-    with pytest.raises(DataError, match='bad.pth'):
+    with pytest.raises(DataError, match='config.loss.lpips_weight=1.0: .*bad.pth'):
         train_and_evaluate(tiny_config(pairs, loss__lpips_weight=1.0, **fields), tmp_path / 'run')
 
 

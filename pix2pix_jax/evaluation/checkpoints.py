@@ -58,6 +58,10 @@ def _steps(workdir: epath.PathLike, names: str) -> list[int]:
         raise UserError(f'--workdir={workdir}: no run there, or no checkpoint in it yet')
     if names != ALL:
         steps = {checkpoints.find(name)[1] for name in names.split(',') if name}
+        if not steps:
+            raise UserError(
+                f'--checkpoint={names} names no checkpoint: allowed are all | STEP,STEP'
+            )
     checkpoints.close()
     return sorted(steps)
 

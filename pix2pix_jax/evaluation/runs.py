@@ -138,8 +138,13 @@ def config_of(config: Config, images: RunImages) -> Config:
     """Returns the config of a run for the images that are measured: folder, size, a flow's steps.
 
     The network stays as deep as it was trained: it is fully convolutional (section 6.1.1 of the
-    paper). Raises UserError where there is no such folder, size or number of steps.
+    paper). Raises UserError where there is no such folder, size or number of steps, or no weights
+    but the last ones, which need no --noema.
     """
+    if not images.ema and not config.ema_decay:
+        raise UserError(
+            '--noema: the run has no averaged weights (config.ema_decay=0); leave it out'
+        )
     config = generator.at_steps(config, images.steps)
     changed: dict[str, Any] = {}
     if images.dataset:

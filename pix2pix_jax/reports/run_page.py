@@ -112,6 +112,7 @@ def write_evaluation_page(
     facts = {key: result[key] for key in ('step', 'checkpoint', 'images')}
     known = [f'{key} {value}' for key, value in facts.items() if value is not None]
     known += [f'{result["steps"]} steps of the flow'] if 'steps' in result else []
+    known += [] if result.get('ema', True) else ['last weights']
     about = ', '.join(known) + ': ' + ' | '.join(kinds)
     if 'mae' in result['metrics']:
         about += (

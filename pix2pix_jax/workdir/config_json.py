@@ -22,6 +22,8 @@ MAY_CHANGE = (
     'dataset.path',
     'dataset.cache',
     'dataset.workers',
+    'loss.alexnet_weights',
+    'loss.lpips_weights',
     'checkpoint.',
 )
 LENGTH = ('num_steps', 'num_epochs')

@@ -45,6 +45,8 @@ def record_start(
     """
     import jax
 
+    from pix2pix_jax.runtime import cores
+
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
     versions = _versions()
     start = {'time': now, 'step': step, 'version': versions['pix2pix_jax']}
@@ -53,6 +55,7 @@ def record_start(
         'versions': {'python': platform.python_version()} | versions,
         'git_commit': _git_commit(),
         'devices': [f'{d.platform} {d.device_kind}' for d in devices],
+        'cores': cores(),
         'hosts': jax.process_count(),
         'parameters': {network: _table(shapes) for network, shapes in arrays.items()},
         'xla_flags': os.environ.get('XLA_FLAGS', ''),

@@ -37,9 +37,12 @@ def of_result(result: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
-def machine() -> str:
-    """Returns what tells whether times compare: the CPU and how many of its cores there are."""
+def machine(run: Mapping[str, Any]) -> str:
+    """Returns what tells whether times compare: the CPU, and how many of its cores a run had.
+
+    `run` is its run.json. Runs that train at once share the cores.
+    """
     info = pathlib.Path('/proc/cpuinfo')
     lines = info.read_text().splitlines() if info.exists() else []
     names = (line.partition(':')[2].strip() for line in lines if line.startswith('model name'))
-    return f'{next(names, platform.machine())}, {cores()} cores'
+    return f'{next(names, platform.machine())}, {run.get("cores", cores())} cores'

@@ -1,5 +1,6 @@
 """What scripts/ablations.py reports: a table (Markdown, CSV), plots, and a grid of samples."""
 
+import collections
 import csv
 import io
 import pathlib
@@ -84,9 +85,11 @@ def write_report(
 def read_values(results: Results) -> tuple[Values, dict[str, str]]:
     """Returns the measured values and costs, and the reason for each metric that is missing.
 
-    The last rows are those of the real photos. The rows of one size share a ground truth.
+    The last rows are those of the real photos. The rows of one size share a ground truth. Costs are
+    those of one machine.
     """
     values, truths, reasons = {}, {}, {}
+    timed = timed_machine(results)
     for row, of_seeds in results.items():
         for seed, result in of_seeds.items():
             for metric, summary in result.metrics.items():
@@ -96,7 +99,7 @@ def read_values(results: Results) -> tuple[Values, dict[str, str]]:
                 real = metric.startswith('real_')
                 here = (truths if real else values).setdefault(row, {})
                 here.setdefault(metric.removeprefix('real_'), {})[seed] = summary['mean']
-            for cost, number in result.costs.items():
+            for cost, number in result.costs.items() if result.machine == timed else ():
                 values.setdefault(row, {}).setdefault(cost, {})[seed] = number
     alike = {}
     for row, truth in truths.items():  # the same of every seed
@@ -104,6 +107,12 @@ def read_values(results: Results) -> tuple[Values, dict[str, str]]:
         if first not in alike.values():
             alike[f'{TRUTH}, {row}' if alike else TRUTH] = first
     return values | alike, reasons
+
+
+def timed_machine(results: Results) -> str:
+    """Returns the machine whose times the table shows: the one that trained the most runs."""
+    runs = (one.machine for of_seeds in results.values() for one in of_seeds.values())
+    return collections.Counter(runs).most_common(1)[0][0]
 
 
 # ---------------------------------------------------------------- in words
@@ -116,7 +125,8 @@ def explanation(results: Results) -> str:
     states = ' to '.join(map(str, sorted({min(counts), max(counts)})))
     text = (
         f'A run counts as its mean over {states} states of the last fifth of its steps. The table '
-        f'has mean ± standard deviation over seeds, of which there are {seeds}.'
+        f'has mean ± standard deviation over seeds, of which there are {seeds}. Times and memory '
+        f'are those of the runs on this machine: {timed_machine(results)}.'
     )
     if len(results) < 2 or seeds < 2:
         return text

@@ -10,7 +10,7 @@ not matter.
 import hashlib
 import json
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ablation import costs, scores
@@ -18,6 +18,7 @@ from ablation.jobs import STATES, Ablation, TrainingJob, folder_of, is_trained, 
 from ablation.scores import score
 from pix2pix_jax.config import default_config, flatten
 from pix2pix_jax.data.sources import Source
+from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import metrics
 from pix2pix_jax.evaluation.checkpoints import read_checkpoints
 from pix2pix_jax.evaluation.report import Summary
@@ -75,7 +76,7 @@ def write(job: TrainingJob, ablation: Ablation) -> None:
         'versions': run['versions'],
         'git_commit': run['git_commit'],
         'devices': run['devices'],
-        'machine': costs.machine(),
+        'machine': costs.machine(run),
         **costs.read(job),
     }
     atomic.write_text(path_of(job, ablation.results), json.dumps(result, indent=1) + '\n')
@@ -84,9 +85,25 @@ def write(job: TrainingJob, ablation: Ablation) -> None:
 def read(job: TrainingJob, ablation: Ablation) -> Result:
     """Returns the result of a job; {} where there is none of this experiment on this data."""
     path = path_of(job, ablation.results)
-    result = json.loads(path.read_text()) if path.exists() else {}
+    try:
+        result = json.loads(path.read_text()) if path.exists() else {}
+    except ValueError as error:
+        raise UserError(f'{path} is damaged ({error}): remove it, or give another --results') from (
+            error
+        )
     same = result.get('experiment') == experiment(job) and result.get('data') == ablation.data
     return result if same and result['step'] == job.steps else {}
+
+
+def check_results(jobs: Iterable[TrainingJob], ablation: Ablation) -> None:
+    """Raises UserError for a job whose result would replace that of another experiment."""
+    for job in jobs:
+        path = path_of(job, ablation.results)
+        if path.exists() and not read(job, ablation):
+            raise UserError(
+                f'{path} has the result of another experiment, of other data, or none: give '
+                'another --results'
+            )
 
 
 def measured(job: TrainingJob, ablation: Ablation) -> Result:
@@ -137,18 +154,18 @@ class Scored(NamedTuple):
     states: int = 0  # how many of them the means are of
 
 
-def of_jobs(jobs: Iterable[TrainingJob], ablation: Ablation) -> Results:
-    """Returns the results of the jobs that have one, by row and seed."""
-    found: Results = {}
+def of_jobs(jobs: Sequence[TrainingJob], ablation: Ablation) -> Results:
+    """Returns the results of the jobs that have one, by row, in the order of the jobs, and seed."""
+    found: Results = {job.row: {} for job in jobs}
     for job in jobs:
         if result := measured(job, ablation):
             points = _points(result, job.shown)
             count = sum(scores.in_last_fifth(point['step'], job.steps) for point in points)
-            found.setdefault(job.row, {})[job.seed] = Scored(
+            found[job.row][job.seed] = Scored(
                 score(points, job.steps, scores.judges_of(result['experiment'])),
                 costs.of_result(result),
-                ' '.join((*result['devices'], result.get('machine', ''))),
+                ' '.join((*result['devices'], *filter(None, [result.get('machine')]))),
                 points,
                 count,
             )
-    return found
+    return {row: of_seeds for row, of_seeds in found.items() if of_seeds}

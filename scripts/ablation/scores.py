@@ -129,4 +129,8 @@ def best_of(metric: str, rows: Mapping[str, Seeds]) -> tuple[str, list[str]]:
         return '', []
     best = max(rows, key=lambda row: sign(metric) * statistics.fmean(rows[row].values()))
     apart = {row: difference(rows[best], seeds) for row, seeds in rows.items() if row != best}
-    return best, [row for row, found in apart.items() if not (found and found.is_told())]
+
+    def is_worse(found: Difference | None) -> bool:  # by the seeds of both, which may be few of all
+        return found is not None and found.is_told() and found.mean * sign(metric) > 0
+
+    return best, [row for row, found in apart.items() if not is_worse(found)]

@@ -42,7 +42,8 @@ AUGMENT = ('discriminator.augment', 'color,translation,cutout')
 FEATURES = ('loss.feature_weight', 10.0)
 SCALES = ('discriminator.scales', 2)
 NO_NORM = ('discriminator.norm', 'none')
-FLOW = (('method', 'flow'), ('ema_decay', 0.999))
+AVERAGED = ('ema_decay', 0.999)  # where the user does not say it
+FLOW = (('method', 'flow'), AVERAGED)
 
 # What the rows of 'objectives' have shown to be best, as fields: BEST those of one row, HELPED
 # those of all that helped. While they are empty, there are no rows made of them.
@@ -55,10 +56,21 @@ def _of_the_best() -> dict[str, Variant]:
     rows = {}
     if BEST:
         rows = {
-            f'{gan}, the best': _fields(('loss.gan', gan), *BEST, ema=BEST_EMA)
+            f'the best with {gan}': _fields(('loss.gan', gan), *BEST, ema=BEST_EMA)
             for gan in ('lsgan', 'hinge')
         }
     return rows | ({'all that helped': _fields(*HELPED, ema=BEST_EMA)} if HELPED else {})
+
+
+def best_alone(fields: tuple[tuple[str, object], ...], ema: bool) -> dict[str, Variant]:
+    """Returns the row of the best in a table whose other rows may have no averaged weights.
+
+    Args:
+      fields: those of BEST; (): there is no row.
+      ema: whether it is measured with averaged weights.
+    """
+    averages = (AVERAGED,) if ema else ()
+    return {'best pix2pix': _fields(*fields, *averages, ema=ema)} if fields else {}
 
 
 TABLES = {
@@ -165,9 +177,9 @@ TABLES = {
         {
             'L1': _loss('l1'),
             'pix2pix': Variant(),
-            **({'pix2pix, the best': _fields(*BEST, ema=BEST_EMA)} if BEST else {}),
+            **best_alone(BEST, BEST_EMA),
             **{
-                f'flow, {steps} step{"s" * (steps > 1)}': Variant(
+                f'flow {steps} step{"s" * (steps > 1)}': Variant(
                     fields=FLOW, ema=True, evaluate=(f'--steps={steps}',)
                 )
                 for steps in (1, 4, 20)

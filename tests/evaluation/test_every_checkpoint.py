@@ -66,6 +66,11 @@ def test_the_last_weights_are_those_of_a_run_without_averages(workdir, tmp_path)
     assert evaluated(f'--workdir={averaged}', '--noema') == 0
     one = json.loads((averaged / 'evaluation/test_noema/metrics.json').read_text())
     assert one['metrics'] == last[4] and one['ema'] is False
+    assert 'last weights' in (averaged / 'evaluation/test_noema/index.html').read_text()
+    for checkpoint in ('', 'all'):
+        words = f'--workdir={plain}', '--noema', f'--checkpoint={checkpoint}'
+        assert 'the run has no averaged weights' in error_of(evaluated, *words)
+    assert not (plain / 'evaluation/test_noema').exists()
     words = f'--workdir={averaged}', '--checkpoint=4,3'
     assert "no checkpoint '3', allowed are last | 2 | 4" in error_of(evaluated, *words)
 
@@ -76,6 +81,8 @@ def test_a_report_is_replaced_and_nothing_else(workdir, tmp_path):
     assert evaluated(*words) == evaluated(*words) == 0
     (output / 'mine').write_text('')
     assert '--overwrite' in error_of(evaluated, *words)
+    words = f'--workdir={workdir}', '--checkpoint=,', f'--output={tmp_path}/no'
+    assert '--checkpoint=, names no checkpoint' in error_of(evaluated, *words)
     empty = tmp_path / 'none'
     assert 'no run there' in error_of(
         checkpoints.evaluate_checkpoints,

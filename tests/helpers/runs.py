@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
-from pix2pix_jax.config import Config, default_config, validate
+from pix2pix_jax.config import IMPLIED, Config, default_config, validate
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.inference import generator
 from pix2pix_jax.models.factory import create_models, generator_inputs
@@ -31,6 +31,7 @@ CONTEXT = {
     'dataset.hold_out': {'dataset.preprocess': 'crop'},
     'dataset.task_amount': {'dataset.task': 'super_resolution'},
     'grad_accumulation': {'batch_size': 2**20},
+    'method': IMPLIED['flow'],
     'loss.alexnet_weights': {'loss.lpips_weight': 1.0},
     'loss.lpips_weights': {'loss.lpips_weight': 1.0},
     'loss.class_weight': {'dataset.target_classes': 3},

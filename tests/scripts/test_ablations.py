@@ -314,6 +314,9 @@ def test_the_verdict_says_what_the_seeds_tell(scripts):
     expected = 'By L1, PSNR these data prefer "a"; by SSIM the seeds do not tell "b" from "a".'
     assert text == expected
     assert verdict(['l1'], {'a': rows['a']}, str) == ''
+    # Of all its seeds "a" is the best, but of those that both have "b" is: no row is preferred.
+    few = {'a': {'l1': {0: 0.5, 1: 0.5, 2: 0.1, 3: 0.1}}, 'b': {'l1': {0: 0.4, 1: 0.401}}}
+    assert verdict(['l1'], few, str) == 'By l1 the seeds do not tell "a" from "b".'
     report = scripts('ablation.report')
     one = {'a': {'l1': {0: 1}}, 'b': {'l1': {0: 2}}}
     assert 'One seed alone' in report.sentence(['l1'], one, {})
@@ -334,6 +337,16 @@ def test_times_compare_on_one_machine(scripts):
         'c': {1: scored(scripts, minutes=9.0, machine='there')},
     }
     assert report.relative_times(results) == {'a': 1, 'b': 1.5}
+    values, _ = report.read_values(results)  # of the machine that trained the most runs
+    times = {row: of['training_min'] for row, of in values.items() if 'training_min' in of}
+    assert times == {'a': {0: 2.0, 1: 4.0}, 'b': {0: 3.0}}
+    assert 'on this machine: here.' in report.explanation(results)
+
+
+def test_the_cores_are_those_that_a_run_had(scripts):
+    costs = scripts('ablation.costs')
+    one, two = costs.machine({'cores': 1}), costs.machine({'cores': 2})
+    assert one.endswith(', 1 cores') and two.endswith(', 2 cores')
 
 
 @pytest.fixture
@@ -382,6 +395,7 @@ def test_a_result_counts_for_the_same_experiment_measured_alike(scripts, tmp_pat
         return results.is_done(jobs.jobs_of(other, 0)[0], other)
 
     elsewhere = ('--config.image_size=128', '--config.dataset.path=there', '--config.remat=True')
+    elsewhere += ('--config.loss.alexnet_weights=there.pth',)
     assert is_done() and is_done(fields=elsewhere) and is_done(each=True)
     assert results.is_done(job, ablation) and results.is_done(job._replace(each=True), ablation)
     assert not is_done(fields=fields[:2]) and not is_done(fields=('--config.image_size=64',))
@@ -419,6 +433,38 @@ def test_a_result_counts_for_the_same_experiment_measured_alike(scripts, tmp_pat
     assert not is_done() and jobs.is_trained(job)
 
 
+def test_a_result_of_another_experiment_is_not_replaced(scripts, make_ablation):
+    jobs, results = scripts('ablation.jobs'), scripts('ablation.results')
+    ablation = make_ablation()
+    job, other = jobs.jobs_of(ablation, 0)
+    results.check_results([job, other], ablation)
+    write_run(job, l1=0.5)
+    results.write(job, ablation)
+    results.check_results([job, other], ablation)
+    for changes in ({'steps': 90}, {'data': 'other names'}, {'fields': ablation.fields[:2]}):
+        changed = ablation._replace(**changes)
+        with pytest.raises(UserError, match='base-0_test.json has the result of another'):
+            results.check_results(jobs.jobs_of(changed, 0), changed)
+    results.path_of(job, ablation.results).write_text('{"exp')
+    with pytest.raises(UserError, match='base-0_test.json is damaged'):
+        results.is_done(job, ablation)
+
+
+def test_rows_stand_in_the_order_of_the_table(scripts, make_ablation):
+    """The first one is what the others are compared with: also where it lacks the first seed."""
+    jobs, results = scripts('ablation.jobs'), scripts('ablation.results')
+    ablation = make_ablation()
+    all_jobs = [job for seed in (0, 1) for job in jobs.jobs_of(ablation, seed)]
+    for job in all_jobs[1:]:
+        write_run(job, l1=0.5)
+        results.write(job, ablation)
+    found = results.of_jobs(all_jobs, ablation)
+    assert {row: list(of_seeds) for row, of_seeds in found.items()} == {
+        'alternating': [1], 'simultaneous': [0, 1]
+    }  # fmt: skip
+    assert list(found) == ['alternating', 'simultaneous']
+
+
 def test_averaged_and_last_weights_are_of_one_run(scripts, make_ablation):
     jobs, results = scripts('ablation.jobs'), scripts('ablation.results')
     plain = make_ablation(table='objectives', rows=('paper', '+ EMA'))
@@ -445,6 +491,21 @@ def test_averaged_and_last_weights_are_of_one_run(scripts, make_ablation):
     assert list(results.of_jobs([paper, averaged], ablation)) == ['+ EMA']
 
 
+def test_the_best_row_brings_its_averages_to_the_table_of_methods(
+    scripts, make_ablation, monkeypatch
+):
+    """Nobody can: there the rows of the flow vary `ema_decay`, and a flag for it is refused."""
+    jobs, tables = scripts('ablation.jobs'), scripts('ablation.tables')
+    assert tables.best_alone((), True) == {}
+    methods = tables.TABLES['methods']
+    best = tables.best_alone((tables.FEATURES,), True)
+    monkeypatch.setitem(tables.TABLES, 'methods', methods._replace(rows=methods.rows | best))
+    *_, job = jobs.jobs_of(make_ablation(table='methods'), 0)
+    assert job.row in best and job.shown == '' and '--config.ema_decay=0.999' in job.train
+    with pytest.raises(UserError, match='varies it; leave it out'):
+        jobs.jobs_of(make_ablation(table='methods', fields=('--config.ema_decay=0.9',)), 0)
+
+
 def test_a_run_that_keeps_too_few_states_is_named(scripts, make_ablation):
     jobs = scripts('ablation.jobs')
     (job, other) = jobs.jobs_of(make_ablation(), 0)
@@ -463,6 +524,16 @@ def test_rows_can_be_chosen(scripts, make_ablation):
     assert [job.row for job in found] == ['l1', 'cgan']
     with pytest.raises(UserError, match="--rows: 'gun' is unknown, allowed are l1, gan"):
         jobs.jobs_of(make_ablation(table='losses', rows=('gun',)), 0)
+
+
+def test_the_name_of_every_row_can_be_given(scripts):
+    """In --rows, where commas divide them."""
+    ablations, tables = scripts('ablations'), scripts('ablation.tables')
+    rows = {row for table in tables.TABLES.values() for row in table.rows}
+    rows |= tables.best_alone((tables.FEATURES,), False).keys()
+    values = ablations.define_flags()
+    values(['ablations.py', f'--rows={",".join(sorted(rows))}'])
+    assert values.rows == sorted(rows)
 
 
 def test_the_published_results_are_read(scripts):
