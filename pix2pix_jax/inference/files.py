@@ -169,7 +169,8 @@ def translate_all(
     output, batch = epath.Path(output), translator.options.batch
     rows: list[tuple[str, list[Item]]] = []
     done, failed, seconds = 0, 0, 0.0
-    by_windows = itertools.groupby(inputs, lambda one: scenes.is_scene(translator, one))
+    local = atomic.is_local(output)  # rows are added to files there
+    by_windows = itertools.groupby(inputs, lambda one: local and scenes.is_scene(translator, one))
     parts = ((kind, part) for kind, some in by_windows for part in tiling.groups(some, batch))
     with tqdm.tqdm(total=len(inputs), disable=not sys.stderr.isatty(), unit='image') as bar:
         for are_scenes, group in parts:

@@ -214,6 +214,17 @@ def test_blended_tiles_of_another_side_start_anew(tmp_path, trained, monkeypatch
     assert 'begun with another side of blended tiles: 48 -> 32: it starts anew' in said
 
 
+def test_scenes_go_whole_where_no_rows_can_be_added_to_files(tmp_path, monkeypatch):
+    """In a bucket; a path of it would be a folder gs: here."""
+    write(tmp_path / '1.tif', image_of())
+    is_local = atomic.is_local
+    monkeypatch.setattr(atomic, 'is_local', lambda p: 'bucket' not in str(p) and is_local(p))
+    monkeypatch.setattr(scenes, 'translate', None)
+    flags = f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / "bucket"}', '--tile=32'
+    assert run(*flags) == 0
+    np.testing.assert_array_equal(values(tmp_path / 'bucket/1.tif'), 65535 - values(flags[0][8:]))
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path, capsys):
     write(tmp_path / '1.tif', image_of())
     (tmp_path / 'out').mkdir()
