@@ -49,6 +49,7 @@ FREE = {
 DEFAULTS = flatten(default_config())
 # What else must hold for a value.
 NEEDS = {
+    'gan': {'loss.l1_weight': 1.0},
     'wgan-gp': {'discriminator.norm': 'instance'},
     'patterns': {
         'dataset.path': 'here',
@@ -105,7 +106,7 @@ def test_fields_of_references_are_set_by_references_alone():
 @pytest.mark.parametrize('field', CHOICES)
 def test_values_outside_the_choices_are_refused(field):
     for value in CHOICES[field]:
-        validate(changed(**{field: value} | NEEDS.get(value, {}) | CONTEXT.get(field, {})))
+        validate(changed(**CONTEXT.get(field, {}) | {field: value} | NEEDS.get(value, {})))
     message = error_of(validate, changed(**{field: 'nonsense'}))
     assert f"config.{field}='nonsense': allowed are " in message
     assert all(str(value) in message for value in CHOICES[field])

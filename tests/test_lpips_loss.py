@@ -46,7 +46,7 @@ def gradient_of(output, target, **fields):
 def test_it_is_what_evaluate_says_of_the_same_images(channels, tmp_path):
     output, target = images(channels)
     gradient, found = gradient_of(output, target, generator__output_channels=channels)
-    paths = {k.removeprefix('loss.').replace('weights', 'path'): v
+    paths = {k.removeprefix('loss.').replace('file', 'path'): v
              for k, v in write_files(tmp_path).items()}  # fmt: skip
     measure = perceptual.Perceptual(['lpips'], **paths)
     for pair in zip(output, target):

@@ -329,7 +329,8 @@ class Generator:
             variables = self._on(device) | constants
             # Of whole images, which all begin at 0, what is random is drawn once for all.
             places = corners[filled].astype(np.int32) if corners.any() else WHOLE
-            given = jax.device_put((x[filled], key, places), device)
+            given = x[filled], key, places
+            given = given if device is None else jax.device_put(given, device)
             started.append((x, function(variables, *given)))
         while started:
             yield finished()
