@@ -14,6 +14,7 @@ from absl import flags
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.evaluation import metric_titles, metrics
 from pix2pix_jax.evaluation.options import Options
+from pix2pix_jax.inference.options import define_steps
 
 # No flags of two folders.
 OF_A_RUN = (
@@ -75,13 +76,7 @@ def define_flags() -> flags.FlagValues:
         lower_bound=1,
         flag_values=values,
     )
-    flags.DEFINE_integer(
-        'steps',
-        None,
-        'Steps of a flow from noise to an image; by default config.test.steps.',
-        lower_bound=1,
-        flag_values=values,
-    )
+    define_steps(values)
     text('classes', 'Colours of the label maps: facades or cityscapes.')
     text(
         'segmenter',

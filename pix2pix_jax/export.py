@@ -21,6 +21,7 @@ from etils import epath
 
 from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.errors import UserError, run_command
+from pix2pix_jax.inference.options import define_steps
 from pix2pix_jax.version import numbers
 
 if TYPE_CHECKING:
@@ -123,13 +124,7 @@ def define_flags() -> flags.FlagValues:
         'computation is in float32.',
         flag_values=values,
     )
-    flags.DEFINE_integer(
-        'steps',
-        None,
-        'Steps of a flow from noise to an image; by default config.test.steps.',
-        lower_bound=1,
-        flag_values=values,
-    )
+    define_steps(values)
     flags.DEFINE_list(
         'image_size',
         ['0'],

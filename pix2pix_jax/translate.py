@@ -12,7 +12,7 @@ from absl import flags
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.inference import files
 from pix2pix_jax.inference.inputs import split_inputs
-from pix2pix_jax.inference.options import FITS, NORMS, TranslateOptions
+from pix2pix_jax.inference.options import FITS, NORMS, TranslateOptions, define_steps
 
 DEFAULTS = TranslateOptions()
 
@@ -114,13 +114,7 @@ def _define_switches(values: flags.FlagValues) -> None:
         lower_bound=0,
         flag_values=values,
     )
-    flags.DEFINE_integer(
-        'steps',
-        None,
-        'Steps of a flow from noise to an image; by default config.test.steps.',
-        lower_bound=1,
-        flag_values=values,
-    )
+    define_steps(values)
     flags.DEFINE_bool(
         'ema', DEFAULTS.ema, 'Averaged weights, where the run has any.', flag_values=values
     )

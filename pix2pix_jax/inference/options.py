@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from absl import flags
+
 from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.errors import UserError
 
@@ -57,3 +59,14 @@ def check_options(options: TranslateOptions) -> None:
         raise UserError(f'--memory={options.memory:g}: allowed is a number of GB above 0')
     if options.overlap is not None and not tile:
         raise UserError('--overlap is of tiles: it goes with --tile')
+
+
+def define_steps(values: flags.FlagValues) -> None:
+    """Defines the flag --steps of the commands that translate."""
+    flags.DEFINE_integer(
+        'steps',
+        None,
+        'Steps of a flow from noise to an image; by default config.test.steps.',
+        lower_bound=1,
+        flag_values=values,
+    )
