@@ -1,6 +1,7 @@
 """A scene as `translate` reads it: any part as the network takes it, and where it has data."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -42,6 +43,15 @@ class Scene:
         height, width = (max(1, round(side * translator.scale)) for side in about.size)
         template = translator.load_window(one.files, (0, 1, 0, 1), about)
         return cls(translator, one, about, (height, width), template)
+
+    @functools.cached_property
+    def windows(self) -> list[tuple[int, int]]:
+        """Where the windows begin whose statistics the norms have; they are found once.
+
+        To find those with data, that of the whole scene is read.
+        """
+        valid = self.valid if self.template.nodata else None
+        return self.translator.scene_windows(self.size, valid)
 
     def read(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
         """Returns a part of the values that `Translator.load` gives, (h,w,Ci).

@@ -72,8 +72,7 @@ def translate(
       samples: translations of it, with different dropout.
     """
     scene = Scene.open(translator, one)
-    valid = scene.valid if scene.template.nodata else None
-    say_windows(translator, one, translator.count_windows(scene.size, valid))
+    say_windows(translator, one, len(scene.windows))
     small = _small(scene)
     items, files = [gallery.of_input(translator, output, one, small)], []
     for sample in range(samples):
@@ -168,11 +167,11 @@ def _versions(files: Sequence[File]) -> list[list]:
 
 def _compute(scene: Scene, scratch: Scratch, sample: int, name: str) -> None:
     """Adds the rows that are not finished."""
-    valid = scene.valid if scene.template.nodata else None
     if scratch.rows == scene.size[0]:
         return
+    given = scene.read, scene.size, sample, scene.windows
     with _progress(name, scratch.rows, scene.size[0]) as advance:
-        for top, rows in scene.translator.rows(scene.read, scene.size, sample, valid, scratch.rows):
+        for top, rows in scene.translator.rows(*given, scratch.rows):
             _append(scene, scratch, top, rows)
             advance(scratch.rows)
             del rows  # half a gigabyte, before the next are made

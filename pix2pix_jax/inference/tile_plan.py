@@ -3,7 +3,7 @@
 import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from pix2pix_jax.config import Config
@@ -155,7 +155,7 @@ def translate_rows(
     plan: TilePlan,
     canvas: tiling.Canvas,
     sample: int = 0,
-    valid: tiling.Read | None = None,
+    corners: Sequence[tuple[int, int]] = (),
 ) -> tiling.Rows:
     """Yields the rows of an image's translation, as many at a time as a tile has.
 
@@ -164,12 +164,13 @@ def translate_rows(
       plan: how the image is cut.
       canvas: the image as the network takes it, with borders up to a size that it takes.
       sample: the number of the sample.
-      valid: reads where there is data, as in `scene_corners`.
+      corners: where the windows begin whose statistics a scene has, as `scene_corners` returns
+        them; (): all that cover it.
     """
     scene = None
     if plan.scene:
-        whole, corners = scene_corners(canvas, plan.scene, valid)
-        windows = ((whole.window(corner, plan.scene), corner) for corner in corners)
+        whole, every = scene_corners(canvas, plan.scene)
+        windows = ((whole.window(corner, plan.scene), corner) for corner in corners or every)
         scene = generator.scene(windows, sample)
     translate = functools.partial(generator.each, sample=sample, scene=scene)
     if plan.tile:

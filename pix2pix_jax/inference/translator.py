@@ -255,7 +255,8 @@ class Translator:
             outputs = (tiling.crop(output, scaled) for output in self._generator(x, sample=sample))
         else:
             valid = (_by_parts(self._valid(one, scaled)) for one in group)
-            rows = (self.rows(_by_parts(x), scaled, sample, v) for x, v in zip(images, valid))
+            windows = (self.scene_windows(scaled, v) for v in valid)
+            rows = (self.rows(_by_parts(x), scaled, sample, w) for x, w in zip(images, windows))
             outputs = (tiling.collect(one, scaled) for one in rows)
         for one, output in zip(group, outputs):
             output = augment.resized(output, size, d.resize)
@@ -268,7 +269,7 @@ class Translator:
         read: tiling.Read,
         size: tuple[int, int],
         sample: int = 0,
-        valid: tiling.Read | None = None,
+        windows: Sequence[tuple[int, int]] = (),
         start: int = 0,
     ) -> tiling.Rows:
         """Yields (top, rows) of the translation of an image that is read by parts, tile by tile.
@@ -277,28 +278,30 @@ class Translator:
           read: gives parts of the image's values as `load` has them.
           size: (height, width) of the image, and of its translation.
           sample: the number of the sample.
-          valid: gives parts of where there is data, bool (H,W,1); None: everywhere.
+          windows: those whose statistics the image has, as `scene_windows` returns them; (): all.
           start: the first row that is needed: tiles that end before it are left out.
         """
         canvas = self._canvas(read, size)._replace(start=start)
-        return tile_plan.translate_rows(self._generator, self._plan, canvas, sample, valid)
+        return tile_plan.translate_rows(self._generator, self._plan, canvas, sample, windows)
 
     def count_scene_windows(self, loaded: Loaded) -> int:
         """Returns how many windows give the statistics of an image; 0 where these are others."""
         size, _ = self._fit.sizes(loaded.size)
-        return self.count_windows(size, _by_parts(self._valid(loaded, size)))
+        return len(self.scene_windows(size, _by_parts(self._valid(loaded, size))))
 
-    def count_windows(self, size: tuple[int, int], valid: tiling.Read | None = None) -> int:
-        """Returns what `count_scene_windows` does of an image that is read by parts, as by `rows`.
+    def scene_windows(
+        self, size: tuple[int, int], valid: tiling.Read | None = None
+    ) -> list[tuple[int, int]]:
+        """Returns where the windows begin whose statistics an image has; [] where it has others.
 
         Args:
           size: (height, width) of its translation.
-          valid: gives parts of where there is data; None: everywhere.
+          valid: gives parts of where there is data, bool (H,W,1); None: everywhere.
         """
         if self._plan.scene is None:
-            return 0
+            return []
         canvas = self._canvas(lambda *box: np.zeros(0), size)
-        return len(tile_plan.scene_corners(canvas, self._plan.scene, valid)[1])
+        return tile_plan.scene_corners(canvas, self._plan.scene, valid)[1]
 
     def _canvas(self, read: tiling.Read, size: tuple[int, int]) -> tiling.Canvas:
         return tiling.Canvas(lambda *box: self.floats(read(*box)), size, self._fit.sizes(size)[1])

@@ -10,7 +10,7 @@ from etils import epath
 from pix2pix_jax import config, translate
 from pix2pix_jax.data.formats import decode, encode, metadata
 from pix2pix_jax.errors import run_command
-from pix2pix_jax.inference import generator, scene, scenes, translator
+from pix2pix_jax.inference import generator, scene, scenes, tile_plan, translator
 from pix2pix_jax.storage import atomic
 
 SIZE = 16
@@ -46,6 +46,7 @@ def network(monkeypatch, trained):
             return (negate(x[None], sample)[0] for x, _ in windows)
 
         negate.each = each
+        negate.scene = lambda windows, sample: sum(1 for _ in windows)
         return negate
 
     monkeypatch.setattr(generator, 'Generator', create)
@@ -321,6 +322,22 @@ def test_no_data_does_not_cost_what_lies_around_every_row(tmp_path, trained, mon
     monkeypatch.setattr(scene, 'REACH', 64)
     assert run(f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / "out"}', '--tile=64') == 0
     assert sum(pixels) < 16 * 600 * 40
+
+
+def test_where_a_scene_has_data_is_read_once_for_its_statistics(tmp_path, trained, monkeypatch):
+    """It is as much to read as the scene, whatever number of samples follows."""
+    trained.dataset.nodata, trained.generator.norm = '0', 'instance'
+    find, found = tile_plan.scene_corners, []
+
+    def counted(canvas, shape, valid=None):
+        found.append(valid is not None)
+        return find(canvas, shape, valid)
+
+    monkeypatch.setattr(tile_plan, 'scene_corners', counted)
+    write(tmp_path / '1.tif', image_of((150, 90, 3)))
+    folders = f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / "out"}'
+    assert run(*folders, '--tile=64', '--samples=2') == 0
+    assert sum(found) == 1
 
 
 def test_what_only_the_file_notes_as_no_data_comes_back(tmp_path, whole):
