@@ -124,12 +124,15 @@ def _opened(file: File, version: Hashable, indices: bool) -> Raster:
 def _whole(file: File, indices: bool, version: Hashable) -> Raster:
     """Returns an image that is read whole; it is read again once others have taken its place."""
 
+    def whole() -> Pixels:
+        return _kept((version, indices), lambda: decode.read_pixels(file, indices=indices))
+
     def read(box: Box) -> Pixels:
         top, bottom, left, right = box
-        pixels = _kept((version, indices), lambda: decode.read_pixels(file, indices=indices))
+        pixels = whole()
         return pixels._replace(values=pixels.values[top:bottom, left:right])
 
-    pixels: Pixels = _kept((version, indices), lambda: decode.read_pixels(file, indices=indices))
+    pixels = whole()
     height, width, channels = pixels.values.shape
     about = pixels.values.dtype, pixels.opacity, pixels.lossy
     return Raster(height, width, channels, *about, '', read)
