@@ -229,7 +229,7 @@ def _translate_group(
     """Writes the translations of images that go through the network together; their rows."""
     rows = [(one.name, [gallery.of_input(translator, output, one, x)]) for one, x in images]
     for one, loaded in images:
-        scenes.say_windows(translator, one, translator.count_scene_windows(loaded))
+        scenes.say_windows(translator, one.name, translator.count_scene_windows(loaded))
     spreads = [Spread() for _ in images]
     for sample in range(samples):
         suffix = f'_s{sample}' if samples > 1 else ''

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tqdm
 from etils import epath
+from flax.serialization import msgpack_restore, msgpack_serialize
 
 from pix2pix_jax.data import augment
 from pix2pix_jax.data.formats import decode, encode, metadata, windows
@@ -32,6 +33,7 @@ from pix2pix_jax.storage import atomic
 from pix2pix_jax.storage.scratch import Scratch, is_scratch
 
 if TYPE_CHECKING:  # takes seconds
+    from pix2pix_jax.inference import generator
     from pix2pix_jax.inference.translator import Loaded, Translator
 
 SCRATCH = '.rows'  # the ending of scratch files, whose names begin with a dot
@@ -72,7 +74,6 @@ def translate(
       samples: translations of it, with different dropout.
     """
     scene = Scene.open(translator, one)
-    say_windows(translator, one, len(scene.windows))
     small = _small(scene)
     items, files = [gallery.of_input(translator, output, one, small)], []
     for sample in range(samples):
@@ -88,12 +89,12 @@ def translate(
     return one.name, items
 
 
-def say_windows(translator: 'Translator', one: Input, count: int) -> None:
+def say_windows(translator: 'Translator', name: str, count: int) -> None:
     """Says of how many windows the statistics of the norms are, where there are any."""
     if count:
         height, width = translator.config.image_size
         said = f'statistics of the norms from {count:,} windows of {width}x{height}'
-        tqdm.tqdm.write(f'{one.name}: {said}')
+        tqdm.tqdm.write(f'{name}: {said}')
 
 
 def has_scratch(folder: epath.PathLike) -> bool:
@@ -169,12 +170,31 @@ def _compute(scene: Scene, scratch: Scratch, sample: int, name: str) -> None:
     """Adds the rows that are not finished."""
     if scratch.rows == scene.size[0]:
         return
-    given = scene.read, scene.size, sample, scene.windows
+    given = scene.read, scene.size, sample, _statistics(scene, scratch, sample, name)
     with _progress(name, scratch.rows, scene.size[0]) as advance:
         for top, rows in scene.translator.rows(*given, scratch.rows):
             _append(scene, scratch, top, rows)
             advance(scratch.rows)
             del rows  # half a gigabyte, before the next are made
+
+
+def _statistics(
+    scene: Scene, scratch: Scratch, sample: int, name: str
+) -> 'generator.Statistics | None':
+    """Returns the statistics of the norms, if any; once found they lie in the scratch file."""
+    if not scratch.constants and scene.windows:
+        say_windows(scene.translator, name, len(scene.windows))
+        said = f'statistics of {name}'
+        with _progress(said, 0, len(scene.windows), 'window') as advance:
+
+            def windows() -> Iterator[tuple[int, int]]:
+                for number, window in enumerate(scene.windows):
+                    advance(number)
+                    yield window
+
+            given = scene.read, scene.size, sample, windows()
+            scratch.keep(msgpack_serialize(scene.translator.scene_statistics(*given)))
+    return msgpack_restore(scratch.constants) if scratch.constants else None
 
 
 def _append(scene: Scene, scratch: Scratch, top: int, rows: np.ndarray) -> None:
@@ -194,21 +214,21 @@ def _file_values(scene: Scene, top: int, image: np.ndarray) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _progress(name: str, start: int, total: int) -> Iterator[Any]:
-    """Gives what shows how many rows are finished, and the time left."""
+def _progress(name: str, start: int, total: int, unit: str = 'row') -> Iterator[Any]:
+    """Gives what shows how many rows, or another unit, are finished, and the time left."""
     begin = said = time.monotonic()
     bar = tqdm.tqdm(
-        desc=name, initial=start, total=total, unit='row', leave=False,
+        desc=name, initial=start, total=total, unit=unit, leave=False,
         disable=not sys.stderr.isatty(),
     )  # fmt: skip
 
-    def advance(rows: int) -> None:
+    def advance(done: int) -> None:
         nonlocal said
         now = time.monotonic()
-        bar.update(rows - bar.n)
-        if bar.disable and rows < total and now - said > SAID:
-            left = duration((now - begin) / max(rows - start, 1) * (total - rows))
-            print(f'{name}: {rows:,} of {total:,} rows, {left} left', flush=True)
+        bar.update(done - bar.n)
+        if bar.disable and done < total and now - said > SAID:
+            left = duration((now - begin) / max(done - start, 1) * (total - done))
+            print(f'{name}: {done:,} of {total:,} {unit}s, {left} left', flush=True)
             said = now
 
     with bar:

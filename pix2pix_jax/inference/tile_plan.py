@@ -3,13 +3,13 @@
 import functools
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from pix2pix_jax.config import Config
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.inference import tiling
-from pix2pix_jax.inference.generator import Generator
+from pix2pix_jax.inference.generator import Generator, Statistics
 from pix2pix_jax.inference.options import LARGEST, TranslateOptions
 from pix2pix_jax.models import factory
 
@@ -154,8 +154,8 @@ def translate_rows(
     generator: Generator,
     plan: TilePlan,
     canvas: tiling.Canvas,
-    sample: int = 0,
-    corners: Sequence[tuple[int, int]] = (),
+    sample: int,
+    scene: Statistics | None,
 ) -> tiling.Rows:
     """Yields the rows of an image's translation, as many at a time as a tile has.
 
@@ -164,20 +164,35 @@ def translate_rows(
       plan: how the image is cut.
       canvas: the image as the network takes it, with borders up to a size that it takes.
       sample: the number of the sample.
-      corners: where the windows begin whose statistics a scene has, as `scene_corners` returns
-        them; (): all that cover it.
+      scene: the statistics that the norms have, as `scene_statistics` returns them, if any.
     """
-    scene = None
-    if plan.scene:
-        whole, every = scene_corners(canvas, plan.scene)
-        windows = ((whole.window(corner, plan.scene), corner) for corner in corners or every)
-        scene = generator.scene(windows, sample)
     translate = functools.partial(generator.each, sample=sample, scene=scene)
     if plan.tile:
         tiled = canvas.at_least((plan.tile, plan.tile))
         return tiling.translate_blended(translate, tiled, plan.tile, plan.overlap)
     return tiling.translate_in_cores(
         translate, canvas, plan.cores or tiling.Cores(max(canvas.padded), 0)
+    )
+
+
+def scene_statistics(
+    generator: Generator,
+    plan: TilePlan,
+    canvas: tiling.Canvas,
+    sample: int,
+    corners: Iterable[tuple[int, int]],
+) -> Statistics | None:
+    """Returns the statistics that the norms have for an image; None where each has its own.
+
+    Args:
+      generator, plan, canvas, sample: as in `translate_rows`.
+      corners: where the windows begin whose statistics these are, as `scene_corners` returns them.
+    """
+    if plan.scene is None:
+        return None
+    whole = canvas.at_least(plan.scene)
+    return generator.scene(
+        ((whole.window(corner, plan.scene), corner) for corner in corners), sample
     )
 
 

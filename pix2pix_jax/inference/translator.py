@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import jax
@@ -255,21 +255,28 @@ class Translator:
             outputs = (tiling.crop(output, scaled) for output in self._generator(x, sample=sample))
         else:
             valid = (_by_parts(self._valid(one, scaled)) for one in group)
-            windows = (self.scene_windows(scaled, v) for v in valid)
-            rows = (self.rows(_by_parts(x), scaled, sample, w) for x, w in zip(images, windows))
-            outputs = (tiling.collect(one, scaled) for one in rows)
+            outputs = (
+                self._in_tiles(_by_parts(x), scaled, sample, v) for x, v in zip(images, valid)
+            )
         for one, output in zip(group, outputs):
             output = augment.resized(output, size, d.resize)
             if scaled != size:
                 output = tasks.rescaled(d.task, self.floats(one.values), output)
             yield output
 
+    def _in_tiles(
+        self, read: tiling.Read, size: tuple[int, int], sample: int, valid: tiling.Read | None
+    ) -> np.ndarray:
+        windows = self.scene_windows(size, valid)
+        scene = self.scene_statistics(read, size, sample, windows)
+        return tiling.collect(self.rows(read, size, sample, scene), size)
+
     def rows(
         self,
         read: tiling.Read,
         size: tuple[int, int],
-        sample: int = 0,
-        windows: Sequence[tuple[int, int]] = (),
+        sample: int,
+        scene: generator.Statistics | None,
         start: int = 0,
     ) -> tiling.Rows:
         """Yields (top, rows) of the translation of an image that is read by parts, tile by tile.
@@ -278,11 +285,27 @@ class Translator:
           read: gives parts of the image's values as `load` has them.
           size: (height, width) of the image, and of its translation.
           sample: the number of the sample.
-          windows: those whose statistics the image has, as `scene_windows` returns them; (): all.
+          scene: the statistics of the norms, as `scene_statistics` returns them, if any.
           start: the first row that is needed: tiles that end before it are left out.
         """
         canvas = self._canvas(read, size)._replace(start=start)
-        return tile_plan.translate_rows(self._generator, self._plan, canvas, sample, windows)
+        return tile_plan.translate_rows(self._generator, self._plan, canvas, sample, scene)
+
+    def scene_statistics(
+        self,
+        read: tiling.Read,
+        size: tuple[int, int],
+        sample: int,
+        windows: Iterable[tuple[int, int]],
+    ) -> generator.Statistics | None:
+        """Returns the statistics that the norms have for an image; None where each has its own.
+
+        Args:
+          read, size, sample: as in `rows`.
+          windows: where those begin whose statistics these are, as `scene_windows` returns them.
+        """
+        canvas = self._canvas(read, size)
+        return tile_plan.scene_statistics(self._generator, self._plan, canvas, sample, windows)
 
     def count_scene_windows(self, loaded: Loaded) -> int:
         """Returns how many windows give the statistics of an image; 0 where these are others."""

@@ -1,7 +1,8 @@
 """Finished rows of an image that is being computed, in a file that outlives a kill.
 
-Its values lie uncompressed, as many rows as are finished. It says what it was made of, so that
-nothing of another image, or of another way to make it, is taken for a part of this one.
+Its values lie uncompressed, as many rows as are finished, after what was computed before all rows.
+It says what it was made of, so that nothing of another image, or of another way to make it, is
+taken for a part of this one.
 """
 
 import json
@@ -9,7 +10,7 @@ import os
 import pathlib
 import struct
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -17,8 +18,16 @@ from pix2pix_jax.errors import UserError
 from pix2pix_jax.storage import atomic, file_lock
 
 MAGIC = b'p2p rows'
-HEAD = struct.Struct('<8sQ?Q')  # MAGIC, finished rows, whether they are used, length of the text
+# MAGIC, finished rows, whether they are used, length of the text and of the constants after it
+HEAD = struct.Struct('<8sQ?QQ')
 DONE = 8  # where the number of rows lies, and after it whether they are used
+
+
+class _Found(NamedTuple):
+    rows: int = 0
+    used: bool = False
+    text: Mapping[str, Any] = {}  # what the image is made of; {}: the file is damaged
+    constants: bytes = b''
 
 
 class Scratch:
@@ -28,7 +37,9 @@ class Scratch:
         """Takes the name of the file, and shape and type of the image; `start` opens it."""
         self.path, self.shape, self.dtype = path, shape, np.dtype(dtype)
         self._begin = 0  # where the values lie in the file
+        self._text, self._output = b'', path
         self.rows, self.used = 0, False
+        self.constants = b''  # what `keep` was given
         self._held: IO[bytes] | None = None
 
     def start(self, about: Mapping[str, Any], output: pathlib.Path) -> str:
@@ -44,24 +55,31 @@ class Scratch:
         Raises:
           UserError: where another process is adding rows to it.
         """
-        self._hold(output)
+        self._output = output
+        self._hold()
         text = {**about, 'shape': list(self.shape), 'type': str(self.dtype)}
-        encoded = json.dumps(text).encode()
+        self._text = json.dumps(text).encode()
         found, remark = self._found(), ''
         if found is not None:
-            rows, used, theirs = found
-            remark = _difference(theirs, json.loads(encoded))
-            if not (remark or (used and not output.exists())):
-                self._begin, self.rows, self.used = HEAD.size + len(encoded), rows, used
+            remark = _difference(found.text, json.loads(self._text))
+            if not (remark or (found.used and not output.exists())):
+                self._begin = HEAD.size + len(self._text) + len(found.constants)
+                self.rows, self.used, self.constants = found.rows, found.used, found.constants
                 return ''
-        self.close()
-        with atomic.replacing(self.path) as file:
-            file.write(HEAD.pack(MAGIC, 0, False, len(encoded)) + encoded)
-        self._hold(output)
-        self._begin, self.rows, self.used = HEAD.size + len(encoded), 0, False
+        self.keep(b'')
         return remark
 
-    def _hold(self, output: pathlib.Path) -> None:
+    def keep(self, constants: bytes) -> None:
+        """Starts anew, with what is computed once before the first row, for all of them."""
+        self.close()
+        with atomic.replacing(self.path) as file:
+            lengths = len(self._text), len(constants)
+            file.write(HEAD.pack(MAGIC, 0, False, *lengths) + self._text + constants)
+        self._hold()
+        self._begin = HEAD.size + sum(lengths)
+        self.rows, self.used, self.constants = 0, False, constants
+
+    def _hold(self) -> None:
         """Locks the file, if it is there, until `close`."""
         if not self.path.exists():
             return
@@ -70,8 +88,8 @@ class Scratch:
             file_lock.take(self._held)
         except BlockingIOError as error:
             raise UserError(
-                f'{output}: another process translates into it; wait for it, stop it, or give '
-                'another folder'
+                f'{self._output}: another process translates into it; wait for it, stop it, or '
+                'give another folder'
             ) from error
 
     def append(self, rows: np.ndarray) -> None:
@@ -114,22 +132,23 @@ class Scratch:
         file.write(struct.pack('<Q?', self.rows, self.used))
         atomic.sync(file)
 
-    def _found(self) -> tuple[int, bool, dict[str, Any]] | None:
-        """Returns rows, whether they are used, and what they are of; None where there is no file.
-
-        Of a damaged one it is that it is of nothing.
-        """
+    def _found(self) -> '_Found | None':
+        """Returns what the file holds; None where there is none, and of a damaged one nothing."""
         try:
             with self.path.open('rb') as file:
-                magic, rows, used, length = HEAD.unpack(file.read(HEAD.size))
-                text = json.loads(file.read(length)) if magic == MAGIC else {}
+                magic, rows, used, *lengths = HEAD.unpack(file.read(HEAD.size))
+                if magic != MAGIC:
+                    return _Found()
+                text, constants = json.loads(file.read(lengths[0])), file.read(lengths[1])
                 size = file.seek(0, os.SEEK_END)
         except FileNotFoundError:
             return None
         except (struct.error, ValueError):
-            return 0, False, {}
-        whole = used or size >= HEAD.size + length + rows * self._row
-        return rows, used, text if whole and isinstance(text, dict) else {}
+            return _Found()
+        needed = HEAD.size + sum(lengths) + (0 if used else rows * self._row)
+        if size < needed or not isinstance(text, dict):
+            return _Found()
+        return _Found(rows, used, text, constants)
 
 
 def is_scratch(path: pathlib.Path) -> bool:

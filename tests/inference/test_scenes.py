@@ -43,10 +43,14 @@ def network(monkeypatch, trained):
             return -images[..., :channels] / (1 + sample)
 
         def each(windows, sample, scene):
-            return (negate(x[None], sample)[0] for x, _ in windows)
+            darker = scene['norm']['mean'][0] if scene else 0
+            return (negate(x[None], sample)[0] - darker for x, _ in windows)
 
-        negate.each = each
-        negate.scene = lambda windows, sample: sum(1 for _ in windows)
+        def statistics(windows, sample):
+            means = [x.mean() / (2 + sample) for x, _ in windows]
+            return {'norm': {'mean': np.full(1, np.mean(means), np.float32)}}
+
+        negate.each, negate.scene = each, statistics
         return negate
 
     monkeypatch.setattr(generator, 'Generator', create)
@@ -136,6 +140,47 @@ def test_a_kill_costs_one_row_of_tiles(tmp_path, trained, monkeypatch, capsys):
     assert 'out/1.tif: continues after 96 of 128 rows' in capsys.readouterr().out
     np.testing.assert_array_equal(values(tmp_path / 'out/1.tif'), 65535 - values(flags[0][8:]))
     assert pages(tmp_path / 'out') == ['1.tif', 'gallery', 'index.html']
+
+
+def test_statistics_of_a_scene_outlive_a_kill(tmp_path, trained, monkeypatch, capsys):
+    """They are found once for each sample, and where the scene has data is not read again."""
+    trained.generator.norm, trained.dataset.nodata = 'instance', '0'
+    write(tmp_path / '1.tif', image_of((128, 48, 3)))
+    folder = f'--input={tmp_path / "1.tif"}'
+    flags = '--tile=32', '--samples=2'
+    assert run(folder, f'--output={tmp_path / "once"}', *flags) == 0
+    rows, windows = translator.Translator.rows, translator.Translator.scene_windows
+    find, computed, searched = tile_plan.scene_statistics, [], []
+    kills = iter(
+        (1, 0, 2, None, None)
+    )  # after so many rows of tiles; the last is of the 2nd sample
+
+    def some(self, *args):
+        kill = next(kills)
+        for count, part in enumerate(rows(self, *args)):
+            if count == kill:
+                raise KeyboardInterrupt
+            yield part
+
+    def counted(generator, plan, canvas, sample, corners):
+        computed.append(sample)
+        return find(generator, plan, canvas, sample, corners)
+
+    monkeypatch.setattr(translator.Translator, 'rows', some)
+    monkeypatch.setattr(tile_plan, 'scene_statistics', counted)
+    monkeypatch.setattr(
+        translator.Translator, 'scene_windows', lambda *a: searched.append(1) or windows(*a)
+    )
+    for _ in range(3):
+        assert run(folder, f'--output={tmp_path / "out"}', *flags) == 130
+    assert computed == [0] and len(searched) == 1
+    assert run(folder, f'--output={tmp_path / "out"}', *flags) == 0
+    assert computed == [0, 1]
+    for name in ('1_s0.tif', '1_s1.tif'):
+        np.testing.assert_array_equal(
+            values(tmp_path / 'out' / name), values(tmp_path / 'once' / name)
+        )
+    assert capsys.readouterr().out.count('1_s0: statistics of the norms from') == 2  # once each
 
 
 def test_scenes_that_are_done_are_not_done_again(tmp_path, monkeypatch):

@@ -25,7 +25,9 @@ def made(devices):
     options = tile_plan.TranslateOptions(tile=8)
     plan = tile_plan.make_plan(run.config, options, 'scene', lambda step: 0)
     canvas = tiling.Canvas(read, (36, 52), (36, 52))
-    rows = tile_plan.translate_rows(network, plan, canvas, sample=1)
+    corners = tile_plan.scene_corners(canvas, plan.scene)[1]
+    scene = tile_plan.scene_statistics(network, plan, canvas, 1, corners)
+    rows = tile_plan.translate_rows(network, plan, canvas, 1, scene)
     return tiling.collect(rows, (36, 52)), [str(device) for device in network._copies]
 
 

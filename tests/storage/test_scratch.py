@@ -43,6 +43,21 @@ def test_rows_come_back_as_they_were(tmp_path, image):
     np.testing.assert_array_equal(again.read(5, 11), image[5:11])
 
 
+def test_what_is_computed_before_all_rows_comes_back(tmp_path, image):
+    scratch = Scratch(tmp_path / '.out.rows', SHAPE, np.uint16)
+    scratch.start(ABOUT, tmp_path / 'out.tif')
+    scratch.keep(b'of all rows')
+    with pytest.raises(UserError, match='another process translates into it'):
+        begun(tmp_path)
+    scratch.close()
+    for rows in (0, 8):  # as after a kill
+        again, remark = begun(tmp_path)
+        assert (remark, again.rows, again.constants) == ('', rows, b'of all rows')
+        again.append(image[rows : rows + 8])
+    np.testing.assert_array_equal(again.read(0, 16), image[:16])
+    assert begun(tmp_path, about=ABOUT | {'seed': 3})[0].constants == b''
+
+
 def test_half_written_rows_are_written_again(tmp_path, image):
     scratch, _ = begun(tmp_path)
     scratch.append(image[:8])
