@@ -39,6 +39,7 @@ class Proposal(NamedTuple):
     unpaired: int
     others: int  # images that neither takes
     one_is_target: bool  # by its name, and the other not
+    by_number: bool  # names differ in a number alone, as scenes do
 
     def about(self, config: Config) -> str:
         """Says with which flags the command of `config` takes these pairs."""
@@ -46,9 +47,13 @@ class Proposal(NamedTuple):
         flags += ['--config.dataset.on_error=skip'] * (self.unpaired > 0)
         left = f' (and leaves {self.unpaired:,} names out)' * (self.unpaired > 0)
         other = f', and none of {self.others:,} other images,' * (self.others > 0)
+        doubt = (
+            '; these differ in a number alone: where it is of scenes, give the patterns of the '
+            'two kinds in place of them' * self.by_number
+        )
         return (
             f'the command takes {self.pairs:,} pairs{left}{other} with {" ".join(flags)} (the '
-            'other way round: exchange the two patterns)'
+            f'other way round: exchange the two patterns{doubt})'
         )
 
 
@@ -135,8 +140,9 @@ def _tried(candidate: _Candidate, paths: Sequence[str]) -> Proposal | None:
         pairs = pattern_pairs.pair(patterns, matches)
         count, others = len(pairs.files), len(matches.others)
         if count > 1 and 2 * count > MOST * len(paths) and len(pairs.unpaired) <= count:
-            texts, (one_is_target, _) = (a.pattern(), b.pattern()), candidate.likely()
-            return Proposal(*texts, count, len(pairs.unpaired), others, one_is_target)
+            one_is_target, differ = candidate.likely()
+            unpaired, texts = len(pairs.unpaired), (a.pattern(), b.pattern())
+            return Proposal(*texts, count, unpaired, others, one_is_target, not differ)
     return None
 
 

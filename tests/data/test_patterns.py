@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from helpers.pictures import config
 from helpers.runs import changed, error_of
 
 from pix2pix_jax.config import validate
@@ -308,6 +309,15 @@ def test_kinds_are_proposed_and_not_scenes(scenes, kinds, place, pattern):
     assert found.inputs in texts and found.target in texts, found
     assert (found.pairs, found.unpaired) == (6 * len(scenes), 0)
     assert found.inputs == texts[0]  # and what is made of it is the target
+
+
+def test_a_proposal_by_numbers_alone_is_doubted():
+    """Two scenes of three bands are no pairs of scenes, which names cannot say."""
+    paths = [f'LC08_{s}_2020_B{b}.tif' for s in ('224077', '224078') for b in (2, 3, 4)]
+    doubt = 'these differ in a number alone: where it is of scenes'
+    assert doubt in propose.advice(paths, config('x'))
+    kinds = [f'{k}/{i}.png' for k in ('rgb', 'depth') for i in range(6)]
+    assert doubt not in propose.advice(kinds, config('x'))
 
 
 @pytest.mark.parametrize('scene', ['rgb_{}', 'trip{}', 'day 0{}'])
