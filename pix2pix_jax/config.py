@@ -24,7 +24,7 @@ from pix2pix_jax.errors import UserError
 
 # What a method implies: fields that have no other value with it.
 IMPLIED: dict[str, dict[str, Any]] = {
-    'gan': {},
+    'gan': {'test.steps': FIELDS['test.steps'].default},
     'flow': {
         'generator.norm': 'instance',
         'generator.dropout': 0.0,

@@ -21,7 +21,15 @@ import sys
 from absl import flags
 
 from ablation import results
-from ablation.jobs import Ablation, check_runs, check_states, folder_of, jobs_of, log_of
+from ablation.jobs import (
+    Ablation,
+    check_rows,
+    check_runs,
+    check_states,
+    folder_of,
+    jobs_of,
+    log_of,
+)
 from ablation.processes import run_all
 from ablation.report import check_report, write_report
 from ablation.tables import TABLES
@@ -68,6 +76,7 @@ def main(values: flags.FlagValues) -> int:
     """Does what is missing, then writes the report; returns the exit status."""
     ablation = ablation_of(values)
     jobs = [job for seed in range(values.seeds) for job in jobs_of(ablation, seed)]
+    check_rows(ablation, values.config)
     check_runs(jobs)
     undone = [job for job in jobs if not results.is_done(job, ablation)]
     missing = list({job.name: job for job in undone[::-1]}.values())[::-1]  # rows may share one

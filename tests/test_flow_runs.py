@@ -104,6 +104,11 @@ def test_what_it_does_not_have_is_refused(field, value):
     assert f'config.{field}' in message and str(value) in message and 'allowed is' in message
 
 
+def test_steps_are_of_a_flow():
+    message = error_of(from_fields, flatten(default_config()) | {'test.steps': 4})
+    assert message == "config.test.steps=4: allowed is 20 where config.method='gan'"
+
+
 def test_a_flag_is_a_choice_that_a_default_is_not(tmp_path, capsys, monkeypatch):
     """Of a file's 100 nobody can tell whether it was meant; of a flag's everybody can."""
     monkeypatch.chdir(ROOT)

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from ablation import scores
 from ablation.tables import TABLES, Variant
-from pix2pix_jax.config import flatten
+from pix2pix_jax.config import flatten, from_fields
+from pix2pix_jax.config_type import Config
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import metrics
 from pix2pix_jax.main import load_config
@@ -63,15 +64,32 @@ def jobs_of(ablation: Ablation, seed: int) -> list[TrainingJob]:
     Raises UserError if a row sets a field that a --config flag sets too.
     """
     rows = rows_of(ablation)
-    file, _, arg = ablation.config.partition(':')
-    base = flatten(load_config(pathlib.Path(file), arg))
-    changes = {row: changes_of(variant, file, arg, base) for row, variant in rows.items()}
+    base, changes = base_and_changes(ablation)
     varied = {'seed', 'num_steps'}.union(*changes.values())
     varied |= {'batch_size'} if any(variant.batch for variant in rows.values()) else set()
     for word in ablation.fields:
         if re.match(r'--(?:no)?config\.([^=]*)', word)[1] in varied:
             raise UserError(f'{word}: --table={ablation.table} varies it; leave it out')
     return [job_of(ablation, row, seed, base, changes[row]) for row in rows]
+
+
+def check_rows(ablation: Ablation, config: Config) -> None:
+    """Raises UserError, naming the row, where what a row changes does not go with `config`."""
+    for row, changes in base_and_changes(ablation)[1].items():
+        try:
+            from_fields(flatten(config) | changes)
+        except UserError as error:
+            raise UserError(
+                f'row {row!r} of --table={ablation.table}: {error}; --rows leaves rows out'
+            ) from error
+
+
+def base_and_changes(ablation: Ablation) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Returns the fields of the config file, and those in which each row differs from it."""
+    file, _, arg = ablation.config.partition(':')
+    base = flatten(load_config(pathlib.Path(file), arg))
+    rows = rows_of(ablation)
+    return base, {row: changes_of(variant, file, arg, base) for row, variant in rows.items()}
 
 
 def rows_of(ablation: Ablation) -> dict[str, Variant]:

@@ -32,6 +32,7 @@ CONTEXT = {
     'dataset.task_amount': {'dataset.task': 'super_resolution'},
     'grad_accumulation': {'batch_size': 2**20},
     'method': IMPLIED['flow'],
+    'test.steps': IMPLIED['flow'] | {'method': 'flow'},
     'loss.alexnet_file': {'loss.lpips_weight': 1.0},
     'loss.lpips_file': {'loss.lpips_weight': 1.0},
     'loss.class_weight': {'dataset.target_classes': 3},
