@@ -9,6 +9,8 @@ import re
 import shlex
 import sys
 import traceback
+from collections.abc import Mapping
+from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
@@ -89,10 +91,14 @@ def check_method(values: flags.FlagValues) -> None:
 
     Of a file's fields `validate` knows: those that have the default are no choice, as a flag is.
     """
-    method = values.config.method
-    check_implied(config_flags.get_override_values(values['config']), method)
-    _, _, arg = config_flags.get_config_filename(values['config']).partition(':')
-    for item in arg.split(','):
+    name = config_flags.get_config_filename(values['config'])
+    check_chosen(values.config.method, config_flags.get_override_values(values['config']), name)
+
+
+def check_chosen(method: str, overrides: Mapping[str, Any], config_file: str) -> None:
+    """Raises UserError for an override, or a word of X.py[:ARG], that the method does not allow."""
+    check_implied(overrides, method)
+    for item in config_file.partition(':')[2].split(','):
         if method != 'gan' and item.partition('=')[0] in OF_GANS:
             raise UserError(f'config argument {item!r}: it goes with config.method=gan')
 

@@ -19,6 +19,7 @@ import shlex
 import sys
 
 from absl import flags
+from ml_collections import config_flags
 
 from ablation import results
 from ablation.jobs import (
@@ -76,7 +77,7 @@ def main(values: flags.FlagValues) -> int:
     """Does what is missing, then writes the report; returns the exit status."""
     ablation = ablation_of(values)
     jobs = [job for seed in range(values.seeds) for job in jobs_of(ablation, seed)]
-    check_rows(ablation, values.config)
+    check_rows(ablation, values.config, config_flags.get_override_values(values['config']))
     check_runs(jobs)
     undone = [job for job in jobs if not results.is_done(job, ablation)]
     missing = list({job.name: job for job in undone[::-1]}.values())[::-1]  # rows may share one

@@ -48,8 +48,8 @@ class Proposal(NamedTuple):
         left = f' (and leaves {self.unpaired:,} names out)' * (self.unpaired > 0)
         other = f', and none of {self.others:,} other images,' * (self.others > 0)
         doubt = (
-            '; these differ in a number alone: where it is of scenes, give the patterns of the '
-            'two kinds in place of them' * self.by_number
+            "; these differ in a number alone: if it is the scene's, give the patterns of the two "
+            'kinds instead' * self.by_number
         )
         return (
             f'the command takes {self.pairs:,} pairs{left}{other} with {" ".join(flags)} (the '

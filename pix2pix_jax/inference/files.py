@@ -75,6 +75,7 @@ def translate_files(
     from pix2pix_jax.runtime import prepare_process
 
     prepare_process()
+    atomic.remove_temporaries(job.output)  # of a command that was killed
     translator = Translator(workdir, checkpoint, **dataclasses.asdict(options))
     if job.samples > 1 and not translator.has_samples:
         raise UserError(
@@ -87,6 +88,7 @@ def translate_files(
     if written.rows:
         title = f'{os.path.basename(os.path.abspath(workdir))}, step {translator.step:,}'
         translation_page.write_page(job.output, title, written.rows)
+    scenes.remove_scratch(job.output, inputs, job.samples)
     rate = f', {written.images_per_s:.3g} images/s' if written.images_per_s else ''
     print(f'{len(written.rows)} of {len(inputs)} images translated into {job.output}{rate}')
     if written.rows:
@@ -134,7 +136,7 @@ def check_output(job: TranslationJob, inputs: Sequence[Input]) -> None:
     if (
         folder.exists()
         and any(folder.iterdir())
-        and not (job.overwrite or scenes.has_scratch(folder))
+        and not (job.overwrite or scenes.has_scratch(folder, inputs, job.samples))
     ):
         raise UserError(f'--output={output} holds files: give an empty folder or --overwrite')
     sources = [atomic.resolved(place) for place in job.places]
@@ -182,7 +184,6 @@ def translate_all(
                 seconds += time.monotonic() - begin
             done += len(found)
             bar.update(len(group))
-    scenes.remove_scratch(output)
     first = min(batch, done)
     return Written(rows, failed, (done - first) / seconds if seconds else 0.0)
 

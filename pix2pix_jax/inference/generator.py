@@ -8,6 +8,7 @@ noise that a flow begins with.
 import collections
 import functools
 import sys
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -256,6 +257,11 @@ class Generator:
                 variables, x, rngs={'dropout': key}, corners=corners, mutable=[SCENE]
             )[1].get(SCENE, {})
         )
+
+    def checksum(self) -> int:
+        """Returns a number of the variables' values, which other values hardly have."""
+        leaves = map(np.asarray, jax.tree.leaves(self._variables))
+        return functools.reduce(lambda number, leaf: zlib.crc32(leaf.tobytes(), number), leaves, 0)
 
     def update(self, variables: dict[str, Any]) -> None:
         """Takes newer variables of the same generator, without compiling again."""

@@ -10,7 +10,7 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,14 +74,15 @@ def translate(
       samples: translations of it, with different dropout.
     """
     scene = Scene.open(translator, one)
+    files = [
+        _translate_sample(scene, output, name, sample)
+        for sample, name in enumerate(names_of(one, samples))
+    ]
     small = _small(scene)
-    items, files = [gallery.of_input(translator, output, one, small)], []
-    for sample in range(samples):
-        suffix = f'_s{sample}' if samples > 1 else ''
-        file = _translate_sample(scene, output, f'{one.name}{suffix}', sample)
-        files.append(file)
-        shown = f'{one.name}{suffix}_output'
-        item = Item(suffix[1:] or 'output', os.path.relpath(file, output), shown)
+    items = [gallery.of_input(translator, output, one, small)]
+    for name, file in zip(names_of(one, samples), files):
+        caption = name.removeprefix(one.name)[1:] or 'output'
+        item = Item(caption, os.path.relpath(file, output), f'{name}_output')
         image = _sampled(scene, functools.partial(_to_floats, scene, file))
         items.append(gallery.of_output(translator, output, item, small, image))
     if samples > 1:
@@ -97,20 +98,32 @@ def say_windows(translator: 'Translator', name: str, count: int) -> None:
         tqdm.tqdm.write(f'{name}: {said}')
 
 
-def has_scratch(folder: epath.PathLike) -> bool:
-    """Whether a folder holds what a command that was stopped can continue."""
-    return any(True for _ in _scratch_files(folder))
+def names_of(one: Input, samples: int) -> list[str]:
+    """Returns the names of the translations of an input, without the ending of their files."""
+    return [f'{one.name}_s{i}' for i in range(samples)] if samples > 1 else [one.name]
 
 
-def remove_scratch(folder: epath.PathLike) -> None:
-    """Removes the scratch files in a folder, once all of a command is done."""
-    for path in _scratch_files(folder):
+def has_scratch(folder: epath.PathLike, inputs: Iterable[Input], samples: int) -> bool:
+    """Whether a folder holds what was begun of translations of these inputs."""
+    return any(True for _ in _scratch_files(folder, inputs, samples))
+
+
+def remove_scratch(folder: epath.PathLike, inputs: Iterable[Input], samples: int) -> None:
+    """Removes the scratch files of these inputs in a folder, once all of a command is done."""
+    for path in _scratch_files(folder, inputs, samples):
         path.unlink(missing_ok=True)
 
 
-def _scratch_files(folder: epath.PathLike) -> Iterator[pathlib.Path]:
-    if atomic.is_local(folder):
-        yield from filter(is_scratch, pathlib.Path(folder).rglob(f'.*{SCRATCH}'))
+def _scratch_files(
+    folder: epath.PathLike, inputs: Iterable[Input], samples: int
+) -> Iterator[pathlib.Path]:
+    if not atomic.is_local(folder):
+        return
+    wanted = {pathlib.Path(folder, name) for one in inputs for name in names_of(one, samples)}
+    for path in pathlib.Path(folder).rglob(f'.*{SCRATCH}'):
+        file = path.with_name(path.name.removeprefix('.').removesuffix(SCRATCH))
+        if file.with_suffix('') in wanted and is_scratch(path):
+            yield path
 
 
 # ---------------------------------------------------------------- one sample
@@ -133,7 +146,7 @@ def _translate_sample(scene: Scene, output: epath.Path, name: str, sample: int) 
         made_of = {'input': _versions(scene.one.files), **translator.made_of, 'sample': sample}
         remark = scratch.start(made_of, file)
         if remark:
-            print(f'{file}: begun with another {remark}: it starts anew', flush=True)
+            print(f'{file}: {remark}: it starts anew', flush=True)
         if scratch.rows and not scratch.used:
             print(f'{file}: continues after {scratch.rows:,} of {shape[0]:,} rows', flush=True)
         if not scratch.used:
@@ -184,17 +197,17 @@ def _statistics(
     """Returns the statistics of the norms, if any; once found they lie in the scratch file."""
     if not scratch.constants and scene.windows:
         say_windows(scene.translator, name, len(scene.windows))
-        said = f'statistics of {name}'
-        with _progress(said, 0, len(scene.windows), 'window') as advance:
-
-            def windows() -> Iterator[tuple[int, int]]:
-                for number, window in enumerate(scene.windows):
-                    advance(number)
-                    yield window
-
-            given = scene.read, scene.size, sample, windows()
+        with _progress(f'statistics of {name}', 0, len(scene.windows), 'window') as advance:
+            given = scene.read, scene.size, sample, _counted(scene.windows, advance)
             scratch.keep(msgpack_serialize(scene.translator.scene_statistics(*given)))
     return msgpack_restore(scratch.constants) if scratch.constants else None
+
+
+def _counted(items: Iterable, advance: Any) -> Iterator:
+    """Yields the items, and shows how many were taken before."""
+    for number, item in enumerate(items):
+        advance(number)
+        yield item
 
 
 def _append(scene: Scene, scratch: Scratch, top: int, rows: np.ndarray) -> None:

@@ -1,6 +1,7 @@
 """`Translator`: a trained run as a function of images of any size, without targets."""
 
 import dataclasses
+import functools
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -188,12 +189,12 @@ class Translator:
         """How the translations are written."""
         return Outputs.of(self.config)
 
-    @property
+    @functools.cached_property
     def made_of(self) -> dict[str, Any]:
         """What a translation is made of beside its input, as JSON has it."""
         return {
             'run': str(self._workdir),
-            'checkpoint': f'step {self.step}',
+            'checkpoint': f'step {self.step}, weights {self._generator.checksum():08x}',
             'flags': dataclasses.asdict(self.options),
             'side of blended tiles': self._plan.tile,  # of --tile=-1 it is what fitted then
         }

@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 import shlex
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ablation import scores
@@ -12,7 +13,7 @@ from pix2pix_jax.config import flatten, from_fields
 from pix2pix_jax.config_type import Config
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import metrics
-from pix2pix_jax.main import load_config
+from pix2pix_jax.main import check_chosen, load_config
 from pix2pix_jax.workdir.config_json import MAY_CHANGE
 
 
@@ -73,11 +74,18 @@ def jobs_of(ablation: Ablation, seed: int) -> list[TrainingJob]:
     return [job_of(ablation, row, seed, base, changes[row]) for row in rows]
 
 
-def check_rows(ablation: Ablation, config: Config) -> None:
-    """Raises UserError, naming the row, where what a row changes does not go with `config`."""
+def check_rows(ablation: Ablation, config: Config, overrides: Mapping[str, Any]) -> None:
+    """Raises UserError, naming the row, for what its training would refuse.
+
+    Args:
+      ablation: whose rows are checked.
+      config: that the user gave, which rows change.
+      overrides: the fields of it that are flags.
+    """
     for row, changes in base_and_changes(ablation)[1].items():
         try:
-            from_fields(flatten(config) | changes)
+            changed = from_fields(flatten(config) | changes)
+            check_chosen(changed.method, overrides, ablation.config)
         except UserError as error:
             raise UserError(
                 f'row {row!r} of --table={ablation.table}: {error}; --rows leaves rows out'

@@ -314,7 +314,7 @@ def test_kinds_are_proposed_and_not_scenes(scenes, kinds, place, pattern):
 def test_a_proposal_by_numbers_alone_is_doubted():
     """Two scenes of three bands are no pairs of scenes, which names cannot say."""
     paths = [f'LC08_{s}_2020_B{b}.tif' for s in ('224077', '224078') for b in (2, 3, 4)]
-    doubt = 'these differ in a number alone: where it is of scenes'
+    doubt = "these differ in a number alone: if it is the scene's"
     assert doubt in propose.advice(paths, config('x'))
     kinds = [f'{k}/{i}.png' for k in ('rgb', 'depth') for i in range(6)]
     assert doubt not in propose.advice(kinds, config('x'))

@@ -50,7 +50,7 @@ def network(monkeypatch, trained):
             means = [x.mean() / (2 + sample) for x, _ in windows]
             return {'norm': {'mean': np.full(1, np.mean(means), np.float32)}}
 
-        negate.each, negate.scene = each, statistics
+        negate.each, negate.scene, negate.checksum = each, statistics, lambda: 7
         return negate
 
     monkeypatch.setattr(generator, 'Generator', create)
@@ -151,9 +151,7 @@ def test_statistics_of_a_scene_outlive_a_kill(tmp_path, trained, monkeypatch, ca
     assert run(folder, f'--output={tmp_path / "once"}', *flags) == 0
     rows, windows = translator.Translator.rows, translator.Translator.scene_windows
     find, computed, searched = tile_plan.scene_statistics, [], []
-    kills = iter(
-        (1, 0, 2, None, None)
-    )  # after so many rows of tiles; the last is of the 2nd sample
+    kills = iter((1, 0, 2, None, None))  # rows of tiles before each; the last is of sample 1
 
     def some(self, *args):
         kill = next(kills)
@@ -183,6 +181,71 @@ def test_statistics_of_a_scene_outlive_a_kill(tmp_path, trained, monkeypatch, ca
     assert capsys.readouterr().out.count('1_s0: statistics of the norms from') == 2  # once each
 
 
+def test_a_command_leaves_the_rows_of_others(tmp_path, trained, monkeypatch, capsys):
+    for name in '12':
+        write(tmp_path / f'{name}.tif', image_of((128, 48, 3)))
+    first, second = (f'--input={tmp_path / name}.tif' for name in '12')
+    out = f'--output={tmp_path / "out"}', '--tile=32'
+    rows = translator.Translator.rows
+
+    def some(self, *args):
+        yield next(rows(self, *args))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(translator.Translator, 'rows', some)
+        assert run(first, *out) == 130
+    assert run(second, *out) == 2  # as of any folder that holds files
+    assert run(second, *out, '--overwrite') == 0
+    assert run(first, *out) == 0
+    assert 'out/1.tif: continues after 32 of 128 rows' in capsys.readouterr().out
+    assert not list((tmp_path / 'out').glob('.*'))
+
+
+def test_other_weights_of_the_same_step_start_anew(tmp_path, trained, monkeypatch, capsys):
+    """As of a run that was trained again into the same folder."""
+    write(tmp_path / '1.tif', image_of((128, 48, 3)))
+    flags = f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / "out"}', '--tile=32'
+    rows, create = translator.Translator.rows, generator.Generator
+
+    def some(self, *args):
+        yield next(rows(self, *args))
+        raise KeyboardInterrupt
+
+    def retrained(*args, **switches):
+        network = create(*args, **switches)
+        network.checksum = lambda: 8
+        return network
+
+    with monkeypatch.context() as patch:
+        patch.setattr(translator.Translator, 'rows', some)
+        assert run(*flags) == 130
+    monkeypatch.setattr(generator, 'Generator', retrained)
+    assert run(*flags) == 0
+    assert 'step 7, weights 00000007 -> step 7, weights 00000008' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('place', ['small', 'write_page'])
+def test_the_same_command_goes_on_wherever_it_was_killed(tmp_path, monkeypatch, place):
+    """Also before the thumbnails and before the page; what it was writing is removed."""
+    write(tmp_path / '1.tif', image_of((128, 48, 3)))
+    flags = f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / "out"}', '--tile=32'
+
+    def killed(*_):
+        (tmp_path / 'out/.1.tif.99999999.tmp').write_bytes(b'half')
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if place == 'small':
+            patch.setattr(scenes, '_small', killed)
+        else:
+            patch.setattr('pix2pix_jax.reports.translation_page.write_page', killed)
+        assert run(*flags) == 130
+    assert run(*flags) == 0
+    assert pages(tmp_path / 'out') == ['1.tif', 'gallery', 'index.html']
+    assert not list((tmp_path / 'out').glob('.*'))
+
+
 def test_scenes_that_are_done_are_not_done_again(tmp_path, monkeypatch):
     """Of three, the second is killed: the first stays as it is."""
     for name in 'abc':
@@ -205,7 +268,8 @@ def test_scenes_that_are_done_are_not_done_again(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('change, remark', [
-    ('--tile=16', 'flags:'), ('--seed=3', 'flags:'), ('step', 'checkpoint: step 7 -> step 8'),
+    ('--tile=16', 'flags:'), ('--seed=3', 'flags:'),
+    ('step', 'checkpoint: step 7, weights 00000007 -> step 8'),
     ('input', 'input:'), ('none', ''),
 ])  # fmt: skip
 def test_what_differs_starts_anew_and_says_so(

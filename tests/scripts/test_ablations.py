@@ -164,6 +164,10 @@ def test_a_run_that_fails_is_named_and_the_others_are_done(pairs, tmp_path):
             ('--table=methods', '--config.generator.dropout=0.3'),
             "row 'flow 1 step' of --table=methods: config.generator.dropout=0.3: allowed is 0.0",
         ),
+        (
+            ('--table=methods', '--config.generator.norm=batch'),  # the default, and a choice
+            "row 'flow 1 step' of --table=methods: config.generator.norm='batch': allowed is",
+        ),
         (('--table=losses', '--split=dev'), '--split=dev: the data has train | val | test'),
         (('--table=losses', '--dry_run'), "flag 'dry_run'"),
         (('--table=losses', '--config.num_devices', '1'), 'write --config.num_devices=1'),
