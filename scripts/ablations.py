@@ -30,6 +30,7 @@ from ablation.jobs import (
     folder_of,
     jobs_of,
     log_of,
+    with_averages,
 )
 from ablation.processes import run_all
 from ablation.report import check_report, write_report
@@ -75,9 +76,10 @@ def define_flags() -> flags.FlagValues:
 
 def main(values: flags.FlagValues) -> int:
     """Does what is missing, then writes the report; returns the exit status."""
-    ablation = ablation_of(values)
+    given = values.config, config_flags.get_override_values(values['config'])
+    ablation = with_averages(ablation_of(values), *given)
     jobs = [job for seed in range(values.seeds) for job in jobs_of(ablation, seed)]
-    check_rows(ablation, values.config, config_flags.get_override_values(values['config']))
+    check_rows(ablation, *given)
     check_runs(jobs)
     undone = [job for job in jobs if not results.is_done(job, ablation)]
     missing = list({job.name: job for job in undone[::-1]}.values())[::-1]  # rows may share one

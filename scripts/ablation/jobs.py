@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ablation import scores
-from ablation.tables import TABLES, Variant
+from ablation.tables import EMA_DECAY, TABLES, Variant
 from pix2pix_jax.config import flatten, from_fields
 from pix2pix_jax.config_type import Config
 from pix2pix_jax.errors import UserError
@@ -72,6 +72,22 @@ def jobs_of(ablation: Ablation, seed: int) -> list[TrainingJob]:
         if re.match(r'--(?:no)?config\.([^=]*)', word)[1] in varied:
             raise UserError(f'{word}: --table={ablation.table} varies it; leave it out')
     return [job_of(ablation, row, seed, base, changes[row]) for row in rows]
+
+
+def with_averages(ablation: Ablation, config: Config, overrides: Mapping[str, Any]) -> Ablation:
+    """Returns an ablation whose runs have averaged weights where a row is measured with them.
+
+    Args:
+      ablation: as the flags give it.
+      config: that the user gave.
+      overrides: the fields of it that are flags.
+    """
+    wanted = any(variant.ema for variant in rows_of(ablation).values())
+    if not wanted or config.ema_decay or 'ema_decay' in overrides:
+        return ablation
+    flag = f'--config.ema_decay={EMA_DECAY}'
+    print(f'{flag}, for the rows of averaged weights', flush=True)
+    return ablation._replace(fields=(*ablation.fields, flag))
 
 
 def check_rows(ablation: Ablation, config: Config, overrides: Mapping[str, Any]) -> None:

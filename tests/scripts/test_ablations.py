@@ -499,19 +499,17 @@ def test_averaged_and_last_weights_are_of_one_run(scripts, make_ablation):
     assert list(results.of_jobs([paper, averaged], ablation)) == ['+ EMA']
 
 
-def test_the_best_row_brings_its_averages_to_the_table_of_methods(
-    scripts, make_ablation, monkeypatch
-):
-    """Nobody can: there the rows of the flow vary `ema_decay`, and a flag for it is refused."""
-    jobs, tables = scripts('ablation.jobs'), scripts('ablation.tables')
-    assert tables.best_alone((), True) == {}
-    methods = tables.TABLES['methods']
-    best = tables.best_alone((tables.FEATURES,), True)
-    monkeypatch.setitem(tables.TABLES, 'methods', methods._replace(rows=methods.rows | best))
-    *_, job = jobs.jobs_of(make_ablation(table='methods'), 0)
-    assert job.row in best and job.shown == '' and '--config.ema_decay=0.999' in job.train
-    with pytest.raises(UserError, match='varies it; leave it out'):
-        jobs.jobs_of(make_ablation(table='methods', fields=('--config.ema_decay=0.9',)), 0)
+def test_runs_have_the_averages_that_a_row_is_measured_with(scripts, make_ablation):
+    jobs, default = scripts('ablation.jobs'), default_config()
+    methods = make_ablation(table='methods')
+    found = jobs.jobs_of(jobs.with_averages(methods, default, {}), 0)
+    assert all('--config.ema_decay=0.999' in job.train for job in found)
+    assert [job.row for job in found if job.shown == jobs.NOEMA] == ['L1', 'pix2pix']
+    assert jobs.with_averages(methods, default, {'ema_decay': 0.0}) is methods  # refused
+    without = make_ablation(table='methods', rows=('L1', 'pix2pix'))
+    assert jobs.with_averages(without, default, {}) is without
+    default.ema_decay = 0.9
+    assert jobs.with_averages(methods, default, {}) is methods
 
 
 def test_a_run_that_keeps_too_few_states_is_named(scripts, make_ablation):
@@ -538,7 +536,6 @@ def test_the_name_of_every_row_can_be_given(scripts):
     """In --rows, where commas divide them."""
     ablations, tables = scripts('ablations'), scripts('ablation.tables')
     rows = {row for table in tables.TABLES.values() for row in table.rows}
-    rows |= tables.best_alone((tables.FEATURES,), False).keys()
     values = ablations.define_flags()
     values(['ablations.py', f'--rows={",".join(sorted(rows))}'])
     assert values.rows == sorted(rows)
