@@ -596,11 +596,10 @@ def test_every_row_of_every_table_resolves_and_equal_settings_share_a_run(script
     names = {}
     for name, table in tables.items():
         known = [row for row, one in table.rows.items() if fields.keys() >= dict(one.fields).keys()]
-        averaged = ('--config.ema_decay=0.9',) if name == 'objectives' else ()
-        shown = ablation._replace(table=name, rows=tuple(known), fields=averaged)
-        for job in jobs.jobs_of(shown, 0):
+        shown = ablation._replace(table=name, rows=tuple(known))
+        for job in jobs.jobs_of(jobs.with_averages(shown, default_config(), {}), 0):
             names[name, job.row] = job.workdir.name
-    assert len({run for (name, _), run in names.items() if name != 'methods'}) == 24
+    assert len({run for (name, _), run in names.items() if name != 'methods'}) == 28
     for shared in (('losses', 'l1+cgan'), ('receptive_field', '70x70'), ('color', 'l1+cgan'),
                    ('generators', 'unet l1+cgan'), ('batch_size', '1'),
                    ('upsampling', 'transposed'),
@@ -609,6 +608,10 @@ def test_every_row_of_every_table_resolves_and_equal_settings_share_a_run(script
                    ('methods', 'pix2pix')):  # fmt: skip
         assert names[shared] == 'base-0'
     assert names['methods', 'L1'] == names['losses', 'l1']
+    assert names['methods', 'best pix2pix'] == names['objectives', 'all that helped + EMA']
+    assert (
+        names['objectives', 'the best + EMA'] == names['objectives', 'D with spectral norm alone']
+    )
     assert names['color', 'pixelgan'] == names['receptive_field', '1x1'] != 'base-0'
     (job, _) = jobs.jobs_of(ablation._replace(table='update_order', steps=9), 1)
     assert job.workdir.name == 'base-1' and '--config.seed=1' in job.train
