@@ -164,7 +164,8 @@ def sentence(metrics: list[str], values: Values, truth: Mapping[str, Mapping[int
 def relative_times(results: Results) -> dict[str, float]:
     """Returns the training time of each row over that of the first, on the same machine.
 
-    It is the mean over seeds of the ratio; a row without a seed of both on one machine is left out.
+    It is the median over seeds of the ratio: what else the machine did is in some of them. A row
+    without a seed of both on one machine is left out.
     """
     base = next(iter(results.values()))
     times = {}
@@ -176,7 +177,7 @@ def relative_times(results: Results) -> dict[str, float]:
             if 'training_min' in one.costs and 'training_min' in base[seed].costs
         ]
         if ratios:
-            times[row] = statistics.fmean(ratios)
+            times[row] = statistics.median(ratios)
     return times
 
 

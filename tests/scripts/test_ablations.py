@@ -340,14 +340,19 @@ def test_the_verdict_says_what_the_seeds_tell(scripts):
 def test_times_compare_on_one_machine(scripts):
     report = scripts('ablation.report')
     results = {
-        'a': {0: scored(scripts, minutes=2.0), 1: scored(scripts, minutes=4.0)},
-        'b': {0: scored(scripts, minutes=3.0), 1: scored(scripts, minutes=9.0, machine='there')},
+        'a': {seed: scored(scripts, minutes=2.0 + 2 * (seed == 1)) for seed in range(4)},
+        'b': {
+            0: scored(scripts, minutes=3.0),
+            1: scored(scripts, minutes=9.0, machine='there'),
+            2: scored(scripts, minutes=3.2),
+            3: scored(scripts, minutes=20.0),  # beside much else
+        },
         'c': {1: scored(scripts, minutes=9.0, machine='there')},
     }
-    assert report.relative_times(results) == {'a': 1, 'b': 1.5}
+    assert report.relative_times(results) == {'a': 1, 'b': 1.6}
     values, _ = report.read_values(results)  # of the machine that trained the most runs
     times = {row: of['training_min'] for row, of in values.items() if 'training_min' in of}
-    assert times == {'a': {0: 2.0, 1: 4.0}, 'b': {0: 3.0}}
+    assert times == {'a': {0: 2.0, 1: 4.0, 2: 2.0, 3: 2.0}, 'b': {0: 3.0, 2: 3.2, 3: 20.0}}
     assert 'on this machine: here.' in report.explanation(results)
 
 
