@@ -229,8 +229,13 @@ def check_runs(jobs: list[TrainingJob]) -> None:
 
 
 def check_states(jobs: list[TrainingJob]) -> None:
-    """Raises UserError for a job whose run does not keep the states by which it is scored."""
+    """Raises UserError for a job whose run does not keep the states by which it is scored.
+
+    Where all states are measured, it is scored by those that it keeps of the last fifth.
+    """
     for job in jobs:
+        if job.each:
+            continue
         saves = {name: int(job.config[f'checkpoint.{name}']) for name in ('every_steps', 'keep')}
         there = kept(job) or _saved(job.steps, saves['every_steps'], 1)[-saves['keep'] :]
         lacking = [step for step in scores.states(job.steps) if step not in there]

@@ -524,6 +524,7 @@ def test_a_run_that_keeps_too_few_states_is_named(scripts, make_ablation):
     write_run(job, kept=(92, 100))
     with pytest.raises(UserError, match='base-0 does not keep the states 84, 88, 96, by which'):
         jobs.check_states([other, job])
+    jobs.check_states([job._replace(each=True)])  # by those that there are
     few = ('--config.checkpoint.every_steps=50', '--config.checkpoint.keep=9')
     with pytest.raises(UserError, match="'alternating' would not keep the states 84, 88, 92, 96"):
         jobs.check_states(jobs.jobs_of(make_ablation(fields=few), 1))
