@@ -161,7 +161,7 @@ TABLES = {
         {
             'L1': _loss('l1'),
             'pix2pix': Variant(),
-            'best pix2pix': _fields(*HELPED, ema=True),
+            'best pix2pix': _fields(*HELPED, RESIZED, ema=True),
             **{
                 f'flow {steps} step{"s" * (steps > 1)}': Variant(
                     fields=(('method', 'flow'),), ema=True, evaluate=(f'--steps={steps}',)

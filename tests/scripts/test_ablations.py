@@ -614,7 +614,9 @@ def test_every_row_of_every_table_resolves_and_equal_settings_share_a_run(script
                    ('methods', 'pix2pix')):  # fmt: skip
         assert names[shared] == 'base-0'
     assert names['methods', 'L1'] == names['losses', 'l1']
-    assert names['methods', 'best pix2pix'] == names['objectives', 'all that helped + EMA']
+    assert (
+        names['methods', 'best pix2pix'] == names['objectives', 'all that helped + EMA with resize']
+    )
     assert (
         names['objectives', 'the best + EMA'] == names['objectives', 'D with spectral norm alone']
     )
