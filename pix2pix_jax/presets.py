@@ -27,7 +27,7 @@ KERAS = {
 
 # Weights of the paper's Table 1 rows, relative to the full objective.
 LOSSES = {
-    'l1': {'loss.gan': 'none'},
+    'l1': {'loss.gan': 'none', 'loss.feature_weight': 0.0},  # features are D's
     'gan': {'loss.l1_weight': 0.0, 'discriminator.conditional': False},
     'cgan': {'loss.l1_weight': 0.0, 'discriminator.conditional': True},
     'l1+gan': {'discriminator.conditional': False},

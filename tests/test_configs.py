@@ -74,7 +74,7 @@ def test_every_file_loads_with_and_without_tiny(name):
 def test_every_arg_goes_with_every_config_alone_and_combined(name):
     plain = load(name)
     for arg, changed in {
-        'loss=l1': {'loss.gan': 'none'},
+        'loss=l1': {'loss.gan': 'none', 'loss.feature_weight': 0.0},
         'loss=cgan': {'loss.l1_weight': 0.0, 'discriminator.conditional': True},
         'generator=resnet': {'generator.name': 'resnet'},
         'generator=encoder_decoder': {'generator.name': 'encoder_decoder'},

@@ -53,6 +53,7 @@ class TrainingJob(NamedTuple):
 NOEMA = '_noema'  # the last weights of a run that has averaged ones, too
 # End the names of what is measured of several states, and of what a run costs.
 STATES, COST = '_checkpoints', '_cost.json'
+STOPS = 3  # in the last fifth of a run, whose states take no other's place
 MEASURE = pathlib.Path(__file__).parent / 'measure_cost.py'
 
 
@@ -188,13 +189,18 @@ def job_of(
 def keeping(steps: int, given: dict[str, str]) -> dict[str, Any]:
     """Returns the fields by which a run keeps the states of its score, as far as `given` lets it.
 
+    A run also saves the best state on val, where it evaluates, and where it is stopped.
+
     Args:
       steps: of the run.
       given: the user's fields, as text.
     """
+    first = scores.states(steps)[0]
     every = int(given.get('checkpoint.every_steps', scores.interval(steps)))
-    keep = len(_saved(steps, every, scores.states(steps)[0]))
+    evaluated = int(given.get('eval_every', every))
+    keep = STOPS + len({*_saved(steps, every, first), *_saved(steps, max(evaluated, 0), first)})
     return {
+        'eval_every': evaluated,
         'checkpoint.every_steps': every,
         'checkpoint.every_minutes': 0.0,  # saves by the clock would take the place of these
         'checkpoint.keep': int(given.get('checkpoint.keep', keep)),
@@ -236,8 +242,8 @@ def check_states(jobs: list[TrainingJob]) -> None:
     for job in jobs:
         if job.each:
             continue
-        saves = {name: int(job.config[f'checkpoint.{name}']) for name in ('every_steps', 'keep')}
-        there = kept(job) or _saved(job.steps, saves['every_steps'], 1)[-saves['keep'] :]
+        every, keep = (int(job.config[f'checkpoint.{name}']) for name in ('every_steps', 'keep'))
+        there = kept(job) or _saved(job.steps, every, 1)[-keep:]
         lacking = [step for step in scores.states(job.steps) if step not in there]
         if lacking:
             where = f'{job.workdir} does not keep' if kept(job) else f'{job.row!r} would not keep'

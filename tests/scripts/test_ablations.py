@@ -289,10 +289,21 @@ def test_the_states_of_a_run_are_saved_and_lie_in_its_last_fifth(scripts):
         assert states[-1] == steps and all(0.8 * steps < state for state in states)
         saves = jobs.keeping(steps, {})
         assert not [s for s in states[:-1] if s % saves['checkpoint.every_steps']]
-    assert jobs.keeping(20_000, {})['checkpoint.keep'] == 5
     given = {'checkpoint.every_steps': '400', 'checkpoint.keep': '3'}
-    assert jobs.keeping(20_000, {'checkpoint.every_steps': '400'})['checkpoint.keep'] == 9
     assert jobs.keeping(20_000, given)['checkpoint.keep'] == 3
+
+
+@pytest.mark.parametrize('given', [{}, {'eval_every': '500'}, {'eval_every': '0'}])
+@pytest.mark.parametrize('steps', [100, 6_000, 20_000])
+def test_a_run_whose_best_states_are_saved_keeps_those_of_its_score(scripts, given, steps):
+    """Of data with val: each evaluation may be the best so far. It is stopped twice, too."""
+    scores, jobs = scripts('ablation.scores'), scripts('ablation.jobs')
+    saves = jobs.keeping(steps, given)
+    every, evaluated = saves['checkpoint.every_steps'], saves['eval_every']
+    saved = {*range(every, steps, every), steps, int(0.9 * steps) - 3, int(0.99 * steps) - 1}
+    saved |= {*range(evaluated, steps, evaluated)} if evaluated else set()
+    there = sorted(saved)[-saves['checkpoint.keep'] :]
+    assert {*scores.states(steps)} <= {*there}
 
 
 def test_a_score_is_the_mean_over_the_states_of_the_last_fifth(scripts):
@@ -561,7 +572,7 @@ def test_the_published_results_are_read(scripts):
     assert list(found) == ['l1', 'l1+cgan']
     for seeds in found.values():
         states = [p['metrics'] for p in seeds[0].points if p['step'] > 64_000]
-        mean = sum(state['fcn_class_iou']['mean'] for state in states) / 4
+        mean = pytest.approx(sum(state['fcn_class_iou']['mean'] for state in states) / 4)
         assert seeds[0].states == 4 and seeds[0].metrics['fcn_class_iou']['mean'] == mean
 
 
