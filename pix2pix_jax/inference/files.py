@@ -232,8 +232,7 @@ def _translate_group(
     for one, loaded in images:
         scenes.say_windows(translator, one.name, translator.count_scene_windows(loaded))
     spreads = [Spread() for _ in images]
-    for sample in range(samples):
-        suffix = f'_s{sample}' if samples > 1 else ''
+    for sample, suffix in enumerate(scenes.suffixes(samples)):
         translated = translator.translate([loaded for _, loaded in images], sample)
         for (one, loaded), (_, items), spread, image in zip(images, rows, spreads, translated):
             file = f'{one.name}{suffix}'

@@ -75,14 +75,14 @@ def translate(
     """
     scene = Scene.open(translator, one)
     files = [
-        _translate_sample(scene, output, name, sample)
-        for sample, name in enumerate(names_of(one, samples))
+        _translate_sample(scene, output, f'{one.name}{suffix}', sample)
+        for sample, suffix in enumerate(suffixes(samples))
     ]
     small = _small(scene)
     items = [gallery.of_input(translator, output, one, small)]
-    for name, file in zip(names_of(one, samples), files):
-        caption = name.removeprefix(one.name)[1:] or 'output'
-        item = Item(caption, os.path.relpath(file, output), f'{name}_output')
+    for suffix, file in zip(suffixes(samples), files):
+        shown = f'{one.name}{suffix}_output'
+        item = Item(suffix[1:] or 'output', os.path.relpath(file, output), shown)
         image = _sampled(scene, functools.partial(_to_floats, scene, file))
         items.append(gallery.of_output(translator, output, item, small, image))
     if samples > 1:
@@ -98,9 +98,9 @@ def say_windows(translator: 'Translator', name: str, count: int) -> None:
         tqdm.tqdm.write(f'{name}: {said}')
 
 
-def names_of(one: Input, samples: int) -> list[str]:
-    """Returns the names of the translations of an input, without the ending of their files."""
-    return [f'{one.name}_s{i}' for i in range(samples)] if samples > 1 else [one.name]
+def suffixes(samples: int) -> list[str]:
+    """Returns what the names of an input's translations have after its own, sample by sample."""
+    return [f'_s{sample}' for sample in range(samples)] if samples > 1 else ['']
 
 
 def has_scratch(folder: epath.PathLike, inputs: Iterable[Input], samples: int) -> bool:
@@ -119,7 +119,8 @@ def _scratch_files(
 ) -> Iterator[pathlib.Path]:
     if not atomic.is_local(folder):
         return
-    wanted = {pathlib.Path(folder, name) for one in inputs for name in names_of(one, samples)}
+    names = (f'{one.name}{suffix}' for one in inputs for suffix in suffixes(samples))
+    wanted = {pathlib.Path(folder, name) for name in names}
     for path in pathlib.Path(folder).rglob(f'.*{SCRATCH}'):
         file = path.with_name(path.name.removeprefix('.').removesuffix(SCRATCH))
         if file.with_suffix('') in wanted and is_scratch(path):
