@@ -21,6 +21,7 @@ from scipy import stats
 from pix2pix_jax.config import default_config, flatten
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.evaluation import metrics
+from pix2pix_jax.main import load_config
 from pix2pix_jax.storage import atomic
 
 SCRIPTS = ROOT / 'scripts'
@@ -526,6 +527,18 @@ def test_runs_have_the_averages_that_a_row_is_measured_with(scripts, make_ablati
     assert jobs.with_averages(without, default, {}) is without
     default.ema_decay = 0.9
     assert jobs.with_averages(methods, default, {}) is methods
+
+
+def test_facades_plus_is_the_row_that_was_measured(scripts):
+    tables = scripts('ablation.tables')
+    row = tables.TABLES['objectives'].rows['all that helped + EMA with resize']
+    assert row == tables.TABLES['methods'].rows['best pix2pix']
+    paper, plus = (
+        flatten(load_config(pathlib.Path(f'{SCRIPTS.parent}/configs/{name}.py'), ''))
+        for name in ('facades', 'facades_plus')
+    )
+    expected = dict(row.fields) | {'ema_decay': tables.EMA_DECAY}
+    assert {name: plus[name] for name in plus if plus[name] != paper[name]} == expected
 
 
 def test_a_run_that_keeps_too_few_states_is_named(scripts, make_ablation):
