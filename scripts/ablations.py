@@ -53,8 +53,8 @@ def define_flags() -> flags.FlagValues:
     values = command.define_config_flag()
     own = {'flag_values': values}
     flags.DEFINE_enum('table', None, sorted(TABLES), 'The ablation.', **own)
-    about = 'Runs of each variant: seeds 0, 1, ...'
-    flags.DEFINE_integer('seeds', 3, about, lower_bound=1, **own)
+    about = 'Of the runs of each row: 5 for 0 to 4; or which they are, as 5,6 or 5, for one.'
+    flags.DEFINE_list('seeds', ['3'], about, **own)
     about = 'The rows that are trained and shown; by default all of the table.'
     flags.DEFINE_list('rows', [], about, **own)
     about = "Length of a run; 0: the config's."
@@ -78,7 +78,7 @@ def main(values: flags.FlagValues) -> int:
     """Does what is missing, then writes the report; returns the exit status."""
     given = values.config, config_flags.get_override_values(values['config'])
     ablation = with_averages(ablation_of(values), *given)
-    jobs = [job for seed in range(values.seeds) for job in jobs_of(ablation, seed)]
+    jobs = jobs_of(ablation)
     check_rows(ablation, *given)
     check_runs(jobs)
     undone = [job for job in jobs if not results.is_done(job, ablation)]
@@ -124,8 +124,19 @@ def ablation_of(values: flags.FlagValues) -> Ablation:
     rows, data = tuple(values.rows), results.fingerprint(splits)
     return Ablation(
         values.table, config, fields, output, steps, split, options, folder, rows, data,
-        values.each_checkpoint,
+        values.each_checkpoint, seeds_of(values.seeds),
     )  # fmt: skip
+
+
+def seeds_of(words: list[str]) -> tuple[int, ...]:
+    """Returns the seeds that --seeds=WORDS gives; raises UserError."""
+    numbers = dict.fromkeys(int(word) for word in words if word.isdecimal())
+    seeds = tuple(numbers if len(words) > 1 else range(*numbers) if numbers else ())
+    if not seeds or not all(word.isdecimal() or not word for word in words):
+        raise UserError(
+            f'--seeds={",".join(words)}: give how many, as 5 for 0 to 4, or which, as 5,6 or 5,'
+        )
+    return seeds
 
 
 def check_argv(argv: list[str]) -> None:

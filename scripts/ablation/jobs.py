@@ -31,6 +31,7 @@ class Ablation(NamedTuple):
     rows: tuple[str, ...] = ()  # those of the table; (): all
     data: str = ''  # tells the pairs from those of another data set
     each: bool = False  # whether every checkpoint is measured, not only the five of the score
+    seeds: tuple[int, ...] = (0,)  # of each row
 
 
 class TrainingJob(NamedTuple):
@@ -48,6 +49,7 @@ class TrainingJob(NamedTuple):
     weights: tuple[str, ...]  # which are measured: '' as evaluate does, NOEMA where that differs
     shown: str  # those of the row
     each: bool = False  # every checkpoint is measured
+    first: bool = True  # its images are kept, and its memory and the time of an image measured
 
 
 NOEMA = '_noema'  # the last weights of a run that has averaged ones, too
@@ -60,8 +62,8 @@ MEASURE = pathlib.Path(__file__).parent / 'measure_cost.py'
 # ---------------------------------------------------------------- which there are
 
 
-def jobs_of(ablation: Ablation, seed: int) -> list[TrainingJob]:
-    """Returns one job for each row.
+def jobs_of(ablation: Ablation) -> list[TrainingJob]:
+    """Returns one job for each seed and row: all rows of the first seed, then of the next.
 
     Raises UserError if a row sets a field that a --config flag sets too.
     """
@@ -72,7 +74,9 @@ def jobs_of(ablation: Ablation, seed: int) -> list[TrainingJob]:
     for word in ablation.fields:
         if re.match(r'--(?:no)?config\.([^=]*)', word)[1] in varied:
             raise UserError(f'{word}: --table={ablation.table} varies it; leave it out')
-    return [job_of(ablation, row, seed, base, changes[row]) for row in rows]
+    return [
+        job_of(ablation, row, seed, base, changes[row]) for seed in ablation.seeds for row in rows
+    ]
 
 
 def with_averages(ablation: Ablation, config: Config, overrides: Mapping[str, Any]) -> Ablation:
@@ -183,6 +187,7 @@ def job_of(
     return TrainingJob(
         row, seed, f'{workdir.name}_{evaluation}', config | saves, steps, workdir, train, evaluate,
         evaluation, weights, '' if variant.ema else weights[-1], ablation.each,
+        seed == ablation.seeds[0],
     )  # fmt: skip
 
 
@@ -280,9 +285,9 @@ def commands_of(job: TrainingJob) -> list[list[str]]:
         found.append(
             [*words, f'--checkpoint={steps}', f'--output={folder_of(job, weights, STATES)}']
         )
-        if job.seed == 0:
+        if job.first:
             found.append([*words, f'--output={folder_of(job, weights)}'])
-    if job.seed == 0:
+    if job.first:
         found.append([str(MEASURE), *job.evaluate, f'--output={folder_of(job, "", COST)}'])
     return found
 

@@ -4,7 +4,8 @@
 of the last weights where the run has averaged ones, too. A result counts for a job where the
 experiment is the same: the config's fields, but those that may change when a run resumes, and the
 names of the pairs. Where the files of the data lie, and on which machine the run was trained, does
-not matter.
+not matter. Nor does it whether the run averages its weights, where a job is of the last ones:
+averaging changes nothing of the training.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ablation import costs, scores
-from ablation.jobs import STATES, Ablation, TrainingJob, folder_of, is_trained, kept
+from ablation.jobs import NOEMA, STATES, Ablation, TrainingJob, folder_of, is_trained, kept
 from ablation.scores import score
 from pix2pix_jax.config import default_config, flatten
 from pix2pix_jax.data.sources import Source
@@ -84,22 +85,41 @@ def write(job: TrainingJob, ablation: Ablation) -> None:
 
 def read(job: TrainingJob, ablation: Ablation) -> Result:
     """Returns the result of a job; {} where there is none of this experiment on this data."""
+    result = _stored(job, ablation)
+    found = (one for one in (result, _of_last_weights(result)) if _is_of(one, job, ablation))
+    return next(found, {})
+
+
+def _stored(job: TrainingJob, ablation: Ablation) -> Result:
     path = path_of(job, ablation.results)
     try:
-        result = json.loads(path.read_text()) if path.exists() else {}
+        return json.loads(path.read_text()) if path.exists() else {}
     except ValueError as error:
         raise UserError(f'{path} is damaged ({error}): remove it, or give another --results') from (
             error
         )
+
+
+def _of_last_weights(result: Result) -> Result:
+    """Returns the result of a run with averages as that of the same run without; {} of another."""
+    last = f'checkpoints{NOEMA}'
+    if last not in result:
+        return {}
+    fields = {name: value for name, value in result['experiment'].items() if name != 'ema_decay'}
+    kept = {name: value for name, value in result.items() if name != last}
+    return kept | {'experiment': fields, 'checkpoints': result[last]}
+
+
+def _is_of(result: Result, job: TrainingJob, ablation: Ablation) -> bool:
     same = result.get('experiment') == experiment(job) and result.get('data') == ablation.data
-    return result if same and result['step'] == job.steps else {}
+    return same and result['step'] == job.steps
 
 
 def check_results(jobs: Iterable[TrainingJob], ablation: Ablation) -> None:
     """Raises UserError for a job whose result would replace that of another experiment."""
     for job in jobs:
         path = path_of(job, ablation.results)
-        if path.exists() and not read(job, ablation):
+        if path.exists() and not _is_of(_stored(job, ablation), job, ablation):
             raise UserError(
                 f'{path} has the result of another experiment, of other data, or none: give '
                 'another --results'

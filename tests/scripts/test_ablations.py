@@ -169,6 +169,8 @@ def test_a_run_that_fails_is_named_and_the_others_are_done(pairs, tmp_path):
             ('--table=methods', '--config.generator.norm=batch'),  # the default, and a choice
             "row 'flow 1 step' of --table=methods: config.generator.norm='batch': allowed is",
         ),
+        (('--table=losses', '--seeds=0'), '--seeds=0: give how many, as 5 for 0 to 4, or which'),
+        (('--table=losses', '--seeds=5,six'), '--seeds=5,six: give how many'),
         (('--table=losses', '--split=dev'), '--split=dev: the data has train | val | test'),
         (('--table=losses', '--dry_run'), "flag 'dry_run'"),
         (('--table=losses', '--config.num_devices', '1'), 'write --config.num_devices=1'),
@@ -410,14 +412,14 @@ def test_a_result_counts_for_the_same_experiment_measured_alike(scripts, tmp_pat
     jobs, results = scripts('ablation.jobs'), scripts('ablation.results')
     ablation = make_ablation()
     fields = ablation.fields
-    job, _ = jobs.jobs_of(ablation, 0)
+    job, _ = jobs.jobs_of(ablation)
     assert not results.is_done(job, ablation)
     write_run(job, l1=0.5)
     results.write(job, ablation)
 
     def is_done(**changes):
         other = ablation._replace(output=tmp_path / 'other', **changes)
-        return results.is_done(jobs.jobs_of(other, 0)[0], other)
+        return results.is_done(jobs.jobs_of(other)[0], other)
 
     elsewhere = ('--config.image_size=128', '--config.dataset.path=there', '--config.remat=True')
     elsewhere += ('--config.loss.alexnet_file=there.pth',)
@@ -461,7 +463,7 @@ def test_a_result_counts_for_the_same_experiment_measured_alike(scripts, tmp_pat
 def test_a_result_of_another_experiment_is_not_replaced(scripts, make_ablation):
     jobs, results = scripts('ablation.jobs'), scripts('ablation.results')
     ablation = make_ablation()
-    job, other = jobs.jobs_of(ablation, 0)
+    job, other = jobs.jobs_of(ablation)
     results.check_results([job, other], ablation)
     write_run(job, l1=0.5)
     results.write(job, ablation)
@@ -469,7 +471,7 @@ def test_a_result_of_another_experiment_is_not_replaced(scripts, make_ablation):
     for changes in ({'steps': 90}, {'data': 'other names'}, {'fields': ablation.fields[:2]}):
         changed = ablation._replace(**changes)
         with pytest.raises(UserError, match='base-0_test.json has the result of another'):
-            results.check_results(jobs.jobs_of(changed, 0), changed)
+            results.check_results(jobs.jobs_of(changed), changed)
     results.path_of(job, ablation.results).write_text('{"exp')
     with pytest.raises(UserError, match='base-0_test.json is damaged'):
         results.is_done(job, ablation)
@@ -478,8 +480,8 @@ def test_a_result_of_another_experiment_is_not_replaced(scripts, make_ablation):
 def test_rows_stand_in_the_order_of_the_table(scripts, make_ablation):
     """The first one is what the others are compared with: also where it lacks the first seed."""
     jobs, results = scripts('ablation.jobs'), scripts('ablation.results')
-    ablation = make_ablation()
-    all_jobs = [job for seed in (0, 1) for job in jobs.jobs_of(ablation, seed)]
+    ablation = make_ablation(seeds=(0, 1))
+    all_jobs = jobs.jobs_of(ablation)
     for job in all_jobs[1:]:
         write_run(job, l1=0.5)
         results.write(job, ablation)
@@ -494,9 +496,9 @@ def test_averaged_and_last_weights_are_of_one_run(scripts, make_ablation):
     jobs, results = scripts('ablation.jobs'), scripts('ablation.results')
     plain = make_ablation(table='objectives', rows=('paper', '+ EMA'))
     with pytest.raises(UserError, match="row '\\+ EMA' .* give --config.ema_decay=0.999"):
-        jobs.jobs_of(plain, 0)
+        jobs.jobs_of(plain)
     ablation = plain._replace(fields=(*plain.fields, '--config.ema_decay=0.999'))
-    paper, averaged = jobs.jobs_of(ablation, 0)
+    paper, averaged = jobs.jobs_of(ablation)
     assert paper.name == averaged.name and paper.train == averaged.train
     assert [('--noema' in words) for words in jobs.commands_of(paper)].count(True) == 2
     assert jobs.commands_of(paper) == jobs.commands_of(averaged)
@@ -516,10 +518,47 @@ def test_averaged_and_last_weights_are_of_one_run(scripts, make_ablation):
     assert list(results.of_jobs([paper, averaged], ablation)) == ['+ EMA']
 
 
+def test_a_run_with_averages_is_one_without_for_rows_of_the_last_weights(scripts, make_ablation):
+    jobs, results = scripts('ablation.jobs'), scripts('ablation.results')
+    plain = make_ablation(rows=('alternating',), seeds=(5, 6))
+    averaged = plain._replace(fields=(*plain.fields, '--config.ema_decay=0.999'))
+    (job, _), (other, other_seed) = jobs.jobs_of(plain), jobs.jobs_of(averaged)
+    write_run(other, other.weights, l1=0.25)
+    results.write(other, averaged)
+    here = plain._replace(output=plain.output / 'elsewhere')  # which has results alone
+    (job, missing) = jobs.jobs_of(here)
+    assert results.is_done(job, here) and not results.is_done(missing, here)
+    found = results.of_jobs([job, missing], here)['alternating']
+    assert {seed: one.metrics['l1']['mean'] for seed, one in found.items()} == {5: 1.25}
+    with pytest.raises(UserError, match='base-5_test.json has the result of another experiment'):
+        results.check_results([job], here)  # where it would be trained, for more metrics
+    # Averages are not made of a run without.
+    write_run(missing, l1=0.25)
+    results.write(missing, here)
+    assert results.is_done(missing, here) and not results.is_done(other_seed, averaged)
+    assert [words[-1].rpartition('/')[2] for words in jobs.commands_of(missing)] == [
+        'test_checkpoints'
+    ]
+    assert [words[-1].rpartition('/')[2] for words in jobs.commands_of(job)[1:]] == [
+        'test_checkpoints', 'test', 'test_cost.json'
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ('given', 'seeds'), [('5', (0, 1, 2, 3, 4)), ('1', (0,)), ('5,6', (5, 6)), ('5,', (5,)),
+                         ('0,', (0,)), ('0,5,5,6', (0, 5, 6))],
+)  # fmt: skip
+def test_seeds_are_a_number_or_a_list(scripts, given, seeds):
+    ablations = scripts('ablations')
+    values = ablations.define_flags()
+    values(['ablations.py', f'--seeds={given}'])
+    assert ablations.seeds_of(values.seeds) == seeds
+
+
 def test_runs_have_the_averages_that_a_row_is_measured_with(scripts, make_ablation):
     jobs, default = scripts('ablation.jobs'), default_config()
     methods = make_ablation(table='methods')
-    found = jobs.jobs_of(jobs.with_averages(methods, default, {}), 0)
+    found = jobs.jobs_of(jobs.with_averages(methods, default, {}))
     assert all('--config.ema_decay=0.999' in job.train for job in found)
     assert [job.row for job in found if job.shown == jobs.NOEMA] == ['L1', 'pix2pix']
     assert jobs.with_averages(methods, default, {'ema_decay': 0.0}) is methods  # refused
@@ -543,7 +582,7 @@ def test_facades_plus_is_the_row_that_was_measured(scripts):
 
 def test_a_run_that_keeps_too_few_states_is_named(scripts, make_ablation):
     jobs = scripts('ablation.jobs')
-    (job, other) = jobs.jobs_of(make_ablation(), 0)
+    (job, other) = jobs.jobs_of(make_ablation())
     jobs.check_states([job, other])
     write_run(job, kept=(92, 100))
     with pytest.raises(UserError, match='base-0 does not keep the states 84, 88, 96, by which'):
@@ -551,15 +590,15 @@ def test_a_run_that_keeps_too_few_states_is_named(scripts, make_ablation):
     jobs.check_states([job._replace(each=True)])  # by those that there are
     few = ('--config.checkpoint.every_steps=50', '--config.checkpoint.keep=9')
     with pytest.raises(UserError, match="'alternating' would not keep the states 84, 88, 92, 96"):
-        jobs.check_states(jobs.jobs_of(make_ablation(fields=few), 1))
+        jobs.check_states(jobs.jobs_of(make_ablation(fields=few, seeds=(1,))))
 
 
 def test_rows_can_be_chosen(scripts, make_ablation):
     jobs = scripts('ablation.jobs')
-    found = jobs.jobs_of(make_ablation(table='losses', rows=('cgan', 'l1')), 3)
+    found = jobs.jobs_of(make_ablation(table='losses', rows=('cgan', 'l1'), seeds=(3,)))
     assert [job.row for job in found] == ['l1', 'cgan']
     with pytest.raises(UserError, match="--rows: 'gun' is unknown, allowed are l1, gan"):
-        jobs.jobs_of(make_ablation(table='losses', rows=('gun',)), 0)
+        jobs.jobs_of(make_ablation(table='losses', rows=('gun',)))
 
 
 def test_the_name_of_every_row_can_be_given(scripts):
@@ -581,7 +620,7 @@ def test_the_published_results_are_read(scripts):
         'losses', f'{ROOT}/configs/facades.py', ('--config.image_size=128', *widths),
         pathlib.Path('nowhere'), 80_000, 'test', options, folder, data='4824ed9a97d4dfa0',
     )  # fmt: skip
-    found = results.of_jobs(jobs.jobs_of(ablation, 0), ablation)
+    found = results.of_jobs(jobs.jobs_of(ablation), ablation)
     assert list(found) == ['l1', 'l1+cgan']
     for seeds in found.values():
         states = [p['metrics'] for p in seeds[0].points if p['step'] > 64_000]
@@ -627,7 +666,7 @@ def test_every_row_of_every_table_resolves_and_equal_settings_share_a_run(script
     for name, table in tables.items():
         known = [row for row, one in table.rows.items() if fields.keys() >= dict(one.fields).keys()]
         shown = ablation._replace(table=name, rows=tuple(known))
-        for job in jobs.jobs_of(jobs.with_averages(shown, default_config(), {}), 0):
+        for job in jobs.jobs_of(jobs.with_averages(shown, default_config(), {})):
             names[name, job.row] = job.workdir.name
     assert len({run for (name, _), run in names.items() if name != 'methods'}) == 28
     for shared in (('losses', 'l1+cgan'), ('receptive_field', '70x70'), ('color', 'l1+cgan'),
@@ -645,7 +684,7 @@ def test_every_row_of_every_table_resolves_and_equal_settings_share_a_run(script
         names['objectives', 'the best + EMA'] == names['objectives', 'D with spectral norm alone']
     )
     assert names['color', 'pixelgan'] == names['receptive_field', '1x1'] != 'base-0'
-    (job, _) = jobs.jobs_of(ablation._replace(table='update_order', steps=9), 1)
+    (job, _) = jobs.jobs_of(ablation._replace(table='update_order', steps=9, seeds=(1,)))
     assert job.workdir.name == 'base-1' and '--config.seed=1' in job.train
 
 
