@@ -668,7 +668,7 @@ def test_every_row_of_every_table_resolves_and_equal_settings_share_a_run(script
         shown = ablation._replace(table=name, rows=tuple(known))
         for job in jobs.jobs_of(jobs.with_averages(shown, default_config(), {})):
             names[name, job.row] = job.workdir.name
-    assert len({run for (name, _), run in names.items() if name != 'methods'}) == 28
+    assert len({run for (name, _), run in names.items() if name != 'methods'}) == 29
     for shared in (('losses', 'l1+cgan'), ('receptive_field', '70x70'), ('color', 'l1+cgan'),
                    ('generators', 'unet l1+cgan'), ('batch_size', '1'),
                    ('upsampling', 'transposed'),
