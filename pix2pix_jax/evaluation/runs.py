@@ -137,7 +137,7 @@ def evaluate_run(
 def config_of(config: Config, images: RunImages) -> Config:
     """Returns the config of a run for the images that are measured: folder, size, a flow's steps.
 
-    The network stays as deep as it was trained: it is fully convolutional (section 6.1.1 of the
+    The network stays as deep as it was trained: it is fully convolutional (section 4.4 of the
     paper). Raises UserError where there is no such folder, size or number of steps, or no weights
     but the last ones, which need no --noema.
     """
