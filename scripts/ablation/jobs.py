@@ -293,9 +293,17 @@ def commands_of(job: TrainingJob) -> list[list[str]]:
 
 
 def _fixed(words: list[str]) -> list[str]:
-    """Returns the flags of a run that may not change when it resumes."""
+    """Returns the flags of a run that may not change when it resumes, and where its data lie.
+
+    A run is evaluated on the data that it was trained with.
+    """
     free = tuple(f'--config.{name}' for name in MAY_CHANGE)
-    return [word for word in words if not word.startswith((*free, '--workdir='))]
+    data = '--config.dataset.path='
+    return [
+        word
+        for word in words
+        if word.startswith(data) or not word.startswith((*free, '--workdir='))
+    ]
 
 
 def trained_by(job: TrainingJob) -> list[str]:

@@ -101,12 +101,16 @@ def _stored(job: TrainingJob, ablation: Ablation) -> Result:
 
 
 def _of_last_weights(result: Result) -> Result:
-    """Returns the result of a run with averages as that of the same run without; {} of another."""
+    """Returns the result of a run with averages as that of the same run without; {} of another.
+
+    Time and memory of its training are left out: averages cost some.
+    """
     last = f'checkpoints{NOEMA}'
     if last not in result:
         return {}
     fields = {name: value for name, value in result['experiment'].items() if name != 'ema_decay'}
-    kept = {name: value for name, value in result.items() if name != last}
+    dropped = (last, 'images_per_s', 'step_mib')
+    kept = {name: value for name, value in result.items() if name not in dropped}
     return kept | {'experiment': fields, 'checkpoints': result[last]}
 
 

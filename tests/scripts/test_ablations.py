@@ -460,6 +460,20 @@ def test_a_result_counts_for_the_same_experiment_measured_alike(scripts, tmp_pat
     assert not is_done() and jobs.is_trained(job)
 
 
+def test_a_run_of_other_data_is_not_taken_for_one_of_these(scripts, make_ablation):
+    """It would be evaluated on its own data, and its result be kept as of these."""
+    jobs = scripts('ablation.jobs')
+    ablation = make_ablation()
+    job, _ = jobs.jobs_of(ablation)
+    write_run(job, l1=0.5)
+    assert jobs.is_trained(job)
+    fields = [word.replace('dataset.path=here', 'dataset.path=there') for word in ablation.fields]
+    other = jobs.jobs_of(ablation._replace(fields=tuple(fields)))
+    assert not jobs.is_trained(other[0])
+    with pytest.raises(UserError, match='by another command, which differs in .*dataset.path=her'):
+        jobs.check_runs(other)
+
+
 def test_a_result_of_another_experiment_is_not_replaced(scripts, make_ablation):
     jobs, results = scripts('ablation.jobs'), scripts('ablation.results')
     ablation = make_ablation()
@@ -530,6 +544,7 @@ def test_a_run_with_averages_is_one_without_for_rows_of_the_last_weights(scripts
     assert results.is_done(job, here) and not results.is_done(missing, here)
     found = results.of_jobs([job, missing], here)['alternating']
     assert {seed: one.metrics['l1']['mean'] for seed, one in found.items()} == {5: 1.25}
+    assert not found[5].costs  # averages cost time and memory
     with pytest.raises(UserError, match='base-5_test.json has the result of another experiment'):
         results.check_results([job], here)  # where it would be trained, for more metrics
     # Averages are not made of a run without.
