@@ -275,7 +275,7 @@ ROWS = (
           "the decoder's ReLU is applied to the skips too; False: they stay as the encoder's leaky "
           'ReLU made them', source=PYTORCH, reference=True),
     Field('generator.bias', 'auto', choices('auto', 'all', 'last', 'none'),
-          "which convolutions have a bias: 'auto': those with no batch norm after them",
+          "which convolutions have a bias: 'auto': with batch norm the last alone, else all",
           source=PYTORCH, reference=True),
     Field('generator.input_channels', 3, between(1, 2**10),
           'channels of the input: 1 gray, 3 RGB, 4 RGBA; of TIFF and NumPy files any number; of '
@@ -308,9 +308,8 @@ ROWS = (
     Field('discriminator.leaky_slope', 0.2, FRACTION,
           'slope of the leaky ReLU below 0', source='6.1.2', reference=True),
     Field('discriminator.bias', 'auto', choices('auto', 'all', 'last', 'ends', 'none'),
-          "which convolutions have a bias: 'auto': the first, the last, and all with no batch norm "
-          "after them; 'ends': the first and the last, of layers=0 the first", source=PYTORCH,
-          reference=True),
+          "which convolutions have a bias: 'ends': the first and the last, of layers=0 the first; "
+          "'auto': with batch norm as 'ends', else all", source=PYTORCH, reference=True),
     Field('discriminator.conditional', True, ON_OFF,
           'D sees the input beside the output; False: the output alone (the rows "GAN" of the '
           "paper's Table 1)", source='3.1'),
@@ -355,7 +354,8 @@ ROWS = (
           "weight of half the squared gradient of D's mean logit by the real image, in D's loss",
           source='Mescheder et al., 2018'),
     Field('loss.r1_every', 16, between(1, 10_000),
-          'it is taken at each of so many steps, and counts as many times', 'steps',
+          'it is taken at each of so many steps of D, and counts as many times; `train/d_r1` is the '
+          'newest', 'steps',
           'StyleGAN2 (Karras et al., 2020)'),
     Field('loss.gp_weight', 10.0, WEIGHT, 'weight of the gradient penalty of wgan-gp',
           source='Gulrajani et al., 2017'),

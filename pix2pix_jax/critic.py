@@ -17,7 +17,7 @@ from pix2pix_jax import losses
 from pix2pix_jax.config import augment_policies
 from pix2pix_jax.diff_augment import diff_augment, moved
 from pix2pix_jax.models import factory
-from pix2pix_jax.models.layers import CONV_OUTPUT
+from pix2pix_jax.models.layers import CONV_OUTPUT, at_least_float32
 from pix2pix_jax.train_state import TrainState
 
 Batch = dict[str, jax.Array]
@@ -156,7 +156,8 @@ def feature_distance(seen: Seen, one: View, config: ConfigDict) -> Float[Array, 
     distances = []
     for layers, maps in zip(seen.features, counted(one, config)):
         for features, valid in zip(layers, maps):
-            distance = losses.mean(jnp.abs(features[0] - features[1]), valid)
+            one_kind, other = at_least_float32(features)
+            distance = losses.mean(jnp.abs(one_kind - other), valid)
             distances.append(4 / len(layers) * distance)
     return jnp.stack(distances).sum() / len(seen.features)
 

@@ -3,7 +3,6 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Key
 from ml_collections import ConfigDict
@@ -48,8 +47,8 @@ def discriminator_gradients(
 
     Returns:
       The gradients by D's parameters, and (D's new moving statistics, metrics): 'd_real', 'd_fake',
-      'd_loss' and, with a gradient penalty, 'd_gp', with `r1_weight` 'd_r1', 0 between the steps
-      that take it.
+      'd_loss' and, with a gradient penalty, 'd_gp', with `r1_weight` 'd_r1': that of the newest
+      step that took it, whose 'd_loss' it is part of.
     """
     weights, gan = config.loss, losses.objective(config.loss.gan)
     fakes = view(batch, fake, 'augment_fake', key, config)
@@ -76,12 +75,13 @@ def discriminator_gradients(
             loss += weights.gp_weight * metrics['d_gp']
         loss *= weights.d_weight
         if weights.r1_weight:
+            taken = d.step % weights.r1_every == 0
             metrics['d_r1'] = lax.cond(
-                d.step % weights.r1_every == 0,
+                taken,
                 lambda: losses.r1(lambda image: value_of(reals.with_image(image)), reals.image),
-                lambda: jnp.zeros(()),
+                lambda: d.r1,
             )
-            loss += weights.r1_weight * weights.r1_every * metrics['d_r1']
+            loss += taken * weights.r1_weight * weights.r1_every * metrics['d_r1']
         return loss, (stats, metrics | {'d_loss': loss})
 
     return jax.grad(objective, has_aux=True)(d.params)

@@ -18,6 +18,7 @@ from pix2pix_jax.data import pipeline
 from pix2pix_jax.data.sources import evenly
 from pix2pix_jax.errors import DataError, Stopped, UserError
 from pix2pix_jax.evaluation import metric_titles, metrics, report, translated
+from pix2pix_jax.evaluation.report import Summary
 from pix2pix_jax.evaluation.translated import Examples
 from pix2pix_jax.inference.generator import Generator, at_steps
 from pix2pix_jax.intervals import NOTHING, Due, intervals
@@ -81,6 +82,7 @@ class Recorder:
         self._logged = int(state.step)
         # By config.checkpoint.best, lower is better: the best checkpoint's value, and the last one.
         self._best = self._newest = math.inf
+        self._told = False  # that there is no best
         self._next_page = -math.inf
 
     def _generator(self, config: Config, state: GanState) -> Generator:
@@ -145,9 +147,8 @@ class Recorder:
     def evaluate(self, step: int, state: GanState) -> bool:
         """Measures the val split; returns whether it is the best so far, by `checkpoint.best`."""
         with self._durations.of('image', len(self._measured['val'])):
-            means = self._measure('val', step, state, None)
-        self._write_means('eval', step, means)
-        self._newest = self._score({f'eval/{name}': value for name, value in means.items()})
+            summary = self._measure('val', step, state, None)
+        self._newest = self._score(self._write_means('eval', step, summary))
         return self._newest < self._best
 
     def _score(self, row: Mapping[str, float]) -> float:
@@ -160,12 +161,12 @@ class Recorder:
         """Measures the test split, if there is one, and writes evaluation/test."""
         if 'test' in self._splits:
             with self._disk(step):
-                means = self._measure('test', step, state, result_folder(self._workdir, 'test'))
-                self._write_means('test', step, means)
+                summary = self._measure('test', step, state, result_folder(self._workdir, 'test'))
+                self._write_means('test', step, summary)
 
     def _measure(
         self, split: str, step: int, state: GanState, folder: epath.Path | None
-    ) -> dict[str, float]:
+    ) -> Summary:
         translator = self._tester if split == 'test' else self._translator
         translator.update(state.generator_variables())
         about = {'split': split, 'step': step, 'checkpoint': 'last'} | translated.about_steps(
@@ -173,15 +174,16 @@ class Recorder:
         )
         source = self._measured[split]
         batches = translated.batches(translator.on_device, source, self._config)
-        summary, _ = report.measure(
-            self._until_interrupted(batches),
-            len(source),
-            folder,
-            about=about,
-            accumulators=metrics.always(self._config),
-        )
+        with jax.debug_nans(False):  # a metric that an image does not have is NaN
+            summary, _ = report.measure(
+                self._until_interrupted(batches),
+                len(source),
+                folder,
+                about=about,
+                accumulators=metrics.always(self._config),
+            )
         translator.update({})  # or the device would hold a generator more
-        return {name: s['mean'] for name, s in summary.items() if 'mean' in s}
+        return summary
 
     def _until_interrupted(self, batches: Iterable[Examples]) -> Iterator[Examples]:
         for batch in batches:
@@ -189,11 +191,19 @@ class Recorder:
                 raise Interrupted
             yield batch
 
-    def _write_means(self, prefix: str, step: int, means: Mapping[str, float]) -> None:
+    def _write_means(self, prefix: str, step: int, summary: Summary) -> dict[str, float]:
+        means = {name: s['mean'] for name, s in summary.items() if 'mean' in s}
+        row = {f'{prefix}/{name}': mean for name, mean in means.items()}
         with self._disk(step):
-            self._writer.write_scalars(step, {f'{prefix}/{k}': v for k, v in means.items()})
+            self._writer.write_scalars(step, row)
         text = '  '.join(f'{k} {v:.4f}' for k, v in means.items())
         self._console.line(f'step {step}: {prefix}  {text}')
+        best = self._config.checkpoint.best
+        if prefix == 'eval' and best not in row and not self._told:
+            why = summary.get(best.removeprefix('eval/'), {}).get('reason', 'it is not measured')
+            self._console.line(f'warning: no best is saved: config.checkpoint.best={best}: {why}')
+            self._told = True
+        return row
 
     def sample(self, step: int, state: GanState) -> None:
         """Writes a grid of a few fixed images: input, output, target."""

@@ -15,7 +15,7 @@ from etils import epath
 from pix2pix_jax.config import Config
 from pix2pix_jax.distributed import feed, hosts, memory, parallel
 from pix2pix_jax.distributed.preemption import StopRequest
-from pix2pix_jax.errors import DataError
+from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.gradients import Metrics
 from pix2pix_jax.inference.generator import start_from
 from pix2pix_jax.intervals import Due, intervals
@@ -82,6 +82,11 @@ def train(setup: Setup) -> GanState:
             state = start_from(state, config.init_from)
     state = hosts.from_writer(state)
     first = int(state.step)
+    if first > setup.total_steps:
+        raise UserError(
+            f'{workdir}: {first:,} steps are done, and the config has {setup.total_steps:,} '
+            f'(config.num_steps, or config.num_epochs): allowed is {first} or more'
+        )
     start.describe(state, devices, first, setup.total_steps)
     for line in [
         *start.idle(config, devices),

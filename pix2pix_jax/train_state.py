@@ -25,6 +25,7 @@ class TrainState(train_state.TrainState):
     step: jax.Array  # steps done, an int32 scalar
     batch_stats: Any = struct.field(default_factory=dict)
     spectral: Any = struct.field(default_factory=dict)  # vectors of spectral norm
+    r1: jax.Array | None = None  # R1 at the newest step of D that took it, where `r1_weight` is set
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -104,6 +105,8 @@ def create_state(config: Config, models: Models, optimizers: Optimizers) -> GanS
         discriminator = _train_state(
             models.discriminator, variables['discriminator'], optimizers.discriminator
         )
+        if config.loss.r1_weight:
+            discriminator = discriminator.replace(r1=jnp.zeros(()))
     state = GanState(generator, discriminator)
     return state.with_averages() if config.ema_decay else state
 

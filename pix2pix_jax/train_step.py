@@ -64,9 +64,11 @@ def train_step(
     *earlier, last = _split(batch, config.optimizer.d_steps)
     if d is not None:
         for i, piece in enumerate(earlier):
+            d = with_iteration(d, config)
             its_key = jax.random.fold_in(key, i)
             fakes = functools.partial(translated, g, key=its_key, config=config)
             d, _ = discriminator_step(d, piece, fakes, its_key, config, axis_name)
+        d = with_iteration(d, config)
 
     forward: Passes = functools.partial(forward_pass, g, key=key, config=config)
     if config.grad_accumulation == 1:
@@ -84,7 +86,7 @@ def train_step(
         config.grad_accumulation,
     )
     new_g = update(g, g_grads, g_stats, axis_name)
-    metrics = mean_over_devices(metrics | g_metrics, axis_name)
+    metrics |= mean_over_devices(g_metrics, axis_name)
     return state.replace(generator=new_g, discriminator=new_d).averaged(config.ema_decay), metrics
 
 
@@ -187,6 +189,17 @@ def translated(
     return as_images(generate(g, g.params, batch, key, config)[0], config)
 
 
+def with_iteration(d: TrainState, config: ConfigDict) -> TrainState:
+    """Returns D after the power iteration of a step of its own, if it has spectral norm.
+
+    It comes before the first use in the step, so that both networks' losses are of one D where the
+    updates are simultaneous.
+    """
+    if not config.discriminator.spectral_norm:
+        return d
+    return d.replace(spectral=power_iteration(d.params, d.spectral))
+
+
 def discriminator_step(
     d: TrainState,
     batch: Batch,
@@ -195,24 +208,23 @@ def discriminator_step(
     config: ConfigDict,
     axis_name: str | None,
 ) -> tuple[TrainState, Metrics]:
-    """Returns D after one update, and metrics.
+    """Returns D after one update, and metrics, the mean over devices.
 
     Args:
-      d: the discriminator before it.
+      d: the discriminator before it, `with_iteration`.
       batch: as in `train_step`, of one step.
       fakes: returns the images (N,H,W,Co) generated from a part of it, in [-1, 1].
       key: of the step.
       config: of the run.
       axis_name: as in `train_step`.
     """
-    if config.discriminator.spectral_norm:  # one iteration a step, before the first use
-        d = d.replace(spectral=power_iteration(d.params, d.spectral))
     grads, (stats, metrics) = mean_over_parts(
         lambda part: discriminator_gradients(d, part, fakes(part), key, config),
         batch,
         config.grad_accumulation,
     )
-    return update(d, grads, stats, axis_name), metrics
+    metrics = mean_over_devices(metrics, axis_name)
+    return update(d, grads, stats, axis_name).replace(r1=metrics.get('d_r1')), metrics
 
 
 def generator_gradients(

@@ -216,6 +216,15 @@ def test_a_step_moves_the_vectors_once_and_uses_the_moved_ones():
     )
 
 
+def test_simultaneous_updates_judge_by_one_discriminator():
+    config, state = frozen_state(
+        discriminator__spectral_norm=True, discriminator__norm='none', update='simultaneous',
+        loss__gan='wgan-gp', loss__gp_weight=0.0,
+    )  # fmt: skip
+    _, metrics = train_step(state, batch_of(), KEY, config=config, axis_name=None)
+    np.testing.assert_allclose(metrics['g_gan'], -metrics['d_fake'], rtol=1e-5)
+
+
 # ---------------------------------------------------------------- R1
 
 
@@ -254,6 +263,25 @@ def test_r1_is_taken_at_every_so_manieth_step_of_d():
         d = state.discriminator.replace(step=jnp.int32(step))
         found.append(discriminator_gradients(d, batch_of(), FAKE, KEY, config)[1][1]['d_r1'] > 0)
     assert found == [True, False, False] * 2 + [True]
+
+
+def test_r1_is_known_until_the_next_and_counts_once():
+    config, state = frozen_state(
+        discriminator__norm='none', loss__r1_weight=3.0, loss__r1_every=3, optimizer__d_steps=2
+    )
+    plain, _ = frozen_state(discriminator__norm='none', optimizer__d_steps=2)
+    batch = {name: jnp.tile(x, (2,) + (1,) * (x.ndim - 1)) for name, x in batch_of().items()}
+    found = []
+    for _ in range(4):  # D's steps 0 and 1, 2 and 3, 4 and 5, 6 and 7: taken at 0, 3, 6
+        old = state
+        state, metrics = train_step(state, batch, KEY, config=config, axis_name=None)
+        found.append(float(metrics['d_r1']))
+        assert state.discriminator.r1 == metrics['d_r1']
+    assert found[0] != found[1] == found[2] != found[3] and 0 not in found
+    step = old.discriminator.replace(step=jnp.int32(1))  # takes none
+    _, (_, metrics) = discriminator_gradients(step, batch_of(), FAKE, KEY, config)
+    _, (_, expected) = discriminator_gradients(step, batch_of(), FAKE, KEY, plain)
+    assert metrics['d_loss'] == expected['d_loss'] and metrics['d_r1'] == old.discriminator.r1
 
 
 def test_r1_sees_nothing_of_masked_pixels():

@@ -86,21 +86,21 @@ def plain_step(state, batch, key, *, config, axis_name):
     key = jax.random.fold_in(key, state.step)
     g, d = state.generator, state.discriminator
     batch = {name: jnp.split(values, 1)[0] for name, values in batch.items()}  # of d_steps
+    if config.discriminator.spectral_norm:
+        d = d.replace(spectral=power_iteration(d.params, d.spectral))
     output, pull_back, g_stats = jax.vjp(
         lambda params: generate(g, params, batch, key, config), g.params, has_aux=True
     )
     metrics, new_d = {}, None
     if d is not None:
         fake = as_images(output, config)
-        if config.discriminator.spectral_norm:
-            d = d.replace(spectral=power_iteration(d.params, d.spectral))
         grads, (stats, metrics) = discriminator_gradients(d, batch, fake, key, config)
-        new_d = update(d, grads, stats, axis_name)
-    critic = new_d if config['update'] == 'alternating' else state.discriminator
+        new_d = update(d, grads, stats, axis_name).replace(r1=metrics.get('d_r1'))
+    critic = new_d if config['update'] == 'alternating' else d
     gradient, g_metrics = generator_gradient(critic, batch, output, key, config)
     (g_grads,) = pull_back(gradient)
     new_g = update(g, g_grads, g_stats, axis_name)
-    metrics = mean_over_devices(metrics | g_metrics, axis_name)
+    metrics |= mean_over_devices(g_metrics, axis_name)
     return state.replace(generator=new_g, discriminator=new_d).averaged(config.ema_decay), metrics
 
 

@@ -216,7 +216,7 @@ class Checkpoints:
         allowed = f'allowed are {" | ".join(found)}' if found else 'there is none yet'
         why = ''
         if name == 'best' and found:
-            why = ' (best needs an evaluation on a val split: config.dataset.val_fraction)'
+            why = ' (best needs a val split, config.dataset.val_fraction, that has checkpoint.best)'
         if name == LAST and found:
             why = BEST_LACKS
         raise UserError(f'{self._root}: no checkpoint {name!r}, {allowed}{why}')
