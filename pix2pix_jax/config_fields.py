@@ -354,9 +354,8 @@ ROWS = (
           "weight of half the squared gradient of D's mean logit by the real image, in D's loss",
           source='Mescheder et al., 2018'),
     Field('loss.r1_every', 16, between(1, 10_000),
-          'it is taken at each of so many steps of D, and counts as many times; `train/d_r1` is the '
-          'newest', 'steps',
-          'StyleGAN2 (Karras et al., 2020)'),
+          'it is taken at each of so many steps of D, and counts as many times; `train/d_r1` is '
+          'the newest', 'steps', 'StyleGAN2 (Karras et al., 2020)'),
     Field('loss.gp_weight', 10.0, WEIGHT, 'weight of the gradient penalty of wgan-gp',
           source='Gulrajani et al., 2017'),
 
