@@ -184,8 +184,8 @@ ROWS = (
           'empty: there is no such value', "the files'"),
     Field('dataset.mask', '', free("a folder's name or ''"),
           'the folder of masks beside those of A and B (mask: train/mask, mask/train, trainmask); '
-          'where a mask is 0 the target does not count. Of a list it is a column; empty: there are '
-          'no masks'),
+          'where a mask is 0 (of a palette: black) the target does not count. Of a list it is a '
+          'column; empty: there are no masks'),
     Field('dataset.jitter', 286 / 256, between(1.0, 4.0),
           'in training, images are enlarged by this factor, then cropped back at a random place; '
           '1: off', source='6.2'),

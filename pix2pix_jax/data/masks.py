@@ -111,19 +111,48 @@ def holds(dtype: np.dtype, nodata: str) -> bool:
 def read(file: File, shape: tuple[int, int], box: Box | None = None) -> np.ndarray:
     """Returns the mask of a pair whose images are of `shape`: bool (H,W,1), False where it is 0.
 
-    With a `box` it is that window of the mask, and `shape` the window's. Raises DataError, naming
-    the file, for what is no image, of another size, or compressed with loss, after which zeros are
-    no zeros.
+    Of a palette 0 is black, whatever its index. With a `box` it is that window of the mask, and
+    `shape` the window's. Raises DataError, naming the file, for what is no image, of another size,
+    or compressed with loss, after which zeros are no zeros; and for a palette whose index 0, which
+    is there, is neither black nor white.
     """
     pixels = windows.read(file, box, indices=True)
     with decode.naming(file):
         if pixels.lossy:
             raise DataError(f'{LOSSY}: a mask must be PNG, TIFF, NumPy or lossless WebP')
         values = pixels.values[..., :-1] if pixels.opacity else pixels.values
-        if values.shape[:2] != shape:
-            found, needed = ('{1}x{0}'.format(*size) for size in (values.shape, shape))
-            raise DataError(f'is {found}, and its pair {needed}: a mask must have that size')
+        _check_size(values.shape[:2], shape)
+        if pixels.palette is not None:
+            values = _colours(values, pixels.palette)
         return (np.nan_to_num(values) != 0).any(-1, keepdims=True)
+
+
+def check_size(file: File, shape: tuple[int, int]) -> None:
+    """Raises DataError, naming the file, where a mask is not of the `shape` of its pair."""
+    size = decode.size_of(file)
+    with decode.naming(file):
+        _check_size(size, shape)
+
+
+def _check_size(size: tuple[int, ...], shape: tuple[int, int]) -> None:
+    if size != shape:
+        found, needed = ('{1}x{0}'.format(*one) for one in (size, shape))
+        raise DataError(f'is {found}, and its pair {needed}: a mask must have that size')
+
+
+def _colours(indices: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """Returns the colours (H,W,3) of a mask with a palette.
+
+    Raises DataError where index 0 may be meant as 0, and is no black: of maps of classes it is a
+    colour. White is what programs that count colours give an index first.
+    """
+    if np.ptp(palette[0]) and not indices.all():
+        colour = ','.join(map(str, palette[0].tolist()))
+        raise DataError(
+            f'has the colour {colour} as index 0 of its palette: allowed are black, where the '
+            'target does not count, and grays and white; or a mask without a palette'
+        )
+    return palette[indices[..., 0]]
 
 
 def resampled(

@@ -24,7 +24,7 @@ from pix2pix_jax.config_type import Config
 from pix2pix_jax.data import augment, class_maps, prefetch, scene_windows, tasks
 from pix2pix_jax.data.prefetch import Batch
 from pix2pix_jax.data.sources import Source
-from pix2pix_jax.errors import DataError
+from pix2pix_jax.errors import DataError, UserError
 
 DRAWS = ('pair', *augment.Crop._fields)  # the columns of what `train_draws` yields
 
@@ -159,7 +159,7 @@ def _reporting(reports: bool) -> Iterator[Batch]:
     element: Batch = {}
     try:
         yield element
-    except DataError as error:
+    except UserError as error:
         if not reports:
             raise
         element['error'] = np.frombuffer(str(error).encode(), np.uint8)
@@ -220,11 +220,12 @@ def _cut(pair: Batch, rng: np.random.Generator, config: Config) -> Batch:
         images = {key: augment.cut(image, crop, size) for key, image in pair.items()}
     if not needs_floats(config):
         return images
-    images = as_floats(images, config)
+    # What is no picture becomes floats once, in `as_floats` or on the device.
+    pictures = [key for key in images if key != 'valid' and not class_maps.count(key, config)]
+    images |= {key: augment.to_float(images[key]) for key in pictures}
     tints = [augment.random_tint(rng, s) for s in (d.color_jitter, d.input_color_jitter)]
     if d.color_jitter:
-        tinted = [key for key in images if key != 'valid']
-        images |= {key: augment.apply_tint(images[key], tints[0]) for key in tinted}
+        images |= {key: augment.apply_tint(images[key], tints[0]) for key in pictures}
     if d.task != 'none':
         images = tasks.derive(d.task, images['target'], rng, d.task_amount)
     if d.input_color_jitter:

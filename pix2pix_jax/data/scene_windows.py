@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pix2pix_jax.config_type import Config
+from pix2pix_jax.data import masks
 from pix2pix_jax.data.augment import Size
 from pix2pix_jax.data.formats import decode, windows
 from pix2pix_jax.data.formats.pixels import File
@@ -81,6 +82,8 @@ def _cells(source: Source, size: Size) -> Source:
     found = []
     for number, files in enumerate(source.files):
         height, width = _size(source, files)
+        if source.masks:
+            masks.check_size(source.masks[number], (height, width))
         tops, lefts = (range(0, side - cell + 1, cell) for side, cell in zip((height, width), size))
         if not (tops and lefts):
             raise DataError(
@@ -108,7 +111,7 @@ def _size(source: Source, files: Sequence[File]) -> Size:
         found = ' and '.join(f'{f} is {w}x{h}' for f, (h, w) in zip(files, sizes))
         raise DataError(f'{found}: windows are of files of one size')
     height, width = sizes[0]
-    return height, width // 2 if source.is_halves else width
+    return height, decode.half_of(width, files[0]) if source.is_halves else width
 
 
 # ---------------------------------------------------------------- training

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -13,6 +13,7 @@ from pix2pix_jax.data import class_maps, image_spec, label_colors, masks
 from pix2pix_jax.data.formats.decode import (
     check_one_size,
     check_proportions,
+    half_of,
     halves,
     naming,
     palette_of,
@@ -35,7 +36,8 @@ class Source:
     float32 on [-1, 1]; of class maps it is their indices, uint8 (H,W,1). The input may have another
     size of the same proportions. Where targets have pixels
     that do not count (`has_valid`), there is 'valid': uint8 (H,W,1), 1 where they do. It raises
-    DataError where the pair cannot be read or does not fit together.
+    DataError where the pair cannot be read or does not fit together, and UserError where palettes
+    of class indices differ.
     """
 
     folder: str  # where it was found, for messages
@@ -58,6 +60,8 @@ class Source:
     held_out: bool = False  # of the training pairs, for val or test
     undivided: bool = False  # the folder says no splits: test is held out of it, too
     numbers: tuple[int, ...] = ()  # of the pairs in the whole split, of which these are some
+    # What palettes of class indices were seen to say, in all splits of a data set.
+    in_palettes: class_maps.PaletteColours = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         """Returns the number of pairs."""
@@ -87,7 +91,7 @@ class Source:
         pair = {}
         if not self.photos:
             inputs = [self._filled(input_spec, *one) for one in enumerate(pictures[:-1])]
-            pair['input'] = image_spec.combine(input_spec, inputs, files[:-1])
+            pair['input'] = self._combined(input_spec, inputs, files[:-1])
         target = pictures[-1]
         if target_spec.classes:
             pair |= self._classes(i, target, files[-1])
@@ -98,8 +102,16 @@ class Source:
                 valid = ~missing & self._mask(i, target)
                 pair['valid'] = valid.astype(np.uint8)
                 target = masks.filled(target, valid)
-            pair['target'] = image_spec.combine(target_spec, [target], files[-1:])
+            pair['target'] = self._combined(target_spec, [target], files[-1:])
         return self._fitting(pair, files)
+
+    def _combined(
+        self, spec: ImageSpec, pictures: Sequence[Pixels], files: Sequence[File]
+    ) -> np.ndarray:
+        found = image_spec.combine(spec, pictures, files)
+        if spec.classes and (palette := pictures[0].palette) is not None:
+            class_maps.check_palette(found, palette, self.in_palettes, spec.name, str(files[0]))
+        return found
 
     @property
     def has_valid(self) -> bool:
@@ -129,7 +141,7 @@ class Source:
 
     def _classes(self, i: int, target: Pixels, file: File) -> Pair:
         """Returns the map of a target, with no class where a mask is 0, and what counts of it."""
-        found = image_spec.combine(self.specs[1], [target], [file])
+        found = self._combined(self.specs[1], [target], [file])
         if not self.has_valid:
             return {'target': found}
         found = np.where(self._mask(i, target), found, np.uint8(class_maps.VOID))
@@ -173,7 +185,7 @@ class Source:
         if box is None:
             return halves(image_spec.read(spec, file), file)
         top, bottom, left, right = box
-        middle = size_of(file)[1] // 2
+        middle = half_of(size_of(file)[1], file)
         boxes = box, (top, bottom, middle + left, middle + right)
         return tuple(image_spec.read(spec, file, one) for one in boxes)
 

@@ -10,8 +10,16 @@ from PIL import Image
 
 from pix2pix_jax import train_setup
 from pix2pix_jax.config import validate
-from pix2pix_jax.data import class_maps, discover, image_spec, pipeline, value_checks
+from pix2pix_jax.data import (
+    class_maps,
+    discover,
+    image_spec,
+    pipeline,
+    preflight,
+    value_checks,
+)
 from pix2pix_jax.data.formats.pixels import Pixels
+from pix2pix_jax.distributed import feed
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.workdir import config_json
 
@@ -274,3 +282,85 @@ def test_a_broken_first_map_is_left_out_where_bad_pairs_are(tmp_path):
     setup = train_setup.resolve(some, tmp_path / 'run')
     assert setup.config.dataset.palette == '0 9,8,7;1 255,0,0;'
     assert len(setup.splits['train']) == 8
+
+
+def test_jitter_of_the_inputs_leaves_the_classes(tmp_path):
+    folder_of(tmp_path, np.where(MAP == 3, 255, MAP).astype(np.uint8))
+    plain, jittered = (config(tmp_path, dataset__input_color_jitter=j) for j in (0.0, 0.3))
+    source = discover.open_splits(plain)['train']
+    batches = [next(pipeline.train_batches(source, some)) for some in (plain, jittered)]
+    made = [
+        [pipeline.as_floats(batch, some) for batch, some in zip(batches, (plain, jittered))],
+        [feed.finished(batch, some) for batch, some in zip(batches, (plain, jittered))],
+        [pipeline.augmented(source[0], np.random.default_rng(0), c) for c in (plain, jittered)],
+    ]
+    for expected, found in made:
+        assert not np.array_equal(expected['input'], found['input'])
+        np.testing.assert_array_equal(expected['target'], found['target'])
+        np.testing.assert_array_equal(expected['valid'], found['valid'])
+        shares = (np.asarray(found['target']) == 1).mean((-3, -2)).ravel()
+        assert (shares > 0).all() and shares.sum() < 1  # all classes, and the pixels of none
+
+
+# ---------------------------------------------------------------- palettes that differ
+
+
+RED, GREEN, BLUE, GRAY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (9, 9, 9)
+
+
+def write_palettes(folder, palettes, split='train', side='B'):
+    """Writes maps of the classes 0 to 2, or of those that there are, and photos beside."""
+    for i, (indices, palette) in enumerate(palettes):
+        image = Image.fromarray(np.array(indices, np.uint8)[MAP % len(indices)])
+        image.putpalette(np.array(palette, np.uint8).ravel().tolist())
+        for name, one in ((side, image), ('AB'.replace(side, ''), Image.fromarray(PHOTO))):
+            (folder / split / name).mkdir(parents=True, exist_ok=True)
+            one.save(folder / split / name / f'{i}.png')
+
+
+def read_all(folder, **more):
+    splits = discover.open_splits(config(folder, **more))
+    return {split: [source[i] for i in range(len(source))] for split, source in splits.items()}
+
+
+def test_palettes_of_which_a_class_has_two_colours_are_refused(tmp_path):
+    """As of Pillow's Image.ADAPTIVE, which puts the commonest colour first; skipping is no help."""
+    write_palettes(tmp_path, [([0, 1, 2], [RED, GREEN, BLUE]), ([0, 1, 2], [RED, BLUE, GREEN])])
+    for on_error in ('raise', 'skip'):
+        some = config(tmp_path, dataset__on_error=on_error)
+        with pytest.raises(UserError) as raised:
+            preflight.decode_all(discover.open_splits(some), some)
+        message = str(raised.value)
+        assert not isinstance(raised.value, DataError) and raised.value.status == 1
+        assert re.search(r'index [12] is the colour \S+ in the palette of \S+/B/[01].png', message)
+        assert 'B/0.png' in message and 'B/1.png' in message
+        assert '--config.dataset.colors=FILE takes the colours' in message
+
+
+def test_what_palettes_say_of_other_indices_does_not_count(tmp_path):
+    write_palettes(
+        tmp_path,
+        [
+            ([0, 1], [RED, GREEN, GRAY]),  # 2 is not there
+            ([0, 2], [RED, GRAY, BLUE]),
+            ([0, 1, 2], [RED, GREEN, BLUE, GRAY]),
+            ([0, 255], [RED, *[BLUE] * 254, GRAY]),  # no class
+            ([0, 255], [RED, *[BLUE] * 254, GREEN]),
+        ],
+    )
+    assert len(read_all(tmp_path)['train']) == 5
+    write_palettes(tmp_path / 'two', [([0, 1], [RED, GREEN]), ([0, 2], [RED, GRAY, BLUE])])
+    write_palettes(tmp_path / 'two', [([1, 2], [RED, GREEN, GRAY])], split='val')
+    with pytest.raises(UserError, match='index 2 is the colour 0,0,255 in .*train/B/1.png, and 9'):
+        read_all(tmp_path / 'two')  # of the splits, and of no two in train
+
+
+def test_palettes_of_inputs_are_compared_too(tmp_path):
+    palettes = [([0, 1], [RED, GREEN]), ([0, 1], [GREEN, RED])]
+    write_palettes(tmp_path, palettes, side='A')
+    fields = {'dataset__target_classes': 0, 'dataset__input_classes': 3}
+    with pytest.raises(UserError, match='config.dataset.input_classes takes indices'):
+        read_all(tmp_path, **fields)
+    red_and_green = {'dataset__colors': 'a 255,0,0;b 0,255,0;', 'dataset__input_classes': 2}
+    one, other = read_all(tmp_path, **(fields | red_and_green))['train']  # the way out is one
+    np.testing.assert_array_equal(one['input'], 1 - other['input'])

@@ -7,11 +7,12 @@ import json
 import jax
 import numpy as np
 import pytest
+from etils import epath
 from helpers.runs import tiny_config
 from PIL import Image
 
 from pix2pix_jax.config import validate
-from pix2pix_jax.data import augment, discover, masks, pipeline, preflight
+from pix2pix_jax.data import augment, class_maps, discover, masks, pipeline, preflight
 from pix2pix_jax.data.formats.pixels import Pixels
 from pix2pix_jax.distributed import feed
 from pix2pix_jax.errors import DataError
@@ -311,3 +312,51 @@ def test_held_out_pairs_keep_their_own_masks(tmp_path):
         for i, name in enumerate(source.names):
             row = np.flatnonzero(~source[i]['valid'].any((1, 2)))
             assert row.tolist() == [int(name)]
+
+
+# ---------------------------------------------------------------- palettes
+
+
+def palette_file(path, indices, palette):
+    image = Image.fromarray(np.array(indices, np.uint8))
+    image.putpalette(np.ravel(palette).tolist())
+    image.save(path)
+
+
+INDICES = [[0, 1, 2], [2, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    'palette, counts',
+    [
+        ([(0, 0, 0), (255, 255, 255), (128, 0, 0)], [0, 1, 1]),
+        ([(255, 255, 255), (0, 0, 0), (0, 0, 9)], [1, 0, 1]),  # Pillow's quantize: white first
+        ([(90, 90, 90), (0, 0, 0), (255, 0, 0)], [1, 0, 1]),
+        (None, [0, 1, 1]),  # PASCAL VOC's
+    ],
+)
+def test_of_a_palette_black_does_not_count(tmp_path, palette, counts):
+    file = tmp_path / 'mask.png'
+    palette_file(file, INDICES, class_maps.voc_palette(256) if palette is None else palette)
+    found = masks.read(epath.Path(file), (2, 3))[..., 0]
+    np.testing.assert_array_equal(found, np.array(counts, bool)[np.array(INDICES)])
+    with Image.open(file) as image:  # the same as a file without a palette
+        image.convert('RGB').save(file)
+    np.testing.assert_array_equal(masks.read(epath.Path(file), (2, 3))[..., 0], found)
+
+
+def test_a_colour_as_index_0_may_be_either_and_is_refused(tmp_path):
+    file, colours = tmp_path / 'mask.png', [(128, 64, 128), (0, 0, 0), (9, 9, 9)]  # Cityscapes'
+    palette_file(file, INDICES, colours)
+    with pytest.raises(DataError, match='mask.png has the colour 128,64,128 as index 0 of its pal'):
+        masks.read(epath.Path(file), (2, 3))
+    palette_file(file, [[1, 2, 2]], colours)
+    np.testing.assert_array_equal(masks.read(epath.Path(file), (1, 3)).ravel(), [0, 1, 1])
+
+
+def test_bits_and_grays_are_masks_as_they_are(tmp_path):
+    mask = np.array([[0, 255, 255], [255, 0, 0]], np.uint8)
+    for mode in ('1', 'L', 'RGB', 'LA'):
+        Image.fromarray(mask).convert(mode).save(tmp_path / 'mask.png')
+        found = masks.read(epath.Path(tmp_path / 'mask.png'), (2, 3))
+        np.testing.assert_array_equal(found[..., 0], mask > 0)

@@ -340,3 +340,50 @@ def test_a_scene_of_which_a_window_is_bad(scenes):
     config.dataset.on_error = 'raise'
     with pytest.raises(UserError, match='4 of 16 pairs'):
         preflight.decode_all(discover.open_splits(config), config)
+
+
+def write_masks(path, *sizes):
+    (path / 'train' / 'mask').mkdir(exist_ok=True)
+    for number, size in enumerate(sizes):
+        mask = np.zeros(size, np.uint8)
+        mask[: size[0] // 2] = 255
+        tifffile.imwrite(path / 'train' / 'mask' / f'{number}.tif', mask)
+
+
+@pytest.mark.parametrize('fields', [{'windows': 'on'}, {'hold_out': 'window'}, {'windows': 'auto'}])
+def test_a_mask_of_another_size_is_refused(scenes, fields):
+    """Its windows would be those of other places."""
+    path = scenes((128, 96), (96, 120))
+    write_masks(path, (128, 96), (192, 240))
+    fields = {f'dataset__{name}': value for name, value in fields.items()}
+    config = config_of(path, dataset__mask='mask', **fields)
+    with pytest.raises(DataError) as raised:
+        discover.open_splits(config)
+    assert str(raised.value) == (
+        f'{path}/train/mask/1.tif is 240x192, and its pair 120x96: a mask must have that size'
+    )
+    write_masks(path, (128, 96), (96, 120))
+    train = discover.open_splits(config)['train']
+    for i, name in enumerate(train.names):
+        half = 64 if name.startswith('0/') else 48
+        assert train[i]['valid'].mean() == (train.boxes[i][0] < half)
+
+
+@pytest.mark.parametrize('width, even', [(193, False), (194, True)])
+@pytest.mark.parametrize('windows', ['on', 'auto', 'off'])
+def test_scenes_side_by_side_of_an_odd_width_are_refused(tmp_path, width, even, windows):
+    """Else B would be cut half a pixel off."""
+    (tmp_path / 'train').mkdir()
+    for i in range(2):
+        image = np.zeros((64, width), np.uint8)
+        image[:, :96] = image[:, -96:] = np.arange(96)
+        tifffile.imwrite(tmp_path / 'train' / f'{i}.tif', image)
+    fields = {'dataset__layout': 'side_by_side', 'dataset__val_fraction': 0.0}
+    config = config_of(tmp_path, dataset__windows=windows, **fields)
+    if even:
+        train = discover.open_splits(config)['train']
+        assert bool(train.boxes) == (windows != 'off')
+        np.testing.assert_array_equal(train[0]['input'][:, :-1], train[0]['target'][:, 1:])
+        return
+    with pytest.raises(DataError, match='0.tif is 193 pixels wide: side by side, A.B, the width'):
+        preflight.decode_all(discover.open_splits(config), config)

@@ -78,8 +78,9 @@ def _read_picture(data: bytes, indices: bool) -> Pixels:
     image = ImageOps.exif_transpose(image)
     if indices and image.mode in ('P', 'L', '1'):
         values = np.asarray(image).astype(np.uint8)[..., None]
-        expanded = image.mode == 'L' and bits < 8  # by Pillow, to all of 0 to 255
-        return Pixels(values // (255 // (2**bits - 1)) if expanded else values, lossy=lossy)
+        if image.mode == 'L' and bits < 8:  # Pillow expands them to all of 0 to 255
+            values = values // (255 // (2**bits - 1))
+        return Pixels(values, lossy=lossy, palette=_palette(image))
     if image.has_transparency_data:
         return Pixels(np.asarray(image.convert('RGBA')), opacity=True, lossy=lossy)
     if image.mode not in ('L', 'RGB'):
@@ -172,10 +173,24 @@ def palette_of(file: File) -> np.ndarray | None:
         if tiff_npy.is_tiff(head) or tiff_npy.is_npy(head):
             return None
         with _open(stream) as image:
-            if image.mode != 'P':
-                return None
-            image.load()
-            return np.array(image.getpalette('RGB'), np.uint8).reshape(-1, 3)
+            return _palette(image)
+
+
+def _palette(image: Image.Image) -> np.ndarray | None:
+    if image.mode != 'P':
+        return None
+    image.load()
+    return np.array(image.getpalette('RGB'), np.uint8).reshape(-1, 3)
+
+
+def half_of(width: int, file: File) -> int:
+    """Returns the width of A in a file A|B; raises DataError, naming the file, if it is odd."""
+    if width % 2:
+        raise DataError(
+            f'{file} is {width} pixels wide: side by side, A|B, the width must be even '
+            '(for A and B in two folders: --config.dataset.layout=two_folders)'
+        )
+    return width // 2
 
 
 @contextlib.contextmanager
@@ -219,12 +234,7 @@ def _open(stream: IO[bytes]) -> Image.Image:
 
 def halves(pixels: Pixels, file: File) -> tuple[Pixels, Pixels]:
     """Returns the left and the right half; raises DataError, naming the file, if it is odd."""
-    width = pixels.values.shape[1]
-    if width % 2:
-        raise DataError(
-            f'{file} is {width} pixels wide: side by side, A|B, the width must be even '
-            '(for A and B in two folders: --config.dataset.layout=two_folders)'
-        )
+    half_of(pixels.values.shape[1], file)
     left, right = map(np.ascontiguousarray, np.split(pixels.values, 2, axis=1))
     return pixels._replace(values=left), pixels._replace(values=right)
 

@@ -20,6 +20,7 @@ class Pixels(NamedTuple):
     values: np.ndarray  # (H,W,C): uint8, uint16, or another type of a TIFF or a NumPy file
     opacity: bool = False  # the last of four channels is it: RGBA
     lossy: bool = False  # its compression changes values: JPEG, most WebP
+    palette: np.ndarray | None = None  # where values are indices of one: its colours, uint8 (K,3)
 
 
 def with_gray_opacity(pixels: Pixels) -> Pixels:
