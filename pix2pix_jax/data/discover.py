@@ -9,6 +9,7 @@ from pix2pix_jax.config_type import Config
 from pix2pix_jax.data import (
     class_maps,
     detect_layout,
+    file_checks,
     folder_splits,
     pattern_files,
     patterns,
@@ -58,6 +59,8 @@ def find_splits(config: Config, known: Known = NEW_RUN) -> dict[str, Source]:
             ask = functools.partial(folder_splits.proposed, root, config)
             detect_layout.check(root, epath.Path(first.folder), files, known.exists, ask)
     _check_one_kind(splits)
+    if not known.exists:
+        file_checks.check_apart(splits)
     seen: class_maps.PaletteColours = {}
     splits = {name: dataclasses.replace(one, in_palettes=seen) for name, one in splits.items()}
     return scene_windows.of_splits(splits, config)

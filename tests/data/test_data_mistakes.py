@@ -132,6 +132,13 @@ def list_beside_pairs():
     pathlib.Path('my_pairs/train.csv').write_text('input,target\ntrain/1.png,train/2.png\n')
 
 
+def one_list_for_all():
+    write('files', PHOTOS)
+    for split in ('train', 'val'):
+        rows = ['input,target', *(f'files/{i}.png,files/{i + 6}.png' for i in range(1, 7))]
+        pathlib.Path(f'my_pairs/{split}.csv').write_text('\n'.join(rows))
+
+
 def one_pair():
     write('train', PAIRS[:1])
 
@@ -183,6 +190,7 @@ MISTAKES = (
     list_without_a_header,
     list_of_what_is_not_there,
     list_beside_pairs,
+    one_list_for_all,
     one_pair,
     files_came,
     files_went,

@@ -117,7 +117,8 @@ def test_links_to_files_and_folders_are_followed(tmp_path):
     side_by_side(tmp_path / 'train', ['1.png'])
     (tmp_path / 'train' / '4.png').symlink_to(tmp_path / 'there' / 'more' / '3.png')
     (tmp_path / 'train' / 'linked').symlink_to(tmp_path / 'there' / 'more')
-    (tmp_path / 'test').symlink_to('there')
+    side_by_side(tmp_path / 'other' / 'more', ['2.png', '3.png'], height=20)
+    (tmp_path / 'test').symlink_to('other')
     splits = discover.open_splits(config(tmp_path))
     assert splits['train'].names == ('1', '4', 'linked/2', 'linked/3')
     assert numbers(splits['train']) == [(1, 101), (2, 102), (1, 101), (2, 102)]

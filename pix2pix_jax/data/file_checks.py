@@ -1,0 +1,108 @@
+"""What is wrong with the files of all splits: a pair that is in two of them, images left out."""
+
+import collections
+import functools
+import os
+from collections.abc import Callable, Iterable, Mapping
+
+from etils import epath
+
+from pix2pix_jax.data.formats.pixels import EXTENSIONS, File
+from pix2pix_jax.data.sources import Source
+from pix2pix_jax.errors import DataError
+from pix2pix_jax.storage.atomic import is_local
+
+# Extensions of images that are not read.
+OTHERS = frozenset([
+    '.arw', '.avif', '.bmp', '.cr2', '.dcm', '.dng', '.exr', '.gif', '.hdr', '.heic', '.heif',
+    '.jfif', '.jp2', '.jxl', '.nef', '.pbm', '.pgm', '.ppm', '.tga',
+])  # fmt: skip
+LINKS = 40  # one after the other, as the system follows them
+Folder = tuple[str, frozenset[str]]  # its real path, and the names in it that are links
+
+
+def check_apart(splits: Mapping[str, Source]) -> None:
+    """Raises DataError for a pair that is in two splits: the same files, or links to them."""
+    if len(splits) < 2:
+        return
+    look, taken = functools.cache(_look_into), dict[tuple[str, ...], tuple[str, File]]()
+    for split, source in splits.items():
+        for files in source.files:
+            key = tuple(_real_path(file, look) for file in files)
+            other, file = taken.setdefault(key, (split, files[-1]))
+            if other != split:
+                both = ' and '.join(dict.fromkeys(map(str, (file, files[-1]))))
+                raise DataError(
+                    f'{other} and {split} have a pair in common, {both}: allowed is a pair in one '
+                    'split'
+                )
+
+
+def _real_path(file: File, look: Callable[[str], Folder]) -> str:
+    """Returns the path of a file with links resolved, without a look at each file."""
+    path = _local_path(file)
+    for _ in range(LINKS if path else 0):
+        folder, _, name = path.rpartition('/')
+        real, links = look(folder)
+        path = f'{real}/{name}'
+        if name not in links:
+            break
+        path = os.path.join(real, os.readlink(path))
+    return path or str(file)
+
+
+def _look_into(folder: str) -> Folder:
+    links: frozenset[str] = frozenset()
+    try:
+        with os.scandir(folder or '.') as entries:
+            links = frozenset(entry.name for entry in entries if entry.is_symlink())
+    except OSError:  # files that are not there are named when they are read
+        pass
+    return os.path.realpath(folder), links
+
+
+def left_out(splits: Mapping[str, Source]) -> list[str]:
+    """Returns a line about images of other kinds below the folders of the pairs; [] for none.
+
+    Lists say which files they mean, and of an object store each look has its price.
+    """
+    tops: set[str] = set()
+    for source in splits.values():
+        first, last = ((*source.files[i], *source.masks[i : i + 1 or None]) for i in (0, -1))
+        tops |= set() if source.listed else set(map(_common_folder, first, last))
+    found: collections.Counter[str] = collections.Counter()
+    for top in _outermost(tops - {''}):
+        for _, _, names in os.walk(top):
+            found.update(_kind(name) for name in names)
+    found = +collections.Counter({kind: found[kind] for kind in OTHERS})
+    if not found:
+        return []
+    files = f'{found.total():,} image file' + ('s are' if found.total() > 1 else ' is')
+    kinds = ', '.join(f'{kind} ({count:,})' for kind, count in sorted(found.items()))
+    return [f'{files} left out: {kinds}; allowed are {" ".join(EXTENSIONS)}']
+
+
+def _kind(name: str) -> str:
+    """Returns the extension of a file's name; '' of a hidden file."""
+    return '' if name.startswith('.') else os.path.splitext(name)[1].lower()
+
+
+def _common_folder(first: File, last: File) -> str:
+    """Returns the folder below which files lie, in the order of names; '' of no local ones."""
+    folders = {_local_path(file).rpartition('/')[0] for file in (first, last)} - {''}
+    return os.path.commonpath(folders) if folders else ''
+
+
+def _local_path(file: File) -> str:
+    """Returns the path of a file in the local file system; '' for any other file."""
+    path = str(file)
+    return path if isinstance(file, epath.Path) and is_local(path) else ''
+
+
+def _outermost(folders: Iterable[str]) -> list[str]:
+    """Returns the folders that lie in none of the others."""
+    found: list[str] = []
+    for folder in sorted(folders, key=len):
+        if not any(f'{folder}/'.startswith(f'{other}/') for other in found):
+            found.append(folder)
+    return found
