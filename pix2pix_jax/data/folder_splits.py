@@ -7,7 +7,6 @@ from etils import epath
 from pix2pix_jax.config_type import Config
 from pix2pix_jax.data import detect_layout, lists, propose, split_names
 from pix2pix_jax.data.folders import (
-    OTHER_NAMES,
     has_images,
     image_paths,
     mask_files,
@@ -23,6 +22,7 @@ from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError
 
 MASK = 'mask'  # the name that masks usually have
+HELD = ('val', 'test')  # splits that are not trained on
 
 
 def find(root: epath.Path, config: Config, known: Known) -> dict[str, Source]:
@@ -46,6 +46,8 @@ def find(root: epath.Path, config: Config, known: Known) -> dict[str, Source]:
                 if word != split:
                     lines.append(f'{source.folder} is taken as {split}')
     if d.task != 'none' and 'train' not in splits and (rest := _rest(root, config, splits)):
+        if not known.exists:
+            _check_deeper(root, rest)
         if splits:
             lines.append(f'the {len(rest):,} images of {root} in no folder of a split are train')
         splits = {'train': rest, **splits}
@@ -63,16 +65,29 @@ def _rest(root: epath.Path, config: Config, splits: dict[str, Source]) -> Source
     if not has_images(root):
         return None
     photos = pair_files((root,))
-    of_splits = [[word] for split in SPLITS for word in (split, *OTHER_NAMES[split])]
     listed = {file for source in splits.values() for files in source.files for file in files}
     rest = {
         name: found
         for name, found in photos.items()
-        if found[0] not in listed and name.lower().split('/')[:-1][:1] not in of_splits
+        if found[0] not in listed and not split_names.split_of(name.partition('/')[0])
     }
     if not rest:
         return None
     return dataclasses.replace(source_of(str(root), rest, config), undivided='test' not in splits)
+
+
+def _check_deeper(root: epath.Path, rest: Source) -> None:
+    """Raises DataError where photos that would be train lie in a folder of val or test."""
+    folders = dict.fromkeys(name.rpartition('/')[0] for name in rest.names)
+    for folder in folders:
+        parts = folder.split('/')
+        deep = next((i for i, part in enumerate(parts) if split_names.split_of(part) in HELD), 0)
+        if deep:
+            above = root / '/'.join(parts[:deep])
+            raise DataError(
+                f'{above / parts[deep]} would be trained on: set config.dataset.path={above} if it '
+                f'is {split_names.split_of(parts[deep])}, else give it another name'
+            )
 
 
 def _unused_masks(root: epath.Path, word: str, source: Source) -> list[str]:

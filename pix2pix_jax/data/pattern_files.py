@@ -1,11 +1,12 @@
 """The pairs of a folder by patterns of names: which files they are, and of which split."""
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from etils import epath
 
-from pix2pix_jax.data import pattern_pairs, patterns, split_files
+from pix2pix_jax.data import pattern_pairs, patterns, split_files, split_names
 from pix2pix_jax.data.folders import examples, image_paths, natural
 from pix2pix_jax.data.pattern_pairs import Matches, PatternPairs
 from pix2pix_jax.data.patterns import Key, Pattern
@@ -57,6 +58,8 @@ def find_pairs(root: epath.Path, wanted: Sequence[Pattern], skip: bool) -> Found
         if not texts:
             texts, about = split_files.find_fitting(root, paths, wanted, pairs)
             lines += about
+        if not texts:
+            _check_pooled(root, wanted, pairs)
     if texts:
         keys, reasons = _by_split_files(texts, wanted, pairs, lines)
     else:
@@ -77,6 +80,29 @@ def find_pairs(root: epath.Path, wanted: Sequence[Pattern], skip: bool) -> Found
         lacking = pattern_pairs.about_unpaired(wanted, pairs)
         raise DataError(f'{root} has no pairs: {lacking}')
     return Found(splits, reasons, lines)
+
+
+def _check_pooled(root: epath.Path, wanted: Sequence[Pattern], pairs: PatternPairs) -> None:
+    """Raises DataError where a star stands for folders of splits, with the patterns for these."""
+    for number in range(wanted[-1].stars):
+        folders = _folders(pairs, number)
+        depth = next((i for i, names in enumerate(folders) if split_names.are_splits(names)), -1)
+        if depth < 0 or not any(pattern.is_of_folder(number) for pattern in wanted):
+            continue
+        named = ', '.join(sorted(filter(split_names.split_of, folders[depth])))
+        split = '*/' * depth + patterns.SPLIT + '/**' * (depth + 1 < len(folders))
+        texts = ' and '.join(repr(pattern.with_star(number, split)) for pattern in wanted)
+        raise DataError(
+            f'{root}: a star stands for {named}, whose pairs would be divided anew: the patterns '
+            f'that keep these splits are {texts}'
+        )
+
+
+def _folders(pairs: PatternPairs, number: int) -> list[set[str]]:
+    """Returns the names of folders that a star stands for, of each depth."""
+    texts = {key.stars[number] for key in pairs.files}
+    depths = itertools.zip_longest(*(text.split('/') for text in texts), fillvalue='')
+    return list(map(set, depths))
 
 
 def _count(paths: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ their order, and in the same split.
 
 import functools
 import itertools
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from typing import NamedTuple
 from pix2pix_jax.config_type import Config
 from pix2pix_jax.data.folders import OTHER_NAMES
 from pix2pix_jax.data.formats.pixels import EXTENSIONS
-from pix2pix_jax.data.split_names import forms
+from pix2pix_jax.data.split_names import names_of
 from pix2pix_jax.errors import UserError
 
 SPLIT = '{split}'
@@ -50,6 +51,18 @@ class Pattern(NamedTuple):
     def fixed(self) -> int:
         """The number of folders before the first star."""
         return next(i for i, part in enumerate(self.parts) if '*' in part)
+
+    def with_star(self, number: int, text: str) -> str:
+        """Returns the text of the pattern with another one for a star, of which 0 is the first."""
+        start, end = self._place(number)
+        return self.text[:start] + text + self.text[end:]
+
+    def is_of_folder(self, number: int) -> bool:
+        """Whether a star, of which 0 is the first, is in the name of a folder."""
+        return '/' in self.text[self._place(number)[1] :]
+
+    def _place(self, number: int) -> tuple[int, int]:
+        return list(re.finditer(r'\*+', self.text))[number].span()
 
 
 class Key(NamedTuple):
@@ -200,9 +213,7 @@ def _in_folder(
     names = tuple(folder.split('/')) if folder else ()
     words = [('', '')]
     if pattern.has_split:
-        words = [
-            (split, form) for split, some in WORDS.items() for word in some for form in forms(word)
-        ]
+        words = [(split, word) for split in WORDS for word in names_of(split)]
     ways = []
     for split, word in words:
         *folders, name = (part.replace(SPLIT, word) for part in pattern.parts)

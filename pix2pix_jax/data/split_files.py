@@ -12,6 +12,7 @@ from etils import epath
 from pix2pix_jax.data.lists import read_text
 from pix2pix_jax.data.pattern_pairs import PatternPairs
 from pix2pix_jax.data.patterns import WORDS, Key, Pattern, fill
+from pix2pix_jax.data.split_names import names_of
 from pix2pix_jax.errors import DataError
 
 
@@ -31,10 +32,10 @@ class Index(NamedTuple):
 
 
 def find_split_files(root: epath.Path) -> dict[str, epath.Path]:
-    """Returns the split file of each split that has one in `root`, as train.txt or training.txt."""
+    """Returns the split file of each split that has one in `root`, as train.txt or Training.txt."""
     found = {}
-    for split, words in WORDS.items():
-        paths = [root / f'{word}.txt' for word in words]
+    for split in WORDS:
+        paths = [root / f'{word}.txt' for word in names_of(split)]
         there = [path for path in paths if path.exists()]
         if there:
             found[split] = there[0]
@@ -52,7 +53,7 @@ def _find_lower(root: epath.Path, images: Iterable[str]) -> list[epath.Path]:
     folders = [path for path in sorted(root.iterdir()) if path.is_dir()]
     for folder in [path for path in folders if path.name not in with_images]:
         folders += [path for path in sorted(folder.iterdir()) if path.is_dir()]
-    paths = [folder / f'{word}.txt' for folder in folders for word in WORDS['train']]
+    paths = [folder / f'{word}.txt' for folder in folders for word in names_of('train')]
     return [path for path in paths if path.is_file()]
 
 

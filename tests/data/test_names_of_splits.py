@@ -1,9 +1,10 @@
 """Folders of splits under their many names: which is taken, and what is said of the others."""
 
 import pytest
-from helpers.pictures import config, picture, save, side_by_side
+from helpers.pictures import config, error, picture, save, side_by_side
 
-from pix2pix_jax.data import discover, pattern_pairs, patterns
+from pix2pix_jax.data import discover, pattern_pairs, patterns, split_names
+from pix2pix_jax.data.hold_out import Known
 
 
 def names_of(root, **fields):
@@ -75,6 +76,36 @@ def test_a_second_folder_of_a_split_is_not_trained_on(tmp_path):
         save(tmp_path / word / f'{word}.png', picture(2))
     fields = {'dataset.task': 'denoise', 'dataset.test_fraction': 0.0}
     assert names_of(tmp_path, **fields) == {'train': ('1',), 'val': ('val',)}
+
+
+TASK = {'dataset.task': 'denoise', 'dataset.test_fraction': 0.0, 'dataset.val_fraction': 0.0}
+
+
+@pytest.mark.parametrize('above', ['photos', 'my/photos'])
+@pytest.mark.parametrize('word', ['val', 'Test', 'eval'])
+def test_the_folder_above_that_of_the_splits_is_refused(tmp_path, above, word):
+    for split in ('train', word):
+        save(tmp_path / above / split / 'x' / f'{split}.png', picture(1))
+    held, folder = split_names.split_of(word), tmp_path / above
+    assert error(tmp_path, **TASK) == (
+        f'{folder}/{word} would be trained on: set config.dataset.path={folder} if it is {held}, '
+        'else give it another name'
+    )
+    found = names_of(folder, **TASK)  # the way out is one
+    assert found == {'train': ('x/train',), held: (f'x/{word}',)}
+
+
+def test_a_run_that_took_such_a_folder_goes_on(tmp_path):
+    for split in ('train', 'test'):
+        save(tmp_path / 'photos' / split / f'{split}.png', picture(1))
+    found = discover.open_splits(config(tmp_path, **TASK), Known(exists=True))
+    assert found['train'].names == ('photos/test/test', 'photos/train/train')
+
+
+def test_deeper_folders_of_train_alone_are_train(tmp_path):
+    for name in ('a/train/1', 'a/2', 'b/3'):
+        save(tmp_path / f'{name}.png', picture(1))
+    assert names_of(tmp_path, **TASK) == {'train': ('a/2', 'a/train/1', 'b/3')}
 
 
 # ---------------------------------------------------------------- masks

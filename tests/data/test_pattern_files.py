@@ -1,12 +1,13 @@
 """The pairs of a folder by patterns: their splits, drawn or listed, and what lacks a file."""
 
 import hashlib
+import re
 
 import pytest
 from helpers.pictures import config, error, numbers, picture, save
 from helpers.runs import tiny_config
 
-from pix2pix_jax.data import discover
+from pix2pix_jax.data import discover, split_names
 from pix2pix_jax.data.hold_out import Known
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.inference.run_splits import open_run_splits
@@ -289,6 +290,68 @@ def test_what_is_not_read_is_said_with_the_reason(tmp_path, capsys):
     listed(tmp_path / 'two', train='78', val='9')
     found = names_of(discover.open_splits(config(tmp_path, **TWO)))
     assert found == {'train': ('7_m', '8_m'), 'val': ('9_m',)}
+
+
+@pytest.mark.parametrize('name', ['Train.txt', 'TRAINING.txt'])
+@pytest.mark.parametrize('place', ['', 'lists'])
+def test_split_files_may_have_capitals(tmp_path, name, place):
+    write(tmp_path, ['7', '8', '9'])
+    (tmp_path / place).mkdir(exist_ok=True)
+    for file, text in ((name, '7'), ('Val.txt', '8'), ('Test.txt', '9')):
+        (tmp_path / place / file).write_text(text)
+    found = names_of(discover.open_splits(config(tmp_path, **TWO)))
+    assert found == {'train': ('7_m',), 'val': ('8_m',), 'test': ('9_m',)}
+
+
+# ---------------------------------------------------------------- stars over splits
+
+
+@pytest.mark.parametrize(
+    'place,inputs,target',
+    [
+        ('{split}/{kind}/{i}', '*/images/*.png', '*/masks/*.png'),
+        ('{split}/{kind}/{i}', '**/images/*.png', '**/masks/*.png'),
+        ('{kind}/{split}/a/{i}', 'images/**/*.png', 'masks/**/*.png'),
+        ('{kind}/{split}/a/{i}', 'images/*/*/*.png', 'masks/*/*/*.png'),
+        ('{kind}/x/{split}/{i}', 'images/**/*.png', 'masks/**/*.png'),
+        ('{kind}/x/{split}/a/b/{i}', 'images/**/*', 'masks/**/*'),
+        ('{split}_{kind}/{i}', '*_images/*.png', '*_masks/*.png'),
+        ('{kind}/{split}/{i}', 'images/**/*.png', 'masks/*/*.png'),
+    ],
+)
+@pytest.mark.parametrize('words', [('train', 'val'), ('Train', 'testing')])
+def test_a_star_that_would_pool_splits_is_refused(tmp_path, place, inputs, target, words):
+    """And the patterns that it names instead give the splits of the folders."""
+    for i, word in enumerate(words):
+        for kind in ('images', 'masks'):
+            save(tmp_path / f'{place.format(split=word, kind=kind, i=i)}.png', picture(i))
+    fields = {'dataset.input_pattern': inputs, 'dataset.target_pattern': target}
+    message = error(tmp_path, **fields)
+    assert f'a star stands for {", ".join(sorted(words))}, whose pairs would be' in message
+    assert message.count('{split}') == 2
+    better = dict(zip(fields, re.findall("'(.*?)'", message), strict=True))
+    found = discover.open_splits(config(tmp_path, **better, **{'dataset.val_fraction': 0.0}))
+    assert {split: numbers(one) for split, one in found.items()} == {
+        'train': [(0, 0)],
+        split_names.split_of(words[1]): [(1, 1)],
+    }
+    (tmp_path / 'train.txt').write_text('0\n')  # who says the splits may use any stars
+    (tmp_path / 'test.txt').write_text('1\n')
+    assert set(discover.open_splits(config(tmp_path, **fields))) >= {'train', 'test'}
+
+
+@pytest.mark.parametrize('folders', [('train', 'car'), ('val', 'test'), ('training1', 'val')])
+def test_other_folders_are_what_a_star_stands_for(tmp_path, folders):
+    for i, folder in enumerate(folders):
+        write(tmp_path, [str(i)], f'{folder}/{{}}.png', f'{folder}/{{}}.jpg')
+    fields = {'dataset.input_pattern': '*/*.png', 'dataset.target_pattern': '*/*.jpg'}
+    found = discover.open_splits(config(tmp_path, **fields))
+    assert sum(map(len, found.values())) == 2
+
+
+def test_files_named_as_splits_are_no_splits(tmp_path):
+    write(tmp_path, ['train', 'test'])
+    assert sum(map(len, discover.open_splits(config(tmp_path, **TWO)).values())) == 2
 
 
 # ---------------------------------------------------------------- what is no pair
