@@ -8,7 +8,9 @@ columns whose names begin with input. A JSON file is a list of {"input": FILE or
 import codecs
 import csv
 import io
+import itertools
 import json
+import os
 import pathlib
 import re
 from collections.abc import Iterable
@@ -42,10 +44,12 @@ def read_list(path: epath.Path) -> dict[str, tuple[epath.Path, ...]]:
         name = _name(target)
         if not name:
             raise DataError(f'{path}, {where}: the target {target!r} is no file')
-        if target in targets:
+        file = os.path.normpath(path.parent / target)
+        if file in targets:
             raise DataError(f'{path}, {where}: the target {target} is there already')
-        targets.add(target)
-        name = name if name not in pairs else f'{name}_{len(pairs)}'
+        targets.add(file)
+        numbered = (f'{name}_{number}' for number in itertools.count(len(pairs)))
+        name = next(free for free in itertools.chain([name], numbered) if free not in pairs)
         pairs[name] = tuple(path.parent / file for file in (*inputs, target))
     return pairs
 

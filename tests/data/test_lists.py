@@ -43,6 +43,8 @@ def test_names_never_leave_a_folder(tmp_path):
         ('csv', 'input,target\n', ' lists no pairs'),
         ('csv', 'input,target\na.png,b.png\na.png\n', ', line 3: input or target is empty'),
         ('csv', 'input,target\na,b.png\nc,b.png\n', ', line 3: the target b.png is there already'),
+        ('csv', 'input,target\na,b.png\nc,./b.png\n', ', line 3: the target ./b.png is there'),
+        ('csv', 'input,target\na,b.png\nc,x/../b.png\n', ', line 3: the target x/../b.png is'),
         ('json', '{', ' is no JSON'),
         ('json', '[]', ' lists no pairs'),
         ('json', '{"input": "a"}', ', item 0: needed is {"input"'),
@@ -122,3 +124,25 @@ def test_a_list_that_is_not_there_is_said_to_be_so(tmp_path):
     with pytest.raises(DataError) as info:
         lists.read_text(epath.Path(tmp_path) / 'pairs.csv')
     assert str(info.value) == f'{tmp_path}/pairs.csv is not there'
+
+
+@pytest.mark.parametrize(
+    'targets, names',
+    [
+        (['a_2.png', 'a.png', 'a.jpg'], ['a_2', 'a', 'a_3']),
+        (['a.png', 'a.jpg', 'a_1.png', 'a_1.tif'], ['a', 'a_1', 'a_1_2', 'a_1_3']),
+        (['a.png', 'b.png', 'a.jpg'], ['a', 'b', 'a_2']),
+    ],
+)
+def test_no_row_takes_the_place_of_another(tmp_path, targets, names):
+    rows = [f'{i}.png,{target},m{i}.png' for i, target in enumerate(targets)]
+    found = read(tmp_path, '\n'.join(['input,target,mask', *rows]))
+    assert list(found) == names
+    assert [files[-1] for files in found.values()] == [tmp_path / target for target in targets]
+    masks, _ = lists.read_masks(epath.Path(tmp_path) / 'train.csv', 'mask', found, False)
+    assert list(masks.values()) == [tmp_path / f'm{i}.png' for i in range(len(targets))]
+
+
+def test_a_file_by_its_whole_path_is_the_same(tmp_path):
+    text = f'input,target\na.png,b.png\nc.png,{tmp_path}/b.png\n'
+    assert read(tmp_path, text).endswith('b.png is there already')
