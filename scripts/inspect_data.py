@@ -39,7 +39,7 @@ from pix2pix_jax.data import (
     value_checks,
 )
 from pix2pix_jax.data.formats import decode
-from pix2pix_jax.data.formats.pixels import Pixels
+from pix2pix_jax.data.formats.pixels import Pixels, Range
 from pix2pix_jax.errors import DataError, UserError, run_command
 from pix2pix_jax.evaluation import segmenter
 from pix2pix_jax.reports import image_grid
@@ -167,10 +167,10 @@ def look_at(source: sources.Source, i: int, data_set: str) -> PairStats:
         digest = hashlib.sha256(image.tobytes()).hexdigest()
         arrays = counted(source, i, name, pair)
         low, high, mean = (
-            float(f([f(v) for v in arrays] or [np.nan])) for f in (np.min, np.max, np.mean)
+            float(f([f(v) for v in arrays if v.size] or [np.nan]))
+            for f in (np.min, np.max, np.mean)
         )
-        ranges = source.specs[IMAGES.index(name)].ranges
-        if ranges and (low < min(r[0] for r in ranges) or high > max(r[1] for r in ranges)):
+        if any(map(is_beyond, arrays, itertools.cycle(source.specs[IMAGES.index(name)].ranges))):
             remarks.append(f'{name} with values beyond config.dataset.{name}_range')
         looks.append(ImageStats(name, kind, low, high, mean, digest, classes_of(image, of_known)))
         if np.ptp(image, (0, 1)).max() == 0:
@@ -182,7 +182,7 @@ def look_at(source: sources.Source, i: int, data_set: str) -> PairStats:
 
 
 def counted(source: sources.Source, i: int, name: str, pair: sources.Pair) -> list[np.ndarray]:
-    """Returns the values (N,C) that count, as in the files; of each file in which some do.
+    """Returns the values (N,C) that count, as in the files, of each file of the image.
 
     Args:
       source: the pairs.
@@ -198,8 +198,13 @@ def counted(source: sources.Source, i: int, name: str, pair: sources.Pair) -> li
         valid = [pair['valid'] > 0 if 'valid' in pair else np.ones(pair[name].shape, bool)]
     else:
         valid = [~image_spec.missing(source.specs[0], p, place) for place, p in enumerate(pictures)]
-    found = [p.values[of_file[..., 0]] for p, of_file in zip(pictures, valid)]
-    return [values for values in found if values.size]
+    return [p.values[of_file[..., 0]] for p, of_file in zip(pictures, valid)]
+
+
+def is_beyond(values: np.ndarray, value_range: Range) -> bool:
+    """Whether some of the values of a file do not lie in the range that becomes [-1, 1]."""
+    low, high = value_range
+    return bool(values.size) and bool(values.min() < low or values.max() > high)
 
 
 def classes_of(image: np.ndarray, known: label_colors.Classes | None) -> collections.Counter:

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -10,16 +10,18 @@ from pix2pix_jax.config_type import Config
 from pix2pix_jax.data import class_maps, image_spec
 from pix2pix_jax.data.formats.pixels import Pixels
 from pix2pix_jax.data.image_spec import CHANNELS, DEFAULT_CHANNELS
-from pix2pix_jax.data.sources import FIRST, Source
+from pix2pix_jax.data.sources import FIRST, Source, sample
 from pix2pix_jax.errors import DataError
+
+Images = Sequence[Pixels]
 
 
 def take_channels(splits: Mapping[str, Source], config: Config) -> dict[str, Source]:
     """Returns the splits, read with as many channels as images have that are no colours.
 
     The first pair of the first split says how many these are: five of a TIFF, six of two RGB
-    inputs, one of a map of depths (gray of other types than 8 bits). `config` gets them where it
-    has 3, the default; and it is printed.
+    inputs, one of a map of depths (gray of other types than 8 bits), if others of a sample have no
+    colours. `config` gets them where it has 3, the default; and it is printed.
     """
     first = next(iter(splits.values()))
     found = dict(zip(CHANNELS, _channels(first)))
@@ -35,17 +37,41 @@ def take_channels(splits: Mapping[str, Source], config: Config) -> dict[str, Sou
 
 
 def _channels(source: Source) -> tuple[int, int]:
-    """Returns the channels of input and target of the first pair that can be read."""
-    for i in range(min(FIRST, len(source))):
+    """Returns the channels of input and target of the first pair that can be read.
+
+    Gray has those of colours where another pair of a sample has these: it becomes RGB, and RGB
+    would lose its colours.
+    """
+    pairs = _images_of_sample(source)
+    first = next(pairs, None)
+    if first is None:
+        return DEFAULT_CHANNELS, DEFAULT_CHANNELS
+    of_input, of_target = map(_of_first, first)
+    if 1 in (of_input, of_target):
+        others = [(_count(inputs), _count(target)) for inputs, target in pairs]
+        of_input = _with_colours(of_input, [count for count, _ in others])
+        of_target = _with_colours(of_target, [count for _, count in others])
+    return of_input, of_target
+
+
+def _images_of_sample(source: Source) -> Iterator[tuple[Images, Images]]:
+    """Yields the images of input and target of a sample; plain photos are targets alone."""
+    for i in sample(source, FIRST):
         with contextlib.suppress(DataError):
             (*inputs, target), _ = source.stored(i)
-            if len(inputs) > 1:
-                return sum(map(image_spec.channels_of, inputs)), _of_one(target)
-            return _of_one(*inputs) if inputs else DEFAULT_CHANNELS, _of_one(target)
-    return DEFAULT_CHANNELS, DEFAULT_CHANNELS
+            yield inputs, [target]
 
 
-def _of_one(picture: Pixels) -> int:
-    """Returns the channels of one image: gray of 8 bits, a picture among others, becomes RGB."""
-    channels = image_spec.channels_of(picture)
-    return DEFAULT_CHANNELS if channels == 1 and picture.values.dtype == np.uint8 else channels
+def _with_colours(count: int, others: Sequence[int]) -> int:
+    return DEFAULT_CHANNELS if count == 1 and DEFAULT_CHANNELS in others else count
+
+
+def _count(images: Images) -> int:
+    return sum(map(image_spec.channels_of, images))
+
+
+def _of_first(images: Images) -> int:
+    """Returns their channels; gray of 8 bits alone, a picture among others, becomes RGB."""
+    count = _count(images)
+    of_8_bits = all(image.values.dtype == np.uint8 for image in images)
+    return DEFAULT_CHANNELS if not count or count == 1 and of_8_bits else count

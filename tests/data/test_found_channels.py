@@ -61,6 +61,20 @@ def test_gray_that_is_no_picture_of_8_bits_stays_gray(tmp_path, kind, capsys):
     assert 'targets have 1 channels: config.generator.output_channels=1' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize('colours', [{0}, {21}, set(range(1, 40))])
+@pytest.mark.parametrize('kind', [np.uint16, np.float32])
+def test_gray_among_colours_becomes_rgb(tmp_path, kind, colours):
+    folder = make(tmp_path, A=3, count=40)
+    for i in range(40):
+        channels = 3 if i in colours else 1
+        image = np.random.default_rng(i).integers(0, 2, (SIDE, SIDE, channels)).astype(kind)
+        write(folder / 'train' / 'B' / f'{i}.tif', image)
+    c = config(folder, **{'dataset.val_fraction': 0.0})
+    train = take_channels(discover.open_splits(c), c)['train']
+    assert (c.generator.input_channels, c.generator.output_channels) == (3, 3)
+    assert {i for i in range(40) if np.ptp(train[i]['target'], axis=-1).any()} == colours
+
+
 def test_what_was_named_stays(tmp_path, capsys):
     c = config(make(tmp_path, A=5, B=3), **{'generator.input_channels': 4})
     take_channels(discover.open_splits(c), c)

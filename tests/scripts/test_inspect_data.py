@@ -133,7 +133,7 @@ def test_values_are_those_of_the_files(tmp_path):
         image = np.resize(np.array(values, np.uint16), (16, 16))
         np.save(tmp_path / 'pairs' / 'train' / side / '1.npy', image)
     words = ['--config.generator.input_channels=2', '--config.generator.output_channels=1']
-    words += ['--config.dataset.input_range=0:4095', '--config.dataset.target_range=0:4095']
+    words += ['--config.dataset.input_range=0:4095,0:65535', '--config.dataset.target_range=0:4095']
     done = run('--config.dataset.path=pairs', *words, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, '')
     assert 'input: NumPy 1 x uint16 + NumPy 1 x uint16 (1); values 0 to 5000,' in done.stdout
