@@ -41,7 +41,7 @@ from pix2pix_jax.data import (
 from pix2pix_jax.data.formats import decode
 from pix2pix_jax.data.formats.pixels import Pixels, Range
 from pix2pix_jax.errors import DataError, UserError, run_command
-from pix2pix_jax.evaluation import segmenter
+from pix2pix_jax.evaluation import label_maps
 from pix2pix_jax.reports import image_grid
 from pix2pix_jax.runtime import cores
 from pix2pix_jax.storage import atomic
@@ -159,7 +159,7 @@ def look_at(source: sources.Source, i: int, data_set: str) -> PairStats:
     if len(kinds) > 2:  # several inputs, a file each
         kinds = [' + '.join(kinds[:-1]), kinds[-1]]
     known = None if source.photos else label_colors.DATA_SETS.get(data_set)
-    _, label = segmenter.photo_and_labels(source.direction)
+    label = label_maps.of_published(source.direction)
     looks, remarks = [], []
     images = {name: pair[name] for name in IMAGES if name in pair}
     for (name, image), kind in zip(images.items(), itertools.cycle(kinds)):

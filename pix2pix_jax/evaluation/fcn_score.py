@@ -45,10 +45,12 @@ def measured_with(options: Options) -> str:
 
 
 def trains(options: Options, config: Config) -> bool:
-    """Whether a run's score needs the training split, to train a segmenter on."""
-    _, label = segmenter.photo_and_labels(config.dataset.direction)
+    """Whether a run's score may need the training split, to train a segmenter on.
+
+    Which image is the label map may be known only once pairs are read.
+    """
     own = not options.segmenter and not segmenter.is_file(options.segmenter_weights)
-    return own and label == 'input' and not _uncountable(options, config)
+    return own and not config.dataset.target_classes and not _uncountable(options, config)
 
 
 def _uncountable(options: Options, config: Config) -> str:
@@ -76,8 +78,7 @@ def _of_run(subject: Subject, config: Config) -> MetricAccumulator:
     classes = label_classes(options, config)
     assert classes is not None  # else it is uncountable
     size, source = tuple(config.image_size), splits[subject.split]
-
-    _, label = segmenter.photo_and_labels(source.direction)
+    label = label_maps.kind_of(source, size, classes)
     if not options.classes:  # a config's name alone says so, of pairs that may be a user's own
         reason = label_maps.why_not(source, label, size, classes)
         if reason:
@@ -87,7 +88,7 @@ def _of_run(subject: Subject, config: Config) -> MetricAccumulator:
     if options.segmenter:
         segment = checked_segmenter(options.segmenter, len(classes.colours))
     elif segmenter.is_file(options.segmenter_weights):
-        segment = segmenter.load(options.segmenter_weights, size, classes)
+        segment = segmenter.load(options.segmenter_weights, size, classes, source.preprocess)
     elif 'train' in splits:
         file = options.segmenter_weights
         segment = segmenter.load_or_train(splits['train'], size, classes, file=file)

@@ -1,20 +1,72 @@
-"""The label maps among the images of pairs: their classes, and whether they are such maps."""
+"""The label maps among the images of pairs: which they are, their classes, and their colours."""
+
+import functools
 
 import numpy as np
 
 from pix2pix_jax.data import augment, label_colors
 from pix2pix_jax.data.label_colors import Classes
-from pix2pix_jax.data.sources import Source
+from pix2pix_jax.data.sources import Pair, Source
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.reports import image_grid
 
 CHECKED = 100  # label maps, at most, whose colours are looked at before anything else
+COMPARED = 10  # pairs, at most, of which both images are compared with the colours
+KINDS = 'input', 'target'
+
+
+def of_published(direction: str) -> str:
+    """Returns which image is the label map in the archives of facades and Cityscapes: theirs is B.
+
+    That is 'input' or 'target'.
+    """
+    return 'input' if direction == 'BtoA' else 'target'
+
+
+def kind_of(source: Source, image_size: tuple[int, int], classes: Classes) -> str:
+    """Returns which image of the pairs is the label map: 'input' or 'target'.
+
+    It is the one that the config says is of classes. Where it says none, it is the one whose
+    pixels are nearer to the colours of `classes`: some of a photo's are near, too.
+    """
+    of_classes = [spec.classes > 0 for spec in source.specs]
+    if any(of_classes):
+        return KINDS[of_classes[1]]
+    far = np.zeros(2)
+    for i in image_grid.evenly_spaced(len(source), COMPARED):
+        pair = source[int(i)]
+        far += [_distance(_cut(source, pair, kind, image_size), classes) for kind in KINDS]
+    if far[0] == far[1]:
+        return of_published(source.direction)
+    return KINDS[int(far.argmin())]
+
+
+def _distance(image: np.ndarray, classes: Classes) -> float:
+    """Returns how far an image (H,W,C) is from the colours: a mean; inf where it is none of them.
+
+    Of each pixel it is the sum of the differences of R, G and B from the nearest colour.
+    """
+    if image.dtype != np.uint8 or image.shape[-1] != 3:
+        return np.inf
+    colours = np.array([*classes.colours.values(), *classes.void], np.int16)
+    distances = (np.abs(image - colour).sum(-1) for colour in colours)
+    return float(functools.reduce(np.minimum, distances).mean())
+
+
+def _cut(source: Source, pair: Pair, kind: str, image_size: tuple[int, int]) -> np.ndarray:
+    """Returns what a test example has of an image of a pair, by nearest neighbour."""
+    shape, image = pair['target'].shape[:2], pair[kind]
+    window = augment.centre_window(shape, image_size, source.preprocess)
+    own = augment.rescaled(window, shape, image.shape[:2])
+    return augment.crop_and_resize(image, own, image_size, 'nearest')
 
 
 def read(
     source: Source, i: int, kind: str, image_size: tuple[int, int], classes: Classes
 ) -> np.ndarray:
-    """Returns the classes of a pair's label map, int32 (H,W), resized by nearest neighbour.
+    """Returns the classes of a pair's label map, int32 (H,W), of the pixels of a test example.
+
+    It is cut and resized as examples are (`pipeline.example`), by nearest neighbour.
 
     Args:
       source: the pairs of a split.
@@ -26,8 +78,8 @@ def read(
     Raises:
       UserError: naming the file, where it is no label map in these colours.
     """
-    image = augment.resized(source[i][kind], image_size, 'nearest')
-    if image.shape[-1] != 1:
+    image = _cut(source, source[i], kind, image_size)
+    if not source.specs[kind == 'target'].classes:
         first = (kind == 'target') == (source.direction == 'BtoA')
         label_colors.check(image, classes, source.files[i][0 if first else -1])
     return of_image(image, classes)

@@ -1,8 +1,11 @@
 """The segmentation network of the FCN-score: a U-Net trained on real photos of a training split.
 
+The photos are the targets, and the inputs their label maps.
+
 The paper's is an FCN-8s in Caffe, trained on Cityscapes (Isola et al., 2017, section 4). This one
 is trained where it is needed and kept in the user's cache folder, one for each content of the
-split, image size and number of steps. A file that the user names travels to another machine.
+split, image size, way to it (dataset.preprocess) and number of steps. A file that the user names
+travels to another machine.
 """
 
 import functools
@@ -43,17 +46,10 @@ WIDTH = 32
 DEPTH = 5  # at most: what the label of a pixel depends on lies within a few hundred pixels
 RATE = 1e-3
 JITTER = 286 / 256
+RESIZED = 'resize_and_crop'  # the dataset.preprocess of the paper
 ABOUT = 'about'  # the entry of a user's file that says for what it is
 
 Segment = Callable[[np.ndarray], np.ndarray]  # float32 photos (N,H,W,3) to classes int32 (N,H,W)
-
-
-def photo_and_labels(direction: str) -> tuple[str, str]:
-    """Returns which of 'input' and 'target' is the photo, and which the label map.
-
-    In the published archives of facades and Cityscapes A is the photo.
-    """
-    return ('target', 'input') if direction == 'BtoA' else ('input', 'target')
 
 
 def load_or_train(
@@ -85,14 +81,13 @@ def load_or_train(
     with filelock.FileLock(f'{path}.lock'):
         variables = _load(path)
         if variables is None:
-            _, label = photo_and_labels(source.direction)
-            label_maps.check(source, label, image_size, classes)
+            label_maps.check(source, 'input', image_size, classes)
             # Where there is no progress bar, too: at 256x256 it takes half an hour of a core.
             print(f'training the segmenter of {source.folder}, once: {steps:,} steps', flush=True)
             variables = _train(module, source, image_size, classes, steps)
             _save(path, variables)
     if file:
-        about = np.array(json.dumps(_about(image_size, classes)))
+        about = np.array(json.dumps(_about(image_size, classes, source.preprocess)))
         _save(pathlib.Path(file), variables, {ABOUT: about})
     return _segment(module, variables)
 
@@ -104,17 +99,25 @@ def is_file(path: str) -> bool:
     return bool(path) and os.path.exists(path)
 
 
-def load(path: str, image_size: tuple[int, int], classes: Classes) -> Segment:
+def load(path: str, image_size: tuple[int, int], classes: Classes, preprocess: str) -> Segment:
     """Returns the segmenter in a file that `load_or_train` wrote.
 
-    Raises UserError where it was trained for another size or other classes, and DataError where the
-    file is none of a segmenter, or damaged.
+    Args:
+      path: the file.
+      image_size: (height, width) of the photos, in pixels.
+      classes: those of the label maps, and their colours.
+      preprocess: dataset.preprocess: how photos come to that size.
+
+    Raises:
+      UserError: where it was trained for another size, another way to it, or other classes.
+      DataError: where the file is none of a segmenter, or damaged.
     """
     variables = _load(pathlib.Path(path))
     about = variables and variables.pop(ABOUT, None)
     if not variables or about is None:
         raise DataError(f'--segmenter_weights={path}: it holds no segmenter, or is damaged')
-    found, wanted = json.loads(str(about)), _about(image_size, classes)
+    found = {'preprocess': RESIZED} | json.loads(str(about))  # of which older files say nothing
+    wanted = _about(image_size, classes, preprocess)
     for name, value in wanted.items():
         if found.get(name) != value:
             raise UserError(
@@ -130,11 +133,12 @@ def load(path: str, image_size: tuple[int, int], classes: Classes) -> Segment:
     return _segment(module, variables)
 
 
-def _about(image_size: tuple[int, int], classes: Classes) -> dict[str, Any]:
+def _about(image_size: tuple[int, int], classes: Classes, preprocess: str) -> dict[str, Any]:
     """Returns what a segmenter is good for, as JSON gives it back."""
     return {
         'version': VERSION,
         'size': '{}x{}'.format(*image_size),
+        'preprocess': preprocess,
         'classes': {name: list(colour) for name, colour in classes.colours.items()},
     }
 
@@ -217,14 +221,14 @@ def _batches(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields photos (BATCH,H,W,3) and classes (BATCH,H,W) without end, jittered and mirrored."""
     rng = np.random.default_rng(0)
-    photo, label = photo_and_labels(source.direction)
 
     def example(i: int) -> tuple[np.ndarray, np.ndarray]:
-        pair = source[i]
-        size = pair[photo].shape[:2]
-        window = augment.random_window(rng, size, image_size, JITTER, mirror=True)
-        image = augment.to_float(augment.crop_and_resize(pair[photo], window, image_size))
-        colours = augment.crop_and_resize(pair[label], window, image_size, 'nearest')
+        photo, labels = source[i]['target'], source[i]['input']
+        size = photo.shape[:2]
+        window = augment.random_window(rng, size, image_size, JITTER, True, source.preprocess)
+        image = augment.to_float(augment.crop_and_resize(photo, window, image_size))
+        own = augment.rescaled(window, size, labels.shape[:2])
+        colours = augment.crop_and_resize(labels, own, image_size, 'nearest')
         return image, label_maps.of_image(colours, classes)
 
     indices = (int(i) for _ in itertools.count() for i in rng.permutation(len(source)))
@@ -237,6 +241,8 @@ def _path(
     source: Source, image_size: tuple[int, int], classes: Classes, steps: int
 ) -> pathlib.Path:
     settings = (VERSION, image_size, classes, steps, BATCH, WIDTH, DEPTH, RATE, source.direction)
+    if source.preprocess != RESIZED:  # those of the paper's keep the name that they have
+        settings = (*settings, source.preprocess)
     digest = hashlib.sha256(repr(settings).encode())
     for name, pair in zip(source.names, source.files):
         digest.update(name.encode())

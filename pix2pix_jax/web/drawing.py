@@ -25,7 +25,7 @@ from pix2pix_jax.data.formats import decode
 from pix2pix_jax.data.formats.pixels import File, LazyFile
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.evaluation import segmenter
+from pix2pix_jax.evaluation import label_maps
 from pix2pix_jax.inference import tiling
 from pix2pix_jax.inference.run_splits import names_pairs
 from pix2pix_jax.reports import image_grid
@@ -141,7 +141,7 @@ def palette(
         classes = label_colors.table(d.colors)
         if all(label_colors.matching(p, classes) >= label_colors.MIN_MATCHING for p in pictures):
             return list(classes.colours.items())
-    labelled = segmenter.photo_and_labels(d.direction)[1] == 'input'
+    labelled = label_maps.of_published(d.direction) == 'input'
     if d.name in label_colors.DATA_SETS and labelled and task is tasks.PAIRS:
         classes = label_colors.DATA_SETS[d.name]
         void = [('void', colour) for colour in classes.void[:1]]

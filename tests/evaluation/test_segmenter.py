@@ -6,14 +6,16 @@ import os
 
 import numpy as np
 import pytest
+from helpers.runs import tiny_config
 from PIL import Image
 
 from pix2pix_jax.config import default_config
-from pix2pix_jax.data import discover, label_colors
+from pix2pix_jax.data import augment, discover, label_colors, pipeline
 from pix2pix_jax.data.label_colors import FACADES
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.evaluation import class_scores, fcn_score, label_maps, labels, segmenter
 from pix2pix_jax.evaluation.options import Options, Subject
+from pix2pix_jax.evaluation.segmenter import RESIZED
 
 SIZE = (32, 32)
 STEPS = 200
@@ -73,31 +75,33 @@ def test_a_file_is_written_and_read_elsewhere(source, cache, tmp_path, monkeypat
     monkeypatch.setattr(segmenter, '_train', None)
     monkeypatch.setattr(segmenter.atomic, 'cache_folder', lambda: tmp_path / 'another')
     assert segmenter.is_file(file)
-    np.testing.assert_array_equal(segmenter.load(file, SIZE, FACADES)(photos), expected)
+    np.testing.assert_array_equal(segmenter.load(file, SIZE, FACADES, RESIZED)(photos), expected)
     monkeypatch.setattr(segmenter.atomic, 'cache_folder', lambda: cache)
     again = str(tmp_path / 'again.npz')  # of what is in the cache folder already
     segmenter.load_or_train(source, SIZE, FACADES, 20, again)
-    np.testing.assert_array_equal(segmenter.load(again, SIZE, FACADES)(photos), expected)
+    np.testing.assert_array_equal(segmenter.load(again, SIZE, FACADES, RESIZED)(photos), expected)
 
 
 def test_a_file_of_another_segmenter_is_refused_in_one_line(source, cache, tmp_path, monkeypatch):
     file = tmp_path / 'travels.npz'
     segmenter.load_or_train(source, SIZE, FACADES, 1, str(file))
     with pytest.raises(UserError, match='is of size 32x32, these images need 64x64: give'):
-        segmenter.load(str(file), (64, 64), FACADES)
+        segmenter.load(str(file), (64, 64), FACADES, RESIZED)
     with pytest.raises(UserError, match='is of classes background, facade, .* need road, sidewalk'):
-        segmenter.load(str(file), SIZE, label_colors.CITYSCAPES)
+        segmenter.load(str(file), SIZE, label_colors.CITYSCAPES, RESIZED)
+    with pytest.raises(UserError, match='of preprocess resize_and_crop, these images need crop'):
+        segmenter.load(str(file), SIZE, FACADES, 'crop')
     with pytest.raises(UserError, match=f'--segmenter_weights={tmp_path} is a folder'):
         segmenter.is_file(str(tmp_path))
     with monkeypatch.context() as patch:
         patch.setattr(segmenter, 'WIDTH', 4)
         with pytest.raises(DataError, match='its arrays are not those'):
-            segmenter.load(str(file), SIZE, FACADES)
+            segmenter.load(str(file), SIZE, FACADES, RESIZED)
     (kept,) = (cache / 'segmenters').glob('*.npz')  # those of the cache folder do not say for what
     for damaged in (b'', file.read_bytes()[:9000], kept.read_bytes()):
         file.write_bytes(damaged)
         with pytest.raises(DataError, match='holds no segmenter, or is damaged'):
-            segmenter.load(str(file), SIZE, FACADES)
+            segmenter.load(str(file), SIZE, FACADES, RESIZED)
         assert file.read_bytes() == damaged
 
 
@@ -106,13 +110,14 @@ def test_other_data_sizes_or_steps_are_another_one(source, tmp_path):
     paths.add(segmenter._path(source, (64, 64), FACADES, STEPS))
     paths.add(segmenter._path(source, SIZE, label_colors.CITYSCAPES, STEPS))
     paths.add(segmenter._path(source, SIZE, FACADES, STEPS + 1))
-    paths.add(segmenter._path(dataclasses.replace(source, direction='AtoB'), SIZE, FACADES, STEPS))
+    for field in ({'direction': 'AtoB'}, {'preprocess': 'crop'}, {'preprocess': RESIZED}):
+        paths.add(segmenter._path(dataclasses.replace(source, **field), SIZE, FACADES, STEPS))
     file = source.files[0][0]
     pair = np.asarray(Image.open(file)).copy()
     pair[0, 0] ^= 1
     Image.fromarray(pair).save(file)
     paths.add(segmenter._path(source, SIZE, FACADES, STEPS))
-    assert len(paths) == 6
+    assert len(paths) == 7
 
 
 def test_a_damaged_file_is_made_anew(source, cache):
@@ -133,15 +138,110 @@ def test_labels_of_other_colours_are_refused_before_the_training(source, tmp_pat
     assert 'training' not in capsys.readouterr().out
 
 
-def test_the_photo_is_a_of_the_pair(source):
-    assert segmenter.photo_and_labels(source.direction) == ('target', 'input')
+def test_the_label_map_is_the_image_in_the_colours_of_the_classes(source):
     turned = dataclasses.replace(source, direction='AtoB')
-    assert segmenter.photo_and_labels(turned.direction) == ('input', 'target')
+    kinds = [label_maps.kind_of(one, SIZE, FACADES) for one in (source, turned)]
+    assert kinds == ['input', 'target']
     maps = [
-        label_maps.read(one, 0, segmenter.photo_and_labels(one.direction)[1], SIZE, FACADES)
-        for one in (source, turned)
+        label_maps.read(one, 0, kind, SIZE, FACADES) for one, kind in zip((source, turned), kinds)
     ]
     np.testing.assert_array_equal(*maps)
+    # Neither has any of these: as in the archives.
+    gray = label_colors.table('a 1,1,1;b 2,2,2')
+    assert [label_maps.kind_of(one, SIZE, gray) for one in (source, turned)] == kinds
+
+
+def of_pairs(folder, inputs, targets, **fields):
+    """The test split of pairs (H,W,C), A to B, and its config."""
+    for name, images in (('A', inputs), ('B', targets)):
+        (folder / name / 'test').mkdir(parents=True)
+        for i, image in enumerate(images):
+            Image.fromarray(image).save(folder / name / 'test' / f'{i}.png')
+    config = tiny_config(folder, image_size=SIZE, **fields)
+    return discover.open_splits(config)['test'], config
+
+
+@pytest.mark.parametrize('indices', [True, False])
+def test_photos_that_have_the_colours_are_no_label_maps(tmp_path, indices):
+    """Black and white masks to photos that are half white: the targets have no class scores."""
+    rng = np.random.default_rng(0)
+    masks = [np.uint8(255) * rng.integers(0, 2, (4, 4, 1), np.uint8) for _ in range(3)]
+    masks = [mask.repeat(8, 0).repeat(8, 1).repeat(3, 2) for mask in masks]
+    photos = [np.where(rng.random((*SIZE, 1)) < 0.5, np.uint8(250), m // 2 + 40) for m in masks]
+    fields = {'dataset__input_classes': 2, 'generator__input_channels': 2} if indices else {}
+    source, config = of_pairs(
+        tmp_path, masks, photos, dataset__colors='wall 0,0,0;window 255,255,255;', **fields
+    )
+    classes = label_colors.table(config.dataset.colors)
+    assert min(label_colors.matching(photo, classes) for photo in photos) > 0.4
+    subject = Subject(Options(('fcn',)), config, {'test': source}, 'test')
+    assert not class_scores.applies(subject)
+    found, _ = fcn_score.create((), subject).compute()
+    assert {one['reason'] for one in found.values()} == {
+        'there is no train split to train a segmenter on'
+    }
+    assert fcn_score.trains(subject.options, config)
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+def test_gray_targets_are_no_label_maps(tmp_path, channels):
+    """Not where the user names the classes, and not where the inputs are gray, too."""
+    rng = np.random.default_rng(0)
+    grays = [rng.integers(0, 256, SIZE, np.uint8) for _ in range(2)]
+    inputs = grays if channels == 1 else [np.stack([gray] * 3, -1) for gray in grays]
+    fields = {'generator__input_channels': channels, 'generator__output_channels': 1}
+    source, config = of_pairs(tmp_path, inputs, grays, dataset__name='facades', **fields)
+    for classes in ('', 'facades'):
+        subject = Subject(Options((), classes), config, {'test': source}, 'test')
+        assert class_scores.applies(subject) == (channels == 1 and classes != '')
+    values = class_scores.create((), subject).compute()[0].values()
+    assert all('0.0% of its pixels' in value['reason'] for value in values)
+    with pytest.raises(UserError, match=r'0\.0% of its pixels have label colours'):
+        label_maps.read(source, 0, 'target', SIZE, FACADES)
+
+
+PREPROCESS = ('resize_and_crop', 'scale_width_and_crop', 'scale_width', 'crop')
+
+
+@pytest.mark.parametrize('preprocess', PREPROCESS)
+@pytest.mark.parametrize('kind', ['input', 'target'])
+def test_classes_are_those_of_the_pixels_that_are_measured(tmp_path, preprocess, kind):
+    """An example, of images that are resized by nearest neighbour, has their colours."""
+    palette = np.uint8(list(FACADES.colours.values()))
+    maps = [
+        palette[np.random.default_rng(i).integers(0, 12, (11, 17)).repeat(6, 0).repeat(5, 1)]
+        for i in range(2)
+    ]
+    fields = {'dataset__preprocess': preprocess, 'dataset__resize': 'nearest'}
+    source, config = of_pairs(tmp_path, maps, maps, **fields)
+    for i in range(2):
+        example = augment.from_float(pipeline.example(source, i, config)[kind])
+        expected = label_colors.from_colours(example, FACADES)
+        np.testing.assert_array_equal(
+            label_maps.read(source, i, kind, SIZE, FACADES), expected, preprocess
+        )
+
+
+@pytest.mark.parametrize(
+    ('preprocess', 'scale'),  # how many times larger than its map a photo is
+    [*((preprocess, 1) for preprocess in PREPROCESS), (PREPROCESS[0], 2), (PREPROCESS[1], 2)],
+)
+def test_the_segmenter_sees_photos_as_they_are_measured(tmp_path, preprocess, scale):
+    """A pixel of the photos says where it is; of it and its neighbour the step in the photo."""
+    height, width = 64, 96
+    y, x = np.mgrid[:height, :width].astype(np.uint8)
+    photo = np.stack([2 * x, 2 * y, np.zeros_like(x)], -1)
+    palette = np.uint8(list(FACADES.colours.values()))
+    labels = palette[(y // 32) * 3 + x // 32]
+    labels = labels[::scale, ::scale]
+    source, config = of_pairs(tmp_path, [labels], [photo], dataset__preprocess=preprocess)
+    photos, classes = next(segmenter._batches(source, SIZE, FACADES))
+    values = (photos + 1) * 127.5 / 2
+    steps = np.abs(np.diff(values[..., 1], axis=1)).mean(), np.abs(np.diff(values[..., 0])).mean()
+    loaded = augment.loaded_size(height, width, SIZE, segmenter.JITTER, preprocess)
+    np.testing.assert_allclose(steps, (height / loaded[0], width / loaded[1]), rtol=0.03)
+    columns, rows = (np.rint(values[..., i]).astype(int) // 32 for i in (0, 1))
+    assert (classes == rows * 3 + columns).mean() > 0.9
 
 
 @pytest.mark.parametrize('classes', ['', 'facades'])
