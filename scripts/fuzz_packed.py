@@ -40,6 +40,7 @@ from pix2pix_jax.storage import atomic
 from pix2pix_jax.train_state import create_state
 from pix2pix_jax.workdir import data_json, metric_writer, metrics_json, palette_json
 from pix2pix_jax.workdir.config_json import to_json
+from pix2pix_jax.workdir.metrics_json import Model
 
 KINDS = 'zip', 'member', 'value'
 VALUES = (
@@ -95,7 +96,7 @@ def _card(path: pathlib.Path) -> str:
     """Returns what a page says of the run, and its results as another pack has them."""
     results = [metrics_json.of_run(path, split) for split in packing.SPLITS]
     rows = metric_writer.read_metrics(path)
-    return f'{page_card.metrics_of(path, 0, str)} {results} {rows}'
+    return f'{page_card.metrics_of(path, Model(0), str)} {results} {rows}'
 
 
 def _described(path: pathlib.Path) -> str:

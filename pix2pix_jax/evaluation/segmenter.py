@@ -241,9 +241,9 @@ def _path(
     source: Source, image_size: tuple[int, int], classes: Classes, steps: int
 ) -> pathlib.Path:
     settings = (VERSION, image_size, classes, steps, BATCH, WIDTH, DEPTH, RATE, source.direction)
-    if source.preprocess != RESIZED:  # those of the paper's keep the name that they have
-        settings = (*settings, source.preprocess)
-    digest = hashlib.sha256(repr(settings).encode())
+    # Segmenters of the paper's preprocess keep the names that they have.
+    more = () if source.preprocess == RESIZED else (source.preprocess,)
+    digest = hashlib.sha256(repr((*settings, *more)).encode())
     for name, pair in zip(source.names, source.files):
         digest.update(name.encode())
         for file in pair:

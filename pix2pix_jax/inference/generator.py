@@ -29,6 +29,7 @@ from pix2pix_jax.models.layers import SCENE
 from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.train_state import GanState, TrainState, create_state
 from pix2pix_jax.workdir.config_json import load_config
+from pix2pix_jax.workdir.metrics_json import Model
 from pix2pix_jax.workdir.packed import open_checkpoints
 
 WHOLE = np.zeros((1, 2), np.int32)  # where images begin that are no windows of larger ones
@@ -44,6 +45,13 @@ class Run(NamedTuple):
     checkpoint: str
     variables: dict[str, Any]
     ema: bool = True  # the variables are the averages, where the run has any
+
+    @property
+    def model(self) -> Model:
+        """What an evaluation of these variables calls them."""
+        config = self.config
+        steps = config.test.steps if config.method == 'flow' else 0
+        return Model(self.step, self.ema or not config.ema_decay, steps)
 
 
 def load_run(workdir: epath.PathLike, checkpoint: str = '', ema: bool = True) -> Run:

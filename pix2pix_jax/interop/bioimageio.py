@@ -8,7 +8,8 @@ bioimageio.spec and bioimageio.core.
 import pathlib
 import re
 import tempfile
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import bioimageio.core
 import jax
@@ -18,14 +19,12 @@ from bioimageio.spec.model import v0_5 as zoo
 from etils import epath
 from PIL import Image, ImageOps
 
-from pix2pix_jax.data import augment, image_spec
+from pix2pix_jax.data import image_spec
 from pix2pix_jax.data.formats import encode
-from pix2pix_jax.data.formats.pixels import Range
-from pix2pix_jax.errors import DATA_ERROR, DataError, UserError
+from pix2pix_jax.errors import DATA_ERROR, UserError
 from pix2pix_jax.inference.generator import Run, generator_function
-from pix2pix_jax.inference.run_splits import open_run_splits
-from pix2pix_jax.inference.translator import Translator
-from pix2pix_jax.interop import exportable, onnx
+from pix2pix_jax.interop import example_input, exportable, onnx
+from pix2pix_jax.interop.example_input import Values
 from pix2pix_jax.interop.exportable import TOLERANCES, Exportable
 from pix2pix_jax.reports import image_grid
 from pix2pix_jax.storage import atomic
@@ -34,14 +33,6 @@ from pix2pix_jax.workdir import metrics_json, run_files
 PAPER = 'Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, CVPR 2017'
 DOI = '10.1109/CVPR.2017.632'
 COVER = 512, 256  # width and height; the zoo takes 2:1 to 1:1
-NO_DATA = "the run's data is not there: the test image is noise of 8 bits, and so are inputs"
-
-
-class Values(NamedTuple):
-    """What an image's values in files are; the network has them on [-1, 1]."""
-
-    dtype: np.dtype
-    range: Range
 
 
 def check(run: Run) -> None:
@@ -87,7 +78,7 @@ def export(
     check(run)
     model = exportable.create(run, norm, size, weights)
     data, differs_by = exportable.checked(model, 'onnx', output)
-    image, source, remarks = _test_image(model, workdir)
+    image, source, remarks = example_input.of_run(workdir, model.config, model.check_size)
     result, target = _translation(model, image, source)
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
@@ -95,7 +86,8 @@ def export(
         np.save(folder / 'test_input.npy', image[None])
         np.save(folder / 'test_output.npy', result[None])
         _cover(image, source, result, target).save(folder / 'cover.png')
-        (folder / 'README.md').write_text(_text(model, workdir))
+        measured = metrics_json.of_model(workdir, 'test', run.model)
+        (folder / 'README.md').write_text(_text(model, measured))
         package = folder / 'package.zip'
         description = _description(model, folder, _title(workdir), source, target)
         save_bioimageio_package(description, output_path=package)
@@ -114,32 +106,6 @@ def export(
         f'output: {target.dtype} from {target.range[0]:g} to {target.range[1]:g}',
         f"checked: within {differs_by:.2g} of the run; the zoo's own test passed",
     ]
-
-
-def _test_image(model: Exportable, workdir: epath.PathLike) -> tuple[np.ndarray, Values, list[str]]:
-    """Returns an image (H,W,C) to try the model with, what its values are, and remarks.
-
-    It is the first input of the run's test split, or of another, resized to `check_size`; noise
-    where the data is not there.
-    """
-    config, remarks = model.config, []
-    ranges = image_spec.of_config(config)[0].ranges
-    try:
-        splits = open_run_splits(workdir, config, 'test')
-        loaded = Translator(workdir).load_pair(splits['test'], 0)
-        dtype, values = loaded.dtype, loaded.values
-    except (UserError, DataError):
-        remarks.append(NO_DATA)
-        dtype = np.dtype(np.uint8)
-        shape = (*model.check_size, config.generator.input_channels)
-        values = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-        if ranges:
-            values = augment.to_float(values)
-    values = augment.resized(values, model.check_size)
-    source = Values(dtype, ranges[0] if ranges else image_spec.type_range(dtype))
-    if values.dtype != dtype:  # floats on [-1, 1], as they were read
-        values = image_spec.to_type(values, dtype, source.range)
-    return values, source, remarks
 
 
 def _translation(model: Exportable, image: np.ndarray, source: Values) -> tuple[np.ndarray, Values]:
@@ -279,13 +245,12 @@ def _title(workdir: epath.PathLike) -> str:
     return f'pix2pix {name}'[:128]
 
 
-def _text(model: Exportable, workdir: epath.PathLike) -> str:
-    """Returns the documentation: what the model does, and how well."""
+def _text(model: Exportable, result: Mapping[str, Any]) -> str:
+    """Returns the documentation: what the model does, and how well by its evaluation, if any."""
     about = model.metadata
-    result = metrics_json.of_run(workdir, 'test')
     means = {k: m['mean'] for k, m in result.get('metrics', {}).items() if 'mean' in m}
     measured = '\n'.join(f'| {name} | {value:.4f} |' for name, value in means.items())
-    found = f'Of {result["images"]} test images:\n\n| metric | mean |\n|---|---|\n{measured}'
+    found = f'Of {result.get("images")} test images:\n\n| metric | mean |\n|---|---|\n{measured}'
     return f"""# pix2pix
 
 {about['input']} to {about['output']}, trained on images of
@@ -294,7 +259,7 @@ Generator {about['generator']}, norms {about['norm']}, no dropout. {PAPER}.
 
 ## Validation
 
-{found if means else 'This run was not measured. Compare translations of held-out inputs.'}
+{found if means else 'This model was not measured. Compare translations of held-out inputs.'}
 """
 
 

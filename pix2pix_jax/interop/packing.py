@@ -33,7 +33,7 @@ from pix2pix_jax.workdir.metric_writer import sample_paths
 
 SPLITS = ('test', 'val', 'train')
 SHEET = 'sheet.png'
-OF_RESULT = ('split', 'step', 'checkpoint', 'images', 'scale')  # and measured, metrics
+OF_RESULT = ('split', 'step', 'checkpoint', 'images', 'scale', 'steps')  # and measured, metrics
 TIME = (1980, 1, 1, 0, 0, 0)  # the first that a zip can have
 
 

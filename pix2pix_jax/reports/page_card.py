@@ -13,22 +13,23 @@ from pix2pix_jax.reports import licences, run_page
 from pix2pix_jax.reports.run_page import Heading
 from pix2pix_jax.version import version
 from pix2pix_jax.workdir import config_json, data_json, metric_writer, metrics_json
+from pix2pix_jax.workdir.metrics_json import Model
 
 PATHS = ('/', '\\', '~')  # in the text of a field: it may be one
 NAMES = {'gan': 'pix2pix', 'flow': 'rectified flow'}  # of models, by config.method
 UNKNOWN = 'not recorded: whoever publishes this page says them'
 
 
-def write(workdir: epath.PathLike, config: Config, step: int, heading: Heading) -> str:
-    """Returns the card of a run's model at a step, as HTML.
+def write(workdir: epath.PathLike, config: Config, model: Model, heading: Heading) -> str:
+    """Returns the card of a run's model, as HTML.
 
     Args:
       workdir: the folder of the run.
       config: of the run.
-      step: that of the checkpoint.
+      model: which of its models: the step of its checkpoint, and its weights.
       heading: says what a metric is called.
     """
-    d, g = config.dataset, config.generator
+    d, g, step = config.dataset, config.generator, model.step
     facts: list[tuple[str, str]] = [
         ('about', 'this model'),
         ('model', f'{NAMES[config.method]}, {g.name} of width {g.width}, step {step:,}'),
@@ -36,7 +37,7 @@ def write(workdir: epath.PathLike, config: Config, step: int, heading: Heading) 
         ('data', f'{d.name}, {d.direction}{_counts(workdir)}'),
         ('data and licence', licences.of_data(config) or UNKNOWN),
     ]
-    split, metrics = metrics_of(workdir, step, heading)
+    split, metrics = metrics_of(workdir, model, heading)
     parts = [
         run_page.table(facts),
         run_page.section(f'Metrics ({split} split, step {step:,})', run_page.table(metrics)),
@@ -56,20 +57,22 @@ def _may_be_a_path(value: Any) -> bool:
 
 
 def metrics_of(
-    workdir: epath.PathLike, step: int, heading: Heading
+    workdir: epath.PathLike, model: Model, heading: Heading
 ) -> tuple[str, list[tuple[str, ...]]]:
-    """Returns a split, test or val, and the table of its metrics at `step`, [] where there is none.
+    """Returns a split, test or val, and the table of a model's metrics, [] where there is none.
 
-    They are those of `evaluate`, else those that training logged.
+    They are those of `evaluate`, else those that training logged of the weights that it measures.
     """
     result = {}
     try:
-        result = metrics_json.of_run(workdir, 'test')
+        result = metrics_json.of_model(workdir, 'test', model)
     except UserError as error:  # damaged: the page has none
         print(error, flush=True)
-    if result.get('step') == step:
+    if result:
         return 'test', run_page.metrics_table(result['metrics'], heading)
-    rows = [row for row in metric_writer.read_metrics(workdir) if row.get('step') == step]
+    if not _is_measured_in_training(workdir, model):
+        return 'test', []
+    rows = [row for row in metric_writer.read_metrics(workdir) if row.get('step') == model.step]
     for split, start in (('test', 'test/'), ('val', 'eval/')):
         found = {
             key.removeprefix(start): value
@@ -81,6 +84,11 @@ def metrics_of(
             lines = [(k, heading(k), run_page.format_number(v)) for k, v in found.items()]
             return split, [('name', 'metric', 'mean'), *lines]
     return 'test', []
+
+
+def _is_measured_in_training(workdir: epath.PathLike, model: Model) -> bool:
+    own_steps = not model.steps or config_json.load_config(workdir).test.steps == model.steps
+    return model.ema and own_steps
 
 
 def _counts(workdir: epath.PathLike) -> str:

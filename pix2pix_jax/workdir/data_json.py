@@ -4,6 +4,7 @@ It is written when the run starts. A run that resumes uses these pairs, in their
 where names came or went; with `dataset.on_error=skip` only where some went.
 """
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -12,7 +13,8 @@ from typing import Any
 from etils import epath
 
 from pix2pix_jax.config import Config
-from pix2pix_jax.data import discover, hold_out, preflight
+from pix2pix_jax.data import discover, hold_out, preflight, sources
+from pix2pix_jax.data.formats import windows
 from pix2pix_jax.data.hold_out import Known, SplitPairs
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, UserError
@@ -65,8 +67,16 @@ def write_known(workdir: epath.PathLike, splits: Mapping[str, Source], steps: in
 
 
 def found_in(train: Source) -> dict[str, Any]:
-    """Returns what a run takes from its data: the most common size, the images in an input."""
-    return {'size': list(preflight.common_size(train)), 'inputs': train.inputs}
+    """Returns what a run takes from its data: the most common size, and the images in an input.
+
+    And the type of the first input file that can be read.
+    """
+    found = {'size': list(preflight.common_size(train)), 'inputs': train.inputs}
+    for i in range(min(len(train), sources.FIRST)):
+        with contextlib.suppress(DataError):
+            kind = windows.open_raster(train.input_files(i)[0]).dtype
+            return found | {'input_type': kind.name}
+    return found
 
 
 def check_unchanged(

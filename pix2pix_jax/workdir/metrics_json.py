@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from etils import epath
 
@@ -15,6 +15,14 @@ from pix2pix_jax.workdir.metric_writer import OLD_SSIM
 # What a report keeps beside its numbers: those of another definition are not comparable.
 SSIM_DEFINITION = 'on values from 0'
 DAMAGED = ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError
+
+
+class Model(NamedTuple):
+    """What an evaluation of a run is of."""
+
+    step: int
+    ema: bool = True  # the averaged weights, where the run has any
+    steps: int = 0  # in which a flow translates; 0: it is none
 
 
 def result_folder(
@@ -53,6 +61,21 @@ def of_run(workdir: epath.PathLike, split: str) -> dict[str, Any]:
     """Returns what a run's evaluation of a split found, as `read_result`; packed runs have it."""
     data = run_files.read(workdir, name_of(split))
     return {} if data is None else parsed(data, epath.Path(workdir) / name_of(split))
+
+
+def of_model(workdir: epath.PathLike, split: str, model: Model) -> dict[str, Any]:
+    """Returns what evaluations of a split found of this very model, as `of_run`; {} where none is.
+
+    `evaluate --noema` and `--steps` keep theirs in folders of their own.
+    """
+    steps = f'{split}_steps{model.steps}'
+    for name in (split, steps, f'{split}_noema', f'{steps}_noema'):
+        result = of_run(workdir, name)
+        if result and model == Model(
+            result.get('step', 0), result.get('ema', True), result.get('steps', 0)
+        ):
+            return result
+    return {}
 
 
 def parsed(data: bytes, path: epath.PathLike) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def test_a_run_keeps_the_names_its_length_and_what_it_found(trained):
     assert train['skipped'] == val['skipped'] == {}
     assert found['splits']['test'] == {'used': ['0', '1'], 'skipped': {}, 'held_out': False}
     assert found['steps'] == len(train['used'])
-    assert found['found'] == {'size': [32, 32], 'inputs': 1}
+    assert found['found'] == {'size': [32, 32], 'inputs': 1, 'input_type': 'uint8'}
     assert not (workdir / 'pairs.json').exists()
 
 
