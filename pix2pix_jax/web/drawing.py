@@ -321,7 +321,12 @@ def uploaded(file: File, config: Config) -> np.ndarray:
         picture = read_picture(file, spec.ranges)
     if d.preprocess in ('crop', 'none'):
         return tiling.crop(picture, tuple(map(min, picture.shape[:2], size)))
-    return fitted(picture, size, 'nearest' if spec.classes else 'bicubic')
+    return fitted(picture, size, resize_of(config))
+
+
+def resize_of(config: Config) -> str:
+    """Returns how inputs are resized: 'bicubic' or 'nearest', as those of classes are."""
+    return 'nearest' if image_spec.of_config(config)[0].classes else config.dataset.resize
 
 
 def as_input(picture: np.ndarray, config: Config) -> np.ndarray:

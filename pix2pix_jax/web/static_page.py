@@ -80,6 +80,7 @@ def input_spec(config: Config) -> dict[str, Any]:
         'size': list(drawing.canvas_size(config)),
         'scaled': list(config.image_size),
         'fit': _fit(config),
+        'resize': drawing.resize_of(config),
     }
     if spec.classes:
         table = class_brushes.table(spec)

@@ -158,6 +158,14 @@ def test_of_uploads_at_their_own_scale_the_middle_is_taken(preprocess):
     assert drawing.uploaded(as_file(picture), config).shape == (64, 30, 3)
 
 
+@pytest.mark.parametrize('resize', ['bicubic', 'nearest'])
+def test_uploads_are_resized_as_in_training(resize):
+    config = changed(dataset__resize=resize)
+    config.image_size, picture = (20, 20), noise(50, 50)
+    found = drawing.uploaded(as_file(picture), config).astype(int)
+    assert np.abs(found - augment.resized(picture, (20, 20), resize)).max() <= 1
+
+
 @pytest.mark.parametrize('size', [(10, 129), (500, 100)])
 def test_an_upload_is_not_too_long(size):
     with pytest.raises(DataError, match='times the shorter'):

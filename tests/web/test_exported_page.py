@@ -337,6 +337,18 @@ def test_pictures_come_by_file_paste_drop_and_camera(browser, folder, translate)
         assert_shows(page, translate(canvas_pixels(page, DRAWING)))
 
 
+@pytest.mark.parametrize('resize', ['bicubic', 'nearest'])
+def test_pictures_are_resized_as_in_training(resize, browser, tmp_path):
+    run = random_run(image_size=(16, 32), dataset__resize=resize)
+    web.export(run, str(tmp_path / 'run'), tmp_path / 'page', web.PageOptions(runtime=RUNTIME))
+    picture = noise(40, 50)
+    with opened(browser, tmp_path / 'page') as (page, _):
+        ready(page)
+        show(page, picture)
+        drawn = canvas_pixels(page, DRAWING).astype(int)
+    assert np.abs(drawn - augment.resized(picture, (16, 32), resize)).max() <= 1
+
+
 def give(page, kind, picture):
     """Pastes or drops a picture."""
     page.evaluate(

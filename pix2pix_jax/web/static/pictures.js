@@ -77,7 +77,7 @@ function asDrawing(bitmap, spec) {
   const isMap = spec.kind === 'classes';
   const picture = pixelsOf(bitmap, spec);
   const [height, width] = loadedSize(picture, spec.size, spec.fit);
-  const resize = isMap ? nearest : bicubic;
+  const resize = { bicubic, nearest }[spec.resize];
   const isScaled = picture.width !== width || picture.height !== height;
   const drawing = middle(isScaled ? resize(picture, width, height) : picture, spec.size);
   return isMap ? inClassColours(drawing, spec) : drawing;
@@ -85,7 +85,7 @@ function asDrawing(bitmap, spec) {
 
 // The pixels of a bitmap over white; those of a large one made smaller, or, where training keeps
 // the scale, of its middle.
-function pixelsOf(bitmap, { size, fit, kind }) {
+function pixelsOf(bitmap, { size, fit, resize }) {
   let { width, height } = bitmap;
   let [left, top, scale] = [0, 0, 1];
   if (width * height > MAX_PIXELS) {
@@ -104,7 +104,7 @@ function pixelsOf(bitmap, { size, fit, kind }) {
   const context = canvas.getContext('2d', { willReadFrequently: true });
   context.fillStyle = '#fff';
   context.fillRect(0, 0, columns, rows);
-  context.imageSmoothingEnabled = kind !== 'classes';
+  context.imageSmoothingEnabled = resize !== 'nearest';
   context.imageSmoothingQuality = 'high';
   context.drawImage(bitmap, left, top, width, height, 0, 0, columns, rows);
   return context.getImageData(0, 0, columns, rows);
