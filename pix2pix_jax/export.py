@@ -171,6 +171,7 @@ def main(values: flags.FlagValues) -> int:
     run = run._replace(config=generator.at_steps(run.config, values.steps or 0))
     with memory.one_line('the export', 'allowed is a smaller --image_size'):
         lines = FORMATS[values.format].write(run, values)
+    lines += generator.about_norm(run.config, values.norm)
     print('\n'.join(lines))
     return 0
 

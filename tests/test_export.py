@@ -8,7 +8,7 @@ import jax
 import jax.export
 import numpy as np
 import pytest
-from helpers.runs import make_pairs, random_run, tiny_config
+from helpers.runs import make_pairs, random_run, tiny_config, untrained_run
 
 from pix2pix_jax import export
 from pix2pix_jax.data import tasks
@@ -90,6 +90,22 @@ def test_the_norm_switch(interop):
     exported, metadata = interop.load(interop.to_bytes(exportable.create(run, norm='running')))
     check(run, exported, images(run), norm='running')
     assert metadata['norm'] == 'running'
+
+
+@pytest.mark.parametrize(('norm', 'recorded'), [('instance', 'image'), ('none', 'none')])
+def test_norms_that_know_no_moving_statistics_are_recorded_as_they_are(
+    tmp_path, capsys, norm, recorded
+):
+    untrained_run(tmp_path / 'run', tiny_config('', generator__norm=norm))
+    output = tmp_path / 'a.stablehlo'
+    words = f'--workdir={tmp_path / "run"}', '--format=stablehlo', f'--output={output}'
+    assert command(*words, '--norm=running') == 0
+    printed = capsys.readouterr().out
+    assert '--norm=running: the ' in printed and ', so it changes nothing' in printed
+    assert f'norms {recorded}, no dropout' in printed
+    assert stablehlo.load(output.read_bytes())[1]['norm'] == recorded
+    assert command(*words, '--overwrite') == 0
+    assert 'changes nothing' not in capsys.readouterr().out
 
 
 def test_float16_is_half_the_size_and_close(interop):

@@ -24,6 +24,7 @@ from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.data import tasks
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.inference.tiling import Window, groups
+from pix2pix_jax.models import factory
 from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.models.layers import SCENE
 from pix2pix_jax.optimizers import create_optimizers
@@ -159,6 +160,20 @@ def at_steps(config: Config, steps: int) -> Config:
     if not allowed.holds(steps):
         raise UserError(f'--steps={steps}: allowed is {allowed.text}')
     return from_fields(flatten(config) | {'test.steps': steps})
+
+
+def about_norm(config: Config, norm: str) -> list[str]:
+    """Returns a line where the flag --norm=`norm` changes nothing, as the norms have no such ones.
+
+    '' is no flag.
+    """
+    found = factory.statistics(config.generator, norm)
+    if norm in ('', found):
+        return []
+    why = "norms of the run's generator have each image's own statistics"
+    if not found:
+        why = 'generator of the run has no norms'
+    return [f'--norm={norm}: the {why}, so it changes nothing']
 
 
 def network_function(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pix2pix_jax.config import Config
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.inference import tiling
-from pix2pix_jax.inference.generator import Generator, Statistics
+from pix2pix_jax.inference.generator import Generator, Statistics, about_norm
 from pix2pix_jax.inference.options import LARGEST, TranslateOptions
 from pix2pix_jax.models import factory
 
@@ -79,9 +79,7 @@ def make_plan(
             f'--overlap={options.overlap}: nothing is blended where tiles equal the whole, as with '
             '--norm=scene; allowed is --norm=image, or no --overlap'
         )
-    about: list[str] = []
-    if options.norm == 'scene' and not factory.statistics(g, norm):
-        about.append('--norm=scene: the generator of the run has no norms, so it changes nothing')
+    about = about_norm(config, options.norm)
     window = tuple(config.image_size)
     scene = window if factory.statistics(g, norm) == 'scene' else None
     if not options.tile:
@@ -110,8 +108,8 @@ def make_plan(
     others = [f'--norm={n}' for n in others if n != 'scene' or config.method != 'flow']
     without = f'; without them {" or ".join(others)}' if others else ''
     about.append(
-        f'each tile is normalised by its own statistics (--norm={norm}), blended over {overlap} '
-        f'pixels: seams are possible{without}'
+        f'each tile is normalised by its own statistics (--norm={factory.statistics(g, norm)}), '
+        f'blended over {overlap} pixels: seams are possible{without}'
     )
     return TilePlan(None, side, overlap, tuple(about))
 

@@ -23,7 +23,7 @@ from pix2pix_jax.data import class_maps, image_spec, label_colors, tasks
 from pix2pix_jax.errors import DATA_ERROR, UserError
 from pix2pix_jax.inference.generator import Run, generator_function, network_function
 from pix2pix_jax.models.conv_forms import DIMENSIONS
-from pix2pix_jax.models.factory import generator_depth, minimum_side, unit
+from pix2pix_jax.models.factory import generator_depth, minimum_side, statistics, unit
 from pix2pix_jax.models.layers import ConvTranspose
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.version import version
@@ -166,7 +166,7 @@ def create(
         **_of_files(config),
         'task': config.dataset.task,
         'generator': config.generator.name,
-        'norm': norm,
+        'norm': statistics(config.generator, norm) or 'none',
         'weights': weights,
         **_of_flow(config),
         'averaged_weights': bool(config.ema_decay and run.ema),

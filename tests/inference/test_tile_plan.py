@@ -11,6 +11,7 @@ from pix2pix_jax.inference import generator, tile_plan, tiling
 
 UNET = {'generator__depth': 3, 'image_size': (32, 32)}
 RESNET = {'generator__name': 'resnet', 'generator__blocks': 1, 'generator__depth': 1}
+INSTANCE = {'generator__norm': 'instance'}
 
 
 @pytest.fixture
@@ -177,6 +178,8 @@ def test_the_statistics_of_tiles(fields, options, norm):
     (RESNET, {'tile': 16, 'norm': 'image'}, 'blended over 4 pixels'),
     (RESNET, {'tile': 6, 'norm': 'image'}, '--tile=6: rounded up to 8, a multiple of 2'),
     (UNET | {'generator__norm': 'none'}, {'norm': 'scene'}, 'has no norms, so it changes nothing'),
+    (UNET | INSTANCE, {'norm': 'running'}, "each image's own statistics, so it changes nothing"),
+    (UNET | INSTANCE, {'norm': 'mixed', 'tile': 16}, 'own statistics (--norm=image), blended over'),
 ])  # fmt: skip
 def test_what_is_said(make, fields, options, line):
     assert any(line in said for said in make(fields, **options).about_tiles)
