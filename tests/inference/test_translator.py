@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers.runs import make_pairs, tiny_config
+from helpers.runs import changed, make_pairs, tiny_config
 from PIL import Image
 from skimage.color import rgb2lab
 
@@ -12,7 +12,8 @@ from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.data import augment, discover, pipeline
 from pix2pix_jax.data.formats import encode
 from pix2pix_jax.errors import DataError, UserError, run_command
-from pix2pix_jax.inference import generator
+from pix2pix_jax.inference import generator, scaling
+from pix2pix_jax.inference.options import TranslateOptions
 from pix2pix_jax.train import train_and_evaluate
 
 
@@ -27,6 +28,18 @@ def train(folder, **fields):
 @pytest.fixture(scope='module')
 def run(tmp_path_factory):
     return train(tmp_path_factory.mktemp('plain'))
+
+
+@pytest.mark.parametrize('preprocess', ['crop', 'none'])
+def test_of_crops_smaller_images_alone_are_enlarged(preprocess):
+    """As training enlarges an image that its crop does not fit into; --fit=pad leaves the scale."""
+    config = changed(generator__depth=2, dataset__preprocess=preprocess)
+    config.image_size = 32, 32
+    auto, pad = (scaling.Fit.of(config, TranslateOptions(fit=fit)) for fit in ('auto', 'pad'))
+    for size in ((50, 70), (32, 33), (32, 32)):
+        assert auto.sizes(size) == pad.sizes(size) and auto.sizes(size)[0] == size
+    assert auto.sizes((20, 30))[0] == augment.loaded_size(20, 30, (32, 32), 1.0, 'crop') == (32, 48)
+    assert pad.sizes((20, 30))[0] == (20, 30)
 
 
 def picture(height=32, width=32, channels=3, dtype=np.uint8):
