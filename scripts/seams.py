@@ -24,7 +24,6 @@ from PIL import Image, ImageDraw, ImageFont
 from pix2pix_jax import Translator
 from pix2pix_jax.data import augment
 from pix2pix_jax.errors import UserError, run_command
-from pix2pix_jax.inference import tiling
 from pix2pix_jax.storage import atomic
 
 WAYS: dict[str, dict[str, Any]] = {  # titles, and options of the translator
@@ -76,12 +75,14 @@ def main(values: flags.FlagValues) -> int:
     panels = [titled('input', scene)]
     print(f'{scene.shape[1]}x{scene.shape[0]}, tiles of {values.tile}: steps of 255')
     for title, options in WAYS.items():
-        made = Translator(values.workdir, tile=values.tile, **options)(scene)
-        blended = options.get('overlap', values.tile // 4) if options['norm'] == 'image' else 0
-        borders = [borders_of(side, values.tile, blended) for side in made.shape[:2]]
+        translator = Translator(values.workdir, tile=values.tile, **options)
+        made = translator(scene)
+        borders = translator.tile_borders(made.shape[:2])
         print(title)
         for reach in (REACH, values.tile // 4):
             across, elsewhere = steps(made, borders, reach)
+            if not (len(across) and len(elsewhere)):
+                raise UserError(f'--tile={values.tile}: allowed is a number well below the image')
             largest = f'largest {across.max():.0f} across borders, {elsewhere.max():.0f} elsewhere'
             mean = f'mean {across.mean():.1f}, {elsewhere.mean():.1f}'
             print(f'  over {reach} pixels: {largest}; {mean}', flush=True)
@@ -95,12 +96,6 @@ def main(values: flags.FlagValues) -> int:
     return 0
 
 
-def borders_of(side: int, tile: int, overlap: int) -> list[int]:
-    """Returns the lines between tiles on an axis of `side` pixels, in the middle of overlaps."""
-    starts = tiling.tile_starts(side, tile, overlap)
-    return [(a + tile + b) // 2 for a, b in itertools.pairwise(starts)]
-
-
 def steps(
     image: np.ndarray, borders: Iterable[Iterable[int]], reach: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -109,7 +104,7 @@ def steps(
     A step is between the means of the `reach` pixels on both sides of a line, and along the whole
     side of a tile: so what the image shows has a small one, and another brightness of the next tile
     a large one; that of the channel with the largest counts. Elsewhere are the lines that are no
-    nearer to a border than to a tile's middle.
+    nearer to a border than to a tile's middle; tiles that the image's edges cut are no measure.
 
     Args:
       image: of any type.
@@ -122,7 +117,7 @@ def steps(
     for x, lines, sides in ((image, rows, columns), (image.swapaxes(0, 1), columns, rows)):
         here = np.arange(reach, len(x) - reach + 1)
         near = np.abs(here[:, None] - np.array([*lines, len(x)])).min(1)
-        inner = near >= np.diff([*lines, len(x)]).min() // 4
+        inner = near >= np.median(np.diff([*lines, len(x)])) // 4
         for begin, end in itertools.pairwise([*sides, x.shape[1]]):
             means = x[:, begin:end].mean(1)  # (H,C)
             sums = np.cumsum(np.concatenate([np.zeros((1, x.shape[2])), means]), axis=0)

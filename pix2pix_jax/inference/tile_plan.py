@@ -173,6 +173,24 @@ def translate_rows(
     )
 
 
+def borders(plan: TilePlan, canvas: tiling.Canvas) -> tuple[list[int], list[int]]:
+    """Returns the rows and the columns of an image where tiles begin, in the middle of overlaps."""
+    tile, cores = plan.tile, plan.cores
+    canvas = canvas.at_least((tile, tile)) if tile else canvas
+
+    def on_axis(axis: int) -> list[int]:
+        lines: list[int] = []
+        if tile:
+            starts = tiling.tile_starts(canvas.padded[axis], tile, plan.overlap)
+            lines = [(a + tile + b) // 2 for a, b in itertools.pairwise(starts)]
+        elif cores:
+            lines = list(cores.starts(canvas.padded[axis]))
+        inside = (line - canvas.offset[axis] for line in lines)
+        return [line for line in inside if 0 < line < canvas.size[axis]]
+
+    return on_axis(0), on_axis(1)
+
+
 def scene_statistics(
     generator: Generator,
     plan: TilePlan,

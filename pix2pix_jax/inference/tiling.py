@@ -116,6 +116,10 @@ class Cores(NamedTuple):
         height, width = (min(self.side + 2 * self.halo, whole) for whole in padded)
         return height, width
 
+    def starts(self, padded: int) -> range:
+        """Returns where cores begin on an axis of a canvas, of this many pixels."""
+        return range(0, padded, self.side)
+
     @property
     def work(self) -> float:
         """How many times as much is computed as for the whole, in the middle of a large image."""
@@ -132,7 +136,7 @@ def translate_in_cores(translate: Translate, canvas: Canvas, cores: Cores) -> Ro
     def begin(axis: int, start: int) -> int:
         return min(max(start - cores.halo, 0), canvas.padded[axis] - shape[axis])
 
-    every, lefts = (range(0, side, cores.side) for side in canvas.padded)
+    every, lefts = map(cores.starts, canvas.padded)
     tops = canvas.needed(every, cores.side)
     corners = ((begin(0, top), begin(1, left)) for top in tops for left in lefts)
     outputs = iter(translate((canvas.window(corner, shape), corner) for corner in corners))

@@ -327,6 +327,10 @@ class Translator:
         canvas = self._canvas(lambda *box: np.zeros(0), size)
         return tile_plan.scene_corners(canvas, self._plan.scene, valid)[1]
 
+    def tile_borders(self, size: tuple[int, int]) -> tuple[list[int], list[int]]:
+        """Returns the rows and the columns where tiles begin in a translation of this size."""
+        return tile_plan.borders(self._plan, self._canvas(np.zeros, size))
+
     def _canvas(self, read: tiling.Read, size: tuple[int, int]) -> tiling.Canvas:
         return tiling.Canvas(lambda *box: self.floats(read(*box)), size, self._fit.sizes(size)[1])
 

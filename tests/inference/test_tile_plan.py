@@ -1,5 +1,7 @@
 """Tiles of real networks against the whole image, and what a plan of tiles says and refuses."""
 
+import itertools
+
 import jax
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from helpers.runs import error_of, random_run
 from pix2pix_jax import Translator
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.inference import generator, tile_plan, tiling
+from pix2pix_jax.inference.tile_plan import TilePlan
 
 UNET = {'generator__depth': 3, 'image_size': (32, 32)}
 RESNET = {'generator__name': 'resnet', 'generator__blocks': 1, 'generator__depth': 1}
@@ -169,6 +172,34 @@ def test_the_statistics_of_tiles(fields, options, norm):
     assert "--norm=scene: the run has config.method='flow'" in error_of(
         tile_plan.norm_of, config, scene
     )
+
+
+class Numbered:
+    """In place of a generator: the translation of a window has 1 in the channel of its number."""
+
+    @staticmethod
+    def each(windows, **_):
+        for i, (window, _) in enumerate(windows):
+            yield np.broadcast_to(np.eye(64, dtype=np.float32)[i], (*window.shape[:2], 64))
+
+
+@pytest.mark.parametrize('size', [(64, 96), (70, 81), (30, 61), (16, 17)])
+@pytest.mark.parametrize(('plan', 'unit'), [
+    (TilePlan(tiling.Cores(16, 16)), 8),
+    (TilePlan(tiling.Cores(24, 8)), 8),
+    (TilePlan(None, 24, 0), 4),
+    (TilePlan(None, 24, 6), 4),
+])  # fmt: skip
+def test_borders_are_where_the_next_tile_is_seen(plan, unit, size):
+    canvas = tiling.Canvas(lambda *_: np.zeros((*size, 3)), size, tiling.padded_size(size, unit))
+    image = tiling.collect(tile_plan.translate_rows(Numbered, plan, canvas, 0, None), size)
+    for axis, lines in enumerate(tile_plan.borders(plan, canvas)):
+        one = image.swapaxes(0, axis)[:, 0]
+        # Where two tiles count alike, the first or the second.
+        most = one.argmax(-1), 63 - one[:, ::-1].argmax(-1)
+        ends, begins = (np.flatnonzero(np.diff(numbers)) + 1 for numbers in most)
+        assert len(lines) == len(ends) == len(begins)
+        assert np.abs((begins + ends) / 2 - lines).max(initial=0) <= bool(plan.tile)
 
 
 @pytest.mark.parametrize('fields, options, line', [

@@ -44,9 +44,10 @@ def test_detail_is_no_step():
     assert max(across, elsewhere) < 4
 
 
-def test_borders_lie_in_the_middle_of_overlaps():
-    assert seams.borders_of(96, 32, 0) == [32, 64]
-    assert seams.borders_of(80, 32, 8) == [28, 52]  # tiles at 0, 24 and 48
+def test_a_thin_tile_at_the_edge_makes_no_border_elsewhere():
+    image = np.zeros((66, 66, 1), np.uint8)
+    image[:, 32:] = 100
+    assert largest(image, [[32, 64], [32, 64]], reach=1) == (100, 0)
 
 
 def test_without_seams_borders_are_as_all_else():
