@@ -329,7 +329,7 @@ class Translator:
 
     def tile_borders(self, size: tuple[int, int]) -> tuple[list[int], list[int]]:
         """Returns the rows and the columns where tiles begin in a translation of this size."""
-        return tile_plan.borders(self._plan, self._canvas(np.zeros, size))
+        return tile_plan.borders(self._plan, self._canvas(lambda *_: np.empty(0), size))
 
     def _canvas(self, read: tiling.Read, size: tuple[int, int]) -> tiling.Canvas:
         return tiling.Canvas(lambda *box: self.floats(read(*box)), size, self._fit.sizes(size)[1])

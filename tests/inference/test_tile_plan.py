@@ -1,7 +1,5 @@
 """Tiles of real networks against the whole image, and what a plan of tiles says and refuses."""
 
-import itertools
-
 import jax
 import numpy as np
 import pytest
