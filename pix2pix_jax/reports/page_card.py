@@ -70,9 +70,9 @@ def metrics_of(
         print(error, flush=True)
     if result:
         return 'test', run_page.metrics_table(result['metrics'], heading)
-    if not _is_measured_in_training(workdir, model):
-        return 'test', []
     rows = [row for row in metric_writer.read_metrics(workdir) if row.get('step') == model.step]
+    if not rows or not _is_measured_in_training(workdir, model):
+        return 'test', []
     for split, start in (('test', 'test/'), ('val', 'eval/')):
         found = {
             key.removeprefix(start): value
