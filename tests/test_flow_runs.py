@@ -39,7 +39,6 @@ from pix2pix_jax.workdir.config_json import from_json, load_config, to_json
 
 CONFIGS = sorted(path.stem for path in (ROOT / 'configs').glob('*.py'))
 CONFIGS.remove('facades_classes')  # its outputs are classes
-CONFIGS.remove('facades_plus')  # it has losses that need a discriminator
 
 
 def flow_config(path, **fields):
