@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import math
 import pathlib
 import statistics
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter
 from PIL import Image
 
@@ -27,7 +29,8 @@ def plot(about: str, metrics: list[str], values: Values) -> bytes:
     columns = min(4, len(metrics))
     rows = math.ceil(len(metrics) / columns)
     with matplotlib.rc_context({'font.size': 8}):
-        figure = Figure(figsize=(2.9 * columns, 0.9 + (0.9 + 0.25 * len(values)) * rows))
+        size = 2.9 * columns, 0.9 + (0.9 + 0.25 * len(values)) * rows
+        figure = Figure(size, layout='constrained')
         panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
         for axes, metric in zip(panels.flat, metrics):
             for place, found in enumerate(values.values()):
@@ -75,24 +78,32 @@ def plot_steps(about: str, over_steps: Mapping[str, dict[str, dict[int, float]]]
     shown = {metric: rows for metric, rows in over_steps.items() if rows}
     columns = min(3, len(shown))
     with matplotlib.rc_context({'font.size': 8}):
-        figure = Figure(figsize=(3.3 * columns, 0.7 + 2.4 * math.ceil(len(shown) / columns)))
+        names = dict.fromkeys(row for rows in shown.values() for row in rows)
+        legend = 0.2 * math.ceil(len(names) / columns)
+        size = 3.3 * columns, 0.7 + legend + 2.4 * math.ceil(len(shown) / columns)
+        figure = Figure(size, layout='constrained')
         panels = figure.subplots(math.ceil(len(shown) / columns), columns, squeeze=False).flat
+        palette = matplotlib.color_sequences['tab10' if len(names) <= 10 else 'tab20']
+        colors = dict(zip(names, itertools.cycle(palette)))
         for axes, (metric, rows) in zip(panels, shown.items()):
             for row, points in rows.items():
-                axes.plot(list(points), list(points.values()), '.-', linewidth=1.2, label=row)
+                style = dict(color=colors[row], linewidth=1.2)
+                axes.plot(list(points), list(points.values()), '.-', **style)
             axes.set_title(title(metric), fontsize=9)
             axes.xaxis.set_major_formatter(EngFormatter(sep=''))
             axes.grid(color='#e5e8ec', linewidth=0.6)
             axes.spines[['top', 'right']].set_visible(False)
         for axes in figure.axes[len(shown) :]:
             axes.set_visible(False)
-        figure.axes[0].legend(fontsize=7, frameon=False)
+        lines = [Line2D([], [], color=color, label=row) for row, color in colors.items()]
+        figure.legend(
+            handles=lines, loc='outside lower center', ncols=columns, fontsize=7, frameon=False
+        )
         figure.suptitle(about, fontsize=10)
         return _png(figure)
 
 
 def _png(figure: Figure) -> bytes:
-    figure.tight_layout()
     buffer = io.BytesIO()
     figure.savefig(buffer, format='png', dpi=150)
     return buffer.getvalue()
