@@ -47,7 +47,7 @@ EMA_DECAY = 0.999  # of tables with averaged weights, where the user does not sa
 SPECTRAL = ('discriminator.spectral_norm', True)
 RESIZED = ('generator.upsample', 'resize')
 
-# What the rows of 'objectives' have shown (five seeds at 64x64): BEST is the row of one addition
+# What the rows of 'objectives' have shown (seeds 0 to 4 at 64x64): BEST is the row of one addition
 # with the highest FCN-scores, beside averaged weights, HELPED are all that raise them, and PLUS is
 # what configs/facades_plus.py has: of what is level the least.
 BEST = (NO_NORM, SPECTRAL)
