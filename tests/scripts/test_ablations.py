@@ -643,15 +643,24 @@ def test_the_published_results_are_read(scripts):
         assert seeds[0].states == 4 and seeds[0].metrics['fcn_class_iou']['mean'] == mean
 
 
-@pytest.mark.parametrize('table', ['objectives', 'methods'])
-def test_with_the_published_results_nothing_is_trained(scripts, table):
+FLOWS = ('flow 1 step', 'flow 4 steps', 'flow 20 steps')
+PUBLISHED = [
+    ('objectives', (), 'objectives', 20_000, 5),
+    ('methods', (), 'objectives', 20_000, 5),
+    ('methods', FLOWS, 'flow_long', 200_000, 2),
+]
+
+
+@pytest.mark.parametrize('table, rows, folder, steps, seeds', PUBLISHED)
+def test_with_the_published_results_nothing_is_trained(scripts, table, rows, folder, steps, seeds):
     jobs, results = scripts('ablation.jobs'), scripts('ablation.results')
     fields = ('--config.image_size=64', '--config.generator.width=16')
     fields += ('--config.discriminator.width=16', '--config.ema_decay=0.999')
     options = metrics.PAIRS_ALONE._replace(names=('lab', 'checkerboard', 'fcn'))
     ablation = jobs.Ablation(
-        table, f'{ROOT}/configs/facades.py', fields, pathlib.Path('nowhere'), 20_000, 'test',
-        options, ROOT / 'docs/data/objectives', data='4824ed9a97d4dfa0', seeds=tuple(range(5)),
+        table, f'{ROOT}/configs/facades.py', fields, pathlib.Path('nowhere'), steps, 'test',
+        options, ROOT / 'docs/data' / folder, data='4824ed9a97d4dfa0', seeds=tuple(range(seeds)),
+        rows=rows,
     )  # fmt: skip
     assert all(results.is_done(job, ablation) for job in jobs.jobs_of(ablation))
 
