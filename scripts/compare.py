@@ -30,7 +30,26 @@ class RunSummary(NamedTuple):
 
     rows: list[dict[str, Any]]
     config: dict[str, Any]
-    metrics: dict[str, dict[str, Any]]  # of test
+    test: dict[str, Any]  # what its evaluation on test found; {}: there is none
+
+    @property
+    def metrics(self) -> dict[str, dict[str, Any]]:
+        """Those of test."""
+        return self.test.get('metrics', {})
+
+    @property
+    def state(self) -> dict[str, str]:
+        """Which of its states the metrics are of."""
+        if not self.test:
+            return {}
+        averaged = self.config.get('ema_decay') and self.test.get('ema', True)
+        of_step = self.test.get('step')
+        return {
+            'step': '' if of_step is None else f'{of_step:,}',
+            'checkpoint': str(self.test.get('checkpoint') or ''),
+            'weights': 'averaged' if averaged else 'last',
+        }
+
     samples: pathlib.Path | None  # the last
 
 
@@ -79,7 +98,7 @@ def read(folder: str) -> RunSummary:
     return RunSummary(
         metric_writer.read_metrics(workdir),
         flatten(load_config(workdir)),
-        metrics_json.read_result(metrics_json.result_folder(workdir, 'test')).get('metrics', {}),
+        metrics_json.read_result(metrics_json.result_folder(workdir, 'test')),
         grids[-1][1] if grids else None,
     )
 
@@ -105,9 +124,14 @@ def page(runs: dict[str, RunSummary]) -> str:
 
 
 def test_table(runs: dict[str, RunSummary]) -> list[list[str]]:
-    """Returns a row a metric, a column a run, with the intervals of resampled images."""
+    """Returns a row a metric, a column a run, with the intervals of resampled images.
+
+    The first rows say which state of each run was measured: they need not be alike.
+    """
     names = list(dict.fromkeys(name for run in runs.values() for name in run.metrics))
     table = [['name', 'metric', *runs]]
+    for name in ('step', 'checkpoint', 'weights'):
+        table.append([name, 'measured state', *(run.state.get(name, '') for run in runs.values())])
     for name in names:
         cells = []
         for run in runs.values():

@@ -55,6 +55,23 @@ def test_a_page_with_all_that_there_is(runs):
 
 
 @pytest.mark.e2e
+def test_it_says_which_state_was_measured(runs):
+    for name, step, decay in (('a', 80, 0.0), ('b<c', 1200, 0.5)):
+        c = default_config()
+        c.ema_decay = decay
+        atomic.write_text(runs / name / 'config.json', to_json(c))
+        metrics = {'l1': {'mean': 0.25, 'ci95': [0.2, 0.3]}}
+        about = {'split': 'test', 'step': step, 'checkpoint': 'last', 'images': 1}
+        result = json.dumps(about | {'metrics': metrics})
+        atomic.write_text(runs / name / 'evaluation/test/metrics.json', result)
+    assert run('a', 'b<c', cwd=runs).returncode == 0
+    page = (runs / 'comparison.html').read_text()
+    assert '<td>step</td><td>measured state</td><td>80</td><td>1,200</td>' in page
+    assert '<td>checkpoint</td><td>measured state</td><td>last</td><td>last</td>' in page
+    assert '<td>weights</td><td>measured state</td><td>last</td><td>averaged</td>' in page
+
+
+@pytest.mark.e2e
 def test_every_metric_has_its_title(runs):
     names = [name for metric in metrics.METRICS.values() for name in metric.values]
     result = {
