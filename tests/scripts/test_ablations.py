@@ -351,6 +351,17 @@ def test_the_verdict_says_what_the_seeds_tell(scripts):
     assert 'do not tell "noise" from "images"' in report.sentence(['checkerboard'], noise, truth)
 
 
+def test_one_ground_truth_that_two_machines_round_otherwise_is_one(scripts):
+    report = scripts('ablation.report')
+    results = {
+        'a': {0: scored(scripts, real_checkerboard=0.25, real_fcn_class_iou=0.4)},
+        'b': {0: scored(scripts, real_checkerboard=0.25001, real_fcn_class_iou=0.4)},
+        'larger': {0: scored(scripts, real_checkerboard=0.26, real_fcn_class_iou=0.4)},
+    }
+    values, _ = report.read_values(results)
+    assert [row for row in values if 'truth' in row] == ['ground truth', 'ground truth, larger']
+
+
 def test_times_compare_on_one_machine(scripts):
     report = scripts('ablation.report')
     results = {
