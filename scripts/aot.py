@@ -28,7 +28,7 @@ from bench import hlo
 from pix2pix_jax import main as command
 from pix2pix_jax import train_setup
 from pix2pix_jax.config import Config, flatten, from_fields, validate
-from pix2pix_jax.distributed import parallel
+from pix2pix_jax.distributed import memory, parallel
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.methods import METHODS
 from pix2pix_jax.models import lpips
@@ -264,14 +264,10 @@ def report(
       seconds: how long compiling took.
       thunks: what XLA lists of a GPU's step: the kernels in the order in which they run.
     """
-    target, text, memory = TARGETS[name], compiled.as_text(), compiled.memory_analysis()
+    target, text = TARGETS[name], compiled.as_text()
+    temporary = compiled.memory_analysis().temp_size_in_bytes
     program = hlo.parse(text)
-    peak = (
-        memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        - memory.alias_size_in_bytes
-        + memory.temp_size_in_bytes
-    ) / 2**30
+    peak = memory.of_program(compiled) / 2**30
     moved = hlo.bytes_moved(program)
     arithmetic = flops / (target.teraflops[config.dtype] * 1e12)
     traffic = moved / (target.bandwidth * 1e9)
@@ -287,7 +283,7 @@ def report(
         yield f'command buffers:       {buffers}, with {inside} of the kernels'
     fits = '' if peak < target.memory else ': does not fit'
     yield f'peak memory:           {peak:.2f} of {target.memory} GiB a device{fits}'
-    yield f'temporary memory:      {memory.temp_size_in_bytes / 1e6:.0f} MB'
+    yield f'temporary memory:      {temporary / 1e6:.0f} MB'
     limit = 'arithmetic' if arithmetic > traffic else 'memory bandwidth'
     yield f'roofline time:         {bound * 1e3:.2f} ms ({limit}), a bound'
     yield f'images/s:              {config.batch_size / bound:,.0f}, a bound'

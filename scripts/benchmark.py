@@ -72,7 +72,7 @@ def main(values: flags.FlagValues) -> None:
         if dtype not in DTYPES[device]:
             allowed = ', '.join(DTYPES[device])
             raise UserError(f'--device={device} --dtype={dtype}: allowed are {allowed}')
-    check_flags(values)
+    check_flags(values, device)
     peers = tuple(values.peers) or variants.default_peers(device)
     timing = Timing(values.steps, values.starts, peers if values.torch else ())
     packages = ('jax', 'torch') if timing.peers else ('jax',)
@@ -117,8 +117,8 @@ def found_device() -> str:
     return 'gpu' if done.stdout.strip() == 'gpu' else 'cpu'
 
 
-def check_flags(values: flags.FlagValues) -> None:
-    """Raises UserError for a value that cannot be timed."""
+def check_flags(values: flags.FlagValues, device: str) -> None:
+    """Raises UserError for a value that cannot be timed on the device."""
     if values.size not in (32, 64, 128, 256):
         raise UserError(f'--size={values.size}: allowed are 32, 64, 128, 256')
     for batch in values.batch:
@@ -128,6 +128,8 @@ def check_flags(values: flags.FlagValues) -> None:
         for value in values[name].value:
             if value not in allowed:
                 raise UserError(f'--{name}: {value!r} is unknown, allowed are {", ".join(allowed)}')
+    if 'export' in values.parts and device == 'gpu':
+        raise UserError('--parts=export is timed on a CPU, as its runtimes are: --device=cpu')
     if 'export' in values.parts and importlib.util.find_spec('jax2onnx') is None:
         raise UserError("jax2onnx is missing: pip install -e '.[export]'")
     if values.torch and importlib.util.find_spec('torch') is None:

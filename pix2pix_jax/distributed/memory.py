@@ -44,6 +44,18 @@ def free(device: jax.Device) -> int:
     return free_memory() // jax.local_device_count()
 
 
+def of_program(compiled: jax.stages.Compiled) -> int:
+    """Returns the bytes of a device that a compiled program takes: arguments, results, temporaries.
+
+    What is donated counts once. 0 where the backend does not count them.
+    """
+    found: Any = compiled.memory_analysis()
+    if found is None:
+        return 0
+    kept = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
+    return kept + found.temp_size_in_bytes
+
+
 def needed(state: GanState, config: Config, devices: list[jax.Device]) -> int:
     """Estimates the bytes that a step takes on each device, without compiling it.
 

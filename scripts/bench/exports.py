@@ -3,7 +3,7 @@
 import os
 import time
 
-from bench.ours import our_state
+from bench.ours import our_state, prepared_jax
 from bench.tasks import Prepared, Setting, config_of, draw_batch, timed
 
 FORMATS = ('onnx', 'stablehlo')
@@ -17,8 +17,7 @@ def file_of(setting: Setting, name: str, weights: str) -> str:
 
 def write_all(setting: Setting) -> Prepared:
     """Exports freshly drawn weights in every format; the figures are megabytes and seconds."""
-    import jax
-
+    jax = prepared_jax(setting)
     from pix2pix_jax.inference.generator import Run
     from pix2pix_jax.interop import exportable
 
@@ -36,8 +35,7 @@ def write_all(setting: Setting) -> Prepared:
 
 def translate(setting: Setting) -> Prepared:
     """Prepares the run itself, as `translate --nodropout` has it."""
-    import jax
-
+    jax = prepared_jax(setting)
     from pix2pix_jax.inference.generator import Generator
 
     config, images = config_of(setting), draw_batch(setting)['input']
@@ -47,11 +45,11 @@ def translate(setting: Setting) -> Prepared:
 
 
 def _stablehlo(setting: Setting, weights: str) -> Prepared:
-    import jax
-    import jax.export
+    jax = prepared_jax(setting)
+    from jax import export
 
     with open(file_of(setting, 'stablehlo', weights), 'rb') as file:
-        exported = jax.export.deserialize(bytearray(file.read()))
+        exported = export.deserialize(bytearray(file.read()))
     images, call = draw_batch(setting)['input'], jax.jit(exported.call)
     return timed(lambda: call(images).block_until_ready()), {}
 

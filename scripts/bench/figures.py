@@ -96,7 +96,9 @@ def step_figures(setting: Setting, timing: Timing) -> dict:
         for prefix, worker in workers.items():
             if setting.device == 'cpu':
                 figures[f'{prefix}peak_mb'] = worker.peak_mb()
-            figures |= {prefix + name: mb for name, mb in worker.figures('memory').items()}
+        if 'torch_' in workers:
+            found = workers['torch_'].figures('memory')
+            figures |= {f'torch_{name}': mb for name, mb in found.items()}
     figures |= milliseconds('step', times)
     for prefix in times:
         figures[f'{prefix}images_per_s'] = 1e3 * setting.batch / figures[f'{prefix}step_ms']

@@ -20,16 +20,19 @@ from pix2pix_jax.errors import UserError
 
 
 def prepared_jax(setting: Setting):
-    """Returns jax, the process set up as the commands do, but without the compile cache.
+    """Returns jax, the process set up as the commands do; the compile cache if the setting says so.
 
     Raises UserError where jax has not the device.
     """
     os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')  # the peer is on it, too
-    more = variants.OURS.get(setting.variant, '')
-    os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {more}'.strip()
-    from pix2pix_jax.runtime import keep_freed_memory
+    given, more = os.environ.get('XLA_FLAGS', ''), variants.OURS.get(setting.variant, '')
+    if more not in given:  # it may have been called before
+        os.environ['XLA_FLAGS'] = f'{given} {more}'.strip()
+    from pix2pix_jax.runtime import keep_freed_memory, use_compile_cache
 
     keep_freed_memory()
+    if setting.cached:
+        use_compile_cache()
     import jax
 
     if setting.device == 'cpu':
@@ -43,10 +46,14 @@ def prepared_jax(setting: Setting):
 
 
 def our_step(setting: Setting) -> Prepared:
-    """Prepares the training step as pix2pix_jax.train makes it, or as the variant says."""
+    """Prepares the training step as pix2pix_jax.train makes it, or as the variant says.
+
+    `device_mb`, of a GPU, is what XLA has planned for a step: the peak of the process would be that
+    of moving the state into its layouts, once.
+    """
     jax = prepared_jax(setting)
     from pix2pix_jax import train_setup
-    from pix2pix_jax.distributed import layouts, parallel
+    from pix2pix_jax.distributed import layouts, memory, parallel
     from pix2pix_jax.train_state import training_key
     from pix2pix_jax.train_step import train_step
 
@@ -59,7 +66,10 @@ def our_step(setting: Setting) -> Prepared:
     step_fn = parallel.compile_step(train_step, config, devices, chosen)
     begin = time.perf_counter()
     step_fn = step_fn.lower(box[0], images, key, None).compile()
-    seconds = time.perf_counter() - begin
+    name = 'compile_or_load_s' if setting.cached else 'compile_s'
+    figures = {name: time.perf_counter() - begin}
+    if setting.device == 'gpu' and memory.of_program(step_fn):
+        figures['device_mb'] = memory.of_program(step_fn) / 2**20
     if layouts.available():
         box[0] = layouts.move_to_layouts(box[0], layouts.input_formats(step_fn))
 
@@ -68,7 +78,7 @@ def our_step(setting: Setting) -> Prepared:
         return box[0], metrics
 
     together = TOGETHER[setting.device]
-    return timed(step, jax.block_until_ready, together), {'compile_s': seconds}
+    return timed(step, jax.block_until_ready, together), figures
 
 
 def our_state(config, jax):
@@ -150,13 +160,6 @@ def our_device(setting: Setting) -> dict[str, Any]:
     return about | {'compute_capability': str(getattr(device, 'compute_capability', ''))}
 
 
-def our_memory(setting: Setting) -> dict[str, float]:
-    """Returns the most memory of the device that this process has held, in MB; a GPU's alone."""
-    stats = prepared_jax(setting).local_devices()[0].memory_stats() or {}
-    found = stats.get('peak_bytes_in_use')
-    return {} if found is None else {'device_mb': found / 2**20}
-
-
 def _our_pairs(setting: Setting, **dataset: Any) -> Prepared:
     prepared_jax(setting._replace(device='cpu'))
     from pix2pix_jax.data import discover, pipeline, preflight
@@ -193,5 +196,4 @@ TASKS = {
     # Figures alone:
     'error': our_error,
     'device': our_device,
-    'memory': our_memory,
 }

@@ -36,11 +36,11 @@ def _first_step(setting: Setting, cache: str) -> dict[str, float]:
     """Trains a step in a process that is then killed; returns when each phase ended, in s."""
     environment = environment_of(setting) | {'XDG_CACHE_HOME': cache}
     ends = {}
-    with tempfile.TemporaryDirectory() as workdir:
+    with tempfile.TemporaryDirectory() as workdir, tempfile.TemporaryFile('w+') as errors:
         command = command_of(setting, workdir, {'num_steps': 1, 'log_every': 1})
         begin = time.perf_counter()
-        process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        process = subprocess.Popen(  # a pipe of errors that nobody reads would fill, and block it
+            command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
         )
         try:
             for line in process.stdout:
@@ -48,7 +48,8 @@ def _first_step(setting: Setting, cache: str) -> dict[str, float]:
                 ends |= {p: now for p, pattern in PHASES.items() if re.match(pattern, line)}
                 if 'step' in ends:
                     return ends
-            raise UserError(f'the training command failed: {process.stderr.read()}', status=1)
+            errors.seek(0)
+            raise UserError(f'the training command failed: {errors.read()}', status=1)
         finally:
             process.kill()
             process.communicate()

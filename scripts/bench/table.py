@@ -9,7 +9,7 @@ ROWS = (
     ('training step, ms', 'step_ms', 'ratio'),
     ('training, images/s', 'images_per_s', ''),
     ('peak memory of training, MB', 'peak_mb', 'peak_ratio'),
-    ('peak memory of the device, MB', 'device_mb', 'device_ratio'),
+    ('memory of a step on the device, MB', 'device_mb', 'device_ratio'),
     ('compiling the step, s', 'compile_s', ''),
     ('translating a batch, ms', 'infer_ms', 'infer_ratio'),
     ('  on the device alone', 'infer_device_ms', 'infer_device_ratio'),

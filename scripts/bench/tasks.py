@@ -34,6 +34,7 @@ class Setting(NamedTuple):
     pairs: int
     device: str = 'cpu'  # or 'gpu'
     variant: str = ''  # a name of variants.OURS, '': as in training; or of PEERS, '': eager
+    cached: bool = False  # whether compiled programs are kept and found, as the commands do it
 
 
 def cores() -> int:

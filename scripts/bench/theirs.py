@@ -85,7 +85,10 @@ def their_device(setting: Setting) -> dict[str, Any]:
 
 
 def their_memory(setting: Setting) -> dict[str, float]:
-    """Returns the most memory of the device that this process has held, in MB; a GPU's alone."""
+    """Returns the most memory of the device that its tensors took, in MB; a GPU's alone.
+
+    What only the first step took, such as cuDNN's trials, is not in it (`Trainer.prepared`).
+    """
     if setting.device == 'cpu':
         return {}
     return {'device_mb': _torch(setting).cuda.max_memory_allocated() / 2**20}

@@ -141,7 +141,15 @@ class Trainer:
             return self.generate(x)
 
     def prepared(self, call: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
-        """Returns `call`, or what replays it as one CUDA graph: on the same images every time."""
+        """Returns `call`, or what replays it as one CUDA graph: on the same images every time.
+
+        It is called once. The most memory is counted from there on, with the capture of a graph,
+        whose replays take what the capture did and are not counted.
+        """
+        call()
+        self.wait()
+        if self.device.type == 'cuda':
+            torch.cuda.reset_peak_memory_stats()
         if self._mode != 'graph':
             return call
         stream = torch.cuda.Stream()  # what is captured must have run on a stream of its own

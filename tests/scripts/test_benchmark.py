@@ -1,8 +1,10 @@
 """scripts/benchmark.py as a user runs it; how fast it is, no test says."""
 
 import contextlib
+import functools
 import importlib.util
 import json
+import runpy
 import subprocess
 import sys
 
@@ -10,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 from helpers import ROOT
+from helpers.runs import make_pairs
 
 from pix2pix_jax.errors import UserError
 
@@ -95,10 +98,11 @@ def test_beside_torch(tmp_path):
         ('--peers=eager,fast', "'fast'"),
         ('--batch=1,0', '--batch=0'),
         ('--dtype=tf32', '--device=cpu --dtype=tf32: allowed are float32, bfloat16'),
+        ('--parts=export --device=gpu', '--parts=export is timed on a CPU'),
     ],
 )
 def test_wrong_flags_are_one_line(flag, words):
-    done = run(flag, '--device=cpu')
+    done = run('--device=cpu', *flag.split())
     assert done.returncode == 2 and words in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
@@ -158,6 +162,123 @@ def test_the_best_of_the_peers_variants_is_the_peer(scripts, monkeypatch):
     assert closed[-1] == 'fused'
     assert found['torch_step_variants_ms'] == {'eager': 3e3, 'fused': 1e3, 'compile': 2e3}
     assert found['torch_step_skipped'] == {'graph': 'graph is of CUDA alone'}
+
+
+def test_the_step_is_the_program_of_a_training_of_facades_on_a_gpu(scripts, monkeypatch, tmp_path):
+    """So that gpu_report.py finds it compiled. There the pairs lie on the device."""
+    from bench import ours
+    from bench.tasks import Setting
+    from pix2pix_jax import train
+    from pix2pix_jax.distributed import memory, parallel
+
+    compile_step, programs = parallel.compile_step, []
+
+    class Lowered(Exception):
+        """The step has been lowered; nothing more is needed of who asked for it."""
+
+    def lower(step, *arguments):
+        programs.append(step.lower(*arguments).as_text())
+        raise Lowered
+
+    def compiled(*arguments):
+        step = compile_step(*arguments)
+        call = functools.partial(lower, step)
+        return type('Step', (), {'lower': staticmethod(call), '__call__': staticmethod(call)})()
+
+    monkeypatch.setattr(parallel, 'compile_step', compiled)
+    monkeypatch.setattr(memory, 'reported', lambda device: 2**34)
+    make_pairs(tmp_path / 'pairs', {'train': 3}, size=32)
+    config = runpy.run_path(str(ROOT / 'configs/facades.py'))['get_config']()
+    changed = {'dataset.path': str(tmp_path / 'pairs'), 'image_size': (32, 32), 'num_steps': 9}
+    changed |= {'generator.width': 4, 'discriminator.width': 4}
+    config.update_from_flattened_dict(changed)
+    with pytest.raises(Lowered):
+        train.train_and_evaluate(config, tmp_path / 'run')
+    with pytest.raises(Lowered):
+        ours.our_step(Setting(32, 1, 4, 'tf32', str(tmp_path), 3, variant='plain'))
+    assert programs[0] == programs[1]
+
+
+def test_memory_of_the_device_is_a_steps(scripts, monkeypatch):
+    """Ours is what XLA planned, known when the step is compiled; the peer's what its steps took."""
+    from bench import figures, ours
+
+    class Fake:
+        def __init__(self, tasks, setting):
+            self.found = {'device_mb': 10.0} if tasks is ours.TASKS else {}
+
+        def prepare(self, task):
+            return self.found
+
+        def run(self, task, times):
+            return [0.5] * times
+
+        def figures(self, name):
+            assert name == 'memory' and not self.found
+            return {'device_mb': 5.0}
+
+        def close(self):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+    monkeypatch.setattr(figures, 'Worker', Fake)
+    setting = figures.Setting(32, 1, 4, 'float32', '', 5, 'gpu')
+    found = figures.step_figures(setting, figures.Timing(2, 1, ('eager',)))
+    assert (found['device_mb'], found['torch_device_mb'], found['device_ratio']) == (10, 5, 2)
+
+
+@needs_torch
+def test_the_peers_memory_is_counted_after_its_first_step(scripts, monkeypatch):
+    import torch
+
+    from bench.torch_pix2pix import Trainer
+
+    order = []
+    monkeypatch.setattr(torch.cuda, 'reset_peak_memory_stats', lambda: order.append('reset'))
+    monkeypatch.setattr(torch.cuda, 'synchronize', lambda: order.append('wait'))
+    trainer = Trainer(5, 4)
+    trainer.device = torch.device('cuda')
+    call = trainer.prepared(lambda: order.append('step'))
+    call()
+    assert order == ['step', 'wait', 'reset', 'step']
+
+
+def test_a_training_that_prints_many_errors_is_timed(scripts, monkeypatch, tmp_path):
+    from bench import start
+    from bench.tasks import Setting
+
+    lines = ['train: 4 pairs', '1 x cpu, 1 steps', 'step 1/1  g_l1 0.5']
+    code = 'import sys; sys.stderr.write("x" * 2**18)\nfor line in {}: print(line, flush=True)'
+    setting = Setting(32, 1, 4, 'float32', str(tmp_path), 5)
+
+    def first_step(lines):
+        command = [sys.executable, '-c', code.format(lines)]
+        monkeypatch.setattr(start, 'command_of', lambda *_: command)
+        return start._first_step(setting, str(tmp_path))
+
+    assert list(first_step(lines)) == ['imports', 'state', 'step']
+    with pytest.raises(UserError, match='x' * 2**18):
+        first_step(lines[:2])
+
+
+def test_exported_models_are_timed_on_the_device_that_is_asked_for(scripts, monkeypatch):
+    from bench import exports
+    from bench.tasks import Setting
+
+    def refuse(setting):
+        raise UserError(f'jax on {setting.device}')
+
+    monkeypatch.setattr(exports, 'prepared_jax', refuse)
+    setting = Setting(32, 1, 4, 'float32', '/not/there', 5)
+    for name, task in (exports.WRITER | exports.RUNTIMES).items():
+        if not name.startswith('onnx'):
+            with pytest.raises(UserError, match='jax on cpu'):
+                task(setting)
 
 
 @needs_torch
