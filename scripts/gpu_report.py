@@ -51,7 +51,7 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_list('parts', [], 'Which; by default the first five.', **own)
     flags.DEFINE_enum('device', 'gpu', ['cpu', 'gpu'], 'Where it runs.', **own)
     flags.DEFINE_bool('tiny', False, 'Rehearse: tiny networks and images, few steps.', **own)
-    flags.DEFINE_bool('overwrite', False, 'Write into an --output that holds other files.', **own)
+    flags.DEFINE_bool('overwrite', False, 'Write into an --output that holds files.', **own)
     return values
 
 
@@ -59,11 +59,14 @@ def main(values: flags.FlagValues) -> int:
     """Runs the parts; returns 1 where one failed or had too little time."""
     end = time.monotonic() + 60 * values.minutes
     parts = checked(values.parts or list(REHEARSED if values.tiny else DEFAULTS))
-    output = checked_output(values.output, values.overwrite)
+    output = checked_output(values.output, values.overwrite)  # all is checked before it is changed
     facades = values.facades or os.environ.get('PIX2PIX_FACADES', '')
     for name, path in (('facades', facades), ('segmenter_weights', values.segmenter_weights)):
         if path and not os.path.exists(path):
             raise UserError(f'--{name}={path}: it is not there')
+    output.mkdir(parents=True, exist_ok=True)
+    for file in FILES:  # of an earlier report, with --overwrite
+        (output / file).unlink(missing_ok=True)
     signal.signal(signal.SIGTERM, stop)
     about = {'device': values.device, 'tiny': values.tiny, 'minutes': values.minutes}
     report: dict = {'about': about, 'parts': {}}
@@ -176,23 +179,18 @@ def finish(report: dict, context: PartContext, output: pathlib.Path) -> None:
 
 
 def checked_output(name: str, overwrite: bool) -> pathlib.Path:
-    """Returns the folder for the report; raises UserError where it holds anything else."""
+    """Returns the folder for the report, as it is; raises UserError where it holds files."""
     if not name:
         raise UserError('--output is missing: give a folder for the report')
     output = pathlib.Path(name).expanduser().absolute()
     if output.exists() and not output.is_dir():
         raise UserError(f'--output={name} is a file: allowed is a folder')
-    others = (
-        sorted(p.name for p in output.iterdir() if p.name not in FILES) if output.exists() else ()
-    )
-    if others and not overwrite:
+    found = sorted(path.name for path in output.iterdir()) if output.exists() else []
+    if found and not overwrite:
         raise UserError(
-            f'--output={name} holds {others[0]}, which is not of this command: '
-            'give another folder or --overwrite'
+            f'--output={name} holds {found[0]}: give another folder, or --overwrite, which deletes '
+            'an earlier report'
         )
-    output.mkdir(parents=True, exist_ok=True)
-    for file in FILES:
-        (output / file).unlink(missing_ok=True)
     return output
 
 

@@ -21,8 +21,10 @@ def write_archives(runs: list[pathlib.Path], output: pathlib.Path) -> list[str]:
     images = [
         path for run in there for path in sorted(run.glob('evaluation/*/images/**/*_output.png'))
     ]
-    grids = _that_fit([path for run in there for path in sorted(run.glob('samples/*.png'))])
+    every = [path for run in there for path in sorted(run.glob('samples/*.png'))]
+    grids = _that_fit(every)
     left = {'files of runs': _pack(small, output / 'metrics.zip')}
+    left['sample grids'] = [path for path in every if path not in grids]
     _pack(grids, output / 'sheets.zip')
     for name in IMAGES:
         images = _pack(images, output / name)

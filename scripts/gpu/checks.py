@@ -1,14 +1,16 @@
 """Parts: what the card is, and whether a step is right on it."""
 
+import contextlib
 import importlib.util
 import json
 import os
 import pathlib
 import subprocess
 
-from bench import figures
+from bench import figures, theirs
 from bench.card import nvidia, processor, versions
 from bench.tasks import Setting, config_of, draw_batch
+from bench.workers import Worker
 from gpu.context import ROOT, Missing, PartContext, Write, last_line, start
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy', 'torch')
@@ -22,22 +24,32 @@ TESTS_LOG = 'test_accelerator.log'
 def card(context: PartContext, write: Write) -> None:
     """Says what the machine is: versions, processor, card, clocks, power."""
     write(processor() | versions(*PACKAGES) | nvidia())
-    command = ['git', '-C', str(ROOT), 'rev-parse', '--short', 'HEAD']
-    commit = subprocess.run(command, capture_output=True, text=True)
-    write({'commit': commit.stdout.strip() or 'not known'})
-    torch = importlib.util.find_spec('torch') is not None
-    write(figures.about_figures(context.setting(), torch))
-    if not torch:
+    write(figures.about_figures(context.setting(), torch=False))
+    write({'commit': commit()})
+    if importlib.util.find_spec('torch') is None:
         raise Missing('torch is missing')
+    with Worker(theirs.TASKS, context.setting()) as worker:
+        write(worker.figures('device'))
+
+
+def commit() -> str:
+    """Returns the commit of this checkout, where git is there and knows."""
+    command = ['git', '-C', str(ROOT), 'rev-parse', '--short', 'HEAD']
+    found = ''
+    with contextlib.suppress(OSError):
+        found = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    return found or 'not known'
 
 
 def check(context: PartContext, write: Write) -> None:
     """Runs the accelerator's tests, compares steps with recorded ones, saves and restores."""
     tests = start_accelerator_tests(context)
-    steps = Steps(context.setting('float32'))
-    write(compared(steps, json.loads(RECORDED.read_text())['tiny' if context.tiny else 'full']))
-    write(saved(steps, context.path('saved')))
-    write({'test_accelerator': outcome(tests, context)})
+    try:
+        steps = Steps(context.setting('float32'), write)
+        write(compared(steps, json.loads(RECORDED.read_text())['tiny' if context.tiny else 'full']))
+        write(saved(steps, context.path('saved')))
+    finally:
+        write({'test_accelerator': outcome(tests, context)})
 
 
 def start_accelerator_tests(context: PartContext) -> subprocess.Popen | None:
@@ -64,29 +76,32 @@ class Steps:
     Dropout is left out, since its masks depend on jax's version.
     """
 
-    def __init__(self, setting: Setting):
-        """Takes the steps."""
+    def __init__(self, setting: Setting, write: Write = lambda found: None):
+        """Takes the steps; `write` is given the sum of the weights, and the losses of each step."""
         import jax
         import numpy as np
 
-        from pix2pix_jax import train_setup
+        from pix2pix_jax import runtime, train_setup
         from pix2pix_jax.config import flatten, from_fields
         from pix2pix_jax.distributed import layouts, parallel
         from pix2pix_jax.train_state import training_key
         from pix2pix_jax.train_step import train_step
 
+        runtime.use_compile_cache()
         self.config = from_fields(flatten(config_of(setting)) | {'generator.dropout': 0.0})
         devices = jax.local_devices()[:1]
         with jax.default_matmul_precision('highest'):
             state, _ = train_setup.initial_state(self.config, devices, total_steps=STEPS)
             params = jax.tree.leaves((state.generator.params, state.discriminator.params))
             self.weights = sum(float(np.abs(np.asarray(x, np.float64)).sum()) for x in params)
+            write({'weights': self.weights})
             state = parallel.replicate(state, devices)
             step = parallel.compile_step(train_step, self.config, devices, layouts.available())
             self.losses: list[dict[str, float]] = []
             for _ in range(STEPS):
                 state, metrics = step(state, draw_batch(setting), training_key(self.config), None)
                 self.losses.append({name: float(value) for name, value in sorted(metrics.items())})
+                write({'losses': self.losses})
         self.state = state
 
 

@@ -41,7 +41,8 @@ class PartContext(NamedTuple):
         size, width, pairs = (32, 4, 8) if self.tiny else (256, 64, 100)
         dtype = dtype or self.dtypes()[0]
         folder = str(self.path(f'pairs_{size}'))
-        return Setting(size, 1, width, dtype, folder, pairs, self.device)._replace(**more)
+        setting = Setting(size, 1, width, dtype, folder, pairs, self.device, cached=True)
+        return setting._replace(**more)
 
     def dtypes(self) -> tuple[str, ...]:
         """Returns what is timed: a CPU has neither TF32 nor is it faster in bfloat16."""

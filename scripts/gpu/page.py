@@ -2,7 +2,7 @@
 
 import base64
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gpu.parts import part_of
@@ -11,7 +11,8 @@ from pix2pix_jax.reports import curves, run_page
 from pix2pix_jax.reports.image_grid import evenly_spaced
 
 GRIDS = 4  # of a run, shown
-MAX_BYTES = 2 * 2**20  # of an image grid that is shown
+MAX_BYTES = 16 * 2**20  # of the page
+TEXT_BYTES = 2**18  # of it, for what is neither a result nor an image grid
 STYLE = '<style>.part { margin-bottom: .8rem; }</style>'
 
 
@@ -30,11 +31,19 @@ def page(report: Mapping[str, Any], runs: Mapping[str, pathlib.Path]) -> str:
         f'<p class="muted">{run_page.escape(words)}; at most {about["minutes"]:g} minutes</p>',
         run_page.section('Parts', run_page.table(rows)),
     ]
-    for name, part in parts.items():
-        content = _content(part['results'])
-        content += run_page.grid(_grids(runs[name]), 220) if name in runs else ''
-        body.append(run_page.section(part_of(name).title, content))
-    body += [f'<p class="muted">{run_page.escape(line)}</p>' for line in about.get('left_out', ())]
+    contents = {name: _content(part['results']) for name, part in parts.items()}
+    left_out = list(about.get('left_out', ()))
+    room = MAX_BYTES - TEXT_BYTES - sum(map(len, contents.values()))
+    for i, name in enumerate(runs):  # each has its part of the room that is left
+        figures = _grids(runs[name])
+        shown = list(_that_fit(figures, room // (len(runs) - i)))
+        room -= sum(map(len, shown))
+        contents[name] += run_page.grid(shown, 220)
+        if shown != figures:
+            count = len(figures) - len(shown)
+            left_out.append(f'{count} sample grids of {name} did not fit this page')
+    body += [run_page.section(part_of(name).title, contents[name]) for name in parts]
+    body += [f'<p class="muted">{run_page.escape(line)}</p>' for line in left_out]
     return run_page.document(f'pix2pix on {card}', [STYLE, *body])
 
 
@@ -78,9 +87,17 @@ def _text(value: Any) -> str:
     return str(value)
 
 
+def _that_fit(figures: list[str], room: int) -> Iterator[str]:
+    """Yields those of the figures that have room together, by their order."""
+    for figure in figures:
+        if len(figure) <= room:
+            room -= len(figure)
+            yield figure
+
+
 def _grids(run: pathlib.Path) -> list[str]:
     """Returns figures of some of a run's sample grids, evenly spaced, inside the page."""
-    paths = [p for p in sorted(run.glob('samples/*.png')) if p.stat().st_size <= MAX_BYTES]
+    paths = sorted(run.glob('samples/*.png'))
     chosen = [paths[i] for i in evenly_spaced(len(paths), GRIDS)] if paths else []
     return [
         f'<figure class="card"><figcaption>{path.stem}</figcaption>'

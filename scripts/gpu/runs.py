@@ -27,6 +27,7 @@ from pix2pix_jax.workdir.metrics_json import read_result
 STEPS = 80_000  # the paper's: 200 epochs of 400 pairs. The rate is constant: fewer are a valid run
 MAIN = 'facades'  # the run's folder
 EVALUATION_S = 60  # of a row's time
+QUICK = 'lab,checkerboard'  # the metrics beside L1, PSNR and SSIM that need no other network
 SAVE_S = 20  # for the last save, after the signal
 ROWS = {  # of the paper's Tables 1 and 3
     **TABLES['losses'].rows,
@@ -43,7 +44,7 @@ def evaluate(context: PartContext, write: Write) -> None:
     """Measures the run of `train` on test."""
     if not context.path(f'{MAIN}/checkpoints').exists():
         raise Missing('there is no trained run')
-    write(evaluated(context, MAIN))
+    evaluated(context, MAIN, write)
 
 
 def row(context: PartContext, write: Write, name: str) -> None:
@@ -51,7 +52,7 @@ def row(context: PartContext, write: Write, name: str) -> None:
     run = folder_of(name)
     seconds = context.seconds - EVALUATION_S
     write({'row': name} | trained(context, run, ROWS[name].arg, seconds, write))
-    write(evaluated(context, run))
+    evaluated(context, run, write)
 
 
 def folder_of(row: str) -> str:
@@ -112,27 +113,40 @@ def so_far(workdir: pathlib.Path) -> Result:
     if rates[1:]:  # the first has the compilation in it
         result |= {'images_per_s': statistics.median(rates[1:])}
         result['steps_in_9_minutes'] = round(540 * result['images_per_s'])
-    chosen = rows[:: max(1, len(rows) // 200)]
+    stride = max(1, len(rows) // 200)
+    chosen = [row for i, row in enumerate(rows) if i % stride == 0 or 'eval/l1' in row]
     names = ('step', 'train/g_l1', 'train/d_loss', 'train/g_gan', 'eval/l1')
     return result | {'rows': [{k: row[k] for k in names if k in row} for row in chosen]}
 
 
-def evaluated(context: PartContext, run: str) -> Result:
-    """Measures a run on test; returns its metrics."""
-    names, words, more = ['lab', 'checkerboard'], [f'--workdir={context.path(run)}'], {}
-    file = segmenter_file(context)
+def evaluated(context: PartContext, run: str, write: Write) -> None:
+    """Measures a run on test; with the FCN-score, and beside it without, which is there earlier."""
+    file, quick = segmenter_file(context), context.path(f'{run}_quick')
+    words = [f'--workdir={context.path(run)}']
+    beside = None
     if file:
-        names, words = ['fcn', *names], [*words, f'--segmenter_weights={file}']
+        metrics = f'--metrics=fcn,{QUICK}'
+        earlier = [*words, f'--metrics={QUICK}', f'--output={quick}']
+        beside = start(context, 'pix2pix_jax.evaluate', earlier, f'{run}_quick.log')
+        words.append(f'--segmenter_weights={file}')
     else:
-        more['fcn'] = 'left out: no file of a segmenter, see --segmenter_weights'
+        metrics = f'--metrics={QUICK}'
+        write({'fcn': 'left out: no file of a segmenter, see --segmenter_weights'})
     log = f'{run}_evaluation.log'
-    words.append(f'--metrics={",".join(names)}')
-    finished(start(context, 'pix2pix_jax.evaluate', words, log), context, log)
-    summary = read_result(context.path(run) / 'evaluation' / 'test')
+    whole = start(context, 'pix2pix_jax.evaluate', [*words, metrics], log)
+    if beside is not None and not beside.wait():
+        write(measured(quick))
+    finished(whole, context, log)
+    write(measured(context.path(run) / 'evaluation' / 'test'))
+
+
+def measured(folder: pathlib.Path) -> Result:
+    """Returns what an evaluation found."""
+    found = read_result(folder)
     metrics = {
-        name: value.get('mean', value.get('reason')) for name, value in summary['metrics'].items()
+        name: value.get('mean', value.get('reason')) for name, value in found['metrics'].items()
     }
-    return {'step': summary['step'], 'images': summary['images'], 'metrics': metrics} | more
+    return {'step': found['step'], 'images': found['images'], 'metrics': metrics}
 
 
 def segmenter_file(context: PartContext) -> str:

@@ -1,23 +1,29 @@
 """Parts: how long steps take, compile, and how much memory they need, beside PyTorch."""
 
 import concurrent.futures
+import contextlib
 import functools
 import importlib.util
 import itertools
 import pathlib
+import statistics
 import time
+from collections.abc import Iterator
 
 from bench import figures, ours, theirs
 from bench.card import nvidia
 from bench.start import start_figures
 from bench.tasks import Setting
-from bench.workers import Worker, median, take_turns
+from bench.workers import Worker, median
 from gpu.context import Missing, PartContext, Write
 from pix2pix_jax.errors import UserError
 
-OURS = ('plain', 'layouts', 'layouts+command_buffers')
-PEERS = ('eager', 'fused', 'graph')
-TIMING_S = 20  # of the part's time, after all has been compiled
+TRAINED = 'layouts'  # as training has it on a GPU
+OTHERS = ('plain', 'layouts+command_buffers')
+# At batch 1 launching the kernels takes longer than they do, so that a CUDA graph is the strongest.
+PEERS = ('graph', 'graph+channels_last', 'eager')
+TIMING_S = 15  # of the part's time, after all has been compiled
+ROUNDS = 10
 BATCHES = (1, 4, 16, 64)
 SIZES = (256, 512, 1024)
 CARDS = (16, 40, 80)  # GB
@@ -30,61 +36,74 @@ def has_torch() -> bool:
 
 
 def step(context: PartContext, write: Write) -> None:
-    """Times the step at batch 1: three of this project's variants, and three of PyTorch's.
+    """Times the step at batch 1: this project's variants, and PyTorch's.
 
-    All programs compile at the same time first; then they are timed in turn, each alone. What is
-    not compiled when the time for it is over is left out.
+    They are compiled and warmed up in turn, the most important first, and then timed in turn: what
+    chooses its kernels by timing them is alone on the device. What is not ready when the time for
+    it is over is left out.
     """
     end = time.monotonic() + context.seconds - TIMING_S
-    contestants = {
-        f'{dtype} {implementation} {name}': Worker(tasks, context.setting(dtype, variant=name))
-        for dtype in context.dtypes()
-        for implementation, tasks, names in _implementations()
-        for name in names
-    }
+    workers = {name: Worker(tasks, setting) for name, tasks, setting in contestants(context)}
     rows: dict[str, dict] = {}
-    pool = concurrent.futures.ThreadPoolExecutor(len(contestants))
-    prepared = {pool.submit(w.prepare, 'step'): name for name, w in contestants.items()}
-    try:
-        for future in concurrent.futures.as_completed(prepared, max(0, end - time.monotonic())):
-            try:
-                rows[prepared[future]] = future.result()
-            except UserError as error:
-                rows[prepared[future]] = {'reason': str(error)}
-            write({'steps': dict(sorted(rows.items()))})
-    except TimeoutError:
-        for name in contestants.keys() - rows.keys():
-            contestants[name].kill()
+    pool = concurrent.futures.ThreadPoolExecutor(2 * len(workers))
+    begun = {name: pool.submit(w.figures, 'device') for name, w in workers.items()}
+    for name, worker in workers.items():
+        try:  # imports, and reaching the device, are done by all at once
+            begun[name].result(max(0.0, end - time.monotonic()))
+            prepared = pool.submit(worker.prepare, 'step')
+            rows[name] = prepared.result(max(0.0, end - time.monotonic()))
+        except UserError as error:
+            rows[name] = {'reason': str(error)}
+        except TimeoutError:
+            worker.kill()
             rows[name] = {'reason': 'was not compiled in time'}
+        write({'steps': rows})
     pool.shutdown(wait=False)
-    _time_in_turn(
-        context, {n: w for n, w in contestants.items() if 'reason' not in rows[n]}, rows, write
-    )
-    for worker in contestants.values():
+    ready = {name: worker for name, worker in workers.items() if 'reason' not in rows[name]}
+    _time_in_turn(context, ready, rows, write)
+    for worker in workers.values():
         worker.kill()
     if not has_torch():
         raise Missing('torch is missing')
 
 
-def _time_in_turn(context: PartContext, workers: dict, rows: dict, write: Write) -> None:
-    count = 2 if context.tiny else 5
-    ready = {name: (worker, 'step') for name, worker in workers.items()}
-    times: dict[str, list] = {name: [] for name in ready}
-    for _ in range(2):  # the first half is written before the second is taken
-        for name, taken in take_turns(ready, count, count).items():
-            times[name] += taken
-        for name, worker in workers.items():
-            milliseconds = 1e3 * median(times[name])
-            rows[name] |= {'step_ms': milliseconds, 'steps_per_s': 1e3 / milliseconds}
-            rows[name] |= worker.figures('memory')
-        write({'steps': dict(sorted(rows.items()))})
+def contestants(context: PartContext) -> Iterator[tuple[str, dict, Setting]]:
+    """Yields the name, tasks and setting of each that is timed, the most important first.
+
+    PyTorch compiles nothing: it comes before what may take all the time that there is.
+    """
+    dtypes = context.dtypes()
+    first = [*(('PyTorch', name) for name in PEERS), ('this', TRAINED)]
+    order = [(dtype, *one) for dtype in dtypes for one in first]
+    order += [(dtypes[0], 'this', name) for name in OTHERS]
+    for dtype, whose, name in order:
+        if whose == 'this' or has_torch():
+            tasks = ours.TASKS if whose == 'this' else theirs.TASKS
+            yield f'{dtype} {whose} {name}', tasks, context.setting(dtype, variant=name)
+
+
+def _time_in_turn(
+    context: PartContext, workers: dict[str, Worker], rows: dict[str, dict], write: Write
+) -> None:
+    """Puts the times of those that are ready into their rows, written after each round."""
+    times: dict[str, list[float]] = {name: [] for name in workers}
+    for i in range(2 if context.tiny else ROUNDS):
+        for name in list(times)[:: -1 if i % 2 else 1]:
+            try:
+                times[name] += workers[name].run('step', 1)
+                milliseconds = 1e3 * statistics.median(times[name])
+                rows[name] |= {'step_ms': milliseconds, 'steps_per_s': 1e3 / milliseconds}
+            except UserError as error:
+                rows[name]['reason'] = str(error)
+                del times[name]
+        write({'steps': rows})
+    for name in times:
+        if 'PyTorch' in name:
+            with contextlib.suppress(UserError):
+                rows[name] |= workers[name].figures('memory')
+    write({'steps': rows})
     if context.device == 'gpu':
         write({'card_after_the_timing': nvidia()})
-
-
-def _implementations() -> list[tuple[str, dict, tuple[str, ...]]]:
-    found = [('this', ours.TASKS, OURS)]
-    return [*found, ('PyTorch', theirs.TASKS, PEERS)] if has_torch() else found
 
 
 def compile_times(context: PartContext, write: Write) -> None:
@@ -167,6 +186,7 @@ def _needed(setting: Setting, remat: bool) -> int:
     from pix2pix_jax import train_setup
     from pix2pix_jax.config import flatten, from_fields
     from pix2pix_jax.distributed import parallel
+    from pix2pix_jax.distributed.memory import of_program
     from pix2pix_jax.train_state import training_key
     from pix2pix_jax.train_step import train_step
 
@@ -178,9 +198,7 @@ def _needed(setting: Setting, remat: bool) -> int:
     batch = jax.eval_shape(lambda: jax.tree.map(jax.numpy.asarray, draw_batch(setting)))
     options = {'xla_gpu_autotune_level': '0'} if setting.device == 'gpu' else None
     lowered = parallel.compile_step(train_step, config, devices).lower(state, batch, key, None)
-    found = lowered.compile(options).memory_analysis()
-    kept = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
-    return kept + found.temp_size_in_bytes
+    return of_program(lowered.compile(options))
 
 
 def _make_pairs(setting: Setting) -> None:

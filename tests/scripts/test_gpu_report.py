@@ -44,7 +44,7 @@ def test_the_rehearsal_has_a_result_of_every_part(tmp_path):
     rows = found['step']['steps']
     assert rows['float32 this layouts']['step_ms'] > 0
     if HAS_TORCH:
-        assert rows['float32 PyTorch fused']['step_ms'] > 0
+        assert rows['float32 PyTorch eager']['step_ms'] > 0
         assert rows['float32 PyTorch graph'] == {'reason': 'graph is of CUDA alone'}
     trained = found['train']  # it was stopped
     assert 20 <= trained['steps'] <= trained['saved_at_step'] == found['evaluate']['step'] < 80_000
@@ -132,7 +132,7 @@ def test_archives_are_small_and_nothing_is_left_out_in_silence(tmp_path, monkeyp
             path.write_bytes(bytes(1000))
     (run / 'config.json').write_text('{}')
     left = archives.write_archives([run, tmp_path / 'not there'], output)
-    assert left == ['1 test images did not fit']
+    assert left == ['7 sample grids did not fit', '1 test images did not fit']
     assert {path.name for path in output.iterdir()} == set(archives.NAMES)
     names = {}
     for path in output.iterdir():
@@ -141,6 +141,23 @@ def test_archives_are_small_and_nothing_is_left_out_in_silence(tmp_path, monkeyp
             names[path.name] = archive.namelist()
     assert names['sheets.zip'] == [f'facades/samples/step_{i}.png' for i in (0, 4, 9)]
     assert len(names['images_3.zip']) == 3 and names['metrics.zip'] == ['facades/config.json']
+
+
+def test_the_page_has_a_limit_and_says_what_it_lacks(tmp_path, monkeypatch):
+    from gpu import page
+
+    monkeypatch.setattr(page, 'TEXT_BYTES', 5000)
+    monkeypatch.setattr(page, 'MAX_BYTES', 5000 + 2 * 5 * 1000)
+    part = {'state': 'done', 'seconds': 1.0, 'limit_s': 1.0, 'reason': '', 'results': {}}
+    about = {'device': 'cpu', 'tiny': True, 'minutes': 1, 'left_out': []}
+    runs = {name: tmp_path / name for name in ('train', 'row=l1')}
+    for i, run in enumerate(runs.values()):
+        (run / 'samples').mkdir(parents=True)
+        for step in range(4):
+            (run / f'samples/step_{step}.png').write_bytes(bytes(400 * (1 + 3 * i)))
+    text = page.page({'about': about, 'parts': dict.fromkeys(runs, part)}, runs)
+    assert len(text) < page.MAX_BYTES and text.count('data:image/png') == 4 + 3
+    assert '1 sample grids of row=l1 did not fit this page' in text and 'of train' not in text
 
 
 def test_an_accelerators_steps_are_compared_with_recorded_ones():
@@ -169,8 +186,17 @@ def test_wrong_flags_are_one_line(tmp_path):
     assert checked(['row=16x16', 'step', 'step']) == ['row=16x16', 'step']
     assert "'row=l2' is unknown, allowed are card, " in error_of(checked, ['row=l2'])
     assert '--output is missing' in error_of(gpu_report.checked_output, '', False)
-    (tmp_path / 'mine.txt').write_text('mine')
-    assert 'holds mine.txt' in error_of(gpu_report.checked_output, str(tmp_path), False)
     (tmp_path / 'results.json').write_text('{}')
+    assert 'holds results.json' in error_of(gpu_report.checked_output, str(tmp_path), False)
     assert gpu_report.checked_output(str(tmp_path), True) == tmp_path
-    assert [path.name for path in tmp_path.iterdir()] == ['mine.txt']
+
+
+def test_an_earlier_report_is_there_until_all_flags_are_known_to_be_right(tmp_path):
+    import gpu_report
+
+    (tmp_path / 'results.json').write_text('{}')
+    for wrong in ('--facades=/not/there', '--segmenter_weights=/not/there', '--parts=steps'):
+        values = gpu_report.define_flags()
+        values(['gpu_report', f'--output={tmp_path}', '--overwrite', wrong])
+        assert wrong.partition('=')[0] in error_of(gpu_report.main, values)
+        assert (tmp_path / 'results.json').read_text() == '{}'

@@ -1,0 +1,179 @@
+"""What the parts of scripts/gpu_report.py find where something goes wrong in one of them."""
+
+import json
+import pathlib
+import subprocess
+import threading
+import time
+
+import pytest
+from helpers import ROOT
+
+
+@pytest.fixture(autouse=True)
+def scripts(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / 'scripts')
+
+
+@pytest.fixture
+def context(tmp_path):
+    from gpu.context import PartContext
+
+    return PartContext('gpu', False, '', '', str(tmp_path), 60)
+
+
+class FakeWorkers:
+    """Stands for bench.workers.Worker; knows who prepared, and that nobody did beside another."""
+
+    def __init__(self, prepare=None, run=None):
+        self.prepare, self.run, self.names, self.busy = prepare or {}, run or {}, [], False
+
+    def __call__(self, tasks, setting):
+        from bench import ours
+
+        whose = 'this' if tasks is ours.TASKS else 'PyTorch'
+        return FakeWorker(self, f'{setting.dtype} {whose} {setting.variant}')
+
+
+class FakeWorker:
+    def __init__(self, group, name):
+        self.group, self.name, self.killed = group, name, threading.Event()
+
+    def figures(self, task):
+        return {'device_mb': 7.0} if task == 'memory' else {}
+
+    def prepare(self, task):
+        assert not self.group.busy
+        self.group.busy = True
+        self.group.names.append(self.name)
+        time.sleep(0.01)
+        self.group.busy = False
+        return self.group.prepare.get(self.name, lambda worker: {})(self)
+
+    def run(self, task, times):
+        return self.group.run.get(self.name, lambda: [0.002] * times)()
+
+    def kill(self):
+        self.killed.set()
+
+
+def step_rows(context, monkeypatch, workers):
+    from gpu import timings
+
+    written = {}
+    monkeypatch.setattr(timings, 'Worker', workers)
+    monkeypatch.setattr(timings, 'has_torch', lambda: True)
+    monkeypatch.setattr(timings, 'nvidia', dict)
+    timings.step(context, written.update)
+    return written['steps']
+
+
+def test_steps_are_prepared_in_turn_by_importance_beside_the_strongest_peers(context, monkeypatch):
+    from bench import variants
+
+    workers = FakeWorkers()
+    rows = step_rows(context, monkeypatch, workers)
+    assert workers.names == list(rows) and len(rows) == 10
+    first = ['PyTorch graph', 'PyTorch graph+channels_last', 'PyTorch eager', 'this layouts']
+    assert workers.names[:8] == [f'{d} {one}' for d in ('tf32', 'bfloat16') for one in first]
+    names = {name.split()[-1] for name in rows}
+    assert names <= {*variants.OURS, *variants.PEERS}
+    assert all(row['step_ms'] == pytest.approx(2.0) for row in rows.values())
+    assert [n for n, row in rows.items() if 'device_mb' in row] == [n for n in rows if 'PyT' in n]
+
+
+def test_one_that_fails_leaves_the_other_times(context, monkeypatch):
+    from pix2pix_jax.errors import UserError
+
+    count = iter(range(99))
+
+    def fail(*_):
+        raise UserError('no kernel')
+
+    def fail_later():
+        return [0.004] if next(count) < 3 else fail()
+
+    prepare = {'bfloat16 this layouts': fail}
+    run = {'tf32 PyTorch eager': fail, 'tf32 this layouts': fail_later}
+    rows = step_rows(context, monkeypatch, FakeWorkers(prepare, run))
+    assert rows.pop('bfloat16 this layouts') == {'reason': 'no kernel'}
+    assert rows.pop('tf32 PyTorch eager') == {'reason': 'no kernel'}
+    kept = rows.pop('tf32 this layouts')
+    assert kept['step_ms'] == pytest.approx(4.0) and kept['reason'] == 'no kernel'
+    assert len(rows) == 7 and all(row['step_ms'] > 0 for row in rows.values())
+
+
+def test_what_was_ready_in_time_is_timed(context, monkeypatch):
+    from gpu import timings
+    from pix2pix_jax.errors import UserError
+
+    def hang(worker):
+        worker.killed.wait()
+        raise UserError('killed')
+
+    workers = FakeWorkers({'bfloat16 this layouts': hang})
+    context = context._replace(seconds=timings.TIMING_S + 1.0)
+    rows = step_rows(context, monkeypatch, workers)
+    timed = [name for name, row in rows.items() if 'step_ms' in row]
+    assert timed == list(rows)[:7]
+    assert [row['reason'] for row in rows.values() if 'reason' in row] == [
+        'was not compiled in time'
+    ] * 3
+
+
+def test_without_git_the_commit_is_not_known(tmp_path, monkeypatch):
+    from gpu import checks
+
+    monkeypatch.setenv('PATH', str(tmp_path))
+    assert checks.commit() == 'not known'
+
+
+def test_a_check_writes_each_thing_as_it_comes(context, monkeypatch):
+    from gpu import checks
+    from pix2pix_jax.distributed import parallel
+
+    def compile_step(*_):
+        steps = iter([{'g_l1': 0.5}])
+        return lambda state, *_: (state, next(steps))
+
+    monkeypatch.setattr(parallel, 'compile_step', compile_step)
+    monkeypatch.setattr(checks, 'start_accelerator_tests', lambda context: None)
+    written = {}
+    with pytest.raises(StopIteration):  # in the second step
+        checks.check(context._replace(device='cpu', tiny=True), written.update)
+    assert written.pop('weights') > 0
+    assert written == {'losses': [{'g_l1': 0.5}], 'test_accelerator': 'pytest is missing'}
+
+
+def test_an_evaluation_that_fails_leaves_the_metrics_that_are_quick(context, monkeypatch):
+    from gpu import runs
+
+    def start(context, module, words, log):
+        given = dict(word.split('=') for word in words)
+        if 'fcn' in given['--metrics']:
+            context.path(log).write_text('no such colour')
+            return subprocess.Popen(['false'])
+        folder = pathlib.Path(given['--output'])
+        folder.mkdir()
+        metrics = {'l1': {'mean': 0.25, 'ci95': [0.0, 1.0]}}
+        found = {'split': 'test', 'step': 9, 'images': 2, 'metrics': metrics}
+        (folder / 'metrics.json').write_text(json.dumps(found))
+        return subprocess.Popen(['true'])
+
+    monkeypatch.setattr(runs, 'start', start)
+    written = {}
+    with pytest.raises(RuntimeError, match='no such colour'):
+        runs.evaluated(context._replace(segmenter='seg.npz'), 'facades', written.update)
+    assert written == {'step': 9, 'images': 2, 'metrics': {'l1': 0.25}}
+
+
+def test_curves_keep_every_evaluation(tmp_path):
+    from gpu import runs
+
+    rows = [{'step': i, 'train/g_l1': 0.5} for i in range(1, 801)]
+    for i in (203, 401, 800):
+        rows[i - 1]['eval/l1'] = 0.25
+    (tmp_path / 'metrics.jsonl').write_text(''.join(f'{json.dumps(row)}\n' for row in rows))
+    kept = runs.so_far(tmp_path)['rows']
+    assert [row['step'] for row in kept if 'eval/l1' in row] == [203, 401, 800]
+    assert len(kept) < 210
