@@ -94,7 +94,7 @@ class Steps:
             state, _ = train_setup.initial_state(self.config, devices, total_steps=STEPS)
             params = jax.tree.leaves((state.generator.params, state.discriminator.params))
             self.weights = sum(float(np.abs(np.asarray(x, np.float64)).sum()) for x in params)
-            write({'weights': self.weights})
+            write({'sum_of_weights': self.weights})
             state = parallel.replicate(state, devices)
             step = parallel.compile_step(train_step, self.config, devices, layouts.available())
             self.losses: list[dict[str, float]] = []

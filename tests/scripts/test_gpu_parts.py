@@ -141,7 +141,7 @@ def test_a_check_writes_each_thing_as_it_comes(context, monkeypatch):
     written = {}
     with pytest.raises(StopIteration):  # in the second step
         checks.check(context._replace(device='cpu', tiny=True), written.update)
-    assert written.pop('weights') > 0
+    assert written.pop('sum_of_weights') > 0
     assert written == {'losses': [{'g_l1': 0.5}], 'test_accelerator': 'pytest is missing'}
 
 
