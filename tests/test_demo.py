@@ -30,6 +30,7 @@ from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.web import drawing
 from pix2pix_jax.web import page as web_page
 from pix2pix_jax.web import server as web_server
+from pix2pix_jax.workdir import palette_json
 
 COLOURS = [drawing.WHITE, drawing.BLACK]
 
@@ -117,13 +118,15 @@ def test_a_translation_is_shown_as_rgb(monkeypatch, channels, value_range):
 def test_the_page_without_samples_and_dropout(monkeypatch):
     pytest.importorskip('gradio', reason='needs gradio')
     translator = stand_in(monkeypatch, changed(generator__dropout=0.0))
-    components = web_page.create_page(translator, 'run', '', [], COLOURS).get_config_file()[
+    colours = [('${a}`', (255, 255, 255)), ('{{b}}\\', (0, 0, 0))]
+    components = web_page.create_page(translator, 'run', '', [], colours).get_config_file()[
         'components'
     ]
     assert not [c for c in components if c['type'] == 'gallery']
     (slider,) = (c['props'] for c in components if c['type'] == 'slider')
     assert not slider['interactive'] and 'no block of the generator' in slider['info']
     (canvas,) = (c['props'] for c in components if c['props'].get('elem_id') == 'canvas')
+    assert not set('`${}\\') & set(canvas['html_template'])  # which would begin code in it
     drawn = drawing.from_url(canvas['value'], 32 * 32)
     np.testing.assert_array_equal(drawn, drawing.blank((32, 32), drawing.WHITE[1]))
 
@@ -292,13 +295,43 @@ def wait_for(read, page, expected):
     np.testing.assert_array_equal(read(page), expected)
 
 
-@pytest.mark.e2e
-@pytest.mark.slow
-@pytest.mark.skipif(
+needs_browser = pytest.mark.skipif(
     bool(MISSING),
     reason=f"needs {' '.join(MISSING)}: pip install -e '.[demo]' playwright, and "
     'apt-get install chromium',
 )
+
+
+@needs_browser
+def test_names_of_a_strangers_palette_are_shown_and_never_executed(tmp_path, monkeypatch):
+    from playwright.sync_api import sync_playwright
+
+    names = ['${(window.hacked=location.href)}', 'a`b', 'sky {{x}}', '\\u0041 {{{y}}}', '<b>&amp;']
+    colours = [(name, (i, 0, 0)) for i, name in enumerate(names)]
+    (tmp_path / palette_json.FILE).write_text(palette_json.to_json(colours))
+    translator = stand_in(monkeypatch, changed())
+    page = web_page.create_page(translator, 'run', '', [], palette_json.load_palette(tmp_path))
+    port = web_server.free_port('127.0.0.1', 0)
+    web_server.launch(page, '127.0.0.1', port)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox'])
+        shown, errors = browser.new_page(), []
+        shown.on('pageerror', lambda error: errors.append(str(error)))
+        shown.goto(f'http://127.0.0.1:{port}')
+        shown.locator('#canvas [data-colour]').nth(len(names) - 1).wait_for()
+        swatches = shown.locator('#canvas [data-colour]')
+        assert swatches.all_text_contents() == names
+        titles = [swatches.nth(i).get_attribute('title') for i in range(len(names))]
+        assert titles == names
+        wait_for(canvas, shown, drawing.blank((32, 32), (0, 0, 0)))
+        assert shown.evaluate('window.hacked') is None and errors == []
+        browser.close()
+    page.close(verbose=False)
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+@needs_browser
 def test_the_page_in_a_browser(run, server, tmp_path):
     from playwright.sync_api import sync_playwright
 

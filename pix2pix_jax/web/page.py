@@ -90,12 +90,17 @@ def _add_canvas(config: Config, pictures: list[np.ndarray], colours: list[Colour
     size = drawing.canvas_size(config)
     return gr.HTML(
         drawing.to_url(pictures[0] if pictures else drawing.blank(size, colours[0][1])),
-        html_template=drawing.canvas_html(size, colours),
+        html_template=_without_code(drawing.canvas_html(size, colours)),
         css_template=(HERE / 'canvas.css').read_text(),
         js_on_load=_in_a_function((HERE / 'canvas.js').read_text()),
         apply_default_css=False,
         elem_id='canvas',
     )
+
+
+def _without_code(text: str) -> str:
+    """Returns HTML as gr.HTML takes it, which executes a template: no sign begins code in it."""
+    return text.translate({ord(sign): f'&#{ord(sign)};' for sign in '`${}\\'})
 
 
 def _in_a_function(module: str) -> str:
