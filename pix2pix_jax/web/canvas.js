@@ -21,6 +21,7 @@ export function createCanvas(element, props, watch) {
   let undos = [];
   let from = null; // where the stroke or the box under way began
   let before = null; // the pixels at that time
+  let pointer = null; // the finger or the mouse that draws; null: none does
   let at = null; // where the keys are
   let shown = ''; // the drawing that is on the canvas
 
@@ -129,19 +130,22 @@ export function createCanvas(element, props, watch) {
 
   canvas.addEventListener('pointerdown', (event) => {
     if (event.button !== 0 || from) return;
-    canvas.setPointerCapture(event.pointerId);
+    pointer = event.pointerId;
+    canvas.setPointerCapture(pointer);
     at = null;
     showCursor();
     begin(pixelAt(event));
   });
 
   canvas.addEventListener('pointermove', (event) => {
-    if (from && !at) move(pixelAt(event));
+    if (event.pointerId === pointer) move(pixelAt(event));
   });
 
   for (const name of ['pointerup', 'pointercancel']) {
-    canvas.addEventListener(name, () => {
-      if (from && !at) end();
+    canvas.addEventListener(name, (event) => {
+      if (event.pointerId !== pointer) return;
+      pointer = null;
+      end();
     });
   }
 
@@ -170,7 +174,7 @@ export function createCanvas(element, props, watch) {
     if (!isUndo && (!isKey || event.ctrlKey || event.metaKey || event.altKey)) return;
     event.preventDefault();
     if (isUndo) return undo();
-    if (from && !at) return; // the mouse draws
+    if (pointer !== null) return;
     at ??= { x: Math.floor(canvas.width / 2), y: Math.floor(canvas.height / 2) };
     if (event.key !== ' ') walk(ARROWS[event.key], event.shiftKey ? Number(size.value) : 1);
     else if (event.repeat) return;
