@@ -15,7 +15,8 @@ from helpers.reference import Recording
 from helpers.runs import make_pairs
 from PIL import Image
 
-from pix2pix_jax.config import default_config
+from pix2pix_jax import main
+from pix2pix_jax.config import default_config, flatten
 from pix2pix_jax.errors import run_command
 from pix2pix_jax.inference import generator
 from pix2pix_jax.interop.torch import convert
@@ -162,11 +163,26 @@ def test_the_command_of_a_new_run_says_what_differs_from_the_defaults(monkeypatc
     module, config = importlib.import_module('import_pytorch'), default_config()
     start = 'python -m pix2pix_jax.main --config=configs/folder.py --config.init_from=runs/a'
     config.loss.gan = 'none'
-    assert module.command_of_a_new_run('runs/a', config) == start
+    assert module.command_of_a_new_run('runs/a', config) == f'{start} --config.image_size=256,256'
     config.image_size, config.generator.norm = (128, 64), 'none'
     assert module.command_of_a_new_run('runs/a', config) == (
         f'{start} --config.generator.norm=none --config.image_size=128,64'
     )
+
+
+def test_the_command_of_a_new_run_makes_the_same_networks_and_images(monkeypatch):
+    """Whatever its pairs are: configs/folder.py finds in them what the command does not say."""
+    monkeypatch.syspath_prepend(SCRIPTS)
+    module, config = importlib.import_module('import_pytorch'), default_config()
+    config.dataset.direction, config.generator.width = 'BtoA', 8
+    argv = shlex.split(module.command_of_a_new_run('runs/a', config))[2:]
+    main.check_argv(argv)
+    monkeypatch.setattr(sys, 'argv', argv)  # where a config's flags look
+    values = main.define_flags()
+    values(argv)
+    given, new = flatten(config), flatten(values.config)
+    unlike = {name for name in given if given[name] != new[name]}
+    assert unlike == {'init_from', 'dataset.val_fraction'}
 
 
 @pytest.fixture(scope='module')
