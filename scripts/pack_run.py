@@ -69,7 +69,7 @@ def palette(workdir: str) -> list[Colour]:
     config = load_config(workdir)
     splits, _ = drawing.open_data(workdir, config)
     try:
-        drawing.check(config, splits)
+        drawing.check(config, splits, workdir)
     except UserError:  # its inputs cannot be drawn
         return []
     _, pictures = drawing.samples(config, splits)

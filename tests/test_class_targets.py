@@ -222,7 +222,7 @@ def test_pytorchs_networks_have_no_softmax(folder, tmp_path):
 )
 def test_brushes_are_the_classes_and_drawings_their_indices(fields):
     config = tiny_config('unused', dataset__input_classes=3, generator__input_channels=3, **fields)
-    drawing.check(config, {})
+    drawing.check(config, {}, 'none')
     spec = image_spec.of_config(config)[0]
     brushes = drawing.palette(config, [])
     assert [name for name, _ in brushes][:3] == (

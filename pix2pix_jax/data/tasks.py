@@ -158,13 +158,15 @@ def channel_meaning(name: str) -> Mapping[str, str]:
     return LAB_MEANING if task(name).lab else {}
 
 
-def in_pixels(name: str) -> bool:
-    """Whether a scaled image is another task's: less noise than there was, or more blur.
+def scaled_as(config: Config) -> str:
+    """Returns the dataset.preprocess as which a user's images are scaled; '': not at all.
 
-    L1 of photos at twice the training's size, after 500 steps: denoised at their own scale 0.113,
-    resized there and back 0.148; enlarged 0.163 and 0.191.
+    That is where a scaled image is another task's: less noise than there was, or more blur. L1 of
+    photos at twice the training's size, after 500 steps: denoised at their own scale 0.113, resized
+    there and back 0.148; enlarged 0.163 and 0.191.
     """
-    return task(name).in_pixels
+    d = config.dataset
+    return '' if task(d.task).in_pixels else d.preprocess
 
 
 def derive(

@@ -48,9 +48,10 @@ def _scaling(config: Config, options: TranslateOptions) -> tuple[str, str]:
         return '', '--fit=pad says'
     if tile:
         return '', '--tile has it'
-    if tasks.in_pixels(d.task):  # made after scaling: the user's image has it at its own scale
+    scaled_as = tasks.scaled_as(config)
+    if not scaled_as:  # made after scaling: the user's image has it at its own scale
         return '', f"config.dataset.task='{d.task}' is trained on"
-    return d.preprocess, f"config.dataset.preprocess='{d.preprocess}' had it in training"
+    return scaled_as, f"config.dataset.preprocess='{scaled_as}' had it in training"
 
 
 def _about(scaled_as: str, image_size: tuple[int, int]) -> str:

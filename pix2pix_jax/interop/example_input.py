@@ -69,10 +69,7 @@ def _type_without_data(workdir: epath.PathLike, config: Config) -> tuple[np.dtyp
     Raises UserError where it is not, and may be another than 8 bits.
     """
     d = config.dataset
-    try:
-        recorded = data_json.load_known(workdir).found.get('input_type')
-    except UserError:
-        recorded = None
+    recorded = data_json.recorded(workdir).get('input_type')
     if recorded in TYPES:
         return np.dtype(recorded), f'{NO_DATA} {recorded}, as data.json says'
     if d.input_range:

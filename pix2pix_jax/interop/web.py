@@ -55,13 +55,13 @@ def export(run: Run, workdir: str, output: epath.PathLike, options: PageOptions)
         runtime that is not there, and, with status 1 and nothing written, where the exported model
         differs from the run.
     """
-    drawing.check(run.config, {})
+    drawing.check(run.config, {}, workdir)
     build = WEBGPU if options.webgpu else WASM
     runtime = web_runtime.read(build, options.runtime)
     size = options.size or tuple(run.config.image_size)
     model = exportable.create(run, options.norm, size, options.weights)
     splits, why = drawing.open_data(workdir, run.config)
-    drawing.check(run.config, splits)
+    drawing.check(run.config, splits, workdir)
     data, differs_by = exportable.checked(model, 'onnx', output)
     _, inputs = drawing.samples(model.config, splits)
     name, colours = run_files.run_name(workdir), drawing.palette(run.config, inputs, workdir)

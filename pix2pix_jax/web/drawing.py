@@ -46,20 +46,31 @@ URL = 'data:image/png;base64,'
 MAX_URL_LENGTH = 2**26  # characters of a picture as text: more than a canvas can have
 
 
-def check(config: Config, splits: dict[str, Source]) -> None:
-    """Raises UserError for a run whose inputs cannot be drawn in colours."""
+def check(config: Config, splits: dict[str, Source], workdir: epath.PathLike) -> None:
+    """Raises UserError for a run whose inputs cannot be drawn in colours.
+
+    Four channels are RGBA where they have no range, and the run in `workdir` recorded nothing else.
+    """
     d, channels = config.dataset, config.generator.input_channels
     several = d.inputs > 1 or any(source.inputs > 1 for source in splits.values())
     if several or len(image_spec.parse_ranges('input_range', d.input_range)) > 1:
         what = 'several inputs for one output'
     elif not d.input_classes and channels not in (1, 3, 4):
         what = f'config.generator.input_channels={channels}'
+    elif not d.input_classes and channels == 4 and not _is_rgba(config, workdir):
+        what = 'inputs of four channels that are not RGBA of 8 bits'
     else:
         return
     raise UserError(
         f'the run has {what}: allowed are gray, RGB and RGBA; python -m pix2pix_jax.translate '
         'translates files of any kind'
     )
+
+
+def _is_rgba(config: Config, workdir: epath.PathLike) -> bool:
+    found = data_json.recorded(workdir)
+    of_8_bits = found.get('input_type', 'uint8') == 'uint8' and not config.dataset.input_range
+    return of_8_bits and found.get('input_opacity', True)
 
 
 def open_data(workdir: epath.PathLike, config: Config) -> tuple[dict[str, Source], str]:
@@ -310,18 +321,22 @@ def fitted(picture: np.ndarray, size: tuple[int, int], resample: str = 'bicubic'
 def uploaded(file: File, config: Config) -> np.ndarray:
     """Returns the image of a user's file as a picture for the canvas; raises DataError.
 
-    It is scaled down where it is larger; for a run whose images kept their scale in training its
-    middle is cut out.
+    It is scaled down where it is larger; where images keep their scale its middle is cut out.
     """
-    d, size, spec = config.dataset, canvas_size(config), image_spec.of_config(config)[0]
+    size, spec = canvas_size(config), image_spec.of_config(config)[0]
     if spec.classes:
         check_pixels(file, MAX_PIXELS)
         picture = class_brushes.read(file, spec)
     else:
         picture = read_picture(file, spec.ranges)
-    if d.preprocess in ('crop', 'none'):
+    if keeps_scale(config):
         return tiling.crop(picture, tuple(map(min, picture.shape[:2], size)))
     return fitted(picture, size, resize_of(config))
+
+
+def keeps_scale(config: Config) -> bool:
+    """Whether the images of a run are not scaled, but cut out: as in training, or for its task."""
+    return tasks.scaled_as(config) in ('', *decode.OWN_SIZE)
 
 
 def resize_of(config: Config) -> str:

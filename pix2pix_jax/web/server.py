@@ -44,7 +44,7 @@ def serve_run(workdir: str, checkpoint: str, host: str, port: int) -> None:
     with memory.one_line('the run', allowed):
         translator = Translator(workdir, checkpoint)
     splits, why = drawing.open_data(workdir, translator.config)
-    drawing.check(translator.config, splits)
+    drawing.check(translator.config, splits, workdir)
     split, pictures = drawing.samples(translator.config, splits)
     if not pictures:
         print(f'no samples to choose from: {why or "none of the pairs can be read"}', flush=True)

@@ -117,9 +117,7 @@ def _views(channels: int) -> list[dict[str, Any]]:
 
 def _fit(config: Config) -> str:
     """As which config.dataset.preprocess a picture of another size becomes a drawing."""
-    d = config.dataset
-    kept = tasks.in_pixels(d.task) or d.preprocess in ('crop', 'none')
-    return 'crop' if kept else d.preprocess
+    return 'crop' if drawing.keeps_scale(config) else config.dataset.preprocess
 
 
 def _about_fit(config: Config) -> str:

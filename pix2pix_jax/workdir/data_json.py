@@ -69,14 +69,23 @@ def write_known(workdir: epath.PathLike, splits: Mapping[str, Source], steps: in
 def found_in(train: Source) -> dict[str, Any]:
     """Returns what a run takes from its data: the most common size, and the images in an input.
 
-    And the type of the first input file that can be read.
+    And the type of the first input file that can be read; of four channels whether it is RGBA.
     """
     found = {'size': list(preflight.common_size(train)), 'inputs': train.inputs}
     for i in range(min(len(train), sources.FIRST)):
         with contextlib.suppress(DataError):
-            kind = windows.open_raster(train.input_files(i)[0]).dtype
-            return found | {'input_type': kind.name}
+            raster = windows.open_raster(train.input_files(i)[0])
+            of_four = {'input_opacity': raster.opacity} if raster.channels == 4 else {}
+            return found | {'input_type': raster.dtype.name} | of_four
     return found
+
+
+def recorded(workdir: epath.PathLike) -> dict[str, Any]:
+    """Returns what `found_in` found when a run started; {} where nobody knows."""
+    try:
+        return load_known(workdir).found
+    except UserError:
+        return {}
 
 
 def check_unchanged(

@@ -1,18 +1,23 @@
 """What the demo draws with and on: colours, pictures from and to a browser, a run's samples."""
 
 import os
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
+import tifffile
 from helpers.pictures import noise
 from helpers.runs import changed, make_pairs, tiny_config
 from PIL import Image
 
-from pix2pix_jax.data import augment, discover, image_spec, label_colors, pipeline
+from pix2pix_jax.data import augment, discover, image_spec, label_colors, pipeline, tasks
 from pix2pix_jax.data.formats import encode
 from pix2pix_jax.data.formats.pixels import LazyFile, Pixels
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.web import drawing, page
+from pix2pix_jax.inference import scaling, tiling
+from pix2pix_jax.inference.options import TranslateOptions
+from pix2pix_jax.web import drawing, page, static_page
+from pix2pix_jax.workdir import data_json
 
 
 def as_file(image, name='a.png'):
@@ -148,6 +153,19 @@ def test_uploads_keep_their_proportions(size, expected):
     assert found.shape[0] * found.shape[1] <= page.max_pixels((32, 32))
 
 
+@pytest.mark.parametrize('task', tasks.TASKS)
+def test_uploads_keep_their_scale_where_translate_and_the_exported_page_keep_it(task):
+    config = changed(dataset__task=task)
+    config.image_size, picture = (32, 32), noise(80, 120)
+    scaled = scaling.Fit.of(config, TranslateOptions()).sizes((80, 120))[0] != (80, 120)
+    size, found = drawing.canvas_size(config), drawing.uploaded(as_file(picture), config)
+    assert (static_page.input_spec(config)['fit'] != 'crop') == scaled
+    if scaled:
+        assert found.shape == (32, 48, 3)
+    else:
+        np.testing.assert_array_equal(found, tiling.crop(picture, size))
+
+
 @pytest.mark.parametrize('preprocess', ['crop', 'none'])
 def test_of_uploads_at_their_own_scale_the_middle_is_taken(preprocess):
     config = changed(dataset__preprocess=preprocess)
@@ -241,7 +259,40 @@ def test_without_its_data_a_run_has_no_samples(tmp_path):
 )
 def test_inputs_that_cannot_be_drawn_are_refused(fields, message):
     with pytest.raises(UserError, match=message):
-        drawing.check(changed(**fields), {})
+        drawing.check(changed(**fields), {}, 'none')
+
+
+@pytest.mark.parametrize(
+    ('kind', 'name', 'extra', 'fields', 'right'),
+    [
+        (np.uint8, 'png', 'unassalpha', {}, True),
+        (np.uint8, 'tif', 'unassalpha', {}, True),
+        (np.uint8, 'tif', 'unspecified', {}, False),  # near infrared
+        (np.uint16, 'tif', 'unspecified', {}, False),
+        (np.uint16, 'tif', 'unassalpha', {}, False),
+        (np.uint8, 'npy', '', {}, False),
+        (np.uint8, 'png', 'unassalpha', {'dataset__input_range': '0:200'}, False),
+    ],
+)
+def test_four_channels_are_drawn_where_they_are_rgba_of_8_bits(
+    tmp_path, monkeypatch, kind, name, extra, fields, right
+):
+    for side in 'AB':
+        (tmp_path / side / 'train').mkdir(parents=True)
+        image, path = noise(16, 16, 4).astype(kind), tmp_path / side / 'train' / f'a.{name}'
+        if name == 'tif':
+            tifffile.imwrite(path, image, photometric='rgb', extrasamples=[extra])
+        else:
+            np.save(path, image) if name == 'npy' else Image.fromarray(image).save(path)
+    channels = {'generator__input_channels': 4, 'generator__output_channels': 4}
+    config = tiny_config(tmp_path, **channels, **fields)
+    splits = discover.open_splits(config)
+    found = data_json.found_in(splits['train'])
+    monkeypatch.setattr(data_json, 'recorded', lambda workdir: found)
+    with nullcontext() if right else pytest.raises(UserError, match='not RGBA of 8 bits: allowed'):
+        drawing.check(config, splits, 'run')
+    three = changed(generator__input_channels=3, **fields)
+    drawing.check(three, splits, 'run')
 
 
 def test_several_inputs_in_the_data_are_refused(tmp_path):
@@ -250,5 +301,5 @@ def test_several_inputs_in_the_data_are_refused(tmp_path):
         Image.fromarray(noise()).save(tmp_path / 'train' / side / 'a.png')
     config = tiny_config(tmp_path, generator__input_channels=4)
     with pytest.raises(UserError, match='several inputs'):
-        drawing.check(config, discover.open_splits(config))
-    drawing.check(changed(generator__input_channels=1), {})
+        drawing.check(config, discover.open_splits(config), 'none')
+    drawing.check(changed(generator__input_channels=1), {}, 'none')
