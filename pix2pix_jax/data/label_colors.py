@@ -231,6 +231,11 @@ def _classes(distance: np.ndarray, classes: Classes) -> np.ndarray:
     return np.where(nearest < len(classes.colours), nearest, VOID).astype(np.int32)
 
 
+def distance(image: np.ndarray, classes: Classes) -> float:
+    """Returns the mean squared distance of an image's pixels (H,W,3) from the nearest colours."""
+    return float(_distances(image, classes).min(-1).mean())
+
+
 def matching(image: np.ndarray, classes: Classes) -> float:
     """Returns the share, 0 to 1, of an image (H,W,3) of 0 to 255 that has label colours.
 

@@ -4,6 +4,8 @@ On the page a map is in distinct colours: the run's own, or PASCAL VOC's where t
 White is no class.
 """
 
+import contextlib
+
 import numpy as np
 
 from pix2pix_jax.data import class_maps, image_spec, label_colors
@@ -18,14 +20,34 @@ WHITE = (255, 255, 255)
 
 def table(spec: ImageSpec) -> Classes:
     """Returns the names of a run's classes and their colours on the page, all distinct."""
+    found, reserved = _own(spec), (WHITE,) if spec.has_void else ()
+    if not _distinct(found) or set(reserved) & set(found.colours.values()):
+        found = _named(spec, None)
+    return found._replace(void=reserved)
+
+
+def tables(spec: ImageSpec) -> list[Classes]:
+    """Returns the colours in which maps of users may be: the run's own, distinct ones, the page's.
+
+    Of the run's own some may be no class, too.
+    """
+    return [*filter(_distinct, [_own(spec)]), table(spec)]
+
+
+def _own(spec: ImageSpec) -> Classes:
+    void = spec.table.void if spec.table and spec.has_void else ()
+    return _named(spec, spec.colours)._replace(void=void)
+
+
+def _named(spec: ImageSpec, palette: np.ndarray | None) -> Classes:
+    """Returns the names of a run's classes and their colours: `palette` (K,3), then VOC's."""
     names = class_maps.names(spec.classes, spec.table)
-    colours = class_maps.colours(spec.classes, spec.colours)
-    reserved = (WHITE,) if spec.has_void else ()
-    shown = {tuple(map(int, colour)) for colour in colours}
-    if len(shown) < spec.classes or shown & set(reserved):
-        colours = class_maps.colours(spec.classes, None)
-    known = label_colors.numbered(colours).colours.values()
-    return Classes(dict(zip(names, known)), reserved)
+    colours = label_colors.numbered(class_maps.colours(spec.classes, palette)).colours
+    return Classes(dict(zip(names, colours.values())))
+
+
+def _distinct(classes: Classes) -> bool:
+    return len(set(classes.colours.values())) == len(classes.colours)
 
 
 def brushes(spec: ImageSpec) -> list[tuple[str, tuple[int, int, int]]]:
@@ -58,11 +80,17 @@ def read(file: File, spec: ImageSpec) -> np.ndarray:
         plain = image_spec.combine(
             ImageSpec('input', 3), [image_spec.read(ImageSpec('input', 3), file)], [file]
         )
-        try:
-            found = label_colors.of_map(plain, table(spec))[..., None]
-        except DataError:
-            found = None
+        found = _of_colours(plain, spec)
         if found is None:
             raise  # why it is none of the run's kind
-        indices = np.where(found == label_colors.VOID, class_maps.VOID, found)
+        indices = found
     return to_picture(class_maps.one_hot(indices, spec.classes), spec)
+
+
+def _of_colours(picture: np.ndarray, spec: ImageSpec) -> np.ndarray | None:
+    """Returns the map of a picture in the run's own colours or the page's, whichever are nearer."""
+    for classes in sorted(tables(spec), key=lambda one: label_colors.distance(picture, one)):
+        with contextlib.suppress(DataError):
+            found = label_colors.of_map(picture, classes)[..., None]
+            return np.where(found == label_colors.VOID, class_maps.VOID, found)
+    return None

@@ -15,14 +15,15 @@ import numpy as np
 
 from pix2pix_jax.config import Config
 from pix2pix_jax.data import class_maps, image_spec, tasks
+from pix2pix_jax.data.label_colors import Classes
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.web import class_brushes, drawing
 from pix2pix_jax.workdir.palette_json import Colour
 
 HERE = pathlib.Path(__file__).parent
 SCRIPTS = (
-    'page.js', 'model.js', 'worker.js', 'loading.js', 'pictures.js', 'pixels.js', 'resize.js',
-    'color.js', 'noise.js', 'isolate.js',
+    'page.js', 'model.js', 'worker.js', 'loading.js', 'pictures.js', 'maps.js', 'png.js',
+    'pixels.js', 'resize.js', 'color.js', 'noise.js', 'isolate.js',
 )  # fmt: skip
 MAX_THREADS = 4
 LOADS_ITSELF = 64  # MB to load: a larger model waits for a button
@@ -83,17 +84,21 @@ def input_spec(config: Config) -> dict[str, Any]:
         'resize': drawing.resize_of(config),
     }
     if spec.classes:
-        table = class_brushes.table(spec)
         return found | {
             'kind': 'classes',
-            'classes': [list(colour) for colour in table.colours.values()],
-            'none': [list(colour) for colour in table.void],
+            **_colours(class_brushes.table(spec)),
+            'tables': [_colours(table) for table in class_brushes.tables(spec)],
+            'indices': spec.coding is None,
             'none_index': -1 if spec.void == class_maps.NO_VOID else spec.void,
         }
     if task.lab:
         return found | {'kind': 'lightness'}
     kind = {1: 'gray', 3: 'rgb', 4: 'rgba'}[spec.channels]
     return found | {'kind': kind, 'rounded': not (task.of_any_photo or spec.ranges)}
+
+
+def _colours(table: Classes) -> dict[str, Any]:
+    return {'classes': list(map(list, table.colours.values())), 'none': list(map(list, table.void))}
 
 
 def output_spec(config: Config) -> dict[str, Any]:

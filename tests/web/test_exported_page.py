@@ -30,7 +30,7 @@ from helpers.runs import make_pairs, random_run, tiny_config
 from PIL import Image
 
 import pix2pix_jax
-from pix2pix_jax.data import augment, image_spec
+from pix2pix_jax.data import augment, class_maps, image_spec
 from pix2pix_jax.inference import generator
 from pix2pix_jax.reports import image_grid
 from pix2pix_jax.storage import atomic
@@ -152,10 +152,15 @@ def test_what_is_shown_is_what_translate_gives(kind, browser, tmp_path, monkeypa
     source, target = image_spec.of_config(run.config)
     picture = noise(16, 32)
     if source.classes:
-        picture = class_brushes.to_picture(class_brushes.class_maps.one_hot(
+        picture = class_brushes.to_picture(class_maps.one_hot(
             np.random.default_rng(2).integers(0, 4, (16, 32, 1)), 4), source)  # fmt: skip
     with opened(browser, tmp_path / 'page') as (page, _):
         ready(page)
+        if source.classes:  # a file of indices
+            indices = np.arange(16 * 32).reshape(16, 32, 1) % 4
+            show(page, indices.astype(np.uint8))
+            expected = class_brushes.to_picture(class_maps.one_hot(indices, 4), source)
+            np.testing.assert_array_equal(canvas_pixels(page, DRAWING), expected)
         show(page, picture)
         np.testing.assert_array_equal(canvas_pixels(page, DRAWING), picture)
         (values,) = translator.translate([translator.load(drawing.as_input(picture, run.config))])
@@ -371,7 +376,7 @@ def test_a_label_map_comes_as_indices_or_colours_and_a_photo_is_refused(
     web.export(run, str(tmp_path / 'run'), tmp_path / 'page', web.PageOptions(runtime=RUNTIME))
     indices = np.random.default_rng(0).integers(0, 4, (16, 16, 1)).astype(np.uint8)
     spec = image_spec.of_config(run.config)[0]
-    expected = class_brushes.to_picture(class_brushes.class_maps.one_hot(indices, 4), spec)
+    expected = class_brushes.to_picture(class_maps.one_hot(indices, 4), spec)
     with opened(browser, tmp_path / 'page') as (page, _):
         ready(page)
         assert page.locator('[data-colour]').count() == 5  # with 'no class'

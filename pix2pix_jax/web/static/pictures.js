@@ -1,20 +1,15 @@
 // Pictures of the user: from a file, the clipboard, a drop or the camera, as drawings.
 
-import { nearestColour, squaredDistance } from './pixels.js';
+import { mapOfColours, mapOfIndices } from './maps.js';
 import { bicubic, loadedSize, middle, nearest } from './resize.js';
 
 const MAX_PIXELS = 2 ** 22; // larger ones are first made smaller by the browser
-const FAR = 50; // in RGB: such a colour is none of the classes'
-const MAX_FAR = 0.05; // of the pixels
 
 // Calls `found` with the data URL of each picture that the user gives, `fail` with what is wrong.
 export function takePictures(page, { found, fail }) {
   async function take(source, name) {
     try {
-      const bitmap = await createImageBitmap(source).catch(() => {
-        throw new Error(`${name} is no picture that this browser can read`);
-      });
-      found(toUrl(asDrawing(bitmap, page.input)));
+      found(toUrl(await asDrawing(source, name, page.input)));
     } catch (problem) {
       fail(problem.message);
     }
@@ -73,14 +68,18 @@ function offerCamera(take, fail) {
 }
 
 // Returns the picture that the canvas takes, of its size, scaled as training scales its images.
-function asDrawing(bitmap, spec) {
+export async function asDrawing(source, name, spec) {
+  const bitmap = await createImageBitmap(source).catch(() => {
+    throw new Error(`${name} is no picture that this browser can read`);
+  });
   const isMap = spec.kind === 'classes';
-  const picture = pixelsOf(bitmap, spec);
+  const map = isMap && source instanceof Blob ? await mapOfIndices(source, spec) : null;
+  const picture = map ?? pixelsOf(bitmap, spec);
   const [height, width] = loadedSize(picture, spec.size, spec.fit);
   const resize = { bicubic, nearest }[spec.resize];
   const isScaled = picture.width !== width || picture.height !== height;
   const drawing = middle(isScaled ? resize(picture, width, height) : picture, spec.size);
-  return isMap ? inClassColours(drawing, spec) : drawing;
+  return isMap && !map ? mapOfColours(drawing, spec) : drawing;
 }
 
 // The pixels of a bitmap over white; those of a large one made smaller, or, where training keeps
@@ -108,31 +107,6 @@ function pixelsOf(bitmap, { size, fit, resize }) {
   context.imageSmoothingQuality = 'high';
   context.drawImage(bitmap, left, top, width, height, 0, 0, columns, rows);
   return context.getImageData(0, 0, columns, rows);
-}
-
-// A label map, of class indices or in colours near those of the classes, in these colours.
-function inClassColours(picture, { classes, none, none_index: noneIndex }) {
-  const { data } = picture;
-  const colours = [...classes, ...none];
-  const pixels = Array.from({ length: data.length / 4 }, (_, i) => {
-    return [...data.subarray(4 * i, 4 * i + 3)];
-  });
-  const isIndex = ([r, g, b]) => r === g && g === b && (r < classes.length || r === noneIndex);
-  const known = new Set(colours.map(String));
-  const areIndices = pixels.every(isIndex) && !pixels.every((rgb) => known.has(String(rgb)));
-  const numberOf = areIndices
-    ? ([index]) => (index < classes.length ? index : classes.length)
-    : (rgb) => nearestColour(rgb, colours);
-  let far = 0;
-  pixels.forEach((rgb, i) => {
-    const colour = colours[numberOf(rgb)] ?? [255, 255, 255];
-    if (!areIndices && squaredDistance(rgb, colour) > FAR ** 2) far++;
-    data.set(colour, 4 * i);
-  });
-  if (far > MAX_FAR * pixels.length) {
-    throw new Error('The picture is no map of this model’s classes, in colours or as numbers.');
-  }
-  return picture;
 }
 
 function toUrl({ width, height, data }) {
