@@ -6,12 +6,15 @@ import zipfile
 
 import jax
 import jax.export
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.pictures import noise
 from helpers.runs import make_pairs, random_run, tiny_config, untrained_run
 
+import pix2pix_jax
 from pix2pix_jax import export
-from pix2pix_jax.data import tasks
+from pix2pix_jax.data import augment, tasks
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.inference import generator
 from pix2pix_jax.interop import exportable, stablehlo
@@ -162,6 +165,7 @@ def test_metadata():
         'layout': 'NHWC', 'value_range': [-1, 1], 'input': 'RGB', 'output': 'RGB',
         'input_channels': 3, 'output_channels': 3, 'trained_size': [16, 32], 'size': 'any',
         'multiple_of': 4, 'least_size': 4, 'direction': 'BtoA', 'task': 'none',
+        'task_amount': 0.0, 'preprocess': 'resize_and_crop', 'resize': 'bicubic',
         'generator': 'unet', 'norm': 'image', 'weights': 'float32', 'averaged_weights': True,
         'step': 7, 'checkpoint': 'last', 'input_range': 'of the type',
         'target_range': '0:4095', 'target_type': 'float32', 'nodata': '-9999', 'void': 'none',
@@ -193,6 +197,36 @@ def test_metadata_says_what_files_hold(fields, expected):
     metadata = exportable.create(random_run(**fields)).metadata
     assert {key: metadata[key] for key in expected} == expected
     assert json.loads(json.dumps(metadata)) == metadata
+
+
+@pytest.mark.parametrize('task, amount, expected, words', [
+    ('super_resolution', 0.0, 4.0, 'RGB, enlarged 4 times (bicubic)'),
+    ('super_resolution', 2.5, 2.5, 'RGB, enlarged 2.5 times (bicubic)'),
+    ('inpaint', 0.0, 0.5, 'RGB, 0 (gray) in the hole'),
+    ('edges', 0.0, 2.0, 'gray, black edges on white'),
+    ('denoise', 0.3, 0.3, 'RGB'),
+    ('gray_to_color', 0.0, 0.0, 'gray'),
+])  # fmt: skip
+def test_metadata_says_what_a_task_has_made_of_photos(task, amount, expected, words):
+    run = random_run(
+        dataset__task=task, dataset__task_amount=amount, dataset__path='photos',
+        generator__input_channels=tasks.task(task).channels[0],
+    )  # fmt: skip
+    model = exportable.create(run)
+    assert model.metadata['task_amount'] == expected and model.metadata['input'] == words
+    assert f'on [-1, 1], {words};' in exportable.describe(model)[0]
+
+
+def test_an_exported_super_resolution_takes_the_enlarged_image(monkeypatch):
+    run = random_run(
+        dataset__task='super_resolution', dataset__task_amount=2.0, dataset__path='photos'
+    )
+    monkeypatch.setattr(generator, 'load_run', lambda *args: run)
+    photo = noise(16, 20, 3)
+    expected = pix2pix_jax.Translator('run', dropout=False)(photo)
+    x = augment.to_float(augment.resized(photo, (32, 40)))  # as its metadata say
+    found = exportable.function(exportable.create(run))(jnp.asarray(x[None]))[0]
+    assert np.abs(augment.from_float(np.asarray(found)).astype(int) - expected).max() <= 1
 
 
 def test_onnx_keeps_to_the_standards_operators_and_its_names():

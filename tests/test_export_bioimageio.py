@@ -138,6 +138,9 @@ def test_without_the_data_the_test_image_is_noise_and_it_is_said(tmp_path, capfd
     data = make_pairs(tmp_path / 'data', {'train': 2, 'test': 1})
     train_and_evaluate(tiny_config(data, num_steps=1), tmp_path / 'run')
     shutil.rmtree(data)
+    assert command(tmp_path / 'run', tmp_path / 'model.zip', '--norm=running') == 0
+    assert 'not measured (no evaluation is of this' in packed_text(tmp_path, 'README.md')
+    (tmp_path / 'model.zip').unlink()
     path = tmp_path / 'run/evaluation/test/metrics.json'
     path.write_text(path.read_text().replace('"step": 1', '"step": 7'))
     assert command(tmp_path / 'run', tmp_path / 'model.zip') == 0

@@ -197,6 +197,14 @@ def test_names_are_escaped_and_the_card_says_what_is_known(page, workdir):
     assert re.search(r'loads \d+ MB, once, and takes about \d+ MB of memory', text)
 
 
+def test_a_page_with_other_norms_has_no_metrics_and_says_why(workdir, npm, tmp_path):
+    args = (f'--workdir={workdir}', '--format=web', f'--output={tmp_path}', f'--runtime={npm}')
+    assert command(*args, '--norm=running') == 0
+    text = (tmp_path / 'index.html').read_text()
+    assert 'Metrics (' not in text
+    assert 'no evaluation is of this model: its norms are running, and theirs image' in text
+
+
 def test_a_page_is_replaced_only_if_asked_and_what_is_beside_it_stays(
     page, workdir, npm, tmp_path, capsys
 ):

@@ -5,7 +5,7 @@ A task's functions take and give float32 images (H,W,C) on [-1, 1]; `amount` is
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +32,7 @@ class Task(NamedTuple):
     holes: bool = False  # of a value of their own, `amount` of each side
     lines: bool = False  # black on white
     lab: bool = False  # a and b of CIE Lab are the target, the input is L
+    input: str = ''  # what an export says that it is, with its `factor`; '': gray or RGB
 
 
 def unchanged(photo: np.ndarray, rng: np.random.Generator, amount: float) -> np.ndarray:
@@ -80,25 +81,39 @@ def noisy(photo: np.ndarray, rng: np.random.Generator, amount: float) -> np.ndar
     return np.clip(photo + noise, -1, 1)
 
 
+HOLE = 'RGB, 0 (gray) in the hole'
 TASKS = {
     'colorize': Task(
         lightness,
         channels=(1, 2),
         about='its lightness (L of CIE Lab); a and b are generated',
+        input='L of CIE Lab as L / 50 - 1',
         of_any_photo=True,
         lab=True,
     ),
     'gray_to_color': Task(gray, (1, 3), 'it in gray', of_any_photo=True),
-    'inpaint': Task(hole_in_the_middle, (3, 3), 'it with a hole in the middle', 0.5, holes=True),
-    'inpaint_anywhere': Task(hole_anywhere, (3, 3), 'it with a hole anywhere', 0.5, holes=True),
-    'edges': Task(edges, (1, 3), "its edges (Canny's)", 2.0, lines=True),
+    'inpaint': Task(
+        hole_in_the_middle, (3, 3), 'it with a hole in the middle', 0.5, holes=True, input=HOLE
+    ),
+    'inpaint_anywhere': Task(
+        hole_anywhere, (3, 3), 'it with a hole anywhere', 0.5, holes=True, input=HOLE
+    ),
+    'edges': Task(
+        edges, (1, 3), "its edges (Canny's)", 2.0, lines=True, input='gray, black edges on white'
+    ),
     'super_resolution': Task(
-        coarse, (3, 3), 'it smaller, enlarged again', 4.0, in_pixels=True, enlarges=True
+        coarse,
+        channels=(3, 3),
+        about='it smaller, enlarged again',
+        amount=4.0,
+        in_pixels=True,
+        enlarges=True,
+        input='RGB, enlarged {factor:g} times (bicubic)',
     ),
     'denoise': Task(noisy, (3, 3), 'it with noise', 0.2, in_pixels=True),
 }
 PAIRS = Task(unchanged, (3, 3), 'pairs')  # no task: inputs are files, of any channels
-LAB_MEANING = {'input': 'L of CIE Lab as L / 50 - 1', 'output': 'a and b of CIE Lab, over 110'}
+LAB_OUTPUT = 'a and b of CIE Lab, over 110'
 
 
 def task(name: str) -> Task:
@@ -153,9 +168,11 @@ def factor(config: Config) -> float:
     return amount_of(d.task, d.task_amount) if task(d.task).enlarges else 1.0
 
 
-def channel_meaning(name: str) -> Mapping[str, str]:
+def channel_meaning(config: Config) -> dict[str, str]:
     """Returns the meaning of the channels of {'input', 'output'}; {} for a photo's or any."""
-    return LAB_MEANING if task(name).lab else {}
+    made = task(config.dataset.task)
+    meanings = {'input': made.input.format(factor=factor(config))}
+    return {k: v for k, v in (meanings | {'output': LAB_OUTPUT * made.lab}).items() if v}
 
 
 def scaled_as(config: Config) -> str:

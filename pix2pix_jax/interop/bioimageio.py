@@ -86,8 +86,12 @@ def export(
         np.save(folder / 'test_input.npy', image[None])
         np.save(folder / 'test_output.npy', result[None])
         _cover(image, source, result, target).save(folder / 'cover.png')
-        measured = metrics_json.of_model(workdir, 'test', run.model)
-        (folder / 'README.md').write_text(_text(model, measured))
+        measured = exportable.measured_model(run, norm)
+        validation = _validation(
+            metrics_json.of_model(workdir, 'test', measured),
+            exportable.about_metrics(run.config, measured),
+        )
+        (folder / 'README.md').write_text(_text(model, validation))
         package = folder / 'package.zip'
         description = _description(model, folder, _title(workdir), source, target)
         save_bioimageio_package(description, output_path=package)
@@ -245,12 +249,20 @@ def _title(workdir: epath.PathLike) -> str:
     return f'pix2pix {name}'[:128]
 
 
-def _text(model: Exportable, result: Mapping[str, Any]) -> str:
-    """Returns the documentation: what the model does, and how well by its evaluation, if any."""
-    about = model.metadata
+def _validation(result: Mapping[str, Any], remark: str) -> str:
+    """Returns how well the model does by its evaluation, if any, and what is to be known of it."""
     means = {k: m['mean'] for k, m in result.get('metrics', {}).items() if 'mean' in m}
-    measured = '\n'.join(f'| {name} | {value:.4f} |' for name, value in means.items())
-    found = f'Of {result.get("images")} test images:\n\n| metric | mean |\n|---|---|\n{measured}'
+    if not means:
+        why = f' ({remark})' if remark else ''
+        return f'This model was not measured{why}. Compare translations of held-out inputs.'
+    rows = '\n'.join(f'| {name} | {value:.4f} |' for name, value in means.items())
+    about = ', '.join(filter(None, (f'Of {result.get("images")} test images', remark)))
+    return f'{about}:\n\n| metric | mean |\n|---|---|\n{rows}'
+
+
+def _text(model: Exportable, validation: str) -> str:
+    """Returns the documentation: what the model does, and how well."""
+    about = model.metadata
     return f"""# pix2pix
 
 {about['input']} to {about['output']}, trained on images of
@@ -259,7 +271,7 @@ Generator {about['generator']}, norms {about['norm']}, no dropout. {PAPER}.
 
 ## Validation
 
-{found if means else 'This model was not measured. Compare translations of held-out inputs.'}
+{validation}
 """
 
 

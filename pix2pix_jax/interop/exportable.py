@@ -23,10 +23,17 @@ from pix2pix_jax.data import class_maps, image_spec, label_colors, tasks
 from pix2pix_jax.errors import DATA_ERROR, UserError
 from pix2pix_jax.inference.generator import Run, generator_function, network_function
 from pix2pix_jax.models.conv_forms import DIMENSIONS
-from pix2pix_jax.models.factory import generator_depth, minimum_side, statistics, unit
+from pix2pix_jax.models.factory import (
+    generator_depth,
+    has_dropout,
+    minimum_side,
+    statistics,
+    unit,
+)
 from pix2pix_jax.models.layers import ConvTranspose
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.version import version
+from pix2pix_jax.workdir.metrics_json import Model
 
 TOLERANCES = {'float32': 1e-3, 'float16': 1e-2}  # of outputs in [-1, 1], by the weights' dtype
 CHANNELS = {1: 'gray', 3: 'RGB'}
@@ -53,6 +60,22 @@ class Exportable(NamedTuple):
     def check_size(self) -> tuple[int, int]:
         """Height and width of an image to try it with."""
         return self.size or tuple(self.metadata['trained_size'])
+
+
+def measured_model(run: Run, norm: str) -> Model:
+    """Returns what an evaluation of a run calls the model that is exported with these norms."""
+    g, own = run.config.generator, run.config.test.norm
+    same = norm == '' or statistics(g, norm) == statistics(g, own)
+    return run.model._replace(norm='' if same else norm)
+
+
+def about_metrics(config: Config, model: Model) -> str:
+    """Returns in what evaluations of a run differ from the exported model; '' where they do not."""
+    if model.norm:
+        own = config.test.norm
+        return f'no evaluation is of this model: its norms are {model.norm}, and theirs {own}'
+    on = config.test.dropout and has_dropout(config.generator, generator_depth(config))
+    return 'measured with dropout, which this model is without' if on else ''
 
 
 def export(
@@ -147,6 +170,7 @@ def create(
       UserError: where the network cannot take the size.
     """
     config, norm = config_to_export(run.config, size), norm or run.config.test.norm
+    d = config.dataset
     sizes = {
         'trained_size': list(run.config.image_size),
         'size': list(size) if size else 'any',
@@ -160,11 +184,14 @@ def create(
         'value_range': [-1, 1],
         **_meanings(config),
         **sizes,
-        'direction': config.dataset.direction,
-        'input_range': config.dataset.input_range or 'of the type',
-        'target_range': config.dataset.target_range or 'of the type',
+        'direction': d.direction,
+        'input_range': d.input_range or 'of the type',
+        'target_range': d.target_range or 'of the type',
         **_of_files(config),
-        'task': config.dataset.task,
+        'task': d.task,
+        'task_amount': tasks.amount_of(d.task, d.task_amount),
+        'preprocess': d.preprocess,
+        'resize': d.resize,
         'generator': config.generator.name,
         'norm': statistics(config.generator, norm) or 'none',
         'weights': weights,
@@ -200,7 +227,7 @@ def _meanings(config: Config) -> dict[str, Any]:
         meanings['input'] = f'{g.input_channels} classes, 1 for the one that a pixel is of, else -1'
     if config.dataset.target_classes:
         meanings['output'] = f'2p - 1 for the probability p of each of {g.output_channels} classes'
-    meanings |= tasks.channel_meaning(config.dataset.task)
+    meanings |= tasks.channel_meaning(config)
     return {
         **meanings,
         **_classes(config),

@@ -20,14 +20,17 @@ NAMES = {'gan': 'pix2pix', 'flow': 'rectified flow'}  # of models, by config.met
 UNKNOWN = 'not recorded: whoever publishes this page says them'
 
 
-def write(workdir: epath.PathLike, config: Config, model: Model, heading: Heading) -> str:
+def write(
+    workdir: epath.PathLike, config: Config, model: Model, heading: Heading, remark: str = ''
+) -> str:
     """Returns the card of a run's model, as HTML.
 
     Args:
       workdir: the folder of the run.
       config: of the run.
-      model: which of its models: the step of its checkpoint, and its weights.
+      model: which of its models: the step of its checkpoint, its weights and norms.
       heading: says what a metric is called.
+      remark: what is to be known of the metrics, or why there are none; '': nothing.
     """
     d, g, step = config.dataset, config.generator, model.step
     facts: list[tuple[str, str]] = [
@@ -36,6 +39,7 @@ def write(workdir: epath.PathLike, config: Config, model: Model, heading: Headin
         ('made with', f'pix2pix_jax {version()}'),
         ('data', f'{d.name}, {d.direction}{_counts(workdir)}'),
         ('data and licence', licences.of_data(config) or UNKNOWN),
+        *([('metrics', remark)] if remark else []),
     ]
     split, metrics = metrics_of(workdir, model, heading)
     parts = [
@@ -88,7 +92,7 @@ def metrics_of(
 
 def _is_measured_in_training(workdir: epath.PathLike, model: Model) -> bool:
     own_steps = not model.steps or config_json.load_config(workdir).test.steps == model.steps
-    return model.ema and own_steps
+    return model.ema and own_steps and not model.norm
 
 
 def _counts(workdir: epath.PathLike) -> str:

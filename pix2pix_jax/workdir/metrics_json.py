@@ -23,6 +23,7 @@ class Model(NamedTuple):
     step: int
     ema: bool = True  # the averaged weights, where the run has any
     steps: int = 0  # in which a flow translates; 0: it is none
+    norm: str = ''  # statistics of the norms; '': those that evaluations have, of config.test.norm
 
 
 def result_folder(
@@ -66,7 +67,7 @@ def of_run(workdir: epath.PathLike, split: str) -> dict[str, Any]:
 def of_model(workdir: epath.PathLike, split: str, model: Model) -> dict[str, Any]:
     """Returns what evaluations of a split found of this very model, as `of_run`; {} where none is.
 
-    `evaluate --noema` and `--steps` keep theirs in folders of their own.
+    `evaluate --noema` and `--steps` keep theirs in folders of their own; none is of other norms.
     """
     steps = f'{split}_steps{model.steps}'
     for name in (split, steps, f'{split}_noema', f'{steps}_noema'):

@@ -2,11 +2,13 @@
 
 import itertools
 import json
+import shutil
 
 import pytest
-from helpers.runs import tiny_config
+from helpers.runs import random_run, tiny_config
 
 from pix2pix_jax.evaluation.runs import RunImages, default_output
+from pix2pix_jax.interop import exportable
 from pix2pix_jax.reports import page_card
 from pix2pix_jax.workdir import metrics_json
 from pix2pix_jax.workdir.config_json import to_json
@@ -49,6 +51,34 @@ def test_all_of_one_step_lie_beside_each_other(tmp_path):
         assert result['metrics']['l1']['mean'] == value
         _, rows = page_card.metrics_of(tmp_path, model, str)
         assert len(rows) == 2 and rows[1][0] == 'l1'
+
+
+@pytest.mark.parametrize('norm', ['', 'image', 'running', 'mixed'])
+@pytest.mark.parametrize('kind', ['batch', 'instance', 'none'])
+def test_no_evaluation_is_of_a_model_with_other_norms(tmp_path, kind, norm):
+    run = random_run(generator__norm=kind, test__norm='image', test__dropout=False)
+    write_result(tmp_path, run.model, own=0)
+    model = exportable.measured_model(run, norm)
+    created = exportable.create(run, norm).metadata['norm']
+    measured = created == exportable.create(run).metadata['norm']
+    assert measured == (kind != 'batch' or norm in ('', 'image'))
+    assert bool(metrics_json.of_model(tmp_path, 'test', model)) == measured
+    (tmp_path / 'metrics.jsonl').write_text(json.dumps({'step': run.step, 'eval/l1': 0.5}) + '\n')
+    (tmp_path / 'config.json').write_text(to_json(run.config))
+    for _ in range(2):  # with and without the evaluation
+        assert bool(page_card.metrics_of(tmp_path, model, str)[1]) == measured
+        shutil.rmtree(tmp_path / 'evaluation', ignore_errors=True)
+    remark = exportable.about_metrics(run.config, model)
+    assert (remark == '') == measured and (measured or f'{norm}, and theirs image' in remark)
+
+
+def test_it_is_said_where_evaluations_are_with_dropout():
+    for dropout in (True, False):
+        run = random_run(generator__dropout_blocks=1, test__dropout=dropout)
+        model = exportable.measured_model(run, '')
+        assert ('with dropout' in exportable.about_metrics(run.config, model)) == dropout
+    run = random_run(generator__dropout=0.0)
+    assert exportable.about_metrics(run.config, exportable.measured_model(run, '')) == ''
 
 
 def test_what_training_measured_is_of_the_averages_and_its_own_steps(tmp_path):
