@@ -8,6 +8,7 @@ nothing waits for but the run's end, and not for long.
 import functools
 import importlib.util
 import io
+import itertools
 import json
 import os
 import queue
@@ -31,6 +32,7 @@ PROJECT = 'pix2pix_jax'  # where the service's own variable names no other
 MAX_WAITING = 10_000  # calls that a service may be behind
 CLOSE_SECONDS = 30  # that a run waits at its end for a service
 PARAMS_A_CALL = 100  # MLflow's limit
+DRAWN = 'samples.step'  # MLflow's tag: the newest image grid that is there
 Row = Mapping[str, Any]  # of metrics.jsonl: numbers, None for what is not finite
 PARAM_LENGTH = 500  # characters; of MLflow's servers the oldest take no more
 
@@ -59,71 +61,89 @@ class NullTracker:
         """Does nothing."""
 
 
+Call = Callable[[Service], None]
+
+
 class Tracker:
     """Gives a service what a run writes, from a thread; its methods return at once, none raises."""
 
     def __init__(self, name: str, begin: Callable[[], Service]):
         """Starts the thread, in which `begin` begins or resumes the run at the service `name`."""
         self._name = name
-        self._calls: queue.Queue[tuple[str, tuple[Any, ...]]] = queue.Queue(MAX_WAITING)
+        self._calls: queue.Queue[Sequence[Call]] = queue.Queue(MAX_WAITING)
         self._lost = 0
+        self._send(_begin)
         self._thread = threading.Thread(target=self._work, args=(begin,), daemon=True)
         self._thread.start()
 
     def replay(self, rows: Sequence[Row], grids: Sequence[tuple[int, epath.Path]]) -> None:
         """Sends the rows and image grids that a run has, in the order of their steps.
 
-        `rows` are those of metrics.jsonl, `grids` steps and the files of their grids.
+        `rows` are those of metrics.jsonl, `grids` steps and the files of their grids. However many
+        they are, they wait as one.
         """
-        of_steps, files = {row['step']: row for row in rows}, dict(grids)
-        for step in sorted(of_steps.keys() | files.keys()):
-            if step in of_steps:
-                self.write_scalars(step, of_steps[step])
-            if step in files:
-                picture = Image.open(io.BytesIO(files[step].read_bytes()))
-                self.write_image(step, np.asarray(picture.convert('RGB')))
+        calls = [(row['step'], functools.partial(_write_scalars, row['step'], row)) for row in rows]
+        calls += [(step, functools.partial(_write_file, step, path)) for step, path in grids]
+        self._send(*(call for _, call in sorted(calls, key=lambda item: item[0])))
 
     def write_scalars(self, step: int, scalars: Row) -> None:
         """Sends those of the `scalars` of a step (>= 1) that are numbers, and not the step."""
-        found = {k: v for k, v in scalars.items() if k != 'step' and v is not None}
-        self._call('write_scalars', step, found)
+        self._send(functools.partial(_write_scalars, step, scalars))
 
     def write_image(self, step: int, image: np.ndarray) -> None:
         """Sends an image grid (uint8, H,W,3)."""
-        self._call('write_image', step, image)
+        self._send(lambda service: service.write_image(step, image))
 
     def close(self) -> None:
         """Ends the run at the service, and says what did not reach it."""
-        self._call('close')
+        self._send(_close)
         self._thread.join(CLOSE_SECONDS)
         if self._thread.is_alive():
             self._warn(f'no answer in {CLOSE_SECONDS} s')
         if self._lost or self._thread.is_alive():
             self._warn("something did not reach it; the run's folder holds all of it")
 
-    def _call(self, method: str, *args: Any) -> None:
+    def _send(self, *calls: Call) -> None:
         try:
-            self._calls.put_nowait((method, args))
+            self._calls.put_nowait(calls)
         except queue.Full:
             self._lost += 1
 
     def _work(self, begin: Callable[[], Service]) -> None:
-        service, method = None, 'begin'
-        while method != 'close':
+        service: Service | None = None
+        call: Call = _begin
+        waiting = itertools.chain.from_iterable(iter(self._calls.get, None))
+        while call is not _close:
+            call = next(waiting)
             try:
-                if service is None:
+                if service is None:  # tried again with each call
                     service = begin()
-                method, args = self._calls.get()
-                getattr(service, method)(*args)
+                call(service)
             except BaseException as error:  # wandb ends a thread by SystemExit, too
                 if not self._lost:
                     self._warn(f'{type(error).__name__}: {" ".join(str(error).split())[:300]}')
                 self._lost += 1
-                if service is None:  # tried again with the next call
-                    method, _ = self._calls.get()
 
     def _warn(self, what: str) -> None:
         print(f'warning: --tracker={self._name}: {what}', file=sys.stderr, flush=True)
+
+
+def _begin(service: Service) -> None:
+    """Does nothing: the first call, with which the run begins at the service."""
+
+
+def _close(service: Service) -> None:
+    service.close()
+
+
+def _write_scalars(step: int, scalars: Row, service: Service) -> None:
+    found = {k: v for k, v in scalars.items() if k != 'step' and v is not None}
+    service.write_scalars(step, found)
+
+
+def _write_file(step: int, path: epath.Path, service: Service) -> None:
+    picture = Image.open(io.BytesIO(path.read_bytes()))
+    service.write_image(step, np.asarray(picture.convert('RGB')))
 
 
 def check_tracker(name: str) -> None:
@@ -147,7 +167,12 @@ def start_tracker(name: str, workdir: epath.PathLike, config: Config) -> Tracker
 
 
 def _wandb(workdir: epath.Path, config: Config) -> Service:
-    """Begins or resumes a run of Weights & Biases, whose rows never go back in steps."""
+    """Begins or resumes a run of Weights & Biases.
+
+    Its own steps never go back, and a row of them is whole once a later one begins: so each call
+    makes a row, and our step is one of its values, over which the charts are drawn. The newest step
+    that is there may lack what a signal prevented, and comes again.
+    """
     import wandb
 
     ids = _ids(workdir)
@@ -163,11 +188,13 @@ def _wandb(workdir: epath.Path, config: Config) -> Service:
         settings=wandb.Settings(console='off', quiet=True),  # it says itself where the run is
     )
     _keep(workdir, ids | {'wandb': run.id})
-    first = run.step  # the steps before are there
+    run.define_metric('step', hidden=True)
+    run.define_metric('*', step_metric='step')
+    newest = run.summary.get('step', 0)
 
     def write(step: int, values: Mapping[str, Any]) -> None:
-        if step >= first:
-            run.log(dict(values), step=step)
+        if step >= newest:
+            run.log({**values, 'step': step})
 
     return Service(
         write,
@@ -199,7 +226,7 @@ def _mlflow(workdir: epath.Path, config: Config) -> Service:
         key: max(metric.step for metric in client.get_metric_history(run_id, key))
         for key in client.get_run(run_id).data.metrics
     }
-    newest = max(last.values(), default=0)
+    drawn = int(client.get_run(run_id).data.tags.get(DRAWN, 0))
 
     def write_scalars(step: int, values: Mapping[str, float]) -> None:
         now = int(time.time() * 1000)
@@ -207,8 +234,9 @@ def _mlflow(workdir: epath.Path, config: Config) -> Service:
         client.log_batch(run_id, metrics=new)
 
     def write_image(step: int, image: np.ndarray) -> None:
-        if step > newest:
+        if step > drawn:
             client.log_image(run_id, image, key='samples', step=step)
+            client.set_tag(run_id, DRAWN, step)
 
     return Service(write_scalars, write_image, lambda: client.set_terminated(run_id))
 

@@ -4,6 +4,7 @@ import collections
 import importlib.util
 import json
 import struct
+import sys
 import threading
 import time
 
@@ -118,7 +119,25 @@ def test_one_that_begins_late_gets_the_rest(tmp_path):
         return recorded.begin() if len(tries) > 1 else fail()
 
     write(tmp_path, Tracker('x', begin), [1, 2, 3])
-    assert set(recorded.scalars) == {2, 3} and recorded.closed == 1
+    assert set(recorded.scalars) == {1, 2, 3} and recorded.closed == 1
+
+
+def test_rows_of_a_resumed_run_are_not_lost_however_many_they_are(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(trackers, 'MAX_WAITING', 3)
+    write(tmp_path, trackers.NullTracker(), range(1, 20))
+    recorded, resumed = Recorded(), threading.Event()
+
+    def begin():
+        resumed.wait()
+        return recorded.begin()
+
+    writer = RunWriter(tmp_path, 19, Tracker('x', begin))
+    writer.write_scalars(20, {'train/g_l1': 1 / 20})
+    resumed.set()
+    writer.close()
+    assert recorded.scalars.keys() == set(range(1, 21)) and recorded.closed == 1
+    assert recorded.images.keys() == set(range(2, 20, 2))
+    assert not capfd.readouterr().err
 
 
 def test_one_that_never_answers_is_not_waited_for(tmp_path, capfd, monkeypatch):
@@ -138,6 +157,50 @@ def test_without_its_package_the_command_ends_in_one_line(monkeypatch):
     assert error_of(main.main, values) == (
         "--tracker=mlflow needs mlflow: pip install -e '.[mlflow]'"
     )
+
+
+def write_what_a_signal_prevented(workdir, name, step):
+    """Stops a run whose last step is logged, and resumes it: it is evaluated and drawn."""
+    writer = RunWriter(workdir, step, start_tracker(name, workdir, CONFIG))
+    writer.write_scalars(step, {'train/g_l1': 1 / step})
+    writer.close()
+    writer = RunWriter(workdir, step, start_tracker(name, workdir, CONFIG))
+    writer.write_scalars(step, {'eval/l1': float(step)})
+    writer.write_images(step, np.full((6, 8, 3), step, np.uint8))
+    writer.close()
+
+
+class Wandb:
+    """The part of wandb that is used: whatever a run's steps, each call makes a row of its own."""
+
+    Image, Settings = staticmethod(np.copy), dict
+
+    def __init__(self):
+        self.rows, self.summary, self.id = [], {}, 'x'
+
+    def init(self, **about):
+        return self
+
+    def define_metric(self, name, step_metric=None, hidden=None):
+        assert (name, step_metric) in (('step', None), ('*', 'step'))
+
+    def log(self, values):
+        self.rows.append(values)
+        self.summary |= values
+
+    def finish(self):
+        pass
+
+
+def test_wandb_gets_what_a_signal_prevented(tmp_path, monkeypatch):
+    service = Wandb()
+    monkeypatch.setitem(sys.modules, 'wandb', service)
+    write(tmp_path, start_tracker('wandb', tmp_path, CONFIG), range(1, 3))
+    write_what_a_signal_prevented(tmp_path, 'wandb', 4)
+    known = [row['step'] for row in service.rows if 'train/g_l1' in row]
+    assert known == [1, 2, 2, 4, 4]  # of each start the newest again
+    assert [row['step'] for row in service.rows if 'eval/l1' in row] == [2, 2, 4]
+    assert service.rows[-1]['step'] == 4 and service.rows[-1]['samples'].max() == 4
 
 
 @needs('wandb')
@@ -174,7 +237,10 @@ def whole_log(path):
     (run,) = (record.run for record in records if record.HasField('run'))
     items = [record.history.item for record in records if record.HasField('history')]
     found = [{x.key or '/'.join(x.nested_key): json.loads(x.value_json) for x in i} for i in items]
-    return (run.display_name, run.run_id), {row['_step']: row for row in found}
+    merged = collections.defaultdict(dict)
+    for row in found:
+        merged[row['step']] |= row
+    return (run.display_name, run.run_id), merged
 
 
 def wandb_records(path):
@@ -206,6 +272,7 @@ def test_mlflow_in_a_local_folder_has_every_value_once(tmp_path, monkeypatch):
     run = tmp_path / 'facades'
     write(run, start_tracker('mlflow', run, CONFIG), range(1, 5))
     write(run, start_tracker('mlflow', run, CONFIG), range(3, 7), resume_step=2)
+    write_what_a_signal_prevented(run, 'mlflow', 8)
 
     client = mlflow.MlflowClient(uri)
     experiment = client.get_experiment_by_name(trackers.PROJECT)
@@ -216,7 +283,7 @@ def test_mlflow_in_a_local_folder_has_every_value_once(tmp_path, monkeypatch):
     for key in found.data.metrics:
         for metric in client.get_metric_history(found.info.run_id, key):
             history[metric.step].append((key, metric.value))
-    assert {s: dict(values) for s, values in history.items()} == rows(range(1, 7))
-    assert sum(map(len, history.values())) == 6 + 3
+    assert {s: dict(values) for s, values in history.items()} == rows([*range(1, 7), 8])
+    assert sum(map(len, history.values())) == 7 + 4
     images = [image.path for image in client.list_artifacts(found.info.run_id, 'images')]
-    assert len([path for path in images if path.endswith('.png')]) == 3
+    assert len([path for path in images if path.endswith('.png')]) == 4
