@@ -58,9 +58,10 @@ def _copied(batches: grain.DatasetIterator) -> Iterator[Batch]:
 
 
 def _obey_parent(worker_index: int, worker_count: int) -> None:
-    """Makes a worker leave interrupts to its parent, and end with it however that ends."""
+    """Makes a worker leave signals to its parent, and end with it however that ends."""
     del worker_index, worker_count
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes
+    for number in (signal.SIGINT, signal.SIGTERM):  # from a terminal or SLURM they reach all
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -6,7 +6,7 @@ and how they are flipped. Both give the same batches, bit for bit.
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 import jax
 import jax.numpy as jnp
@@ -32,8 +32,10 @@ def room(devices: list[jax.Device]) -> int:
 
 def batches(
     source: Source, config: Config, devices: list[jax.Device], start: int
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Yields the batches `start`, `start + 1`, ... of this process on its devices, without end.
+
+    Closing it ends the processes of `dataset.workers`.
 
     Several devices have a leading axis, as `parallel.shard` makes it. Pairs that go to the devices
     all at once leave the host's memory: `source.loaded` is empty then. Raises DataError from `next`

@@ -1,5 +1,8 @@
-"""How many batches are made ahead, counted."""
+"""How many batches are made ahead, counted; and workers, which leave signals to their parent."""
 
+import multiprocessing
+import os
+import signal
 import threading
 import time
 
@@ -57,3 +60,16 @@ def test_no_more_are_made_than_may_wait(monkeypatch, room, waiting):
             time.sleep(0.01)
         time.sleep(0.05)  # more would come now
         assert len(made) == taken + waiting
+
+
+def test_signals_to_all_processes_end_no_worker_and_closing_does():
+    """More batches than wait when the signals come, so that these are made afterwards."""
+    data = grain.MapDataset.range(1000).map(lambda i: {'a': np.full(1000, i % 256, np.uint8)})
+    batches = prefetch.batches(data, 1000, 1)
+    next(batches)
+    (worker,) = multiprocessing.active_children()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(worker.pid, number)
+    assert [next(batches)['a'][0] for _ in range(100)] == list(range(1, 101))
+    batches.close()
+    assert not multiprocessing.active_children()
