@@ -23,6 +23,7 @@ from pix2pix_jax.presets import OF_GANS
 PACKAGE = pathlib.Path(__file__).resolve().parent
 # configs/ lies beside the package in a checkout, and in it where it was installed from a wheel.
 CONFIG_ROOT = PACKAGE if (PACKAGE / 'configs').is_dir() else PACKAGE.parent
+OVERRIDE = re.compile(r'--?(?:no)?config\.([^=]*)')  # one dash or two, as absl takes both
 
 
 def define_flags() -> flags.FlagValues:
@@ -115,9 +116,7 @@ def check_argv(argv: list[str]) -> None:
     A file that is not in the current folder is looked for among those that come with the package,
     so that the command runs from anywhere; its path in `argv` is replaced. Raises UserError.
     """
-    if '--config' in argv[:-1]:
-        i = argv.index('--config')
-        argv[i : i + 2] = [f'--config={argv[i + 1]}']
+    join_values(argv)
     at = [i for i, word in enumerate(argv) if word.startswith('--config=')]
     if not at:
         raise UserError('--config is missing: give a config file, as --config=configs/facades.py')
@@ -125,10 +124,34 @@ def check_argv(argv: list[str]) -> None:
     path = find_config(name)
     argv[at[-1]] = f'--config={path}' + (f':{arg}' if arg else '')
     load_config(path, arg)  # so that what is wrong in it is said first
-    for word in argv[1:]:
-        override = re.match(r'--(?:no)?config\.([^=]*)', word)
-        if override and override[1] not in FIELDS:
-            raise unknown_field(override[1])
+    keep_last_values(argv)
+
+
+def join_values(argv: list[str]) -> None:
+    """Makes one word of `--config FILE` and of `--config.FIELD VALUE` in `argv`."""
+    for i, word in enumerate(argv):
+        override = OVERRIDE.fullmatch(word)
+        field = override and FIELDS.get(override[1])
+        takes_value = word == '--config' or (field and not isinstance(field.default, bool))
+        if takes_value and i + 1 < len(argv):
+            argv[i : i + 2] = [f'{word}={argv[i + 1]}']
+
+
+def keep_last_values(argv: list[str]) -> None:
+    """Drops all values of a field but its last from `argv`: absl would append those of a tuple.
+
+    Raises UserError for an unknown field.
+    """
+    fields = [override and override[1] for override in map(OVERRIDE.match, argv)]
+    for field in fields:
+        if field is not None and field not in FIELDS:
+            raise unknown_field(field)
+    last = {field: i for i, field in enumerate(fields)}
+    argv[:] = [
+        word
+        for i, (word, field) in enumerate(zip(argv, fields))
+        if field is None or i == last[field]
+    ]
 
 
 def find_config(name: str) -> pathlib.Path:

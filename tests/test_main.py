@@ -10,6 +10,7 @@ import time
 import pytest
 from helpers import ROOT
 from helpers.runs import SMALL, make_pairs, metrics
+from ml_collections import config_flags
 
 from pix2pix_jax import main
 from pix2pix_jax.errors import UserError, run_command
@@ -60,6 +61,7 @@ def wait_for_step(process, step):
         ([CONFIG + ',nope'], "config argument 'nope': allowed are loss=, "),
         ([CONFIG, '--config.loss.gam=lsgan'], 'loss.gam is unknown; did you mean config.loss.gan?'),
         ([CONFIG, '--config.zzz.y=1'], 'config.zzz.y is unknown; in config there are batch_size, '),
+        ([CONFIG, '-config.sed=3'], 'config.sed is unknown; did you mean config.seed?'),
         ([CONFIG, '--config.batch_size=1e3'], 'flag --config.batch_size=1e3: '),
         ([CONFIG, '--config.batch_size=0'], 'config.batch_size=0: allowed is 1 to '),
         ([CONFIG, '--config.loss.gan=nope'], "config.loss.gan='nope': allowed are vanilla | "),
@@ -183,6 +185,25 @@ def test_a_space_before_the_config_file(tmp_path):
     argv = ['main', '--config', 'configs/test.py', '--config.seed=1']
     main.check_argv(argv)
     assert argv[1].endswith('configs/test.py') and argv[1].startswith('--config=')
+
+
+@pytest.mark.parametrize(
+    ('words', 'left', 'values'),
+    [
+        ('--config.image_size=256 --config.image_size=128', '--config.image_size=128', (128,)),
+        ('--config.image_size 64 -config.image_size 32,48', '-config.image_size=32,48', (32, 48)),
+        ('--config.seed=1 --dry_run --config.seed 2', '--dry_run --config.seed=2', 2),
+        ('--noconfig.remat --config.remat --dry_run', '--config.remat --dry_run', True),
+    ],
+)
+def test_of_several_values_of_a_field_the_last_counts(words, left, values, monkeypatch):
+    argv = ['main', CONFIG, *words.split()]
+    monkeypatch.setattr(sys, 'argv', argv)  # where ml_collections looks for the fields
+    main.check_argv(argv)
+    assert argv[2:] == left.split()
+    parsed = main.define_flags()
+    parsed(argv)
+    assert list(config_flags.get_override_values(parsed['config']).values()) == [values]
 
 
 @pytest.mark.e2e
