@@ -53,6 +53,11 @@ def check_flags(coordinator: str, num_processes: int, process_id: int, found: bo
         )
     if num_processes < 1:
         raise UserError(f'--num_processes={num_processes}: allowed is 1 or more')
+    if coordinator and num_processes == 1:
+        raise UserError(
+            f'--coordinator={coordinator}: the run would be of this process alone; '
+            'give --num_processes=N too, 2 or more, or leave it out'
+        )
     if not 0 <= process_id < num_processes:
         raise UserError(
             f'--process_id={process_id}: allowed is 0 to {num_processes - 1}, '

@@ -404,6 +404,7 @@ def test_it_records_nothing_and_says_how_to_go_on():
     ('flags', 'message'),
     [
         (('', 2, 0), '--num_processes=2 needs --coordinator=HOST:PORT'),
+        (('h:1', 1, 0), '--coordinator=h:1: the run would be of this process alone'),
         (('', 0, 0), '--num_processes=0: allowed is 1 or more'),
         (('h:1', 2, 2), '--process_id=2: allowed is 0 to 1'),
         (('h:1', 2, -1), '--process_id=-1: allowed is 0 to 1'),
