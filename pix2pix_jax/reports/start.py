@@ -51,11 +51,13 @@ def idle(config: Config, devices: list[jax.Device]) -> list[str]:
     local = jax.local_device_count()
     if config.num_devices or len(devices) == local:
         return []
-    unit = local * jax.process_count()
+    parts = config.grad_accumulation
+    unit = local * jax.process_count() * parts
     use_all = unit * max(1, round(config.batch_size / unit))
+    times = f' ({unit // parts} times grad_accumulation={parts})' if parts > 1 else ''
     return [
         f'{local - len(devices)} of the {local} devices are idle: batch_size={config.batch_size} '
-        f'is no multiple of {unit}; --config.batch_size={use_all} uses all'
+        f'is no multiple of {unit}{times}; --config.batch_size={use_all} uses all'
     ]
 
 
