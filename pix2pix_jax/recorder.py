@@ -69,16 +69,18 @@ class Recorder:
         }
         self._interrupted = interrupted
         self._intervals = intervals(setup.config, setup.total_steps, self.has_val)
-        images = (len(self._measured.get(split, ())) for split in maximum)
-        self._durations = Durations(self._intervals, *images)
         self._console = Console(int(state.step), setup.total_steps)
         tracker = start_tracker(setup.tracker, setup.workdir, setup.config)
         self._writer = RunWriter(setup.workdir, int(state.step), tracker)
         self._writer.write_hparams(setup.config.to_dict())
-        self._translator = self._tester = self._generator(setup.config, state)
-        if setup.config.method == 'flow':  # the last test is what `evaluate` measures
-            config = at_steps(setup.config, flow.STEPS_IN_TRAINING)
+        config = setup.config
+        self._translator = self._tester = self._generator(config, state)
+        if config.method == 'flow':  # the last test is what `evaluate` measures
+            config = at_steps(config, flow.STEPS_IN_TRAINING)
             self._translator = self._generator(config, state)
+        val, test = (len(self._measured.get(split, ())) for split in maximum)
+        cost = setup.config.test.steps / config.test.steps
+        self._durations = Durations(self._intervals, val, test, cost)
         self._logged = int(state.step)
         # By config.checkpoint.best, lower is better: the best checkpoint's value, and the last one.
         self._best = self._newest = math.inf

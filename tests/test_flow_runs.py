@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import signal
 import sys
 import zipfile
@@ -25,7 +26,7 @@ from helpers.runs import (
 from PIL import Image
 
 import pix2pix_jax
-from pix2pix_jax import dry_run, evaluate, export, flow, main, translate
+from pix2pix_jax import dry_run, evaluate, export, flow, main, recorder, translate
 from pix2pix_jax.config import IMPLIED, default_config, flatten, from_fields, validate
 from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.errors import Stopped, UserError, run_command
@@ -34,6 +35,7 @@ from pix2pix_jax.inference import generator
 from pix2pix_jax.interop import exportable, packing, stablehlo
 from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.reports import curves
+from pix2pix_jax.reports.progress import Durations
 from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.workdir.config_json import from_json, load_config, to_json
 
@@ -65,6 +67,19 @@ def status(capsys, module, *words):
         patch.setattr(sys, 'argv', words)  # where ml_collections looks for --config.FIELD
         run_command(module.main, module.define_flags, words)
     return stopped.value.code, capsys.readouterr().err
+
+
+def test_the_time_left_counts_the_steps_of_the_last_test(whole, pairs, tmp_path, monkeypatch):
+    """Three for each image of test; those of an evaluation, which was timed, took four."""
+    costs = []
+
+    def noted(*args):
+        costs.append(args[-1])
+        return Durations(*args)
+
+    monkeypatch.setattr(recorder, 'Durations', noted)
+    train_and_evaluate(flow_config(pairs), shutil.copytree(whole[0], tmp_path / 'run'))
+    assert costs == [3 / 4]
 
 
 # ---------------------------------------------------------------- the config

@@ -16,9 +16,18 @@ BAR = '{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]'  # th
 class Durations:
     """How long what a run does beside training took when it was done last, in seconds."""
 
-    def __init__(self, intervals: Intervals, val_images: int, test_images: int):
-        """Knows nothing yet; the images are those that an evaluation measures."""
-        self._intervals, self._val, self._test = intervals, val_images, test_images
+    def __init__(
+        self, intervals: Intervals, val_images: int, test_images: int, test_cost: float = 1.0
+    ):
+        """Knows nothing yet.
+
+        Args:
+          intervals: those of the run.
+          val_images: how many an evaluation measures.
+          test_images: how many the test at the end measures.
+          test_cost: how many times the time of an image of val one of test takes.
+        """
+        self._intervals, self._val, self._test = intervals, val_images, test_images * test_cost
         self._seconds = {'image': 0.0, 'grid': 0.0, 'save': 0.0}
 
     @contextlib.contextmanager

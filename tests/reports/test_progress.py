@@ -50,6 +50,10 @@ def test_the_time_left_counts_all_that_is_still_to_do(monkeypatch):
     work = 140 + 3 * 10 + 2 * 3 + 7 * 2
     assert durations.left(30, 2.0) == pytest.approx(work + 6 * work / 600)
     assert durations.left(100, 2.0) == pytest.approx((7 * 2) * 1.01)
+    of_a_flow = Durations(plan, 5, 7, test_cost=5.0)  # in 20 steps of Euler's, not 4
+    with of_a_flow.of('image', 5):
+        clock[0] += 10
+    assert of_a_flow.left(100, 2.0) == 7 * 2 * 5
     by_steps = Durations(plan._replace(save=25, save_minutes=0.0), 5, 7)
     with by_steps.of('save'):
         clock[0] += 6
