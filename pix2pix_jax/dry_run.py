@@ -3,12 +3,12 @@
 from etils import epath
 
 from pix2pix_jax.config import Config
-from pix2pix_jax.distributed import feed, memory, parallel
-from pix2pix_jax.inference.generator import start_from
+from pix2pix_jax.distributed import feed, hosts, memory, parallel
 from pix2pix_jax.methods import METHODS
-from pix2pix_jax.reports import start
-from pix2pix_jax.train_setup import Setup, resolve
+from pix2pix_jax.train_setup import Setup, resolve, say_what_starts, starting_state
 from pix2pix_jax.train_state import GanState, training_key
+from pix2pix_jax.workdir import locks
+from pix2pix_jax.workdir.checkpoints import Checkpoints
 from pix2pix_jax.workdir.config_json import to_json
 
 
@@ -17,19 +17,17 @@ def dry_run(config: Config, workdir: epath.PathLike) -> None:
 
     Raises the errors that `train_and_evaluate` would raise before the first step.
     """
+    workdir = epath.Path(workdir).expanduser()
+    if hosts.is_writer():
+        locks.refuse_if_held(workdir)
     setup = resolve(config, workdir)
-    config, devices = setup.config, setup.devices
-    print(to_json(config), end='')
+    print(to_json(setup.config), end='')
     state, _ = setup.initial_state()
-    if config.init_from and not (setup.workdir / 'checkpoints').exists():
-        state = start_from(state, config.init_from)
-    start.describe(state, devices, 0, setup.total_steps)
-    for line in [
-        *start.idle(config, devices),
-        *(f'warning: {line}' for line in memory.too_little(state, config, devices)),
-        *start.norm_statistics(config, devices),
-    ]:
-        print(line, flush=True)
+    checkpoints = Checkpoints(workdir) if hosts.is_writer() else None
+    state = starting_state(setup, state, checkpoints)
+    if checkpoints is not None:
+        checkpoints.close()
+    say_what_starts(setup, state)
     parts = memory_of_step(setup, state)
     if not parts:
         print('memory of a step on each device: not known here')

@@ -15,16 +15,15 @@ from etils import epath
 from pix2pix_jax.config import Config
 from pix2pix_jax.distributed import feed, hosts, memory, parallel
 from pix2pix_jax.distributed.preemption import StopRequest
-from pix2pix_jax.errors import DataError, UserError
+from pix2pix_jax.errors import DataError
 from pix2pix_jax.gradients import Metrics
-from pix2pix_jax.inference.generator import start_from
 from pix2pix_jax.intervals import Due, intervals
 from pix2pix_jax.methods import METHODS
 from pix2pix_jax.null_recorder import NullRecorder
 from pix2pix_jax.recorder import Interrupted, Recorder
 from pix2pix_jax.reports import start
 from pix2pix_jax.storage import atomic
-from pix2pix_jax.train_setup import Setup, check_run, resolve
+from pix2pix_jax.train_setup import Setup, check_run, resolve, say_what_starts, starting_state
 from pix2pix_jax.train_state import GanState, training_key
 from pix2pix_jax.workdir import data_json, locks
 from pix2pix_jax.workdir.checkpoints import Checkpoints
@@ -73,31 +72,14 @@ def train(setup: Setup) -> GanState:
     state, optimizers = setup.initial_state()
     recorder: Recorder | NullRecorder = NullRecorder(setup.command)
     stop = StopRequest(STOPPING)
+    checkpoints = None
     if hosts.is_writer():
         checkpoints = Checkpoints(workdir, config.checkpoint.keep, writer=True)
-        restored = checkpoints.restore_newest(jax.device_put(state, devices[0]))
-        if restored is not None:
-            state = restored
-        elif config.init_from:
-            state = start_from(state, config.init_from)
-    state = hosts.from_writer(state)
-    first = int(state.step)
-    if first > setup.total_steps:
-        raise UserError(
-            f'{workdir}: {first:,} steps are done, and the config has {setup.total_steps:,} '
-            f'(config.num_steps, or config.num_epochs): allowed is {first} or more'
-        )
-    start.describe(state, devices, first, setup.total_steps)
-    for line in [
-        *start.idle(config, devices),
-        *(f'warning: {line}' for line in memory.too_little(state, config, devices)),
-        *start.norm_statistics(config, devices),
-        *start.of_older_version(workdir, first),
-        *start.measured(len(setup.splits.get('val', ())), config),
-    ]:
-        print(line, flush=True)
+    state = starting_state(setup, state, checkpoints)
+    say_what_starts(setup, state)
 
-    if hosts.is_writer():
+    first = int(state.step)
+    if checkpoints is not None:
         atomic.write_text(workdir / 'config.json', to_json(config))
         data_json.write_known(workdir, setup.splits, setup.total_steps)
         record_start(workdir, setup.command, devices, first, start.arrays(state))
@@ -162,36 +144,39 @@ def run_steps(
     frozen = parallel.replicate(setup.frozen, devices)
     batches = feed.batches(setup.splits['train'], config, devices, first)
     vote = parallel.StopVote(stop, devices, STEPS_IN_FLIGHT)
-    in_flight: collections.deque[Metrics] = collections.deque()
+    in_flight: collections.deque[tuple[int, Metrics]] = collections.deque()
     log, last_save = LateLog(recorder, config.batch_size, first), time.monotonic()
     # Read once: a field of a frozen config takes microseconds.
     plan = intervals(config, setup.total_steps, recorder.has_val)
     log_every = config.log_every
 
-    for step in range(first + 1, setup.total_steps + 1):
-        try:
-            batch = next(batches)
-        except DataError:  # the state is that of the step before, with its metrics
-            log.flush()
-            recorder.save_once(step - 1, parallel.unreplicate(state, devices))
-            raise
-        state, metrics = step_fn(state, batch, key, frozen)
-        vote.cast()
-        recorder.step(step)
-        profile.step(step, metrics)
-        in_flight.append(metrics)
-        if len(in_flight) > STEPS_IN_FLIGHT:
-            wait_for(in_flight.popleft())
+    with contextlib.closing(batches):  # or its workers would wait for an error's traceback to go
+        for step in range(first + 1, setup.total_steps + 1):
+            try:
+                batch = next(batches)
+            except DataError:  # the state is that of the step before, with its metrics
+                log.flush()
+                recorder.save_once(step - 1, parallel.unreplicate(state, devices))
+                raise
+            state, metrics = step_fn(state, batch, key, frozen)
+            vote.cast()
+            recorder.step(step)
+            profile.step(step, metrics)
+            in_flight.append((step, metrics))
+            if len(in_flight) > STEPS_IN_FLIGHT:
+                oldest, its_metrics = in_flight.popleft()
+                wait_for(its_metrics)
+                log.done(oldest)
 
-        if step % log_every == 0 or step == setup.total_steps:
-            log.add(step, parallel.unreplicate(metrics, devices))
-        due = plan.due_at(step, minutes=(time.monotonic() - last_save) / 60)
-        if not (any(due) or vote.signal_number):
-            continue
-        log.flush()
-        if finish(step, state, devices, due, recorder, vote):
-            last_save = time.monotonic()
-        log.restart_clock(step)
+            if step % log_every == 0 or step == setup.total_steps:
+                log.add(step, parallel.unreplicate(metrics, devices))
+            due = plan.due_at(step, minutes=(time.monotonic() - last_save) / 60)
+            if not (any(due) or vote.signal_number):
+                continue
+            log.flush()
+            if finish(step, state, devices, due, recorder, vote):
+                last_save = time.monotonic()
+            log.restart_clock(step)
     return parallel.unreplicate(state, devices)
 
 
@@ -261,30 +246,42 @@ def record(step: int, state: GanState, due: Due, recorder: Recorder | NullRecord
 class LateLog:
     """Logs metrics one log late, so that no step waits for the metrics of the one before.
 
-    The rate of training is that between two logs, without the time of other work.
+    The rate of training is that of the steps that were done between two logs, without the time of
+    other work, and without a first step that is not logged: it compiles.
     """
 
     def __init__(self, recorder: Recorder | NullRecorder, batch_size: int, step: int):
         """Starts the clock at `step`."""
         self._recorder, self._batch_size = recorder, batch_size
-        self._pending: tuple[int, Metrics, float] | None = None
+        self._pending: tuple[int, Metrics] | None = None
+        self._images_per_s = 0.0  # of what is pending, once that is done
         self.restart_clock(step)
+        self._is_first = True
 
     def restart_clock(self, step: int) -> None:
-        """Starts the clock again, after an evaluation or a save."""
-        self._step, self._time = step, time.monotonic()
+        """Starts the clock again when `step` is done, and what came after it."""
+        self._step, self._time, self._is_first = step, time.monotonic(), False
+
+    def done(self, step: int) -> None:
+        """Reads the clock: `step` is done now, and whatever it waited for."""
+        is_pending = self._pending is not None and self._pending[0] == step
+        if is_pending and step > self._step:  # not read yet
+            seconds = max(time.monotonic() - self._time, 1e-9)
+            self._images_per_s = (step - self._step) / seconds * self._batch_size
+            self.restart_clock(step)
+        elif self._is_first:
+            self.restart_clock(step)
 
     def add(self, step: int, metrics: Metrics) -> None:
         """Logs what was added last, and keeps the metrics of `step` for the next call."""
         self.flush()
-        now = time.monotonic()
-        steps_per_s = (step - self._step) / max(now - self._time, 1e-9)
-        self._step, self._time = step, now
-        self._pending = step, metrics, steps_per_s * self._batch_size
+        self._pending = step, metrics
 
     def flush(self) -> None:
         """Logs what was added last, if it is not logged yet; waits for it."""
         if self._pending is not None:
-            step, metrics, images_per_s = self._pending
-            self._recorder.log(step, jax.device_get(metrics), images_per_s)
+            step, metrics = self._pending
+            values = jax.device_get(metrics)
+            self.done(step)
+            self._recorder.log(step, values, self._images_per_s)
             self._pending = None

@@ -1,4 +1,7 @@
-"""From a config and a folder to a `Setup`: what a run is made of, resolved once, then unchanged."""
+"""From a config and a folder to a `Setup`: what a run is made of, resolved once, then unchanged.
+
+And to the state that it starts or resumes from.
+"""
 
 import dataclasses
 import json
@@ -20,14 +23,17 @@ from pix2pix_jax.data import (
     value_checks,
 )
 from pix2pix_jax.data.hold_out import Known
-from pix2pix_jax.distributed import feed, hosts, parallel
+from pix2pix_jax.distributed import feed, hosts, memory, parallel
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.evaluation import metric_titles, metrics, weights
+from pix2pix_jax.inference.generator import start_from
 from pix2pix_jax.models import lpips
 from pix2pix_jax.models.factory import create_models, dropout_blocks, generator_depth
 from pix2pix_jax.optimizers import Optimizers, create_optimizers
+from pix2pix_jax.reports import start
 from pix2pix_jax.train_state import GanState, create_state
 from pix2pix_jax.workdir import data_json, run_files
+from pix2pix_jax.workdir.checkpoints import Checkpoints
 from pix2pix_jax.workdir.config_json import (
     differences,
     fields_as_begun,
@@ -252,3 +258,40 @@ def initial_state(
     count = len(devices) * jax.process_count()
     optimizers = create_optimizers(config.optimizer, total_steps, count)
     return create_state(config, models, optimizers), optimizers
+
+
+def starting_state(setup: Setup, state: GanState, checkpoints: Checkpoints | None) -> GanState:
+    """Returns what the run trains on from, on one device, on all processes alike.
+
+    That is the newest state of its folder, else `state`, with the networks of `init_from` if there
+    is one. The process that writes has the `checkpoints`, the others None. Raises UserError where
+    no checkpoint loads, and for a config with fewer steps than are done.
+    """
+    if checkpoints is not None:
+        restored = checkpoints.restore_newest(jax.device_put(state, setup.devices[0]))
+        if restored is not None:
+            state = restored
+        elif setup.config.init_from:
+            state = start_from(state, setup.config.init_from)
+    state = hosts.from_writer(state)
+    done = int(state.step)
+    if done > setup.total_steps:
+        raise UserError(
+            f'{setup.workdir}: {done:,} steps are done, and the config has {setup.total_steps:,} '
+            f'(config.num_steps, or config.num_epochs): allowed is {done} or more'
+        )
+    return state
+
+
+def say_what_starts(setup: Setup, state: GanState) -> None:
+    """Prints the networks, the devices and the length of the run from `state`, and what to know."""
+    config, devices, first = setup.config, setup.devices, int(state.step)
+    start.describe(state, devices, first, setup.total_steps)
+    for line in [
+        *start.idle(config, devices),
+        *(f'warning: {line}' for line in memory.too_little(state, config, devices)),
+        *start.norm_statistics(config, devices),
+        *start.of_older_version(setup.workdir, first),
+        *start.measured(len(setup.splits.get('val', ())), config),
+    ]:
+        print(line, flush=True)

@@ -1,8 +1,12 @@
 import functools
+import itertools
 import json
+import multiprocessing
 import os
 import shutil
 import signal
+import time
+import types
 
 import jax
 import numpy as np
@@ -22,6 +26,7 @@ from pix2pix_jax import intervals, recorder, train
 from pix2pix_jax.config import default_config
 from pix2pix_jax.distributed import parallel
 from pix2pix_jax.distributed.preemption import StopRequest
+from pix2pix_jax.dry_run import dry_run
 from pix2pix_jax.errors import DataError, Stopped, UserError
 from pix2pix_jax.inference.generator import load_run, load_state
 from pix2pix_jax.models import spectral
@@ -144,9 +149,30 @@ def test_what_d_has_beside_its_weights_resumes_and_starts_others(pairs, tmp_path
 
 def test_a_run_cannot_be_made_shorter_than_it_is(whole, pairs, tmp_path):
     workdir = shutil.copytree(whole[0], tmp_path / 'run')
-    with pytest.raises(UserError, match=r'6 steps are done, and the config has 5 .* is 6 or more'):
-        train_and_evaluate(tiny_config(pairs, num_steps=5), workdir, 'the command')
+    for begin in (train_and_evaluate, dry_run):
+        with pytest.raises(UserError, match=r'6 steps are done, .* config has 5 .* is 6 or more'):
+            begin(tiny_config(pairs, num_steps=5), workdir)
     assert json.loads((workdir / 'config.json').read_text())['num_steps'] == 6
+
+
+def test_a_dry_run_says_from_where_a_run_resumes(whole, pairs, capsys):
+    before = {path: path.stat().st_mtime_ns for path in whole[0].rglob('*')}
+    dry_run(tiny_config(pairs, num_steps=8), whole[0])
+    assert '1 x cpu, 8 steps, resuming from step 6\n' in capsys.readouterr().out
+    dry_run(tiny_config(pairs), whole[0])
+    assert '1 x cpu, 6 steps: all done already\n' in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime_ns for path in whole[0].rglob('*')}
+
+
+def test_no_worker_is_left_by_a_run_that_fails(pairs, tmp_path, monkeypatch):
+    def fail(self, current):
+        assert multiprocessing.active_children()
+        raise RuntimeError
+
+    monkeypatch.setattr(progress.Console, 'step', fail)
+    with pytest.raises(RuntimeError) as error:
+        train_and_evaluate(tiny_config(pairs, dataset__workers=1), tmp_path)
+    assert not multiprocessing.active_children() and error  # whose traceback holds the batches
 
 
 def test_a_metric_that_images_do_not_have_is_no_nan_of_training_and_chooses_no_best(
@@ -331,8 +357,9 @@ def test_a_run_that_is_under_way_is_left_alone_but_can_be_read(pairs, tmp_path):
     train_and_evaluate(tiny_config(pairs, num_steps=1), tmp_path)
     before = {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file() and p.name[0] != '.'}
     with locks.hold(tmp_path):
-        with pytest.raises(UserError, match='another process trains there'):
-            train_and_evaluate(tiny_config(pairs), tmp_path)
+        for begin in (train_and_evaluate, dry_run):
+            with pytest.raises(UserError, match='another process trains there'):
+                begin(tiny_config(pairs), tmp_path)
         assert load_run(tmp_path).step == 1
     assert before == {p: p.read_bytes() for p in before}
 
@@ -437,6 +464,11 @@ def test_idle_devices_are_said_with_the_batch_size_that_uses_them(monkeypatch):
         'all'
     )
     assert '--config.batch_size=4 uses' in start.idle(changed(batch_size=1), device)[0]
+    (line,) = start.idle(changed(batch_size=4, grad_accumulation=4), device)
+    assert line.endswith(
+        'batch_size=4 is no multiple of 16 (4 times grad_accumulation=4); --config.batch_size=16 '
+        'uses all'
+    )
     assert start.idle(changed(batch_size=8), device * 4) == []
     assert start.idle(changed(batch_size=6, num_devices=3), device * 3) == []  # as was asked for
 
@@ -628,3 +660,67 @@ def test_best_holds_what_translates(pairs, tmp_path):
     Checkpoints(tmp_path).save('best', 2, state, load_run(tmp_path).config)
     assert_equal_states(load_state(tmp_path, 'best')[2], alone)
     assert_equal_states(alone, state.translating())
+
+
+# ---------------------------------------------------------------- the rate
+
+
+class Second:
+    """A device, with the clock: it takes a second a step, after a minute for the first one."""
+
+    def __init__(self):
+        self.clock, self.free, self.rates = 0.0, 0.0, {}
+
+    def step(self, state, batch, key, frozen):
+        self.clock += 60 * (state.step == 0)
+        self.free = max(self.clock, self.free) + 1
+        return types.SimpleNamespace(step=state.step + 1), {'d_loss': Loss(self, self.free)}
+
+    def finish(self, *args):
+        self.clock = max(self.clock, self.free) + 100
+        return False
+
+    def log(self, step, metrics, images_per_s):
+        self.rates[step] = images_per_s
+
+
+class Loss:
+    """A number that its device has at a time."""
+
+    def __init__(self, device, at):
+        self.device, self.at = device, at
+
+    def block_until_ready(self):
+        self.device.clock = max(self.device.clock, self.at)
+
+    def __array__(self, *args, **kwargs):
+        self.block_until_ready()
+        return np.zeros(())
+
+
+@pytest.mark.parametrize('log_every', [1, 2, 3, 10])
+def test_the_rate_is_that_of_the_steps_that_are_done(log_every, monkeypatch):
+    """Four images a second, whatever comes between the steps; and the device never waits."""
+    device = Second()
+    monkeypatch.setattr(time, 'monotonic', lambda: device.clock)
+    monkeypatch.setattr(train.parallel, 'compile_step', lambda *_: device.step)
+    monkeypatch.setattr(train.parallel, 'replicate', lambda tree, _: tree)
+    monkeypatch.setattr(train.feed, 'batches', lambda *_: (i for i in itertools.count()))
+    monkeypatch.setattr(train, 'finish', device.finish)
+    config = tiny_config('', batch_size=4, log_every=log_every, eval_every=15, sample_every=0)
+    config.checkpoint.every_steps = 0
+    setup = types.SimpleNamespace(
+        config=config,
+        devices=jax.devices()[:1],
+        splits={'train': None},
+        frozen=None,
+        total_steps=60,
+    )
+    nothing = types.SimpleNamespace(step=lambda *_: None)
+    recorder = types.SimpleNamespace(log=device.log, step=nothing.step, has_val=True)
+    train.run_steps(setup, types.SimpleNamespace(step=0), recorder, nothing, StopRequest())
+    assert list(device.rates) == list(range(log_every, 61, log_every))
+    if log_every == 1:
+        assert device.rates.pop(1) == pytest.approx(4 / 61)  # nothing else is known of it
+    assert list(device.rates.values()) == pytest.approx([4] * len(device.rates))
+    assert device.clock == 60 + 60 + 4 * 100
