@@ -195,25 +195,41 @@ def test_the_kernels_come_to_have_the_norm_1():
         found = vectors[name]['u'] @ w @ vectors[name]['v']
         np.testing.assert_allclose(found, np.linalg.svd(w)[1][0], rtol=1e-3)
     one = view(batch_of(), FAKE, 'a', KEY, config)
+
+    def logits(params):
+        variables = {'params': params, spectral.COLLECTION: vectors}
+        return discriminate(d, variables, [one], config)[0].logits[0]
+
     scaled = jax.tree.map(lambda x: 7 * x if x.ndim == 4 else x, d.params)
-    logits = [
-        discriminate(d, {'params': p, spectral.COLLECTION: vectors}, [one], config)[0].logits[0]
-        for p in (d.params, scaled)
-    ]
-    np.testing.assert_allclose(*logits, rtol=1e-4, atol=1e-6)  # whatever the kernels' scale
+    np.testing.assert_allclose(logits(d.params), logits(scaled), rtol=1e-4, atol=1e-6)
+    slopes = jax.grad(lambda params: logits(params).sum())(d.params)
+    for name, layer in d.params.items():  # whatever the kernels' scale: none along them
+        kernel, slope = layer['kernel'], slopes[name]['kernel']
+        along = (slope * kernel).sum() / jnp.linalg.norm(slope) / jnp.linalg.norm(kernel)
+        np.testing.assert_allclose(along, 0, atol=1e-4)
 
 
-def test_a_step_moves_the_vectors_once_and_uses_the_moved_ones():
-    config, state = frozen_state(discriminator__spectral_norm=True, discriminator__norm='none')
-    step = jax.jit(functools.partial(train_step, config=config, axis_name=None))
-    after, _ = step(state, batch_of(), KEY)
-    d = state.discriminator
-    moved = spectral.power_iteration(d.params, d.spectral)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
-        after.discriminator.spectral,
-        moved,
+def test_every_update_of_d_moves_the_vectors_once_before_and_has_draws_of_its_own(monkeypatch):
+    used = []
+
+    def recorded(d, batch, fake, key, config):
+        used.append((d.params, d.spectral, jax.random.key_data(key)))
+        return discriminator_gradients(d, batch, fake, key, config)
+
+    monkeypatch.setattr('pix2pix_jax.train_step.discriminator_gradients', recorded)
+    config, state = frozen_state(
+        discriminator__spectral_norm=True, discriminator__norm='none', optimizer__d_steps=3
     )
+    step = functools.partial(train_step, config=config, axis_name=None)
+    batch = {name: jnp.tile(x, (3,) + (1,) * (x.ndim - 1)) for name, x in batch_of().items()}
+    after, of_updates = jax.jit(lambda *args: (step(*args)[0], used))(state, batch, KEY)
+    vectors = state.discriminator.spectral
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+    for params, moved, _ in of_updates:
+        vectors = spectral.power_iteration(params, vectors)
+        jax.tree.map(close, moved, vectors)
+    jax.tree.map(np.testing.assert_array_equal, after.discriminator.spectral, moved)
+    assert len({tuple(key.tolist()) for _, _, key in of_updates}) == 3
 
 
 def test_simultaneous_updates_judge_by_one_discriminator():
