@@ -1,3 +1,5 @@
+import collections
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -146,9 +148,10 @@ def test_ranges():
 def test_poses_are_the_symmetries_of_the_image(size):
     image, rng = random_image(*size), np.random.default_rng(0)
     whole = augment.whole_image(*size)
-    seen = set()
+    seen, poses = set(), []
     for _ in range(300):
         pose = augment.random_pose(rng, whole, size, vertical=True, turn=True)
+        poses.append(pose)
         result = augment.crop_and_resize(image, pose._replace(flip=rng.random() < 0.5), size)
         assert result.shape == image.shape
         seen.add(result.tobytes())
@@ -156,6 +159,9 @@ def test_poses_are_the_symmetries_of_the_image(size):
         [np.rot90(image, k) for k in range(4)] if size == (8, 8) else [image, image[::-1, ::-1]]
     )
     assert seen == {view.tobytes() for t in turned for view in (t, t[:, ::-1])}
+    flips, turns = ([getattr(pose, name) for pose in poses] for name in ('vertical', 'turns'))
+    for counts in map(collections.Counter, (flips, turns)):  # each is as likely as the others
+        assert min(counts.values()) > 0.7 * max(counts.values())
 
 
 def test_poses_that_are_off_draw_all_the_same():
@@ -179,6 +185,9 @@ def test_tints():
     gray = augment.apply_tint(image, tint(1, 1, 0))
     np.testing.assert_allclose(gray, np.repeat(gray[..., :1], 3, -1), atol=1e-6)
     np.testing.assert_allclose(gray[..., 0], image @ (0.299, 0.587, 0.114), atol=1e-6)
+    for i, none in enumerate((np.float32(-1), flat, gray)):  # half of it lies halfway
+        half = augment.apply_tint(image, tint(*(1 - np.eye(3)[i] / 2)))
+        np.testing.assert_allclose(half, (image + none) / 2, atol=1e-6)
     strong = augment.apply_tint(image, tint(2, 2, 2))
     assert strong.min() >= -1 and strong.max() <= 1 and strong.std() > image.std()
     for channels in (1, 2):  # saturation is of RGB alone
@@ -190,11 +199,12 @@ def test_tints():
     np.testing.assert_array_equal(tinted[..., :3], augment.apply_tint(image, tint(0.5, 1.2, 0.7)))
 
 
-def test_tints_are_drawn_about_one():
+def test_tints_are_uniform_about_one():
     rng = np.random.default_rng(0)
     drawn = np.array([augment.random_tint(rng, 0.3) for _ in range(500)])
     assert drawn.min() > 0.7 and drawn.max() < 1.3
     np.testing.assert_allclose(drawn.mean(0), 1, atol=0.03)
+    np.testing.assert_allclose(drawn.std(0), 0.3 / np.sqrt(3), rtol=0.05)
 
 
 # ---------------------------------------------------------------- other sizes than the network's

@@ -4,7 +4,7 @@ import itertools
 import numpy as np
 import pytest
 from etils import epath
-from helpers.pictures import write
+from helpers.pictures import noise, write
 from PIL import Image
 
 from pix2pix_jax.config import default_config, validate
@@ -64,6 +64,18 @@ def test_one_geometry_for_both_images_of_a_pair(folder, resize):
     # B is A's negative: it stays so under the same crop and flip, and under no other.
     for batch in take(10, train(folder), config(folder, **{'dataset.resize': resize})):
         np.testing.assert_allclose(batch['input'], -batch['target'], atol=2.1 / 127.5)
+
+
+def test_one_tint_for_both_images_of_a_pair_and_another_for_the_input(tmp_path):
+    for i in range(4):
+        write(tmp_path / 'train' / f'{i}.png', np.tile(noise(16, 16), (1, 2, 1)))
+    c = config(tmp_path, **{'dataset.color_jitter': 0.5})
+    (both,) = take(1, train(tmp_path), c)
+    np.testing.assert_array_equal(both['input'], both['target'])
+    c.dataset.input_color_jitter = 0.5
+    (batch,) = take(1, train(tmp_path), c)
+    np.testing.assert_array_equal(batch['target'], both['target'])
+    assert all(np.abs(a - b).max() > 0.05 for a, b in zip(batch['input'], both['input']))
 
 
 def test_a_batch_depends_on_seed_and_step_alone(folder):
