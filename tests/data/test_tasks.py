@@ -4,7 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from helpers.pictures import noise
 from PIL import Image
+from skimage.color import rgb2lab
+from skimage.feature import canny
 
 from pix2pix_jax import Translator
 from pix2pix_jax.config import default_config, validate
@@ -61,6 +64,18 @@ def test_shapes_ranges_and_draws(name):
         np.testing.assert_array_equal(pair['target'], augment.to_float(photo()))
 
 
+def test_colorization_is_scikit_images_lab_over_50_and_110():
+    pair, lab = made('colorize'), rgb2lab(photo())
+    np.testing.assert_allclose(pair['input'], lab[..., :1] / 50 - 1, atol=1e-5)
+    np.testing.assert_allclose(pair['target'], lab[..., 1:] / 110, atol=1e-5)
+
+
+def test_gray_is_pillows():
+    found = augment.from_float(made('gray_to_color')['input'][..., 0])
+    expected = np.asarray(Image.fromarray(photo()).convert('L')).astype(int)
+    assert np.abs(found - expected).max() <= 1
+
+
 def test_colorization_goes_back_to_rgb():
     pair = made('colorize')
     shown = tasks.as_shown('colorize', pair['input'][None], pair['target'][None])
@@ -101,6 +116,22 @@ def test_edges_are_those_of_the_square():
     rows, columns = np.nonzero(drawn == -1)
     nearest = np.minimum.reduce([abs(v - b) for v in (rows, columns) for b in (7.5, 23.5)])
     assert len(rows) > 4 * 12 and nearest.max() < 2
+
+
+@pytest.mark.parametrize(('amount', 'sigma'), [(0.0, 2.0), (1.0, 1.0)])
+def test_edges_are_scikit_images(amount, sigma):
+    image = np.random.default_rng(0).uniform(-1, 1, (64, 64, 3)).astype(np.float32)
+    expected = canny((image @ np.float32([0.299, 0.587, 0.114]) + 1) / 2, sigma=sigma)
+    found = made('edges', amount, image=image)['input'][..., 0] < 0
+    assert (found == expected).mean() > 0.99
+
+
+def test_super_resolution_is_pillows_resize_there_and_back():
+    image = noise(32, 48)
+    small = Image.fromarray(image).resize((12, 8), Image.Resampling.BICUBIC)
+    expected = np.asarray(small.resize((48, 32), Image.Resampling.BICUBIC))
+    found = made('super_resolution', image=augment.to_float(image))['input']
+    assert np.abs(augment.from_float(found).astype(int) - expected).max() <= 2
 
 
 def test_super_resolution_loses_what_is_fine():

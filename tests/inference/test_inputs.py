@@ -174,9 +174,9 @@ def test_the_inputs_of_a_task_are_those_that_are_measured(tmp_path, negating, ta
     for i in range(20):
         image = np.random.default_rng(i).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
         save(tmp_path / 'photos' / f'{i}.png', image)
-    config, splits = negating(
-        tmp_path / 'run', dataset__path=str(tmp_path / 'photos'), dataset__task=task
-    )
+    fields = {'dataset__task': task, 'dataset__test_fraction': 0.3}
+    config, splits = negating(tmp_path / 'run', dataset__path=str(tmp_path / 'photos'), **fields)
+    assert len(splits['test']) > 1  # each has draws of its own
     assert translate(tmp_path / 'run', tmp_path / 'out', split='test') == 0
     for i, name in enumerate(splits['test'].names):
         written = np.asarray(Image.open(tmp_path / 'out' / f'{name}.png')).astype(int)
