@@ -14,6 +14,17 @@ from pix2pix_jax.data.label_colors import CITYSCAPES, FACADES, VOID
 from pix2pix_jax.errors import DataError, UserError
 
 
+def test_the_colours_of_cityscapes_are_the_published_ones():
+    """In the order of trainId in cityscapesScripts' labels.py."""
+    table = (
+        'road 128,64,128;sidewalk 244,35,232;building 70,70,70;wall 102,102,156;fence 190,153,153;'
+        'pole 153,153,153;traffic light 250,170,30;traffic sign 220,220,0;vegetation 107,142,35;'
+        'terrain 152,251,152;sky 70,130,180;person 220,20,60;rider 255,0,0;car 0,0,142;'
+        'truck 0,0,70;bus 0,60,100;train 0,80,100;motorcycle 0,0,230;bicycle 119,11,32'
+    )
+    assert list(CITYSCAPES.colours.items()) == list(label_colors.table(table).colours.items())
+
+
 @pytest.mark.parametrize('classes', [FACADES, CITYSCAPES])
 def test_every_colour_is_its_class_also_after_jpeg(classes):
     count = len(classes.colours)

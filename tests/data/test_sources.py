@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from helpers.pictures import config, error, numbers, picture, save, side_by_side
 
-from pix2pix_jax.data import discover, pipeline, preflight
+from pix2pix_jax.data import discover, held_out, hold_out, pipeline, preflight
 from pix2pix_jax.errors import DataError, UserError
 
 # ---------------------------------------------------------------- what is read
@@ -59,6 +59,18 @@ def test_val_is_held_out_of_train_alone(tmp_path):
     assert held[0] == held[1] != held[2]
     splits = discover.open_splits(config(tmp_path, **{'dataset.val_fraction': 0.001}))
     assert len(splits['val']) == 1
+
+
+def test_drawings_of_one_emoji_are_held_out_together(tmp_path):
+    """A man, a woman and a person of each profession: all of one is in train, or none."""
+    things = {f'{i:X}' for i in range(0x1F33E, 0x1F352)}
+    names = [f'{person}-200D-{thing}' for person in ('1F468', '1F469', '1F9D1') for thing in things]
+    side_by_side(tmp_path / 'train', [f'{name}.png' for name in names])
+    train = discover.open_splits(config(tmp_path))['train']
+    built_in = config('', **{'dataset.name': 'openmoji', 'dataset.val_fraction': 0.3})
+    parts = held_out.hold_out_of(train, built_in, hold_out.NEW_RUN, 'val')
+    train, val = ({name.split('-')[-1] for name in part.names} for part in parts)
+    assert train | val == things and val and not train & val
 
 
 def below(text, fraction):
