@@ -16,6 +16,13 @@ from pix2pix_jax.models import factory
 from pix2pix_jax.models.factory import GENERATORS, NORMS
 
 ALONE = {'loss.gan': 'none'}  # no discriminator, whose sizes are others
+BETTER = {  # as the papers of the metrics have it
+    metrics.LOWER: {'l1', 'mae', 'rmse', 'checkerboard', 'lpips', 'fid', 'kid'},
+    metrics.HIGHER: {
+        'psnr', 'ssim', 'lab_l', 'lab_a', 'lab_b', 'pixel_accuracy', 'class_accuracy', 'class_iou',
+        'fcn_pixel_accuracy', 'fcn_class_accuracy', 'fcn_class_iou',
+    },
+}  # fmt: skip
 VALUES = [name for metric in metrics.METRICS.values() for name in metric.values]
 
 
@@ -52,6 +59,11 @@ def test_every_metric_is_on_the_page_and_in_the_report(tmp_path):
         assert f'<td>{name}</td><td>{title}</td><td>0.5000</td>' in text
         (line,) = (line for line in table.splitlines() if line.startswith(f'{name} '))
         assert metric_titles.title(name) in line and '0.5000' in line
+
+
+def test_which_way_every_metric_is_better():
+    for sign, names in ((-1, BETTER[metrics.LOWER]), (1, BETTER[metrics.HIGHER])):
+        assert {name for name in VALUES if metric_titles.sign(name) == sign} == names
 
 
 def test_a_metric_of_pairs_has_the_name_of_its_value():
