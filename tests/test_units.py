@@ -110,7 +110,7 @@ def test_no_data_of_two_folders_is_not_measured(tmp_path, nodata):
             np.save(tmp_path / name / f'{i}.npy', image)
     values = evaluate.define_flags()
     folders = [f'--{name}={tmp_path / name}' for name in ('real', 'generated', 'output')]
-    values(['evaluate', *folders, '--range=0:5000', f'--nodata={nodata}'])
+    values(['evaluate', *folders, '--range=-1000:5000', f'--nodata={nodata}'])
     assert evaluate.main(values) == 0
     found = json.loads((tmp_path / 'output' / 'metrics.json').read_text())['metrics']
     rmse = np.mean([np.sqrt((error**2).mean()) for error in errors[:2]])

@@ -1,5 +1,7 @@
 """The measure of checkerboards."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,23 @@ def smooth(seed, size=64):
     spectrum = np.fft.fft2(rng.normal(size=(size, size))) / np.maximum(f, 1 / size)
     image = np.fft.ifft2(spectrum).real
     return (image / np.abs(image).max())[..., None].repeat(3, -1)
+
+
+def test_it_is_the_definition_written_out():
+    """15 frequencies of the grid, each with those at 1 from it, over the rest of those up to 3."""
+    height, width = 64, 96
+    image = np.random.default_rng(0).normal(size=(height, width, 3)).cumsum(0).cumsum(1)
+    gray = image.mean(-1) - image.mean()
+    energy = np.abs(np.fft.fft2(gray * np.outer(np.hanning(height), np.hanning(width)))) ** 2
+    decibels = []
+    for a, b in list(itertools.product(range(0, height, 16), range(0, width, 24)))[1:]:
+        near, far = [], []
+        for i, j in itertools.product(range(-3, 4), repeat=2):
+            beside = near if max(abs(i), abs(j)) < 2 else far
+            beside.append(energy[(a + i) % height, (b + j) % width])
+        decibels.append(10 * np.log10(np.mean(near) / np.mean(far)))
+    assert len(decibels) == 15
+    assert checkerboard(image) == pytest.approx(np.mean(decibels), abs=1e-9)
 
 
 def test_an_image_without_a_grid_has_about_none():

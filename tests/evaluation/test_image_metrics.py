@@ -132,12 +132,15 @@ def test_a_small_image_has_no_ssim_and_the_summary_says_why():
     assert summary['ssim']['value'] is None and '1 of 2' in summary['ssim']['reason']
 
 
-def test_the_interval_covers_the_mean_about_as_often_as_it_says():
-    rng = np.random.default_rng(0)
-    covered = 0
-    for _ in range(60):
-        low, high = bootstrap.summarize({'x': rng.normal(size=80)})['x']['ci95']
-        covered += low <= 0 <= high
-    assert 51 <= covered <= 60  # 57 expected
-    values = list(rng.normal(size=30))
-    assert bootstrap.summarize({'x': values}) == bootstrap.summarize({'x': values})
+def test_the_interval_of_many_images_is_that_of_the_normal_distribution():
+    """Also that of counts, whose score is a mean here."""
+    values = np.random.default_rng(0).normal(3, 2, size=400)
+    found = bootstrap.summarize({'x': values})
+    assert found == bootstrap.summarize({'x': values})
+    counts = np.stack([values, np.ones(400)], -1)
+    of_counts = bootstrap.summarize_counts(counts, lambda c: {'x': c[..., 0] / c[..., 1]})
+    for one in (found['x'], of_counts['x']):
+        (low, high), half = one['ci95'], 1.96 * values.std() / np.sqrt(400)
+        assert one['mean'] == pytest.approx(values.mean())
+        assert (low + high) / 2 == pytest.approx(values.mean(), abs=0.1 * half)
+        assert high - low == pytest.approx(2 * half, rel=0.1)

@@ -2,9 +2,13 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from helpers.runs import tiny_config
 from PIL import Image
@@ -16,6 +20,7 @@ from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.evaluation import class_scores, fcn_score, label_maps, labels, segmenter
 from pix2pix_jax.evaluation.options import Options, Subject
 from pix2pix_jax.evaluation.segmenter import RESIZED
+from pix2pix_jax.train_state import TrainState
 
 SIZE = (32, 32)
 STEPS = 200
@@ -57,6 +62,9 @@ def test_it_learns_and_is_kept(source, cache, monkeypatch, capsys):
     found = segment(photos.astype(np.float32))
     assert found.dtype == np.int32 and found.shape == (6, *SIZE)
     assert (found == true).mean() > 0.9
+    other = photos.astype(np.float32)
+    other[:, 24:, 24:] = 30  # which would be in an image's own statistics
+    np.testing.assert_array_equal(segment(other)[:, :12, :12], found[:, :12, :12])
     (path,) = (cache / 'segmenters').glob('*.npz')
 
     assert f'training the segmenter of {source.folder}, once: ' in capsys.readouterr().out
@@ -65,6 +73,24 @@ def test_it_learns_and_is_kept(source, cache, monkeypatch, capsys):
     np.testing.assert_array_equal(again(photos.astype(np.float32)), found)
     assert not capsys.readouterr().out
     monkeypatch.undo()
+
+
+def test_void_does_not_count():
+    """Half of it, and half of other pixels, are as these pixels twice, to a network of a matrix."""
+    rng = np.random.default_rng(0)
+    photos = jnp.asarray(rng.normal(size=(2, 4, 6, 3)), jnp.float32)
+    classes = jnp.asarray(rng.integers(0, 3, (2, 4, 6)))
+
+    def network(variables, x, **switches):
+        return x @ variables['params']['kernel'], {'batch_stats': {}}
+
+    params = {'kernel': jnp.eye(3)}
+    state = TrainState.create(apply_fn=network, params=params, tx=optax.sgd(1.0))
+    step = functools.partial(jax.jit(segmenter._step), state, key=jax.random.key(0))
+    after, loss = step(photos, classes.at[:, :, 3:].set(label_colors.VOID))
+    twice, expected = step(*(jnp.concatenate([x[:, :, :3]] * 2, 2) for x in (photos, classes)))
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    np.testing.assert_allclose(after.params['kernel'], twice.params['kernel'], rtol=1e-5)
 
 
 def test_a_file_is_written_and_read_elsewhere(source, cache, tmp_path, monkeypatch):
@@ -159,6 +185,16 @@ def of_pairs(folder, inputs, targets, **fields):
             Image.fromarray(image).save(folder / name / 'test' / f'{i}.png')
     config = tiny_config(folder, image_size=SIZE, **fields)
     return discover.open_splits(config)['test'], config
+
+
+def test_masked_pixels_have_no_class(tmp_path):
+    labels = np.uint8(list(FACADES.colours.values()))[np.arange(32 * 32).reshape(32, 32) // 128]
+    source, _ = of_pairs(tmp_path, [labels], [labels])
+    scores, valid = class_scores.of_colours(source, SIZE, FACADES), np.ones((*SIZE, 1), np.float32)
+    valid[:8] = 0
+    output = np.where(valid, *map(augment.to_float, (labels, labels[::-1])))
+    scores.update({'output': output, 'valid': valid, 'valid_pixels': valid.sum()})
+    assert scores.compute()[0]['pixel_accuracy']['mean'] == 1
 
 
 @pytest.mark.parametrize('indices', [True, False])
