@@ -28,7 +28,7 @@ from pix2pix_jax.distributed import parallel
 from pix2pix_jax.distributed.preemption import StopRequest
 from pix2pix_jax.dry_run import dry_run
 from pix2pix_jax.errors import DataError, Stopped, UserError
-from pix2pix_jax.inference.generator import load_run, load_state
+from pix2pix_jax.inference.generator import Generator, load_run, load_state
 from pix2pix_jax.models import spectral
 from pix2pix_jax.null_recorder import NullRecorder
 from pix2pix_jax.reports import progress, start
@@ -640,10 +640,42 @@ def test_best_is_by_the_metric_that_is_named(pairs, tmp_path, monkeypatch, best,
     assert [values[step] for step in found] == [better(later.values())]
 
 
-def test_best_holds_what_translates(pairs, tmp_path):
+# ---------------------------------------------------------------- averages, and a rate that falls
+
+
+@pytest.fixture(scope='module')
+def averaged(pairs, tmp_path_factory):
+    """A run with both: its folder, its state and the rows of its last grid."""
+    fields = {'optimizer__schedule': 'linear', 'optimizer__decay_start': 0.0}
+    config = tiny_config(pairs, num_steps=2, ema_decay=0.9, optimizer__learning_rate=0.04, **fields)
+    workdir, grids = tmp_path_factory.mktemp('averaged'), []
+    make_grid = recorder.image_grid.make_grid
+    keep = lambda rows, *args: grids.append(rows) or make_grid(rows, *args)  # noqa: E731
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recorder.image_grid, 'make_grid', keep)
+        state = train_and_evaluate(config, workdir)
+    return workdir, state, grids[-1]
+
+
+def test_the_rate_that_is_logged_is_that_of_the_step(averaged):
+    """It falls to 0 after the last one."""
+    rates = [row['train/learning_rate'] for row in metrics(averaged[0])]
+    assert rates == pytest.approx([0.04, 0.02])
+
+
+def test_samples_are_of_the_averages(averaged):
+    workdir, state, rows = averaged
+    inputs, shown, _ = map(np.stack, zip(*rows))
+    config = load_run(workdir).config
+    found, other = (Generator(config, state.generator_variables(e))(inputs) for e in (True, False))
+    np.testing.assert_allclose(shown, found, atol=1e-5)
+    assert np.abs(found - other).max() > 0.01
+
+
+def test_best_holds_what_translates(averaged, tmp_path):
     """Raw and averaged weights with their statistics; a whole one, as of before, loads the same."""
-    config = tiny_config(pairs, num_steps=2, ema_decay=0.9)
-    state = train_and_evaluate(config, tmp_path)
+    shutil.copytree(averaged[0], tmp_path, dirs_exist_ok=True)
+    state = averaged[1]
     kinds = {
         kind: {name.split('/')[0] + '/' + name.split('/')[1] for name in held}
         for kind, held in ((k, Checkpoints(tmp_path)._held(k, 2)) for k in KINDS)
