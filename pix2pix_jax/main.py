@@ -128,10 +128,12 @@ def check_argv(argv: list[str]) -> None:
 
 
 def join_values(argv: list[str]) -> None:
-    """Makes one word of `--config FILE` and of `--config.FIELD VALUE` in `argv`."""
+    """Makes `--config=FILE` of `--config FILE`, and `--config.F=V` of `-config.F V`, in `argv`."""
     for i, word in enumerate(argv):
-        override = OVERRIDE.fullmatch(word)
-        field = override and FIELDS.get(override[1])
+        override = OVERRIDE.match(word)
+        if override:
+            argv[i] = word = f'--{word.lstrip("-")}'
+        field = override and '=' not in word and FIELDS.get(override[1])
         takes_value = word == '--config' or (field and not isinstance(field.default, bool))
         if takes_value and i + 1 < len(argv):
             argv[i : i + 2] = [f'{word}={argv[i + 1]}']

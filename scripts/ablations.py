@@ -139,13 +139,5 @@ def seeds_of(words: list[str]) -> tuple[int, ...]:
     return seeds
 
 
-def check_argv(argv: list[str]) -> None:
-    """As that of pix2pix_jax.main; refuses a field and its value in two words, which runs get."""
-    command.check_argv(argv)
-    for word, following in zip(argv[1:], argv[2:]):
-        if word.startswith('--config.') and '=' not in word and following[:2] != '--':
-            raise UserError(f'{word} {following}: write {word}={following}')
-
-
 if __name__ == '__main__':
-    run_command(main, define_flags, check_argv=check_argv)
+    run_command(main, define_flags, check_argv=command.check_argv)

@@ -191,7 +191,7 @@ def test_a_space_before_the_config_file(tmp_path):
     ('words', 'left', 'values'),
     [
         ('--config.image_size=256 --config.image_size=128', '--config.image_size=128', (128,)),
-        ('--config.image_size 64 -config.image_size 32,48', '-config.image_size=32,48', (32, 48)),
+        ('--config.image_size 64 -config.image_size 32,48', '--config.image_size=32,48', (32, 48)),
         ('--config.seed=1 --dry_run --config.seed 2', '--dry_run --config.seed=2', 2),
         ('--noconfig.remat --config.remat --dry_run', '--config.remat --dry_run', True),
     ],

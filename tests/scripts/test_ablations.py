@@ -21,7 +21,7 @@ from scipy import stats
 from pix2pix_jax.config import default_config, flatten
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.evaluation import metrics
-from pix2pix_jax.main import load_config
+from pix2pix_jax.main import check_argv, load_config
 from pix2pix_jax.storage import atomic
 
 SCRIPTS = ROOT / 'scripts'
@@ -173,7 +173,6 @@ def test_a_run_that_fails_is_named_and_the_others_are_done(pairs, tmp_path):
         (('--table=losses', '--seeds=5,six'), '--seeds=5,six: give how many'),
         (('--table=losses', '--split=dev'), '--split=dev: the data has train | val | test'),
         (('--table=losses', '--dry_run'), "flag 'dry_run'"),
-        (('--table=losses', '--config.num_devices', '1'), 'write --config.num_devices=1'),
         (('--table=losses', '--segmenter=nowhere:f'), '--segmenter=nowhere:f: ModuleNotFound'),
     ],
 )
@@ -182,7 +181,7 @@ def test_mistakes_are_one_line(more, message, pairs, scripts, tmp_path, monkeypa
     monkeypatch.setattr(sys, 'argv', words)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stopped:
-        run_command(ablations.main, ablations.define_flags, words, ablations.check_argv)
+        run_command(ablations.main, ablations.define_flags, words, check_argv)
     error = capsys.readouterr().err
     assert stopped.value.code == 2 and message in error and error.count('\n') == 1
     assert not (tmp_path / 'out').exists()
@@ -617,6 +616,19 @@ def test_a_run_that_keeps_too_few_states_is_named(scripts, make_ablation):
     few = ('--config.checkpoint.every_steps=50', '--config.checkpoint.keep=9')
     with pytest.raises(UserError, match="'alternating' would not keep the states 84, 88, 92, 96"):
         jobs.check_states(jobs.jobs_of(make_ablation(fields=few, seeds=(1,))))
+
+
+def test_however_a_field_is_written_the_runs_get_it(pairs, scripts, monkeypatch):
+    """As one word or two, with one dash or two."""
+    more = ('--table=losses', '--config.num_devices', '1', '-config.log_every=7')
+    ablations, words = scripts('ablations'), ['ablations.py', *arguments(pairs, *more)]
+    monkeypatch.setattr(sys, 'argv', words)
+    check_argv(words)
+    values = ablations.define_flags()
+    values(words)
+    fields = ablations.ablation_of(values).fields
+    assert fields[-2:] == ('--config.num_devices=1', '--config.log_every=7')
+    assert values.config.num_devices == 1 and values.config.log_every == 7
 
 
 def test_rows_can_be_chosen(scripts, make_ablation):
