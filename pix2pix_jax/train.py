@@ -144,7 +144,7 @@ def run_steps(
     frozen = parallel.replicate(setup.frozen, devices)
     batches = feed.batches(setup.splits['train'], config, devices, first)
     vote = parallel.StopVote(stop, devices, STEPS_IN_FLIGHT)
-    in_flight: collections.deque[tuple[int, Metrics]] = collections.deque()
+    in_flight: collections.deque[Metrics] = collections.deque()
     log, last_save = LateLog(recorder, config.batch_size, first), time.monotonic()
     # Read once: a field of a frozen config takes microseconds.
     plan = intervals(config, setup.total_steps, recorder.has_val)
@@ -162,11 +162,10 @@ def run_steps(
             vote.cast()
             recorder.step(step)
             profile.step(step, metrics)
-            in_flight.append((step, metrics))
+            in_flight.append(metrics)
             if len(in_flight) > STEPS_IN_FLIGHT:
-                oldest, its_metrics = in_flight.popleft()
-                wait_for(its_metrics)
-                log.done(oldest)
+                wait_for(in_flight.popleft())
+                log.in_flight(step)
 
             if step % log_every == 0 or step == setup.total_steps:
                 log.add(step, parallel.unreplicate(metrics, devices))
@@ -176,6 +175,7 @@ def run_steps(
             log.flush()
             if finish(step, state, devices, due, recorder, vote):
                 last_save = time.monotonic()
+            in_flight.clear()
             log.restart_clock(step)
     return parallel.unreplicate(state, devices)
 
@@ -246,42 +246,46 @@ def record(step: int, state: GanState, due: Due, recorder: Recorder | NullRecord
 class LateLog:
     """Logs metrics one log late, so that no step waits for the metrics of the one before.
 
-    The rate of training is that of the steps that were done between two logs, without the time of
-    other work, and without a first step that is not logged: it compiles.
+    The rate is that at which steps are given to the devices while enough of them are in flight:
+    then it is that of the devices, or of the input where that is slower. So the first step, which
+    compiles, is not in it, nor the first ones after other work. Until there is such a rate, it is
+    that since the start or since other work.
     """
 
     def __init__(self, recorder: Recorder | NullRecorder, batch_size: int, step: int):
         """Starts the clock at `step`."""
         self._recorder, self._batch_size = recorder, batch_size
-        self._pending: tuple[int, Metrics] | None = None
-        self._images_per_s = 0.0  # of what is pending, once that is done
+        self._pending: tuple[int, Metrics, float] | None = None
+        self._images_per_s = 0.0  # the newest that is known
         self.restart_clock(step)
-        self._is_first = True
 
     def restart_clock(self, step: int) -> None:
         """Starts the clock again when `step` is done, and what came after it."""
-        self._step, self._time, self._is_first = step, time.monotonic(), False
+        self._begin = step, time.monotonic()
+        self._full: tuple[int, float] | None = None
 
-    def done(self, step: int) -> None:
-        """Reads the clock: `step` is done now, and whatever it waited for."""
-        is_pending = self._pending is not None and self._pending[0] == step
-        if is_pending and step > self._step:  # not read yet
-            seconds = max(time.monotonic() - self._time, 1e-9)
-            self._images_per_s = (step - self._step) / seconds * self._batch_size
-            self.restart_clock(step)
-        elif self._is_first:
-            self.restart_clock(step)
+    def in_flight(self, step: int) -> None:
+        """Starts the clock of the rate at `step`, the first with enough steps in flight."""
+        self._full = self._full or (step, time.monotonic())
 
     def add(self, step: int, metrics: Metrics) -> None:
         """Logs what was added last, and keeps the metrics of `step` for the next call."""
+        measured = 0.0
+        if self._full and step > self._full[0]:
+            measured = self._images_per_s = self._rate(step, self._full)
+            self._full = step, time.monotonic()
         self.flush()
-        self._pending = step, metrics
+        self._pending = step, metrics, measured
+
+    def _rate(self, step: int, begin: tuple[int, float]) -> float:
+        seconds = max(time.monotonic() - begin[1], 1e-9)
+        return (step - begin[0]) / seconds * self._batch_size
 
     def flush(self) -> None:
         """Logs what was added last, if it is not logged yet; waits for it."""
         if self._pending is not None:
-            step, metrics = self._pending
+            step, metrics, measured = self._pending
             values = jax.device_get(metrics)
-            self.done(step)
-            self._recorder.log(step, values, self._images_per_s)
+            rate = measured or self._images_per_s or self._rate(step, self._begin)
+            self._recorder.log(step, values, rate)
             self._pending = None

@@ -145,7 +145,7 @@ def test_without_the_data_the_test_image_is_noise_and_it_is_said(tmp_path, capfd
     path.write_text(path.read_text().replace('"step": 1', '"step": 7'))
     assert command(tmp_path / 'run', tmp_path / 'model.zip') == 0
     assert "the run's data is not there" in capfd.readouterr().out
-    assert 'This model was not measured' in packed_text(tmp_path, 'README.md')  # but step 7 was
+    assert 'not measured. Compare' in packed_text(tmp_path, 'README.md')  # but step 7 was
 
 
 @pytest.mark.parametrize(('fields', 'message'), [

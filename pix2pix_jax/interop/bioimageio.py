@@ -87,10 +87,9 @@ def export(
         np.save(folder / 'test_output.npy', result[None])
         _cover(image, source, result, target).save(folder / 'cover.png')
         measured = exportable.measured_model(run, norm)
-        validation = _validation(
-            metrics_json.of_model(workdir, 'test', measured),
-            exportable.about_metrics(run.config, measured),
-        )
+        result_of_run = metrics_json.of_model(workdir, 'test', measured)
+        remark = exportable.about_metrics(run.config, measured, bool(result_of_run))
+        validation = _validation(result_of_run, remark)
         (folder / 'README.md').write_text(_text(model, validation))
         package = folder / 'package.zip'
         description = _description(model, folder, _title(workdir), source, target)

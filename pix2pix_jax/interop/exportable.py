@@ -69,13 +69,16 @@ def measured_model(run: Run, norm: str) -> Model:
     return run.model._replace(norm='' if same else norm)
 
 
-def about_metrics(config: Config, model: Model) -> str:
-    """Returns in what evaluations of a run differ from the exported model; '' where they do not."""
+def about_metrics(config: Config, model: Model, there: bool) -> str:
+    """Returns in what evaluations of a run differ from the exported model; '' where they do not.
+
+    `there` says whether there is an evaluation of it.
+    """
     if model.norm:
         own = config.test.norm
         return f'no evaluation is of this model: its norms are {model.norm}, and theirs {own}'
     on = config.test.dropout and has_dropout(config.generator, generator_depth(config))
-    return 'measured with dropout, which this model is without' if on else ''
+    return 'measured with dropout, which this model is without' if on and there else ''
 
 
 def export(

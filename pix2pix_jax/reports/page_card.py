@@ -3,7 +3,8 @@
 Strangers read it: nothing in it names a place on the machine that trained the model.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from etils import epath
 
@@ -20,19 +21,26 @@ NAMES = {'gan': 'pix2pix', 'flow': 'rectified flow'}  # of models, by config.met
 UNKNOWN = 'not recorded: whoever publishes this page says them'
 
 
+class MetricsTable(NamedTuple):
+    """What is known of how good a model is."""
+
+    split: str  # 'test' or 'val'
+    rows: Sequence[tuple[str, ...]]  # of a table; none where it was not measured
+
+
 def write(
-    workdir: epath.PathLike, config: Config, model: Model, heading: Heading, remark: str = ''
+    workdir: epath.PathLike, config: Config, step: int, metrics: MetricsTable, remark: str
 ) -> str:
     """Returns the card of a run's model, as HTML.
 
     Args:
       workdir: the folder of the run.
       config: of the run.
-      model: which of its models: the step of its checkpoint, its weights and norms.
-      heading: says what a metric is called.
-      remark: what is to be known of the metrics, or why there are none; '': nothing.
+      step: of the model's checkpoint.
+      metrics: of the model.
+      remark: what is to be known of them, or why there are none; '': nothing.
     """
-    d, g, step = config.dataset, config.generator, model.step
+    d, g = config.dataset, config.generator
     facts: list[tuple[str, str]] = [
         ('about', 'this model'),
         ('model', f'{NAMES[config.method]}, {g.name} of width {g.width}, step {step:,}'),
@@ -41,10 +49,10 @@ def write(
         ('data and licence', licences.of_data(config) or UNKNOWN),
         *([('metrics', remark)] if remark else []),
     ]
-    split, metrics = metrics_of(workdir, model, heading)
+    title = f'Metrics ({metrics.split} split, step {step:,})'
     parts = [
         run_page.table(facts),
-        run_page.section(f'Metrics ({split} split, step {step:,})', run_page.table(metrics)),
+        run_page.section(title, run_page.table(metrics.rows)),
         run_page.details('Config', run_page.table([('field', 'value'), *public_fields(config)])),
     ]
     return '\n'.join(filter(None, parts))
@@ -60,10 +68,8 @@ def _may_be_a_path(value: Any) -> bool:
     return isinstance(value, str) and any(mark in value for mark in PATHS)
 
 
-def metrics_of(
-    workdir: epath.PathLike, model: Model, heading: Heading
-) -> tuple[str, list[tuple[str, ...]]]:
-    """Returns a split, test or val, and the table of a model's metrics, [] where there is none.
+def metrics_of(workdir: epath.PathLike, model: Model, heading: Heading) -> MetricsTable:
+    """Returns a model's metrics, `heading` saying what each is called.
 
     They are those of `evaluate`, else those that training logged of the weights that it measures.
     """
@@ -73,10 +79,10 @@ def metrics_of(
     except UserError as error:  # damaged: the page has none
         print(error, flush=True)
     if result:
-        return 'test', run_page.metrics_table(result['metrics'], heading)
+        return MetricsTable('test', run_page.metrics_table(result['metrics'], heading))
     rows = [row for row in metric_writer.read_metrics(workdir) if row.get('step') == model.step]
     if not rows or not _is_measured_in_training(workdir, model):
-        return 'test', []
+        return MetricsTable('test', [])
     for split, start in (('test', 'test/'), ('val', 'eval/')):
         found = {
             key.removeprefix(start): value
@@ -86,8 +92,8 @@ def metrics_of(
         }
         if found:
             lines = [(k, heading(k), run_page.format_number(v)) for k, v in found.items()]
-            return split, [('name', 'metric', 'mean'), *lines]
-    return 'test', []
+            return MetricsTable(split, [('name', 'metric', 'mean'), *lines])
+    return MetricsTable('test', [])
 
 
 def _is_measured_in_training(workdir: epath.PathLike, model: Model) -> bool:

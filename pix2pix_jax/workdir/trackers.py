@@ -71,7 +71,7 @@ class Tracker:
         """Starts the thread, in which `begin` begins or resumes the run at the service `name`."""
         self._name = name
         self._calls: queue.Queue[Sequence[Call]] = queue.Queue(MAX_WAITING)
-        self._lost = 0
+        self._lost, self._has_failed = 0, False
         self._send(_begin)
         self._thread = threading.Thread(target=self._work, args=(begin,), daemon=True)
         self._thread.start()
@@ -120,9 +120,10 @@ class Tracker:
                     service = begin()
                 call(service)
             except BaseException as error:  # wandb ends a thread by SystemExit, too
-                if not self._lost:
+                if not self._has_failed:
                     self._warn(f'{type(error).__name__}: {" ".join(str(error).split())[:300]}')
-                self._lost += 1
+                self._has_failed = True
+                self._lost += call is not _begin
 
     def _warn(self, what: str) -> None:
         print(f'warning: --tracker={self._name}: {what}', file=sys.stderr, flush=True)

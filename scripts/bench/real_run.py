@@ -9,7 +9,7 @@ from bench.tasks import Setting
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.workdir.metric_writer import read_metrics
 
-LOGS = 5  # of which the first is left out: it holds the compilation
+LOGS = 5  # of which the first is left out: with --steps=1 it holds the compilation
 STEPS = {'cpu': 1, 'gpu': 20}  # between two logs, for each of `steps`
 
 

@@ -134,6 +134,7 @@ FILES = {
     'gray': (TWO, (0, 1), 8, None),
     'gray 0/255': (TWO[:2], (0, 255), 8, None),
     'gray of 16 bits': (TWO, (0, 1), 16, None),
+    'none is 0': ((classes(3, dataset__void='0'),), (0, 1, 2), 8, None),
     'black/white palette': (TWO, (0, 1), 1, BLACK_WHITE),
     'padded palette': (TWO[:2], (0, 1, 255), 8, PADDED),
     "VOC's, none 224,224,192": ((VOC_RUN, classes(21)), (*range(21), 255), 8, VOC),

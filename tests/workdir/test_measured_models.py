@@ -68,7 +68,7 @@ def test_no_evaluation_is_of_a_model_with_other_norms(tmp_path, kind, norm):
     for _ in range(2):  # with and without the evaluation
         assert bool(page_card.metrics_of(tmp_path, model, str)[1]) == measured
         shutil.rmtree(tmp_path / 'evaluation', ignore_errors=True)
-    remark = exportable.about_metrics(run.config, model)
+    remark = exportable.about_metrics(run.config, model, measured)
     assert (remark == '') == measured and (measured or f'{norm}, and theirs image' in remark)
 
 
@@ -76,9 +76,10 @@ def test_it_is_said_where_evaluations_are_with_dropout():
     for dropout in (True, False):
         run = random_run(generator__dropout_blocks=1, test__dropout=dropout)
         model = exportable.measured_model(run, '')
-        assert ('with dropout' in exportable.about_metrics(run.config, model)) == dropout
+        assert ('with dropout' in exportable.about_metrics(run.config, model, True)) == dropout
+        assert exportable.about_metrics(run.config, model, False) == ''  # nothing was measured
     run = random_run(generator__dropout=0.0)
-    assert exportable.about_metrics(run.config, exportable.measured_model(run, '')) == ''
+    assert exportable.about_metrics(run.config, exportable.measured_model(run, ''), True) == ''
 
 
 def test_what_training_measured_is_of_the_averages_and_its_own_steps(tmp_path):

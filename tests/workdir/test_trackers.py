@@ -111,7 +111,7 @@ def test_what_fails_is_said_once_and_stops_nothing(tmp_path, capfd, wrong, where
         assert recorded.images.keys() == {2, 4, 6, 8}
 
 
-def test_one_that_begins_late_gets_the_rest(tmp_path):
+def test_one_that_begins_late_gets_all(tmp_path, capfd):
     recorded, tries = Recorded(), []
 
     def begin():
@@ -120,6 +120,8 @@ def test_one_that_begins_late_gets_the_rest(tmp_path):
 
     write(tmp_path, Tracker('x', begin), [1, 2, 3])
     assert set(recorded.scalars) == {1, 2, 3} and recorded.closed == 1
+    warnings = capfd.readouterr().err
+    assert warnings.count('warning: --tracker=x') == 1 and 'did not reach' not in warnings
 
 
 def test_rows_of_a_resumed_run_are_not_lost_however_many_they_are(tmp_path, capfd, monkeypatch):

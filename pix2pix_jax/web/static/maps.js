@@ -12,7 +12,7 @@ export async function mapOfIndices(file, spec) {
   const found = spec.indices ? await readIndices(file) : null;
   if (!found?.values.every((index) => isIndex(index, spec))) return null;
   const data = new Uint8ClampedArray(4 * found.values.length).fill(255);
-  return inColours({ ...found, data }, found.values, spec);
+  return inColours({ ...found, data }, classesOf(found.values, spec), spec);
 }
 
 // The map that a picture shows: in the run's own colours or in the page's, in which its pixels then
@@ -26,7 +26,7 @@ export function mapOfColours(picture, spec) {
   const best = readings.reduce((a, b) => (b.distance < a.distance ? b : a));
   const areIndices = ([r, g, b]) => r === g && g === b && isIndex(r, spec);
   if (best.distance > 0 && pixels.every(areIndices)) {
-    return inColours(picture, pixels.map(([index]) => index), spec);
+    return inColours(picture, classesOf(pixels.map(([index]) => index), spec), spec);
   }
   if (best.far > MAX_FAR * pixels.length) {
     throw new Error('The picture is no map of this model’s classes, in colours or as numbers.');
@@ -48,6 +48,11 @@ function nearestClasses(pixels, { classes, none }) {
 
 function isIndex(index, { classes, none_index: noneIndex }) {
   return index < classes.length || index === noneIndex;
+}
+
+// The classes of indices, -1 of none.
+function classesOf(indices, { none_index: noneIndex }) {
+  return Array.from(indices, (index) => (index === noneIndex ? -1 : index));
 }
 
 // The picture with the page's colour of each pixel's class; numbers that are none have no class.
