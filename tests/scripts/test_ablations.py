@@ -649,21 +649,24 @@ def test_the_name_of_every_row_can_be_given(scripts):
 
 
 def test_the_published_results_are_read(scripts):
-    """Of runs at the paper's length, of which other states were measured."""
+    """Of runs at the paper's length, of which other states were measured; some have averages."""
     jobs, results = scripts('ablation.jobs'), scripts('ablation.results')
-    folder = ROOT / 'docs/data/losses'
+    folder = ROOT / 'docs/data/facades_128'
     widths = ('--config.generator.width=32', '--config.discriminator.width=32')
     options = metrics.PAIRS_ALONE._replace(names=('lab', 'checkerboard', 'fcn'))
     ablation = jobs.Ablation(
         'losses', f'{ROOT}/configs/facades.py', ('--config.image_size=128', *widths),
         pathlib.Path('nowhere'), 80_000, 'test', options, folder, data='4824ed9a97d4dfa0',
+        seeds=(0, 5, 6),
     )  # fmt: skip
     found = results.of_jobs(jobs.jobs_of(ablation), ablation)
-    assert list(found) == ['l1', 'l1+cgan']
-    for seeds in found.values():
-        states = [p['metrics'] for p in seeds[0].points if p['step'] > 64_000]
+    assert {row: list(seeds) for row, seeds in found.items()} == {'l1': [0], 'l1+cgan': [0, 5, 6]}
+    for run in (found['l1'][0], *found['l1+cgan'].values()):
+        states = [p['metrics'] for p in run.points if p['step'] > 64_000]
         mean = pytest.approx(sum(state['fcn_class_iou']['mean'] for state in states) / 4)
-        assert seeds[0].states == 4 and seeds[0].metrics['fcn_class_iou']['mean'] == mean
+        assert run.states == 4 and run.metrics['fcn_class_iou']['mean'] == mean
+    averaged = json.loads((folder / 'base-5_test.json').read_text())['checkpoints']
+    assert found['l1+cgan'][5].points[-1]['metrics'] != averaged[-1]['metrics']
 
 
 FLOWS = ('flow 1 step', 'flow 4 steps', 'flow 20 steps')
