@@ -47,11 +47,4 @@ def memory_of_step(setup: Setup, state: GanState) -> dict[str, int]:
     state, frozen = parallel.replicate((state, setup.frozen), devices)
     with memory.one_line('a training step', memory.less(config)):
         compiled = step_fn.lower(state, batch, training_key(config), frozen).compile()
-    sizes = compiled.memory_analysis()
-    if sizes is None:  # not every backend counts it
-        return {}
-    return {
-        'state and batch': sizes.argument_size_in_bytes,
-        'activations and gradients': sizes.temp_size_in_bytes,
-        'results beside the state': sizes.output_size_in_bytes - sizes.alias_size_in_bytes,
-    }
+    return memory.parts_of_program(compiled)

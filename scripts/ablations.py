@@ -14,7 +14,6 @@ for TABLE_steps.png: the metrics over the steps.
 
 import functools
 import pathlib
-import re
 import shlex
 import sys
 
@@ -118,7 +117,7 @@ def ablation_of(values: flags.FlagValues) -> Ablation:
         raise UserError(f'--split={split}: the data has {" | ".join(splits)}')
     pairs = scene_windows.epoch(splits['train'], values.config)
     steps = values.steps or count_steps(values.config, pairs)
-    fields = tuple(word for word in sys.argv[1:] if re.match(r'--(no)?config\.', word))
+    fields = tuple(word for word in sys.argv[1:] if command.OVERRIDE.match(word))
     config = values['config'].config_filename
     folder = pathlib.Path(values.results or output / 'results').expanduser().absolute()
     rows, data = tuple(values.rows), results.fingerprint(splits)

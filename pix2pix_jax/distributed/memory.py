@@ -44,16 +44,24 @@ def free(device: jax.Device) -> int:
     return free_memory() // jax.local_device_count()
 
 
-def of_program(compiled: jax.stages.Compiled) -> int:
-    """Returns the bytes of a device that a compiled program takes: arguments, results, temporaries.
+def parts_of_program(compiled: jax.stages.Compiled) -> dict[str, int]:
+    """Returns the bytes of a device that a compiled step takes, by what they are for.
 
-    What is donated counts once. 0 where the backend does not count them.
+    What is donated counts once. {} where the backend does not count them.
     """
     found: Any = compiled.memory_analysis()
     if found is None:
-        return 0
-    kept = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
-    return kept + found.temp_size_in_bytes
+        return {}
+    return {
+        'state and batch': found.argument_size_in_bytes,
+        'activations and gradients': found.temp_size_in_bytes,
+        'results beside the state': found.output_size_in_bytes - found.alias_size_in_bytes,
+    }
+
+
+def of_program(compiled: jax.stages.Compiled) -> int:
+    """Returns the bytes of a device that a compiled program takes; 0 where that is not known."""
+    return sum(parts_of_program(compiled).values())
 
 
 def needed(state: GanState, config: Config, devices: list[jax.Device]) -> int:

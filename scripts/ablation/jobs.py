@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import re
 import shlex
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from pix2pix_jax.config import flatten, from_fields
 from pix2pix_jax.config_type import Config
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import metrics
-from pix2pix_jax.main import check_chosen, load_config
+from pix2pix_jax.main import OVERRIDE, check_chosen, load_config
 from pix2pix_jax.workdir.config_json import MAY_CHANGE
 
 
@@ -72,7 +71,7 @@ def jobs_of(ablation: Ablation) -> list[TrainingJob]:
     varied = {'seed', 'num_steps'}.union(*changes.values())
     varied |= {'batch_size'} if any(variant.batch for variant in rows.values()) else set()
     for word in ablation.fields:
-        if re.match(r'--(?:no)?config\.([^=]*)', word)[1] in varied:
+        if OVERRIDE.match(word)[1] in varied:
             raise UserError(f'{word}: --table={ablation.table} varies it; leave it out')
     return [
         job_of(ablation, row, seed, base, changes[row]) for seed in ablation.seeds for row in rows

@@ -68,8 +68,8 @@ def our_step(setting: Setting) -> Prepared:
     step_fn = step_fn.lower(box[0], images, key, None).compile()
     name = 'compile_or_load_s' if setting.cached else 'compile_s'
     figures = {name: time.perf_counter() - begin}
-    if setting.device == 'gpu' and memory.of_program(step_fn):
-        figures['device_mb'] = memory.of_program(step_fn) / 2**20
+    if setting.device == 'gpu' and (size := memory.of_program(step_fn)):
+        figures['device_mb'] = size / 2**20
     if layouts.available():
         box[0] = layouts.move_to_layouts(box[0], layouts.input_formats(step_fn))
 
