@@ -1,6 +1,8 @@
 """What scripts/benchmark.py times of this project, by task."""
 
 import os
+import pathlib
+import tempfile
 import time
 from typing import Any
 
@@ -16,6 +18,7 @@ from bench.tasks import (
     pairs_of,
     timed,
 )
+from bench.workers import WARM_UP
 from pix2pix_jax.errors import UserError
 
 
@@ -152,6 +155,21 @@ def our_error(setting: Setting) -> dict[str, float]:
     return errors(found, expected)
 
 
+def our_profile(setting: Setting) -> dict[str, Any]:
+    """Returns where the time of a training step goes, as `trace.summary` says it."""
+    jax = prepared_jax(setting)
+    from bench import trace
+
+    step, _ = our_step(setting)
+    for _ in range(WARM_UP):
+        step()
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            seconds = step()
+        found = trace.summary(pathlib.Path(folder), TOGETHER[setting.device])
+    return {'traced_step_ms': 1e3 * seconds} | found
+
+
 def our_device(setting: Setting) -> dict[str, Any]:
     """Returns the device's name, and what jax reaches it by."""
     device = prepared_jax(setting).local_devices()[0]
@@ -195,5 +213,6 @@ TASKS = {
     'pipeline_cached': our_pipeline_cached,
     # Figures alone:
     'error': our_error,
+    'profile': our_profile,
     'device': our_device,
 }

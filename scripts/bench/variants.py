@@ -1,13 +1,16 @@
 """The ways in which each contestant's step is run, by name; imports neither jax nor torch."""
 
 # This project's, and the flags of XLA that belong to each: the state in plain order, in layouts
-# that XLA chooses, and with convolutions in command buffers (CUDA graphs), long ones or all.
+# that XLA chooses, with convolutions in command buffers (CUDA graphs), long ones or all, without
+# any command buffer, and with deterministic kernels alone (config.deterministic).
 BUFFERS = '--xla_gpu_enable_command_buffer=+CONVOLUTION'
 SMALL = '--xla_gpu_graph_min_graph_size=1 --xla_cmd_buffer_trace_cache_size=64'
 OURS = {
-    'plain': '',
     'layouts': '',
     'layouts+command_buffers': BUFFERS,
+    'layouts+deterministic': '--xla_gpu_deterministic_ops=true',
+    'plain': '',
+    'layouts+no_command_buffers': '--xla_gpu_enable_command_buffer=',
     'layouts+small_command_buffers': f'{BUFFERS} {SMALL}',
 }
 

@@ -22,7 +22,10 @@ PARTS = {
     'check': Part(checks.check, 55, 'Is a step right on it?'),
     'step': Part(timings.step, 115, 'A step at batch 1'),
     'train': Part(runs.train, 0, 'The facades of the paper'),
-    'evaluate': Part(runs.evaluate, runs.EVALUATION_S, 'Measured on test'),
+    'evaluate': Part(runs.evaluate, 60, 'Measured on test'),
+    'states': Part(runs.states, 0, 'Its last states, measured'),
+    'profile': Part(timings.profile, 0, 'Where the time of a step goes'),
+    'variants': Part(timings.variants, 0, 'Ways to run the step'),
     'compile': Part(timings.compile_times, 0, 'Starts and compilation'),
     'resume': Part(runs.resume, 0, 'Killed and resumed'),
     'batch': Part(timings.batch, 0, 'Larger batches'),
@@ -58,9 +61,8 @@ def function_of(name: str) -> Callable[[PartContext, Write], None]:
 def seconds_of_next(names: list[str], left: float) -> float:
     """Returns the seconds of the first of the parts that are still to come, of those `left`.
 
-    What has no limit shares what the others leave.
+    They come in the order of their worth: what has no limit takes what it needs of all that those
+    with one leave, and what comes after it takes the rest.
     """
     first, *later = (part_of(name).limit for name in names)
-    if first:
-        return min(first, left)
-    return max(0.0, (left - sum(later)) / (1 + later.count(0)))
+    return min(first, left) if first else max(0.0, left - sum(later))

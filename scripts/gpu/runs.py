@@ -4,6 +4,7 @@ import pathlib
 import shutil
 import statistics
 import time
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -21,13 +22,16 @@ from gpu.context import (
     wait_until,
 )
 from pix2pix_jax.data.label_colors import FACADES
+from pix2pix_jax.evaluation.checkpoints import read_checkpoints
 from pix2pix_jax.workdir.metric_writer import read_metrics
 from pix2pix_jax.workdir.metrics_json import read_result
 
 STEPS = 80_000  # the paper's: 200 epochs of 400 pairs. The rate is constant: fewer are a valid run
 MAIN = 'facades'  # the run's folder
-EVALUATION_S = 60  # of a row's time
+REHEARSED = 20  # steps of a rehearsal
+EVALUATION_S = 45  # of a row's time
 QUICK = 'lab,checkerboard'  # the metrics beside L1, PSNR and SSIM that need no other network
+KEPT = 5  # states of a run: their mean says more than one of them (docs/results.md)
 SAVE_S = 20  # for the last save, after the signal
 ROWS = {  # of the paper's Tables 1 and 3
     **TABLES['losses'].rows,
@@ -47,12 +51,43 @@ def evaluate(context: PartContext, write: Write) -> None:
     evaluated(context, MAIN, write)
 
 
+def states(context: PartContext, write: Write) -> None:
+    """Measures the states that the run of `train` has kept, on test."""
+    if not context.path(f'{MAIN}/checkpoints').exists():
+        raise Missing('there is no trained run')
+    measured_states(context, MAIN, write)
+
+
+def measured_states(context: PartContext, run: str, write: Write) -> None:
+    """Measures the states that a run has kept, on test; without images."""
+    file = segmenter_file(context)
+    words = [f'--metrics={"fcn," if file else ""}{QUICK}', '--checkpoint=all']
+    words += [f'--workdir={context.path(run)}'] + [f'--segmenter_weights={file}'] * bool(file)
+    log = f'{run}_states.log'
+    process = start(context, 'pix2pix_jax.evaluate', words, log)
+    folder = context.path(run) / 'evaluation' / 'test_checkpoints'
+    while process.poll() is None:
+        time.sleep(1)
+        write({'states': means(folder)})
+    finished(process, context, log)
+    write({'states': means(folder)})
+
+
+def means(folder: pathlib.Path) -> dict[str, dict[str, float]]:
+    """Returns the metrics of each state that a table of several has so far, by its step."""
+    return {
+        f'step {step:,}': {name: value['mean'] for name, value in found.items() if 'mean' in value}
+        for step, found in read_checkpoints(folder).items()
+    }
+
+
 def row(context: PartContext, write: Write, name: str) -> None:
     """Trains and measures one row of the paper's Table 1 or 3, `name` of ROWS."""
     run = folder_of(name)
     seconds = context.seconds - EVALUATION_S
     write({'row': name} | trained(context, run, ROWS[name].arg, seconds, write))
     evaluated(context, run, write)
+    measured_states(context, run, write)
 
 
 def folder_of(row: str) -> str:
@@ -61,9 +96,9 @@ def folder_of(row: str) -> str:
 
 
 def trained(context: PartContext, run: str, arg: str, seconds: float, write: Write) -> Result:
-    """Trains until the time is over; returns what the run came to.
+    """Trains until the run is over, or the time; returns what it came to.
 
-    It is stopped by a signal, saves, and could resume.
+    When the time is over a signal stops it: it saves, and could resume.
 
     Args:
       context: what all parts share.
@@ -72,31 +107,45 @@ def trained(context: PartContext, run: str, arg: str, seconds: float, write: Wri
       seconds: the time, from now on.
       write: is given what there is so far, once a second.
     """
-    end = time.monotonic() + seconds
+    begin = time.monotonic()
+    end = begin + seconds
     words = command_words(context, arg)
     path = {'dataset.path': pairs_folder(context)}
     often = {'log_every': 5, 'eval_every': 10, 'sample_every': 10}
-    # As many as the defaults are in the paper's length; saves go by minutes.
+    # As many as the defaults are in the paper's length.
     seldom = {'log_every': 100, 'eval_every': 4000, 'sample_every': 2000}
-    words += fields(
-        path
-        | {'num_steps': STEPS, 'checkpoint.every_steps': 0}
-        | (often if context.tiny else seldom)
-    )
+    how_often = often if context.tiny else seldom
+    saves = {'checkpoint.every_steps': how_often['eval_every'], 'checkpoint.keep': KEPT}
+    words += fields(path | {'num_steps': STEPS} | saves | how_often)
     workdir, log = context.path(run), f'{run}.log'
     process = start(context, 'pix2pix_jax.main', [*words, f'--workdir={workdir}'], log)
-    enough = 20 if context.tiny else STEPS
+    seen: list[tuple[float, int]] = []  # seconds, steps
     while process.poll() is None and time.monotonic() < end - SAVE_S:
         time.sleep(1)
         found = so_far(workdir)
-        write(found)
-        if found['steps'] >= enough:
+        seen += [(time.monotonic() - begin, found['steps'])] if found['steps'] else []
+        write(found | with_all(seen))
+        if context.tiny and found['steps'] >= REHEARSED:
             break
     status = stop(process, SAVE_S) if process.poll() is None else process.returncode
     if status and not saved_steps(workdir):  # it may have saved and then been too slow to end
         finished(process, context, log)
     more = {'of_steps': STEPS, 'saved_at_step': max(saved_steps(workdir)), 'status': status}
+    more |= with_all(seen) | {'command_s': time.monotonic() - begin}
     return so_far(workdir) | more | {'command': ' '.join(words)}
+
+
+def with_all(seen: list[tuple[float, int]]) -> Result:
+    """Returns the time of a step with evaluations, sample grids and saves.
+
+    Args:
+      seen: seconds, and the steps that were logged by then; looked at once a second.
+    """
+    changed = [(t, n) for (_, before), (t, n) in zip(seen, seen[1:]) if n > before]
+    if len(changed) < 2:
+        return {}
+    (first_s, first), (last_s, last) = changed[0], changed[-1]
+    return {'ms_a_step_with_all': 1e3 * (last_s - first_s) / (last - first)}
 
 
 def saved_steps(workdir: pathlib.Path) -> list[int]:
@@ -203,7 +252,8 @@ def label_pairs(folder: pathlib.Path, counts: dict[str, int], size: int) -> path
 def resume(context: PartContext, write: Write) -> None:
     """Kills a run, empties the compile cache, resumes it, and compares it with one left alone.
 
-    Both with `deterministic`; what that costs is the rate of a third run without it.
+    Both with `deterministic`; two more without it say how far apart equal runs come to be. All
+    train at once, so that their rates say nothing: `variants` times what `deterministic` costs.
     """
     import kill_test
 
@@ -222,28 +272,39 @@ def resume(context: PartContext, write: Write) -> None:
         cache = str(context.path('compiled'))
         return start(context, 'pix2pix_jax.main', words, f'{name}.log', XDG_CACHE_HOME=cache)
 
-    finished(run('whole', True), context, 'whole.log')
-    rates = {'deterministic_images_per_s': _rate(context.path('whole'))}
-    write(rates)
+    others = {name: run(name, name == 'whole') for name in ('whole', 'usual', 'again')}
     process = run('killed', True)
     saved = context.path('killed') / 'checkpoints' / 'last'
     wait_until(lambda: saved.exists() and any(saved.glob('[0-9]*')), process, 600)
     process.kill()
     process.wait()
-    shutil.rmtree(context.path('compiled'), ignore_errors=True)
     rows = read_metrics(context.path('killed'))
     write({'killed_at_step': rows[-1]['step'] if rows else 0})
+    for name, process in others.items():
+        finished(process, context, f'{name}.log')
+    write({'weights_apart_without': apart(context.path('usual'), context.path('again'))})
+    shutil.rmtree(context.path('compiled'), ignore_errors=True)
     begin = time.monotonic()
     finished(run('killed', True), context, 'killed.log')
     different = kill_test.compare(context.path('whole'), context.path('killed'))
     write({'resumed_in_s': time.monotonic() - begin, 'different': different})
     write({'verdict': 'DIFFERENT' if different else 'equal, bit for bit'})
-    finished(run('usual', False), context, 'usual.log')
-    rates['images_per_s'] = _rate(context.path('usual'))
-    write(rates | {'cost': rates['images_per_s'] / rates['deterministic_images_per_s']})
 
 
-def _rate(workdir: pathlib.Path) -> float:
-    rows = read_metrics(workdir)
-    rates = [row['perf/images_per_s'] for row in rows if row.get('perf/images_per_s')]
-    return statistics.median(rates)
+def _weights(state: Any) -> tuple[Any, Any]:
+    return state.generator.params, state.discriminator.params
+
+
+def apart(a: pathlib.Path, b: pathlib.Path) -> float:
+    """Returns the distance of two runs' last weights, in parts of the first's length."""
+    import jax
+
+    import kill_test
+
+    (_, _, one), (_, _, other) = (kill_test.load_state(run, 'last') for run in (a, b))
+    pairs = [
+        (np.asarray(x, np.float64), np.asarray(y, np.float64))
+        for x, y in zip(*map(jax.tree.leaves, (_weights(one), _weights(other))))
+    ]
+    difference = sum(float(((x - y) ** 2).sum()) for x, y in pairs)
+    return (difference / sum(float((x**2).sum()) for x, _ in pairs)) ** 0.5

@@ -8,25 +8,27 @@ import itertools
 import pathlib
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from bench import figures, ours, theirs
 from bench.card import nvidia
 from bench.start import start_figures
 from bench.tasks import Setting
-from bench.workers import Worker, median
+from bench.variants import OURS
+from bench.workers import Worker
 from gpu.context import Missing, PartContext, Write
 from pix2pix_jax.errors import UserError
 
 TRAINED = 'layouts'  # as training has it on a GPU
-OTHERS = ('plain', 'layouts+command_buffers')
 # At batch 1 launching the kernels takes longer than they do, so that a CUDA graph is the strongest.
 PEERS = ('graph', 'graph+channels_last', 'eager')
+COMPILED = ('reduce-overhead', 'compile')
 TIMING_S = 15  # of the part's time, after all has been compiled
 ROUNDS = 10
 BATCHES = (1, 4, 16, 64)
 SIZES = (256, 512, 1024)
 CARDS = (16, 40, 80)  # GB
+Contestants = Iterator[tuple[str, dict, Setting]]  # name, tasks, setting of each that is timed
 USABLE = 0.9  # of a card's memory: the rest is the libraries', and what is lost between arrays
 
 
@@ -36,14 +38,33 @@ def has_torch() -> bool:
 
 
 def step(context: PartContext, write: Write) -> None:
-    """Times the step at batch 1: this project's variants, and PyTorch's.
+    """Times the step at batch 1 as training has it, and PyTorch's."""
+    first = [*(('PyTorch', name) for name in PEERS), ('this', TRAINED)]
+    time_contestants(context, write, contestants(context, first, context.dtypes()))
+    if not has_torch():
+        raise Missing('torch is missing')
+
+
+def variants(context: PartContext, write: Write) -> None:
+    """Times the ways to run the step: this project's, the one of training first, and compiled ones.
+
+    The rest of PyTorch's is in `step`.
+    """
+    others = [('this', name) for name in OURS if name != TRAINED]
+    compiled = [('PyTorch', name) for name in COMPILED]
+    order = [('this', TRAINED), *compiled, *others]
+    time_contestants(context, write, contestants(context, order, reversed(context.dtypes())))
+
+
+def time_contestants(context: PartContext, write: Write, given: Contestants) -> None:
+    """Times steps in turn; writes a row for each.
 
     They are compiled and warmed up in turn, the most important first, and then timed in turn: what
     chooses its kernels by timing them is alone on the device. What is not ready when the time for
-    it is over is left out.
+    it is over is left out. Eager PyTorch compiles nothing: it comes before what may take all of it.
     """
     end = time.monotonic() + context.seconds - TIMING_S
-    workers = {name: Worker(tasks, setting) for name, tasks, setting in contestants(context)}
+    workers = {name: Worker(tasks, setting) for name, tasks, setting in given}
     rows: dict[str, dict] = {}
     pool = concurrent.futures.ThreadPoolExecutor(2 * len(workers))
     begun = {name: pool.submit(w.figures, 'device') for name, w in workers.items()}
@@ -63,20 +84,19 @@ def step(context: PartContext, write: Write) -> None:
     _time_in_turn(context, ready, rows, write)
     for worker in workers.values():
         worker.kill()
-    if not has_torch():
-        raise Missing('torch is missing')
 
 
-def contestants(context: PartContext) -> Iterator[tuple[str, dict, Setting]]:
+def contestants(
+    context: PartContext, named: list[tuple[str, str]], dtypes: Iterable[str]
+) -> Contestants:
     """Yields the name, tasks and setting of each that is timed, the most important first.
 
-    PyTorch compiles nothing: it comes before what may take all the time that there is.
+    Args:
+      context: what all parts share.
+      named: ('this' | 'PyTorch', the name of its variant), each in every dtype.
+      dtypes: which, in this order.
     """
-    dtypes = context.dtypes()
-    first = [*(('PyTorch', name) for name in PEERS), ('this', TRAINED)]
-    order = [(dtype, *one) for dtype in dtypes for one in first]
-    order += [(dtypes[0], 'this', name) for name in OTHERS]
-    for dtype, whose, name in order:
+    for dtype, (whose, name) in itertools.product(dtypes, named):
         if whose == 'this' or has_torch():
             tasks = ours.TASKS if whose == 'this' else theirs.TASKS
             yield f'{dtype} {whose} {name}', tasks, context.setting(dtype, variant=name)
@@ -106,24 +126,32 @@ def _time_in_turn(
         write({'card_after_the_timing': nvidia()})
 
 
+def profile(context: PartContext, write: Write) -> None:
+    """Says which kernels take a step's time, and how much of it none runs."""
+    dtypes = context.dtypes()
+    workers = {d: Worker(ours.TASKS, context.setting(d, variant=TRAINED)) for d in dtypes}
+    for dtype, worker in workers.items():
+        with worker:
+            write({f'{dtype}_{name}': found for name, found in worker.figures('profile').items()})
+
+
 def compile_times(context: PartContext, write: Write) -> None:
     """Times a start with an empty compile cache and with a full one, and torch.compile."""
-    setting = context.setting()
-    _make_pairs(setting)
-    write({'this': start_figures(setting, warm_runs=1)})
-    if not has_torch():
-        raise Missing('torch is missing')
     rows: dict[str, dict] = {}
-    for name in ('compile', 'reduce-overhead'):
-        with Worker(theirs.TASKS, setting._replace(variant=name)) as worker:
-            begin = time.monotonic()
+    order = [('PyTorch', name) for name in COMPILED]
+    for name, tasks, setting in contestants(context, order, reversed(context.dtypes())):
+        begin = time.monotonic()
+        with Worker(tasks, setting) as worker:
             try:
                 worker.prepare('step')
                 rows[name] = {'start_and_compile_s': time.monotonic() - begin}
-                rows[name]['step_ms'] = 1e3 * median([worker.run('step', 3)])
             except UserError as error:
                 rows[name] = {'reason': str(error)}
         write({'torch': rows})
+    _make_pairs(context.setting())
+    write({'this': start_figures(context.setting(), warm_runs=1)})
+    if not has_torch():
+        raise Missing('torch is missing')
 
 
 def batch(context: PartContext, write: Write) -> None:

@@ -57,29 +57,34 @@ class FakeWorker:
         self.killed.set()
 
 
-def step_rows(context, monkeypatch, workers):
+def step_rows(context, monkeypatch, workers, part='step'):
     from gpu import timings
 
     written = {}
     monkeypatch.setattr(timings, 'Worker', workers)
     monkeypatch.setattr(timings, 'has_torch', lambda: True)
     monkeypatch.setattr(timings, 'nvidia', dict)
-    timings.step(context, written.update)
+    getattr(timings, part)(context, written.update)
     return written['steps']
 
 
 def test_steps_are_prepared_in_turn_by_importance_beside_the_strongest_peers(context, monkeypatch):
-    from bench import variants
-
     workers = FakeWorkers()
     rows = step_rows(context, monkeypatch, workers)
-    assert workers.names == list(rows) and len(rows) == 10
+    assert workers.names == list(rows) and len(rows) == 8
     first = ['PyTorch graph', 'PyTorch graph+channels_last', 'PyTorch eager', 'this layouts']
-    assert workers.names[:8] == [f'{d} {one}' for d in ('tf32', 'bfloat16') for one in first]
-    names = {name.split()[-1] for name in rows}
-    assert names <= {*variants.OURS, *variants.PEERS}
+    assert workers.names == [f'{d} {one}' for d in ('tf32', 'bfloat16') for one in first]
     assert all(row['step_ms'] == pytest.approx(2.0) for row in rows.values())
     assert [n for n, row in rows.items() if 'device_mb' in row] == [n for n in rows if 'PyT' in n]
+
+
+def test_the_step_of_training_is_the_first_of_its_variants(context, monkeypatch):
+    from bench import variants
+
+    rows = step_rows(context, monkeypatch, FakeWorkers(), 'variants')
+    assert [name.split()[0] for name in rows] == ['bfloat16'] * 8 + ['tf32'] * 8
+    compiled, others = ['reduce-overhead', 'compile'], list(variants.OURS)[1:]
+    assert [name.split()[-1] for name in rows][8:] == ['layouts', *compiled, *others]
 
 
 def test_one_that_fails_leaves_the_other_times(context, monkeypatch):
@@ -100,7 +105,7 @@ def test_one_that_fails_leaves_the_other_times(context, monkeypatch):
     assert rows.pop('tf32 PyTorch eager') == {'reason': 'no kernel'}
     kept = rows.pop('tf32 this layouts')
     assert kept['step_ms'] == pytest.approx(4.0) and kept['reason'] == 'no kernel'
-    assert len(rows) == 7 and all(row['step_ms'] > 0 for row in rows.values())
+    assert len(rows) == 5 and all(row['step_ms'] > 0 for row in rows.values())
 
 
 def test_what_was_ready_in_time_is_timed(context, monkeypatch):
@@ -118,7 +123,7 @@ def test_what_was_ready_in_time_is_timed(context, monkeypatch):
     assert timed == list(rows)[:7]
     assert [row['reason'] for row in rows.values() if 'reason' in row] == [
         'was not compiled in time'
-    ] * 3
+    ]
 
 
 def test_without_git_the_commit_is_not_known(tmp_path, monkeypatch):
@@ -177,3 +182,75 @@ def test_curves_keep_every_evaluation(tmp_path):
     kept = runs.so_far(tmp_path)['rows']
     assert [row['step'] for row in kept if 'eval/l1' in row] == [203, 401, 800]
     assert len(kept) < 210
+
+
+def test_the_time_with_all_is_between_the_first_and_the_last_logs_that_are_seen(context):
+    from gpu import runs
+
+    assert runs.with_all([(5.0, 100)]) == runs.with_all([]) == {}
+    # The first log is seen at an unknown time after it; the pause at the end is no step's.
+    seen = [(3.0, 100), (5.0, 100), (6.0, 300), (7.0, 300), (8.0, 1300), (30.0, 1300)]
+    assert runs.with_all(seen) == {'ms_a_step_with_all': pytest.approx(2.0)}
+
+
+def test_runs_are_apart_by_their_weights_alone(tmp_path, monkeypatch):
+    import types
+
+    from gpu import runs
+
+    def net(*values):
+        return types.SimpleNamespace(params={'kernel': list(values)})
+
+    states = {'a': (net(3.0, 0.0), net(4.0)), 'b': (net(3.0, 0.5), net(4.0))}
+    import kill_test
+
+    def load(run, kind):
+        assert kind == 'last'
+        generator, discriminator = states[run.name]
+        return None, 0, types.SimpleNamespace(generator=generator, discriminator=discriminator)
+
+    monkeypatch.setattr(kill_test, 'load_state', load)
+    assert runs.apart(tmp_path / 'a', tmp_path / 'b') == pytest.approx(0.1)
+    assert runs.apart(tmp_path / 'a', tmp_path / 'a') == 0
+
+
+TRACE = """
+planes { name: "/host:CPU" lines { name: "Stream" events { metadata_id: 1 duration_ps: 9000000 } } }
+planes {
+  name: "/device:GPU:0"
+  lines { name: "XLA Ops" timestamp_ns: 10 events { metadata_id: 1 duration_ps: 9000000 } }
+  lines {
+    name: "Stream #1" timestamp_ns: 1000
+    events { metadata_id: 1 offset_ps: 0 duration_ps: 4000000 }
+    events { metadata_id: 2 offset_ps: 10000000 duration_ps: 2000000 }
+    events { metadata_id: 1 offset_ps: 20000000 duration_ps: 4000000 }
+  }
+  lines {
+    name: "Stream #2" timestamp_ns: 1000
+    events { metadata_id: 3 offset_ps: 2000000 duration_ps: 4000000 }
+  }
+  event_metadata { key: 1 value { id: 1 name: "sm90_xmma_wgrad_implicit_gemm" } }
+  event_metadata { key: 2 value { id: 2 name: "loop_add_fusion_3" } }
+  event_metadata { key: 3 value { id: 3 name: "input_reduce_fusion" } }
+}
+"""
+
+
+def test_a_trace_says_which_kernels_ran_and_how_long_none_did(tmp_path):
+    from jax.profiler import ProfileData
+
+    from bench import trace
+
+    path = tmp_path / 'plugins/profile/today/host.xplane.pb'
+    path.parent.mkdir(parents=True)
+    path.write_bytes(ProfileData.text_proto_to_serialized_xspace(TRACE))
+    found = trace.summary(tmp_path, 2)
+    assert found['kernels_a_step'] == 2
+    assert found['busy_ms'] == pytest.approx(0.006)  # 0 to 6, 10 to 12 and 20 to 24 us, of two
+    assert found['span_ms'] == pytest.approx(0.012)
+    kinds = {name: kind['us'] for name, kind in found['kinds'].items()}
+    assert kinds == {'convolutions': 4.0, 'reductions': 2.0, 'other fusions': 1.0}
+    assert list(found['kernels'])[0] == 'sm90_xmma_wgrad_implicit_gemm'
+    assert found['kernels']['sm90_xmma_wgrad_implicit_gemm'] == {'us': 4.0, 'count': 1.0}
+    with pytest.raises(FileNotFoundError):
+        trace.summary(tmp_path / 'plugins/other', 2)
