@@ -293,5 +293,6 @@ def say_what_starts(setup: Setup, state: GanState) -> None:
         *start.norm_statistics(config, devices),
         *start.of_older_version(setup.workdir, first),
         *start.measured(len(setup.splits.get('val', ())), config),
+        *start.compilation(devices),
     ]:
         print(line, flush=True)

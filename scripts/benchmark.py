@@ -31,10 +31,8 @@ from bench import variants
 from bench.card import nvidia, processor, versions
 from bench.figures import DEFAULTS, PARTS, WITH_FILES, Timing, about_figures, write_pairs
 from bench.table import table
-from bench.tasks import Setting
+from bench.tasks import DTYPES, Setting
 from pix2pix_jax.errors import UserError, run_command
-
-DTYPES = {'cpu': ('float32', 'bfloat16'), 'gpu': ('float32', 'tf32', 'bfloat16')}
 
 
 def define_flags() -> flags.FlagValues:

@@ -1,14 +1,16 @@
 """Says what a GPU does with this code, for whoever has one for nine minutes.
 
 python scripts/gpu_report.py --output=DIR [--minutes=9 --facades=DIR --segmenter_weights=FILE]
-    [--parts=card,check,step,train,evaluate,compile,resume,batch,memory,row=l1,...]
+    [--parts=card,check,step,train,evaluate,states,variants,...,row=l1] [--dtypes=bfloat16]
+    [--programs=EARLIER/programs.zip]
 python scripts/gpu_report.py --device=cpu --tiny --output=DIR     (rehearses all parts)
 
 The parts run one after the other, each in processes of its own and with a limit, so that one that
 crashes or hangs leaves the others. By default: what the card is; whether a step is right on it;
 the step's time, beside PyTorch's; the paper's facades for as long as there is time; their metrics
 on test. What is found is written at once: results.json and index.html; then the logs and archives
-of metrics, test images and sample grids. DIR gets at most 8 files, none larger than 16 MiB.
+of metrics, test images, sample grids and compiled programs, with which a later report on the same
+kind of machine begins. DIR gets at most 8 files, none larger than 16 MiB.
 
 The facades are also found in $PIX2PIX_FACADES. The FCN-score needs the file that
 `python -m pix2pix_jax.evaluate --metrics=fcn --segmenter_weights=FILE` wrote, elsewhere and before.
@@ -26,12 +28,14 @@ import time
 
 from absl import flags
 
+from bench.tasks import DTYPES
 from gpu import archives, runs
 from gpu.context import ROOT, PartContext, environment, last_line, write_context
 from gpu.page import page
 from gpu.parts import DEFAULTS, REHEARSED, ROW, checked, seconds_of_next
 from pix2pix_jax.errors import Stopped, UserError, run_command
 from pix2pix_jax.storage import atomic
+from pix2pix_jax.storage.atomic import cache_folder
 
 FILES = ('results.json', 'index.html', 'log.txt', *archives.NAMES)
 RESERVE_S = 15  # for the archives and the last page
@@ -48,7 +52,9 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_string('output', '', 'Folder for the report.', **own)
     flags.DEFINE_string('facades', '', 'Folder of facades: train, test.', **own)
     flags.DEFINE_string('segmenter_weights', '', 'File of a trained segmenter.', **own)
-    flags.DEFINE_list('parts', [], 'Which; by default the first five.', **own)
+    flags.DEFINE_list('parts', [], 'Which, in this order; by default the first five.', **own)
+    flags.DEFINE_list('dtypes', [], 'Whose steps are timed: tf32, bfloat16, float32.', **own)
+    flags.DEFINE_string('programs', '', "An earlier report's programs.zip.", **own)
     flags.DEFINE_enum('device', 'gpu', ['cpu', 'gpu'], 'Where it runs.', **own)
     flags.DEFINE_bool('tiny', False, 'Rehearse: tiny networks and images, few steps.', **own)
     flags.DEFINE_bool('overwrite', False, 'Write into an --output that holds files.', **own)
@@ -61,7 +67,12 @@ def main(values: flags.FlagValues) -> int:
     parts = checked(values.parts or list(REHEARSED if values.tiny else DEFAULTS))
     output = checked_output(values.output, values.overwrite)  # all is checked before it is changed
     facades = values.facades or os.environ.get('PIX2PIX_FACADES', '')
-    for name, path in (('facades', facades), ('segmenter_weights', values.segmenter_weights)):
+    for dtype in values.dtypes:
+        if dtype not in DTYPES[values.device]:
+            allowed = ', '.join(DTYPES[values.device])
+            raise UserError(f'--dtypes={dtype}: allowed are {allowed}')
+    inputs = {name: values[name].value for name in ('segmenter_weights', 'programs')}
+    for name, path in ({'facades': facades} | inputs).items():
         if path and not os.path.exists(path):
             raise UserError(f'--{name}={path}: it is not there')
     output.mkdir(parents=True, exist_ok=True)
@@ -72,7 +83,9 @@ def main(values: flags.FlagValues) -> int:
     report: dict = {'about': about, 'parts': {}}
     with tempfile.TemporaryDirectory(prefix='gpu_report_') as work:
         files = [os.path.abspath(p) if p else '' for p in (facades, values.segmenter_weights)]
-        context = PartContext(values.device, values.tiny, *files, work, 0)
+        context = PartContext(values.device, values.tiny, *files, work, 0, tuple(values.dtypes))
+        if values.programs:
+            archives.read_programs(pathlib.Path(values.programs), compiled())
         for i, name in enumerate(parts):
             left = end - time.monotonic() - RESERVE_S
             limit = left if values.tiny else seconds_of_next(parts[i:], left)
@@ -169,13 +182,20 @@ def folders(report: dict, context: PartContext) -> dict[str, pathlib.Path]:
 def finish(report: dict, context: PartContext, output: pathlib.Path) -> None:
     """Writes all of the report: results, page, logs, archives."""
     trained = list(folders(report, context).values())
-    report['about']['left_out'] = archives.write_archives(trained, output)
+    left = archives.write_archives(trained, output)
+    left += archives.write_programs(pathlib.Path(context.work), compiled(), output)
+    report['about']['left_out'] = left
     logs = []
     for path in sorted(pathlib.Path(context.work).glob('*.log'), key=lambda p: p.stat().st_mtime):
         text = path.read_bytes()[-LOG_BYTES:].decode(errors='replace')
         logs.append(f'==== {path.stem}\n{text}')
     atomic.write_text(output / 'log.txt', '\n'.join(logs))
     write_results(report, context, output)
+
+
+def compiled() -> pathlib.Path:
+    """Returns the folder of programs that the commands have compiled."""
+    return cache_folder() / 'compiled'
 
 
 def checked_output(name: str, overwrite: bool) -> pathlib.Path:

@@ -473,6 +473,13 @@ def test_idle_devices_are_said_with_the_batch_size_that_uses_them(monkeypatch):
     assert start.idle(changed(batch_size=6, num_devices=3), device * 3) == []  # as was asked for
 
 
+def test_a_start_on_a_gpu_says_that_it_compiles():
+    gpu, cpu = (types.SimpleNamespace(platform=name) for name in ('gpu', 'cpu'))
+    (line,) = start.compilation([gpu])
+    assert line.startswith('compiling the step: on a GPU a minute')
+    assert start.compilation([cpu]) == []
+
+
 def test_the_console_has_a_line_a_network_and_run_json_the_table(pairs, tmp_path, capsys):
     state = train_and_evaluate(tiny_config(pairs, num_steps=1), tmp_path / 'run')
     out = capsys.readouterr().out

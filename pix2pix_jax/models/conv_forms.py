@@ -96,7 +96,7 @@ def _patches_forward(x: jax.Array, kernel: jax.Array, g: Geometry) -> jax.Array:
 
 def _patches_weight_gradient(x: jax.Array, y: jax.Array, g: Geometry) -> jax.Array:
     patches = _patches(x, g)
-    if g.form == 'cudnn' and math.prod(y.shape[:3]) <= 4:
+    if g.form != 'auto' and math.prod(y.shape[:3]) <= 4:
         product = _outer_products(patches, y)
     else:
         product = jnp.einsum('nhwp,nhwo->po', patches, y)

@@ -1,10 +1,12 @@
 """What a run prints: a progress bar on a terminal, plain lines elsewhere."""
 
 import contextlib
+import functools
 import sys
 import time
 from collections.abc import Iterator, Mapping
 
+import jax
 import tqdm
 
 from pix2pix_jax.intervals import Intervals
@@ -13,8 +15,27 @@ SHOWN = ('d_loss', 'g_gan', 'g_l1', 'g_class', 'flow')
 BAR = '{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]'  # the time left is ours
 
 
+COMPILED = '/jax/core/compile/backend_compile_duration'  # jax's event
+
+
+@functools.cache
+def _compilations() -> list[float]:
+    """Returns the seconds of each compilation of this process, from the first call on."""
+    seconds: list[float] = []
+
+    def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
+        if event == COMPILED:
+            seconds.append(duration_secs)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    return seconds
+
+
 class Durations:
-    """How long what a run does beside training took when it was done last, in seconds."""
+    """How long what a run does beside training took when it was done last, in seconds.
+
+    Without the compilation, which comes once: of the first grid it is nearly all.
+    """
 
     def __init__(
         self, intervals: Intervals, val_images: int, test_images: int, test_cost: float = 1.0
@@ -29,13 +50,15 @@ class Durations:
         """
         self._intervals, self._val, self._test = intervals, val_images, test_images * test_cost
         self._seconds = {'image': 0.0, 'grid': 0.0, 'save': 0.0}
+        self._compilations = _compilations()
 
     @contextlib.contextmanager
     def of(self, what: str, count: int = 1) -> Iterator[None]:
         """Times `count` times 'image' (evaluated), 'grid' or 'save', while entered."""
-        begin = time.monotonic()
+        begin, known = time.monotonic(), len(self._compilations)
         yield
-        self._seconds[what] = (time.monotonic() - begin) / count
+        seconds = time.monotonic() - begin - sum(self._compilations[known:])
+        self._seconds[what] = max(0.0, seconds) / count
 
     def left(self, step: int, step_seconds: float) -> float:
         """Returns the seconds from `step` to the end, of which each step takes `step_seconds`."""

@@ -61,6 +61,16 @@ def idle(config: Config, devices: list[jax.Device]) -> list[str]:
     ]
 
 
+def compilation(devices: list[jax.Device]) -> list[str]:
+    """Returns a line that says why nothing happens at first, on a GPU."""
+    if devices[0].platform != 'gpu':
+        return []
+    return [
+        'compiling the step: on a GPU a minute, in bfloat16 several (XLA times kernels to choose '
+        'them); kept for the next start'
+    ]
+
+
 def norm_statistics(config: Config, devices: list[jax.Device]) -> list[str]:
     """Returns a line that says over how many images batch norm goes, where not over the batch."""
     count = 1 if config.sync_batch_norm else len(devices) * jax.process_count()

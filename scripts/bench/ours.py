@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import tempfile
 import time
 from typing import Any
 
@@ -57,9 +56,12 @@ def our_step(setting: Setting) -> Prepared:
     jax = prepared_jax(setting)
     from pix2pix_jax import train_setup
     from pix2pix_jax.distributed import layouts, memory, parallel
+    from pix2pix_jax.models import factory
     from pix2pix_jax.train_state import training_key
     from pix2pix_jax.train_step import train_step
 
+    if form := variants.FORMS.get(setting.variant):
+        factory.CONV_FORMS[setting.device] = form
     config, devices = config_of(setting), jax.local_devices()[:1]
     state, _ = train_setup.initial_state(config, devices, total_steps=1000)
     images, key = jax.device_put(draw_batch(setting), devices[0]), training_key(config)
@@ -156,18 +158,20 @@ def our_error(setting: Setting) -> dict[str, float]:
 
 
 def our_profile(setting: Setting) -> dict[str, Any]:
-    """Returns where the time of a training step goes, as `trace.summary` says it."""
+    """Returns where the time of a training step goes, as `trace.summary` says it.
+
+    The trace itself stays beside the setting's `folder`, for whoever wants to see it.
+    """
     jax = prepared_jax(setting)
     from bench import trace
 
     step, _ = our_step(setting)
     for _ in range(WARM_UP):
         step()
-    with tempfile.TemporaryDirectory() as folder:
-        with jax.profiler.trace(folder):
-            seconds = step()
-        found = trace.summary(pathlib.Path(folder), TOGETHER[setting.device])
-    return {'traced_step_ms': 1e3 * seconds} | found
+    folder = pathlib.Path(setting.folder).with_name(f'trace_{setting.dtype}')
+    with jax.profiler.trace(str(folder)):
+        seconds = step()
+    return {'traced_step_ms': 1e3 * seconds} | trace.summary(folder, TOGETHER[setting.device])
 
 
 def our_device(setting: Setting) -> dict[str, Any]:

@@ -17,6 +17,7 @@ Prepared = tuple[Callable[[], float], dict[str, float]]
 DRAIN = 16  # batches taken before a measurement: those made while the other contestant was timed
 # Steps from one wait for the device to the next. A CPU's results are there when a call returns.
 TOGETHER = {'cpu': 1, 'gpu': 20}
+DTYPES = {'cpu': ('float32', 'bfloat16'), 'gpu': ('float32', 'tf32', 'bfloat16')}
 
 
 class Setting(NamedTuple):

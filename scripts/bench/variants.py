@@ -1,18 +1,23 @@
 """The ways in which each contestant's step is run, by name; imports neither jax nor torch."""
 
-# This project's, and the flags of XLA that belong to each: the state in plain order, in layouts
-# that XLA chooses, with convolutions in command buffers (CUDA graphs), long ones or all, without
-# any command buffer, and with deterministic kernels alone (config.deterministic).
-BUFFERS = '--xla_gpu_enable_command_buffer=+CONVOLUTION'
-SMALL = '--xla_gpu_graph_min_graph_size=1 --xla_cmd_buffer_trace_cache_size=64'
+# This project's, and the flags of XLA that belong to each: the state in layouts that XLA chooses,
+# as training has it; with convolutions as matrix products over patches, which leaves nothing to
+# cuDNN, or in fusions of cuDNN's, both of which command buffers (CUDA graphs) can take in; with
+# kernels that are not chosen by timing them, or deterministic ones alone (config.deterministic);
+# the state in plain order; without any command buffer; with cuDNN's convolutions in them (on an
+# H200 with jax 0.11.2 and cuDNN 9.19 it fails: "cudnn status 5003").
+BUFFERS = '--xla_gpu_enable_command_buffer'
 OURS = {
     'layouts': '',
-    'layouts+command_buffers': BUFFERS,
+    'layouts+patches': f'{BUFFERS}=+CUBLAS,+CUBLASLT',
+    'layouts+fusions': f'{BUFFERS}=+CUDNN --xla_gpu_experimental_enable_conv_fusion=true',
+    'layouts+untuned': '--xla_gpu_autotune_level=0',
     'layouts+deterministic': '--xla_gpu_deterministic_ops=true',
     'plain': '',
-    'layouts+no_command_buffers': '--xla_gpu_enable_command_buffer=',
-    'layouts+small_command_buffers': f'{BUFFERS} {SMALL}',
+    'layouts+no_command_buffers': f'{BUFFERS}=',
+    'layouts+command_buffers': f'{BUFFERS}=+CONVOLUTION',
 }
+FORMS = {'layouts+patches': 'patches'}  # of convolutions, of models/conv_forms.py
 
 # The peer's. 'eager' is PyTorch as it comes; 'fused' has cudnn.benchmark and the fused Adam, and
 # the others have that, too: torch.compile of both networks, the same with its CUDA graphs, and one

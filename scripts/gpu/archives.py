@@ -6,8 +6,9 @@ import zipfile
 from pix2pix_jax.reports.image_grid import evenly_spaced
 
 MAX_BYTES = 16 * 2**20 - 2**16  # of an archive, with room for its table
-IMAGES = ('images_1.zip', 'images_2.zip', 'images_3.zip')
-NAMES = ('metrics.zip', 'sheets.zip', *IMAGES)
+IMAGES = ('images_1.zip', 'images_2.zip')
+PROGRAMS = 'programs.zip'
+NAMES = ('metrics.zip', 'sheets.zip', *IMAGES, PROGRAMS)
 SMALL = (
     '*.json', 'metrics.jsonl', 'index.html', 'evaluation/*/*.json', 'evaluation/*/*.csv',
 )  # fmt: skip
@@ -30,6 +31,42 @@ def write_archives(runs: list[pathlib.Path], output: pathlib.Path) -> list[str]:
         images = _pack(images, output / name)
     left['test images'] = images
     return [f'{len(paths)} {what} did not fit' for what, paths in left.items() if paths]
+
+
+def write_programs(work: pathlib.Path, cache: pathlib.Path, output: pathlib.Path) -> list[str]:
+    """Writes PROGRAMS: traces of profiles, and compiled programs for the next report to begin with.
+
+    Args:
+      work: the folder that the parts share, which holds the traces.
+      cache: the folder of compiled programs.
+      output: the report's.
+
+    Returns:
+      What did not fit, in words.
+    """
+    traces = sorted(work.glob('trace_*/**/*.xplane.pb'))
+    newest = sorted((p for p in cache.rglob('*') if p.is_file()), key=lambda p: -p.stat().st_mtime)
+    small = [path for path in newest if 'autotune' in str(path)]  # what XLA found by timing kernels
+    taken, total = [], 0
+    for path in [*small, *(path for path in newest if path not in small), *traces]:
+        if total + path.stat().st_size + HEADER <= MAX_BYTES:
+            taken.append(path)
+            total += _size(path)
+    if taken:
+        with zipfile.ZipFile(output / PROGRAMS, 'w') as file:
+            for path in taken:
+                root = work if path in traces else cache
+                file.write(path, path.relative_to(root))
+    left = len(traces) + len(newest) - len(taken)
+    return [f'{left} traces and programs did not fit'] if left else []
+
+
+def read_programs(archive: pathlib.Path, cache: pathlib.Path) -> None:
+    """Puts the compiled programs of an earlier report's PROGRAMS into the cache."""
+    with zipfile.ZipFile(archive) as file:
+        for name in file.namelist():
+            if not name.startswith('trace_'):
+                file.extract(name, cache)
 
 
 def _that_fit(paths: list[pathlib.Path]) -> list[pathlib.Path]:

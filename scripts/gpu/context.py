@@ -31,6 +31,7 @@ class PartContext(NamedTuple):
     segmenter: str  # the file of the FCN-score's segmenter; '': there is none
     work: str  # the folder that the parts share; it is thrown away
     seconds: float  # what the part may take, its processes' start included
+    timed: tuple[str, ...] = ()  # the dtypes whose steps are timed; (): the device's
 
     def path(self, name: str) -> pathlib.Path:
         """Returns a path in the folder that the parts share."""
@@ -46,6 +47,8 @@ class PartContext(NamedTuple):
 
     def dtypes(self) -> tuple[str, ...]:
         """Returns what is timed: a CPU has neither TF32 nor is it faster in bfloat16."""
+        if self.timed:
+            return tuple(self.timed)
         return ('float32',) if self.device == 'cpu' else ('tf32', 'bfloat16')
 
 

@@ -19,8 +19,8 @@ class Part(NamedTuple):
 
 PARTS = {
     'card': Part(checks.card, 30, 'The card'),
-    'check': Part(checks.check, 55, 'Is a step right on it?'),
-    'step': Part(timings.step, 115, 'A step at batch 1'),
+    'check': Part(checks.check, 75, 'Is a step right on it?'),
+    'step': Part(timings.step, 120, 'A step at batch 1'),
     'train': Part(runs.train, 0, 'The facades of the paper'),
     'evaluate': Part(runs.evaluate, 60, 'Measured on test'),
     'states': Part(runs.states, 0, 'Its last states, measured'),

@@ -1,8 +1,10 @@
 import time
 
+import jax
 import pytest
 
 from pix2pix_jax.intervals import Intervals
+from pix2pix_jax.reports import progress
 from pix2pix_jax.reports.progress import Console, Durations, duration
 
 
@@ -58,3 +60,19 @@ def test_the_time_left_counts_all_that_is_still_to_do(monkeypatch):
     with by_steps.of('save'):
         clock[0] += 6
     assert by_steps.left(30, 2.0) == 140 + 3 * 6
+
+
+def test_the_time_left_does_not_count_a_compilation_again(monkeypatch):
+    plan = Intervals(evaluate=0, sample=10, save=0, save_minutes=0.0, total_steps=100)
+    durations, clock = Durations(plan, val_images=0, test_images=0), [0.0]
+    monkeypatch.setattr(time, 'monotonic', lambda: clock[0])
+    with durations.of('grid'):
+        jax.monitoring.record_event_duration_secs(progress.COMPILED, 34.0)
+        clock[0] += 35
+    assert durations.left(10, 0.0) == pytest.approx(9 * 1.0)
+
+
+def test_jax_says_when_it_compiles():
+    known = len(progress._compilations())
+    jax.jit(lambda x: x * 3.25 + known)(1.0)
+    assert len(progress._compilations()) > known

@@ -68,11 +68,11 @@ def step_rows(context, monkeypatch, workers, part='step'):
     return written['steps']
 
 
-def test_steps_are_prepared_in_turn_by_importance_beside_the_strongest_peers(context, monkeypatch):
+def test_steps_are_prepared_in_turn_beside_the_strongest_peers(context, monkeypatch):
     workers = FakeWorkers()
     rows = step_rows(context, monkeypatch, workers)
     assert workers.names == list(rows) and len(rows) == 8
-    first = ['PyTorch graph', 'PyTorch graph+channels_last', 'PyTorch eager', 'this layouts']
+    first = ['this layouts', 'PyTorch graph+channels_last', 'PyTorch graph', 'PyTorch eager']
     assert workers.names == [f'{d} {one}' for d in ('tf32', 'bfloat16') for one in first]
     assert all(row['step_ms'] == pytest.approx(2.0) for row in rows.values())
     assert [n for n, row in rows.items() if 'device_mb' in row] == [n for n in rows if 'PyT' in n]
@@ -82,9 +82,14 @@ def test_the_step_of_training_is_the_first_of_its_variants(context, monkeypatch)
     from bench import variants
 
     rows = step_rows(context, monkeypatch, FakeWorkers(), 'variants')
-    assert [name.split()[0] for name in rows] == ['bfloat16'] * 8 + ['tf32'] * 8
     compiled, others = ['reduce-overhead', 'compile'], list(variants.OURS)[1:]
-    assert [name.split()[-1] for name in rows][8:] == ['layouts', *compiled, *others]
+    names = ['layouts', *compiled, *others]
+    assert [name.split()[0] for name in rows] == [
+        dtype for dtype in ('tf32', 'bfloat16') for _ in names
+    ]
+    assert [name.split()[-1] for name in rows] == 2 * names
+    rows = step_rows(context._replace(timed=('bfloat16',)), monkeypatch, FakeWorkers(), 'variants')
+    assert {name.split()[0] for name in rows} == {'bfloat16'}
 
 
 def test_one_that_fails_leaves_the_other_times(context, monkeypatch):
@@ -116,7 +121,7 @@ def test_what_was_ready_in_time_is_timed(context, monkeypatch):
         worker.killed.wait()
         raise UserError('killed')
 
-    workers = FakeWorkers({'bfloat16 this layouts': hang})
+    workers = FakeWorkers({'bfloat16 PyTorch eager': hang})
     context = context._replace(seconds=timings.TIMING_S + 1.0)
     rows = step_rows(context, monkeypatch, workers)
     timed = [name for name, row in rows.items() if 'step_ms' in row]
@@ -215,7 +220,11 @@ def test_runs_are_apart_by_their_weights_alone(tmp_path, monkeypatch):
 
 
 TRACE = """
-planes { name: "/host:CPU" lines { name: "Stream" events { metadata_id: 1 duration_ps: 9000000 } } }
+planes {
+  name: "/host:CPU"
+  lines { name: "Stream" events { metadata_id: 1 duration_ps: 9000000 } }
+  event_metadata { key: 1 value { id: 1 name: "Execute" } }
+}
 planes {
   name: "/device:GPU:0"
   lines { name: "XLA Ops" timestamp_ns: 10 events { metadata_id: 1 duration_ps: 9000000 } }
@@ -252,5 +261,6 @@ def test_a_trace_says_which_kernels_ran_and_how_long_none_did(tmp_path):
     assert kinds == {'convolutions': 4.0, 'reductions': 2.0, 'other fusions': 1.0}
     assert list(found['kernels'])[0] == 'sm90_xmma_wgrad_implicit_gemm'
     assert found['kernels']['sm90_xmma_wgrad_implicit_gemm'] == {'us': 4.0, 'count': 1.0}
+    assert found['host'] == {'Execute': {'us': 4.5, 'count': 0.5}}
     with pytest.raises(FileNotFoundError):
         trace.summary(tmp_path / 'plugins/other', 2)

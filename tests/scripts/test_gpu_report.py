@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import types
@@ -12,7 +13,10 @@ from helpers import ROOT
 from helpers.runs import error_of
 
 SCRIPTS = ROOT / 'scripts'
-FILES = {'results.json', 'index.html', 'log.txt', 'metrics.zip', 'sheets.zip', 'images_1.zip'}
+FILES = {
+    'results.json', 'index.html', 'log.txt',
+    'metrics.zip', 'sheets.zip', 'images_1.zip', 'programs.zip',
+}  # fmt: skip
 HAS_TORCH = importlib.util.find_spec('torch') is not None
 
 
@@ -136,15 +140,45 @@ def test_archives_are_small_and_nothing_is_left_out_in_silence(tmp_path, monkeyp
             path.write_bytes(bytes(1000))
     (run / 'config.json').write_text('{}')
     left = archives.write_archives([run, tmp_path / 'not there'], output)
-    assert left == ['7 sample grids did not fit', '1 test images did not fit']
-    assert {path.name for path in output.iterdir()} == set(archives.NAMES)
+    assert left == ['7 sample grids did not fit', '4 test images did not fit']
+    assert {path.name for path in output.iterdir()} == {*archives.NAMES} - {archives.PROGRAMS}
     names = {}
     for path in output.iterdir():
         assert path.stat().st_size <= archives.MAX_BYTES
         with zipfile.ZipFile(path) as archive:
             names[path.name] = archive.namelist()
     assert names['sheets.zip'] == [f'facades/samples/step_{i}.png' for i in (0, 4, 9)]
-    assert len(names['images_3.zip']) == 3 and names['metrics.zip'] == ['facades/config.json']
+    assert len(names['images_2.zip']) == 3 and names['metrics.zip'] == ['facades/config.json']
+
+
+def test_programs_go_from_one_report_to_the_next_as_far_as_they_fit(tmp_path, monkeypatch):
+    from gpu import archives
+
+    monkeypatch.setattr(archives, 'MAX_BYTES', 4 * (1000 + archives.HEADER))
+    work, cache, output = (tmp_path / name for name in ('work', 'cache', 'report'))
+    for path in (
+        work / 'trace_tf32/plugins/profile/today/host.xplane.pb',
+        *(cache / f'cpu/{i}-cache' for i in range(4)),
+        cache / 'cpu/autotune/0',
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(path.name.encode().ljust(1000))
+    for i in range(4):
+        os.utime(cache / f'cpu/{i}-cache', (10**9 + i,) * 2)
+    output.mkdir()
+    assert archives.write_programs(work, cache, output) == ['2 traces and programs did not fit']
+    archives.read_programs(output / archives.PROGRAMS, tmp_path / 'next')
+    found = {
+        str(path.relative_to(tmp_path / 'next')): path for path in (tmp_path / 'next').rglob('*')
+    }
+    assert {name for name, path in found.items() if path.is_file()} == {
+        'cpu/autotune/0', 'cpu/3-cache', 'cpu/2-cache', 'cpu/1-cache',
+    }  # fmt: skip
+    assert found['cpu/3-cache'].read_bytes() == (cache / 'cpu/3-cache').read_bytes()
+    monkeypatch.setattr(archives, 'MAX_BYTES', 10 * (1000 + archives.HEADER))
+    assert archives.write_programs(work, cache, output) == []
+    archives.read_programs(output / archives.PROGRAMS, tmp_path / 'all')
+    assert sorted(path.name for path in (tmp_path / 'all').iterdir()) == ['cpu']  # no trace
 
 
 def test_the_page_has_a_limit_and_says_what_it_lacks(tmp_path, monkeypatch):
@@ -199,7 +233,10 @@ def test_an_earlier_report_is_there_until_all_flags_are_known_to_be_right(tmp_pa
     import gpu_report
 
     (tmp_path / 'results.json').write_text('{}')
-    for wrong in ('--facades=/not/there', '--segmenter_weights=/not/there', '--parts=steps'):
+    for wrong in (
+        '--facades=/not/there', '--segmenter_weights=/not/there', '--programs=/not/there',
+        '--parts=steps', '--dtypes=float16',
+    ):  # fmt: skip
         values = gpu_report.define_flags()
         values(['gpu_report', f'--output={tmp_path}', '--overwrite', wrong])
         assert wrong.partition('=')[0] in error_of(gpu_report.main, values)
