@@ -3,14 +3,16 @@
 # This project's, and the flags of XLA that belong to each: the state in layouts that XLA chooses,
 # as training has it; with convolutions as matrix products over patches, which leaves nothing to
 # cuDNN, or in fusions of cuDNN's, both of which command buffers (CUDA graphs) can take in; with
-# kernels that are not chosen by timing them, or deterministic ones alone (config.deterministic);
-# the state in plain order; without any command buffer; with cuDNN's convolutions in them (on an
-# H200 with jax 0.11.2 and cuDNN 9.19 it fails: "cudnn status 5003").
+# command buffers of two kernels, not only of five and more; with kernels that are not chosen by
+# timing them, or deterministic ones alone (config.deterministic); the state in plain order; without
+# any command buffer; with cuDNN's convolutions in them (on an H200 with jax 0.11.2 and cuDNN 9.19
+# it fails: "cudnn status 5003").
 BUFFERS = '--xla_gpu_enable_command_buffer'
 OURS = {
     'layouts': '',
     'layouts+patches': f'{BUFFERS}=+CUBLAS,+CUBLASLT',
     'layouts+fusions': f'{BUFFERS}=+CUDNN --xla_gpu_experimental_enable_conv_fusion=true',
+    'layouts+short_command_buffers': '--xla_gpu_graph_min_graph_size=2',
     'layouts+untuned': '--xla_gpu_autotune_level=0',
     'layouts+deterministic': '--xla_gpu_deterministic_ops=true',
     'plain': '',
