@@ -36,8 +36,8 @@ NONE = device('cpu', 0, 'cpu')
     [
         (V5E, 'bfloat16', 16),
         (V6E, 'bfloat16', 16),
-        (A100, 'bfloat16', 16),
-        (L4, 'bfloat16', 16),
+        (A100, 'float32', 16),
+        (L4, 'float32', 16),
         (T4, 'float32', 16),
         (NONE, 'float32', 1),
     ],
