@@ -10,9 +10,8 @@ import subprocess
 from bench import figures, theirs
 from bench.card import nvidia, processor, versions
 from bench.tasks import Setting, config_of, draw_batch
-from bench.variants import OURS
 from bench.workers import Worker
-from gpu.context import ROOT, Missing, PartContext, Write, last_line, start
+from gpu.context import ROOT, Missing, PartContext, Write, last_line, start, untuned
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy', 'torch')
 RECORDED = pathlib.Path(__file__).parent / 'recorded_steps.json'
@@ -20,7 +19,6 @@ STEPS = 2  # the second step's losses depend on the first one's gradients
 # Of the recorded losses, in parts of them: float32 adds in another order on every device.
 TOLERANCE = 1e-3
 TESTS_LOG = 'test_accelerator.log'
-UNTUNED = OURS['layouts+untuned']
 
 
 def card(context: PartContext, write: Write) -> None:
@@ -48,8 +46,7 @@ def check(context: PartContext, write: Write) -> None:
 
     With kernels that XLA does not choose by their times, which takes a minute a program on a GPU.
     """
-    if context.device == 'gpu':
-        os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {UNTUNED}'.strip()
+    os.environ |= untuned(context)
     tests = start_accelerator_tests(context)
     try:
         steps = Steps(context.setting('float32'), write)

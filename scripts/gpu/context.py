@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from bench.tasks import Setting
+from bench.variants import OURS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 Result = dict[str, Any]
@@ -74,6 +75,15 @@ def environment(context: PartContext, **more: str) -> dict[str, str]:
     platforms = 'cpu' if context.device == 'cpu' else 'cuda,cpu'
     fixed = {'PYTHONPATH': path, 'PYTHONUNBUFFERED': '1', 'JAX_PLATFORMS': platforms}
     return os.environ | fixed | {'XLA_PYTHON_CLIENT_PREALLOCATE': 'false'} | more
+
+
+def untuned(context: PartContext) -> dict[str, str]:
+    """Returns a variable of the environment that keeps XLA from choosing kernels by their times.
+
+    On an H200 that took half a minute for a program that then ran for a second.
+    """
+    flags = OURS['layouts+untuned'] if context.device == 'gpu' else ''
+    return {'XLA_FLAGS': f'{os.environ.get("XLA_FLAGS", "")} {flags}'.strip()}
 
 
 def start(

@@ -19,6 +19,7 @@ from gpu.context import (
     finished,
     start,
     stop,
+    untuned,
     wait_until,
 )
 from pix2pix_jax.data.label_colors import FACADES
@@ -64,7 +65,7 @@ def measured_states(context: PartContext, run: str, write: Write) -> None:
     words = [f'--metrics={"fcn," if file else ""}{QUICK}', '--checkpoint=all']
     words += [f'--workdir={context.path(run)}'] + [f'--segmenter_weights={file}'] * bool(file)
     log = f'{run}_states.log'
-    process = start(context, 'pix2pix_jax.evaluate', words, log)
+    process = start(context, 'pix2pix_jax.evaluate', words, log, **untuned(context))
     folder = context.path(run) / 'evaluation' / 'test_checkpoints'
     while process.poll() is None:
         time.sleep(1)
@@ -171,18 +172,18 @@ def so_far(workdir: pathlib.Path) -> Result:
 def evaluated(context: PartContext, run: str, write: Write) -> None:
     """Measures a run on test; with the FCN-score, and beside it without, which is there earlier."""
     file, quick = segmenter_file(context), context.path(f'{run}_quick')
-    words = [f'--workdir={context.path(run)}']
+    words, once = [f'--workdir={context.path(run)}'], untuned(context)
     beside = None
     if file:
         metrics = f'--metrics=fcn,{QUICK}'
         earlier = [*words, f'--metrics={QUICK}', f'--output={quick}']
-        beside = start(context, 'pix2pix_jax.evaluate', earlier, f'{run}_quick.log')
+        beside = start(context, 'pix2pix_jax.evaluate', earlier, f'{run}_quick.log', **once)
         words.append(f'--segmenter_weights={file}')
     else:
         metrics = f'--metrics={QUICK}'
         write({'fcn': 'left out: no file of a segmenter, see --segmenter_weights'})
     log = f'{run}_evaluation.log'
-    whole = start(context, 'pix2pix_jax.evaluate', [*words, metrics], log)
+    whole = start(context, 'pix2pix_jax.evaluate', [*words, metrics], log, **once)
     if beside is not None and not beside.wait():
         write(measured(quick))
     finished(whole, context, log)

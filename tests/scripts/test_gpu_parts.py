@@ -158,7 +158,8 @@ def test_a_check_writes_each_thing_as_it_comes(context, monkeypatch):
 def test_an_evaluation_that_fails_leaves_the_metrics_that_are_quick(context, monkeypatch):
     from gpu import runs
 
-    def start(context, module, words, log):
+    def start(context, module, words, log, XLA_FLAGS):
+        assert '--xla_gpu_autotune_level=0' in XLA_FLAGS  # each program runs once
         given = dict(word.split('=') for word in words)
         if 'fcn' in given['--metrics']:
             context.path(log).write_text('no such colour')
