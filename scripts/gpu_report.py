@@ -63,11 +63,12 @@ def define_flags() -> flags.FlagValues:
 
 def main(values: flags.FlagValues) -> int:
     """Runs the parts; returns 1 where one failed or had too little time."""
-    end = time.monotonic() + 60 * values.minutes
+    end, begun = time.monotonic() + 60 * values.minutes, time.time()
     parts = checked(values.parts or list(REHEARSED if values.tiny else DEFAULTS))
     output = checked_output(values.output, values.overwrite)  # all is checked before it is changed
     facades = values.facades or os.environ.get('PIX2PIX_FACADES', '')
-    for dtype in values.dtypes:
+    dtypes = list(dict.fromkeys(values.dtypes))
+    for dtype in dtypes:
         if dtype not in DTYPES[values.device]:
             allowed = ', '.join(DTYPES[values.device])
             raise UserError(f'--dtypes={dtype}: allowed are {allowed}')
@@ -75,6 +76,8 @@ def main(values: flags.FlagValues) -> int:
     for name, path in ({'facades': facades} | inputs).items():
         if path and not os.path.exists(path):
             raise UserError(f'--{name}={path}: it is not there')
+    if values.programs:  # it may lie in the folder that is emptied now
+        archives.read_programs(pathlib.Path(values.programs), compiled())
     output.mkdir(parents=True, exist_ok=True)
     for file in FILES:  # of an earlier report, with --overwrite
         (output / file).unlink(missing_ok=True)
@@ -83,9 +86,7 @@ def main(values: flags.FlagValues) -> int:
     report: dict = {'about': about, 'parts': {}}
     with tempfile.TemporaryDirectory(prefix='gpu_report_') as work:
         files = [os.path.abspath(p) if p else '' for p in (facades, values.segmenter_weights)]
-        context = PartContext(values.device, values.tiny, *files, work, 0, tuple(values.dtypes))
-        if values.programs:
-            archives.read_programs(pathlib.Path(values.programs), compiled())
+        context = PartContext(values.device, values.tiny, *files, work, 0, dtypes)
         for i, name in enumerate(parts):
             left = end - time.monotonic() - RESERVE_S
             limit = left if values.tiny else seconds_of_next(parts[i:], left)
@@ -94,7 +95,7 @@ def main(values: flags.FlagValues) -> int:
             print(
                 f'{name}: {part["state"]} in {part["seconds"]:.0f} s. {part["reason"]}', flush=True
             )
-            finish(report, context, output)
+            finish(report, context, begun, output)
     print(f'{output}/index.html')
     states = {part['state'] for part in report['parts'].values()}
     return int(bool(states & {'failed', 'timed out', 'no time'}))
@@ -179,11 +180,11 @@ def folders(report: dict, context: PartContext) -> dict[str, pathlib.Path]:
     return {name: context.path(run) for name, run in names.items() if context.path(run).is_dir()}
 
 
-def finish(report: dict, context: PartContext, output: pathlib.Path) -> None:
-    """Writes all of the report: results, page, logs, archives."""
+def finish(report: dict, context: PartContext, begun: float, output: pathlib.Path) -> None:
+    """Writes all of a report that was `begun` then: results, page, logs, archives."""
     trained = list(folders(report, context).values())
     left = archives.write_archives(trained, output)
-    left += archives.write_programs(pathlib.Path(context.work), compiled(), output)
+    left += archives.write_programs(pathlib.Path(context.work), compiled(), begun, output)
     report['about']['left_out'] = left
     logs = []
     for path in sorted(pathlib.Path(context.work).glob('*.log'), key=lambda p: p.stat().st_mtime):

@@ -76,7 +76,7 @@ def _dtype(device: jax.Device) -> tuple[str, str]:
     if not parallel.has_bfloat16(device):
         return 'float32', 'since it has no units for bfloat16'
     if device.platform == 'gpu':  # on an H200 XLA still timed kernels of that step after 95 s
-        return 'float32', 'whose products it rounds to TF32 (bfloat16 takes minutes to start)'
+        return 'float32', 'which starts sooner than bfloat16 there'
     return 'bfloat16', 'for which it has units (parameters stay float32)'
 
 

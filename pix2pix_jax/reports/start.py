@@ -66,8 +66,8 @@ def compilation(devices: list[jax.Device]) -> list[str]:
     if devices[0].platform != 'gpu':
         return []
     return [
-        'compiling the step: on a GPU a minute, in bfloat16 several (XLA times kernels to choose '
-        'them); kept for the next start'
+        'compiling the step, if it is not kept from an earlier start: on a GPU it takes about a '
+        'minute, in bfloat16 longer, since XLA times kernels to choose them'
     ]
 
 

@@ -28,7 +28,7 @@ def prepared_jax(setting: Setting):
     """
     os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')  # the peer is on it, too
     given, more = os.environ.get('XLA_FLAGS', ''), variants.OURS.get(setting.variant, '')
-    if more not in given:  # it may have been called before
+    if not set(more.split()) <= set(given.split()):  # it may have been called before
         os.environ['XLA_FLAGS'] = f'{given} {more}'.strip()
     from pix2pix_jax.runtime import keep_freed_memory, use_compile_cache
 
@@ -56,12 +56,10 @@ def our_step(setting: Setting) -> Prepared:
     jax = prepared_jax(setting)
     from pix2pix_jax import train_setup
     from pix2pix_jax.distributed import layouts, memory, parallel
-    from pix2pix_jax.models import factory
     from pix2pix_jax.train_state import training_key
     from pix2pix_jax.train_step import train_step
 
-    if form := variants.FORMS.get(setting.variant):
-        factory.CONV_FORMS[setting.device] = form
+    use_form(setting)
     config, devices = config_of(setting), jax.local_devices()[:1]
     state, _ = train_setup.initial_state(config, devices, total_steps=1000)
     images, key = jax.device_put(draw_batch(setting), devices[0]), training_key(config)
@@ -84,6 +82,14 @@ def our_step(setting: Setting) -> Prepared:
 
     together = TOGETHER[setting.device]
     return timed(step, jax.block_until_ready, together), figures
+
+
+def use_form(setting: Setting) -> None:
+    """Has networks that are made from now on take the form of convolutions of the variant."""
+    from pix2pix_jax.models import factory
+
+    if form := variants.FORMS.get(setting.variant):
+        factory.CONV_FORMS[setting.device] = form
 
 
 def our_state(config, jax):

@@ -1,8 +1,10 @@
 """What of the runs goes into the report's folder: few files, none of them large, no folders."""
 
+import os
 import pathlib
 import zipfile
 
+from pix2pix_jax.errors import UserError
 from pix2pix_jax.reports.image_grid import evenly_spaced
 
 MAX_BYTES = 16 * 2**20 - 2**16  # of an archive, with room for its table
@@ -33,19 +35,23 @@ def write_archives(runs: list[pathlib.Path], output: pathlib.Path) -> list[str]:
     return [f'{len(paths)} {what} did not fit' for what, paths in left.items() if paths]
 
 
-def write_programs(work: pathlib.Path, cache: pathlib.Path, output: pathlib.Path) -> list[str]:
+def write_programs(
+    work: pathlib.Path, cache: pathlib.Path, since: float, output: pathlib.Path
+) -> list[str]:
     """Writes PROGRAMS: traces of profiles, and compiled programs for the next report to begin with.
 
     Args:
       work: the folder that the parts share, which holds the traces.
       cache: the folder of compiled programs.
+      since: when the report began, in s since 1970: older programs are of other runs.
       output: the report's.
 
     Returns:
       What did not fit, in words.
     """
     traces = sorted(work.glob('trace_*/**/*.xplane.pb'))
-    newest = sorted((p for p in cache.rglob('*') if p.is_file()), key=lambda p: -p.stat().st_mtime)
+    times = {path: path.stat().st_mtime for path in cache.rglob('*') if path.is_file()}
+    newest = sorted((path for path in times if times[path] >= since), key=lambda p: -times[p])
     small = [path for path in newest if 'autotune' in str(path)]  # what XLA found by timing kernels
     taken, total = [], 0
     for path in [*small, *(path for path in newest if path not in small), *traces]:
@@ -62,11 +68,20 @@ def write_programs(work: pathlib.Path, cache: pathlib.Path, output: pathlib.Path
 
 
 def read_programs(archive: pathlib.Path, cache: pathlib.Path) -> None:
-    """Puts the compiled programs of an earlier report's PROGRAMS into the cache."""
-    with zipfile.ZipFile(archive) as file:
-        for name in file.namelist():
-            if not name.startswith('trace_'):
-                file.extract(name, cache)
+    """Puts the compiled programs of an earlier report's PROGRAMS into the cache.
+
+    Raises UserError where it is none.
+    """
+    try:
+        with zipfile.ZipFile(archive) as file:
+            for name in file.namelist():
+                if not name.startswith('trace_'):
+                    file.extract(name, cache)
+                    os.utime(cache / name)  # they are this report's, too
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f'--programs={archive}: it is no {PROGRAMS} of a report ({error})'
+        ) from error
 
 
 def _that_fit(paths: list[pathlib.Path]) -> list[pathlib.Path]:

@@ -60,8 +60,8 @@ def start_accelerator_tests(context: PartContext) -> subprocess.Popen | None:
     """Starts tests/test_accelerator.py, beside the rest; returns None without pytest."""
     if importlib.util.find_spec('pytest') is None:
         return None
-    # No options of pyproject.toml: they need pytest's plugins. The flags for quick compiling would
-    # be tested in place of what runs use.
+    # No options of pyproject.toml: they need pytest's plugins. XLA_FLAGS, if empty, keeps
+    # tests/conftest.py from its flags for quick compiling, which no run has.
     words = ['-o', 'addopts=', '-p', 'no:cacheprovider', '-q', 'tests/test_accelerator.py']
     return start(context, 'pytest', words, TESTS_LOG, XLA_FLAGS=os.environ.get('XLA_FLAGS', ''))
 

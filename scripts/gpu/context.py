@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bench.tasks import Setting
@@ -32,7 +32,7 @@ class PartContext(NamedTuple):
     segmenter: str  # the file of the FCN-score's segmenter; '': there is none
     work: str  # the folder that the parts share; it is thrown away
     seconds: float  # what the part may take, its processes' start included
-    timed: tuple[str, ...] = ()  # the dtypes whose steps are timed; (): the device's
+    timed: Sequence[str] = ()  # the dtypes whose steps are timed; (): the device's
 
     def path(self, name: str) -> pathlib.Path:
         """Returns a path in the folder that the parts share."""
@@ -46,10 +46,10 @@ class PartContext(NamedTuple):
         setting = Setting(size, 1, width, dtype, folder, pairs, self.device, cached=True)
         return setting._replace(**more)
 
-    def dtypes(self) -> tuple[str, ...]:
+    def dtypes(self) -> Sequence[str]:
         """Returns what is timed: a CPU has neither TF32 nor is it faster in bfloat16."""
         if self.timed:
-            return tuple(self.timed)
+            return self.timed
         return ('float32',) if self.device == 'cpu' else ('tf32', 'bfloat16')
 
 

@@ -1,4 +1,4 @@
-"""The parts of scripts/gpu_report.py, in the order in which they run, and their limits."""
+"""The parts of scripts/gpu_report.py, and their limits."""
 
 import functools
 from collections.abc import Callable
@@ -23,13 +23,13 @@ PARTS = {
     'step': Part(timings.step, 120, 'A step at batch 1'),
     'train': Part(runs.train, 0, 'The facades of the paper'),
     'evaluate': Part(runs.evaluate, 60, 'Measured on test'),
-    'states': Part(runs.states, 0, 'Its last states, measured'),
-    'profile': Part(timings.profile, 0, 'Where the time of a step goes'),
-    'variants': Part(timings.variants, 0, 'Ways to run the step'),
-    'compile': Part(timings.compile_times, 0, 'Starts and compilation'),
-    'resume': Part(runs.resume, 0, 'Killed and resumed'),
-    'batch': Part(timings.batch, 0, 'Larger batches'),
-    'memory': Part(timings.memory, 0, 'What fits'),
+    'states': Part(runs.states, runs.STATES_S, 'Its last states, measured'),
+    'profile': Part(timings.profile, 60, 'Where the time of a step goes'),
+    'variants': Part(timings.variants, 240, 'Ways to run the step'),
+    'compile': Part(timings.compile_times, 180, 'Starts and compilation'),
+    'resume': Part(runs.resume, 180, 'Killed and resumed'),
+    'batch': Part(timings.batch, 240, 'Larger batches'),
+    'memory': Part(timings.memory, 120, 'What fits'),
 }
 DEFAULTS = ('card', 'check', 'step', 'train', 'evaluate')
 ROW = 'row='  # begins the name of a part of its own for each row of the paper's tables
@@ -61,8 +61,7 @@ def function_of(name: str) -> Callable[[PartContext, Write], None]:
 def seconds_of_next(names: list[str], left: float) -> float:
     """Returns the seconds of the first of the parts that are still to come, of those `left`.
 
-    They come in the order of their worth: what has no limit takes what it needs of all that those
-    with one leave, and what comes after it takes the rest.
+    A training has no limit: it shares with the others what is left by the parts that have one.
     """
     first, *later = (part_of(name).limit for name in names)
-    return min(first, left) if first else max(0.0, left - sum(later))
+    return min(first, left) if first else max(0.0, (left - sum(later)) / (1 + later.count(0)))

@@ -30,7 +30,7 @@ from pix2pix_jax.workdir.metrics_json import read_result
 STEPS = 80_000  # the paper's: 200 epochs of 400 pairs. The rate is constant: fewer are a valid run
 MAIN = 'facades'  # the run's folder
 REHEARSED = 20  # steps of a rehearsal
-EVALUATION_S = 45  # of a row's time
+STATES_S = 90  # of a row's time: for its last states
 QUICK = 'lab,checkerboard'  # the metrics beside L1, PSNR and SSIM that need no other network
 KEPT = 5  # states of a run: their mean says more than one of them (docs/results.md)
 SAVE_S = 20  # for the last save, after the signal
@@ -85,9 +85,8 @@ def means(folder: pathlib.Path) -> dict[str, dict[str, float]]:
 def row(context: PartContext, write: Write, name: str) -> None:
     """Trains and measures one row of the paper's Table 1 or 3, `name` of ROWS."""
     run = folder_of(name)
-    seconds = context.seconds - EVALUATION_S
+    seconds = context.seconds - STATES_S
     write({'row': name} | trained(context, run, ROWS[name].arg, seconds, write))
-    evaluated(context, run, write)
     measured_states(context, run, write)
 
 
@@ -125,24 +124,26 @@ def trained(context: PartContext, run: str, arg: str, seconds: float, write: Wri
         time.sleep(1)
         found = so_far(workdir)
         seen += [(time.monotonic() - begin, found['steps'])] if found['steps'] else []
-        write(found | with_all(seen))
+        write(found | with_all(seen, how_often['sample_every']))
         if context.tiny and found['steps'] >= REHEARSED:
             break
     status = stop(process, SAVE_S) if process.poll() is None else process.returncode
     if status and not saved_steps(workdir):  # it may have saved and then been too slow to end
         finished(process, context, log)
     more = {'of_steps': STEPS, 'saved_at_step': max(saved_steps(workdir)), 'status': status}
-    more |= with_all(seen) | {'command_s': time.monotonic() - begin}
+    more |= with_all(seen, how_often['sample_every']) | {'command_s': time.monotonic() - begin}
     return so_far(workdir) | more | {'command': ' '.join(words)}
 
 
-def with_all(seen: list[tuple[float, int]]) -> Result:
+def with_all(seen: list[tuple[float, int]], first_grid: int) -> Result:
     """Returns the time of a step with evaluations, sample grids and saves.
 
     Args:
       seen: seconds, and the steps that were logged by then; looked at once a second.
+      first_grid: the step of the first sample grid, whose program is compiled: the time begins
+        after it.
     """
-    changed = [(t, n) for (_, before), (t, n) in zip(seen, seen[1:]) if n > before]
+    changed = [(t, n) for (_, old), (t, n) in zip(seen, seen[1:]) if n > max(old, first_grid)]
     if len(changed) < 2:
         return {}
     (first_s, first), (last_s, last) = changed[0], changed[-1]
@@ -253,8 +254,8 @@ def label_pairs(folder: pathlib.Path, counts: dict[str, int], size: int) -> path
 def resume(context: PartContext, write: Write) -> None:
     """Kills a run, empties the compile cache, resumes it, and compares it with one left alone.
 
-    Both with `deterministic`; two more without it say how far apart equal runs come to be. All
-    train at once, so that their rates say nothing: `variants` times what `deterministic` costs.
+    Both with `deterministic`; two more without it say how far apart equal runs come to be. They
+    train beside each other, so that their rates say nothing: `variants` times what it costs.
     """
     import kill_test
 
@@ -273,7 +274,7 @@ def resume(context: PartContext, write: Write) -> None:
         cache = str(context.path('compiled'))
         return start(context, 'pix2pix_jax.main', words, f'{name}.log', XDG_CACHE_HOME=cache)
 
-    others = {name: run(name, name == 'whole') for name in ('whole', 'usual', 'again')}
+    others = {name: run(name, name == 'whole') for name in ('whole', 'usual')}
     process = run('killed', True)
     saved = context.path('killed') / 'checkpoints' / 'last'
     wait_until(lambda: saved.exists() and any(saved.glob('[0-9]*')), process, 600)
@@ -283,6 +284,7 @@ def resume(context: PartContext, write: Write) -> None:
     write({'killed_at_step': rows[-1]['step'] if rows else 0})
     for name, process in others.items():
         finished(process, context, f'{name}.log')
+    finished(run('again', False), context, 'again.log')  # with the programs of 'usual'
     write({'weights_apart_without': apart(context.path('usual'), context.path('again'))})
     shutil.rmtree(context.path('compiled'), ignore_errors=True)
     begin = time.monotonic()

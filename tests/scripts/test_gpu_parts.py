@@ -1,5 +1,6 @@
 """What the parts of scripts/gpu_report.py find where something goes wrong in one of them."""
 
+import functools
 import json
 import pathlib
 import subprocess
@@ -72,10 +73,49 @@ def test_steps_are_prepared_in_turn_beside_the_strongest_peers(context, monkeypa
     workers = FakeWorkers()
     rows = step_rows(context, monkeypatch, workers)
     assert workers.names == list(rows) and len(rows) == 8
-    first = ['this layouts', 'PyTorch graph+channels_last', 'PyTorch graph', 'PyTorch eager']
-    assert workers.names == [f'{d} {one}' for d in ('tf32', 'bfloat16') for one in first]
+    peers = ['PyTorch graph+channels_last', 'PyTorch graph', 'PyTorch eager']
+    assert workers.names == [
+        *(f'tf32 {one}' for one in ['this layouts', *peers]),
+        *(f'bfloat16 {one}' for one in [*peers, 'this layouts']),
+    ]
     assert all(row['step_ms'] == pytest.approx(2.0) for row in rows.values())
     assert [n for n, row in rows.items() if 'device_mb' in row] == [n for n in rows if 'PyT' in n]
+
+
+def test_few_processes_start_ahead_of_their_turn(context, monkeypatch):
+    from gpu import timings
+
+    workers = FakeWorkers()
+    started = []
+
+    def begin(tasks, setting):
+        started.append(len(workers.names))
+        return workers(tasks, setting)
+
+    step_rows(context, monkeypatch, begin, 'variants')
+    ahead = [i - names for i, names in enumerate(started)]  # how many are not prepared yet
+    assert ahead == [*range(timings.AHEAD)] + [timings.AHEAD - 1] * (len(started) - timings.AHEAD)
+
+
+def test_over_patches_a_step_has_no_convolution(monkeypatch):
+    import jax
+
+    from bench import ours, tasks, variants
+    from pix2pix_jax.models import factory
+
+    monkeypatch.setattr(factory, 'CONV_FORMS', dict(factory.CONV_FORMS))
+    setting = tasks.Setting(32, 1, 4, 'float32', '', 0, 'gpu')
+    images, key = jax.ShapeDtypeStruct((1, 32, 32, 3), 'float32'), jax.random.key(0)
+
+    def operations(variant):
+        ours.use_form(setting._replace(variant=variant))
+        generator = factory.create_models(tasks.config_of(setting), 'gpu').generator
+        init = functools.partial(generator.init_with_output, key, train=False)
+        return jax.jit(init).lower(images).as_text()
+
+    assert 'stablehlo.convolution' in operations('layouts')
+    assert 'stablehlo.convolution' not in operations('layouts+patches')
+    assert set(variants.FORMS) < set(variants.OURS)
 
 
 def test_the_step_of_training_is_the_first_of_its_variants(context, monkeypatch):
@@ -121,7 +161,7 @@ def test_what_was_ready_in_time_is_timed(context, monkeypatch):
         worker.killed.wait()
         raise UserError('killed')
 
-    workers = FakeWorkers({'bfloat16 PyTorch eager': hang})
+    workers = FakeWorkers({'bfloat16 this layouts': hang})
     context = context._replace(seconds=timings.TIMING_S + 1.0)
     rows = step_rows(context, monkeypatch, workers)
     timed = [name for name, row in rows.items() if 'step_ms' in row]
@@ -193,10 +233,13 @@ def test_curves_keep_every_evaluation(tmp_path):
 def test_the_time_with_all_is_between_the_first_and_the_last_logs_that_are_seen(context):
     from gpu import runs
 
-    assert runs.with_all([(5.0, 100)]) == runs.with_all([]) == {}
+    assert runs.with_all([(5.0, 100)], 50) == runs.with_all([], 50) == {}
     # The first log is seen at an unknown time after it; the pause at the end is no step's.
     seen = [(3.0, 100), (5.0, 100), (6.0, 300), (7.0, 300), (8.0, 1300), (30.0, 1300)]
-    assert runs.with_all(seen) == {'ms_a_step_with_all': pytest.approx(2.0)}
+    assert runs.with_all(seen, 50) == {'ms_a_step_with_all': pytest.approx(2.0)}
+    # The first grid is compiled after step 200; steps 201 to 300 are seen after it.
+    grid = [(6.0, 200), (36.0, 200), (37.0, 300), (39.0, 1300)]
+    assert runs.with_all(grid, 200) == {'ms_a_step_with_all': pytest.approx(2.0)}
 
 
 def test_runs_are_apart_by_their_weights_alone(tmp_path, monkeypatch):
