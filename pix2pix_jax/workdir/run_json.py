@@ -53,7 +53,7 @@ def record_start(
     record = {
         'command': command,
         'versions': {'python': platform.python_version()} | versions,
-        'git_commit': _git_commit(),
+        'git_commit': git_commit(),
         'devices': [f'{d.platform} {d.device_kind}' for d in devices],
         'cores': cores(),
         'hosts': jax.process_count(),
@@ -125,7 +125,7 @@ def _versions() -> dict[str, str]:
     return {'pix2pix_jax': version()} | packages
 
 
-def _git_commit() -> str:
+def git_commit() -> str:
     """Returns the commit of the code, with + if it was changed since; '' outside git."""
     folder = pathlib.Path(__file__).parent
 

@@ -1,6 +1,5 @@
 """Parts: what the card is, and whether a step is right on it."""
 
-import contextlib
 import importlib.util
 import json
 import os
@@ -11,7 +10,8 @@ from bench import figures, theirs
 from bench.card import nvidia, processor, versions
 from bench.tasks import Setting, config_of, draw_batch
 from bench.workers import Worker
-from gpu.context import ROOT, Missing, PartContext, Write, last_line, start, untuned
+from gpu.context import Missing, PartContext, Write, last_line, start, untuned
+from pix2pix_jax.workdir.run_json import git_commit
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy', 'torch')
 RECORDED = pathlib.Path(__file__).parent / 'recorded_steps.json'
@@ -25,20 +25,11 @@ def card(context: PartContext, write: Write) -> None:
     """Says what the machine is: versions, processor, card, clocks, power."""
     write(processor() | versions(*PACKAGES) | nvidia())
     write(figures.about_figures(context.setting(), torch=False))
-    write({'commit': commit()})
+    write({'commit': git_commit() or 'not known'})
     if importlib.util.find_spec('torch') is None:
         raise Missing('torch is missing')
     with Worker(theirs.TASKS, context.setting()) as worker:
         write(worker.figures('device'))
-
-
-def commit() -> str:
-    """Returns the commit of this checkout, where git is there and knows."""
-    command = ['git', '-C', str(ROOT), 'rev-parse', '--short', 'HEAD']
-    found = ''
-    with contextlib.suppress(OSError):
-        found = subprocess.run(command, capture_output=True, text=True).stdout.strip()
-    return found or 'not known'
 
 
 def check(context: PartContext, write: Write) -> None:

@@ -171,13 +171,6 @@ def test_what_was_ready_in_time_is_timed(context, monkeypatch):
     ]
 
 
-def test_without_git_the_commit_is_not_known(tmp_path, monkeypatch):
-    from gpu import checks
-
-    monkeypatch.setenv('PATH', str(tmp_path))
-    assert checks.commit() == 'not known'
-
-
 def test_a_check_writes_each_thing_as_it_comes(context, monkeypatch):
     from gpu import checks
     from pix2pix_jax.distributed import parallel

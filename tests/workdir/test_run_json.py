@@ -8,7 +8,7 @@ import jax
 import pytest
 from helpers import OLD_RUN
 
-from pix2pix_jax.workdir.run_json import devices_of, record_start, steps_before
+from pix2pix_jax.workdir.run_json import devices_of, git_commit, record_start, steps_before
 
 
 def test_the_steps_of_older_versions(tmp_path):
@@ -61,3 +61,8 @@ def test_the_devices_of_all_hosts(tmp_path):
     for fields, count in (({'devices': ['cpu'] * 3, 'hosts': 2}, 6), ({'hosts': 'x'}, 0)):
         (tmp_path / 'run.json').write_text(json.dumps(record | fields))
         assert devices_of(tmp_path) == count
+
+
+def test_without_git_there_is_no_commit(tmp_path, monkeypatch):
+    monkeypatch.setenv('PATH', str(tmp_path))
+    assert git_commit() == ''
