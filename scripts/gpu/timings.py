@@ -82,6 +82,9 @@ def time_contestants(context: PartContext, write: Write, given: Contestants) -> 
     pool = concurrent.futures.ThreadPoolExecutor(2 * AHEAD)
     begun: dict[str, concurrent.futures.Future] = {}
     for i, (name, _, _) in enumerate(waiting):
+        if time.monotonic() > end:
+            rows[name] = {'reason': 'was not compiled in time'}
+            continue
         for one, tasks, setting in waiting[len(workers) : i + AHEAD]:
             workers[one] = Worker(tasks, setting)
             begun[one] = pool.submit(workers[one].figures, 'device')
@@ -144,10 +147,12 @@ def _time_in_turn(
 
 def profile(context: PartContext, write: Write) -> None:
     """Says which kernels take a step's time, and how much of it none runs."""
-    dtypes = context.dtypes()
-    workers = {d: Worker(ours.TASKS, context.setting(d, variant=TRAINED)) for d in dtypes}
-    for dtype, worker in workers.items():
-        with worker:
+    with contextlib.ExitStack() as stack:
+        workers = {
+            dtype: stack.enter_context(Worker(ours.TASKS, context.setting(dtype, variant=TRAINED)))
+            for dtype in context.dtypes()
+        }
+        for dtype, worker in workers.items():
             write({f'{dtype}_{name}': found for name, found in worker.figures('profile').items()})
 
 
