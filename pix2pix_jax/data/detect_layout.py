@@ -85,10 +85,7 @@ def check(
 
 
 def look(root: epath.Path, folder: epath.Path, files: Mapping[str, File]) -> tuple[str, bool]:
-    """Returns the reason against A
-
-    B side by side, '' for none, and whether the reason is certain.
-    """
+    """Returns the reason against A|B side by side, '' for none, and whether it is certain."""
     sample = read_sample(files)
     if not sample.names:  # the files are bad, and named so later
         return '', False
@@ -118,9 +115,7 @@ def look(root: epath.Path, folder: epath.Path, files: Mapping[str, File]) -> tup
 
 
 def check_folders(folders: Sequence[epath.Path], pairs: Mapping[str, tuple[File, ...]]) -> None:
-    """Prints a warning where the files in the `folders` of A and B break at the middle, as A
-
-    B does.
+    """Prints a warning where the files of both A and B, in `folders`, break as A|B does.
 
     Two sequences a and b may each hold such files.
     """
