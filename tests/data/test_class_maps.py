@@ -364,3 +364,13 @@ def test_palettes_of_inputs_are_compared_too(tmp_path):
     red_and_green = {'dataset__colors': 'a 255,0,0;b 0,255,0;', 'dataset__input_classes': 2}
     one, other = read_all(tmp_path, **(fields | red_and_green))['train']  # the way out is one
     np.testing.assert_array_equal(one['input'], 1 - other['input'])
+
+
+@pytest.mark.parametrize('dtype', ['int8', 'int16', 'int64'])
+@pytest.mark.parametrize('void', [class_maps.NO_VOID, 0, 255])
+def test_an_index_below_0_is_refused(dtype, void):
+    for index in (-1, -2, np.iinfo(dtype).min):
+        values = np.array([[[0], [1], [index]]], dtype)
+        if index != void:
+            with pytest.raises(DataError, match='allowed are 0 to 2'):
+                class_maps.from_indices(Pixels(values), 3, void, 'target')

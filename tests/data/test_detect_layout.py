@@ -190,6 +190,14 @@ def test_pairs_in_folders_of_equal_names_pass(tmp_path, capsys):
     assert said(tmp_path, capsys) == ''
 
 
+@pytest.mark.parametrize('split', ['val', 'Test', 'VALIDATION'])
+def test_splits_may_have_equal_names(tmp_path, capsys, split):
+    """Also where nothing at the middle says what files are."""
+    for folder in ('train', split):
+        write(tmp_path / folder, [np.full((32, 96, 3), i, np.uint8) for i in range(COUNT)])
+    assert 'holds files of the same names' not in said(tmp_path, capsys)
+
+
 def test_where_pairs_are_likely_names_are_warned_of(tmp_path, capsys):
     for film in 'xy':
         pairs = [(landscape(i), gray(landscape(i))) for i in range(6)]
@@ -245,6 +253,14 @@ def test_aligned_pairs_that_run_on_across_the_middle_are_not_refused(tmp_path, c
     assert not said(tmp_path, capsys).startswith('refused')
     write(tmp_path / 'single' / 'train', images)
     assert said(tmp_path / 'single', capsys).startswith('refused')
+
+
+@pytest.mark.parametrize('place', ['x/{}.png', '{}_x.png'])
+def test_aligned_pairs_that_run_on_are_not_refused_for_their_names(tmp_path, capsys, place):
+    pairs = [(image := symmetric(i), (0.9 * image).astype(np.uint8)) for i in range(COUNT)]
+    for kind in 'xy':
+        write(tmp_path / 'train', beside(pairs), place.replace('x', kind))
+    assert said(tmp_path, capsys).startswith(f'warning: {tmp_path}/train: ')
 
 
 def test_of_aligned_pairs_that_run_on_the_warning_says_both(tmp_path, capsys):
@@ -453,6 +469,11 @@ def test_small_letters_of_sequences_of_pairs_are_warned_of(tmp_path, capsys):
     write(tmp_path / 'others' / 'train' / 'a', IMAGES)
     write(tmp_path / 'others' / 'train' / 'b', [labels(image) for image in IMAGES])
     assert said(tmp_path / 'others', capsys) == ''
+    for one, other in ('ab', 'ba'):  # two views in each input, or in each target
+        root = tmp_path / f'views in {one}'
+        write(root / 'train' / one, beside((image, labels(image)) for image in IMAGES))
+        write(root / 'train' / other, [photo(i, 48, 128) for i in range(COUNT)])
+        assert said(root, capsys) == ''
 
 
 @pytest.mark.parametrize('place', ['{}', 'A/{}', '{}A', '{}.csv'])

@@ -4,9 +4,11 @@ import unicodedata
 
 import numpy as np
 import pytest
+from etils import epath
 from helpers.pictures import config, error, numbers, picture, save, side_by_side
 
 from pix2pix_jax.data import discover
+from pix2pix_jax.data.folders import split_folders
 
 
 @pytest.mark.parametrize('layout', ['auto', 'two_folders'])
@@ -21,6 +23,18 @@ def test_two_folders(tmp_path, layout, a, b):
     assert train.names == ('1', '2', '10')
     np.testing.assert_array_equal(train[2]['input'], picture(3))
     assert train[2]['target'].shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize('a,b', ['AB', 'ab'])
+@pytest.mark.parametrize('place', ['{}/train', 'train{}', 'train/{}'])
+def test_up_to_nine_inputs(tmp_path, place, a, b):
+    root, inputs = epath.Path(tmp_path), []
+    (root / place.format(b)).mkdir(parents=True)
+    for number in range(1, 10):
+        inputs.append(f'{a}{number}' if number > 1 else a)
+        (root / place.format(inputs[-1])).mkdir(parents=True)
+        found = split_folders(root, 'train', 'auto')
+        assert found == tuple(root / place.format(name) for name in (*inputs, b))
 
 
 def test_nested_folders_and_odd_names(tmp_path):

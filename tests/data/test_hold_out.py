@@ -4,9 +4,10 @@ import hashlib
 
 import numpy as np
 import pytest
+from helpers.pictures import config, side_by_side
 
-from pix2pix_jax.data import hold_out
-from pix2pix_jax.data.hold_out import SplitPairs
+from pix2pix_jax.data import discover, hold_out
+from pix2pix_jax.data.hold_out import Known, SplitPairs
 
 
 def number(seed, name):
@@ -48,6 +49,25 @@ def test_names_that_an_earlier_run_knew_keep_their_split(trial):
     val = hold_out.by_hash(names, 0, 0.2, earlier)
     assert {name for name in names[:30] if earlier[name] == 'val'} == val & set(names[:30])
     assert {name for name in names[30:] if number(0, name) < 0.2} == val - set(names[:30])
+
+
+@pytest.mark.parametrize('split', ['val', 'test'])
+def test_a_split_takes_no_names_of_another(split):
+    names = [str(i) for i in range(60)]
+    earlier = {name: ('train', 'val', 'test')[i % 3] for i, name in enumerate(names[:30])}
+    held = hold_out.by_hash(names, 0, 0.2, earlier, split)
+    assert {name for name in names[:30] if earlier[name] == split} == held & set(names[:30])
+
+
+def test_pairs_elsewhere_of_an_older_run_keep_their_split(tmp_path):
+    """New ones alone are drawn, and none that it trained on becomes val."""
+    names = [f'{i:02}' for i in range(12)]
+    side_by_side(tmp_path / 'train', [f'{name}.png' for name in names])
+    earlier = {name: 'val' if i % 3 == 0 else 'train' for i, name in enumerate(names[:9])}
+    known = Known(exists=True, old=True, earlier=earlier)
+    splits = discover.open_splits(config(tmp_path, **{'dataset.val_fraction': 0.3}), known)
+    found = {name: split for split, source in splits.items() for name in source.names}
+    assert found.keys() == set(names) and {n: found[n] for n in earlier} == earlier
 
 
 @pytest.mark.parametrize('trial', range(40))

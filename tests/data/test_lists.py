@@ -93,6 +93,15 @@ def test_what_spreadsheets_and_windows_write(tmp_path, encoding, between):
     assert found == {'b/1': (tmp_path / 'a/é.png', tmp_path / 'b/1.png')}
 
 
+@pytest.mark.parametrize('between', [',', ';', '\t'])
+def test_the_header_says_what_is_between_values(tmp_path, between):
+    """Whatever names have more of."""
+    others = ',;\t'.replace(between, '')
+    one, other = f'a{3 * others}.png', f'b{others}.png'
+    found = read(tmp_path, f'input{between}target\n{one}{between}{other}\n')
+    assert found == {f'b{others}': (tmp_path / one, tmp_path / other)}
+
+
 def test_a_backslash_in_a_name_stays(tmp_path):
     (tmp_path / 'a\\1.png').touch()
     found = read(tmp_path, 'input,target\na\\1.png,b.png\n')
@@ -146,3 +155,10 @@ def test_no_row_takes_the_place_of_another(tmp_path, targets, names):
 def test_a_file_by_its_whole_path_is_the_same(tmp_path):
     text = f'input,target\na.png,b.png\nc.png,{tmp_path}/b.png\n'
     assert read(tmp_path, text).endswith('b.png is there already')
+
+
+def test_a_field_of_some_items_is_a_column(tmp_path):
+    items = [{'input': 'a', 'target': 'b'}, {'input': 'c', 'target': 'd', 'mask': 'm'}]
+    path = epath.Path(tmp_path) / 'train.json'
+    path.write_text(json.dumps(items))
+    assert lists.has_column(path, 'mask') and not lists.has_column(path, 'm')

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import unicodedata
 
 import pytest
 from helpers.pictures import config, error, numbers, picture, save
@@ -202,6 +203,15 @@ def test_folders_that_all_lines_begin_with_may_be_others(tmp_path, line):
     fields = TWO | {'dataset.val_fraction': 0.0}
     found = names_of(discover.open_splits(config(tmp_path, **fields)))
     assert found == {'train': ('7_m', '8_m'), 'test': ('9_m',)}
+
+
+def test_lines_may_be_in_either_form_of_unicode(tmp_path):
+    write(tmp_path, ['é', '가'])
+    (tmp_path / 'train.txt').write_text(unicodedata.normalize('NFD', 'é\n'))
+    (tmp_path / 'test.txt').write_text(unicodedata.normalize('NFD', 'images/가.png\n'))
+    fields = TWO | {'dataset.val_fraction': 0.0}
+    found = names_of(discover.open_splits(config(tmp_path, **fields)))
+    assert found == {'train': ('é_m',), 'test': ('가_m',)}
 
 
 def test_the_fields_of_a_line_may_be_the_files_of_a_pair(tmp_path):

@@ -25,6 +25,7 @@ def keys(text, path):
     [
         ('*.jpg', '1.jpg', ['1']),
         ('*.jpg', 'IMG_1.JPG', ['IMG_1']),  # extensions in any case
+        ('*.JPG', 'img_1.jpg', ['img_1']),
         ('*.jpg', '1.png', None),
         ('*.jpg', 'a/1.jpg', None),
         ('images/*', 'images/1.tif', ['1']),  # of any image
@@ -325,3 +326,26 @@ def test_kinds_that_hold_scenes_are_proposed(scene):
     kinds = ('photo', 'depth') if scene == 'rgb_{}' else ('photo', 'sketch')
     paths = [f'{k}/{scene.format(s)}/{i}.png' for k in kinds for s in (1, 2) for i in range(6)]
     assert propose.propose(paths)[:3] == (f'{kinds[0]}/*/*.png', f'{kinds[1]}/*/*.png', 12)
+
+
+def test_kinds_differ_in_their_files_extensions_and_scenes_do_not():
+    """Of folders in folders, where no name says which are the kinds."""
+    for place in ('{k}/{s}/{i}.{e}', '{s}/{k}/{i}.{e}'):
+        kinds = [{'k': 'p', 'e': 'jpg'}, {'k': 'q', 'e': 'png'}]
+        paths = [place.format(**k, s=s, i=i) for k in kinds for s in 'xy' for i in range(6)]
+        texts = (place.format(**k, s='*', i='*') for k in kinds)
+        assert propose.propose(paths)[:3] == (*texts, 12)
+
+
+def test_photos_in_jpeg_are_the_inputs_of_lossless_files():
+    for extension in ('jpg', 'JPG', 'jpeg'):
+        paths = [f'p/{i}.png' for i in range(6)] + [f'q/{i}.{extension}' for i in range(6)]
+        assert propose.propose(paths)[:3] == (f'q/*.{extension.lower()}', 'p/*.png', 6)
+
+
+@pytest.mark.parametrize('lone', range(6))
+def test_patterns_that_leave_out_more_names_than_they_pair_are_not_proposed(lone):
+    paths = [f'{k}/{i}.png' for k in ('rgb', 'depth') for i in range(3)]
+    paths += [f'rgb/{i}.png' for i in range(10, 10 + lone)]
+    found = propose.propose(paths)
+    assert (found and (found.pairs, found.unpaired)) == ((3, lone) if lone <= 3 else None)

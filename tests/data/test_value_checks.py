@@ -177,6 +177,15 @@ def test_few_bits_of_16_and_the_range_to_set(tmp_path, side, top, value_range):
     assert remarks(path, **{f'{side}_range': value_range}) == []
 
 
+@pytest.mark.parametrize('number', range(PAIRS))
+def test_few_bits_of_16_beside_a_file_of_8(tmp_path, number):
+    """Their values lie in the wider type's range."""
+    path = folder_of(tmp_path, photo, lambda rng: (smooth(rng) * 4095).astype(np.uint16))
+    write(path / 'train' / 'B' / f'{number}.png', photo(np.random.default_rng(0), channels=1))
+    (line,) = remarks(path)
+    assert 'a sliver of 0:65535 (uint16)' in line and 'target_range=0:4095 would' in line
+
+
 @pytest.mark.parametrize('seed', range(20))
 def test_what_the_line_says_fills_the_range_and_ends_the_line(tmp_path, seed):
     """Whatever the values are, from 0 on or from elsewhere, of whichever type."""

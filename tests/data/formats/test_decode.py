@@ -231,6 +231,16 @@ def test_what_is_no_good_image_is_named(tmp_path, case):
     assert read(tmp_path, data).startswith(message)
 
 
+@pytest.mark.parametrize('height,width', [(2, 9), (13, 5), (300, 7), (300, 40)])
+@pytest.mark.parametrize('interlaced', [False, True])
+def test_a_png_without_its_last_row_is_named(tmp_path, height, width, interlaced):
+    """However small a part of the file that is."""
+    image = ramps(height, width)
+    np.testing.assert_array_equal(read(tmp_path, png(image, interlaced=interlaced)), image)
+    found = read(tmp_path, png(image, interlaced=interlaced, keep=-(1 + 3 * width)))
+    assert found == 'is cut off: rows of pixels are missing'
+
+
 def test_an_image_whose_last_rows_are_black_is_whole(tmp_path):
     image = ramps()
     image[10:] = 0

@@ -100,6 +100,30 @@ def test_a_georeference_in_and_out(tmp_path, gdal, change, scale):
     assert 'STATISTICS_MEAN' in before['band'] and 'STATISTICS_MEAN' not in found['band']
 
 
+def place(geo, x, y):
+    """Where the corner at column `x` and row `y` of an image lies, by each of its tie points."""
+    if metadata.GEO_KEYS in geo:  # coordinates are of the centres
+        x, y = x - 0.5, y - 0.5
+    if metadata.TRANSFORMATION in geo:
+        return np.reshape(geo[metadata.TRANSFORMATION], (4, 4)) @ (x, y, 0, 1)
+    column, row, _, east, north, _ = np.reshape(geo[metadata.TIE_POINTS], (-1, 6)).T
+    width, height, _ = geo[metadata.PIXEL_SCALE]
+    return np.stack([east + (x - column) * width, north - (y - row) * height])
+
+
+@pytest.mark.parametrize('keys', [{}, {metadata.GEO_KEYS: (1, 1, 0, 1, 1025, 0, 1, 2)}])
+@pytest.mark.parametrize('geo', [
+    {metadata.PIXEL_SCALE: (0.5, 0.25, 0), metadata.TIE_POINTS: (0, 0, 0, 5e5, 4e6, 0)},
+    {metadata.PIXEL_SCALE: (3, 3, 0), metadata.TIE_POINTS: (5, 2, 0, 7, 8, 0, 9, 6, 0, 19, -4, 0)},
+    {metadata.TRANSFORMATION: (0.5, 0.1, 0, 5e5, 0.2, -0.25, 0, 4e6, *np.eye(4)[2:].ravel())},
+], ids=['one point', 'two points', 'turned'])  # fmt: skip
+def test_corners_stay_where_they_are(geo, keys):
+    before = metadata.Metadata((12, 20), 3, geo=geo | keys)
+    after = metadata.of_translation(before, (36, 40), 3, '').geo
+    for x, y in ((0, 0), (20, 0), (0, 12), (20, 12), (7, 3)):
+        np.testing.assert_allclose(place(after, 2 * x, 3 * y), place(before.geo, x, y), rtol=1e-12)
+
+
 def test_names_of_bands_go_where_bands_do(tmp_path, gdal):
     gdal(tmp_path / 'in.tif', SCENE)
     about = metadata.read(epath.Path(tmp_path) / 'in.tif')

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import itertools
+import os
 import tracemalloc
 
 import numpy as np
@@ -163,6 +164,23 @@ def test_what_is_kept_is_bounded_and_right_whatever_was_there(tmp_path, monkeypa
     changed = 255 - image  # of the same size on disk or not: what is kept is of the file before
     tifffile.imwrite(str(file), changed, photometric='rgb', tile=(32, 32), compression='zlib')
     np.testing.assert_array_equal(windows.read(file, (0, 9, 0, 9)).values, changed[:9, :9])
+
+
+@pytest.mark.parametrize('extension', ['.tif', '.png'])
+def test_a_file_that_was_written_anew_is_read_anew(tmp_path, extension):
+    """With as many bytes, a second later."""
+    file, sizes = epath.Path(tmp_path) / f'1{extension}', set()
+    for seconds in range(2):
+        image = values(np.random.default_rng(seconds), 'uint8', 1, 40, 30)[..., 0]
+        if extension == '.png':
+            Image.fromarray(image).save(file, compress_level=0)
+        else:
+            tifffile.imwrite(str(file), image, compression='zlib', compressionargs={'level': 0})
+        os.utime(file, (seconds, seconds))
+        sizes.add(os.path.getsize(file))
+        found = windows.read(file, (3, 40, 2, 30)).values
+        np.testing.assert_array_equal(found[..., 0], image[3:, 2:])
+    assert len(sizes) == 1
 
 
 def test_the_limit_is_of_a_window_not_of_the_file(tmp_path, monkeypatch):
