@@ -53,6 +53,15 @@ def test_it_is_an_input_as_its_file_has_it(tmp_path, dtype, splits, high):
     np.testing.assert_allclose(image, np.minimum(IMAGES[dtype], high), rtol=1e-4, atol=1e-3)
 
 
+def test_it_is_of_no_training_pair_where_there_are_others(tmp_path):
+    workdir, config = run_of(tmp_path, 'uint8', ('train', 'val', 'test'))
+    for i, split in enumerate(('train', 'val', 'test')):
+        pictures.write(tmp_path / 'data/A' / split / '0.tif', np.full((16, 16, 1), i, np.uint8))
+    for expected, split in ((2, 'test'), (1, 'val'), (0, 'train')):
+        assert (example_input.of_run(workdir, config, SIZE)[0] == expected).all()
+        (tmp_path / 'data/A' / split / '0.tif').write_bytes(b'')
+
+
 @pytest.mark.parametrize('dtype', IMAGES)
 def test_without_the_data_it_is_noise_of_the_recorded_type(tmp_path, dtype):
     workdir, config = run_of(tmp_path, dtype, ('train',), **RANGES if dtype == 'float32' else {})

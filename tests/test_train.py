@@ -202,6 +202,12 @@ def test_a_signal_in_the_middle_of_samples_is_saved_too(pairs, tmp_path, monkeyp
     assert Checkpoints(tmp_path).steps('last') == [2]
 
 
+def test_the_page_has_the_last_step_however_seldom_it_is_drawn(pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr(recorder, 'PAGE_SHARE', 1e9)
+    train_and_evaluate(tiny_config(pairs, num_steps=3, checkpoint__every_steps=1), tmp_path)
+    assert '<p class="muted">step 3</p>' in (tmp_path / 'index.html').read_text()
+
+
 def test_saves_by_the_clock(pairs, tmp_path, monkeypatch):
     saved = []
     monkeypatch.setattr(recorder.Recorder, 'save', lambda self, step, *_, **__: saved.append(step))

@@ -1,5 +1,7 @@
 """Too little memory: estimated before the step is compiled, and one line where it runs out."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -71,6 +73,29 @@ def test_it_grows_with_the_images_and_is_less_with_recomputation():
     assert needed(128, 4) == pytest.approx(needed(64, 16), rel=0.1)
     assert 3.5 < needed(128, 8) / needed(64, 8) < 4.1
     assert needed(128, 4, remat=True) < 0.7 * needed(128, 4)
+
+
+def test_parts_of_a_batch_take_room_for_one_sum_of_gradients():
+    devices = jax.local_devices()[:1]
+
+    def needed(parts):
+        config = config_of(64, 2 * parts, grad_accumulation=parts)
+        state, _ = initial_state(config, devices, 10)
+        networks = state.generator.params, state.discriminator.params
+        sizes = [leaf.nbytes for leaf in jax.tree.leaves(networks)]
+        return memory.needed(state, config, devices), sum(sizes)
+
+    (one, gradients), (two, _), (three, _) = map(needed, (1, 2, 3))
+    pairs = 2 * (64 * 64 * (3 + 3) + 1) * 4  # bytes of float32, and of an index
+    assert (two - one, three - two) == (pairs + gradients, pairs)
+
+
+def test_what_is_free_is_what_nothing_takes_yet():
+    stats = {'bytes_limit': 1000, 'bytes_in_use': 300}
+    device = types.SimpleNamespace(memory_stats=lambda: stats)
+    assert (memory.of_device(device), memory.free(device)) == (1000, 700)
+    del stats['bytes_in_use']
+    assert memory.free(device) == 1000
 
 
 def test_a_step_that_does_not_fit_is_said_before_it_is_compiled(tmp_path, monkeypatch, capsys):

@@ -144,6 +144,13 @@ def test_the_averages_are_loaded_unless_the_weights_are_asked_for(averaged):
     assert np.abs(a - b).max() > 1e-5
 
 
+def test_a_run_without_averages_is_one_model(trained, averaged):
+    """So an export of it with --noema has the metrics of its evaluation."""
+    for (workdir, _), same in ((trained, True), (averaged, False)):
+        of_weights, of_averages = (load_run(workdir, ema=ema).model for ema in (False, True))
+        assert (of_weights == of_averages) == same and of_averages.ema
+
+
 def test_a_run_may_start_from_the_networks_of_another(trained, averaged):
     old = trained[1]
     _, _, state = load_state(averaged[0], 'last')

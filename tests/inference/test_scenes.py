@@ -8,9 +8,11 @@ import tifffile
 from etils import epath
 
 from pix2pix_jax import config, translate
+from pix2pix_jax.data import augment
 from pix2pix_jax.data.formats import decode, encode, metadata
 from pix2pix_jax.errors import run_command
 from pix2pix_jax.inference import generator, scene, scenes, tile_plan, translator
+from pix2pix_jax.inference.inputs import Input
 from pix2pix_jax.storage import atomic
 
 SIZE = 16
@@ -414,6 +416,28 @@ def test_no_data_is_filled_across_windows(tmp_path, trained, whole):
     found, expected = (values(tmp_path / o / '1.tif') for o in ('windows', 'whole'))
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(found == -9999, image == -9999)
+
+
+BOXES = (0, 70, 0, 60), (12, 40, 30, 60), (30, 60, 0, 33), (22, 31, 25, 41)
+
+
+@pytest.mark.parametrize('scale', [1.0, 8.0])
+@pytest.mark.parametrize('box', BOXES, ids=str)
+def test_a_part_is_that_of_the_whole(tmp_path, trained, scale, box):
+    """As far into what has no data, or into the next pixels, as it takes."""
+    trained.dataset.target_scale = scale
+    image = image_of((70, 60, 3), 'uint8' if scale > 1 else 'uint16')
+    if scale == 1:
+        trained.dataset.nodata = '0'
+        image[10:50, 20:45] = 0
+    write(tmp_path / '1.tif', image)
+    found = translator.Translator('run', tile=16)
+    whole = found.load(tmp_path / '1.tif')
+    expected = augment.resized(whole.values, whole.size).astype(int)
+    part = scene.Scene.open(found, Input('1', (epath.Path(tmp_path / '1.tif'),)))
+    top, bottom, left, right = box
+    difference = np.abs(part.read(*box) - expected[top:bottom, left:right])
+    assert difference.max() <= (0 if scale == 1 else 1)
 
 
 def test_no_data_does_not_cost_what_lies_around_every_row(tmp_path, trained, monkeypatch):

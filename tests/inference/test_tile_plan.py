@@ -117,6 +117,9 @@ def test_windows_without_data_do_not_count(make):
     canvas = canvas_of(valid)
     assert len(tile_plan.scene_corners(canvas, (16, 16))[1]) == 8
     assert tile_plan.scene_corners(canvas, (16, 16), canvas.read)[1] == [(0, 0), (16, 0)]
+    valid[:, 20:24] = True  # half of a window will do
+    found = tile_plan.scene_corners(canvas, (16, 16), canvas.read)[1]
+    assert found == [(0, 0), (0, 16), (16, 0), (16, 16)]
     valid[:] = False
     assert len(tile_plan.scene_corners(canvas, (16, 16), canvas.read)[1]) == 8  # rather than none
     translator = make(UNET | {'dataset__nodata': '0'}, norm='scene', fit='pad')

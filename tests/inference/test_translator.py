@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 from helpers.runs import changed, make_pairs, tiny_config
-from PIL import Image
+from PIL import Image, ImageCms
 from skimage.color import rgb2lab
 
 import pix2pix_jax
 from pix2pix_jax import translate
 from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.data import augment, discover, pipeline
-from pix2pix_jax.data.formats import encode
+from pix2pix_jax.data.formats import encode, metadata
 from pix2pix_jax.errors import DataError, UserError, run_command
-from pix2pix_jax.inference import generator, scaling
+from pix2pix_jax.inference import generator, outputs, scaling
 from pix2pix_jax.inference.options import TranslateOptions
 from pix2pix_jax.train import train_and_evaluate
 
@@ -148,6 +148,15 @@ def test_the_command_gives_what_the_evaluation_wrote(tmp_path, size):
         else:
             expected = augment.from_float(augment.resized(expected, (size, size)))
             assert np.abs(found.astype(int) - expected).max() <= 2  # of 255: rounded twice
+
+
+@pytest.mark.parametrize('target_range', ['', '0:4095'])
+def test_values_in_units_have_no_colour_profile(target_range):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
+    about, image = metadata.Metadata((8, 6), 3, icc=profile), np.zeros((8, 6, 3), np.uint16)
+    loaded = outputs.Loaded(image, '.png', image.dtype, 3, (8, 6), about=about)
+    found = outputs.Outputs.of(changed(dataset__target_range=target_range))
+    assert found.metadata_of(loaded, image).icc == (b'' if target_range else profile)
 
 
 def test_a_file_and_an_array_are_one(run, tmp_path):

@@ -94,6 +94,22 @@ def test_two_copies_are_kept_and_what_is_removed_is_empty(run, pairs, tmp_path, 
     assert [path.name for path in backups.copies(drive)] == [kept[1], '00005_step_0000002.zip']
 
 
+def test_the_newest_is_that_of_the_highest_number(pairs, tmp_path):
+    run, drive = tmp_path / 'run', tmp_path / 'drive'
+    state = untrained_run(run, tiny_config(pairs), step=9)
+    checkpoints = Checkpoints(run, keep=2, writer=True)
+    checkpoints.save('last', 10, state, tiny_config(pairs))
+    checkpoints.close()
+    drive.mkdir()
+    (drive / '99999_step_0000008.zip').touch()
+    for _ in range(2):
+        backups.Backup(run, drive).copy()
+    found = [path.name for path in backups.copies(drive)]
+    assert found == ['100000_step_0000010.zip', '100001_step_0000010.zip']
+    backups.restore(drive, tmp_path / 'restored')
+    assert names(tmp_path / 'restored/checkpoints/last') == ['10']
+
+
 def test_the_page_of_the_end_is_copied_though_the_step_is_the_same(run, tmp_path):
     backup = backups.Backup(run, tmp_path / 'drive')
     backup.copy()
