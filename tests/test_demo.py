@@ -115,6 +115,17 @@ def test_a_translation_is_shown_as_rgb(monkeypatch, channels, value_range):
     np.testing.assert_array_equal(found, 255 if channels == 4 else 255 - picture)
 
 
+@pytest.mark.parametrize('value_range', ['', '0:4095'])
+@pytest.mark.parametrize('target_scale', [0.0, 2.0])
+def test_a_drawing_is_of_its_translations_size_without_gaps(monkeypatch, value_range, target_scale):
+    config = changed(dataset__nodata='0', dataset__target_scale=target_scale)
+    config.dataset.input_range = config.dataset.target_range = value_range
+    picture = noise(32, 32)
+    picture[4:20, 4:20] = 0  # black, and no-data in a file
+    found = web_page.translated(stand_in(monkeypatch, config), picture, 0)
+    np.testing.assert_array_equal(found, 255 - picture)
+
+
 def test_the_page_without_samples_and_dropout(monkeypatch):
     pytest.importorskip('gradio', reason='needs gradio')
     translator = stand_in(monkeypatch, changed(generator__dropout=0.0))

@@ -16,14 +16,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if kind == 'missing':
             return self.send_error(404)
         start = int(re.match(r'bytes=(\d+)-', given)[1]) if given else 0
-        start = 0 if kind == 'no_ranges' else start
+        start = 0 if kind in ('no_ranges', 'whole_range') else start
         if start >= len(content):
             self.send_response(416)
             self.send_header('Content-Range', f'bytes */{len(content)}')
             self.end_headers()
             return
-        self.send_response(206 if start else 200)
-        if start:
+        is_part = start or kind == 'whole_range'
+        self.send_response(206 if is_part else 200)
+        if is_part:
             self.send_header('Content-Range', f'bytes {start}-/{len(content)}')
         self.send_header('Content-Length', str(len(content) - start))
         self.end_headers()

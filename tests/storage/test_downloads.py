@@ -38,6 +38,7 @@ def test_it_comes_whole(server, tmp_path, path, sha256):
     [
         ('whole', CONTENT[:1000], 1),
         ('no_ranges', b'x' * 1000, 1),  # sends all of it again
+        ('whole_range', b'x' * 1000, 1),  # and calls it a range
         ('whole', CONTENT, 1),  # killed before the rename
         ('whole', CONTENT + b'x', 2),  # of another file
     ],

@@ -142,7 +142,13 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(monkeypatch):
 
 @pytest.mark.parametrize(
     ('size', 'expected'),
-    [((20, 30), (20, 30)), ((32, 128), (32, 128)), ((64, 64), (32, 32)), ((100, 50), (64, 32))],
+    [
+        ((20, 30), (20, 30)),
+        ((32, 128), (32, 128)),
+        ((10, 128), (10, 128)),  # four times as long as the canvas, if not as itself
+        ((64, 64), (32, 32)),
+        ((100, 50), (64, 32)),
+    ],
 )
 def test_uploads_keep_their_proportions(size, expected):
     picture = noise(*size)
@@ -151,6 +157,13 @@ def test_uploads_keep_their_proportions(size, expected):
     if size == expected:
         np.testing.assert_array_equal(found, picture)
     assert found.shape[0] * found.shape[1] <= page.max_pixels((32, 32))
+
+
+@pytest.mark.parametrize('size', [(32, 32), (20, 70), (512, 64)])
+def test_the_canvas_and_the_longest_upload_come_back_from_the_browser(size):
+    for picture in (noise(*size), drawing.fitted(noise(1200, 300), size)):
+        found = drawing.from_url(drawing.to_url(picture), page.max_pixels(size))
+        np.testing.assert_array_equal(found, picture)
 
 
 @pytest.mark.parametrize('task', tasks.TASKS)

@@ -88,6 +88,7 @@ def given_to_network(picture_rgb, config):
 
 
 CLASSES = {'dataset__input_classes': 4, 'generator__input_channels': 4}
+COLOURED = CLASSES | {'dataset__colors': 'a 9,0,0;b 0,9,0;c 200,0,9;d 9,99,9;void 1,2,3;'}
 INPUTS = [
     {},
     {'generator__input_channels': 1},
@@ -98,7 +99,8 @@ INPUTS = [
     CLASSES,
     CLASSES | {'dataset__void': ''},
     CLASSES | {'dataset__palette': 'a 9,0,0;b 0,9,0;c 200,0,9;d 9,99,9;'},
-    CLASSES | {'dataset__colors': 'a 9,0,0;b 0,9,0;c 200,0,9;d 9,99,9;void 1,2,3;'},
+    COLOURED,
+    COLOURED | {'dataset__void': '0'},  # which is of files of indices
 ]
 
 

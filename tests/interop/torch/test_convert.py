@@ -283,8 +283,10 @@ def test_what_is_asked_for_is_taken():
 
 
 def test_one_channel_to_two_is_colorization():
-    config = convert.imported_config(network(input_channels=1, output_channels=2))
-    assert config.dataset.task == 'colorize'
+    fields = {'input_channels': 1, 'output_channels': 2}
+    assert convert.imported_config(network(**fields)).dataset.task == 'colorize'
+    config = convert.imported_config(network(**fields), dataset={'direction': 'BtoA'})
+    assert config.dataset.task == 'none'  # of pairs: a photo has no direction
 
 
 def test_what_does_not_fit_is_refused():
