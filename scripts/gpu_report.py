@@ -54,7 +54,8 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_string('segmenter_weights', '', 'File of a trained segmenter.', **own)
     flags.DEFINE_list('parts', [], 'Which, in this order; by default the first five.', **own)
     flags.DEFINE_list('dtypes', [], 'Whose steps are timed: tf32, bfloat16, float32.', **own)
-    flags.DEFINE_string('programs', '', "An earlier report's programs.zip.", **own)
+    about = "Your own earlier report's programs.zip: what is in it is executed."
+    flags.DEFINE_string('programs', '', about, **own)
     flags.DEFINE_enum('device', 'gpu', ['cpu', 'gpu'], 'Where it runs.', **own)
     flags.DEFINE_bool('tiny', False, 'Rehearse: tiny networks and images, few steps.', **own)
     flags.DEFINE_bool('overwrite', False, 'Write into an --output that holds files.', **own)
@@ -181,7 +182,14 @@ def folders(report: dict, context: PartContext) -> dict[str, pathlib.Path]:
 
 
 def finish(report: dict, context: PartContext, begun: float, output: pathlib.Path) -> None:
-    """Writes all of a report that was `begun` then: results, page, logs, archives."""
+    """Writes all of the report: results, page, logs, archives.
+
+    Args:
+      report: what was found so far.
+      context: what all parts share.
+      begun: when the report began, in s since 1970.
+      output: its folder.
+    """
     trained = list(folders(report, context).values())
     left = archives.write_archives(trained, output)
     left += archives.write_programs(pathlib.Path(context.work), compiled(), begun, output)

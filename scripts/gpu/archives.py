@@ -1,6 +1,5 @@
 """What of the runs goes into the report's folder: few files, none of them large, no folders."""
 
-import os
 import pathlib
 import zipfile
 
@@ -70,14 +69,17 @@ def write_programs(
 def read_programs(archive: pathlib.Path, cache: pathlib.Path) -> None:
     """Puts the compiled programs of an earlier report's PROGRAMS into the cache.
 
-    Raises UserError where it is none.
+    They are this report's, too: their time is now. Raises UserError where it is none.
     """
     try:
         with zipfile.ZipFile(archive) as file:
             for name in file.namelist():
+                path = (cache / name).resolve()
+                if not path.is_relative_to(cache.resolve()):
+                    raise OSError(f'{name} lies elsewhere')
                 if not name.startswith('trace_'):
-                    file.extract(name, cache)
-                    os.utime(cache / name)  # they are this report's, too
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(file.read(name))
     except (OSError, zipfile.BadZipFile) as error:
         raise UserError(
             f'--programs={archive}: it is no {PROGRAMS} of a report ({error})'

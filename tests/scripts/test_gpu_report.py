@@ -259,7 +259,11 @@ def test_programs_are_read_before_the_folder_is_emptied(tmp_path, monkeypatch):
     programs.write_bytes(b'no zip')
     with pytest.raises(UserError, match='it is no programs.zip of a report'):
         begin()
-    assert programs.exists()
+    with zipfile.ZipFile(programs, 'w') as file:
+        file.writestr('../../elsewhere', b'')
+    with pytest.raises(UserError, match='lies elsewhere'):
+        begin()
+    assert programs.exists() and not (tmp_path / 'elsewhere').exists()
     with zipfile.ZipFile(programs, 'w') as file:
         file.writestr('cpu/1-cache', b'compiled')
     with pytest.raises(SystemExit, match='began'):
