@@ -13,8 +13,6 @@ from pix2pix_jax.intervals import Intervals
 
 SHOWN = ('d_loss', 'g_gan', 'g_l1', 'g_class', 'flow')
 BAR = '{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]'  # the time left is ours
-
-
 COMPILED = '/jax/core/compile/backend_compile_duration'  # jax's event
 
 

@@ -50,19 +50,19 @@ def write_programs(
     """
     traces = sorted(work.glob('trace_*/**/*.xplane.pb'))
     times = {path: path.stat().st_mtime for path in cache.rglob('*') if path.is_file()}
-    newest = sorted((path for path in times if times[path] >= since), key=lambda p: -times[p])
-    small = [path for path in newest if 'autotune' in str(path)]  # what XLA found by timing kernels
-    taken, total = [], 0
-    for path in [*small, *(path for path in newest if path not in small), *traces]:
-        if total + path.stat().st_size + HEADER <= MAX_BYTES:
-            taken.append(path)
+    # First what XLA found by timing kernels, which is small, then the newest.
+    programs = sorted(
+        (path for path in times if times[path] >= since),
+        key=lambda path: ('autotune' not in str(path), -times[path]),
+    )
+    taken: dict[pathlib.Path, pathlib.Path] = {}
+    total = 0
+    for root, path in [*((cache, path) for path in programs), *((work, path) for path in traces)]:
+        if total + _size(path) <= MAX_BYTES:
+            taken[path] = path.relative_to(root)
             total += _size(path)
-    if taken:
-        with zipfile.ZipFile(output / PROGRAMS, 'w') as file:
-            for path in taken:
-                root = work if path in traces else cache
-                file.write(path, path.relative_to(root))
-    left = len(traces) + len(newest) - len(taken)
+    _write(taken, output / PROGRAMS)
+    left = len(traces) + len(programs) - len(taken)
     return [f'{left} traces and programs did not fit'] if left else []
 
 
@@ -110,10 +110,16 @@ def _pack(paths: list[pathlib.Path], archive: pathlib.Path) -> list[pathlib.Path
         taken += 1
     if taken:
         root = _root(paths[0])
-        with zipfile.ZipFile(archive, 'w') as file:
-            for path in paths[:taken]:
-                file.write(path, path.relative_to(root))
+        _write({path: path.relative_to(root) for path in paths[:taken]}, archive)
     return paths[taken:]
+
+
+def _write(files: dict[pathlib.Path, pathlib.Path], archive: pathlib.Path) -> None:
+    """Writes files by their names in the archive; there is none of no files."""
+    if files:
+        with zipfile.ZipFile(archive, 'w') as zipped:
+            for path, name in files.items():
+                zipped.write(path, name)
 
 
 def _root(path: pathlib.Path) -> pathlib.Path:

@@ -26,6 +26,7 @@ COMPILED = ('reduce-overhead', 'compile')
 TIMING_S = 15  # of the part's time, after all has been compiled
 ROUNDS = 10
 AHEAD = 4  # processes that start while one compiles
+LATE = 'was not compiled in time'
 BATCHES = (1, 4, 16, 64)
 SIZES = (256, 512, 1024)
 CARDS = (16, 40, 80)  # GB
@@ -83,7 +84,7 @@ def time_contestants(context: PartContext, write: Write, given: Contestants) -> 
     begun: dict[str, concurrent.futures.Future] = {}
     for i, (name, _, _) in enumerate(waiting):
         if time.monotonic() > end:
-            rows[name] = {'reason': 'was not compiled in time'}
+            rows[name] = {'reason': LATE}
             continue
         for one, tasks, setting in waiting[len(workers) : i + AHEAD]:
             workers[one] = Worker(tasks, setting)
@@ -96,7 +97,7 @@ def time_contestants(context: PartContext, write: Write, given: Contestants) -> 
             rows[name] = {'reason': str(error)}
         except TimeoutError:
             workers[name].kill()
-            rows[name] = {'reason': 'was not compiled in time'}
+            rows[name] = {'reason': LATE}
         write({'steps': rows})
     pool.shutdown(wait=False)
     ready = {name: worker for name, worker in workers.items() if 'reason' not in rows[name]}
