@@ -30,6 +30,7 @@ def prepared_jax(setting: Setting):
     given, more = os.environ.get('XLA_FLAGS', ''), variants.OURS.get(setting.variant, '')
     if not set(more.split()) <= set(given.split()):  # it may have been called before
         os.environ['XLA_FLAGS'] = f'{given} {more}'.strip()
+    os.environ.update(variants.ENVIRONMENT.get(setting.variant, {}))
     from pix2pix_jax.runtime import keep_freed_memory, use_compile_cache
 
     keep_freed_memory()

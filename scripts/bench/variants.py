@@ -5,11 +5,16 @@
 # cuDNN, or in fusions of cuDNN's, both of which command buffers (CUDA graphs) can take in; with
 # command buffers of two kernels, not only of five and more; with kernels that are not chosen by
 # timing them, or deterministic ones alone (config.deterministic); the state in plain order; without
-# any command buffer; with cuDNN's convolutions in them (on an H200 with jax 0.11.2 and cuDNN 9.19
-# it fails: "cudnn status 5003").
+# any command buffer.
+#
+# With cuDNN's convolutions in them it failed on an H200 (jax 0.11.2, cuDNN 9.19: "cudnn status
+# 5003", a call of CUDA's runtime). XLA records such a command buffer before anything ran, and CUDA
+# loads a kernel when it is first started, which may be forbidden while one records. So this variant
+# has all kernels loaded at the start (ENVIRONMENT); whether that is the reason is to be measured.
 BUFFERS = '--xla_gpu_enable_command_buffer'
 OURS = {
     'layouts': '',
+    'layouts+command_buffers': f'{BUFFERS}=+CONVOLUTION',
     'layouts+patches': f'{BUFFERS}=+CUBLAS,+CUBLASLT',
     'layouts+fusions': f'{BUFFERS}=+CUDNN --xla_gpu_experimental_enable_conv_fusion=true',
     'layouts+short_command_buffers': '--xla_gpu_graph_min_graph_size=2',
@@ -17,8 +22,8 @@ OURS = {
     'layouts+deterministic': '--xla_gpu_deterministic_ops=true',
     'plain': '',
     'layouts+no_command_buffers': f'{BUFFERS}=',
-    'layouts+command_buffers': f'{BUFFERS}=+CONVOLUTION',
 }
+ENVIRONMENT = {'layouts+command_buffers': {'CUDA_MODULE_LOADING': 'EAGER'}}
 FORMS = {'layouts+patches': 'patches'}  # of convolutions, of models/conv_forms.py
 
 # The peer's. 'eager' is PyTorch as it comes; 'fused' has cudnn.benchmark and the fused Adam, and

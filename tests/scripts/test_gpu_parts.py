@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import pathlib
 import subprocess
 import threading
@@ -116,6 +117,19 @@ def test_over_patches_a_step_has_no_convolution(monkeypatch):
     assert 'stablehlo.convolution' in operations('layouts')
     assert 'stablehlo.convolution' not in operations('layouts+patches')
     assert set(variants.FORMS) < set(variants.OURS)
+
+
+def test_a_variant_that_records_convolutions_has_its_kernels_loaded_before(monkeypatch):
+    from bench import ours, tasks, variants
+
+    monkeypatch.setattr('os.environ', dict(os.environ))
+    setting = tasks.Setting(32, 1, 4, 'float32', '', 0, 'cpu')
+    ours.prepared_jax(setting)
+    assert 'CUDA_MODULE_LOADING' not in os.environ
+    ours.prepared_jax(setting._replace(variant='layouts+command_buffers'))
+    assert os.environ['CUDA_MODULE_LOADING'] == 'EAGER'
+    assert '=+CONVOLUTION' in os.environ['XLA_FLAGS']
+    assert set(variants.ENVIRONMENT) < set(variants.OURS)
 
 
 def test_the_step_of_training_is_the_first_of_its_variants(context, monkeypatch):
