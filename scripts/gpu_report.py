@@ -2,7 +2,7 @@
 
 python scripts/gpu_report.py --output=DIR [--minutes=9 --facades=DIR --segmenter_weights=FILE]
     [--parts=card,check,step,train,evaluate,states,variants,...,row=l1] [--dtypes=bfloat16]
-    [--programs=EARLIER/programs.zip]
+    [--variants=layouts,graph,...] [--programs=EARLIER/programs.zip]
 python scripts/gpu_report.py --device=cpu --tiny --output=DIR     (rehearses all parts)
 
 The parts run one after the other, each in processes of its own and with a limit, so that one that
@@ -29,6 +29,7 @@ import time
 from absl import flags
 
 from bench.tasks import DTYPES
+from bench.variants import OURS, PEERS
 from gpu import archives, runs
 from gpu.context import ROOT, PartContext, environment, last_line, write_context
 from gpu.page import page
@@ -54,6 +55,8 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_string('segmenter_weights', '', 'File of a trained segmenter.', **own)
     flags.DEFINE_list('parts', [], 'Which, in this order; by default the first five.', **own)
     flags.DEFINE_list('dtypes', [], 'Whose steps are timed: tf32, bfloat16, float32.', **own)
+    about = 'Which ways to run a step the part variants compares, in this order.'
+    flags.DEFINE_list('variants', [], about, **own)
     about = "Your own earlier report's programs.zip: what is in it is executed."
     flags.DEFINE_string('programs', '', about, **own)
     flags.DEFINE_enum('device', 'gpu', ['cpu', 'gpu'], 'Where it runs.', **own)
@@ -68,11 +71,11 @@ def main(values: flags.FlagValues) -> int:
     parts = checked(values.parts or list(REHEARSED if values.tiny else DEFAULTS))
     output = checked_output(values.output, values.overwrite)  # all is checked before it is changed
     facades = values.facades or os.environ.get('PIX2PIX_FACADES', '')
-    dtypes = list(dict.fromkeys(values.dtypes))
-    for dtype in dtypes:
-        if dtype not in DTYPES[values.device]:
-            allowed = ', '.join(DTYPES[values.device])
-            raise UserError(f'--dtypes={dtype}: allowed are {allowed}')
+    known = {'dtypes': DTYPES[values.device], 'variants': (*OURS, *PEERS)}
+    named = {flag: list(dict.fromkeys(values[flag].value)) for flag in known}
+    for flag, allowed in known.items():
+        if unknown := [name for name in named[flag] if name not in allowed]:
+            raise UserError(f'--{flag}={unknown[0]}: allowed are {", ".join(allowed)}')
     inputs = {name: values[name].value for name in ('segmenter_weights', 'programs')}
     for name, path in ({'facades': facades} | inputs).items():
         if path and not os.path.exists(path):
@@ -87,7 +90,8 @@ def main(values: flags.FlagValues) -> int:
     report: dict = {'about': about, 'parts': {}}
     with tempfile.TemporaryDirectory(prefix='gpu_report_') as work:
         files = [os.path.abspath(p) if p else '' for p in (facades, values.segmenter_weights)]
-        context = PartContext(values.device, values.tiny, *files, work, 0, dtypes)
+        context = PartContext(values.device, values.tiny, *files, work, 0)
+        context = context._replace(timed=named['dtypes'], variants=named['variants'])
         for i, name in enumerate(parts):
             left = end - time.monotonic() - RESERVE_S
             limit = left if values.tiny else seconds_of_next(parts[i:], left)

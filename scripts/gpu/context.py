@@ -33,6 +33,7 @@ class PartContext(NamedTuple):
     work: str  # the folder that the parts share; it is thrown away
     seconds: float  # what the part may take, its processes' start included
     timed: Sequence[str] = ()  # the dtypes whose steps are timed; (): the device's
+    variants: Sequence[str] = ()  # the ways to run a step that are compared; (): all
 
     def path(self, name: str) -> pathlib.Path:
         """Returns a path in the folder that the parts share."""

@@ -60,13 +60,14 @@ def step(context: PartContext, write: Write) -> None:
 
 
 def variants(context: PartContext, write: Write) -> None:
-    """Times the ways to run the step: this project's, the one of training first, and compiled ones.
+    """Times ways to run the step, as named, in turn.
 
-    The rest of PyTorch's is in `step`.
+    By default this project's, the one of training first, and PyTorch's compiled ones: the rest of
+    PyTorch's is in `step`.
     """
-    others = [('this', name) for name in OURS if name != TRAINED]
-    compiled = [('PyTorch', name) for name in COMPILED]
-    order = [('this', TRAINED), *compiled, *others]
+    others = [name for name in OURS if name != TRAINED]
+    names = context.variants or [TRAINED, *COMPILED, *others]
+    order = [('this' if name in OURS else 'PyTorch', name) for name in names]
     time_contestants(context, write, contestants(context, order, context.dtypes()))
 
 

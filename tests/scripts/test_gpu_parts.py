@@ -144,6 +144,9 @@ def test_the_step_of_training_is_the_first_of_its_variants(context, monkeypatch)
     assert [name.split()[-1] for name in rows] == 2 * names
     rows = step_rows(context._replace(timed=('bfloat16',)), monkeypatch, FakeWorkers(), 'variants')
     assert {name.split()[0] for name in rows} == {'bfloat16'}
+    named = context._replace(variants=('graph', 'plain'), timed=('tf32',))
+    rows = step_rows(named, monkeypatch, FakeWorkers(), 'variants')
+    assert list(rows) == ['tf32 PyTorch graph', 'tf32 this plain']
 
 
 def test_one_that_fails_leaves_the_other_times(context, monkeypatch):

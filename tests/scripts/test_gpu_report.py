@@ -278,7 +278,7 @@ def test_an_earlier_report_is_there_until_all_flags_are_known_to_be_right(tmp_pa
     (tmp_path / 'results.json').write_text('{}')
     for wrong in (
         '--facades=/not/there', '--segmenter_weights=/not/there', '--programs=/not/there',
-        '--parts=steps', '--dtypes=float16',
+        '--parts=steps', '--dtypes=float16', '--variants=graph,layout',
     ):  # fmt: skip
         values = gpu_report.define_flags()
         values(['gpu_report', f'--output={tmp_path}', '--overwrite', wrong])
