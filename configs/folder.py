@@ -5,7 +5,8 @@ python -m pix2pix_jax.main --config=configs/folder.py --config.dataset.path=PATH
 The size is found in the data (the most common one, at most 512 on the longer side, rounded to what
 the U-Net can take; --config.image_size=HEIGHT,WIDTH sets another); about a tenth of train, at least
 one pair, is held out to choose the best checkpoint where there is no val
-split. A is translated to B; the other way with --config.dataset.direction=BtoA.
+split. A is translated to B; the other way with --config.dataset.direction=BtoA. It trains the
+paper's 200 epochs, one image a step; --config.num_epochs= sets another length.
 """
 
 from pix2pix_jax.config import Config, default_config

@@ -98,11 +98,13 @@ def check_implied(chosen: Mapping[str, Any], method: str) -> None:
             )
 
 
-def has_gradient_penalty(gan: str) -> bool:
-    """Whether D's loss has a gradient penalty with `config.loss.gan`."""
+def has_gradient_penalty(loss: Config) -> bool:
+    """Whether D's loss has a gradient penalty, by `config.loss`."""
     from pix2pix_jax import losses  # jax, which a config is made without
 
-    return gan != 'none' and losses.objective(gan).gradient_penalty
+    if loss.gan == 'none' or loss.gp_weight == 0:
+        return False
+    return losses.objective(loss.gan).gradient_penalty
 
 
 def _check_together(config: Config) -> None:
@@ -128,7 +130,7 @@ def _check_together(config: Config) -> None:
             f'config.loss.class_weight={loss.class_weight}: allowed is 0 where '
             'config.dataset.target_classes=0'
         )
-    penalty = has_gradient_penalty(loss.gan)
+    penalty = has_gradient_penalty(loss)
     if penalty and config.discriminator.norm == 'batch':
         raise UserError(
             f"config.discriminator.norm='batch': the gradient penalty of {loss.gan} is of each "

@@ -123,8 +123,9 @@ ROWS = (
           'over the split; 0: all', 'pairs'),
 
     Field('dataset.name', 'folder', free('any name'),
-          "built in are 'openmoji' and 'openmoji_classes'; any other name is read from "
-          '`dataset.path`'),
+          "built in are 'openmoji' and 'openmoji_classes'; 'facades', 'maps', 'edges2shoes', "
+          "'edges2handbags', 'night2day' and 'cityscapes' are, without a path, those that "
+          'scripts/prepare_data.py prepared; any other name is read from `dataset.path`'),
     Field('dataset.path', '', free('a folder'),
           'the folder that has train/, val/ and test/'),
     Field('dataset.layout', 'auto',
@@ -336,7 +337,9 @@ ROWS = (
     Field('loss.l2_weight', 0.0, WEIGHT, 'weight of the mean squared difference'),
     Field('loss.class_weight', 0.0, WEIGHT,
           'weight of the cross-entropy of `dataset.target_classes`'),
-    Field('loss.d_weight', 0.5, WEIGHT, "weight of D's loss, which is halved", source='3.3'),
+    Field('loss.d_weight', 0.5, WEIGHT,
+          'D minimises so many times the sum of its two terms, of real and of generated images; '
+          "0.5 is the paper's halving", source='3.3'),
     Field('loss.feature_weight', 0.0, WEIGHT,
           "weight of the L1 distance between D's features of generated and real images; 10 in "
           'pix2pixHD, which has no L1 between the images themselves',
@@ -354,8 +357,8 @@ ROWS = (
           "weight of half the squared gradient of D's mean logit by the real image, in D's loss",
           source='Mescheder et al., 2018'),
     Field('loss.r1_every', 16, between(1, 10_000),
-          'it is taken at each of so many steps of D, and counts as many times; `train/d_r1` is '
-          'the newest', 'steps', 'StyleGAN2 (Karras et al., 2020)'),
+          'R1 is computed at one of so many steps of D, and weighs so many times there; between '
+          'them `train/d_r1` is the newest value', 'steps', 'StyleGAN2 (Karras et al., 2020)'),
     Field('loss.gp_weight', 10.0, WEIGHT, 'weight of the gradient penalty of wgan-gp',
           source='Gulrajani et al., 2017'),
 

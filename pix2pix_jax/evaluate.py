@@ -77,7 +77,7 @@ def define_flags() -> flags.FlagValues:
         flag_values=values,
     )
     define_steps(values)
-    text('classes', 'Colours of the label maps: facades, cityscapes, or a FILE.')
+    text('classes', 'Colours of the label maps: facades, cityscapes, openmoji_classes, or a FILE.')
     text(
         'segmenter',
         'MODULE:FUNCTION that maps photos (N,H,W,3) in [-1,1] to classes (N,H,W), in place of the '

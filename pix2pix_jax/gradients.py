@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Key
 from ml_collections import ConfigDict
 
 from pix2pix_jax import losses
+from pix2pix_jax.config import has_gradient_penalty
 from pix2pix_jax.critic import (
     Batch,
     View,
@@ -64,7 +65,7 @@ def discriminator_gradients(
         of_fake = of_logits(gan.fake, seen, 0, fakes, config)
         of_real = of_logits(gan.real, seen, 1, reals, config)
         loss, metrics = of_real + of_fake, {'d_real': of_real, 'd_fake': of_fake}
-        if gan.gradient_penalty:  # goes without augmentation
+        if has_gradient_penalty(weights):  # goes without augmentation
             metrics['d_gp'] = losses.gradient_penalty(
                 lambda image: value_of(fakes.with_image(image)),
                 reals.image,

@@ -83,6 +83,11 @@ def test_a_run_needs_a_length_and_a_loss():
     validate(changed(**{'loss.l1_weight': 0.0}))
 
 
+def test_without_its_penalty_wgan_gp_goes_with_batch_norm_and_augmentation():
+    fields = {'loss.gan': 'wgan-gp', 'loss.gp_weight': 0.0, 'discriminator.augment': 'color'}
+    validate(changed(**fields))
+
+
 @pytest.mark.parametrize('fields, words', [
     ({'loss.gan': 'wgan-gp'}, ['config.discriminator.norm', 'instance | none']),
     ({'update': 'simultaneous', 'optimizer.d_steps': 2}, ['config.optimizer.d_steps=2', 'is 1']),
