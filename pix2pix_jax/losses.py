@@ -1,4 +1,4 @@
-"""The objectives, on logits (Isola et al., 2017, section 3.1). All return float32 scalars."""
+"""The objectives (Isola et al., 2017, section 3.1), float32: values of logits, and losses."""
 
 from collections.abc import Callable
 from typing import NamedTuple

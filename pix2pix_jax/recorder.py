@@ -67,6 +67,8 @@ class Recorder:
             for split in maximum
             if split in setup.splits
         }
+        shown = next(setup.splits[s] for s in ('val', 'test', 'train') if s in setup.splits)
+        self._shown = evenly(shown, SAMPLE_ROWS)
         self._interrupted = interrupted
         self._intervals = intervals(setup.config, setup.total_steps, self.has_val)
         self._console = Console(int(state.step), setup.total_steps)
@@ -154,7 +156,7 @@ class Recorder:
         return self._newest < self._best
 
     def _score(self, row: Mapping[str, float]) -> float:
-        """The value by which the best is chosen, the sooner the lower; where there is none, inf."""
+        """Returns the value by which the best is chosen: the lower the better; inf: none."""
         field = self._config.checkpoint.best
         better = metric_titles.sign(field.removeprefix('eval/'))
         return -better * row[field] if field in row else math.inf
@@ -214,9 +216,8 @@ class Recorder:
 
     def _sample(self, step: int, state: GanState) -> None:
         self._translator.update(state.generator_variables())
-        source = next(self._splits[s] for s in ('val', 'test', 'train') if s in self._splits)
-        indices = np.linspace(0, len(source) - 1, min(SAMPLE_ROWS, len(source))).astype(int)
-        pairs = [pipeline.example(source, int(i), self._config) for i in indices]
+        source = self._shown
+        pairs = [pipeline.example(source, i, self._config) for i in range(len(source))]
         inputs = np.stack([pair['input'] for pair in pairs])
         targets = np.stack([pair['target'] for pair in pairs])
         outputs, targets = (source.shown(x, 'target') for x in (self._translator(inputs), targets))

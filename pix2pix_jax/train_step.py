@@ -70,15 +70,19 @@ def train_step(
             d, _ = discriminator_step(d, piece, fakes, its_key, config, axis_name)
         d = with_iteration(d, config)
 
-    forward: Passes = functools.partial(forward_pass, g, key=key, config=config)
-    if config.grad_accumulation == 1:
-        # The backward pass of G waits until D has been updated; the forward pass is shared.
-        forward = always(forward(last))
+    # The backward pass of G waits until D has been updated; a whole batch passes forward once.
+    shared = forward_pass(g, last, key, config) if config.grad_accumulation == 1 else None
+
+    def forward(part: Batch) -> Forward:
+        return forward_pass(g, part, key, config) if shared is None else shared
+
+    def fakes_of(part: Batch) -> jax.Array:
+        return as_images(forward(part).output, config)
+
     metrics: Metrics = {}
     new_d = None
     if d is not None:
-        fakes = functools.partial(passed, forward, config=config)
-        new_d, metrics = discriminator_step(d, last, fakes, key, config, axis_name)
+        new_d, metrics = discriminator_step(d, last, fakes_of, key, config, axis_name)
     critic = new_d if config['update'] == 'alternating' else d
     g_grads, (g_stats, g_metrics) = mean_over_parts(
         lambda part: generator_gradients(forward(part), critic, part, key, config, frozen),
@@ -98,9 +102,6 @@ class Forward(NamedTuple):
     stats: Any  # G's new moving statistics
 
 
-Passes = Callable[[Batch], Forward]
-
-
 def forward_pass(g: TrainState, batch: Batch, key: Key[Array, ''], config: ConfigDict) -> Forward:
     """Returns the forward pass of G.
 
@@ -111,16 +112,6 @@ def forward_pass(g: TrainState, batch: Batch, key: Key[Array, ''], config: Confi
     return Forward(
         *jax.vjp(lambda params: generate(g, params, batch, key, config), g.params, has_aux=True)
     )
-
-
-def passed(forward: Passes, batch: Batch, config: ConfigDict) -> Float[Array, 'n h w c']:
-    """Returns the images (N,H,W,Co), in [-1, 1], of the forward pass of G on a part of a batch."""
-    return as_images(forward(batch).output, config)
-
-
-def always(value: Forward) -> Passes:
-    """Returns the function that gives `value` for any batch."""
-    return lambda batch: value
 
 
 def mean_over_parts(gradients: Callable[[Batch], Tree], batch: Batch, parts: int) -> Tree:

@@ -6,7 +6,6 @@ A pair shares one window (crop box and flip), so input and target stay aligned (
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import DTypeLike
 from PIL import Image
 
 from pix2pix_jax.data import masks
@@ -157,7 +156,7 @@ def rescaled(window: CropWindow, shape: Size, own: Size) -> CropWindow:
 def random_pose(
     rng: np.random.Generator, place: Place, size: tuple[int, int], vertical: bool, turn: bool
 ) -> Place:
-    """Returns `crop` with a random top-bottom flip and random quarter turns.
+    """Returns `place` with a random top-bottom flip and random quarter turns.
 
     Both draws are always made.
 
@@ -229,6 +228,24 @@ def crop_and_resize(
     return _posed(image, window)
 
 
+def cut_as_target(
+    image: np.ndarray,
+    window: CropWindow,
+    shape: Size,
+    image_size: tuple[int, int],
+    resize: str = 'bicubic',
+) -> np.ndarray:
+    """Cuts from an image of a pair what a window of its target shows, as `crop_and_resize` does.
+
+    Args:
+      image: (H,W,C), of the target's proportions.
+      window: of the target.
+      shape: (height, width) of the target.
+      image_size, resize: as in `crop_and_resize`.
+    """
+    return crop_and_resize(image, rescaled(window, shape, image.shape[:2]), image_size, resize)
+
+
 def resized(image: np.ndarray, size: tuple[int, int], resize: str = 'bicubic') -> np.ndarray:
     """Returns all of an (H, W, C) image at (height, width) `size`, as `crop_and_resize` does."""
     return crop_and_resize(image, whole_image(*image.shape[:2]), size, resize)
@@ -296,8 +313,7 @@ def to_float(image: np.ndarray) -> np.ndarray:
     return image.astype(np.float32)
 
 
-def from_float(image: np.ndarray, dtype: DTypeLike = np.uint8) -> np.ndarray:
-    """Scales float [-1, 1] to uint8 or uint16: the inverse of `to_float`, clipped and rounded."""
+def from_float(image: np.ndarray) -> np.ndarray:
+    """Scales float [-1, 1] to uint8: the inverse of `to_float`, clipped and rounded."""
     image = np.asarray(image, np.float32)
-    top = np.float32(np.iinfo(dtype).max / 2)
-    return np.rint((np.clip(image, -1, 1) + 1) * top).astype(dtype)
+    return np.rint((np.clip(image, -1, 1) + 1) * np.float32(127.5)).astype(np.uint8)

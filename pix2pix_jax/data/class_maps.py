@@ -13,9 +13,6 @@ from pix2pix_jax.data.formats.pixels import Pixels
 from pix2pix_jax.data.label_colors import Classes
 from pix2pix_jax.errors import DATA_ERROR, DataError, UserError
 
-# Of each class of 'input' and 'target' its colour in the palettes of files, and one of these files.
-PaletteColours = dict[tuple[str, int], tuple[str, str]]
-
 VOID = 255  # in a map that was read
 NO_VOID = -1  # a value that no file has
 MAX_INDEX = 2**16 - 1  # of a file
@@ -78,33 +75,40 @@ def from_indices(picture: Pixels, classes: int, void: int, name: str) -> np.ndar
     return np.where(values == void, VOID, values).astype(np.uint8)
 
 
-def check_palette(
-    indices: np.ndarray, palette: np.ndarray, known: PaletteColours, name: str, file: str
-) -> None:
-    """Raises UserError where a class of a map has another colour than in an earlier file.
+class PalettesSeen:
+    """What palettes of files said so far: of each class of 'input' and 'target' its colour.
 
-    It is of all files, so it is no DataError, for which one file would be left out. What a palette
-    says of indices that are not in the map does not count.
-
-    Args:
-      indices: the map, as it was read.
-      palette: that of its file, uint8 (K,3).
-      known: the colours in earlier files, to which those of this one are added.
-      name: 'input' or 'target'.
-      file: its name.
+    It changes as files are read: each is compared with all before it.
     """
-    there = np.flatnonzero(np.bincount(indices.ravel(), minlength=VOID + 1)[:VOID])
-    for index in there[there < len(palette)].tolist():
-        colour = ','.join(map(str, palette[index].tolist()))
-        other, of_other = known.setdefault((name, index), (colour, file))
-        if other != colour:
-            raise UserError(
-                f'index {index} is the colour {other} in the palette of {of_other}, and {colour} '
-                f'in that of {file}: config.dataset.{name}_classes takes indices, which mean the '
-                'same where palettes agree; --config.dataset.colors=FILE takes the colours instead '
-                '(if the indices are right, write the files as gray)',
-                DATA_ERROR,
-            )
+
+    def __init__(self):
+        """Has seen none."""
+        self._colours: dict[tuple[str, int], tuple[str, str]] = {}  # and a file that has it
+
+    def check(self, indices: np.ndarray, palette: np.ndarray, name: str, file: str) -> None:
+        """Raises UserError where a class of a map has another colour than in an earlier file.
+
+        It is of all files, so it is no DataError, for which one file would be left out. What a
+        palette says of indices that are not in the map does not count.
+
+        Args:
+          indices: the map, as it was read.
+          palette: that of its file, uint8 (K,3).
+          name: 'input' or 'target'.
+          file: its name.
+        """
+        there = np.flatnonzero(np.bincount(indices.ravel(), minlength=VOID + 1)[:VOID])
+        for index in there[there < len(palette)].tolist():
+            colour = ','.join(map(str, palette[index].tolist()))
+            other, of_other = self._colours.setdefault((name, index), (colour, file))
+            if other != colour:
+                raise UserError(
+                    f'index {index} is the colour {other} in the palette of {of_other}, and '
+                    f'{colour} in that of {file}: config.dataset.{name}_classes takes indices, '
+                    'which mean the same where palettes agree; --config.dataset.colors=FILE takes '
+                    'the colours instead (if the indices are right, write the files as gray)',
+                    DATA_ERROR,
+                )
 
 
 def from_colours(picture: Pixels, classes: Classes) -> np.ndarray:

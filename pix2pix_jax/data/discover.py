@@ -61,8 +61,8 @@ def find_splits(config: Config, known: Known = NEW_RUN) -> dict[str, Source]:
     _check_one_kind(splits)
     if not known.exists:
         file_checks.check_apart(splits)
-    seen: class_maps.PaletteColours = {}
-    splits = {name: dataclasses.replace(one, in_palettes=seen) for name, one in splits.items()}
+    seen = class_maps.PalettesSeen()
+    splits = {name: dataclasses.replace(one, palettes_seen=seen) for name, one in splits.items()}
     return scene_windows.of_splits(splits, config)
 
 

@@ -36,6 +36,12 @@ class ImageSpec(NamedTuple):
     coding: Classes | None = None  # the colours of the classes in the files; None: indices
     palette: Classes | None = None  # the colours in which indices are shown; None: the file's own
 
+    def range_of(self, dtype: np.dtype, place: int = 0) -> Range:
+        """Returns the (low, high) that becomes [-1, 1]; of several pictures of number `place`."""
+        if not self.ranges:
+            return type_range(dtype)
+        return self.ranges[place if len(self.ranges) > 1 else 0]
+
     @property
     def has_void(self) -> bool:
         """Whether pixels of the maps may be of no class."""
@@ -189,10 +195,7 @@ def missing(spec: ImageSpec, picture: Pixels, place: int = 0) -> np.ndarray:
     Inputs of 8 bits have no no-data: 0 is black there. `place` is the number of the picture in its
     input.
     """
-    ranges = spec.ranges
-    value_range = type_range(picture.values.dtype)
-    if ranges:
-        value_range = ranges[place if len(ranges) > 1 else 0]
+    value_range = spec.range_of(picture.values.dtype, place)
     photo = spec.name == 'input' and picture.values.dtype == np.uint8
     return masks.missing(picture, '' if photo else spec.nodata, value_range)
 

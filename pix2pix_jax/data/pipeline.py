@@ -26,8 +26,6 @@ from pix2pix_jax.data.prefetch import Batch
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, UserError
 
-DRAWS = ('pair', *augment.Crop._fields)  # the columns of what `train_draws` yields
-
 
 def train_batches(
     source: Source,
@@ -83,7 +81,8 @@ def train_draws(
 ) -> Iterator[Batch]:
     """Yields the draws of the batches of `train_batches`: which `loaded` pairs, and what is cut.
 
-    'draws' (B, 6), int32, has the columns `DRAWS`. All pairs must have the same loaded size.
+    'draws' (B, 6), int32, has the number of the pair and the fields of its `augment.Crop`. All
+    pairs must have the same loaded size.
 
     Args:
       source: the training pairs.
@@ -148,21 +147,17 @@ class _Loaded:
     def __getitem__(self, i: int) -> Batch:
         if self.source.loaded:
             return self.source.loaded[i]
-        with _reporting(self.reports) as errors:
-            return loaded(self.source[i], self.config)
-        return errors
+        return _or_error(lambda: loaded(self.source[i], self.config), self.reports)
 
 
-@contextlib.contextmanager
-def _reporting(reports: bool) -> Iterator[Batch]:
-    """Gives an element that has the error which is raised within, where that `reports`."""
-    element: Batch = {}
+def _or_error(make: Callable[[], Batch], reports: bool) -> Batch:
+    """Returns what `make` makes; of a UserError, with `reports`, an element that has its text."""
     try:
-        yield element
+        return make()
     except UserError as error:
         if not reports:
             raise
-        element['error'] = np.frombuffer(str(error).encode(), np.uint8)
+        return {'error': np.frombuffer(str(error).encode(), np.uint8)}
 
 
 def _stack(pairs: Sequence[Batch]) -> Batch:
@@ -241,9 +236,7 @@ def _cut_window(
     reports: bool,
 ) -> Batch:
     """Returns what training takes of window `i` of an epoch; with `reports` errors are elements."""
-    with _reporting(reports) as errors:
-        return _cut(loaded(windows.draw(i, rng), config), rng, config)
-    return errors
+    return _or_error(lambda: _cut(loaded(windows.draw(i, rng), config), rng, config), reports)
 
 
 def needs_floats(config: Config) -> list[str]:
@@ -285,8 +278,8 @@ def _resampled(
     key: str, image: np.ndarray, window: augment.CropWindow, shape: augment.Size, config: Config
 ) -> np.ndarray:
     """Returns what a window of the target, of this `shape`, cuts out of an image of its pair."""
-    size, own = tuple(config.image_size), augment.rescaled(window, shape, image.shape[:2])
-    return augment.crop_and_resize(image, own, size, _method(key, config))
+    size = tuple(config.image_size)
+    return augment.cut_as_target(image, window, shape, size, _method(key, config))
 
 
 def example(source: Source, i: int, config: Config) -> Batch:
@@ -294,12 +287,7 @@ def example(source: Source, i: int, config: Config) -> Batch:
 
     Of a task's pairs, which are always the same ones, the target is the photo.
     """
-    return _example(source[i], _number(source, i), config)
-
-
-def _number(source: Source, i: int) -> int:
-    """Returns the number of pair `i` in the whole split."""
-    return source.numbers[i] if source.numbers else i
+    return _example(source[i], source.number(i), config)
 
 
 def _example(pair: Batch, i: int, config: Config) -> Batch:
@@ -324,5 +312,5 @@ def eval_batches(
         indices = list(range(first, min(first + batch_size, len(source))))
         pairs = [source[i] for i in indices]
         types = [pair['target'].dtype for pair in pairs]
-        pairs = [_example(pair, _number(source, i), config) for i, pair in zip(indices, pairs)]
+        pairs = [_example(pair, source.number(i), config) for i, pair in zip(indices, pairs)]
         yield indices, {key: np.stack([pair[key] for pair in pairs]) for key in pairs[0]}, types

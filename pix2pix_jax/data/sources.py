@@ -61,7 +61,9 @@ class Source:
     undivided: bool = False  # the folder says no splits: test is held out of it, too
     numbers: tuple[int, ...] = ()  # of the pairs in the whole split, of which these are some
     # What palettes of class indices were seen to say, in all splits of a data set.
-    in_palettes: class_maps.PaletteColours = dataclasses.field(default_factory=dict)
+    palettes_seen: class_maps.PalettesSeen = dataclasses.field(
+        default_factory=class_maps.PalettesSeen
+    )
 
     def __len__(self) -> int:
         """Returns the number of pairs."""
@@ -110,7 +112,7 @@ class Source:
     ) -> np.ndarray:
         found = image_spec.combine(spec, pictures, files)
         if spec.classes and (palette := pictures[0].palette) is not None:
-            class_maps.check_palette(found, palette, self.in_palettes, spec.name, str(files[0]))
+            self.palettes_seen.check(found, palette, spec.name, str(files[0]))
         return found
 
     @property
@@ -130,8 +132,7 @@ class Source:
     @property
     def target_range(self) -> Range:
         """The (low, high) of targets that becomes [-1, 1]."""
-        ranges = self.specs[1].ranges
-        return ranges[0] if ranges else image_spec.type_range(self.target_type)
+        return self.specs[1].range_of(self.target_type)
 
     def _mask(self, i: int, target: Pixels) -> np.ndarray:
         height, width = target.values.shape[:2]
@@ -189,6 +190,10 @@ class Source:
         boxes = box, (top, bottom, middle + left, middle + right)
         return tuple(image_spec.read(spec, file, one) for one in boxes)
 
+    def number(self, i: int) -> int:
+        """Returns the number of pair `i` in the whole split: by it a task derives the input."""
+        return self.numbers[i] if self.numbers else i
+
     @property
     def is_halves(self) -> bool:
         """Whether input and target of a pair lie side by side in one file."""
@@ -200,6 +205,11 @@ class Source:
         if len(files) == 1:
             return files
         return files[1:] if self.direction == 'BtoA' else files[:-1]
+
+    def file_of(self, i: int, kind: str) -> File:
+        """Returns the file of the 'input' of pair `i`, of its first image, or of its 'target'."""
+        first = (kind == 'target') == (self.direction == 'BtoA')
+        return self.files[i][0 if first else -1]
 
     def _fitting(self, pair: Pair, files: tuple[File, ...]) -> Pair:
         height, width = pair['target'].shape[:2]
@@ -257,8 +267,8 @@ class Source:
 
     @functools.cached_property
     def _palettes(self) -> tuple[np.ndarray | None, ...]:
-        ends = (-1, 0) if self.direction == 'BtoA' else (0, -1)
-        return tuple(self._of_first(lambda file, _: palette_of(file), end) for end in ends)
+        kinds = 'input', 'target'
+        return tuple(self._of_first(lambda file, _: palette_of(file), kind) for kind in kinds)
 
     @functools.cached_property
     def _first_channels(self) -> int:
@@ -269,14 +279,14 @@ class Source:
     def target_type(self) -> np.dtype:
         """The type of the first target's file that can be read; uint8 if there is none."""
         read = functools.partial(image_spec.read, self.specs[1])
-        found = self._of_first(read, 0 if self.direction == 'BtoA' else -1)
+        found = self._of_first(read, 'target')
         return found.values.dtype if found else np.dtype(np.uint8)
 
-    def _of_first(self, read: Callable[[File, Box | None], T], end: int) -> T | None:
-        """Returns what is read of the first file at one `end` of the pairs that can be read."""
-        for i, files in enumerate(self.files[:FIRST]):
+    def _of_first(self, read: Callable[[File, Box | None], T], kind: str) -> T | None:
+        """Returns what is read of the first 'input' or 'target' that can be read."""
+        for i in range(min(FIRST, len(self))):
             with contextlib.suppress(DataError):
-                return read(files[end], self._box(i))
+                return read(self.file_of(i, kind), self._box(i))
         return None
 
     @property

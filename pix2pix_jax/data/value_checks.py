@@ -17,7 +17,7 @@ import numpy as np
 from pix2pix_jax.data import image_spec, masks
 from pix2pix_jax.data.class_maps import VOID
 from pix2pix_jax.data.formats.pixels import Pixels
-from pix2pix_jax.data.image_spec import ImageSpec, Range, type_range
+from pix2pix_jax.data.image_spec import ImageSpec, Range
 from pix2pix_jax.data.sources import Source, sample
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.runtime import cores
@@ -200,8 +200,7 @@ def _values_of_sample(source: Source) -> list[tuple[PictureValues, ...]]:
 
 
 def _summarize(values: PictureValues, spec: ImageSpec, place: int) -> ValueSummary:
-    ranges = spec.ranges
-    value_range = ranges[place if len(ranges) > 1 else 0] if ranges else type_range(values.dtype)
+    value_range = spec.range_of(values.dtype, place)
     low, high = values.minimum, values.maximum
     if values.dtype != np.uint8 and values.some.size:
         low, high = np.percentile(values.some, PERCENTILES, method='nearest')

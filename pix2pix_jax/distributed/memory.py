@@ -86,7 +86,9 @@ def needed(state: GanState, config: Config, devices: list[jax.Device]) -> int:
     of_g, of_d = (2, 2 * config.optimizer.d_steps) if devices[0].platform == 'cpu' else (1, 1)
     for (kept, network), passes in zip(_kept(state, batch, config), (of_g, of_d)):
         total += passes * kept + _bytes(network.params) * min(parts, 2)
-    return total + of_g * _kept_by_lpips(batch['target']) * bool(config.loss.lpips_weight)
+    if config.loss.lpips_weight:
+        total += of_g * _kept_by_lpips(batch['target'])
+    return total
 
 
 def _kept(state: GanState, batch: Any, config: Config) -> Iterator[tuple[int, TrainState]]:

@@ -83,13 +83,13 @@ def compile_step(
       choose_layouts: whether XLA chooses the state's layouts in memory, on one device alone; None:
         where that helps, on a GPU.
     """
-    donated = () if config.debug_nans else 0
+    donated = () if config.debug_nans else (0,)
     if not is_parallel(devices):
         alone = functools.partial(step, config=config, axis_name=None)
         options = _compiler_options(devices[0].platform)
         if choose_layouts is None:
             choose_layouts = devices[0].platform in layouts.PLATFORMS
-        if choose_layouts and donated == 0 and layouts.available():
+        if choose_layouts and donated and layouts.available():
             return layouts.StepInLayouts(alone, devices[0], options)
         return jax.jit(alone, donate_argnums=donated, compiler_options=options)
     step = functools.partial(step, config=config, axis_name=AXIS)

@@ -34,8 +34,7 @@ def applies(subject: Subject) -> bool:
     classes = label_classes(subject.options, config)
     if classes is None or not subject.splits or config.dataset.task != 'none':
         return False
-    source, size = subject.splits[subject.split], tuple(config.image_size)
-    if label_maps.kind_of(source, size, classes) == 'input':
+    if subject.label_kind == 'input':
         return False
     return bool(subject.options.classes) or not _why_not(subject, config, classes)
 

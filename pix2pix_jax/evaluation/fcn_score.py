@@ -78,7 +78,7 @@ def _of_run(subject: Subject, config: Config) -> MetricAccumulator:
     classes = label_classes(options, config)
     assert classes is not None  # else it is uncountable
     size, source = tuple(config.image_size), splits[subject.split]
-    label = label_maps.kind_of(source, size, classes)
+    label = subject.label_kind
     if not options.classes:  # a config's name alone says so, of pairs that may be a user's own
         reason = label_maps.why_not(source, label, size, classes)
         if reason:

@@ -57,8 +57,7 @@ def _cut(source: Source, pair: Pair, kind: str, image_size: tuple[int, int]) -> 
     """Returns what a test example has of an image of a pair, by nearest neighbour."""
     shape, image = pair['target'].shape[:2], pair[kind]
     window = augment.centre_window(shape, image_size, source.preprocess)
-    own = augment.rescaled(window, shape, image.shape[:2])
-    return augment.crop_and_resize(image, own, image_size, 'nearest')
+    return augment.cut_as_target(image, window, shape, image_size, 'nearest')
 
 
 def read(
@@ -80,8 +79,7 @@ def read(
     """
     image = _cut(source, source[i], kind, image_size)
     if not source.specs[kind == 'target'].classes:
-        first = (kind == 'target') == (source.direction == 'BtoA')
-        label_colors.check(image, classes, source.files[i][0 if first else -1])
+        label_colors.check(image, classes, source.file_of(i, kind))
     return of_image(image, classes)
 
 

@@ -1,5 +1,7 @@
 """What an evaluation is asked for: the metrics that the user chose, and whose images."""
 
+import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -8,13 +10,14 @@ from pix2pix_jax.data import label_colors
 from pix2pix_jax.data.formats.pixels import File
 from pix2pix_jax.data.label_colors import DATA_SETS, Classes
 from pix2pix_jax.data.sources import Source
+from pix2pix_jax.evaluation import label_maps
 
 
 class Options(NamedTuple):
     """What the user chose."""
 
     names: tuple[str, ...] = ()  # keys of metrics.METRICS, beside those that are always measured
-    classes: str = ''  # a key of labels.DATA_SETS; '': config.dataset.name
+    classes: str = ''  # as label_colors.table takes it; '': what the config says
     segmenter: str = ''  # MODULE:FUNCTION; '': one is trained
     segmenter_weights: str = ''  # a file of the trained one, written where there is none
     inception_weights: str = ''  # files; '': those in the cache folder, or a download
@@ -22,16 +25,24 @@ class Options(NamedTuple):
     lpips_weights: str = ''
 
 
-class Subject(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Subject:
     """Whose images are measured: those of a run's split, or, without a config, of two folders."""
 
     options: Options = Options()
     config: Config | None = None
-    splits: Mapping[str, Source] = {}
+    splits: Mapping[str, Source] = dataclasses.field(default_factory=dict)
     split: str = ''
     real: Sequence[File] = ()  # of the two folders, the targets
     masked: bool = False  # not all pixels of the targets count
     units: bool = False  # values of the targets mean more than shades
+
+    @functools.cached_property
+    def label_kind(self) -> str:
+        """Which image of a run's pairs is the label map, as `label_maps.kind_of` finds it."""
+        config, classes = self.config, label_classes(self.options, self.config)
+        assert config is not None and classes is not None
+        return label_maps.kind_of(self.splits[self.split], tuple(config.image_size), classes)
 
 
 def label_classes(options: Options, config: Config | None) -> Classes | None:

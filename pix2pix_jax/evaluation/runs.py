@@ -221,7 +221,7 @@ def _read(
         if channels == 4 and not (target.opacity and output.opacity):  # four bands: no RGBA
             target, output = (one._replace(opacity=False) for one in (target, output))
             spec = spec._replace(channels=channels if output.values.shape[-1] == 4 else 3)
-        low, high = ranges[0] if ranges else image_spec.type_range(target.values.dtype)
+        low, high = spec.range_of(target.values.dtype)
         valid, known = None, {}
         if nodata:
             valid = ~masks.missing(target, nodata, (low, high))

@@ -227,8 +227,7 @@ def _batches(
         size = photo.shape[:2]
         window = augment.random_window(rng, size, image_size, JITTER, True, source.preprocess)
         image = augment.to_float(augment.crop_and_resize(photo, window, image_size))
-        own = augment.rescaled(window, size, labels.shape[:2])
-        colours = augment.crop_and_resize(labels, own, image_size, 'nearest')
+        colours = augment.cut_as_target(labels, window, size, image_size, 'nearest')
         return image, label_maps.of_image(colours, classes)
 
     indices = (int(i) for _ in itertools.count() for i in rng.permutation(len(source)))

@@ -167,8 +167,7 @@ class Translator:
         noted = self.outputs.noted(pictures[0], extension, about)
         gaps = []
         if noted:
-            value_range = spec.ranges[0] if spec.ranges else image_spec.type_range(dtype)
-            gaps = [masks.missing(pictures[0], noted, value_range)]
+            gaps = [masks.missing(pictures[0], noted, spec.range_of(dtype))]
         elif not spec.classes:
             gaps = [image_spec.missing(spec, *one[::-1]) for one in enumerate(pictures)]
             pictures = [masks.filled(one, ~gap) for one, gap in zip(pictures, gaps)]
@@ -212,7 +211,7 @@ class Translator:
         names = list(map(str, files[:1]))
         if not source.photos:  # A|B
             return self._loaded(spec, pictures[:1], names)
-        rng = np.random.default_rng(source.numbers[i] if source.numbers else i)
+        rng = np.random.default_rng(source.number(i))
         photo = augment.to_float(image_spec.combine(target, pictures, files))
         values = tasks.derive(d.task, photo, rng, d.task_amount)['input']
         (stored,), extension = pictures, os.path.splitext(names[0])[1]

@@ -43,8 +43,7 @@ def of_run(
         remarks.append(remark)
         shape = (*size, config.generator.input_channels)
         values = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
-    ranges = image_spec.of_config(config)[0].ranges
-    source = Values(dtype, ranges[0] if ranges else image_spec.type_range(dtype))
+    source = Values(dtype, image_spec.of_config(config)[0].range_of(dtype))
     if values.dtype.kind == 'f':  # on [-1, 1], whatever the file's type
         values = image_spec.to_type(values, *source)
     return values, source, remarks
