@@ -74,7 +74,7 @@ def kill_and_compare(folder: pathlib.Path, kills: int, seed: int) -> list[str]:
     process = start(folder, whole, kills)
     wait(process, lambda: read_metrics(whole))
     start_up = time.monotonic() - begin
-    finish(process, folder, whole)
+    finish(process, whole)
     rng = random.Random(seed)
     moments = [*MOMENTS] * (kills // len(MOMENTS) + 1)
     rng.shuffle(moments)
@@ -90,7 +90,7 @@ def kill_and_compare(folder: pathlib.Path, kills: int, seed: int) -> list[str]:
         ended = process.wait(TIMEOUT)
         assert ended == -signal.SIGKILL, f'the run ended with {ended} before kill {number}'
         print(f'kill {number} ({moment}): {found(killed)}', flush=True)
-    finish(start(folder, killed, kills), folder, killed)
+    finish(start(folder, killed, kills), killed)
     return compare(whole, killed)
 
 
@@ -122,7 +122,7 @@ def wait(process: subprocess.Popen, happened: Callable[[], object]) -> None:
         time.sleep(0.001)
 
 
-def finish(process: subprocess.Popen, folder: pathlib.Path, workdir: pathlib.Path) -> None:
+def finish(process: subprocess.Popen, workdir: pathlib.Path) -> None:
     """Waits for the end of the run, which must be a good one."""
     log = pathlib.Path(f'{workdir}.log')
     assert process.wait(TIMEOUT) == 0, log.read_text()[-2000:]

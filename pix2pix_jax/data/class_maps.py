@@ -81,7 +81,7 @@ class PalettesSeen:
     It changes as files are read: each is compared with all before it.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         """Has seen none."""
         self._colours: dict[tuple[str, int], tuple[str, str]] = {}  # and a file that has it
 

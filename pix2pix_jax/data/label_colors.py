@@ -150,13 +150,15 @@ def _parsed(lines: Iterable[str], where: str, unit: str) -> Classes:
     return Classes(colours, tuple(void))
 
 
-def check_distinct(classes: Classes, field: str = 'config.dataset.colors') -> None:
+def check_distinct(classes: Classes) -> None:
     """Raises UserError where two colours of a table are the same."""
     seen: dict[tuple[int, int, int], str] = {}
     for name, colour in zip(_names(classes), (*classes.colours.values(), *classes.void)):
         if colour in seen:
             rgb = ','.join(map(str, colour))
-            raise UserError(f'{field}: {seen[colour]!r} and {name!r} have one colour, {rgb}')
+            raise UserError(
+                f'config.dataset.colors: {seen[colour]!r} and {name!r} have one colour, {rgb}'
+            )
         seen[colour] = name
 
 

@@ -74,7 +74,7 @@ def find_pairs(root: epath.Path, wanted: Sequence[Pattern], skip: bool) -> Found
         if not texts:
             text = f'unpaired names: {pattern_pairs.about_unpaired(wanted, pairs)}'
         raise DataError(f'{root}: {text} (--config.dataset.on_error=skip leaves them out)')
-    splits = {split: _named(root, paths, wanted[-1], some, pairs) for split, some in keys.items()}
+    splits = {split: _named(paths, wanted[-1], some, pairs) for split, some in keys.items()}
     splits = {split: files for split, files in splits.items() if files}
     if not splits:
         lacking = pattern_pairs.about_unpaired(wanted, pairs)
@@ -156,7 +156,6 @@ def _by_split_files(
 
 
 def _named(
-    root: epath.Path,
     paths: dict[str, epath.Path],
     target: Pattern,
     keys: Sequence[Key],

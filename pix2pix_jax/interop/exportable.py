@@ -1,4 +1,4 @@
-"""What is exported: a trained generator as a pure function of images, and the words about it.
+"""What is exported: a trained generator as a pure function of images.
 
 The function computes what `translate --nodropout` does, in float32 whatever the training's dtype,
 with the weights as constants. Of a flow it takes the noise, too. What comes out is the network's
@@ -19,9 +19,9 @@ from flax.linen.module import InterceptorContext
 
 from pix2pix_jax import flow
 from pix2pix_jax.config import Config, flatten, from_fields
-from pix2pix_jax.data import class_maps, image_spec, label_colors, tasks
 from pix2pix_jax.errors import DATA_ERROR, UserError
 from pix2pix_jax.inference.generator import Run, generator_function, network_function
+from pix2pix_jax.interop import export_metadata
 from pix2pix_jax.models.conv_forms import DIMENSIONS
 from pix2pix_jax.models.factory import (
     generator_depth,
@@ -32,11 +32,9 @@ from pix2pix_jax.models.factory import (
 )
 from pix2pix_jax.models.layers import ConvTranspose
 from pix2pix_jax.storage import atomic
-from pix2pix_jax.version import version
 from pix2pix_jax.workdir.metrics_json import Model
 
 TOLERANCES = {'float32': 1e-3, 'float16': 1e-2}  # of outputs in [-1, 1], by the weights' dtype
-CHANNELS = {1: 'gray', 3: 'RGB'}
 
 Function = Callable[..., jax.Array]  # of arrays in the order of `input_shapes`
 
@@ -173,36 +171,7 @@ def create(
       UserError: where the network cannot take the size.
     """
     config, norm = config_to_export(run.config, size), norm or run.config.test.norm
-    d = config.dataset
-    sizes = {
-        'trained_size': list(run.config.image_size),
-        'size': list(size) if size else 'any',
-        'multiple_of': unit(config.generator, config.generator.depth),
-        # The key keeps its name: it is in the files that were exported.
-        'least_size': minimum_side(config.generator, config.generator.depth),
-    }
-    metadata = {
-        'producer': f'pix2pix_jax {version()}',
-        'layout': 'NHWC',
-        'value_range': [-1, 1],
-        **_meanings(config),
-        **sizes,
-        'direction': d.direction,
-        'input_range': d.input_range or 'of the type',
-        'target_range': d.target_range or 'of the type',
-        **_of_files(config),
-        'task': d.task,
-        'task_amount': tasks.amount_of(d.task, d.task_amount),
-        'preprocess': d.preprocess,
-        'resize': d.resize,
-        'generator': config.generator.name,
-        'norm': statistics(config.generator, norm) or 'none',
-        'weights': weights,
-        **_of_flow(config),
-        'averaged_weights': bool(config.ema_decay and run.ema),
-        'step': run.step,
-        'checkpoint': run.checkpoint,
-    }
+    metadata = export_metadata.of_model(run, config, norm, size, weights)
     return Exportable(config, run.variables, norm, size, weights, metadata)
 
 
@@ -220,61 +189,6 @@ def config_to_export(config: Config, size: tuple[int, int] | None) -> Config:
         )
     changed = {'generator.depth': depth, 'dtype': 'float32'}  # the depth: whatever the size
     return from_fields(flatten(config) | changed | ({'image_size': size} if size else {}))
-
-
-def _meanings(config: Config) -> dict[str, Any]:
-    """What the channels of input and output are, and how many there are of each."""
-    g = config.generator
-    meanings = {'input': _channels(g.input_channels), 'output': _channels(g.output_channels)}
-    if config.dataset.input_classes:
-        meanings['input'] = f'{g.input_channels} classes, 1 for the one that a pixel is of, else -1'
-    if config.dataset.target_classes:
-        meanings['output'] = f'2p - 1 for the probability p of each of {g.output_channels} classes'
-    meanings |= tasks.channel_meaning(config)
-    return {
-        **meanings,
-        **_classes(config),
-        'input_channels': g.input_channels,
-        'output_channels': g.output_channels,
-    }
-
-
-def _classes(config: Config) -> dict[str, Any]:
-    """Names and colours (R,G,B) of the classes, where input or output has any."""
-    specs = image_spec.of_config(config)
-    return {
-        f'{spec.name}_classes': {
-            'names': class_maps.names(spec.classes, spec.table),
-            'colors': class_maps.colours(spec.classes, spec.colours).tolist(),
-        }
-        for spec in specs
-        if spec.classes
-    }
-
-
-def _of_files(config: Config) -> dict[str, Any]:
-    """Type and scale of outputs' files, and what in files stands for no data, classes, or none."""
-    d = config.dataset
-    colors: Any = 'none'
-    if d.colors:
-        table = label_colors.table(d.colors)
-        found = {name: list(rgb) for name, rgb in table.colours.items()}
-        colors = {'classes': found, 'void': [list(rgb) for rgb in table.void]}
-    indices = (d.input_classes or d.target_classes) and not d.colors
-    return {
-        'target_type': d.target_type or ('uint8' if d.target_classes else 'of the input'),
-        'target_scale': d.target_scale or 1.0,
-        'nodata': d.nodata or 'none',
-        'void': d.void if indices and d.void else 'none',
-        'colors': colors,
-    }
-
-
-def _of_flow(config: Config) -> dict[str, Any]:
-    """What is known of a flow's second input, and its steps; {} where there is none."""
-    if config.method != 'flow':
-        return {}
-    return {'noise': 'standard normal', 'steps': config.test.steps}
 
 
 def function(model: Exportable) -> Function:
@@ -378,7 +292,3 @@ def _uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return rng.standard_normal(shape, np.float32)
-
-
-def _channels(count: int) -> str:
-    return CHANNELS.get(count, f'{count} channels')

@@ -25,9 +25,8 @@ from pix2pix_jax.workdir.checkpoints import KINDS, Checkpoints
 from pix2pix_jax.workdir.config_json import load_config
 
 FORMAT = 1  # of packed.json and the files beside it
-GENERATOR, AVERAGED, DISCRIMINATOR = FILES = (
-    'generator.safetensors', 'generator_averaged.safetensors', 'discriminator.safetensors',
-)  # fmt: skip
+GENERATOR, AVERAGED = 'generator.safetensors', 'generator_averaged.safetensors'
+DISCRIMINATOR = 'discriminator.safetensors'
 DTYPES = 'float32', 'float16'
 NAME = re.compile(r'(\w+/)*\w+\.(json|jsonl|safetensors)')  # of a file beside packed.json
 

@@ -5,6 +5,7 @@ import resource
 import statistics
 import sys
 import traceback
+from collections.abc import Iterable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -72,18 +73,27 @@ class Worker:
         return self._ask('peak')
 
 
+def in_turn(names: Iterable[str], rounds: int) -> Iterator[list[str]]:
+    """Yields the names that are there in each round.
+
+    Every other round goes backwards, so that no one always follows the same one.
+    """
+    for i in range(rounds):
+        yield list(names)[:: -1 if i % 2 else 1]
+
+
 def take_turns(
     tasks: dict[str, tuple[Worker, str]], rounds: int, times: int
 ) -> dict[str, list[list[float]]]:
     """Has each task done `times` times, in rounds; returns its seconds by round.
 
-    Every other round goes backwards, so that no task always follows the same one.
+    The order of a round is that of `in_turn`.
     """
     rounds = min(rounds, times)
     taken: dict[str, list[list[float]]] = {name: [] for name in tasks}
-    for i in range(rounds):
+    for i, names in enumerate(in_turn(tasks, rounds)):
         count = times * (i + 1) // rounds - times * i // rounds
-        for name in list(tasks)[:: -1 if i % 2 else 1]:
+        for name in names:
             worker, task = tasks[name]
             taken[name].append(worker.run(task, count))
     return taken

@@ -2,6 +2,8 @@
 
 import pathlib
 import zipfile
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.reports.image_grid import evenly_spaced
@@ -14,6 +16,7 @@ SMALL = (
     '*.json', 'metrics.jsonl', 'index.html', 'evaluation/*/*.json', 'evaluation/*/*.csv',
 )  # fmt: skip
 HEADER = 300  # bytes of an archive for each file in it, at most
+T = TypeVar('T')
 
 
 def write_archives(runs: list[pathlib.Path], output: pathlib.Path) -> list[str]:
@@ -24,7 +27,7 @@ def write_archives(runs: list[pathlib.Path], output: pathlib.Path) -> list[str]:
         path for run in there for path in sorted(run.glob('evaluation/*/images/**/*_output.png'))
     ]
     every = [path for run in there for path in sorted(run.glob('samples/*.png'))]
-    grids = _that_fit(every)
+    grids = _evenly_that_fit(every)
     left = {'files of runs': _pack(small, output / 'metrics.zip')}
     left['sample grids'] = [path for path in every if path not in grids]
     _pack(grids, output / 'sheets.zip')
@@ -55,14 +58,10 @@ def write_programs(
         (path for path in times if times[path] >= since),
         key=lambda path: ('autotune' not in str(path), -times[path]),
     )
-    taken: dict[pathlib.Path, pathlib.Path] = {}
-    total = 0
-    for root, path in [*((cache, path) for path in programs), *((work, path) for path in traces)]:
-        if total + _size(path) <= MAX_BYTES:
-            taken[path] = path.relative_to(root)
-            total += _size(path)
-    _write(taken, output / PROGRAMS)
-    left = len(traces) + len(programs) - len(taken)
+    roots = dict.fromkeys(programs, cache) | dict.fromkeys(traces, work)
+    taken = that_fit(roots, _size, MAX_BYTES)
+    _write({path: path.relative_to(roots[path]) for path in taken}, output / PROGRAMS)
+    left = len(roots) - len(taken)
     return [f'{left} traces and programs did not fit'] if left else []
 
 
@@ -86,7 +85,17 @@ def read_programs(archive: pathlib.Path, cache: pathlib.Path) -> None:
         ) from error
 
 
-def _that_fit(paths: list[pathlib.Path]) -> list[pathlib.Path]:
+def that_fit(items: Iterable[T], size: Callable[[T], int], room: int) -> list[T]:
+    """Returns those of the items that have room together, taken in their order."""
+    taken = []
+    for item in items:
+        if size(item) <= room:
+            room -= size(item)
+            taken.append(item)
+    return taken
+
+
+def _evenly_that_fit(paths: list[pathlib.Path]) -> list[pathlib.Path]:
     """Returns as many of the files, evenly chosen, as fit one archive."""
     for count in range(len(paths), 0, -1):
         chosen = [paths[i] for i in evenly_spaced(len(paths), count)]

@@ -147,7 +147,10 @@ def _is_turned(array) -> bool:
 
 
 def record() -> None:
-    """Writes what `compared` compares with; on a CPU."""
+    """Writes what `compared` compares with.
+
+    On a CPU: PYTHONPATH=.:scripts python -c 'from gpu.checks import record; record()'
+    """
     found = {}
     for name in ('tiny', 'full'):
         steps = Steps(PartContext('cpu', name == 'tiny', '', '', '', 0).setting())

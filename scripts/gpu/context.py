@@ -1,6 +1,5 @@
 """What a part of the report is told, and how it tells what it has found."""
 
-import importlib.util
 import json
 import os
 import pathlib
@@ -62,12 +61,6 @@ def write_context(context: PartContext, path: pathlib.Path) -> None:
 def read_context(path: pathlib.Path) -> PartContext:
     """Returns the context that `write_context` wrote."""
     return PartContext(**json.loads(path.read_text()))
-
-
-def need(package: str) -> None:
-    """Raises Missing where a package is not installed."""
-    if importlib.util.find_spec(package) is None:
-        raise Missing(f'{package} is missing')
 
 
 def environment(context: PartContext, **more: str) -> dict[str, str]:

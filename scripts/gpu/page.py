@@ -2,9 +2,10 @@
 
 import base64
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from gpu.archives import that_fit
 from gpu.parts import part_of
 from pix2pix_jax.evaluation.metric_titles import heading, title
 from pix2pix_jax.reports import curves, run_page
@@ -36,7 +37,7 @@ def page(report: Mapping[str, Any], runs: Mapping[str, pathlib.Path]) -> str:
     room = MAX_BYTES - TEXT_BYTES - sum(map(len, contents.values()))
     for i, name in enumerate(runs):  # each has its part of the room that is left
         figures = _grids(runs[name])
-        shown = list(_that_fit(figures, room // (len(runs) - i)))
+        shown = that_fit(figures, len, room // (len(runs) - i))
         room -= sum(map(len, shown))
         contents[name] += run_page.grid(shown, 220)
         if shown != figures:
@@ -85,14 +86,6 @@ def _text(value: Any) -> str:
     if isinstance(value, dict):
         return ', '.join(f'{k} {_text(v)}' for k, v in value.items())
     return str(value)
-
-
-def _that_fit(figures: list[str], room: int) -> Iterator[str]:
-    """Yields those of the figures that have room together, by their order."""
-    for figure in figures:
-        if len(figure) <= room:
-            room -= len(figure)
-            yield figure
 
 
 def _grids(run: pathlib.Path) -> list[str]:

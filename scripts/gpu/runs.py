@@ -3,6 +3,7 @@
 import pathlib
 import shutil
 import statistics
+import subprocess
 import time
 from typing import Any
 
@@ -61,11 +62,8 @@ def states(context: PartContext, write: Write) -> None:
 
 def measured_states(context: PartContext, run: str, write: Write) -> None:
     """Measures the states that a run has kept, on test; without images."""
-    file = segmenter_file(context)
-    words = [f'--metrics={"fcn," if file else ""}{QUICK}', '--checkpoint=all']
-    words += [f'--workdir={context.path(run)}'] + [f'--segmenter_weights={file}'] * bool(file)
     log = f'{run}_states.log'
-    process = start(context, 'pix2pix_jax.evaluate', words, log, **untuned(context))
+    process = start_evaluation(context, run, log, segmenter_file(context), '--checkpoint=all')
     folder = context.path(run) / 'evaluation' / 'test_checkpoints'
     while process.poll() is None:
         time.sleep(1)
@@ -173,22 +171,35 @@ def so_far(workdir: pathlib.Path) -> Result:
 def evaluated(context: PartContext, run: str, write: Write) -> None:
     """Measures a run on test; with the FCN-score, and beside it without, which is there earlier."""
     file, quick = segmenter_file(context), context.path(f'{run}_quick')
-    words, once = [f'--workdir={context.path(run)}'], untuned(context)
     beside = None
     if file:
-        metrics = f'--metrics=fcn,{QUICK}'
-        earlier = [*words, f'--metrics={QUICK}', f'--output={quick}']
-        beside = start(context, 'pix2pix_jax.evaluate', earlier, f'{run}_quick.log', **once)
-        words.append(f'--segmenter_weights={file}')
+        beside = start_evaluation(context, run, f'{run}_quick.log', '', f'--output={quick}')
     else:
-        metrics = f'--metrics={QUICK}'
         write({'fcn': 'left out: no file of a segmenter, see --segmenter_weights'})
     log = f'{run}_evaluation.log'
-    whole = start(context, 'pix2pix_jax.evaluate', [*words, metrics], log, **once)
+    whole = start_evaluation(context, run, log, file)
     if beside is not None and not beside.wait():
         write(measured(quick))
     finished(whole, context, log)
     write(measured(context.path(run) / 'evaluation' / 'test'))
+
+
+def start_evaluation(
+    context: PartContext, run: str, log: str, segmenter: str, *more: str
+) -> subprocess.Popen:
+    """Starts measuring a run on test, with kernels that are not timed: each program runs once.
+
+    Args:
+      context: what all parts share.
+      run: the run's name.
+      log: the name of the file to which what it prints is added.
+      segmenter: the file of the FCN-score's segmenter; '': without that score.
+      more: further flags of the command.
+    """
+    words = [f'--workdir={context.path(run)}', f'--metrics={"fcn," if segmenter else ""}{QUICK}']
+    if segmenter:
+        words.append(f'--segmenter_weights={segmenter}')
+    return start(context, 'pix2pix_jax.evaluate', [*words, *more], log, **untuned(context))
 
 
 def measured(folder: pathlib.Path) -> Result:

@@ -15,13 +15,13 @@ from bench.card import nvidia
 from bench.start import start_figures
 from bench.tasks import Setting
 from bench.variants import OURS
-from bench.workers import Worker
+from bench.workers import Worker, in_turn
 from gpu.context import Missing, PartContext, Write
 from pix2pix_jax.errors import UserError
 
 TRAINED = 'layouts'  # as training has it on a GPU
 # At batch 1 launching the kernels takes longer than they do, so that a CUDA graph is the strongest.
-PEERS = ('graph+channels_last', 'graph', 'eager')
+STRONGEST_PEERS = ('graph+channels_last', 'graph', 'eager')
 COMPILED = ('reduce-overhead', 'compile')
 TIMING_S = 15  # of the part's time, after all has been compiled
 ROUNDS = 10
@@ -39,13 +39,19 @@ def has_torch() -> bool:
     return importlib.util.find_spec('torch') is not None
 
 
+def need_torch() -> None:
+    """Raises Missing where the peer cannot run."""
+    if not has_torch():
+        raise Missing('torch is missing')
+
+
 def step(context: PartContext, write: Write) -> None:
     """Times the step at batch 1 as training has it, and PyTorch's.
 
     PyTorch's are ready in seconds. Of the further dtypes they come first: on an H200 this project's
     step was not compiled in bfloat16 after 95 s.
     """
-    peers = [('PyTorch', name) for name in PEERS]
+    peers = [('PyTorch', name) for name in STRONGEST_PEERS]
     first, *further = context.dtypes()
     time_contestants(
         context,
@@ -55,8 +61,7 @@ def step(context: PartContext, write: Write) -> None:
             contestants(context, [*peers, ('this', TRAINED)], further),
         ),
     )
-    if not has_torch():
-        raise Missing('torch is missing')
+    need_torch()
 
 
 def variants(context: PartContext, write: Write) -> None:
@@ -128,8 +133,8 @@ def _time_in_turn(
 ) -> None:
     """Puts the times of those that are ready into their rows, written after each round."""
     times: dict[str, list[float]] = {name: [] for name in workers}
-    for i in range(2 if context.tiny else ROUNDS):
-        for name in list(times)[:: -1 if i % 2 else 1]:
+    for names in in_turn(times, 2 if context.tiny else ROUNDS):
+        for name in names:
             try:
                 times[name] += workers[name].run('step', 1)
                 milliseconds = 1e3 * statistics.median(times[name])
@@ -173,8 +178,7 @@ def compile_times(context: PartContext, write: Write) -> None:
         write({'torch': rows})
     _make_pairs(context.setting())
     write({'this': start_figures(context.setting(), warm_runs=1)})
-    if not has_torch():
-        raise Missing('torch is missing')
+    need_torch()
 
 
 def batch(context: PartContext, write: Write) -> None:
@@ -189,8 +193,7 @@ def batch(context: PartContext, write: Write) -> None:
         except UserError as error:  # such as too little memory
             rows[name] = {'reason': str(error)}
         write({'batches': rows})
-    if not has_torch():
-        raise Missing('torch is missing')
+    need_torch()
 
 
 def memory(context: PartContext, write: Write) -> None:

@@ -149,6 +149,15 @@ def test_the_step_of_training_is_the_first_of_its_variants(context, monkeypatch)
     assert list(rows) == ['tf32 PyTorch graph', 'tf32 this plain']
 
 
+def test_the_deterministic_variant_is_that_of_the_config(monkeypatch):
+    from bench import variants
+    from pix2pix_jax import runtime
+
+    monkeypatch.setattr('os.environ', {})
+    runtime.use_deterministic_kernels()
+    assert os.environ['XLA_FLAGS'] == variants.OURS['layouts+deterministic']
+
+
 def test_one_that_fails_leaves_the_other_times(context, monkeypatch):
     from pix2pix_jax.errors import UserError
 
