@@ -149,7 +149,8 @@ def elsewhere(known: Known) -> Known:
     Names that the run divided keep their split. A run whose division is not known draws val again
     in the same way, from the names that there are.
     """
-    return Known(exists=True, old=known.old, earlier=_divided(known.splits), remark=known.remark)
+    earlier = _divided(known.splits)
+    return Known(exists=True, old=known.old, earlier=earlier, remark=known.remark, elsewhere=True)
 
 
 def _divided(splits: dict[str, SplitPairs]) -> dict[str, str]:
