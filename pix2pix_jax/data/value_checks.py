@@ -8,7 +8,7 @@ which field to set if it is one.
 import concurrent.futures
 import contextlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -102,6 +102,19 @@ def _are_unlike(one: ValueSummary, other: ValueSummary) -> bool:
     # Sparse lights may be in the percentiles of one sample and not of another.
     ends = [(s, s._replace(low=s.values.minimum, high=s.values.maximum)) for s in (narrow, wide)]
     return all(UNLIKE * np.ptp(_placed(a)) < np.ptp(_placed(b)) for a, b in zip(*ends))
+
+
+def about_sliver(pictures: Sequence[Pixels], spec: ImageSpec, place: int = 0) -> str:
+    """Says where the values of pictures fill a sliver of their range; '' where they do not.
+
+    Args:
+      pictures: some of one kind.
+      spec: what they are read as.
+      place: their number in an input of several.
+    """
+    values = _together(_values_with_data(spec, picture) for picture in pictures)
+    summary = _summarize(values, spec, place)
+    return '' if spec.classes or not is_sliver(summary) else _sliver(summary)
 
 
 def nothing_to_learn(source: Source) -> list[str]:
@@ -318,14 +331,21 @@ def _as_unlike(summary: ValueSummary, train: ValueSummary) -> str:
 
 
 def _as_sliver(summary: ValueSummary, ranges: str) -> str:
+    return f'{_sliver(summary)}: --{_range_field(summary.spec)}={ranges} would fill it'
+
+
+def _sliver(summary: ValueSummary) -> str:
     become = '{:.2f} to {:.2f}'.format(*_placed(summary))
     part = 'all' if summary.values.dtype == np.uint8 else '99.8%'
-    field = f'config.dataset.{summary.spec.name}_range'
+    source = _range_field(summary.spec) if summary.spec.ranges else summary.values.dtype
     return (
         f'{part} of the values are {summary.low:.5g} to {summary.high:.5g}, a sliver of '
-        f'{_text(summary.value_range)} ({field if summary.spec.ranges else summary.values.dtype}), '
-        f'and become {become} of -1 to 1: --{field}={ranges} would fill it'
+        f'{_text(summary.value_range)} ({source}), and become {become} of -1 to 1'
     )
+
+
+def _range_field(spec: ImageSpec) -> str:
+    return f'config.dataset.{spec.name}_range'
 
 
 def _range_for(summary: ValueSummary) -> str:
