@@ -4,6 +4,7 @@ And to the state that it starts or resumes from.
 """
 
 import dataclasses
+import itertools
 import json
 import os
 from collections.abc import Mapping
@@ -116,7 +117,7 @@ def resolve(
     for line in data_json.left_out(splits) + preflight.not_on_device(splits, config, room):
         print(line, flush=True)
     value_checks.check_classes(splits['train'])
-    for line in value_checks.warnings_for(splits['train']):
+    for line in _of_values(splits):
         print(f'warning: {line}', flush=True)
     steps = count_steps(config, scene_windows.epoch(splits['train'], config))
     hosts.check_same(config, devices, splits['train'], steps)
@@ -124,6 +125,13 @@ def resolve(
         print(f'the length of the run was {known.steps:,} steps, and is {steps:,} now', flush=True)
     config = FrozenConfigDict(config)
     return Setup(config, workdir, devices, splits, steps, command, tracker, frozen)
+
+
+def _of_values(splits: Mapping[str, sources.Source]) -> list[str]:
+    """Returns lines about values of files that look wrong."""
+    lines = value_checks.nothing_to_learn(splits['train'])
+    lines += value_checks.warnings_for(splits['train'])
+    return [*lines, *itertools.chain(*value_checks.differences(splits).values())]
 
 
 def check_r1(config: Config, devices: int) -> None:

@@ -106,10 +106,11 @@ def main(values: flags.FlagValues) -> None:
         config = from_fields(flatten(config) | {'image_size': size})
     say(*preflight.report(splits, config))
     value_checks.check_classes(next(iter(splits.values())))
-    looks = {}
+    looks, unlike = {}, value_checks.differences(splits)
     for split, source in splits.items():
         looks[split] = look_at_all(source, split, config.dataset.name)
-        about = describe(split, source, looks[split], value_checks.warnings_for(source))
+        remarks = value_checks.warnings_for(source) + unlike.get(split, [])
+        about = describe(split, source, looks[split], remarks)
         say('', *about)
     say('', *duplicates(splits, looks))
     picture = atomic.encode_png(contact_grid(splits, config), Software=MARK)

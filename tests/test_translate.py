@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from etils import epath
+from helpers.pictures import photo
 from PIL import Image
 
 from pix2pix_jax import config, translate
@@ -231,6 +232,18 @@ def test_a_bad_file_is_named_and_the_others_are_done(tmp_path, capsys):
     errors = printed.err.splitlines()
     assert len(errors) == 2 and 'b.jpg' in errors[0] and 'd.png' in errors[1]
     assert '2 of 4 images' in printed.out
+
+
+def test_a_folder_of_pairs_is_translated_with_a_warning(tmp_path, capsys):
+    for i in range(3):
+        halves = (photo(2 * i + k, SIZE, SIZE) for k in (0, 1))
+        pair = np.concatenate([*halves], axis=1).repeat(4, 0).repeat(4, 1)
+        atomic.write_bytes(tmp_path / 'in' / f'{i}.png', atomic.encode_png(pair))
+        write_image(tmp_path / 'single' / f'{i}.png', i)
+    assert run(f'--input={tmp_path}/in', f'--output={tmp_path}/out') == 0
+    assert 'warning: the inputs are twice as wide as images of the run' in capsys.readouterr().out
+    assert run(f'--input={tmp_path}/single', f'--output={tmp_path}/other') == 0
+    assert 'warning' not in capsys.readouterr().out
 
 
 def test_nothing_of_the_user_is_overwritten(tmp_path, capsys):

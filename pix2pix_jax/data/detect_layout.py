@@ -19,6 +19,9 @@ from pix2pix_jax.data import halves, name_families
 from pix2pix_jax.data.folders import OTHER_NAMES
 from pix2pix_jax.data.formats import decode
 from pix2pix_jax.data.formats.pixels import EXTENSIONS, File
+from pix2pix_jax.data.hold_out import Known
+from pix2pix_jax.data.sources import Source
+from pix2pix_jax.data.sources import sample as sample_of
 from pix2pix_jax.errors import DataError
 
 SAMPLE = 32  # files whose pixels are looked at
@@ -48,44 +51,125 @@ class Sample(NamedTuple):
         return float(np.median(self.resemblances)) > halves.ALIKE
 
 
-def check(
-    root: epath.Path,
-    folder: epath.Path,
-    files: Mapping[str, File],
-    exists: bool,
-    proposed: Callable[[], str],
+def check_splits(
+    root: epath.Path, splits: Mapping[str, Source], known: Known, proposed: Callable[[], str]
 ) -> None:
-    """Raises DataError where files are not A|B side by side.
+    """Raises DataError where the files of a split are not A|B side by side.
 
-    Prints a warning instead where that is not certain, or where there is a run on them.
+    Prints a warning instead, one for all splits, where that is not certain, or where there is a run
+    on them. Lists and plain photos are not looked at, and splits of several files a pair neither;
+    but with the first split, whatever it is, the proportions of the others are compared.
 
     Args:
       root: the folder of the data set.
-      folder: the folder of the split in it.
-      files: those in `folder`, by name.
-      exists: whether there is a run on them.
-      proposed: says what would take the files as pairs; '' where nothing does.
+      splits: its splits, by name.
+      known: whether there is a run on them, or whose other data they are.
+      proposed: says what would take all files as pairs; '' where nothing does.
     """
-    finding, certain = look(root, folder, files)
-    if not finding:
-        return
-    if certain and not exists:
+    first, *_ = splits.values()
+    warned, refuse = False, not known.exists or known.elsewhere
+    for source in splits.values():
+        if source.listed or source.photos or len(source.files[0]) > 1:
+            continue
+        folder = epath.Path(source.folder)
+        before = None if source is first else first
+        finding, certain = look(root, folder, single_files(source), before)
+        if certain and refuse:
+            ways = proposed if source is first and not known.elsewhere else None
+            raise DataError(_refusal(root, folder, finding, ways, known.elsewhere))
+        if finding and not warned:
+            warned, taken = True, 'each file is' if refuse else 'each file was and is'
+            print(f'warning: {folder}: {finding}; {taken} taken as A|B side by side', flush=True)
+            if not known.exists and source is first and (hint := proposed()):
+                print(f'warning: if each file is one image, {hint}', flush=True)
+
+
+def single_files(source: Source) -> dict[str, File]:
+    """Returns the first file of each pair, by name."""
+    return {name: files[0] for name, files in zip(source.names, source.files)}
+
+
+def _refusal(
+    root: epath.Path,
+    folder: epath.Path,
+    finding: str,
+    proposed: Callable[[], str] | None,
+    elsewhere: bool,
+) -> str:
+    """Returns the line that refuses a folder.
+
+    Args:
+      root: the folder of the data set.
+      folder: that of the split.
+      finding: the reason.
+      proposed: says what would take all files as pairs; None where nothing can, as the first split
+        is as it should be, or as a run says how its data is read.
+      elsewhere: whether a run, which has no flags of a config, measures the folder.
+    """
+    hint = f'put A into {folder}/A and B into {folder}/B under equal names'
+    if proposed:
         hint = proposed() or (
-            f'put A into {folder}/A and B into {folder}/B under equal names, or list the pairs in '
-            f'{root}/{folder.name}.csv (columns input, target; --config.dataset.layout=list)'
+            f'{hint}, or list the pairs in {root}/{folder.name}.csv (columns input, target; '
+            '--config.dataset.layout=list)'
         )
-        raise DataError(
-            f'{folder}: {finding}: not A|B side by side, it seems; {hint}; for A|B in each file: '
-            '--config.dataset.layout=side_by_side'
-        )
-    taken = 'each file was and is' if exists else 'each file is'
-    print(f'warning: {folder}: {finding}; {taken} taken as A|B side by side', flush=True)
-    if not exists and (hint := proposed()):
-        print(f'warning: if each file is one image, {hint}', flush=True)
+    else:
+        hint = f'{hint}, or take the folder away: inputs alone are for translate --input=DIR'
+    ending = '; for A|B in each file: --config.dataset.layout=side_by_side'
+    return (
+        f'{folder}: {finding}: not A|B side by side, it seems; {hint}{"" if elsewhere else ending}'
+    )
 
 
-def look(root: epath.Path, folder: epath.Path, files: Mapping[str, File]) -> tuple[str, bool]:
-    """Returns the reason against A|B side by side, '' for none, and whether it is certain."""
+def check_said(source: Source) -> None:
+    """Prints a warning where A/ and B/ hold files of equal names that are said to be A|B each.
+
+    There is none where they break at the middle, as A|B does.
+    """
+    sides: dict[str, set[str]] = collections.defaultdict(set)
+    for name in () if source.photos else source.names:
+        side, _, rest = name.partition('/')
+        sides[side].add(rest)
+    pairs = next((two for two in (('A', 'B'), ('a', 'b')) if sides[two[0]] & sides[two[1]]), ())
+    if pairs and read_sample(single_files(source)).share('breaks') < SOME:
+        print(
+            f'warning: {source.folder}: {pairs[0]}/ and {pairs[1]}/ hold files of equal names, and '
+            'each file is cut into A and B, as config.dataset.layout=side_by_side says; '
+            'two_folders takes them as pairs',
+            flush=True,
+        )
+
+
+def common_proportion(source: Source) -> float:
+    """Returns the width by height of most images of a split, of a sample; 0: they differ."""
+    sizes = []
+    for i in sample_of(source, SAMPLE):
+        with contextlib.suppress(DataError):  # bad files are named later
+            sizes.append(source.shapes(i)[1])
+    if not sizes:
+        return 0.0
+    (height, width), _ = collections.Counter(sizes).most_common(1)[0]
+    near = sum(_has_proportion(size, width / height) for size in sizes)
+    return width / height if near > MOST * len(sizes) else 0.0
+
+
+def _has_proportion(size: tuple[int, int], proportion: float) -> bool:
+    """Whether (height, width) has this width by height, nearly."""
+    ratio = size[1] / size[0] / proportion
+    return max(ratio, 1 / ratio) <= 1 + decode.SAME_PROPORTIONS
+
+
+def look(
+    root: epath.Path, folder: epath.Path, files: Mapping[str, File], first: Source | None = None
+) -> tuple[str, bool]:
+    """Returns the reason against A|B side by side, '' for none, and whether it is certain.
+
+    Args:
+      root: the folder of the data set.
+      folder: that of the split.
+      files: those in `folder`, by name.
+      first: another split. Files of the proportions of one image of its pairs are single images,
+        and those of A|B of them need more than doubt.
+    """
     sample = read_sample(files)
     if not sample.names:  # the files are bad, and named so later
         return '', False
@@ -96,6 +180,31 @@ def look(root: epath.Path, folder: epath.Path, files: Mapping[str, File]) -> tup
     runs_on, breaks = sample.share('runs on'), sample.share('breaks')
     if breaks > runs_on and breaks >= SOME:  # two images in each file, whatever its name
         return '', False
+    like = common_proportion(first) if first else 0.0
+    single, double = (
+        like > 0 and all(_has_proportion(size, times * like) for size in sample.sizes)
+        for times in (1, 2)
+    )
+    finding, certain = _against(root, folder, files, sample)
+    if first and single:
+        (height, width), *_ = sample.sizes
+        one = f'files of {width}x{height} pixels have the proportions of one image of a pair in'
+        return (finding if certain else f'{one} {first.folder}'), True
+    return ('', False) if double and not certain else (finding, certain)
+
+
+def _against(
+    root: epath.Path, folder: epath.Path, files: Mapping[str, File], sample: Sample
+) -> tuple[str, bool]:
+    """Returns what names, content and size say against A|B, '' for nothing, and if it is certain.
+
+    Args:
+      root: the folder of the data set.
+      folder: that of the split.
+      files: those in `folder`, by name.
+      sample: of these files.
+    """
+    runs_on, breaks = sample.share('runs on'), sample.share('breaks')
     (height, width), _ = collections.Counter(sample.sizes).most_common(1)[0]
     structure = _sub_folders(files) or _families(files) or _beside(root, folder, files)
     structure = structure or _kinds(sample)

@@ -38,7 +38,7 @@ def open_splits(config: Config, known: Known = NEW_RUN) -> dict[str, Source]:
 
 
 def find_splits(config: Config, known: Known = NEW_RUN) -> dict[str, Source]:
-    """Returns the splits as they lie; reads some images where it is a guess that they are A|B.
+    """Returns the splits as they lie; reads some images of each that is A|B by a guess.
 
     A reason against that is an error, as in `open_splits`, or a warning where the reason is not
     certain or where there is a run on the folder already.
@@ -52,12 +52,12 @@ def find_splits(config: Config, known: Known = NEW_RUN) -> dict[str, Source]:
             splits = _by_patterns(root, wanted, config, known)
         else:
             splits = folder_splits.find(root, config, known)
-        first = next(iter(splits.values()))
-        guessed = config.dataset.layout == 'auto' and config.dataset.path and not wanted
-        if guessed and not (first.listed or first.photos) and len(first.files[0]) == 1:
-            files = {name: file for name, (file,) in zip(first.names, first.files)}
+        if config.dataset.layout == 'auto' and config.dataset.path and not wanted:
             ask = functools.partial(folder_splits.proposed, root, config)
-            detect_layout.check(root, epath.Path(first.folder), files, known.exists, ask)
+            detect_layout.check_splits(root, splits, known, ask)
+        if config.dataset.layout == 'side_by_side' and not known.exists:
+            for source in splits.values():
+                detect_layout.check_said(source)
     _check_one_kind(splits)
     if not known.exists:
         file_checks.check_apart(splits)

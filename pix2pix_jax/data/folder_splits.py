@@ -16,6 +16,7 @@ from pix2pix_jax.data.folders import (
     split_folders,
     what_is_there,
 )
+from pix2pix_jax.data.formats.pixels import EXTENSIONS
 from pix2pix_jax.data.hold_out import SPLITS, Known
 from pix2pix_jax.data.new_source import source_of
 from pix2pix_jax.data.sources import Source
@@ -43,6 +44,8 @@ def find(root: epath.Path, config: Config, known: Known) -> dict[str, Source]:
                 splits[split] = source
                 if not d.mask and d.task == 'none':
                     lines += _unused_masks(root, word, source)
+                if d.layout == 'auto' and d.task == 'none':
+                    lines += _loose_images(root / word, source)
                 if word != split:
                     lines.append(f'{source.folder} is taken as {split}')
     if d.task != 'none' and 'train' not in splits and (rest := _rest(root, config, splits)):
@@ -98,6 +101,20 @@ def _unused_masks(root: epath.Path, word: str, source: Source) -> list[str]:
     elif not source.listed and len(source.files[0]) > 1:
         found = mask_folder(root, word, MASK)
     return [f'{found} is not used: --config.dataset.mask={MASK} takes it'] if found else []
+
+
+def _loose_images(folder: epath.Path, source: Source) -> list[str]:
+    """Says where images lie beside the folders A and B of a split, in `folder` itself."""
+    places = {file.parent.parent for file in source.files[0] if isinstance(file, epath.Path)}
+    if source.listed or len(source.files[0]) < 2 or folder not in places:
+        return []
+    names = [path.name for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS]
+    count = sum(not name.startswith('.') for name in names)
+    line = (
+        f'warning: {count:,} images in {folder} itself are left out: the pairs are those of '
+        f'{source.folder}; for A|B in each file take A and B away from there'
+    )
+    return [line] if count else []
 
 
 def proposed(root: epath.Path, config: Config) -> str:

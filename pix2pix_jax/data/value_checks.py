@@ -7,9 +7,8 @@ which field to set if it is one.
 
 import concurrent.futures
 import contextlib
-import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +33,7 @@ MAX_CLASS, SMALL_CLASS = 200, 63
 FEW = 8  # values: shades are more
 FLAT, VERY_FLAT = 0.5, 0.85  # shares of neighbours that are equal
 NEAR = 0.9  # of the unequal neighbours those that are at most two of the picture's values apart
+UNLIKE = 4  # times as much of their range that values of one split fill as those of another
 BITS = (10, 12, 14)  # that cameras and sensors have
 # What class 0 and void alone often are.
 OF_MASKS = (
@@ -68,13 +68,80 @@ def warnings_for(source: Source) -> list[str]:
 
     A sample of the pairs is read; bad pairs are left out.
     """
-    of_pairs = _values_of_sample(source)
-    summaries = []
-    for place, of_all in enumerate(zip(*of_pairs)):
-        is_target = source.photos or place == source.inputs
-        summaries.append(_summarize(_together(of_all), source.specs[is_target], place))
+    summaries = _summaries(source)
     lines = [_warning(summaries, place, source) for place in range(len(summaries))]
     return [line for line in lines if line]
+
+
+def differences(splits: Mapping[str, Source]) -> dict[str, list[str]]:
+    """Returns lines for each split whose values fill their range as those of train do not.
+
+    As masks of 0 and 1 beside those of 0 and 255, and 12 bits beside 16. Samples are read; what is
+    held out of train is not looked at.
+    """
+    others = {n: s for n, s in splits.items() if n != 'train' and not s.held_out}
+    if 'train' not in splits or not others:
+        return {}
+    train = _summaries(splits['train'])
+    return {
+        name: [
+            f'{name}: {_name(theirs, place, source)}: {_as_unlike(*two)}'
+            for place, two in enumerate(zip(theirs, train))
+            if _are_unlike(*two)
+        ]
+        for name, source in others.items()
+        if (theirs := _summaries(source))
+    }
+
+
+def _are_unlike(one: ValueSummary, other: ValueSummary) -> bool:
+    """Whether the values of one fill a sliver of their range, and those of the other far more."""
+    narrow, wide = sorted((one, other), key=lambda summary: float(np.ptp(_placed(summary))))
+    if one.spec.classes or not is_sliver(narrow):
+        return False
+    # Sparse lights may be in the percentiles of one sample and not of another.
+    ends = [(s, s._replace(low=s.values.minimum, high=s.values.maximum)) for s in (narrow, wide)]
+    return all(UNLIKE * np.ptp(_placed(a)) < np.ptp(_placed(b)) for a, b in zip(*ends))
+
+
+def about_sliver(pictures: Sequence[Pixels], spec: ImageSpec, place: int = 0) -> str:
+    """Says where the values of pictures fill a sliver of their range; '' where they do not.
+
+    Args:
+      pictures: some of one kind.
+      spec: what they are read as.
+      place: their number in an input of several.
+    """
+    values = _together(_values_with_data(spec, picture) for picture in pictures)
+    summary = _summarize(values, spec, place)
+    return '' if spec.classes or not is_sliver(summary) else _sliver(summary)
+
+
+def nothing_to_learn(source: Source) -> list[str]:
+    """Returns a line where all inputs or all targets are of one colour, or where they are equal.
+
+    All pairs are looked at before that is said, the sample first: as a rule one is enough. Bad
+    pairs are left out.
+    """
+    lines = {
+        'input': 'inputs: in all pairs ({}) they are of one colour, the same: they say nothing',
+        'target': 'targets: in all pairs ({}) they are of one colour, the same: there is nothing '
+        'to learn',
+        'equal': 'inputs and targets are equal in all pairs ({}): is one a copy of the other?',
+    }
+    colours: dict[str, np.ndarray] = {}
+    count = 0
+    for i in _sample_first(source):
+        with contextlib.suppress(DataError):
+            pair, count = source[i], count + 1
+            colours = colours or {name: image[0, 0] for name, image in pair.items()}
+            alike = {name for name in lines if name in pair and (pair[name] == colours[name]).all()}
+            if 'input' in pair and np.array_equal(pair['input'], pair['target']):
+                alike.add('equal')
+            lines = {name: line for name, line in lines.items() if name in alike}
+        if not lines:
+            break
+    return [line.format(count) for line in lines.values()] if count else []
 
 
 def check_classes(source: Source) -> None:
@@ -82,10 +149,9 @@ def check_classes(source: Source) -> None:
 
     All pairs are looked at before that is said, the sample first; bad pairs are left out.
     """
-    spec, first = source.specs[1], sample(source, SAMPLE)
+    spec = source.specs[1]
     found: set[int] = set()
-    rest = (i for i in range(len(source)) if i not in first)
-    for i in itertools.chain(first, rest) if spec.classes else ():
+    for i in _sample_first(source) if spec.classes else ():
         with contextlib.suppress(DataError):
             found |= set(np.unique(source[i]['target']).tolist())
         if len(found - {VOID}) > 1:
@@ -100,12 +166,33 @@ def check_classes(source: Source) -> None:
         )
 
 
+def _sample_first(source: Source) -> Iterator[int]:
+    """Yields the numbers of all pairs, those of the sample first."""
+    first = sample(source, SAMPLE)
+    yield from first
+    yield from (i for i in range(len(source)) if i not in first)
+
+
+def _summaries(source: Source) -> list[ValueSummary]:
+    """Returns the values of a sample at each place in the pairs; [] where all of it is bad."""
+    found = []
+    for place, of_all in enumerate(zip(*_values_of_sample(source))):
+        is_target = source.photos or place == source.inputs
+        found.append(_summarize(_together(of_all), source.specs[is_target], place))
+    return found
+
+
+def _name(summaries: list[ValueSummary], place: int, source: Source) -> str:
+    """Returns what the files at a place in the pairs are: 'inputs', 'input 2' or 'targets'."""
+    kind = summaries[place].spec.name
+    return f'input {place + 1}' if source.inputs > 1 and kind == 'input' else f'{kind}s'
+
+
 def _warning(summaries: list[ValueSummary], place: int, source: Source) -> str:
-    this, several = summaries[place], source.inputs > 1
-    what = f'{this.spec.name}s'
+    this, what = summaries[place], _name(summaries, place, source)
     around = [this]
-    if several and this.spec.name == 'input':
-        what, around = f'input {place + 1}', summaries[: source.inputs]
+    if source.inputs > 1 and this.spec.name == 'input':
+        around = summaries[: source.inputs]
     elif this.values.classes and not (this.spec.classes or this.spec.ranges):
         return (
             f'{what}: {_as_classes(this, this.values.classes, of_halves=len(source.files[0]) == 1)}'
@@ -234,15 +321,31 @@ def _as_classes(summary: ValueSummary, classes: frozenset[int], of_halves: bool)
     )
 
 
+def _as_unlike(summary: ValueSummary, train: ValueSummary) -> str:
+    here, there = (
+        f'{s.low:.5g} to {s.high:.5g} ({s.values.dtype}) and become '
+        + '{:.2f} to {:.2f}'.format(*_placed(s))
+        for s in (summary, train)
+    )
+    return f'the values are {here}, and those of train {there} of -1 to 1: needed are files alike'
+
+
 def _as_sliver(summary: ValueSummary, ranges: str) -> str:
+    return f'{_sliver(summary)}: --{_range_field(summary.spec)}={ranges} would fill it'
+
+
+def _sliver(summary: ValueSummary) -> str:
     become = '{:.2f} to {:.2f}'.format(*_placed(summary))
     part = 'all' if summary.values.dtype == np.uint8 else '99.8%'
-    field = f'config.dataset.{summary.spec.name}_range'
+    source = _range_field(summary.spec) if summary.spec.ranges else summary.values.dtype
     return (
         f'{part} of the values are {summary.low:.5g} to {summary.high:.5g}, a sliver of '
-        f'{_text(summary.value_range)} ({field if summary.spec.ranges else summary.values.dtype}), '
-        f'and become {become} of -1 to 1: --{field}={ranges} would fill it'
+        f'{_text(summary.value_range)} ({source}), and become {become} of -1 to 1'
     )
+
+
+def _range_field(spec: ImageSpec) -> str:
+    return f'config.dataset.{spec.name}_range'
 
 
 def _range_for(summary: ValueSummary) -> str:

@@ -15,7 +15,7 @@ from etils import epath
 from pix2pix_jax.data import augment, patterns
 from pix2pix_jax.data.formats import encode
 from pix2pix_jax.errors import DATA_ERROR, DataError, UserError
-from pix2pix_jax.inference import gallery, scenes, tiling
+from pix2pix_jax.inference import gallery, input_checks, scenes, tiling
 from pix2pix_jax.inference.inputs import Input, find_inputs, find_paths, is_list
 from pix2pix_jax.inference.options import TranslateOptions
 from pix2pix_jax.inference.pattern_inputs import by_patterns
@@ -24,7 +24,7 @@ from pix2pix_jax.inference.spread import Spread
 from pix2pix_jax.reports import translation_page
 from pix2pix_jax.reports.translation_page import Item
 from pix2pix_jax.storage import atomic
-from pix2pix_jax.workdir import run_files
+from pix2pix_jax.workdir import data_json, run_files
 from pix2pix_jax.workdir.config_json import load_config
 
 if TYPE_CHECKING:  # takes seconds, which a mistake in the flags need not wait for
@@ -82,6 +82,8 @@ def translate_files(
             f'--samples={job.samples}: allowed is 1 without dropout, which makes samples differ'
         )
     _print_choices(translator)
+    for line in _doubts(translator, workdir, inputs):
+        print(f'warning: {line}', flush=True)
     allowed = 'allowed are --tile=-1, which takes parts of large images, and a smaller --batch'
     with memory.one_line('a translation', allowed):
         written = translate_all(translator, inputs, job.output, job.samples)
@@ -126,6 +128,16 @@ def _print_choices(translator: 'Translator') -> None:
         print(f'translations are {times}, as the targets of the run (dataset.target_scale)')
     for line in translator.about_tiles:
         print(line, flush=True)
+
+
+def _doubts(translator: 'Translator', workdir: str, inputs: Sequence[Input]) -> list[str]:
+    """Returns what looks wrong with the inputs, beyond what is an error when they are read."""
+    try:
+        spec = translator.input_spec(inputs[0].files)
+    except DataError:
+        return []
+    found = data_json.recorded(workdir)
+    return input_checks.warnings_for(inputs, spec, translator.config, found)
 
 
 def check_output(job: TranslationJob, inputs: Sequence[Input]) -> None:

@@ -69,9 +69,14 @@ def write_known(workdir: epath.PathLike, splits: Mapping[str, Source], steps: in
 def found_in(train: Source) -> dict[str, Any]:
     """Returns what a run takes from its data: the most common size, and the images in an input.
 
-    And the type of the first input file that can be read; of four channels whether it is RGBA.
+    And whether pairs lie side by side, and the type of the first input file that can be read; of
+    four channels whether it is RGBA.
     """
-    found = {'size': list(preflight.common_size(train)), 'inputs': train.inputs}
+    found = {
+        'size': list(preflight.common_size(train)),
+        'inputs': train.inputs,
+        'side_by_side': train.is_halves,
+    }
     for i in range(min(len(train), sources.FIRST)):
         with contextlib.suppress(DataError):
             raster = windows.open_raster(train.input_files(i)[0])
@@ -149,7 +154,8 @@ def elsewhere(known: Known) -> Known:
     Names that the run divided keep their split. A run whose division is not known draws val again
     in the same way, from the names that there are.
     """
-    return Known(exists=True, old=known.old, earlier=_divided(known.splits), remark=known.remark)
+    earlier = _divided(known.splits)
+    return Known(exists=True, old=known.old, earlier=earlier, remark=known.remark, elsewhere=True)
 
 
 def _divided(splits: dict[str, SplitPairs]) -> dict[str, str]:

@@ -74,6 +74,11 @@ def odd_widths():
     write('train', [image[:, : 64 - i] for i, image in enumerate(PHOTOS)])
 
 
+def inputs_alone_in_test():
+    write('train', PAIRS)
+    write('test', PHOTOS[:4])
+
+
 def no_train():
     write('', PAIRS)
 
@@ -178,6 +183,7 @@ MISTAKES = (
     masks_among_photos,
     photos_alone,
     odd_widths,
+    inputs_alone_in_test,
     no_train,
     folders_of_kinds,
     sides_without_train,

@@ -18,6 +18,7 @@ from pix2pix_jax.data import detect_layout, discover, folders, halves
 from pix2pix_jax.data.catalogue import openmoji
 from pix2pix_jax.data.hold_out import Known, SplitPairs
 from pix2pix_jax.errors import DataError
+from pix2pix_jax.inference.run_splits import open_run_splits
 
 COUNT = 12
 
@@ -562,3 +563,135 @@ def test_any_range_of_values(dtype):
     ):
         values = values.astype(dtype) * np.array(scale, dtype)
         assert halves.across_middle(values) == expected
+
+
+# ---------------------------------------------------------------- splits that train is not like
+
+
+SIDE_BY_SIDE = [(image, labels(image)) for image in IMAGES]
+ELSEWHERE = Known(exists=True, elsewhere=True)  # as evaluate --dataset has it
+
+
+def of_other_kind(kind, folder, flat):
+    """Writes what is no A|B: inputs alone, or images and masks in folders or in one folder."""
+    images = [np.full((48, 64, 3), 9 * i, np.uint8) for i in range(4)] if flat else IMAGES[:4]
+    if kind == 'inputs alone':
+        write(folder, images)
+    elif kind == 'two folders':
+        write(folder / 'images', images)
+        write(folder / 'masks', MASKS[:4])
+    else:
+        write(folder, images)
+        write(folder, MASKS[:4], '{}_mask.png')
+
+
+@pytest.mark.parametrize('flat', [False, True], ids=['photos', 'nothing at the middle'])
+@pytest.mark.parametrize('train', ['side by side', 'two folders'])
+@pytest.mark.parametrize(
+    'kind,split', [('inputs alone', 'test'), ('two folders', 'val'), ('one folder', 'Validation')]
+)
+def test_each_split_is_looked_at(tmp_path, capsys, kind, split, train, flat):
+    """Whatever train is, what is refused there is refused in val and test."""
+    if train == 'side by side':
+        write(tmp_path / 'train', beside(SIDE_BY_SIDE))
+    else:
+        for name, images in zip('AB', zip(*SIDE_BY_SIDE)):
+            write(tmp_path / 'train' / name, images)
+    of_other_kind(kind, tmp_path / split, flat)
+    folder = tmp_path / split
+    ending = (
+        f'put A into {folder}/A and B into {folder}/B under equal names, or take the folder away: '
+        'inputs alone are for translate --input=DIR'
+    )
+    flag = '; for A|B in each file: --config.dataset.layout=side_by_side'
+    text = said(tmp_path, capsys)
+    assert text.startswith(f'refused: {folder}: ') and text.endswith(f'{SEEMS}{ending}{flag}')
+    assert said(tmp_path, capsys, ELSEWHERE).endswith(f'{SEEMS}{ending}')
+    if train == 'side by side':
+        assert 'warning' not in said(tmp_path, capsys, **{'dataset.layout': 'side_by_side'})
+    resumed = said(tmp_path, capsys, Known(exists=True))
+    assert resumed.startswith(f'warning: {folder}: ') and '\n' not in resumed
+    assert resumed.endswith('; each file was and is taken as A|B side by side')
+
+
+def test_the_ways_out_of_a_split_that_train_is_not_like_help(tmp_path, capsys):
+    write(tmp_path / 'train', beside(SIDE_BY_SIDE))
+    for name, images in zip('AB', zip(*SIDE_BY_SIDE[:3])):
+        write(tmp_path / 'test' / name, images)
+    assert said(tmp_path, capsys) == ''
+    assert len(discover.open_splits(config(tmp_path))['test']) == 3
+
+
+def test_a_folder_that_a_run_measures_is_refused_without_flags_of_a_config(tmp_path, capsys):
+    write(tmp_path / 'test', IMAGES)
+    text = said(tmp_path, capsys, ELSEWHERE)
+    assert text.startswith(f'refused: {tmp_path}/test: ') and '--config' not in text
+    with pytest.raises(DataError, match=f'^{tmp_path}/test: .* not A|B side by side'):
+        open_run_splits(tmp_path / 'run', config(tmp_path), 'test', dataset=str(tmp_path))
+
+
+@pytest.mark.parametrize('size', [(48, 64), (64, 48), (100, 62), (24, 32)])
+@pytest.mark.parametrize('make', [photo, lambda *_: np.full((48, 64, 3), 200, np.uint8)])
+def test_pairs_of_other_sizes_than_those_of_train_pass(tmp_path, capsys, make, size):
+    """Portraits beside landscapes, and smaller ones; few of them, and nothing at the middle."""
+    write(tmp_path / 'train', beside(SIDE_BY_SIDE))
+    scaled = [np.asarray(Image.fromarray(make(i, 48, 64)).resize(size)) for i in range(3)]
+    write(tmp_path / 'test', beside((image, gray(image)) for image in scaled))
+    text = said(tmp_path, capsys)
+    assert 'refused' not in text
+    assert text == '' or size[0] < size[1] * 0.7  # narrow halves without any texture
+
+
+def test_one_warning_is_enough_for_all_splits(tmp_path, capsys, drawings):
+    for split in ('train', 'val', 'test'):
+        write(tmp_path / split, [np.full((64, 64, 3), 200, np.uint8)] * 4)
+    text = said(tmp_path, capsys)
+    assert text.startswith(f'warning: {tmp_path}/train: files of 64x64 pixels give halves of 32x64')
+    assert text.count('warning: ') == 1
+
+
+def test_names_of_files_beside_a_split_that_is_as_train_is_say_nothing(tmp_path, capsys):
+    """As predictions of an earlier run of the test set alone, of drawings."""
+    white = np.full((64, 64, 3), 255, np.uint8)
+    write(tmp_path / 'train', beside([(white, white)] * 6), 't{}.png')
+    write(tmp_path / 'test', beside([(white, white)] * 6))
+    write(tmp_path / 'predictions', [white] * 6)
+    assert said(tmp_path, capsys) == ''
+
+
+# ---------------------------------------------------------------- what is said and not so
+
+
+@pytest.mark.parametrize('names', ['AB', 'ab'])
+def test_a_and_b_that_are_said_to_be_side_by_side_are_warned_of(tmp_path, capsys, names):
+    for name, images in zip(names, zip(*SIDE_BY_SIDE)):
+        write(tmp_path / 'train' / name, images)
+    write(tmp_path / 'test' / names[0], IMAGES[:3])
+    fields = {'dataset.layout': 'side_by_side'}
+    a, b = names
+    assert said(tmp_path, capsys, **fields) == (
+        f'warning: {tmp_path}/train: {a}/ and {b}/ hold files of equal names, and each file is cut '
+        'into A and B, as config.dataset.layout=side_by_side says; two_folders takes them as pairs'
+    )
+    assert said(tmp_path, capsys, Known(exists=True), **fields) == ''
+    films = tmp_path / 'films'
+    for name in names:
+        write(films / 'train' / name, beside(SIDE_BY_SIDE))
+    assert said(films, capsys, **fields) == ''
+    assert 'warning' not in said(tmp_path, capsys, **fields | {
+        'dataset.task': 'gray_to_color', 'generator.input_channels': 1})  # fmt: skip
+
+
+def test_images_beside_a_and_b_are_not_left_out_in_silence(tmp_path, capsys):
+    for name, images in zip('AB', zip(*SIDE_BY_SIDE)):
+        write(tmp_path / 'train' / name, images)
+    (tmp_path / 'train' / '._0.png').write_bytes(b'of a Mac')
+    assert said(tmp_path, capsys) == ''
+    write(tmp_path / 'train', beside(SIDE_BY_SIDE[:5]))
+    folder = tmp_path / 'train'
+    assert said(tmp_path, capsys) == (
+        f'warning: 5 images in {folder} itself are left out: the pairs are those of {folder}/A + '
+        f'{folder}/B; for A|B in each file take A and B away from there'
+    )
+    assert said(tmp_path, capsys, Known(exists=True)) == ''
+    assert said(tmp_path, capsys, **{'dataset.layout': 'two_folders'}) == ''

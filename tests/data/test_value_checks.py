@@ -116,7 +116,7 @@ GOOD = {
 }
 
 
-def folder_of(path, *makers, seed=0):
+def folder_of(path, *makers, seed=0, split='train'):
     """Pairs of pictures: each maker's in a folder A, A2, ..., the last one's in B."""
     names = ['A', *(f'A{i}' for i in range(2, len(makers))), 'B']
     for i in range(PAIRS):
@@ -124,7 +124,7 @@ def folder_of(path, *makers, seed=0):
         for name, make in zip(names, makers):
             image = make(rng)
             kind = 'npy' if image.dtype.kind == 'f' else 'png'
-            write(path / 'train' / name / f'{i}.{kind}', image)
+            write(path / split / name / f'{i}.{kind}', image)
     return path
 
 
@@ -148,12 +148,165 @@ def test_nothing_is_said_of_known_data(tmp_path):
     assert [value_checks.warnings_for(source) for source in splits.values()] == [[]] * len(splits)
 
 
+def test_nothing_is_said_of_any_split_of_known_data(tmp_path):
+    """By the start of a run."""
+    openmoji = changed(**{'dataset.name': 'openmoji', 'image_size': (64, 64)})
+    boxes = make_pairs(tmp_path, {'train': 3, 'val': 2, 'test': 2})
+    found = [discover.open_splits(validate(one)) for one in (openmoji, tiny_config(boxes))]
+    if folder := os.environ.get('PIX2PIX_FACADES'):
+        found += [discover.open_splits(config(folder, **{'dataset.direction': direction}))
+                  for direction in ('AtoB', 'BtoA')]  # fmt: skip
+    for splits in found:
+        assert value_checks.nothing_to_learn(splits['train']) == []
+        assert not any(value_checks.differences(splits).values())
+
+
 @pytest.mark.parametrize('fields', [{}, {'task': 'colorize'}])
 def test_nothing_is_said_of_facades(fields):
     folder = os.environ.get('PIX2PIX_FACADES')
     if not folder:
         pytest.skip('PIX2PIX_FACADES names no folder of the real facades')
     assert remarks(folder, (1, 2) if fields else (3, 3), **fields) == []
+
+
+# ---------------------------------------------------------------- nothing to learn
+
+
+def nothing(path, **fields):
+    fields = {f'dataset.{name}': value for name, value in fields.items()}
+    return value_checks.nothing_to_learn(discover.open_splits(config(path, **fields))['train'])
+
+
+def of_one(*colour):
+    return lambda rng: np.full((64, 64, 3), colour, np.uint8)
+
+
+@pytest.mark.parametrize('colour', [(0, 0, 0), (255, 255, 255), (255, 0, 90)])
+def test_images_of_one_colour(tmp_path, colour):
+    path = folder_of(tmp_path, of_one(*colour), photo)
+    assert nothing(path) == [
+        'inputs: in all pairs (3) they are of one colour, the same: they say nothing'
+    ]
+    assert nothing(path, direction='BtoA') == [
+        'targets: in all pairs (3) they are of one colour, the same: there is nothing to learn'
+    ]
+
+
+def test_one_other_image_is_enough_wherever_it_is(tmp_path):
+    """Of masks most may be empty."""
+    for i in range(40):
+        write(tmp_path / 'train/A' / f'{i}.png', photo(np.random.default_rng(i)))
+        write(tmp_path / 'train/B' / f'{i}.png', np.zeros((64, 64, 1), np.uint8))
+    assert len(nothing(tmp_path)) == 1
+    mask = np.zeros((64, 64, 1), np.uint8)
+    mask[5, 7] = 255
+    write(tmp_path / 'train/B' / '38.png', mask)
+    assert nothing(tmp_path) == []
+    write(tmp_path / 'train/B' / '38.png', np.full((64, 64, 1), 255, np.uint8))
+    assert nothing(tmp_path) == []  # one colour, but not the same
+
+
+def test_drawings_that_are_opacity_alone_are_seen(tmp_path):
+    """They lie over white."""
+
+    def drawn(rng, colour):
+        opacity = photo(rng, channels=1)
+        return np.concatenate([np.full((64, 64, 3), colour, np.uint8), opacity], -1)
+
+    assert nothing(folder_of(tmp_path / 'black', lambda rng: drawn(rng, 0), photo)) == []
+    (line,) = nothing(folder_of(tmp_path / 'white', lambda rng: drawn(rng, 255), photo))
+    assert line.startswith('inputs: in all pairs (3) they are of one colour')
+
+
+def test_targets_that_are_copies_of_their_inputs(tmp_path):
+    path = folder_of(
+        tmp_path,
+        lambda rng: photo(np.random.default_rng(1)),
+        lambda rng: photo(np.random.default_rng(1)),
+    )
+    assert nothing(path) == [
+        'inputs and targets are equal in all pairs (3): is one a copy of the other?'
+    ]
+    write(path / 'train/B/1.png', photo(np.random.default_rng(9)))
+    assert nothing(path) == []
+
+
+def test_bad_pairs_are_nothing_that_is_said(tmp_path):
+    path = folder_of(tmp_path, photo, photo)
+    for i in range(PAIRS):
+        (path / 'train/A' / f'{i}.png').write_bytes(b'no image')
+    assert nothing(path) == []
+
+
+@pytest.mark.parametrize('name', sorted(GOOD.keys() - {'black', 'white'}))
+def test_nothing_is_said_of_pairs_to_learn_from(tmp_path, name):
+    path = folder_of(tmp_path, GOOD[name], GOOD[name])
+    assert nothing(path) == []
+
+
+# ---------------------------------------------------------------- other splits than train
+
+
+def unlike(path, channels=(3, 3), **fields):
+    fields = {f'dataset.{name}': value for name, value in fields.items()}
+    given = {'generator.input_channels': channels[0], 'generator.output_channels': channels[1]}
+    return value_checks.differences(discover.open_splits(config(path, **given | fields)))
+
+
+def mask(top, dtype=np.uint8):
+    return lambda rng: ((smooth(rng) > 0.5) * top).astype(dtype)
+
+
+def of_bits(bits):
+    return lambda rng: (smooth(rng) * (2**bits - 1)).astype(np.uint16)
+
+
+@pytest.mark.parametrize('name', GOOD)
+def test_nothing_is_said_of_splits_that_are_alike(tmp_path, name):
+    folder_of(tmp_path, GOOD[name], GOOD[name])
+    for seed, split in enumerate(('val', 'test'), 1):
+        folder_of(tmp_path, GOOD[name], GOOD[name], seed=seed, split=split)
+    assert unlike(tmp_path) == {'val': [], 'test': []}
+
+
+def test_nothing_is_said_of_splits_that_differ_as_they_may(tmp_path):
+    """Nights beside days, other types that fill their range, masks that are empty."""
+    folder_of(tmp_path, photo, mask(255))
+    folder_of(tmp_path, night, lambda rng: np.zeros((64, 64, 1), np.uint8), split='val')
+    folder_of(tmp_path, lambda rng: photo(rng, np.uint16), mask(65535, np.uint16), split='test')
+    assert unlike(tmp_path) == {'val': [], 'test': []}
+    held_out = folder_of(tmp_path / 'all', photo, mask(255))
+    assert unlike(held_out, val_fraction=0.3) == {}
+
+
+@pytest.mark.parametrize('train,test,here,there', [
+    (mask(255), mask(1), '0 to 1 (uint8) and become -1.00 to -0.99',
+     '0 to 255 (uint8) and become -1.00 to 1.00'),
+    (mask(1), mask(255), '0 to 255 (uint8) and become -1.00 to 1.00',
+     '0 to 1 (uint8) and become -1.00 to -0.99'),
+])  # fmt: skip
+def test_masks_of_other_values_than_those_of_train(tmp_path, train, test, here, there):
+    folder_of(tmp_path, photo, train)
+    folder_of(tmp_path, photo, train, seed=1, split='val')
+    folder_of(tmp_path, photo, test, seed=2, split='test')
+    line = (
+        f'test: targets: the values are {here}, and those of train {there} of -1 to 1: '
+        'needed are files alike'
+    )
+    assert unlike(tmp_path) == {'val': [], 'test': [line]}
+    assert unlike(tmp_path, direction='BtoA')['test'] == [line.replace('targets', 'inputs')]
+
+
+@pytest.mark.parametrize('train', [of_bits(16), lambda rng: photo(rng, channels=1)])
+def test_few_bits_in_test_alone(tmp_path, train):
+    folder_of(tmp_path, train, photo)
+    folder_of(tmp_path, of_bits(12), photo, split='test')
+    (line,) = unlike(tmp_path)['test']
+    assert line.startswith('test: inputs: the values are ') and '(uint16) and become -0.99' in line
+    folder_of(tmp_path, train, train, photo)
+    folder_of(tmp_path, of_bits(16), of_bits(12), photo, split='test')
+    (line,) = unlike(tmp_path, (6, 3))['test']
+    assert line.startswith('test: input 2: the values are ')
 
 
 # ---------------------------------------------------------------- slivers
@@ -366,6 +519,15 @@ def test_the_start_of_a_run_says_it(tmp_path, capsys):
     dry_run(tiny_config(path), tmp_path / 'run')
     (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith('warning: ')]
     assert line.startswith('warning: inputs: gray values 0 to 11 look like class indices; ')
+
+
+def test_the_start_of_a_run_says_what_is_wrong_with_each_split(tmp_path, capsys):
+    path = folder_of(tmp_path / 'data', of_one(0, 0, 0), mask(255))
+    folder_of(path, photo, mask(1), split='test')
+    dry_run(tiny_config(path), tmp_path / 'run')
+    lines = [x for x in capsys.readouterr().out.splitlines() if x.startswith('warning: ')]
+    starts = ('warning: inputs: in all pairs ', 'warning: test: targets: the values are ')
+    assert len(lines) == 2 and all(map(str.startswith, lines, starts)), lines
 
 
 def test_a_palette_of_colours_is_no_map_of_indices(tmp_path):

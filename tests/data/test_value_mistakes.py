@@ -43,6 +43,8 @@ MISTAKES = {
     'class indices as targets': ((RGB, CLASSES), {}),
     'masks of 0 and 1': ((RGB, scaled(UNIT, 0, 1, np.uint8)), {}),
     'images that are nearly black': ((scaled(PHOTO, 0, 20, np.uint8), RGB), {}),
+    'targets of one colour alone': ((RGB, np.zeros_like(RGB)), {}),
+    'targets that are copies of the inputs': ((RGB, RGB), {}),
     'a range that the values do not have': (
         (PHOTO.astype(np.float32), RGB), {'dataset__input_range': '0:255'}),
     'floats from 0 to 255, no range': ((scaled(PHOTO, 0, 255, np.float32), RGB), {}),

@@ -97,7 +97,8 @@ def test_a_run_keeps_the_names_its_length_and_what_it_found(trained):
     assert train['skipped'] == val['skipped'] == {}
     assert found['splits']['test'] == {'used': ['0', '1'], 'skipped': {}, 'held_out': False}
     assert found['steps'] == len(train['used'])
-    assert found['found'] == {'size': [32, 32], 'inputs': 1, 'input_type': 'uint8'}
+    about = {'size': [32, 32], 'inputs': 1, 'side_by_side': True, 'input_type': 'uint8'}
+    assert found['found'] == about
     assert not (workdir / 'pairs.json').exists()
 
 
