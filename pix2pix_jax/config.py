@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from pix2pix_jax.config_fields import FIELDS, ROWS
 from pix2pix_jax.config_type import Config
-from pix2pix_jax.data import image_spec, label_colors, patterns, scene_windows, tasks
+from pix2pix_jax.data import image_spec, label_colors, patterns, scene_windows, tasks, turned_pairs
 from pix2pix_jax.errors import UserError
 
 # What a method implies: fields that have no other value with it.
@@ -175,6 +175,7 @@ def _check_together(config: Config) -> None:
     tasks.check(config)
     image_spec.check(config)
     scene_windows.check(config)
+    turned_pairs.check(config)
 
 
 def _check_lpips(config: Config) -> None:

@@ -20,6 +20,7 @@ from pix2pix_jax.data import (
     preflight,
     scene_windows,
     sources,
+    turned_pairs,
     value_checks,
 )
 from pix2pix_jax.data.hold_out import Known
@@ -117,6 +118,8 @@ def resolve(
         print(line, flush=True)
     value_checks.check_classes(splits['train'])
     for line in value_checks.warnings_for(splits['train']):
+        print(f'warning: {line}', flush=True)
+    for line in turned_pairs.warnings_for(splits):
         print(f'warning: {line}', flush=True)
     steps = count_steps(config, scene_windows.epoch(splits['train'], config))
     hosts.check_same(config, devices, splits['train'], steps)

@@ -36,6 +36,7 @@ from pix2pix_jax.data import (
     preflight,
     sources,
     tasks,
+    turned_pairs,
     value_checks,
 )
 from pix2pix_jax.data.formats import decode
@@ -111,7 +112,8 @@ def main(values: flags.FlagValues) -> None:
         looks[split] = look_at_all(source, split, config.dataset.name)
         about = describe(split, source, looks[split], value_checks.warnings_for(source))
         say('', *about)
-    say('', *duplicates(splits, looks))
+    turned = [f'suspicious: {line}' for line in turned_pairs.warnings_for(splits)]
+    say('', *duplicates(splits, looks), *turned)
     picture = atomic.encode_png(contact_grid(splits, config), Software=MARK)
     if output is None:
         output = own_folder(config) / 'inspection.png'

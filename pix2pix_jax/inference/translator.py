@@ -205,7 +205,8 @@ class Translator:
         """
         d, files = self.config.dataset, source.input_files(i)
         if tasks.task(d.task).of_any_photo or files != source.files[i]:
-            return self._of_window(source, i) if source.boxes else self.load(*files)
+            changed = source.boxes or source.turns_alike
+            return self._of_pair(source, i) if changed else self.load(*files)
         spec, target = image_spec.of_config(self.config)
         pictures, files = source.stored(i)
         names = list(map(str, files[:1]))
@@ -218,8 +219,8 @@ class Translator:
         shown, size = image_spec.channels_of(stored), _times(values, 1.0)
         return Loaded(values, extension, stored.values.dtype, shown, size)
 
-    def _of_window(self, source: Source, i: int) -> Loaded:
-        """Returns the input of a pair that is a window of its files."""
+    def _of_pair(self, source: Source, i: int) -> Loaded:
+        """Returns the input of a pair that is not its files as they are: a window, or turned."""
         pictures, files = source.stored(i)
         pictures = pictures if source.photos else pictures[:-1]
         names = list(map(str, files[: len(pictures)]))
