@@ -19,9 +19,12 @@ from ml_collections import ConfigDict
 
 from pix2pix_jax.config_fields import FIELDS, ROWS
 from pix2pix_jax.config_type import Config
-from pix2pix_jax.data import image_spec, label_colors, patterns, scene_windows, tasks, turned_pairs
+from pix2pix_jax.data import image_spec, label_colors, patterns, scene_windows, tasks
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.storage import user_paths
 
+# Fields that name places on a machine.
+PLACES = ('dataset.path', 'init_from', 'loss.alexnet_file', 'loss.lpips_file')
 # What a method implies: fields that have no other value with it.
 IMPLIED: dict[str, dict[str, Any]] = {
     'gan': {'test.steps': FIELDS['test.steps'].default},
@@ -175,7 +178,6 @@ def _check_together(config: Config) -> None:
     tasks.check(config)
     image_spec.check(config)
     scene_windows.check(config)
-    turned_pairs.check(config)
 
 
 def _check_lpips(config: Config) -> None:
@@ -271,6 +273,8 @@ def _check_values(fields: Mapping[str, Any]) -> None:
         if not allowed.holds(value):
             verb = 'are' if allowed.words else 'is'
             raise UserError(f'config.{row.name}={value!r}: allowed {verb} {allowed.text}')
+    for field in PLACES:
+        user_paths.check(fields[field], f'config.{field}')
 
 
 def augment_policies(config: Config) -> tuple[str, ...]:

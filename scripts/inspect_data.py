@@ -45,7 +45,7 @@ from pix2pix_jax.errors import DataError, UserError, run_command
 from pix2pix_jax.evaluation import label_maps
 from pix2pix_jax.reports import image_grid
 from pix2pix_jax.runtime import cores
-from pix2pix_jax.storage import atomic
+from pix2pix_jax.storage import atomic, user_paths
 
 MARK = 'pix2pix_jax inspect_data'  # the PNG's Software, by which it knows its own
 
@@ -91,7 +91,7 @@ def define_flags() -> flags.FlagValues:
 
 def main(values: flags.FlagValues) -> None:
     """Prints the report, and writes it and the picture."""
-    output = pathlib.Path(values.output).expanduser() if values.output else None
+    output = user_paths.local(values.output, '--output') if values.output else None
     if output and output.exists() and not values.overwrite and not is_ours(output):
         raise UserError(f'--output={output} is another file: give another name or --overwrite')
     config = validate(values.config)

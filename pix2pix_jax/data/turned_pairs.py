@@ -7,26 +7,13 @@ photo is turned by a quarter and not square, sizes tell; else nobody but the use
 import concurrent.futures
 from collections.abc import Mapping, Sequence
 
-from pix2pix_jax.config_type import Config
 from pix2pix_jax.data.formats import decode, orientation
 from pix2pix_jax.data.formats.pixels import File
 from pix2pix_jax.data.sources import Source, sample
-from pix2pix_jax.errors import DataError, UserError
+from pix2pix_jax.errors import DataError
 from pix2pix_jax.runtime import cores
 
 SAMPLE = 256  # pairs of a split whose headers are looked at
-
-
-def check(config: Config) -> None:
-    """Raises UserError for fields that do not go with dataset.exif='pair'."""
-    d = config.dataset
-    for name, refused in (('windows', d.windows == 'on'), ('hold_out', d.hold_out == 'window'),
-                          ('mask', d.mask)):  # fmt: skip
-        if d.exif == 'pair' and refused:
-            raise UserError(
-                f"config.dataset.exif='pair': it turns whole images, and no masks; allowed with "
-                f"config.dataset.{name}={d[name]!r} is 'own'"
-            )
 
 
 def warnings_for(splits: Mapping[str, Source]) -> list[str]:

@@ -12,7 +12,7 @@ from pix2pix_jax.data.formats.pixels import EXTENSIONS, File
 from pix2pix_jax.data.lists import read_inputs
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.storage import atomic
+from pix2pix_jax.storage import atomic, user_paths
 
 
 class Input(NamedTuple):
@@ -25,10 +25,11 @@ class Input(NamedTuple):
 
 def split_inputs(text: str) -> list[str]:
     """Splits --input at commas, unless a file or folder of the whole name exists."""
+    parts = [user_paths.given(part, '--input') for part in text.split(',')]
     whole = os.path.expanduser(text)
-    if epath.Path(whole).exists():
+    if len(parts) > 1 and user_paths.is_allowed(whole) and epath.Path(whole).exists():
         return [whole]
-    return [os.path.expanduser(part) for part in text.split(',')]
+    return parts
 
 
 def find_inputs(places: Sequence[str]) -> list[Input]:

@@ -23,7 +23,7 @@ from pix2pix_jax.inference import generator, scaling, tile_plan, tiling
 from pix2pix_jax.inference.options import TranslateOptions, check_options
 from pix2pix_jax.inference.outputs import Loaded, Outputs
 from pix2pix_jax.models.factory import generator_depth, has_dropout
-from pix2pix_jax.storage import atomic
+from pix2pix_jax.storage import atomic, user_paths
 
 Image: TypeAlias = np.ndarray | epath.PathLike | LazyFile
 FILE = str | os.PathLike | LazyFile
@@ -45,6 +45,7 @@ class Translator:
         """
         self.options = TranslateOptions(**options)
         check_options(self.options)
+        workdir = user_paths.given(workdir, 'the run')
         o, run = self.options, generator.load_run(workdir, checkpoint, self.options.ema)
         self.config, self.step = generator.at_steps(run.config, o.steps), run.step
         self._workdir = atomic.resolved(workdir)
@@ -353,7 +354,9 @@ def _times(image: np.ndarray, factor: float) -> tuple[int, int]:
 
 
 def _path(file: epath.PathLike | LazyFile) -> File:
-    return file if isinstance(file, LazyFile) else epath.Path(file).expanduser()
+    if isinstance(file, LazyFile):
+        return file
+    return epath.Path(user_paths.check(file, 'the image')).expanduser()
 
 
 def _pixels(array: np.ndarray, spec: ImageSpec) -> Pixels:

@@ -111,7 +111,7 @@ def test_the_field_is_not_named_where_it_does_not_help(tmp_path):
 )
 def test_what_is_not_turned_is_refused(field, value):
     crop = {'dataset.preprocess': 'crop'}
-    with pytest.raises(UserError, match=f"dataset.exif='pair': .*{field}='{value}' is 'own'"):
+    with pytest.raises(UserError, match=f"exif='pair': .* 'own' where .*{field}='{value}'"):
         config('pairs', **PAIR, **crop, **{f'dataset.{field}': value})
 
 
