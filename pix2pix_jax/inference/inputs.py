@@ -77,7 +77,8 @@ def find_images(pattern: str) -> list[tuple[str, epath.Path]]:
         return sorted(image_files(path).items())
     if path.exists():
         return [(path.stem, path)]
-    fixed = next((i for i, part in enumerate(path.parts) if set(part) & set('*?[')), None)
+    wild = (i for i, part in enumerate(path.parts) if set(part) & set('*?['))
+    fixed = next((i for i in wild if not epath.Path(*path.parts[: i + 1]).exists()), None)
     if fixed is None:
         raise UserError(f'--input={pattern} does not exist: give an image, a folder or a pattern')
     root = epath.Path(*path.parts[:fixed])
@@ -98,4 +99,5 @@ def _matching(root: epath.Path, pattern: epath.Path, fixed: int) -> Iterator[epa
     """The files of a pattern, of which so many parts are `fixed`; ** is any folders."""
     if not atomic.is_local(pattern):
         return root.glob('/'.join(pattern.parts[fixed:]))
-    return map(epath.Path, glob.glob(os.fspath(pattern), recursive=True))
+    literal = glob.escape(os.fspath(root))
+    return map(epath.Path, glob.glob(os.path.join(literal, *pattern.parts[fixed:]), recursive=True))

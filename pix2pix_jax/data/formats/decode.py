@@ -237,7 +237,10 @@ def _open(stream: IO[bytes]) -> Image.Image:
     except Image.DecompressionBombError:
         pixels, image = f'more than {2 * MAX_PIXELS:,}', None
     if image is None or image.width * image.height > MAX_PIXELS:
-        raise DataError(f'has {pixels} pixels: allowed are at most {MAX_PIXELS:,} in all')
+        raise DataError(
+            f'has {pixels} pixels: allowed are at most {MAX_PIXELS:,} in all; scale it down, or '
+            'save it as TIFF or .npy, of which windows are read (docs/data.md, Scenes)'
+        )
     return image
 
 
