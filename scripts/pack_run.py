@@ -48,8 +48,8 @@ def main(words: list[str], values: flags.FlagValues) -> None:
     from pix2pix_jax.runtime import prepare_process
 
     workdir = user_paths.given(words[0], 'folder')
-    output = user_paths.of_flag(values, 'output')
-    output = output or f'{os.path.abspath(workdir).removesuffix(".zip")}.zip'
+    beside = f'{os.path.abspath(workdir).removesuffix(".zip")}.zip'
+    output = os.fspath(user_paths.local(values.output or beside, '--output'))
     packing.check_output(output, values.overwrite)
     prepare_process()
     choices = packing.Choices(values.checkpoint, values.dtype, values.license, values.sheet)

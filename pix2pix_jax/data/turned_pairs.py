@@ -30,8 +30,8 @@ def warnings_for(splits: Mapping[str, Source]) -> list[str]:
     count = f'{len(looks)} pair' + 's' * (len(looks) > 1)
     return [
         f'EXIF turns one image of a pair, and the other notes no orientation, in {count} (as {a} '
-        f'and {b}): it is taken to lie as the first is shown; if it lies as that is stored: '
-        '--config.dataset.exif=pair'
+        f'and {b}): the other is taken to lie as the first is shown; if it lies as the first is '
+        'stored: --config.dataset.exif=pair'
     ]
 
 
