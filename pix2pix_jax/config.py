@@ -21,7 +21,10 @@ from pix2pix_jax.config_fields import FIELDS, ROWS
 from pix2pix_jax.config_type import Config
 from pix2pix_jax.data import image_spec, label_colors, patterns, scene_windows, tasks
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.storage import user_paths
 
+# Fields that name places on a machine.
+PLACES = ('dataset.path', 'init_from', 'loss.alexnet_file', 'loss.lpips_file')
 # What a method implies: fields that have no other value with it.
 IMPLIED: dict[str, dict[str, Any]] = {
     'gan': {'test.steps': FIELDS['test.steps'].default},
@@ -270,6 +273,8 @@ def _check_values(fields: Mapping[str, Any]) -> None:
         if not allowed.holds(value):
             verb = 'are' if allowed.words else 'is'
             raise UserError(f'config.{row.name}={value!r}: allowed {verb} {allowed.text}')
+    for field in PLACES:
+        user_paths.check(fields[field], f'config.{field}')
 
 
 def augment_policies(config: Config) -> tuple[str, ...]:

@@ -150,6 +150,10 @@ ROWS = (
           '[-1, 1] (0.2); 0: the values in brackets', "the task's"),
     Field('dataset.direction', 'AtoB', choices('AtoB', 'BtoA'),
           "which half is the input: 'AtoB': A; 'BtoA': B"),
+    Field('dataset.exif', 'own', choices('own', 'pair'),
+          "'own': each file is turned upright as its own EXIF orientation says; 'pair': one that "
+          'notes no orientation is turned as the other of its pair, for labels that were drawn on '
+          'photos as they are stored'),
     Field('dataset.inputs', 0, between(0, 1024),
           'number of images that make one input (A, A2, ...); 0: as many as are found', 'images'),
     Field('dataset.input_range', '', free("LOW:HIGH, of several inputs LOW:HIGH,LOW:HIGH, or ''"),

@@ -6,11 +6,11 @@ It needs gradio (pip install gradio), and no internet.
 """
 
 import importlib.util
-import os
 
 from absl import flags
 
 from pix2pix_jax.errors import UserError, run_command
+from pix2pix_jax.storage import user_paths
 
 
 def define_flags() -> flags.FlagValues:
@@ -41,7 +41,7 @@ def main(values: flags.FlagValues) -> int:
     from pix2pix_jax.web import server
 
     server.serve_run(
-        os.path.expanduser(values.workdir), values.checkpoint, values.host, values.port
+        user_paths.of_flag(values, 'workdir'), values.checkpoint, values.host, values.port
     )
     return 0
 

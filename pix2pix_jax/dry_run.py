@@ -5,6 +5,7 @@ from etils import epath
 from pix2pix_jax.config import Config
 from pix2pix_jax.distributed import feed, hosts, memory, parallel
 from pix2pix_jax.methods import METHODS
+from pix2pix_jax.storage import user_paths
 from pix2pix_jax.train_setup import Setup, resolve, say_what_starts, starting_state
 from pix2pix_jax.train_state import GanState, training_key
 from pix2pix_jax.workdir import locks
@@ -17,7 +18,7 @@ def dry_run(config: Config, workdir: epath.PathLike) -> None:
 
     Raises the errors that `train_and_evaluate` would raise before the first step.
     """
-    workdir = epath.Path(workdir).expanduser()
+    workdir = epath.Path(user_paths.given(workdir, '--workdir'))
     if hosts.is_writer():
         locks.refuse_if_held(workdir)
     setup = resolve(config, workdir)

@@ -15,6 +15,7 @@ from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.evaluation import metric_titles, metrics
 from pix2pix_jax.evaluation.options import Options
 from pix2pix_jax.inference.options import define_steps
+from pix2pix_jax.storage import user_paths
 
 # No flags of two folders.
 OF_A_RUN = (
@@ -99,7 +100,7 @@ def main(values: flags.FlagValues) -> int:
     from pix2pix_jax.evaluation import checkpoints, report, runs
 
     workdir, real, generated, output, dataset, pairs = (
-        os.path.expanduser(getattr(values, name))
+        user_paths.of_flag(values, name)
         for name in ('workdir', 'real', 'generated', 'output', 'dataset', 'pairs')
     )
     table = runs.several(values.checkpoint)
@@ -107,7 +108,7 @@ def main(values: flags.FlagValues) -> int:
         is_report = checkpoints.is_report if table else report.is_report
         runs.check_output(output, values.overwrite, is_report)
     files = (*WEIGHTS, 'segmenter_weights')
-    paths = {name: os.path.expanduser(getattr(values, name)) for name in files}
+    paths = {name: user_paths.of_flag(values, name) for name in files}
     options = Options(tuple(values.metrics), values.classes, values.segmenter, **paths)
     metrics.check(options)
     if workdir:

@@ -12,7 +12,6 @@ serves it. The runtime is downloaded once, or taken from --runtime=DIR.
 
 import importlib.metadata
 import importlib.util
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +21,7 @@ from etils import epath
 from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.inference.options import define_steps
+from pix2pix_jax.storage import user_paths
 from pix2pix_jax.version import numbers
 
 if TYPE_CHECKING:
@@ -43,21 +43,21 @@ def _write_program(run: 'Run', values: flags.FlagValues) -> list[str]:
     from pix2pix_jax.interop import exportable
 
     size = parse_size(values.image_size)
-    output = os.path.expanduser(values.output)
+    output = user_paths.of_flag(values, 'output')
     return exportable.export(run, values.format, output, values.norm, size, values.dtype)
 
 
 def _write_weights(run: 'Run', values: flags.FlagValues) -> list[str]:
     from pix2pix_jax.interop.torch import convert
 
-    return convert.write_generator(run, os.path.expanduser(values.output))
+    return convert.write_generator(run, user_paths.of_flag(values, 'output'))
 
 
 def _write_zoo_model(run: 'Run', values: flags.FlagValues) -> list[str]:
     from pix2pix_jax.interop import bioimageio
 
     size = parse_size(values.image_size)
-    workdir, output = os.path.expanduser(values.workdir), os.path.expanduser(values.output)
+    workdir, output = user_paths.of_flag(values, 'workdir'), user_paths.of_flag(values, 'output')
     return bioimageio.export(run, workdir, output, values.norm, size, values.dtype)
 
 
@@ -68,11 +68,11 @@ def _write_page(run: 'Run', values: flags.FlagValues) -> list[str]:
         norm=values.norm,
         size=parse_size(values.image_size),
         weights=values.dtype if values['dtype'].present else 'float16',
-        runtime=os.path.expanduser(values.runtime),
+        runtime=user_paths.of_flag(values, 'runtime'),
         webgpu=values.webgpu,
         examples=values.examples,
     )
-    workdir, output = os.path.expanduser(values.workdir), os.path.expanduser(values.output)
+    workdir, output = user_paths.of_flag(values, 'workdir'), user_paths.of_flag(values, 'output')
     return web.export(run, workdir, output, options)
 
 
@@ -158,7 +158,7 @@ def main(values: flags.FlagValues) -> int:
         if not values[name].value:
             raise UserError(f'--{name} is missing: --workdir, --format and --output are needed')
     parse_size(values.image_size)
-    check_output(os.path.expanduser(values.output), values.format, values.overwrite)
+    check_output(user_paths.of_flag(values, 'output'), values.format, values.overwrite)
     check_packages(values.format)
     check_flags(values)
     from pix2pix_jax.distributed import memory
@@ -166,7 +166,7 @@ def main(values: flags.FlagValues) -> int:
     from pix2pix_jax.runtime import prepare_process
 
     prepare_process()
-    run = generator.load_run(os.path.expanduser(values.workdir), values.checkpoint, values.ema)
+    run = generator.load_run(user_paths.of_flag(values, 'workdir'), values.checkpoint, values.ema)
     check_method(run.config.method, values.format)
     run = run._replace(config=generator.at_steps(run.config, values.steps or 0))
     with memory.one_line('the export', 'allowed is a smaller --image_size'):

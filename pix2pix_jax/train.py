@@ -22,7 +22,7 @@ from pix2pix_jax.methods import METHODS
 from pix2pix_jax.null_recorder import NullRecorder
 from pix2pix_jax.recorder import Interrupted, Recorder
 from pix2pix_jax.reports import start
-from pix2pix_jax.storage import atomic
+from pix2pix_jax.storage import atomic, user_paths
 from pix2pix_jax.train_setup import Setup, check_run, resolve, say_what_starts, starting_state
 from pix2pix_jax.train_state import GanState, training_key
 from pix2pix_jax.workdir import data_json, locks
@@ -57,7 +57,7 @@ def train_and_evaluate(
       DataError: for bad data, saying which step is saved if it is met later.
       Stopped: after a signal, when the state has been saved.
     """
-    workdir = epath.Path(workdir).expanduser()
+    workdir = epath.Path(user_paths.given(workdir, '--workdir'))
     if hosts.is_writer():
         locks.refuse_if_held(workdir)  # before reading all images, which may take minutes
     setup = resolve(config, workdir, command, tracker)

@@ -21,6 +21,7 @@ from pix2pix_jax.data import (
     preflight,
     scene_windows,
     sources,
+    turned_pairs,
     value_checks,
 )
 from pix2pix_jax.data.hold_out import Known
@@ -32,6 +33,7 @@ from pix2pix_jax.models import lpips
 from pix2pix_jax.models.factory import create_models, dropout_blocks, generator_depth
 from pix2pix_jax.optimizers import Optimizers, create_optimizers
 from pix2pix_jax.reports import start
+from pix2pix_jax.storage import atomic, user_paths
 from pix2pix_jax.train_state import GanState, create_state
 from pix2pix_jax.workdir import data_json, run_files
 from pix2pix_jax.workdir.checkpoints import Checkpoints
@@ -76,8 +78,8 @@ def resolve(
     Raises:
       UserError, DataError: for all that can be known before the first step.
     """
-    workdir = epath.Path(workdir).expanduser()
-    check_reachable(workdir)
+    workdir = epath.Path(user_paths.given(workdir, '--workdir'))
+    check_no_packed(workdir)
     config = validate(config)
     begun = fields_as_begun(config, workdir) if hosts.is_writer() else {}
     for field, value in json.loads(hosts.broadcast_text(json.dumps(begun))).items():
@@ -93,7 +95,7 @@ def resolve(
         config.optimizer.rate_devices = len(devices) * jax.process_count()
     if config.image_size != (0, 0):  # a size that does not fit is said before data is read
         create_models(config, devices[0].platform)
-    places = {place: _absolute(value) for place, value in places_of(config).items()}
+    places = {place: _absolute(value, place) for place, value in places_of(config).items()}
     config.update_from_flattened_dict(places)
     splits, known = open_data(config, workdir)
     splits = found_channels.take_channels(splits, config)
@@ -118,6 +120,8 @@ def resolve(
         print(line, flush=True)
     value_checks.check_classes(splits['train'])
     for line in _of_values(splits):
+        print(f'warning: {line}', flush=True)
+    for line in turned_pairs.warnings_for(splits):
         print(f'warning: {line}', flush=True)
     steps = count_steps(config, scene_windows.epoch(splits['train'], config))
     hosts.check_same(config, devices, splits['train'], steps)
@@ -179,9 +183,10 @@ def frozen_weights(config: Config, source: sources.Source) -> dict[str, np.ndarr
         raise DataError(f'{field}: {error}') from error
 
 
-def _absolute(path: str) -> str:
-    """Returns a local path that holds from any folder: evaluate and translate may run elsewhere."""
-    return path if not path or '://' in path else os.path.abspath(os.path.expanduser(path))
+def _absolute(path: str, field: str) -> str:
+    """Returns a path that holds from any folder: evaluate and translate may run elsewhere."""
+    path = user_paths.given(path, f'config.{field}')
+    return os.path.abspath(path) if path and atomic.is_local(path) else path
 
 
 def open_data(config: Config, workdir: epath.Path) -> tuple[dict[str, sources.Source], Known]:
@@ -220,13 +225,9 @@ def count_steps(config: Config, pairs: int) -> int:
     return steps
 
 
-def check_reachable(workdir: epath.Path) -> None:
-    """Raises UserError for a packed run, and where the package for gs:// or its like is missing."""
-    try:
-        packed = workdir.exists() and run_files.is_packed(workdir)
-    except ImportError as error:
-        raise UserError(f'--workdir={workdir}: {error}') from error
-    if packed:
+def check_no_packed(workdir: epath.Path) -> None:
+    """Raises UserError for a packed run."""
+    if workdir.exists() and run_files.is_packed(workdir):
         raise UserError(
             f'--workdir={workdir}: a packed run is not trained on; a new one starts from it: '
             f'--config.init_from={workdir} and another --workdir'

@@ -5,14 +5,13 @@ python -m pix2pix_jax.translate --workdir=runs/facades --input=labels/ --output=
 Names, sizes, formats and bit depths stay; OUTPUT/index.html shows what went in and came out.
 """
 
-import os
-
 from absl import flags
 
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.inference import files
 from pix2pix_jax.inference.inputs import split_inputs
 from pix2pix_jax.inference.options import FITS, NORMS, TranslateOptions, define_steps
+from pix2pix_jax.storage import user_paths
 
 DEFAULTS = TranslateOptions()
 
@@ -140,10 +139,10 @@ def main(values: flags.FlagValues) -> int:
         batch=values.batch,
     )
     places = split_inputs(values.input) if values.input else []
-    output, split = os.path.expanduser(values.output), values.split or ''
+    output, split = user_paths.of_flag(values, 'output'), values.split or ''
     job = files.TranslationJob(places, output, values.samples, values.overwrite, split)
     return files.translate_files(
-        os.path.expanduser(values.workdir), values.checkpoint, options, job
+        user_paths.of_flag(values, 'workdir'), values.checkpoint, options, job
     )
 
 

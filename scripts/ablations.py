@@ -13,7 +13,6 @@ for TABLE_steps.png: the metrics over the steps.
 """
 
 import functools
-import pathlib
 import shlex
 import sys
 
@@ -39,6 +38,7 @@ from pix2pix_jax.config import validate
 from pix2pix_jax.data import discover, scene_windows
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.evaluation import metrics
+from pix2pix_jax.storage import user_paths
 from pix2pix_jax.train_setup import count_steps
 
 PASSED_ON = (
@@ -108,7 +108,7 @@ def ablation_of(values: flags.FlagValues) -> Ablation:
     passed_on = {name: values[name].value for name in PASSED_ON}
     options = metrics.Options(tuple(values.metrics), **passed_on)
     metrics.check(options)
-    output = pathlib.Path(values.output).expanduser().absolute()
+    output = user_paths.local(values.output, '--output').absolute()
     if not values.overwrite:
         check_report(output, values.table)
     splits = discover.open_splits(validate(values.config))
@@ -119,7 +119,7 @@ def ablation_of(values: flags.FlagValues) -> Ablation:
     steps = values.steps or count_steps(values.config, pairs)
     fields = tuple(word for word in sys.argv[1:] if command.OVERRIDE.match(word))
     config = values['config'].config_filename
-    folder = pathlib.Path(values.results or output / 'results').expanduser().absolute()
+    folder = user_paths.local(values.results or output / 'results', '--results').absolute()
     rows, data = tuple(values.rows), results.fingerprint(splits)
     return Ablation(
         values.table, config, fields, output, steps, split, options, folder, rows, data,

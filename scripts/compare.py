@@ -18,7 +18,7 @@ from pix2pix_jax.config import flatten
 from pix2pix_jax.errors import UserError, run_command, take_words
 from pix2pix_jax.evaluation.metric_titles import heading
 from pix2pix_jax.reports import curves, run_page
-from pix2pix_jax.storage import atomic
+from pix2pix_jax.storage import atomic, user_paths
 from pix2pix_jax.workdir import metric_writer, metrics_json
 from pix2pix_jax.workdir.config_json import load_config
 
@@ -66,9 +66,10 @@ def main(folders: list[str], values: flags.FlagValues) -> None:
     """Writes the page of the runs in `folders`."""
     if len(folders) < 2:
         raise UserError('give two runs or more: python scripts/compare.py runs/a runs/b')
-    output = pathlib.Path(values.output).expanduser()
+    output = user_paths.local(values.output, '--output')
     if output.exists() and not values.overwrite and not is_page(output):
         raise UserError(f'--output={output} is another file: give another name or --overwrite')
+    folders = [os.fspath(user_paths.local(folder, 'folder')) for folder in folders]
     names = names_of(folders)
     runs = {name: read(folder) for name, folder in zip(names, folders)}
     atomic.write_text(output, page(runs))

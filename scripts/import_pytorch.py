@@ -23,7 +23,7 @@ from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.interop.torch import convert
 from pix2pix_jax.interop.torch.convert import Network
 from pix2pix_jax.reports import start
-from pix2pix_jax.storage import atomic
+from pix2pix_jax.storage import atomic, user_paths
 from pix2pix_jax.train_state import GanState
 from pix2pix_jax.workdir import data_json, locks
 from pix2pix_jax.workdir.checkpoints import Checkpoints
@@ -61,12 +61,12 @@ def main(values: flags.FlagValues) -> None:
             raise UserError(f'--{name} is missing: --generator and --workdir are needed')
     if values['gan'].present and not values.discriminator:
         raise UserError('--gan is the loss of a discriminator: give --discriminator, too')
-    workdir = epath.Path(values.workdir).expanduser()
+    workdir = epath.Path(user_paths.of_flag(values, 'workdir'))
     check_new(workdir)
-    generator = convert.read_generator(os.path.expanduser(values.generator))
+    generator = convert.read_generator(user_paths.of_flag(values, 'generator'))
     discriminator = None
     if values.discriminator:
-        path = os.path.expanduser(values.discriminator)
+        path = user_paths.of_flag(values, 'discriminator')
         discriminator = convert.read_discriminator(path, generator)
     config = convert.imported_config(
         generator,
@@ -89,7 +89,7 @@ def folder_of_pairs(given: str) -> str:
 
     Raises UserError where there is no such folder.
     """
-    path = os.path.expanduser(given)
+    path = user_paths.given(given, '--dataset')
     if path and not epath.Path(path).is_dir():
         raise UserError(f'--dataset={given} is not a folder')
     return os.path.abspath(path) if path and '://' not in path else path

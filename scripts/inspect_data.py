@@ -36,6 +36,7 @@ from pix2pix_jax.data import (
     preflight,
     sources,
     tasks,
+    turned_pairs,
     value_checks,
 )
 from pix2pix_jax.data.formats import decode
@@ -44,7 +45,7 @@ from pix2pix_jax.errors import DataError, UserError, run_command
 from pix2pix_jax.evaluation import label_maps
 from pix2pix_jax.reports import image_grid
 from pix2pix_jax.runtime import cores
-from pix2pix_jax.storage import atomic
+from pix2pix_jax.storage import atomic, user_paths
 
 MARK = 'pix2pix_jax inspect_data'  # the PNG's Software, by which it knows its own
 
@@ -90,7 +91,7 @@ def define_flags() -> flags.FlagValues:
 
 def main(values: flags.FlagValues) -> None:
     """Prints the report, and writes it and the picture."""
-    output = pathlib.Path(values.output).expanduser() if values.output else None
+    output = user_paths.local(values.output, '--output') if values.output else None
     if output and output.exists() and not values.overwrite and not is_ours(output):
         raise UserError(f'--output={output} is another file: give another name or --overwrite')
     config = validate(values.config)
@@ -112,7 +113,8 @@ def main(values: flags.FlagValues) -> None:
         remarks = value_checks.warnings_for(source) + unlike.get(split, [])
         about = describe(split, source, looks[split], remarks)
         say('', *about)
-    say('', *duplicates(splits, looks))
+    turned = [f'suspicious: {line}' for line in turned_pairs.warnings_for(splits)]
+    say('', *duplicates(splits, looks), *turned)
     picture = atomic.encode_png(contact_grid(splits, config), Software=MARK)
     if output is None:
         output = own_folder(config) / 'inspection.png'

@@ -17,6 +17,7 @@ import sys
 from absl import flags
 
 from pix2pix_jax.errors import UserError, run_command, take_words
+from pix2pix_jax.storage import user_paths
 from pix2pix_jax.workdir.palette_json import Colour
 
 
@@ -46,9 +47,9 @@ def main(words: list[str], values: flags.FlagValues) -> None:
     from pix2pix_jax.interop import packing
     from pix2pix_jax.runtime import prepare_process
 
-    workdir = os.path.expanduser(words[0])
-    output = os.path.expanduser(values.output)
-    output = output or f'{os.path.abspath(workdir).removesuffix(".zip")}.zip'
+    workdir = user_paths.given(words[0], 'folder')
+    beside = f'{os.path.abspath(workdir).removesuffix(".zip")}.zip'
+    output = os.fspath(user_paths.local(values.output or beside, '--output'))
     packing.check_output(output, values.overwrite)
     prepare_process()
     choices = packing.Choices(values.checkpoint, values.dtype, values.license, values.sheet)

@@ -12,7 +12,6 @@ implementation does without --eval: dropout is on, and norms take each image's o
 """
 
 import functools
-import os
 import pathlib
 import shlex
 import sys
@@ -22,7 +21,7 @@ from absl import flags
 from etils import epath
 
 from pix2pix_jax.errors import DataError, UserError, run_command, take_words
-from pix2pix_jax.storage import atomic, downloads
+from pix2pix_jax.storage import atomic, downloads, user_paths
 
 if TYPE_CHECKING:
     from pix2pix_jax.interop.torch.convert import Network
@@ -69,8 +68,8 @@ def main(names: list[str], values: flags.FlagValues) -> None:
     import import_pytorch  # jax takes seconds, which --list need not wait for
     from pix2pix_jax.interop.torch import convert
 
-    name, given = names[0], os.path.expanduser(values['from'].value)
-    workdir = epath.Path(values.workdir or f'runs/{name}').expanduser()
+    name, given = names[0], user_paths.of_flag(values, 'from')
+    workdir = epath.Path(user_paths.given(values.workdir or f'runs/{name}', '--workdir'))
     import_pytorch.check_new(workdir)
     generator = convert.read_generator(given) if given else downloaded(name)
     known = WEIGHTS[name]

@@ -22,6 +22,7 @@ from PIL import Image
 from pix2pix_jax import main, recorder, train, train_setup
 from pix2pix_jax.config import Config, default_config, flatten, validate
 from pix2pix_jax.data import discover, pipeline, preflight
+from pix2pix_jax.data.formats import orientation
 from pix2pix_jax.distributed import parallel
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import weights
@@ -294,7 +295,7 @@ CROPS = {'dataset.preprocess': 'crop', 'image_size': (16, 16)}
 RESNET = {'generator.name': 'resnet', 'generator.depth': 0}
 # Of these another value is refused here, or the base's: seen in what the error says.
 REFUSED = {'dataset.name', 'dataset.path', 'dataset.layout', 'dataset.inputs', 'num_devices'}
-PATHS = ('trained0', 'other', 'other/train', 'bad', 'classes', 'noise', 'named')
+PATHS = ('trained0', 'other', 'other/train', 'bad', 'classes', 'noise', 'named', 'turned')
 # Of each field: another value, where it can be seen, and what else must hold there.
 FIELDS = {
     'method': ('flow', step),
@@ -326,6 +327,7 @@ FIELDS = {
     'dataset.direction': ('BtoA', training_data),
     'dataset.task': ('denoise', training_data),
     'dataset.task_amount': (0.5, training_data, {'dataset.task': 'denoise'}),
+    'dataset.exif': ('pair', training_data, {'dataset.path': 'turned'}),
     'dataset.inputs': (2, training_data),
     'dataset.input_range': ('0:200', training_data),
     'dataset.target_range': ('0:200', training_data),
@@ -441,6 +443,11 @@ def folder(tmp_path_factory):
     for side, image in (('A', indices), ('B', indices * 50), ('mask', indices)):
         (folder / 'classes' / 'train' / side).mkdir(parents=True)
         Image.fromarray(image).save(folder / 'classes' / 'train' / side / '1.png')
+    for side, exif in (('A', Image.Exif()), ('B', None)):
+        (folder / 'turned' / 'train' / side).mkdir(parents=True)
+        if exif is not None:
+            exif[orientation.TAG] = 3
+        Image.fromarray(noise).save(folder / 'turned' / 'train' / side / '1.png', exif=exif)
     config = base(folder)
     config.seed = 5
     run_small(config, folder, 'trained')

@@ -22,6 +22,7 @@ from pix2pix_jax.data.hold_out import NEW_RUN, SPLITS, Known
 from pix2pix_jax.data.new_source import source_of
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, UserError
+from pix2pix_jax.storage import user_paths
 
 POINT = 'point at the folder of the pairs with --config.dataset.path=DIR (train/, val/, test/)'
 
@@ -156,7 +157,7 @@ def _root(config: Config) -> epath.Path:
             f'config.dataset.path is empty, and {name!r} is neither built in '
             f'({", ".join(openmoji.NAMES)}) nor published ({", ".join(PUBLISHED)}): {POINT}'
         )
-    root = epath.Path(path).expanduser()
+    root = epath.Path(user_paths.given(path, 'config.dataset.path'))
     if not root.is_dir():
         what = 'is not a folder' if root.exists() else 'does not exist'
         raise DataError(f'config.dataset.path={path}: {what}; needed is a folder with train/')

@@ -13,6 +13,7 @@ from pix2pix_jax.data.image_spec import CHANNELS, DEFAULT_CHANNELS
 from pix2pix_jax.data.sources import FIRST, Source, sample
 from pix2pix_jax.errors import DataError
 
+RGBA = 4
 Images = Sequence[Pixels]
 
 
@@ -21,7 +22,8 @@ def take_channels(splits: Mapping[str, Source], config: Config) -> dict[str, Sou
 
     The first pair of the first split says how many these are: five of a TIFF, six of two RGB
     inputs, one of a map of depths (gray of other types than 8 bits), if others of a sample have no
-    colours. `config` gets them where it has 3, the default; and it is printed.
+    colours. `config` gets them where it has 3, the default; and it is printed. So is
+    which channels would keep the opacity of a sample that is transparent in parts.
     """
     first = next(iter(splits.values()))
     found = dict(zip(CHANNELS, _channels(first)))
@@ -32,6 +34,12 @@ def take_channels(splits: Mapping[str, Source], config: Config) -> dict[str, Sou
         if images and given == DEFAULT_CHANNELS != found[name]:
             config[section][key] = found[name]
             print(f'{name}s have {found[name]} channels: config.{field}={found[name]}', flush=True)
+        elif images and given != RGBA and _is_transparent(first, name):
+            print(
+                f'{name}s are transparent in parts, and lie over white there: '
+                f'--config.{field}={RGBA} keeps their opacity',
+                flush=True,
+            )
     specs = image_spec.of_config(config)
     return {split: dataclasses.replace(source, specs=specs) for split, source in splits.items()}
 
@@ -60,6 +68,21 @@ def _images_of_sample(source: Source) -> Iterator[tuple[Images, Images]]:
         with contextlib.suppress(DataError):
             (*inputs, target), _ = source.stored(i)
             yield inputs, [target]
+
+
+def _is_transparent(source: Source, name: str) -> bool:
+    """Whether inputs of one image, or targets, are transparent in parts, of a sample.
+
+    No more is read than the first pair where that has no opacity at all.
+    """
+    for inputs, target in _images_of_sample(source):
+        image, *others = inputs if name == 'input' else target
+        if others or not image.opacity:
+            return False
+        opacity = image.values[..., -1]
+        if opacity.min() < (1 if opacity.dtype.kind == 'f' else np.iinfo(opacity.dtype).max):
+            return True
+    return False
 
 
 def _with_colours(count: int, others: Sequence[int]) -> int:

@@ -12,6 +12,7 @@ from pix2pix_jax.data.augment import Size
 from pix2pix_jax.models.factory import size_units
 
 MAX_SIDE = 512  # pixels of the longer side, of a size that nobody asked for
+WARN_OF_CHANGE = 2.0  # of the proportions: images three times as wide, or as high
 MAX_CHANGE = 0.05  # of the proportions, up to which a coarser unit is taken
 ONE_SCALE = 0.02  # by which targets may be more or less enlarged inputs, and are so by one scale
 
@@ -82,8 +83,9 @@ def about(sizes: Sequence[Size], common: Size, config: Config) -> list[str]:
         return [f'images of {text(common)} are scaled to {scaled}%, and cropped to {text(new)}']
     wide, high = (round(100 * new[i] / common[i]) for i in (1, 0))
     scale = f'{wide}%' if wide == high else f'{wide}% of their width and {high}% of their height'
-    line = f'images of {text(common)} are resized to {text(new)}: to {scale}'
     most = max(change(size, new) for size in sizes)
+    line = 'warning: ' * (change(common, new) > WARN_OF_CHANGE)
+    line += f'images of {text(common)} are resized to {text(new)}: to {scale}'
     parts = [(change(common, new), '')]
     if len(set(sizes)) > 1:
         parts.append((most, 'of other sizes up to '))

@@ -111,10 +111,22 @@ def check(config: Config) -> None:
             "photos; allowed are 0, 0 and ''"
         )
     _check_classes(config)
+    _check_exif(config)
     if d.preprocess == 'none' and 0 in tuple(config.image_size):
         raise UserError(
             "config.dataset.preprocess='none': config.image_size must say the size of the images"
         )
+
+
+def _check_exif(config: Config) -> None:
+    d = config.dataset
+    refused = {'mask': bool(d.mask), 'windows': d.windows == 'on', 'hold_out': d.hold_out != 'file'}
+    for name in [name for name, is_refused in refused.items() if is_refused]:
+        if d.exif == 'pair':
+            raise UserError(
+                "config.dataset.exif='pair': it turns whole images, and no masks; allowed is 'own' "
+                f'where config.dataset.{name}={d[name]!r}'
+            )
 
 
 def _check_classes(config: Config) -> None:

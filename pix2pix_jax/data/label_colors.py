@@ -14,6 +14,7 @@ from etils import epath
 from pix2pix_jax.data import color_lines, lists
 from pix2pix_jax.data.catalogue import openmoji
 from pix2pix_jax.errors import DataError, UserError
+from pix2pix_jax.storage import user_paths
 
 VOID = -1
 MAX_CLASSES = 255
@@ -110,7 +111,7 @@ def table(text: str, field: str = 'config.dataset.colors') -> Classes:
         return DATA_SETS[text]
     if ';' in text:
         return _parsed(text.split(';'), f'{field}={text!r}', 'entry')
-    path = epath.Path(text).expanduser()
+    path = epath.Path(user_paths.given(text, field))
     try:
         lines = lists.decoded(path.read_bytes()).splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -49,6 +49,7 @@ def source_of(folder: str, files: dict[str, tuple[File, ...]], config: Config) -
         files=tuple(files.values()),
         direction=d.direction,
         specs=image_spec.of_config(config),
+        turns_alike=d.exif == 'pair',
         photos=d.task != 'none',
         size=tuple(config.image_size) if d.preprocess == 'none' else (0, 0),
         preprocess=d.preprocess,

@@ -160,7 +160,10 @@ def parse(text: str, field: str) -> Pattern:
     if '\\' in text:
         raise refused('folders have / between them, no backslash')
     if '' in parts or '.' in parts or '..' in parts:
-        raise refused('it is the path of files below config.dataset.path')
+        raise refused(
+            'it is the path of files below config.dataset.path (which may be a folder of both '
+            'kinds; or list the pairs in train.csv, which takes any paths)'
+        )
     if '{' in text.replace(SPLIT, '') or '}' in text.replace(SPLIT, ''):
         raise refused(f'of brackets there is only {SPLIT}')
     if any('**' in part and part != '**' for part in parts):

@@ -76,7 +76,7 @@ def _decode(name: str, source: Source, config: Config, keep: bool) -> Source:
     finally:
         pool.shutdown(cancel_futures=True)  # at once after Ctrl-C
     if errors and not (skip and good):
-        raise _bad_pairs(source, list(errors.values()))
+        raise _bad_pairs(source, list(errors.values()), some_good=bool(good))
     if skip:
         skipped = dict(source.unpaired) | errors
         source = dataclasses.replace(subset(source, good), skipped=skipped)
@@ -94,12 +94,14 @@ def _finds_bad(source: Source, config: Config) -> bool:
     return config.dataset.on_error == 'skip' and source.skipped is None
 
 
-def _bad_pairs(source: Source, errors: list[str]) -> DataError:
+def _bad_pairs(source: Source, errors: list[str], some_good: bool = False) -> DataError:
     first = '; '.join(errors[:3]) + ('; …' if len(errors) > 3 else '')
     if len(errors) > 1:
         first = f'{len(errors)} of {len(source)} pairs in {source.folder} are bad: {first}'
     if source.skipped is not None:
         first += ' (good when the run started: mend them, or start anew with another --workdir)'
+    elif some_good:
+        first += '; --config.dataset.on_error=skip leaves them out'
     return DataError(first)
 
 

@@ -65,7 +65,7 @@ def _wanted(first: Source, config: Config) -> bool:
     d, size = config.dataset, tuple(config.image_size)
     if d.windows == 'on' or d.hold_out == 'window':
         return True
-    whole = d.windows == 'off' or d.cache in ('on', 'device')
+    whole = d.windows == 'off' or d.cache in ('on', 'device') or first.turns_alike
     if whole or d.preprocess != 'crop' or size == (0, 0):
         return False
     some = first.files[:FIRST]

@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from pix2pix_jax.data import class_maps, image_spec, label_colors, masks
+from pix2pix_jax.data.formats import orientation
 from pix2pix_jax.data.formats.decode import (
     check_one_size,
     check_proportions,
@@ -17,6 +18,7 @@ from pix2pix_jax.data.formats.decode import (
     halves,
     naming,
     palette_of,
+    placed,
     size_of,
 )
 from pix2pix_jax.data.formats.pixels import Box, File, Pixels, Range
@@ -48,6 +50,7 @@ class Source:
     boxes: tuple[Box, ...] = ()  # the window of its files that each pair is; (): all of them
     masks: tuple[File, ...] = ()  # of each pair, 0 where its target does not count; (): none
     listed: bool = False  # the files are those of a list
+    turns_alike: bool = False  # a file that notes no orientation has that of its pair's others
     photos: bool = False  # plain photos: a pair is {'target'} alone, the input is derived from it
     size: tuple[int, int] = (0, 0)  # (height, width) that all images must have; 0: any
     preprocess: str = 'resize_and_crop'  # of the config: whether it resizes input and target to one
@@ -164,16 +167,17 @@ class Source:
         if self.photos:
             return (image_spec.read(self.specs[1], files[0], box),), files
         input_spec, target_spec = self.specs
-        turned = self.direction == 'BtoA'
+        swapped = self.direction == 'BtoA'
         pictures: tuple[Pixels, ...]
         if len(files) == 1:
             # One file: its palette, if it has one, is of both halves.
             pictures, files = self._halves(input_spec, files[0], box), files * 2
         else:
             read_as = (*[input_spec] * (len(files) - 1), target_spec)
-            read_as = read_as[::-1] if turned else read_as
+            read_as = read_as[::-1] if swapped else read_as
             pictures = tuple(image_spec.read(*one, box) for one in zip(read_as, files))
-        pictures, files = (pictures[::-1], files[::-1]) if turned else (pictures, files)
+        pictures = orientation.alike(pictures) if self.turns_alike else pictures
+        pictures, files = (pictures[::-1], files[::-1]) if swapped else (pictures, files)
         check_one_size(pictures[:-1], files[:-1])
         check_proportions((pictures[0], pictures[-1]), (files[0], files[-1]), self.preprocess)
         return pictures, files
@@ -227,11 +231,23 @@ class Source:
             top, bottom, left, right = self.boxes[i]
             return ((bottom - top, right - left),) * 2
         if others:
-            sizes = size_of(first), size_of(others[-1])
+            sizes = self._sizes(i)
             return sizes[::-1] if self.direction == 'BtoA' else sizes
         height, width = size_of(first)
         size = height, width if self.photos else width // 2
         return size, size
+
+    def _sizes(self, i: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Returns (height, width) of the first and the last file of pair `i`, as `shapes`."""
+        files = self.files[i]
+        if not self.turns_alike:
+            return size_of(files[0]), size_of(files[-1])
+        sizes, noted = zip(*map(placed, files))
+        turns = orientation.still_to_turn(noted)
+        first, *_, last = (
+            size[::-1] if turn in orientation.ROTATED else size for size, turn in zip(sizes, turns)
+        )
+        return first, last
 
     def shown(self, images: np.ndarray, kind: str = 'input') -> np.ndarray:
         """Returns inputs (N,H,W,Ci) on [-1, 1] as pictures of them (N,H,W,C) to look at.

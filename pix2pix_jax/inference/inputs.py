@@ -12,7 +12,7 @@ from pix2pix_jax.data.formats.pixels import EXTENSIONS, File
 from pix2pix_jax.data.lists import read_inputs
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.storage import atomic
+from pix2pix_jax.storage import atomic, user_paths
 
 
 class Input(NamedTuple):
@@ -25,10 +25,11 @@ class Input(NamedTuple):
 
 def split_inputs(text: str) -> list[str]:
     """Splits --input at commas, unless a file or folder of the whole name exists."""
+    parts = [user_paths.given(part, '--input') for part in text.split(',')]
     whole = os.path.expanduser(text)
-    if epath.Path(whole).exists():
+    if len(parts) > 1 and user_paths.is_allowed(whole) and epath.Path(whole).exists():
         return [whole]
-    return [os.path.expanduser(part) for part in text.split(',')]
+    return parts
 
 
 def find_inputs(places: Sequence[str]) -> list[Input]:
@@ -76,7 +77,8 @@ def find_images(pattern: str) -> list[tuple[str, epath.Path]]:
         return sorted(image_files(path).items())
     if path.exists():
         return [(path.stem, path)]
-    fixed = next((i for i, part in enumerate(path.parts) if set(part) & set('*?[')), None)
+    wild = (i for i, part in enumerate(path.parts) if set(part) & set('*?['))
+    fixed = next((i for i in wild if not epath.Path(*path.parts[: i + 1]).exists()), None)
     if fixed is None:
         raise UserError(f'--input={pattern} does not exist: give an image, a folder or a pattern')
     root = epath.Path(*path.parts[:fixed])
@@ -97,4 +99,5 @@ def _matching(root: epath.Path, pattern: epath.Path, fixed: int) -> Iterator[epa
     """The files of a pattern, of which so many parts are `fixed`; ** is any folders."""
     if not atomic.is_local(pattern):
         return root.glob('/'.join(pattern.parts[fixed:]))
-    return map(epath.Path, glob.glob(os.fspath(pattern), recursive=True))
+    literal = glob.escape(os.fspath(root))
+    return map(epath.Path, glob.glob(os.path.join(literal, *pattern.parts[fixed:]), recursive=True))

@@ -23,7 +23,7 @@ from pix2pix_jax.inference import generator, scaling, tile_plan, tiling
 from pix2pix_jax.inference.options import TranslateOptions, check_options
 from pix2pix_jax.inference.outputs import Loaded, Outputs
 from pix2pix_jax.models.factory import generator_depth, has_dropout
-from pix2pix_jax.storage import atomic
+from pix2pix_jax.storage import atomic, user_paths
 
 Image: TypeAlias = np.ndarray | epath.PathLike | LazyFile
 FILE = str | os.PathLike | LazyFile
@@ -45,6 +45,7 @@ class Translator:
         """
         self.options = TranslateOptions(**options)
         check_options(self.options)
+        workdir = user_paths.given(workdir, 'the run')
         o, run = self.options, generator.load_run(workdir, checkpoint, self.options.ema)
         self.config, self.step = generator.at_steps(run.config, o.steps), run.step
         self._workdir = atomic.resolved(workdir)
@@ -205,7 +206,8 @@ class Translator:
         """
         d, files = self.config.dataset, source.input_files(i)
         if tasks.task(d.task).of_any_photo or files != source.files[i]:
-            return self._of_window(source, i) if source.boxes else self.load(*files)
+            changed = source.boxes or source.turns_alike
+            return self._of_pair(source, i) if changed else self.load(*files)
         spec, target = image_spec.of_config(self.config)
         pictures, files = source.stored(i)
         names = list(map(str, files[:1]))
@@ -218,8 +220,8 @@ class Translator:
         shown, size = image_spec.channels_of(stored), _times(values, 1.0)
         return Loaded(values, extension, stored.values.dtype, shown, size)
 
-    def _of_window(self, source: Source, i: int) -> Loaded:
-        """Returns the input of a pair that is a window of its files."""
+    def _of_pair(self, source: Source, i: int) -> Loaded:
+        """Returns the input of a pair that is not its files as they are: a window, or turned."""
         pictures, files = source.stored(i)
         pictures = pictures if source.photos else pictures[:-1]
         names = list(map(str, files[: len(pictures)]))
@@ -352,7 +354,9 @@ def _times(image: np.ndarray, factor: float) -> tuple[int, int]:
 
 
 def _path(file: epath.PathLike | LazyFile) -> File:
-    return file if isinstance(file, LazyFile) else epath.Path(file).expanduser()
+    if isinstance(file, LazyFile):
+        return file
+    return epath.Path(user_paths.check(file, 'the image')).expanduser()
 
 
 def _pixels(array: np.ndarray, spec: ImageSpec) -> Pixels:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from pix2pix_jax.config import Config, flatten
+from pix2pix_jax.config import PLACES, Config, flatten
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.reports import licences, run_page
 from pix2pix_jax.reports.run_page import Heading
@@ -61,7 +61,7 @@ def write(
 def public_fields(config: Config) -> list[tuple[str, Any]]:
     """Returns the fields of a config by name, without those that may say a place on a machine."""
     fields = sorted(flatten(config).items())
-    return [(k, v) for k, v in fields if k not in config_json.PLACES and not _may_be_a_path(v)]
+    return [(k, v) for k, v in fields if k not in PLACES and not _may_be_a_path(v)]
 
 
 def _may_be_a_path(value: Any) -> bool:

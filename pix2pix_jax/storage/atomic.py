@@ -14,7 +14,8 @@ import numpy as np
 from etils import epath
 from PIL import Image, PngImagePlugin
 
-AT_A_TIME = 16  # requests to an object store
+STORES = ('gs://', 's3://', 'az://')  # how addresses in object stores begin
+AT_A_TIME = 16  # requests to one
 
 
 def cache_folder() -> pathlib.Path:
@@ -191,4 +192,4 @@ def is_local(path: epath.PathLike) -> bool:
 
 def in_object_store(path: epath.PathLike) -> bool:
     """Whether `path` is an address in an object store: no folders, no renames, slow requests."""
-    return os.fspath(path).startswith(('gs://', 's3://', 'az://'))
+    return os.fspath(path).startswith(STORES)

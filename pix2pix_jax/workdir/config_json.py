@@ -7,7 +7,7 @@ from typing import Any
 from etils import epath
 from ml_collections import ConfigDict
 
-from pix2pix_jax.config import Config, default_config, flatten, from_fields
+from pix2pix_jax.config import PLACES, Config, default_config, flatten, from_fields
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.version import version
 from pix2pix_jax.workdir import run_files
@@ -40,8 +40,7 @@ FOUND = (
 # what they did.
 BEFORE = {'eval_images': 0, 'dataset.jitter_method': 'box', 'dataset.windows': 'off'}
 FIRST = (0, 2)  # the version that has them
-# Fields that name places on a machine. In a packed run they are '', and tables are texts.
-PLACES = ('dataset.path', 'init_from', 'loss.alexnet_file', 'loss.lpips_file')
+# In a packed run these and PLACES name no file: places are '', and tables are texts.
 TABLES = ('dataset.colors', 'dataset.palette')
 
 

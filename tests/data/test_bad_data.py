@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from helpers.runs import make_pairs, metrics, tiny_config
 
+from pix2pix_jax.config import validate
+from pix2pix_jax.data import discover, preflight
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.reports import progress
 from pix2pix_jax.train import train_and_evaluate
@@ -70,6 +72,18 @@ def test_a_pair_that_breaks_in_the_middle(tmp_path, monkeypatch):
     for leaf, other in zip(jax.tree.leaves(state), jax.tree.leaves(expected), strict=True):
         np.testing.assert_array_equal(leaf, other)
     assert metrics(tmp_path / 'run') == metrics(tmp_path / 'whole')
+
+
+@pytest.mark.parametrize('bad,hinted', [(1, True), (2, True), (4, False)])
+def test_what_leaves_bad_pairs_out_is_said_where_others_are_good(tmp_path, bad, hinted):
+    pairs = make_pairs(tmp_path / 'pairs', {'train': 4})
+    for i in range(bad):
+        (pairs / f'train/{i}.png').write_bytes(b'broken')
+    config = validate(tiny_config(pairs, dataset__val_fraction=0.0))
+    with pytest.raises(DataError, match='no JPEG, PNG, WebP') as error:
+        preflight.decode_all(discover.open_splits(config), config)
+    hint = '; --config.dataset.on_error=skip leaves them out'
+    assert str(error.value).endswith(hint) == hinted
 
 
 @pytest.mark.e2e

@@ -84,6 +84,36 @@ def test_what_was_named_stays(tmp_path, capsys):
     assert '--config.generator.input_channels=5 takes these' in message
 
 
+@pytest.mark.parametrize('side,field', [('A', 'input'), ('B', 'output')])
+def test_opacity_that_is_lost_is_said(tmp_path, side, field, capsys):
+    make(tmp_path, A=3, B=3)
+    for i in range(3):
+        image = np.full((SIDE, SIDE, 4), 255, np.uint8)
+        image[: 8 * (i > 0), :, 3] = 7  # not in the first
+        (tmp_path / f'train/{side}/{i}.tif').unlink()
+        write(tmp_path / f'train/{side}/{i}.png', image)
+    name = {'input': 'inputs', 'output': 'targets'}[field]
+    line = (
+        f'{name} are transparent in parts, and lie over white there: '
+        f'--config.generator.{field}_channels=4 keeps their opacity\n'
+    )
+    for channels, said in ((3, line), (1, line), (4, '')):
+        c = config(tmp_path, **{f'generator.{field}_channels': channels})
+        take_channels(discover.open_splits(c), c)
+        assert c.generator[f'{field}_channels'] == channels and capsys.readouterr().out == said
+
+
+def test_opacity_that_is_not_lost_is_not_said(tmp_path, capsys):
+    """Where all is opaque, and of several inputs, which never keep it."""
+    opaque = np.full((SIDE, SIDE, 4), 255, np.uint8)
+    clear = opaque * np.uint8([1, 1, 1, 0])
+    for side, image in (('A', clear), ('A2', clear), ('B', opaque)):
+        write(tmp_path / f'train/{side}/1.png', image)
+    c = config(tmp_path, **{'generator.input_channels': 6})
+    take_channels(discover.open_splits(c), c)
+    assert not capsys.readouterr().out
+
+
 @pytest.mark.parametrize('fields', [{'dataset.input_classes': 4}, {'dataset.task': 'denoise'}])
 def test_classes_and_tasks_have_their_own(tmp_path, fields):
     write(tmp_path / 'train/A/1.png', np.zeros((SIDE, SIDE, 1), np.uint8))

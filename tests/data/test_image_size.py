@@ -81,6 +81,16 @@ def test_what_becomes_of_the_images_is_said(tmp_path):
     ]
 
 
+@pytest.mark.parametrize('size,new,warned', [
+    ((64, 3), (64, 32), True),
+    ((64, 640), (256, 256), True),
+    ((256, 512), (256, 256), False),  # Cityscapes
+])  # fmt: skip
+def test_proportions_that_change_by_far_are_a_warning(size, new, warned):
+    (line,) = image_size.about([size], size, changed(image_size=new))
+    assert line.startswith('warning: images of ') == warned
+
+
 def test_a_size_that_was_lowered_can_be_asked_for():
     config, large = changed(), (3000, 4000)
     config.image_size = image_size.near(large, config)

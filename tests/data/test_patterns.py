@@ -250,7 +250,7 @@ def test_a_pattern_is_filled_with_what_was_read(text, path, stars, filled):
     [
         ('images/1.png', 'it has no \\*'),
         ('/images/*.png', 'it is the path of files below'),
-        ('../*.png', 'it is the path of files below'),
+        ('../*.png', 'it is the path of files below .* list the pairs in train.csv, which takes'),
         ('a//*.png', 'it is the path of files below'),
         ('images\\*.png', 'no backslash'),
         ('*.bmp', '.bmp is none of'),

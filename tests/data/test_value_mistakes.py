@@ -49,6 +49,7 @@ MISTAKES = {
         (PHOTO.astype(np.float32), RGB), {'dataset__input_range': '0:255'}),
     'floats from 0 to 255, no range': ((scaled(PHOTO, 0, 255, np.float32), RGB), {}),
     'Hounsfield units, no range': ((scaled(UNIT, -1000, 2000, np.int16), RGB), GRAY_IN),
+    'a .npy of (channels, height, width)': ((np.moveaxis(PHOTO, -1, 0), RGB), {}),
     'NaN in a float image': ((RGB, HOLES), GRAY_OUT),
     'five bands for a network of four': ((np.concatenate([RGB, RGB[..., :2]], -1), RGB), FOUR),
     'several inputs, the channels of one': ((RGB, DEPTH, RGB), GRAY_IN),
@@ -67,7 +68,7 @@ def line_of(tmp_path, capsys, pictures, fields):
     names = ['A', *(f'A{i}' for i in range(2, len(pictures))), 'B']
     for name, image in zip(names, pictures):
         kind = 'png' if image.dtype in (np.uint8, np.uint16) else 'npy'
-        kind = kind if image.shape[-1] in (1, 3, 4) else 'tif'
+        kind = kind if {1, 3, 4} & {image.shape[0], image.shape[-1]} else 'tif'
         write(tmp_path / 'my_pairs' / 'train' / name / f'0.{kind}', image)
     said = []
     try:

@@ -13,7 +13,7 @@ from pix2pix_jax.config import validate
 from pix2pix_jax.data import discover, patterns, pipeline
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.inference import files, generator, translator
-from pix2pix_jax.inference.inputs import find_paths
+from pix2pix_jax.inference.inputs import find_images, find_paths
 from pix2pix_jax.inference.pattern_inputs import by_patterns
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.workdir import data_json
@@ -204,3 +204,13 @@ def test_a_list_of_inputs_is_translated(tmp_path, negating):
     assert np.asarray(Image.open(tmp_path / 'out' / 'answers' / 'y.png')).max() == 248
     link = (pathlib.Path(tmp_path) / 'out' / 'index.html').read_text()
     assert '../new/x.png' in link and epath.Path(tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('folder', ['d_[1]', 'what?', 'a*b'])
+def test_a_pattern_below_a_folder_whose_name_looks_like_one(tmp_path, monkeypatch, folder):
+    touch(tmp_path, f'{folder}/1.png', f'{folder}/2/3.png', 'd_1/4.png')
+    monkeypatch.chdir(tmp_path)
+    for root in (folder, str(tmp_path / folder)):
+        assert find_images(f'{root}/*.png') == [('1', epath.Path(f'{root}/1.png'))]
+        assert [name for name, _ in find_images(f'{root}/**/*.png')] == ['1', '2/3']
+    assert [name for name, _ in find_images('d_[12]/*.png')] == ['d_1/4']

@@ -12,6 +12,7 @@ import pytest
 from helpers import ROOT
 from PIL import Image
 
+from pix2pix_jax.data.formats import orientation
 from pix2pix_jax.data.label_colors import FACADES
 
 SCRIPT = ROOT / 'scripts' / 'inspect_data.py'
@@ -219,6 +220,19 @@ def test_no_data_and_masked_values_are_no_values(tmp_path):
     lows = re.findall(r'(input|target): NumPy .*; values (\d+) to (\d+)', done.stdout)
     assert {name for name, _, _ in lows} == {'input', 'target'}
     assert all(int(low) >= 3 and int(high) <= 1518 for _, low, high in lows)
+
+
+@pytest.mark.e2e
+def test_pairs_of_which_exif_turns_one_image(tmp_path):
+    exif = Image.Exif()
+    exif[orientation.TAG] = 6
+    for side, options in (('A', {'exif': exif}), ('B', {})):
+        (tmp_path / 'pairs/train' / side).mkdir(parents=True)
+        noise = np.random.default_rng(len(options)).integers(0, 256, (16, 16, 3), np.uint8)
+        Image.fromarray(noise).save(tmp_path / 'pairs/train' / side / '1.png', **options)
+    done = run('--config.dataset.path=pairs', cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, '')
+    assert 'in 1 pair (as pairs/train/A/1.png and ' in done.stdout
 
 
 @pytest.mark.e2e

@@ -13,7 +13,7 @@ import safetensors.numpy
 from helpers.pth_files import zip_of
 from helpers.runs import tiny_config, untrained_run
 
-from pix2pix_jax.config import default_config, flatten
+from pix2pix_jax.config import PLACES, default_config, flatten
 from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.inference.generator import load_run, load_state
@@ -115,7 +115,7 @@ def test_all_fields_that_name_places_are_known():
         for name, row in FIELDS.items()
         if re.search(r"\ba (file|folder|run's folder)\b(?!')", row.allowed.text)
     }
-    assert places == {*config_json.PLACES, *config_json.TABLES}
+    assert places == {*PLACES, *config_json.TABLES}
 
 
 def test_there_is_no_zip(tmp_path):
@@ -318,4 +318,4 @@ def test_a_kernel_that_float16_cannot_hold():
 
 def test_the_default_config_names_no_place():
     config = config_json.without_places(default_config())
-    assert not any(flatten(config)[field] for field in config_json.PLACES)
+    assert not any(flatten(config)[field] for field in PLACES)

@@ -15,7 +15,7 @@ from pix2pix_jax.data.datasets import archives, cityscapes
 from pix2pix_jax.data.folders import pair_files, split_folders
 from pix2pix_jax.data.hold_out import SPLITS
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.storage import atomic, downloads
+from pix2pix_jax.storage import atomic, downloads, user_paths
 
 Splits = dict[str, dict[str, epath.Path]]
 
@@ -38,7 +38,7 @@ def prepare(name: str, source: str = '') -> pathlib.Path:
         # What a kill left: this process holds the lock.
         for left in (*downloaded.glob(f'.{name}-*'), *folder.parent.glob('incomplete.*'), folder):
             shutil.rmtree(left, ignore_errors=True)
-        path = pathlib.Path(source).expanduser() if source else _download(name, downloaded)
+        path = user_paths.local(source, '--from') if source else _download(name, downloaded)
         if not path.exists():
             raise DataError(f'--from={source} does not exist: needed is an archive or a folder')
         prefix = downloaded / f'.{name}-'

@@ -14,16 +14,14 @@ from collections.abc import Iterator, Sequence
 from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from pix2pix_jax.data.formats import png, tiff_npy
+from pix2pix_jax.data.formats import orientation, png, tiff_npy
 from pix2pix_jax.data.formats.pixels import LUMA, File, LazyFile, Pixels, with_gray_opacity
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.storage.atomic import is_local
 
 FORMATS = ('JPEG', 'PNG', 'WEBP')  # Pillow's other decoders are not let near a file
-ORIENTATION = 0x0112  # the EXIF tag
-ROTATED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 MAX_PIXELS = 89_478_485  # where Pillow warns of a decompression bomb; 256 MiB as RGB
 MAX_BYTES = 2**30  # of a file
@@ -72,10 +70,17 @@ def _read_picture(data: bytes, indices: bool) -> Pixels:
     if image.format == 'PNG':
         png.check(data, image)
         bits = png.depth(data)
-        if bits == 16:  # of which Pillow would keep eight
-            return _with_16_bits(data, image)
+    image.load()  # EXIF may lie behind the pixels
+    noted = orientation.noted(image)
+    if bits == 16:  # of which Pillow would keep eight
+        return _with_16_bits(data, noted)
     lossy = image.format in ('JPEG', 'MPO') or data[8:12] == b'WEBP' and b'VP8L' not in data[:64]
-    image = ImageOps.exif_transpose(image)
+    pixels = _decoded(image, bits, lossy, indices)
+    return orientation.turned(pixels, noted)._replace(orientation=noted)
+
+
+def _decoded(image: Image.Image, bits: int, lossy: bool, indices: bool) -> Pixels:
+    """Returns what an image of `bits` a value, at most 8, holds, as it is stored."""
     if indices and image.mode in ('P', 'L', '1'):
         values = np.asarray(image).astype(np.uint8)[..., None]
         if image.mode == 'L' and bits < 8:  # Pillow expands them to all of 0 to 255
@@ -89,14 +94,15 @@ def _read_picture(data: bytes, indices: bool) -> Pixels:
     return Pixels(values.reshape(*values.shape[:2], -1), lossy=lossy)
 
 
-def _with_16_bits(data: bytes, image: Image.Image) -> Pixels:
-    if image.getexif().get(ORIENTATION, 1) != 1:
+def _with_16_bits(data: bytes, noted: int) -> Pixels:
+    if noted > orientation.UPRIGHT:
         raise DataError('has 16 bits and is turned by its EXIF: allowed is an upright one')
     import imagecodecs  # 26 MB, which no other picture needs
 
     values = imagecodecs.png_decode(data)
     values = values.reshape(*values.shape[:2], -1)
-    return with_gray_opacity(Pixels(values, opacity=values.shape[-1] in (2, 4)))
+    pixels = Pixels(values, opacity=values.shape[-1] in (2, 4), orientation=noted)
+    return with_gray_opacity(pixels)
 
 
 def as_channels(pixels: Pixels, channels: int, white: float = 1.0) -> np.ndarray:
@@ -129,25 +135,28 @@ def _like(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def size_of(file: File) -> tuple[int, int]:
     """Returns (height, width) as in the header of the file; raises DataError, naming it."""
+    return placed(file)[0]
+
+
+def placed(file: File) -> tuple[tuple[int, int], int]:
+    """Returns ((height, width), EXIF orientation), as in the header of the file.
+
+    The size is that of the image as it is shown. Raises DataError, naming the file.
+    """
     with naming(file):
         _check_length(file, math.inf)
         with file.open('rb') as stream:
             head = stream.read(4)
             stream.seek(0)
             if tiff_npy.is_tiff(head):
-                return tiff_npy.size_of_tiff(stream)
+                return tiff_npy.size_of_tiff(stream), orientation.NONE
             if tiff_npy.is_npy(head):
-                return tiff_npy.head_of_npy(stream).shape[:2]
+                return tiff_npy.head_of_npy(stream).shape[:2], orientation.NONE
             _check_length(file)
             with _open(stream) as image:
-                return image.size if is_turned(image) else image.size[::-1]
-
-
-def is_turned(image: Image.Image) -> bool:
-    """Whether the EXIF of an opened image swaps its width and height."""
-    # Pillow reads the whole of a PNG to look for EXIF that is not in front of it.
-    has_exif = image.format != 'PNG' or 'exif' in image.info
-    return has_exif and image.getexif().get(ORIENTATION) in ROTATED
+                noted = orientation.noted(image)
+                size = image.size if noted in orientation.ROTATED else image.size[::-1]
+                return size, noted
 
 
 def kind_of(file: File) -> str:
@@ -228,7 +237,10 @@ def _open(stream: IO[bytes]) -> Image.Image:
     except Image.DecompressionBombError:
         pixels, image = f'more than {2 * MAX_PIXELS:,}', None
     if image is None or image.width * image.height > MAX_PIXELS:
-        raise DataError(f'has {pixels} pixels: allowed are at most {MAX_PIXELS:,} in all')
+        raise DataError(
+            f'has {pixels} pixels: allowed are at most {MAX_PIXELS:,} in all; scale it down, or '
+            'save it as TIFF or .npy, of which windows are read (docs/data.md, Scenes)'
+        )
     return image
 
 
@@ -241,8 +253,9 @@ def halves(pixels: Pixels, file: File) -> tuple[Pixels, Pixels]:
 
 def check_one_size(pictures: Sequence[Pixels], files: Sequence[File]) -> None:
     """Raises DataError, naming the files, where pictures that are one input differ in size."""
-    if len({picture.values.shape[:2] for picture in pictures}) > 1:
-        raise DataError(f'{_sizes(pictures, files)}: the images of one input have one size')
+    if len(set(_shapes(pictures))) > 1:
+        found = f'{_sizes(pictures, files)}: the images of one input have one size'
+        raise DataError(found + _as_pair(pictures))
 
 
 def check_proportions(pictures: Sequence[Pixels], files: Sequence[File], preprocess: str) -> None:
@@ -254,13 +267,13 @@ def check_proportions(pictures: Sequence[Pixels], files: Sequence[File], preproc
       preprocess: dataset.preprocess: where that does not resize, they must have one size, else one
         proportion.
     """
-    (height, width), (other_height, other_width) = (one.values.shape[:2] for one in pictures)
-    if (height, width) == (other_height, other_width):
+    shape, other = shapes = _shapes(pictures)
+    if shape == other:
         return
-    ratio = width * other_height / (height * other_width)
     found = f'{_sizes(pictures, files)}: input and target have'
-    if max(ratio, 1 / ratio) > 1 + SAME_PROPORTIONS:
-        raise DataError(f'{found} one size, or one proportion (within {SAME_PROPORTIONS:.0%})')
+    if not have_one_proportion(shapes):
+        allowed = f'one size, or one proportion (within {SAME_PROPORTIONS:.0%})'
+        raise DataError(f'{found} {allowed}{_as_pair(pictures)}')
     if preprocess in OWN_SIZE:
         raise DataError(
             f"{found} one size where config.dataset.preprocess='{preprocess}' does not resize "
@@ -268,8 +281,27 @@ def check_proportions(pictures: Sequence[Pixels], files: Sequence[File], preproc
         )
 
 
+def _shapes(pictures: Sequence[Pixels]) -> list[tuple[int, int]]:
+    return [picture.values.shape[:2] for picture in pictures]
+
+
+def have_one_proportion(shapes: Sequence[tuple[int, int]]) -> bool:
+    """Whether images of these (height, width) have one proportion, within 1%."""
+    ratios = [width / height for height, width in shapes]
+    return max(ratios) / min(ratios) <= 1 + SAME_PROPORTIONS
+
+
 def _sizes(pictures: Sequence[Pixels], files: Sequence[File]) -> str:
     return ' and '.join(
         f'{file} is {picture.values.shape[1]}x{picture.values.shape[0]}'
+        + ' (turned by EXIF)' * (picture.orientation in orientation.ROTATED)
         for file, picture in zip(files, pictures)
     )
+
+
+def _as_pair(pictures: Sequence[Pixels]) -> str:
+    """Says what would make images fit of which EXIF turns some only; '' where it would not."""
+    alike = _shapes(orientation.alike(pictures))
+    if alike == _shapes(pictures) or not have_one_proportion(alike):
+        return ''
+    return '; --config.dataset.exif=pair turns an image without EXIF as that of its pair'

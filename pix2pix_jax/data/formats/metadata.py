@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from PIL import Image
 
-from pix2pix_jax.data.formats import decode, tiff_npy
+from pix2pix_jax.data.formats import decode, orientation, tiff_npy
 from pix2pix_jax.data.formats.pixels import File
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def read(file: File) -> Metadata:
                     return _of_tiff(tiff)
             with Image.open(stream, formats=decode.FORMATS) as image:
                 dpi, icc = image.info.get('dpi', (0, 0)), image.info.get('icc_profile') or b''
-                turned = decode.is_turned(image)
+                turned = orientation.noted(image) in orientation.ROTATED
                 size = image.size if turned else image.size[::-1]
         x, y = map(float, dpi[::-1] if turned else dpi)
         return Metadata(size, resolution=(x, y), unit=INCH, icc=icc)

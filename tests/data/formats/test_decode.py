@@ -209,7 +209,11 @@ FILES = {
     'PostScript': (encoded(ramps(), 'EPS'), 'is no JPEG, PNG, WebP, TIFF or NumPy image'),
     'animated PNG': (encoded(Image.new('RGB', (8, 8)), 'PNG', **ANIMATION), 'is animated (2 '),
     'animated WebP': (encoded(Image.new('RGB', (8, 8)), 'WEBP', **ANIMATION), 'is animated (2 '),
-    'large': (png(ramps(8, 10_000), height=10_000), 'has 10000x10000 pixels: allowed are at most '),
+    'large': (
+        png(ramps(8, 10_000), height=10_000),
+        'has 10000x10000 pixels: allowed are at most 89,478,485 in all; scale it down, or save it '
+        'as TIFF or .npy, of which windows are read',
+    ),
     'huge': (png(ramps(8, 8), height=2**31 - 1), 'has more than 178,956,970 pixels: allowed are'),
     'missing rows': (png(ramps(), keep=10 * 97), 'is cut off: rows of pixels are missing'),
     'too few rows': (png(ramps(), height=25), 'is cut off: rows of pixels are missing'),

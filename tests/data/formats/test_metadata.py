@@ -16,7 +16,7 @@ import tifffile
 from etils import epath
 from PIL import Image, ImageCms
 
-from pix2pix_jax.data.formats import decode, encode, metadata
+from pix2pix_jax.data.formats import decode, encode, metadata, orientation
 
 # Writes a GeoTIFF as argv[2] says; or prints what GDAL reads in the file argv[1].
 RASTERIO = """
@@ -169,7 +169,7 @@ def test_a_profile_of_gray_is_of_one_channel(tmp_path):
 
 def test_resolution_of_a_photo_that_is_turned(tmp_path):
     image, exif = Image.new('RGB', (6, 8)), Image.Exif()
-    exif[decode.ORIENTATION] = 6
+    exif[orientation.TAG] = 6
     image.save(tmp_path / '1.jpg', exif=exif, dpi=(300, 150))
     found = metadata.read(epath.Path(tmp_path) / '1.jpg')
     assert found.dpi == (150, 300) and found.size == (6, 8)
