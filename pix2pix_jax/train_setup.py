@@ -16,6 +16,7 @@ from ml_collections import FrozenConfigDict
 from pix2pix_jax.config import Config, flatten, from_fields, validate
 from pix2pix_jax.data import (
     discover,
+    file_checks,
     found_channels,
     preflight,
     scene_windows,
@@ -116,7 +117,7 @@ def resolve(
     for line in data_json.left_out(splits) + preflight.not_on_device(splits, config, room):
         print(line, flush=True)
     value_checks.check_classes(splits['train'])
-    for line in value_checks.warnings_for(splits['train']):
+    for line in value_checks.warnings_for(splits['train']) + file_checks.copies(splits):
         print(f'warning: {line}', flush=True)
     steps = count_steps(config, scene_windows.epoch(splits['train'], config))
     hosts.check_same(config, devices, splits['train'], steps)

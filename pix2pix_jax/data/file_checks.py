@@ -1,14 +1,16 @@
-"""What is wrong with the files of all splits: a pair that is in two of them, images left out."""
+"""What is wrong with the pairs of all splits: one that is in two of them, images left out."""
 
 import collections
 import functools
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 
+import numpy as np
 from etils import epath
 
 from pix2pix_jax.data.formats.pixels import EXTENSIONS, File
-from pix2pix_jax.data.sources import Source
+from pix2pix_jax.data.sources import Pair, Source
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.storage.atomic import is_local
 
@@ -17,6 +19,7 @@ OTHERS = frozenset([
     '.arw', '.avif', '.bmp', '.cr2', '.dcm', '.dng', '.exr', '.gif', '.hdr', '.heic', '.heif',
     '.jfif', '.jp2', '.jxl', '.nef', '.pbm', '.pgm', '.ppm', '.tga',
 ])  # fmt: skip
+SHOWN = 3  # pairs that are in two splits
 LINKS = 40  # one after the other, as the system follows them
 Folder = tuple[str, frozenset[str]]  # its real path, and the names in it that are links
 
@@ -59,6 +62,45 @@ def _look_into(folder: str) -> Folder:
     except OSError:  # files that are not there are named when they are read
         pass
     return os.path.realpath(folder), links
+
+
+def digest(pair: Pair) -> bytes:
+    """Returns what equal pairs have in common, and no others.
+
+    That is b'' where the input, or the photo, is of one colour, as tiles beyond the border of a
+    scene are: these are alike, and no copies.
+    """
+    images = [pair[key] for key in ('input', 'target') if key in pair]
+    row = images[0][:1]
+    if (row == row[:, :1]).all() and (images[0] == row).all():  # 50 times faster than at once
+        return b''
+    found = hashlib.sha256(repr([(image.shape, image.dtype.str) for image in images]).encode())
+    for image in images:
+        found.update(np.ascontiguousarray(image))
+    return found.digest()
+
+
+def copies(splits: Mapping[str, Source]) -> list[str]:
+    """Returns a line about held-out pairs that are equal to pairs of train; [] for none.
+
+    Of splits whose pairs were all decoded (`Source.digests`).
+    """
+    of_train = dict(zip(splits['train'].digests, splits['train'].names))
+    of_train.pop(b'', None)
+    counts, equal = [], []
+    for split, source in splits.items():
+        found = zip(source.names, source.digests) if split != 'train' else ()
+        same = [f'{split}/{n} = train/{of_train[d]}' for n, d in found if d in of_train]
+        equal += same
+        if same:
+            counts.append(f'{len(same):,} of the {len(source):,} pairs of {split}')
+    if not equal:
+        return []
+    some = ', '.join(equal[:SHOWN]) + ', …' * (len(equal) > SHOWN)
+    return [
+        f'{" and ".join(counts)} are in train, too, pixel by pixel ({some}): what is measured on '
+        'these says nothing of new images; remove one of each two'
+    ]
 
 
 def left_out(splits: Mapping[str, Source]) -> list[str]:
