@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 from etils import epath
 
+from pix2pix_jax.data.folders import RUN, examples
 from pix2pix_jax.data.formats.pixels import EXTENSIONS, File
 from pix2pix_jax.data.sources import Pair, Source
 from pix2pix_jax.errors import DataError
@@ -104,7 +105,7 @@ def copies(splits: Mapping[str, Source]) -> list[str]:
 
 
 def left_out(splits: Mapping[str, Source]) -> list[str]:
-    """Returns a line about images of other kinds below the folders of the pairs; [] for none.
+    """Returns lines about runs, and images of other kinds, below the folders of the pairs.
 
     Lists say which files they mean, and of an object store each look has its price.
     """
@@ -113,15 +114,21 @@ def left_out(splits: Mapping[str, Source]) -> list[str]:
         first, last = ((*source.files[i], *source.masks[i : i + 1 or None]) for i in (0, -1))
         tops |= set() if source.listed else set(map(_common_folder, first, last))
     found: collections.Counter[str] = collections.Counter()
+    runs = []
     for top in _outermost(tops - {''}):
-        for _, _, names in os.walk(top):
-            found.update(_kind(name) for name in names)
+        for folder, folders, names in os.walk(top):
+            if folder != top and RUN.issubset(names):
+                runs.append(folder)
+                folders.clear()
+            else:
+                found.update(_kind(name) for name in names)
     found = +collections.Counter({kind: found[kind] for kind in OTHERS})
-    if not found:
-        return []
-    files = f'{found.total():,} image file' + ('s are' if found.total() > 1 else ' is')
-    kinds = ', '.join(f'{kind} ({count:,})' for kind, count in sorted(found.items()))
-    return [f'{files} left out: {kinds}; allowed are {" ".join(EXTENSIONS)}']
+    lines = [f'the folders of runs are left out: {examples(runs)}'] if runs else []
+    if found:
+        files = f'{found.total():,} image file' + ('s are' if found.total() > 1 else ' is')
+        kinds = ', '.join(f'{kind} ({count:,})' for kind, count in sorted(found.items()))
+        lines.append(f'{files} left out: {kinds}; allowed are {" ".join(EXTENSIONS)}')
+    return lines
 
 
 def _kind(name: str) -> str:

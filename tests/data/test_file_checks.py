@@ -1,12 +1,15 @@
 """One pair in two splits, and images of kinds that are not read: both are found, and said."""
 
 import itertools
+import shutil
 
 import numpy as np
 import pytest
 from etils import epath
 from helpers.pictures import config, error, picture, save, side_by_side
+from helpers.runs import make_pairs, tiny_config
 
+from pix2pix_jax import train_setup
 from pix2pix_jax.data import discover, file_checks, preflight
 from pix2pix_jax.data.hold_out import Known
 
@@ -117,6 +120,14 @@ def test_held_out_pairs_that_are_in_train_too_are_named(tmp_path, cache):
         '(val/0 = train/3, val/7 = train/2, test/9 = train/5): what is measured on these says '
         'nothing of new images; remove one of each two'
     ]
+
+
+def test_the_start_of_a_run_warns_of_copies(tmp_path, capsys):
+    folder = make_pairs(tmp_path / 'pairs', {'train': 3, 'val': 2})
+    shutil.copyfile(folder / 'train' / '1.png', folder / 'val' / 'same.png')
+    train_setup.resolve(tiny_config(folder), tmp_path / 'run')
+    (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith('warning: ')]
+    assert line.startswith('warning: 1 of the 3 pairs of val are in train, too')
 
 
 @pytest.mark.parametrize('side,number', [('A', 101), ('B', 1)])
