@@ -198,7 +198,11 @@ def open_data(config: Config, workdir: epath.Path) -> tuple[dict[str, sources.So
     if known.remark and (known.exists or any(source.held_out for source in splits.values())):
         print(known.remark)
     if 'train' not in splits:
-        raise DataError(f'config.dataset.path={config.dataset.path}: there is no folder train')
+        raise DataError(
+            f'config.dataset.path={config.dataset.path}: there is {" and ".join(splits)}, and no '
+            'train: name what to train on train (train/, trainA/ and trainB/, or train.csv); '
+            'without a val, a part of it is held out (config.dataset.val_fraction)'
+        )
     return splits, known
 
 

@@ -9,17 +9,12 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 from etils import epath
 
-from pix2pix_jax.data.folders import RUN, examples
+from pix2pix_jax.data.folders import RUN, examples, kinds_text, other_kinds
 from pix2pix_jax.data.formats.pixels import EXTENSIONS, File
 from pix2pix_jax.data.sources import Pair, Source
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.storage.atomic import is_local
 
-# Extensions of images that are not read.
-OTHERS = frozenset([
-    '.arw', '.avif', '.bmp', '.cr2', '.dcm', '.dng', '.exr', '.gif', '.hdr', '.heic', '.heif',
-    '.jfif', '.jp2', '.jxl', '.nef', '.pbm', '.pgm', '.ppm', '.tga',
-])  # fmt: skip
 SHOWN = 3  # pairs that are in two splits
 LINKS = 40  # one after the other, as the system follows them
 Folder = tuple[str, frozenset[str]]  # its real path, and the names in it that are links
@@ -77,7 +72,7 @@ def digest(pair: Pair) -> bytes:
         return b''
     found = hashlib.sha256(repr([(image.shape, image.dtype.str) for image in images]).encode())
     for image in images:
-        found.update(np.ascontiguousarray(image))
+        found.update(np.ascontiguousarray(image).data)
     return found.digest()
 
 
@@ -121,19 +116,13 @@ def left_out(splits: Mapping[str, Source]) -> list[str]:
                 runs.append(folder)
                 folders.clear()
             else:
-                found.update(_kind(name) for name in names)
-    found = +collections.Counter({kind: found[kind] for kind in OTHERS})
+                found.update(other_kinds(names))
     lines = [f'the folders of runs are left out: {examples(runs)}'] if runs else []
     if found:
         files = f'{found.total():,} image file' + ('s are' if found.total() > 1 else ' is')
-        kinds = ', '.join(f'{kind} ({count:,})' for kind, count in sorted(found.items()))
+        kinds = kinds_text(found)
         lines.append(f'{files} left out: {kinds}; allowed are {" ".join(EXTENSIONS)}')
     return lines
-
-
-def _kind(name: str) -> str:
-    """Returns the extension of a file's name; '' of a hidden file."""
-    return '' if name.startswith('.') else os.path.splitext(name)[1].lower()
 
 
 def _common_folder(first: File, last: File) -> str:

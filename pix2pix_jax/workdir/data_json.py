@@ -117,8 +117,8 @@ def check_unchanged(
         ]
     if changes:
         raise DataError(
-            f'the data is not what {epath.Path(workdir) / FILE} says: {"; ".join(changes)}; {way} to '
-            'resume the run, or start a new one on it, from these weights: '
+            f'the data is not what {epath.Path(workdir) / FILE} says: {"; ".join(changes)}; {way} '
+            'to resume the run, or start a new one on it, from these weights: '
             f'--config.init_from={workdir} and another --workdir'
         )
 

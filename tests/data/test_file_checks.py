@@ -114,7 +114,9 @@ def test_held_out_pairs_that_are_in_train_too_are_named(tmp_path, cache):
     assert copies(tmp_path) == []
     for split, (number, name) in (('val', '27'), ('val', '30'), ('test', '59')):
         for side in 'AB':
-            save(tmp_path / split / side / f'{name}.png', picture(int(number) + 100 * (side == 'B')))
+            save(
+                tmp_path / split / side / f'{name}.png', picture(int(number) + 100 * (side == 'B'))
+            )
     assert copies(tmp_path, **{'dataset.cache': cache}) == [
         '2 of the 3 pairs of val and 1 of the 1 pairs of test are in train, too, pixel by pixel '
         '(val/0 = train/3, val/7 = train/2, test/9 = train/5): what is measured on these says '
