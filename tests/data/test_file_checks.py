@@ -1,5 +1,6 @@
 """One pair in two splits, and images of kinds that are not read: both are found, and said."""
 
+import dataclasses
 import itertools
 import shutil
 
@@ -101,6 +102,12 @@ def test_links_in_a_circle_have_an_end(tmp_path):
 # ---------------------------------------------------------------- copies of pairs
 
 
+def two_splits(root):
+    pairs(root / 'train', '1')
+    pairs(root / 'val', '2')
+    return root
+
+
 def copies(root, **fields):
     c = config(root, **fields)
     return file_checks.copies(preflight.decode_all(discover.open_splits(c), c))
@@ -135,9 +142,7 @@ def test_the_start_of_a_run_warns_of_copies(tmp_path, capsys):
 @pytest.mark.parametrize('side,number', [('A', 101), ('B', 1)])
 def test_pairs_that_share_one_image_are_no_copies(tmp_path, side, number):
     """One photo with two label maps, or an empty mask of two photos, is no mistake."""
-    pairs(tmp_path / 'train', '1')
-    pairs(tmp_path / 'val', '2')
-    save(tmp_path / 'val' / side / '2.png', picture(number))
+    save(two_splits(tmp_path) / 'val' / side / '2.png', picture(number))
     assert copies(tmp_path) == []
 
 
@@ -146,6 +151,16 @@ def test_inputs_of_one_colour_are_no_copies(tmp_path):
         for side in 'AB':
             save(tmp_path / split / side / f'{name}.png', np.full((16, 16, 3), 7, np.uint8))
     assert copies(tmp_path) == []
+
+
+@pytest.mark.parametrize('count,said', [(9, True), (10, False)])
+def test_a_copy_among_many_pairs_changes_no_measure(tmp_path, count, said):
+    digests = {'train': (b'a', b'b'), 'val': (b'a', *(bytes([i]) for i in range(count - 1)))}
+    splits = discover.open_splits(config(two_splits(tmp_path)))
+    for split, some in digests.items():
+        names = tuple(map(str, range(len(some))))
+        splits[split] = dataclasses.replace(splits[split], names=names, digests=some)
+    assert bool(file_checks.copies(splits)) == said
 
 
 def test_copies_of_photos_are_named(tmp_path):
