@@ -17,6 +17,7 @@ from ml_collections import FrozenConfigDict
 from pix2pix_jax.config import Config, flatten, from_fields, validate
 from pix2pix_jax.data import (
     discover,
+    file_checks,
     found_channels,
     preflight,
     scene_windows,
@@ -119,9 +120,7 @@ def resolve(
     for line in data_json.left_out(splits) + preflight.not_on_device(splits, config, room):
         print(line, flush=True)
     value_checks.check_classes(splits['train'])
-    for line in _of_values(splits):
-        print(f'warning: {line}', flush=True)
-    for line in turned_pairs.warnings_for(splits):
+    for line in _doubts(splits):
         print(f'warning: {line}', flush=True)
     steps = count_steps(config, scene_windows.epoch(splits['train'], config))
     hosts.check_same(config, devices, splits['train'], steps)
@@ -131,11 +130,16 @@ def resolve(
     return Setup(config, workdir, devices, splits, steps, command, tracker, frozen)
 
 
-def _of_values(splits: Mapping[str, sources.Source]) -> list[str]:
-    """Returns lines about values of files that look wrong."""
-    lines = value_checks.nothing_to_learn(splits['train'])
-    lines += value_checks.warnings_for(splits['train'])
-    return [*lines, *itertools.chain(*value_checks.differences(splits).values())]
+def _doubts(splits: Mapping[str, sources.Source]) -> list[str]:
+    """Returns lines about what looks wrong in the pairs, and is no error."""
+    train = splits['train']
+    return [
+        *value_checks.nothing_to_learn(train),
+        *value_checks.warnings_for(train),
+        *itertools.chain(*value_checks.differences(splits).values()),
+        *turned_pairs.warnings_for(splits),
+        *file_checks.copies(splits),
+    ]
 
 
 def check_r1(config: Config, devices: int) -> None:
@@ -210,7 +214,11 @@ def open_data(config: Config, workdir: epath.Path) -> tuple[dict[str, sources.So
     if known.remark and (known.exists or any(source.held_out for source in splits.values())):
         print(known.remark)
     if 'train' not in splits:
-        raise DataError(f'config.dataset.path={config.dataset.path}: there is no folder train')
+        raise DataError(
+            f'config.dataset.path={config.dataset.path}: there is {" and ".join(splits)}, and no '
+            'train: name what to train on train (train/, trainA/ and trainB/, or train.csv); '
+            'without a val, a part of it is held out (config.dataset.val_fraction)'
+        )
     return splits, known
 
 

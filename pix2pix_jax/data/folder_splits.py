@@ -1,20 +1,21 @@
 """The splits of a data set in folders or lists that are named after them."""
 
 import dataclasses
+from collections.abc import Mapping
 
 from etils import epath
 
 from pix2pix_jax.config_type import Config
-from pix2pix_jax.data import detect_layout, lists, propose, split_names
+from pix2pix_jax.data import detect_layout, lists, no_pairs, propose, split_names
 from pix2pix_jax.data.folders import (
     has_images,
     image_paths,
+    is_empty,
     mask_files,
     mask_folder,
     pair_files,
     pair_or_leave,
     split_folders,
-    what_is_there,
 )
 from pix2pix_jax.data.formats.pixels import EXTENSIONS
 from pix2pix_jax.data.hold_out import SPLITS, Known
@@ -40,7 +41,10 @@ def find(root: epath.Path, config: Config, known: Known) -> dict[str, Source]:
             if split in splits:
                 left = split_names.places_of(root, word)
                 lines += [f'{path} is left out: {split} is {splits[split].folder}' for path in left]
-            elif source := _of_word(root, word, config, known.old, first=not splits):
+                continue
+            source, about = _of_word(root, word, config, known.old, splits)
+            lines += about
+            if source:
                 splits[split] = source
                 if not d.mask and d.task == 'none':
                     lines += _unused_masks(root, word, source)
@@ -58,7 +62,8 @@ def find(root: epath.Path, config: Config, known: Known) -> dict[str, Source]:
         for line in lines:
             print(line, flush=True)
     if not splits:
-        hint = proposed(root, config) or what_is_there(root, d.layout == 'auto')
+        hint = no_pairs.above(root) or proposed(root, config)
+        hint = hint or no_pairs.advice(root, d.layout == 'auto')
         raise DataError(f'{root} has {_needed(d)}; {hint}')
     return splits
 
@@ -157,23 +162,33 @@ def _listed(path: epath.Path, config: Config) -> Source:
 
 
 def _of_word(
-    root: epath.Path, word: str, config: Config, capitals: bool, first: bool
-) -> Source | None:
-    """Returns the pairs of a split's folders or list of this name, None where there are none."""
+    root: epath.Path, word: str, config: Config, capitals: bool, before: Mapping[str, Source]
+) -> tuple[Source | None, list[str]]:
+    """Returns the pairs of a split's folders or list of this name, None where there are none.
+
+    And lines about what is left out; `before` are the splits that were found before.
+    """
     d = config.dataset
     # Of a task it is a folder a split, whatever folders are in it.
     layout = 'side_by_side' if d.task != 'none' else d.layout
-    folders = split_folders(root, word, layout, capitals, d.mask) if layout != 'list' else ()
+    folders = _folders(root, word, layout, capitals, d.mask) if layout != 'list' else ()
     listed = lists.list_of(root, word) if layout in ('auto', 'list') else None
+    lines = []
+    of_folders = before and not any(source.listed for source in before.values())
+    if listed and layout == 'auto' and of_folders and not lists.is_of_pairs(listed):
+        lines.append(f'{listed} is left out: it has no columns input and target')
+        listed = None
     if folders and listed:
         raise DataError(
             f'there are {listed} and {folders[0]}: say which has the pairs with '
             '--config.dataset.layout=list | side_by_side | two_folders'
         )
     if listed:
-        return _listed(listed, config)
+        return _listed(listed, config), lines
+    if folders and split_names.split_of(word) in HELD and all(map(is_empty, folders)):
+        return None, [*lines, f'there are no files in {" + ".join(map(str, folders))}']
     if not folders or (word not in SPLITS and not any(map(has_images, folders))):
-        return None
+        return None, lines
     try:
         files, unpaired = pair_or_leave(folders, d.on_error == 'skip')
     except DataError as error:
@@ -181,11 +196,27 @@ def _of_word(
         raise DataError(f'{error}; {hint}' if hint else str(error)) from error
     if d.mask and len(folders) == 1:  # masks beside A|B are no pairs
         files = {name: found for name, found in files.items() if not name.startswith(f'{d.mask}/')}
-    if layout == 'auto' and len(folders) == 2 and folders[0].name == 'a' and first:
+    if layout == 'auto' and len(folders) == 2 and folders[0].name == 'a' and not before:
         detect_layout.check_folders(folders, files)
     masks: dict[str, epath.Path] = {}
     if d.mask:
         masks, without = mask_files(root, word, d.mask, files, d.on_error == 'skip')
         files, unpaired = {name: files[name] for name in masks}, (*unpaired, *without)
     source = source_of(' + '.join(map(str, folders)), files, config)
-    return dataclasses.replace(source, unpaired=unpaired, masks=tuple(masks.values()))
+    source = dataclasses.replace(source, unpaired=unpaired, masks=tuple(masks.values()))
+    return source, lines
+
+
+def _folders(
+    root: epath.Path, word: str, layout: str, capitals: bool, mask: str
+) -> tuple[epath.Path, ...]:
+    """Returns what `split_folders` does; its error says what training does not need."""
+    try:
+        return split_folders(root, word, layout, capitals, mask)
+    except DataError as error:
+        if split_names.split_of(word) not in HELD:
+            raise
+        raise DataError(
+            f'{error}; or move what is of {word} elsewhere: training needs none, and translate '
+            '--input=FOLDER takes inputs without targets'
+        ) from error

@@ -4,11 +4,12 @@ A pair is one file with A on the left half and B on the right, as the published 
 them, or two files of the same name in two folders; or more where there are A2, A3, ... beside A.
 """
 
+import collections
 import itertools
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from etils import epath
 
@@ -16,6 +17,13 @@ from pix2pix_jax.data.formats.pixels import EXTENSIONS
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.storage.atomic import is_local
 
+# Extensions of images that are not read.
+OTHERS = frozenset([
+    '.arw', '.avif', '.bmp', '.cr2', '.dcm', '.dng', '.exr', '.gif', '.hdr', '.heic', '.heif',
+    '.jfif', '.jp2', '.jxl', '.nef', '.pbm', '.pgm', '.ppm', '.tga',
+])  # fmt: skip
+RUN = frozenset(['config.json', 'run.json'])  # the files by which a run's folder is known
+THUMBNAILS = '@eaDir'  # the folder in which a Synology keeps those of images beside it
 GALLERY = 'gallery'  # in a folder that `translate` wrote: the thumbnails of its page
 # Of each split the names that others give it.
 OTHER_NAMES = {
@@ -89,29 +97,6 @@ def mask_files(
     return masks, tuple((name, f'{name} is not in {folder}') for name in missing)
 
 
-def what_is_there(root: epath.Path, hints: bool) -> str:
-    """Says what lies in a folder without pairs and, with `hints`, what would help."""
-    paths = [path for path in sorted(root.iterdir()) if not path.name.startswith('.')]
-    names = [path.name for path in paths if path.is_dir()]
-    with_train = [f'{name}/train' for name in names if (root / name / 'train').is_dir()]
-    a_and_b = [name for name in names if name in ('A', 'B', 'a', 'b')]
-    images = sum(path.suffix.lower() in EXTENSIONS for path in paths)
-    found = with_train or [f'{name}/' for name in names]
-    text, hint = f'found: {", ".join(found[:4])}{", …" if len(found) > 4 else ""}', ''
-    if len(with_train) > 1:
-        hint = 'name them A/train and B/train if their files have equal names, else write train.csv'
-    elif with_train:
-        hint = f'set config.dataset.path={root / with_train[0].removesuffix("/train")}'
-    elif len(a_and_b) > 1:
-        hint = f'move {" and ".join(a_and_b)} into {root / "train"}'
-    elif images:
-        text = f'found: {images} images'
-        hint = f'move them into {root / "train"}'
-    elif not found:
-        text = 'found: neither folders nor images'
-    return f'{text}: {hint}' if hints and hint else text
-
-
 def _pair_folders(root: epath.Path, place: str, mask: str) -> tuple[epath.Path, ...]:
     """Returns the folders of A, A2, ... and B, where `place` has the letter in it."""
     a, b = (_either_case(root, place, letter) for letter in 'AB')
@@ -148,7 +133,9 @@ def _either_case(root: epath.Path, place: str, letter: str) -> epath.Path | None
 def _is_one_of_many(folder: epath.Path, mask: str) -> bool:
     """Whether a folder beside `folder` is neither A nor B nor masks, as train/c beside train/a."""
     return any(
-        not re.fullmatch(r'\..*|[aA]\d*|[bB]', path.name) and path.name != mask and path.is_dir()
+        not re.fullmatch(rf'\..*|{THUMBNAILS}|[aA]\d*|[bB]', path.name)
+        and path.name != mask
+        and path.is_dir()
         for path in folder.parent.iterdir()
     )
 
@@ -176,6 +163,7 @@ def pair_or_leave(
             raise DataError(
                 f'unpaired names: {len(first - others.keys())} only in {folders[0]} ({only_a}), '
                 f'{len(others.keys() - first)} only in {folder} ({only_b})'
+                + ''.join(f'; {line}' for line in _about((folders[0], folder), (first, others)))
             )
     every, shared = set().union(*files), set(first).intersection(*files)
     if not shared:
@@ -186,6 +174,34 @@ def pair_or_leave(
         unpaired.append((name, f'{name} is not in {", ".join(lacking)}'))
     pairs = {name: tuple(found[name] for found in files) for name in sorted(shared, key=natural)}
     return pairs, tuple(unpaired)
+
+
+def _about(folders: Sequence[epath.Path], names: Sequence[Iterable[str]]) -> list[str]:
+    """Returns what may be why names in one of two folders are not in the other."""
+    lines = []
+    for folder in folders:
+        if kinds := other_images(folder):
+            lines.append(f'{folder} has {kinds}, which are not read: convert them')
+    a, b = (sorted(some, key=natural) for some in names)
+    alone = set(a) - set(b), set(b) - set(a)
+    numbers = [{tuple(natural(name)[0]) for name in some} for some in alone]
+    if same := len(numbers[0] & numbers[1]):
+        lines.append(
+            f'{same} of these differ in zeros before a number alone: give both folders one width '
+            'of numbers, or list the pairs in train.csv (columns input, target)'
+        )
+    elif alone in (({a[0]}, {b[-1]}), ({a[-1]}, {b[0]})) and _is_numbered(a[0], b[0]):
+        lines.append(
+            'one is the first and one the last name: if the folders count from different numbers, '
+            'equal names are no pairs: rename the files of one'
+        )
+    return lines
+
+
+def _is_numbered(name: str, other: str) -> bool:
+    """Whether two names differ in a number alone."""
+    a, b = (re.sub(r'\d+', '0', one) for one in (name, other))
+    return a == b and name != other
 
 
 def _is_gallery(folder: epath.Path) -> bool:
@@ -200,9 +216,9 @@ def image_files(folder: epath.Path) -> dict[str, epath.Path]:
     """Returns the images of `folder` and the folders in it by relative name, no extension.
 
     Names are in Unicode's composed form (NFC), so that an é is one however a system writes it.
-    Links are followed; the thumbnails of what `translate` wrote are left out. Raises DataError for
-    a name that two files have or that is no Unicode, a folder that cannot be read, and a link that
-    leads nowhere or to a folder that it lies in.
+    Links are followed. Left out are the folders of runs, the thumbnails of what `translate` wrote,
+    and those of a Synology. Raises DataError for a name that two files have or that is no Unicode,
+    a folder that cannot be read, and a link that leads nowhere or to a folder that it lies in.
     """
     if not folder.is_dir():
         raise DataError(f'{folder} is not a folder')
@@ -214,7 +230,9 @@ def image_files(folder: epath.Path) -> dict[str, epath.Path]:
             raise DataError(f'{one} and {other} have the same name: allowed is one file')
         found[stem] = path
     if not found:
-        raise DataError(f'{folder} holds no images: allowed are {" ".join(EXTENSIONS)}')
+        kinds = other_images(folder)
+        there = f'; there are {kinds}: convert them' if kinds else ''
+        raise DataError(f'{folder} holds no images: allowed are {" ".join(EXTENSIONS)}{there}')
     return found
 
 
@@ -234,6 +252,29 @@ def has_images(folder: epath.Path) -> bool:
     return folder.is_dir() and any(True for _ in _walk(folder, '', ()))
 
 
+def is_empty(folder: epath.Path) -> bool:
+    """Whether there are no files in `folder` or the folders in it, but for hidden ones."""
+    entries = {name: it for name, it in _entries(folder).items() if not name.startswith('.')}
+    return all(is_folder and is_empty(folder / name) for name, is_folder in entries.items())
+
+
+def other_kinds(names: Iterable[str]) -> collections.Counter[str]:
+    """Returns how many of these files are images that are not read, by extension."""
+    kinds = (os.path.splitext(name)[1].lower() for name in names if not name.startswith('.'))
+    return collections.Counter(kind for kind in kinds if kind in OTHERS)
+
+
+def kinds_text(kinds: Mapping[str, int]) -> str:
+    """Returns kinds of files and how many there are, as .bmp (4), .gif (2)."""
+    return ', '.join(f'{kind} ({count:,})' for kind, count in sorted(kinds.items()))
+
+
+def other_images(folder: epath.Path) -> str:
+    """Returns which images below a folder are not read, as `kinds_text`; '' in an object store."""
+    walk = os.walk(folder) if is_local(folder) else ()
+    return kinds_text(other_kinds(name for _, _, names in walk for name in names))
+
+
 def _walk(
     folder: epath.Path, prefix: str, parents: tuple[str, ...]
 ) -> Iterable[tuple[str, epath.Path]]:
@@ -243,21 +284,39 @@ def _walk(
         if real in parents:
             raise DataError(f'{folder} is a link to a folder that it lies in: take it away')
         parents = (*parents, real)
-    try:
-        # With many files, to ask the system for names alone takes a tenth of the time.
-        names = os.listdir(folder) if is_local(folder) else [path.name for path in folder.iterdir()]
-    except OSError as error:
-        raise DataError(f'{folder} cannot be read: {error.strerror or error}') from error
-    for name in names:
-        if name.startswith('.'):
+    entries = _entries(folder)
+    if prefix and entries.keys() >= RUN:
+        return
+    for name, is_folder in entries.items():
+        if name.startswith('.') or name == THUMBNAILS:
             continue
         path = folder / name
-        if os.path.splitext(name)[1].lower() in EXTENSIONS:
+        if is_folder:
+            if not _is_gallery(path):
+                yield from _walk(path, f'{prefix}{_composed(name, path)}/', parents)
+        elif os.path.splitext(name)[1].lower() in EXTENSIONS:
             yield prefix + _composed(name, path), path
-        elif path.is_dir() and not _is_gallery(path):
-            yield from _walk(path, f'{prefix}{_composed(name, path)}/', parents)
         elif os.path.islink(path) and not path.exists():  # of a folder, perhaps
             raise DataError(f'{path} is a link to what is not there: mend it, or take it away')
+
+
+def _entries(folder: epath.Path) -> dict[str, bool]:
+    """Returns the names in a folder, each with whether it is that of a folder, or a link to one.
+
+    In an object store, where each question has its price, what is named as an image is none.
+    """
+    try:
+        if is_local(folder):  # with many files a tenth of the time that a look at each takes
+            with os.scandir(folder) as entries:
+                return {
+                    entry.name: entry.is_dir(follow_symlinks=False)
+                    or (entry.is_symlink() and os.path.isdir(entry))
+                    for entry in entries
+                }
+        paths = list(folder.iterdir())
+    except OSError as error:
+        raise DataError(f'{folder} cannot be read: {error.strerror or error}') from error
+    return {path.name: path.suffix.lower() not in EXTENSIONS and path.is_dir() for path in paths}
 
 
 def _composed(name: str, path: epath.Path) -> str:

@@ -32,6 +32,24 @@ def list_of(root: epath.Path, split: str) -> epath.Path | None:
     return found[0] if found else None
 
 
+def is_of_pairs(path: epath.Path) -> bool:
+    """Whether a list says of a pair, rightly or not, what its input or its target is.
+
+    A test.csv of another purpose has other columns.
+    """
+    try:
+        text = read_text(path)
+        if path.suffix.lower() == '.csv':
+            fields = read_csv(path, text.partition('\n')[0])[0]
+        else:
+            items = json.loads(text)
+            first = items[0] if isinstance(items, list) and items else items
+            fields = list(first) if isinstance(first, dict) else []
+    except (DataError, ValueError, RecursionError):
+        return False
+    return any(re.fullmatch(r'input\d*|target', (field or '').strip().lower()) for field in fields)
+
+
 def read_list(path: epath.Path) -> dict[str, tuple[epath.Path, ...]]:
     """Returns the files of each pair, (input, ..., target), by name: the target's path.
 

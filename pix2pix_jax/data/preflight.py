@@ -52,14 +52,15 @@ def _decode(name: str, source: Source, config: Config, keep: bool) -> Source:
     if len(source) > DECODE_FIRST and not (keep or skip):
         return source
     load = _loads(name, config)
-    good, decoded, errors = [], [], {}
+    good, decoded, digests, errors = [], [], [], {}
 
-    def decode(i: int) -> Pair | DataError | None:
+    def decode(i: int) -> tuple[Pair | None, bytes] | DataError:
         try:
             pair = source[i]
         except DataError as error:
             return error
-        return (pipeline.loaded(pair, config) if load else pair) if keep else None
+        digest = file_checks.digest(pair)
+        return (pipeline.loaded(pair, config) if load else pair) if keep else None, digest
 
     pool = concurrent.futures.ThreadPoolExecutor(cores())
     try:
@@ -72,7 +73,8 @@ def _decode(name: str, source: Source, config: Config, keep: bool) -> Source:
                 errors[source.names[i]] = str(result)
             else:
                 good.append(i)
-                decoded.append(result)
+                decoded.append(result[0])
+                digests.append(result[1])
     finally:
         pool.shutdown(cancel_futures=True)  # at once after Ctrl-C
     if errors and not (skip and good):
@@ -80,6 +82,7 @@ def _decode(name: str, source: Source, config: Config, keep: bool) -> Source:
     if skip:
         skipped = dict(source.unpaired) | errors
         source = dataclasses.replace(subset(source, good), skipped=skipped)
+    source = dataclasses.replace(source, digests=tuple(digests))
     if keep and load:
         return dataclasses.replace(source, loaded=decoded)
     return dataclasses.replace(source, decoded=tuple(decoded)) if keep else source

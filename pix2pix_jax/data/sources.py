@@ -57,6 +57,7 @@ class Source:
     decoded: tuple[Pair, ...] = ()  # all pairs, where they are kept in memory
     # All pairs as training cuts from them, where these are kept; it is emptied (`feed.batches`).
     loaded: list[Pair] = dataclasses.field(default_factory=list)
+    digests: tuple[bytes, ...] = ()  # of each pair (`file_checks.digest`), where all were decoded
     on_device: bool = False  # these go to the devices, all at once, and not with each batch
     skipped: dict[str, str] | None = None  # why pairs are left out, by name; None: not yet known
     unpaired: tuple[tuple[str, str], ...] = ()  # names that are left out as no pair, and why
@@ -324,6 +325,7 @@ def subset(source: Source, indices: list[int]) -> Source:
         masks=tuple(source.masks[i] for i in indices) if source.masks else (),
         decoded=tuple(source.decoded[i] for i in indices) if source.decoded else (),
         loaded=[source.loaded[i] for i in indices] if source.loaded else [],
+        digests=tuple(source.digests[i] for i in indices) if source.digests else (),
     )
 
 

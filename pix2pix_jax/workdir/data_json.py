@@ -107,7 +107,12 @@ def check_unchanged(
     if not known.splits:
         return
     names = {split: source.names for split, source in found.items()}
-    changes = [] if config.dataset.on_error == 'skip' else hold_out.changes(known.splits, names)
+    changes, way = [], 'put it back as it was'
+    if config.dataset.on_error != 'skip':
+        changes = hold_out.changes(known.splits, names)
+        came, went = hold_out.came(known.splits, names), hold_out.went(known.splits, names)
+        parts = ['take away what came'] * bool(came) + ['put back what went'] * bool(went)
+        way = ' and '.join(parts) or way
     if not changes and known.found:
         now = found_in(discover.divide(found, config, known)['train'])
         changes = [
@@ -117,8 +122,8 @@ def check_unchanged(
         ]
     if changes:
         raise DataError(
-            f'the data is not what {epath.Path(workdir) / FILE} says: {"; ".join(changes)}; put it '
-            'back to resume the run, or start a new one on it, from these weights: '
+            f'the data is not what {epath.Path(workdir) / FILE} says: {"; ".join(changes)}; {way} '
+            'to resume the run, or start a new one on it, from these weights: '
             f'--config.init_from={workdir} and another --workdir'
         )
 

@@ -107,6 +107,44 @@ def unpaired_names():
     write('trainB', MASKS, '{}_mask.png')
 
 
+def numbers_of_two_widths():
+    write('trainA', PHOTOS, '{}.jpg')
+    write('trainB', MASKS, '{:04}.png')
+
+
+def one_counts_from_zero():
+    write('trainA', PHOTOS)
+    write('trainB', MASKS)
+    pathlib.Path('my_pairs/trainA/12.png').rename('my_pairs/trainA/0.png')
+
+
+def some_of_another_kind():
+    write('trainA', PHOTOS)
+    write('trainB', MASKS[:10])
+    write('trainB', MASKS, '{}.bmp')
+
+
+def targets_of_test_missing():
+    write('train/A', PHOTOS)
+    write('train/B', MASKS)
+    write('test/A', PHOTOS)
+
+
+def val_alone():
+    write('val', PAIRS)
+
+
+def still_packed():
+    write('other', PAIRS)
+    shutil.make_archive('my_pairs/pairs', 'zip', 'my_pairs/other')
+    shutil.rmtree('my_pairs/other')
+
+
+def splits_with_a_year():
+    write('train2017', PAIRS)
+    write('val2017', PAIRS)
+
+
 def sizes_differ():
     write('train/A', PHOTOS)
     write('train/B', [mask[:24, :24] for mask in MASKS])
@@ -190,6 +228,13 @@ MISTAKES = (
     folder_above,
     one_side_alone,
     unpaired_names,
+    numbers_of_two_widths,
+    one_counts_from_zero,
+    some_of_another_kind,
+    targets_of_test_missing,
+    val_alone,
+    still_packed,
+    splits_with_a_year,
     sizes_differ,
     one_name_twice,
     other_files,

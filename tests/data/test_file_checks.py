@@ -1,11 +1,16 @@
 """One pair in two splits, and images of kinds that are not read: both are found, and said."""
 
+import dataclasses
 import itertools
+import shutil
 
+import numpy as np
 import pytest
 from etils import epath
 from helpers.pictures import config, error, picture, save, side_by_side
+from helpers.runs import make_pairs, tiny_config
 
+from pix2pix_jax import train_setup
 from pix2pix_jax.data import discover, file_checks, preflight
 from pix2pix_jax.data.hold_out import Known
 
@@ -92,6 +97,77 @@ def test_links_in_a_circle_have_an_end(tmp_path):
     (tmp_path / 'b.png').symlink_to('a.png')
     found = file_checks._real_path(epath.Path(tmp_path / 'a.png'), file_checks._look_into)
     assert found.startswith(str(tmp_path))
+
+
+# ---------------------------------------------------------------- copies of pairs
+
+
+def two_splits(root):
+    pairs(root / 'train', '1')
+    pairs(root / 'val', '2')
+    return root
+
+
+def copies(root, **fields):
+    c = config(root, **fields)
+    return file_checks.copies(preflight.decode_all(discover.open_splits(c), c))
+
+
+@pytest.mark.parametrize('cache', ['on', 'off'])
+def test_held_out_pairs_that_are_in_train_too_are_named(tmp_path, cache):
+    pairs(tmp_path / 'train', '123456')
+    pairs(tmp_path / 'val', '78')
+    pairs(tmp_path / 'test', '9')
+    assert copies(tmp_path) == []
+    for split, (number, name) in (('val', '27'), ('val', '30'), ('test', '59')):
+        for side in 'AB':
+            save(
+                tmp_path / split / side / f'{name}.png', picture(int(number) + 100 * (side == 'B'))
+            )
+    assert copies(tmp_path, **{'dataset.cache': cache}) == [
+        '2 of the 3 pairs of val and 1 of the 1 pairs of test are in train, too, pixel by pixel '
+        '(val/0 = train/3, val/7 = train/2, test/9 = train/5): what is measured on these says '
+        'nothing of new images; remove one of each two'
+    ]
+
+
+def test_the_start_of_a_run_warns_of_copies(tmp_path, capsys):
+    folder = make_pairs(tmp_path / 'pairs', {'train': 3, 'val': 2})
+    shutil.copyfile(folder / 'train' / '1.png', folder / 'val' / 'same.png')
+    train_setup.resolve(tiny_config(folder), tmp_path / 'run')
+    (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith('warning: ')]
+    assert line.startswith('warning: 1 of the 3 pairs of val are in train, too')
+
+
+@pytest.mark.parametrize('side,number', [('A', 101), ('B', 1)])
+def test_pairs_that_share_one_image_are_no_copies(tmp_path, side, number):
+    """One photo with two label maps, or an empty mask of two photos, is no mistake."""
+    save(two_splits(tmp_path) / 'val' / side / '2.png', picture(number))
+    assert copies(tmp_path) == []
+
+
+def test_inputs_of_one_colour_are_no_copies(tmp_path):
+    for split, name in itertools.product(('train', 'val'), '12'):
+        for side in 'AB':
+            save(tmp_path / split / side / f'{name}.png', np.full((16, 16, 3), 7, np.uint8))
+    assert copies(tmp_path) == []
+
+
+@pytest.mark.parametrize('count,said', [(9, True), (10, False)])
+def test_a_copy_among_many_pairs_changes_no_measure(tmp_path, count, said):
+    digests = {'train': (b'a', b'b'), 'val': (b'a', *(bytes([i]) for i in range(count - 1)))}
+    splits = discover.open_splits(config(two_splits(tmp_path)))
+    for split, some in digests.items():
+        names = tuple(map(str, range(len(some))))
+        splits[split] = dataclasses.replace(splits[split], names=names, digests=some)
+    assert bool(file_checks.copies(splits)) == said
+
+
+def test_copies_of_photos_are_named(tmp_path):
+    for split, number in (('train', 1), ('train', 2), ('val', 2)):
+        save(tmp_path / split / f'{split}{number}.png', picture(number))
+    (line,) = copies(tmp_path, **{'dataset.task': 'denoise'})
+    assert line.startswith('1 of the 1 pairs of val are in train, too') and 'train/train2' in line
 
 
 # ---------------------------------------------------------------- images left out

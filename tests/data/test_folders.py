@@ -7,7 +7,7 @@ import pytest
 from etils import epath
 from helpers.pictures import config, error, numbers, picture, save, side_by_side
 
-from pix2pix_jax.data import discover
+from pix2pix_jax.data import discover, preflight
 from pix2pix_jax.data.folders import split_folders
 
 
@@ -170,3 +170,55 @@ def test_a_folder_without_permission_is_named(tmp_path):
     message = error(tmp_path)
     (tmp_path / 'train' / 'sub').chmod(0o700)
     assert message == f'{tmp_path}/train/sub cannot be read: Permission denied'
+
+
+# ---------------------------------------------------------------- what is no data
+
+
+def test_folders_of_runs_are_left_out_and_said(tmp_path):
+    """A run in the folder of its photos neither trains on its own pictures nor ends by them."""
+    for name in ('1', '2', 'more/3', 'run/samples/7', 'more/run/evaluation/test/images/8'):
+        save(tmp_path / f'{name}.png', picture(1))
+    for run in ('run', 'more/run'):
+        for file in ('config.json', 'run.json'):
+            (tmp_path / run / file).write_text('{}')
+    c = config(tmp_path, **{'dataset.task': 'denoise', 'dataset.test_fraction': 0.0})
+    splits = discover.open_splits(c)
+    assert {split: source.names for split, source in splits.items()} == {
+        'train': ('1', '2', 'more/3')
+    }
+    (line,) = [line for line in preflight.report(splits, c) if 'left out' in line]
+    both = f'{tmp_path}/more/run, {tmp_path}/run'
+    assert line == f'the folders of runs are left out: {both}'
+
+
+def test_a_folder_that_has_one_of_the_files_is_no_run(tmp_path):
+    side_by_side(tmp_path / 'train' / 'sub', ['1.png'])
+    (tmp_path / 'train' / 'sub' / 'config.json').write_text('{}')
+    assert discover.open_splits(config(tmp_path))['train'].names == ('sub/1',)
+
+
+def test_images_in_the_folder_of_a_run_are_taken_where_it_is_named(tmp_path):
+    side_by_side(tmp_path / 'train', ['1.png'])
+    for file in ('config.json', 'run.json'):
+        (tmp_path / 'train' / file).write_text('{}')
+    assert discover.open_splits(config(tmp_path))['train'].names == ('1',)
+
+
+@pytest.mark.parametrize('place', ['train', 'train/a'])
+def test_thumbnails_of_a_synology_are_left_out(tmp_path, place):
+    folders = ('train/a', 'train/b') if place.endswith('a') else ('train',)
+    for folder in folders:
+        save(tmp_path / folder / '1.png', picture(1, width=32))
+    for folder in {place, 'train'}:
+        save(tmp_path / folder / '@eaDir' / '1.png' / 'SYNOPHOTO_THUMB_M.jpg', picture(1))
+    splits = discover.open_splits(config(tmp_path))
+    assert splits['train'].names == ('1',) and len(splits['train'].files[0]) == len(folders)
+
+
+def test_a_folder_may_be_named_as_an_image_is(tmp_path):
+    side_by_side(tmp_path / 'train' / '3.png', ['1.png'])
+    side_by_side(tmp_path / 'linked.jpg', ['2.png'])
+    (tmp_path / 'train' / 'link.jpg').symlink_to(tmp_path / 'linked.jpg')
+    train = discover.open_splits(config(tmp_path))['train']
+    assert train.names == ('3.png/1', 'link.jpg/2') and numbers(train) == [(1, 101), (1, 101)]

@@ -295,7 +295,7 @@ def test_scenes_that_do_not_fit_are_one_line(scenes):
     for side in 'AB':
         (path / f'train/{side}/1.tif').unlink()
     config = config_of(path, dataset__windows='on', dataset__val_fraction=0.1)
-    with pytest.raises(DataError, match='has 1 scenes: .*hold_out=window'):
+    with pytest.raises(DataError, match='has 1 scene: .*hold_out=window'):
         discover.open_splits(config)
 
 

@@ -138,8 +138,8 @@ def test_new_files_are_refused_and_the_way_to_use_them_is_named(copied):
     add(pairs, *(f'train/{i}' for i in range(10, 20)), 'test/5')
     assert refused(config, workdir) == (
         f'the data is not what {workdir}/data.json says: train: 10 came (10, 11, 12, …); test: 1 '
-        'came (5); put it back to resume the run, or start a new one on it, from these weights: '
-        f'--config.init_from={workdir} and another --workdir'
+        'came (5); take away what came to resume the run, or start a new one on it, from these '
+        f'weights: --config.init_from={workdir} and another --workdir'
     )
     with pytest.raises(DataError, match='the data is not what'):
         dry_run(config, workdir)
@@ -152,7 +152,8 @@ def test_files_that_went_are_refused_by_their_split(copied):
         (pairs / 'train' / f'{name}.png').rename(pairs / 'train' / f'new{name}.png')
     message = refused(config, workdir)
     new = ', '.join(f'new{name}' for name in sorted((train, val)))
-    assert f'says: train: 2 came ({new}), 1 went ({train}); val: 1 went ({val}); put' in message
+    assert f'says: train: 2 came ({new}), 1 went ({train}); val: 1 went ({val}); ' in message
+    assert '; take away what came and put back what went to resume the run' in message
 
 
 def test_a_split_that_came_or_went_is_refused(copied):

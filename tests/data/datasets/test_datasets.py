@@ -127,8 +127,8 @@ def test_a_folder_of_several_data_sets(folder, tmp_path):
 
 
 def test_what_is_no_file_is_named(folder):
-    (folder / 'train/folder.jpg').mkdir()
-    with pytest.raises(DataError, match='folder.jpg is no file: take it away'):
+    (folder / 'train/link.jpg').symlink_to('nowhere.jpg')
+    with pytest.raises(DataError, match='link.jpg is no file: take it away'):
         prepare.prepare('facades', str(folder))
 
 
