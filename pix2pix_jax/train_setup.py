@@ -139,6 +139,7 @@ def _doubts(splits: Mapping[str, sources.Source]) -> list[str]:
         *itertools.chain(*value_checks.differences(splits).values()),
         *turned_pairs.warnings_for(splits),
         *file_checks.copies(splits),
+        *file_checks.shared_inputs(splits),
     ]
 
 

@@ -83,7 +83,7 @@ def is_page(path: pathlib.Path) -> bool:
 
 def names_of(folders: list[str]) -> list[str]:
     """Returns the folders without what all their paths begin with."""
-    paths = [os.path.abspath(os.path.expanduser(folder)) for folder in folders]
+    paths = [os.path.abspath(folder) for folder in folders]
     if len(set(paths)) < len(paths):
         raise UserError('a run is given twice')
     common = os.path.commonpath(list(map(os.path.dirname, paths)))

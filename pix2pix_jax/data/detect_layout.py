@@ -16,6 +16,7 @@ import numpy as np
 from etils import epath
 
 from pix2pix_jax.data import halves, name_families
+from pix2pix_jax.data.augment import Size
 from pix2pix_jax.data.folders import OTHER_NAMES
 from pix2pix_jax.data.formats import decode
 from pix2pix_jax.data.formats.pixels import EXTENSIONS, File
@@ -57,8 +58,9 @@ def check_splits(
     """Raises DataError where the files of a split are not A|B side by side.
 
     Prints a warning instead, one for all splits, where that is not certain, or where there is a run
-    on them. Lists and plain photos are not looked at, and splits of several files a pair neither;
-    but with the first split, whatever it is, the proportions of the others are compared.
+    on them or it measures them. Lists and plain photos are not looked at, and splits of several
+    files a pair neither; but with the first split, whatever it is, the proportions of the others
+    are compared. Of the data that a run began with only the first split is looked at again.
 
     Args:
       root: the folder of the data set.
@@ -66,20 +68,21 @@ def check_splits(
       known: whether there is a run on them, or whose other data they are.
       proposed: says what would take all files as pairs; '' where nothing does.
     """
-    first, *_ = splits.values()
-    warned, refuse = False, not known.exists or known.elsewhere
-    for source in splits.values():
+    first, *others = splits.values()
+    warned = False
+    for source in [first] if known.splits else [first, *others]:
         if source.listed or source.photos or len(source.files[0]) > 1:
             continue
         folder = epath.Path(source.folder)
         before = None if source is first else first
         finding, certain = look(root, folder, single_files(source), before)
-        if certain and refuse:
-            ways = proposed if source is first and not known.elsewhere else None
-            raise DataError(_refusal(root, folder, finding, ways, known.elsewhere))
+        if certain and not known.exists:
+            raise DataError(_refusal(root, folder, finding, before, proposed))
         if finding and not warned:
-            warned, taken = True, 'each file is' if refuse else 'each file was and is'
-            print(f'warning: {folder}: {finding}; {taken} taken as A|B side by side', flush=True)
+            warned = True
+            print(
+                f'warning: {folder}: {finding}; each file is taken as A|B side by side', flush=True
+            )
             if not known.exists and source is first and (hint := proposed()):
                 print(f'warning: if each file is one image, {hint}', flush=True)
 
@@ -93,8 +96,8 @@ def _refusal(
     root: epath.Path,
     folder: epath.Path,
     finding: str,
-    proposed: Callable[[], str] | None,
-    elsewhere: bool,
+    before: Source | None,
+    proposed: Callable[[], str],
 ) -> str:
     """Returns the line that refuses a folder.
 
@@ -102,22 +105,22 @@ def _refusal(
       root: the folder of the data set.
       folder: that of the split.
       finding: the reason.
-      proposed: says what would take all files as pairs; None where nothing can, as the first split
-        is as it should be, or as a run says how its data is read.
-      elsewhere: whether a run, which has no flags of a config, measures the folder.
+      before: the first split, which is as it should be; None: it is this one.
+      proposed: says what would take all files as pairs; '' where nothing does.
     """
     hint = f'put A into {folder}/A and B into {folder}/B under equal names'
-    if proposed:
+    ending = 'for A|B in each file: --config.dataset.layout=side_by_side'
+    if before is None:
         hint = proposed() or (
             f'{hint}, or list the pairs in {root}/{folder.name}.csv (columns input, target; '
             '--config.dataset.layout=list)'
         )
     else:
         hint = f'{hint}, or take the folder away: inputs alone are for translate --input=DIR'
-    ending = '; for A|B in each file: --config.dataset.layout=side_by_side'
-    return (
-        f'{folder}: {finding}: not A|B side by side, it seems; {hint}{"" if elsewhere else ending}'
-    )
+        if before.listed or len(before.files[0]) > 1:  # which side_by_side would not take
+            layout = 'list' if before.listed else 'two_folders'
+            ending = f'--config.dataset.layout={layout} leaves it out'
+    return f'{folder}: {finding}: not A|B side by side, it seems; {hint}; {ending}'
 
 
 def check_said(source: Source) -> None:
@@ -139,17 +142,17 @@ def check_said(source: Source) -> None:
         )
 
 
-def common_proportion(source: Source) -> float:
-    """Returns the width by height of most images of a split, of a sample; 0: they differ."""
+def common_size(source: Source) -> Size | None:
+    """Returns the commonest (height, width) of a sample, where most have its proportions."""
     sizes = []
     for i in sample_of(source, SAMPLE):
         with contextlib.suppress(DataError):  # bad files are named later
             sizes.append(source.shapes(i)[1])
     if not sizes:
-        return 0.0
+        return None
     (height, width), _ = collections.Counter(sizes).most_common(1)[0]
     near = sum(_has_proportion(size, width / height) for size in sizes)
-    return width / height if near > MOST * len(sizes) else 0.0
+    return (height, width) if near > MOST * len(sizes) else None
 
 
 def _has_proportion(size: tuple[int, int], proportion: float) -> bool:
@@ -180,17 +183,19 @@ def look(
     runs_on, breaks = sample.share('runs on'), sample.share('breaks')
     if breaks > runs_on and breaks >= SOME:  # two images in each file, whatever its name
         return '', False
-    like = common_proportion(first) if first else 0.0
+    like = common_size(first) if first else None
     single, double = (
-        like > 0 and all(_has_proportion(size, times * like) for size in sample.sizes)
+        like and all(_has_proportion(size, times * like[1] / like[0]) for size in sample.sizes)
         for times in (1, 2)
     )
     finding, certain = _against(root, folder, files, sample)
-    if first and single:
+    if first and single and not certain:
         (height, width), *_ = sample.sizes
         one = f'files of {width}x{height} pixels have the proportions of one image of a pair in'
-        return (finding if certain else f'{one} {first.folder}'), True
-    return ('', False) if double and not certain else (finding, certain)
+        return f'{one} {first.folder}', runs_on >= SOME or like in sample.sizes
+    if double:  # the files of A|B of such pairs, some of which may run on by chance
+        return (finding if certain else ''), False
+    return finding, certain
 
 
 def _against(

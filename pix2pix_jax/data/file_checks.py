@@ -100,6 +100,26 @@ def copies(splits: Mapping[str, Source]) -> list[str]:
     ]
 
 
+def shared_inputs(splits: Mapping[str, Source]) -> list[str]:
+    """Returns a line for each split that was held out with inputs that train has, too.
+
+    As a list has them that gives one input several targets.
+    """
+    train, lines = splits['train'], []
+    of_train = {train.input_files(i) for i in range(len(train))}
+    for split, source in splits.items():
+        if not source.held_out or source.boxes or source.photos or source.is_halves:
+            continue
+        count = sum(source.input_files(i) in of_train for i in range(len(source)))
+        if count:
+            lines.append(
+                f'{count:,} of the {len(source):,} pairs of {split}, which was held out of train, '
+                f'have an input that train has, too; a list of your own, {split}.csv, can keep '
+                'inputs apart'
+            )
+    return lines
+
+
 def left_out(splits: Mapping[str, Source]) -> list[str]:
     """Returns lines about runs, and images of other kinds, below the folders of the pairs.
 

@@ -62,8 +62,8 @@ def find(root: epath.Path, config: Config, known: Known) -> dict[str, Source]:
         for line in lines:
             print(line, flush=True)
     if not splits:
-        hint = no_pairs.above(root) or proposed(root, config)
-        hint = hint or no_pairs.advice(root, d.layout == 'auto')
+        hints = filter(None, (proposed(root, config), no_pairs.above(root)))
+        hint = '; '.join(hints) or no_pairs.advice(root, d.layout == 'auto')
         raise DataError(f'{root} has {_needed(d)}; {hint}')
     return splits
 
@@ -185,10 +185,12 @@ def _of_word(
         )
     if listed:
         return _listed(listed, config), lines
-    if folders and split_names.split_of(word) in HELD and all(map(is_empty, folders)):
-        return None, [*lines, f'there are no files in {" + ".join(map(str, folders))}']
-    if not folders or (word not in SPLITS and not any(map(has_images, folders))):
-        return None, lines
+    if not any(map(has_images, folders)):
+        if folders and split_names.split_of(word) in HELD and all(map(is_empty, folders)):
+            lines.append(f'there are no files in {" + ".join(map(str, folders))}')
+            folders = ()
+        if not folders or word not in SPLITS:
+            return None, lines
     try:
         files, unpaired = pair_or_leave(folders, d.on_error == 'skip')
     except DataError as error:

@@ -6,7 +6,6 @@ from pix2pix_jax.config_type import Config
 from pix2pix_jax.data import hold_out
 from pix2pix_jax.data.catalogue import openmoji
 from pix2pix_jax.data.folders import examples
-from pix2pix_jax.data.formats.pixels import File
 from pix2pix_jax.data.hold_out import Known, SplitPairs
 from pix2pix_jax.data.sources import Source, subset
 from pix2pix_jax.errors import DataError
@@ -15,9 +14,8 @@ from pix2pix_jax.errors import DataError
 def hold_out_of(train: Source, config: Config, known: Known, split: str) -> tuple[Source, Source]:
     """Divides train into what stays and what becomes `split`, by names and seed alone.
 
-    The drawings of one base emoji are near-duplicates and stay together, so do the pairs that have
-    the same input files, and so do the windows of a scene, but with
-    config.dataset.hold_out='window'. Raises DataError where there are too few.
+    The drawings of one base emoji are near-duplicates and stay together, and so do the windows of a
+    scene, but with config.dataset.hold_out='window'. Raises DataError where there are too few.
 
     Args:
       train: the pairs that are divided.
@@ -28,14 +26,11 @@ def hold_out_of(train: Source, config: Config, known: Known, split: str) -> tupl
     d = config.dataset
     built_in = d.name in openmoji.NAMES and not d.path
     of_file = bool(train.boxes) and d.hold_out == 'file'
-    by_input = not (train.boxes or known.old)
-    group_of = _groups(train, built_in, of_file, by_input)
+    group_of = {name: _group(name, built_in, of_file) for name in train.names}
     groups = list(dict.fromkeys(group_of.values()))
     if len(groups) < 2:
-        raise DataError(_too_few(train, len(groups), split, of_file))
-    # What an earlier run trained on stays in train, with all that is of its group.
-    divided = sorted(known.earlier.items(), key=lambda one: one[1] == 'train')
-    earlier = {group_of[name]: where for name, where in divided if name in group_of}
+        raise DataError(_too_few(train, len(groups), split, of_file, known))
+    earlier = {group_of[n]: where for n, where in known.earlier.items() if n in group_of}
     full = hold_out.all_in(groups, earlier)
     no_test = split == 'test' and earlier and 'test' not in earlier.values()
     if full or no_test:
@@ -57,23 +52,16 @@ def hold_out_of(train: Source, config: Config, known: Known, split: str) -> tupl
     return subset(train, stays), _held_out(subset(train, picked))
 
 
-def _too_few(train: Source, groups: int, split: str, of_file: bool) -> str:
-    count = f'{len(train)} pair' + 's of one input' * (len(train) > 1)
-    if train.boxes:
-        count = f'{groups} ' + ('scene' if of_file else 'window')
-    none = f'--config.dataset.{split}_fraction=0 holds out none'
-    parts = 'config.dataset.hold_out=window holds out parts of it, ' if of_file else ''
-    return f'{train.folder} has {count}: too few to hold some out for {split}; {parts}{none}'
-
-
-def _groups(train: Source, built_in: bool, of_file: bool, by_input: bool) -> dict[str, str]:
-    """Returns the name of what stays together with each pair; it is of the first of them."""
-    first: dict[tuple[File, ...], str] = {}
-    group_of = {}
-    for name, files in zip(train.names, train.files):
-        group = _group(name, built_in, of_file)
-        group_of[name] = first.setdefault(files[:-1], group) if by_input and files[1:] else group
-    return group_of
+def _too_few(train: Source, groups: int, split: str, of_file: bool, known: Known) -> str:
+    kind = 'pair' if not train.boxes else 'scene' if of_file else 'window'
+    count = len(train) if kind == 'pair' else groups
+    ways = ['config.dataset.hold_out=window holds out parts of it'] if of_file else []
+    if not known.exists:
+        ways.append(f'--config.dataset.{split}_fraction=0 holds out none')
+    return (
+        f'{train.folder} has {count} {kind}{"s" * (count > 1)}: too few to hold some out for '
+        f'{split}{"; " * bool(ways)}{", ".join(ways)}'
+    )
 
 
 def _group(name: str, built_in: bool, of_file: bool) -> str:

@@ -31,7 +31,6 @@ class Known(NamedTuple):
     steps: int = 0  # the length of that run; 0: not known
     earlier: dict[str, str] = {}  # of names that an earlier run divided, their split
     remark: str = ''  # on what is held out, for a person
-    elsewhere: bool = False  # the data lies in another folder than that of the run
 
 
 NEW_RUN = Known()

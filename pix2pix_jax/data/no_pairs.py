@@ -57,6 +57,8 @@ def above(root: epath.Path) -> str:
     """Says which folder to name where `root` seems to be a split of it, or one side; '' if not."""
     path = epath.Path(os.path.abspath(root)) if is_local(root) else root
     folder, name = path.parent, path.name
+    if folder == folder.parent:  # as /train, where a disk is mounted
+        return ''
     if re.fullmatch(SIDE, name) and split_of(folder.name):  # train/A
         path, split = folder.parent, split_of(folder.name)
     elif split := split_of(name):  # train, A/train

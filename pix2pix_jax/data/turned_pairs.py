@@ -13,7 +13,7 @@ from pix2pix_jax.data.sources import Source, sample
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.runtime import cores
 
-SAMPLE = 256  # pairs of a split whose headers are looked at
+SAMPLE = 64  # pairs of a split whose headers are looked at
 
 
 def warnings_for(splits: Mapping[str, Source]) -> list[str]:

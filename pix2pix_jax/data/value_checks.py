@@ -7,6 +7,7 @@ which field to set if it is one.
 
 import concurrent.futures
 import contextlib
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -33,6 +34,7 @@ MAX_CLASS, SMALL_CLASS = 200, 63
 FEW = 8  # values: shades are more
 FLAT, VERY_FLAT = 0.5, 0.85  # shares of neighbours that are equal
 NEAR = 0.9  # of the unequal neighbours those that are at most two of the picture's values apart
+LOOKED = 1000  # pairs, before it is said that all are alike
 UNLIKE = 4  # times as much of their range that values of one split fill as those of another
 BITS = (10, 12, 14)  # that cameras and sensors have
 # What class 0 and void alone often are.
@@ -120,18 +122,20 @@ def about_sliver(pictures: Sequence[Pixels], spec: ImageSpec, place: int = 0) ->
 def nothing_to_learn(source: Source) -> list[str]:
     """Returns a line where all inputs or all targets are of one colour, or where they are equal.
 
-    All pairs are looked at before that is said, the sample first: as a rule one is enough. Bad
+    Many pairs are looked at before that is said, the sample first: as a rule one is enough. Bad
     pairs are left out.
     """
     lines = {
-        'input': 'inputs: in all pairs ({}) they are of one colour, the same: they say nothing',
-        'target': 'targets: in all pairs ({}) they are of one colour, the same: there is nothing '
-        'to learn',
-        'equal': 'inputs and targets are equal in all pairs ({}): is one a copy of the other?',
+        'input': 'inputs are of one colour, the same in all of the {} pairs looked at: they say '
+        'nothing',
+        'target': 'targets are of one colour, the same in all of the {} pairs looked at: there is '
+        'nothing to learn',
+        'equal': 'inputs and targets are equal in all of the {} pairs looked at: is one a copy of '
+        'the other?',
     }
     colours: dict[str, np.ndarray] = {}
     count = 0
-    for i in _sample_first(source):
+    for i in itertools.islice(_sample_first(source), LOOKED):
         with contextlib.suppress(DataError):
             pair, count = source[i], count + 1
             colours = colours or {name: image[0, 0] for name, image in pair.items()}
@@ -327,7 +331,10 @@ def _as_unlike(summary: ValueSummary, train: ValueSummary) -> str:
         + '{:.2f} to {:.2f}'.format(*_placed(s))
         for s in (summary, train)
     )
-    return f'the values are {here}, and those of train {there} of -1 to 1: needed are files alike'
+    return (
+        f'the values are {here}, and those of train {there} of -1 to 1: if they are not of one '
+        'unit, make the files alike'
+    )
 
 
 def _as_sliver(summary: ValueSummary, ranges: str) -> str:

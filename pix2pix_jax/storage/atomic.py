@@ -14,7 +14,7 @@ import numpy as np
 from etils import epath
 from PIL import Image, PngImagePlugin
 
-STORES = ('gs://', 's3://', 'az://')  # how addresses in object stores begin
+STORES = ('gs://', 's3://', 'az://', 'hf://')  # how addresses in object stores begin
 AT_A_TIME = 16  # requests to one
 
 

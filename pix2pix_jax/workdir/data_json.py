@@ -160,7 +160,7 @@ def elsewhere(known: Known) -> Known:
     in the same way, from the names that there are.
     """
     earlier = _divided(known.splits)
-    return Known(exists=True, old=known.old, earlier=earlier, remark=known.remark, elsewhere=True)
+    return Known(exists=True, old=known.old, earlier=earlier, remark=known.remark)
 
 
 def _divided(splits: dict[str, SplitPairs]) -> dict[str, str]:

@@ -306,8 +306,7 @@ def refused(root, capsys):
     fields = {'dataset.layout': 'side_by_side'}
     assert said(root, capsys, **fields) == ''  # never where it is said
     assert said(root, capsys, Known(exists=True)) == (
-        f'warning: {reason.removeprefix("refused: ")}; each file was and is taken as A|B side by '
-        'side'
+        f'warning: {reason.removeprefix("refused: ")}; each file is taken as A|B side by side'
     )
     assert (
         said(root, capsys, **{'dataset.task': 'gray_to_color', 'generator.input_channels': 1}) == ''
@@ -569,7 +568,6 @@ def test_any_range_of_values(dtype):
 
 
 SIDE_BY_SIDE = [(image, labels(image)) for image in IMAGES]
-ELSEWHERE = Known(exists=True, elsewhere=True)  # as evaluate --dataset has it
 
 
 def of_other_kind(kind, folder, flat):
@@ -604,14 +602,17 @@ def test_each_split_is_looked_at(tmp_path, capsys, kind, split, train, flat):
         'inputs alone are for translate --input=DIR'
     )
     flag = '; for A|B in each file: --config.dataset.layout=side_by_side'
+    if train == 'two folders':
+        flag = '; --config.dataset.layout=two_folders leaves it out'
     text = said(tmp_path, capsys)
     assert text.startswith(f'refused: {folder}: ') and text.endswith(f'{SEEMS}{ending}{flag}')
-    assert said(tmp_path, capsys, ELSEWHERE).endswith(f'{SEEMS}{ending}')
-    if train == 'side by side':
-        assert 'warning' not in said(tmp_path, capsys, **{'dataset.layout': 'side_by_side'})
+    way_out = {'dataset.layout': train.replace(' ', '_')}
+    assert 'warning' not in said(tmp_path, capsys, **way_out)
+    if train == 'two folders':
+        assert list(discover.open_splits(config(tmp_path, **way_out))) == ['train']
     resumed = said(tmp_path, capsys, Known(exists=True))
     assert resumed.startswith(f'warning: {folder}: ') and '\n' not in resumed
-    assert resumed.endswith('; each file was and is taken as A|B side by side')
+    assert resumed.endswith('; each file is taken as A|B side by side')
 
 
 def test_the_ways_out_of_a_split_that_train_is_not_like_help(tmp_path, capsys):
@@ -622,12 +623,32 @@ def test_the_ways_out_of_a_split_that_train_is_not_like_help(tmp_path, capsys):
     assert len(discover.open_splits(config(tmp_path))['test']) == 3
 
 
-def test_a_folder_that_a_run_measures_is_refused_without_flags_of_a_config(tmp_path, capsys):
+def test_a_folder_that_a_run_measures_is_warned_of(tmp_path, capsys):
     write(tmp_path / 'test', IMAGES)
-    text = said(tmp_path, capsys, ELSEWHERE)
-    assert text.startswith(f'refused: {tmp_path}/test: ') and '--config' not in text
-    with pytest.raises(DataError, match=f'^{tmp_path}/test: .* not A|B side by side'):
-        open_run_splits(tmp_path / 'run', config(tmp_path), 'test', dataset=str(tmp_path))
+    splits = open_run_splits(tmp_path / 'run', config(tmp_path), 'test', dataset=str(tmp_path))
+    assert list(splits) == ['test']
+    text = capsys.readouterr().out
+    assert f'warning: {tmp_path}/test: ' in text and 'each file is taken as A|B' in text
+
+
+def test_whole_scenes_beside_crops_are_not_refused_for_their_proportions_alone(tmp_path, capsys):
+    """A|B of 100x200 each are square files, as the crops of train are images."""
+    white = np.full((64, 64, 3), 255, np.uint8)
+    write(tmp_path / 'train', beside([(white, white)] * 6))
+    write(tmp_path / 'test', [np.full((200, 200, 3), 255, np.uint8)] * 4)
+    text = said(tmp_path, capsys)
+    assert text.startswith(
+        f'warning: {tmp_path}/test: files of 200x200 pixels have the proportions'
+    )
+
+
+def test_few_files_of_the_size_of_pairs_are_not_refused(tmp_path, capsys):
+    """Two that run on across the middle by chance are enough where nothing else is known."""
+    write(tmp_path / 'train', beside(SIDE_BY_SIDE))
+    wide = [np.asarray(Image.fromarray(image).resize((128, 48))) for image in IMAGES[:2]]
+    write(tmp_path / 'test', wide)
+    text = said(tmp_path, capsys)
+    assert text.startswith(f'warning: {tmp_path}/test: 2 of the 2 files') and 'refused' not in text
 
 
 @pytest.mark.parametrize('size', [(48, 64), (64, 48), (100, 62), (24, 32)])

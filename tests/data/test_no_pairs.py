@@ -3,7 +3,7 @@
 import pytest
 from helpers.pictures import config, error, picture, save, side_by_side
 
-from pix2pix_jax.data import discover, folders
+from pix2pix_jax.data import discover, folders, no_pairs
 
 
 def two_folders(root, *places):
@@ -146,3 +146,27 @@ def test_what_is_empty_and_what_is_not(tmp_path):
     assert folders.is_empty(tmp_path)
     (tmp_path / 'a' / 'b' / 'notes.txt').touch()
     assert not folders.is_empty(tmp_path)
+
+
+def test_what_works_here_is_said_before_the_folder_above(tmp_path):
+    """A folder named train, which has no train/ itself, with pairs of other names in it."""
+    for i in range(4):
+        save(tmp_path / 'train' / 'images' / f'{i}.png', picture(i))
+        save(tmp_path / 'train' / 'masks' / f'{i}.png', picture(9 + i))
+    message = error(tmp_path / 'train')
+    assert "--config.dataset.input_pattern='images/*.png'" in message
+    assert message.endswith(f'it seems: set config.dataset.path={tmp_path}')
+    assert no_pairs.above('/train') == ''  # where a disk is mounted: not all of the machine
+
+
+@pytest.mark.parametrize('name,content', [
+    ('val.csv', 'input,target\nA/1.png,\u00fc.png\n'.encode('cp1252')),
+    ('val.csv', b'sep=;\ninput;target\nA/1.png;B/1.png\n'),
+    ('val.csv', b'\ninput,target\nA/1.png,B/1.png\n'),
+    ('val.json', b'[{"input": "A/1.png", "target": "B/1.png"},]'),
+    ('val.json', b'{"pairs": [{"input": "A/1.png", "target": "B/1.png"}]}'),
+])  # fmt: skip
+def test_a_list_of_pairs_with_a_mistake_is_not_left_out(tmp_path, name, content):
+    two_folders(tmp_path, 'train/{}')
+    (tmp_path / name).write_bytes(content)
+    assert name in error(tmp_path)

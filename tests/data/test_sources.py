@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import os
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 from helpers.pictures import config, error, numbers, picture, save, side_by_side
 
-from pix2pix_jax.data import discover, held_out, hold_out, pipeline, preflight
+from pix2pix_jax.data import discover, file_checks, held_out, hold_out, pipeline, preflight
 from pix2pix_jax.errors import DataError, UserError
 
 # ---------------------------------------------------------------- what is read
@@ -84,55 +85,25 @@ def list_of_three_each(root, inputs=6):
     (root / 'train.csv').write_text('\n'.join(['input,target', *rows]))
 
 
-def inputs_of(source):
-    return {name.split('_')[0] for name in source.names}
-
-
-@pytest.mark.parametrize('split', ['val', 'test'])
-@pytest.mark.parametrize('seed', range(5))
-def test_pairs_of_one_input_are_held_out_together(tmp_path, split, seed):
+def test_held_out_pairs_whose_input_train_has_are_warned_of(tmp_path):
     list_of_three_each(tmp_path)
-    c = config(tmp_path, seed=seed, **{f'dataset.{split}_fraction': 0.3})
-    train = discover.find_splits(c)['train']
-    stays, held = held_out.hold_out_of(train, c, hold_out.NEW_RUN, split)
-    assert inputs_of(held) and not inputs_of(stays) & inputs_of(held)
-    assert len(stays) + len(held) == 18 and not len(held) % 3
-    old = hold_out.Known(exists=True, old=True, earlier={'out/0_0': split, 'out/0_1': 'train'})
-    stays, held = held_out.hold_out_of(train, c, old, split)  # as 0.1.0 held them out
-    assert {'out/0_1'} <= {*stays.names} and {'out/0_0'} <= {*held.names}
-
-
-def test_a_run_goes_on_with_the_split_that_it_drew(tmp_path):
-    """As versions did that drew each pair by itself; a new run keeps what it trained on."""
-    list_of_three_each(tmp_path, 2)
-    names = [f'out/{i}_{n}' for i in range(2) for n in range(3)]
-    parts = {'train': names[1:5], 'val': [names[0], names[5]]}
-    recorded = {
-        split: hold_out.SplitPairs(tuple(some), {}, split == 'val') for split, some in parts.items()
-    }
-    c = config(tmp_path, **{'dataset.val_fraction': 0.3})
-    splits = discover.open_splits(c, hold_out.Known(exists=True, splits=recorded))
-    assert {split: list(source.names) for split, source in splits.items()} == parts
-    earlier = dict.fromkeys(names, 'val') | dict.fromkeys(names[1:3], 'train')
-    splits = discover.open_splits(c, hold_out.Known(earlier=earlier))
-    assert list(splits['train'].names) == names[:3] and list(splits['val'].names) == names[3:]
-
-
-def test_inputs_that_share_one_of_several_images_are_not_one(tmp_path):
-    for i in range(4):
-        save(tmp_path / f'{i}.png', picture(i))
-        save(tmp_path / f'{i}b.png', picture(i))
-    rows = [f'{i}.png,0.png,{i}b.png' for i in range(4)]
-    (tmp_path / 'train.csv').write_text('\n'.join(['input,input2,target', *rows]))
-    assert len(discover.open_splits(config(tmp_path, **{'dataset.val_fraction': 0.3}))['train']) > 1
-
-
-def test_one_input_alone_cannot_be_divided(tmp_path):
-    list_of_three_each(tmp_path, 1)
-    assert error(tmp_path, **{'dataset.val_fraction': 0.1}) == (
-        f'{tmp_path}/train.csv has 3 pairs of one input: too few to hold some out for val; '
-        '--config.dataset.val_fraction=0 holds out none'
+    splits = discover.open_splits(config(tmp_path, **{'dataset.val_fraction': 0.3}))
+    shared = [name for name in splits['val'].names if name[:6] in str(splits['train'].names)]
+    (line,) = file_checks.shared_inputs(splits)
+    assert line.startswith(
+        f'{len(shared)} of the {len(splits["val"])} pairs of val, which was held'
     )
+    splits['val'] = dataclasses.replace(splits['val'], held_out=False)  # by a list of their own
+    assert file_checks.shared_inputs(splits) == []
+
+
+def test_inputs_of_their_own_are_not_warned_of(tmp_path):
+    for i in range(9):
+        save(tmp_path / f'{i}.png', picture(i))
+    rows = [f'0.png,{i}.png' for i in range(9)]  # of BtoA the one image is the target
+    (tmp_path / 'train.csv').write_text('\n'.join(['input,target', *rows]))
+    fields = {'dataset.val_fraction': 0.3, 'dataset.direction': 'BtoA'}
+    assert file_checks.shared_inputs(discover.open_splits(config(tmp_path, **fields))) == []
 
 
 def below(text, fraction):
@@ -283,7 +254,9 @@ def test_bad_files_are_all_named(tmp_path, cache):
     assert f'{train}/4.png is no JPEG, PNG, WebP, TIFF or NumPy image' in message
     (train / '5.png').write_text('not an image')
     message = error(tmp_path, **fields)
-    assert message.startswith('4 of 6 pairs') and message.endswith('; …')
+    assert message.startswith('4 of 6 pairs') and message.endswith(
+        '; …; --config.dataset.on_error=skip leaves them out'
+    )
 
 
 # ---------------------------------------------------------------- real pairs

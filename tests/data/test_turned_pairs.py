@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from helpers.pictures import config, error, picture
 from helpers.runs import tiny_config, untrained_run
-from PIL import Image
+from PIL import Image, ImageOps, PngImagePlugin
 
 import pix2pix_jax
 from pix2pix_jax import train_setup
 from pix2pix_jax.config import validate
 from pix2pix_jax.data import discover, turned_pairs
-from pix2pix_jax.data.formats import orientation
+from pix2pix_jax.data.formats import decode, orientation
 from pix2pix_jax.data.formats.decode import read_pixels
 from pix2pix_jax.errors import UserError
 
@@ -130,3 +130,25 @@ def test_a_translation_of_the_runs_own_input_sees_it_turned(tmp_path):
     source = source_of(tmp_path, **PAIR, **{'dataset.direction': 'BtoA'})
     loaded = pix2pix_jax.Translator(tmp_path / 'run').load_pair(source, 0)
     np.testing.assert_array_equal(loaded.values, source[0]['input'])
+
+
+@pytest.mark.parametrize('noted', range(1, 9))
+@pytest.mark.parametrize('written', ['itself', 'ImageMagick', 'XMP'])
+def test_a_png_is_turned_as_pillow_turns_it(tmp_path, noted, written):
+    """Whoever wrote where it notes its orientation."""
+    file, info = tmp_path / '1.png', PngImagePlugin.PngInfo()
+    exif = Image.Exif()
+    exif[orientation.TAG] = noted
+    if written == 'ImageMagick':
+        profile = exif.tobytes()
+        info.add_text('Raw profile type exif', f'\nexif\n{len(profile):8}\n{profile.hex()}\n')
+    elif written == 'XMP':
+        xmp = f'<x:xmpmeta><rdf:RDF tiff:Orientation="{noted}"></rdf:RDF></x:xmpmeta>'
+        info.add_itxt('XML:com.adobe.xmp', xmp)
+    image = Image.fromarray(picture(1, **SIZE))
+    image.save(file, pnginfo=info, exif=exif if written == 'itself' else b'')
+    with Image.open(file) as opened:
+        expected = np.asarray(ImageOps.exif_transpose(opened))
+    assert (expected.shape[:2] == (20, 16)) == (noted in orientation.ROTATED)
+    np.testing.assert_array_equal(read_pixels(file).values, expected)
+    assert decode.size_of(file) == expected.shape[:2]

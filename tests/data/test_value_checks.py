@@ -185,10 +185,11 @@ def of_one(*colour):
 def test_images_of_one_colour(tmp_path, colour):
     path = folder_of(tmp_path, of_one(*colour), photo)
     assert nothing(path) == [
-        'inputs: in all pairs (3) they are of one colour, the same: they say nothing'
+        'inputs are of one colour, the same in all of the 3 pairs looked at: they say nothing'
     ]
     assert nothing(path, direction='BtoA') == [
-        'targets: in all pairs (3) they are of one colour, the same: there is nothing to learn'
+        'targets are of one colour, the same in all of the 3 pairs looked at: there is nothing to '
+        'learn'
     ]
 
 
@@ -215,7 +216,7 @@ def test_drawings_that_are_opacity_alone_are_seen(tmp_path):
 
     assert nothing(folder_of(tmp_path / 'black', lambda rng: drawn(rng, 0), photo)) == []
     (line,) = nothing(folder_of(tmp_path / 'white', lambda rng: drawn(rng, 255), photo))
-    assert line.startswith('inputs: in all pairs (3) they are of one colour')
+    assert line.startswith('inputs are of one colour, the same')
 
 
 def test_targets_that_are_copies_of_their_inputs(tmp_path):
@@ -225,7 +226,7 @@ def test_targets_that_are_copies_of_their_inputs(tmp_path):
         lambda rng: photo(np.random.default_rng(1)),
     )
     assert nothing(path) == [
-        'inputs and targets are equal in all pairs (3): is one a copy of the other?'
+        'inputs and targets are equal in all of the 3 pairs looked at: is one a copy of the other?'
     ]
     write(path / 'train/B/1.png', photo(np.random.default_rng(9)))
     assert nothing(path) == []
@@ -291,7 +292,7 @@ def test_masks_of_other_values_than_those_of_train(tmp_path, train, test, here, 
     folder_of(tmp_path, photo, test, seed=2, split='test')
     line = (
         f'test: targets: the values are {here}, and those of train {there} of -1 to 1: '
-        'needed are files alike'
+        'if they are not of one unit, make the files alike'
     )
     assert unlike(tmp_path) == {'val': [], 'test': [line]}
     assert unlike(tmp_path, direction='BtoA')['test'] == [line.replace('targets', 'inputs')]
@@ -526,7 +527,7 @@ def test_the_start_of_a_run_says_what_is_wrong_with_each_split(tmp_path, capsys)
     folder_of(path, photo, mask(1), split='test')
     dry_run(tiny_config(path), tmp_path / 'run')
     lines = [x for x in capsys.readouterr().out.splitlines() if x.startswith('warning: ')]
-    starts = ('warning: inputs: in all pairs ', 'warning: test: targets: the values are ')
+    starts = ('warning: inputs are of one colour', 'warning: test: targets: the values are ')
     assert len(lines) == 2 and all(map(str.startswith, lines, starts)), lines
 
 

@@ -13,7 +13,7 @@ from pix2pix_jax.data.formats import decode, encode, metadata
 from pix2pix_jax.errors import run_command
 from pix2pix_jax.inference import generator, scene, scenes, tile_plan, translator
 from pix2pix_jax.inference.inputs import Input
-from pix2pix_jax.storage import atomic
+from pix2pix_jax.storage import atomic, user_paths
 
 SIZE = 16
 
@@ -331,6 +331,7 @@ def test_scenes_go_whole_where_no_rows_can_be_added_to_files(tmp_path, monkeypat
     write(tmp_path / '1.tif', image_of())
     is_local = atomic.is_local
     monkeypatch.setattr(atomic, 'is_local', lambda p: 'bucket' not in str(p) and is_local(p))
+    monkeypatch.setattr(user_paths, 'is_allowed', lambda p: True)
     monkeypatch.setattr(scenes, 'translate', None)
     flags = f'--input={tmp_path / "1.tif"}', f'--output={tmp_path / "bucket"}', '--tile=32'
     assert run(*flags) == 0

@@ -21,7 +21,7 @@ from pix2pix_jax.train import train_and_evaluate
 URL = 'https://example.com/a'
 ALLOWED = (
     'allowed are a path on this machine (download it first), and an address that begins with '
-    'gs:// or s3:// or az://'
+    'gs:// or s3:// or az:// or hf://'
 )
 FLAGS = [
     (translate, '--workdir', '--input=a --output=out'),

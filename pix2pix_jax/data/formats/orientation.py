@@ -10,6 +10,8 @@ from pix2pix_jax.data.formats.pixels import Pixels
 TAG = 0x0112
 NONE, UPRIGHT = 0, 1  # the file notes none; shown as stored
 ROTATED = (5, 6, 7, 8)  # of the orientations 1 to 8 those that swap width and height
+# Where Pillow finds it in a PNG: as written by itself, by ImageMagick, and in XMP.
+IN_PNG = frozenset(['exif', 'Raw profile type exif', 'XML:com.adobe.xmp', 'xmp'])
 # What is left of these once the axes are exchanged.
 EXCHANGED = {5: 1, 6: 2, 7: 3, 8: 4}
 
@@ -17,7 +19,7 @@ EXCHANGED = {5: 1, 6: 2, 7: 3, 8: 4}
 def noted(image: Image.Image) -> int:
     """Returns the orientation that an opened image notes, 1 to 8, or NONE."""
     # Pillow reads the whole of a PNG to look for EXIF that is not in front of it.
-    has_exif = image.format != 'PNG' or 'exif' in image.info
+    has_exif = image.format != 'PNG' or not IN_PNG.isdisjoint(image.info)
     found = image.getexif().get(TAG) if has_exif else NONE
     return next((number for number in range(1, 9) if number == found), NONE)
 

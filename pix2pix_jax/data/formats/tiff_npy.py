@@ -23,7 +23,7 @@ LOSSLESS_FRAMES = (0xC3, 0xC7, 0xCB, 0xCF)  # of JPEG
 LOSSY = {'JPEG_2000_LOSSY', 'APERIO_JP2000_YCBC', 'APERIO_JP2000_RGB'}
 MAX_HEAD = 2**16  # bytes of what is compressed that say how
 GDAL_NODATA = 42113  # a tag
-MOST_FIRST = 16  # rows; of no more, and twice as many columns and channels, these come first
+RGBA = 4
 MAX_VALUES = 2**28  # of what is decoded at once: 256 MiB of uint8, 1 GiB of float32
 
 logging.getLogger('tifffile').setLevel(logging.CRITICAL)  # its remarks on what is refused here
@@ -226,7 +226,7 @@ def head_of_npy(stream: IO[bytes]) -> Head:
     if len(shape) not in (2, 3):
         raise DataError(f'has the shape {shape}: allowed are (height, width[, channels])')
     _check_some(shape)
-    if len(shape) == 3 and shape[0] <= MOST_FIRST and 2 * shape[0] <= min(shape[1:]):
+    if len(shape) == 3 and shape[0] <= RGBA < min(shape[1:]):
         raise DataError(
             f'has the shape {shape}, which is that of (channels, height, width), it seems: needed '
             'is (height, width, channels), as numpy.moveaxis(image, 0, -1) gives it'
