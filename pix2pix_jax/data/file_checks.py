@@ -106,10 +106,11 @@ def shared_inputs(splits: Mapping[str, Source]) -> list[str]:
     As a list has them that gives one input several targets.
     """
     train, lines = splits['train'], []
-    of_train = {train.input_files(i) for i in range(len(train))}
-    for split, source in splits.items():
-        if not source.held_out or source.boxes or source.photos or source.is_halves:
-            continue
+    if train.boxes or train.photos or train.is_halves:
+        return []
+    held = {split: source for split, source in splits.items() if source.held_out}
+    of_train = {train.input_files(i) for i in range(len(train))} if held else set()
+    for split, source in held.items():
         count = sum(source.input_files(i) in of_train for i in range(len(source)))
         if count:
             lines.append(
