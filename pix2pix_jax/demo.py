@@ -36,13 +36,12 @@ def main(values: flags.FlagValues) -> int:
     """Serves the page until it is stopped; returns the exit status."""
     if not values.workdir:
         raise UserError('--workdir is missing: give the folder of a run')
+    workdir = user_paths.of_flag(values, 'workdir')
     if importlib.util.find_spec('gradio') is None:
         raise UserError('the demo needs gradio: pip install gradio')
     from pix2pix_jax.web import server
 
-    server.serve_run(
-        user_paths.of_flag(values, 'workdir'), values.checkpoint, values.host, values.port
-    )
+    server.serve_run(workdir, values.checkpoint, values.host, values.port)
     return 0
 
 

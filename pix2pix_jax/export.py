@@ -158,6 +158,7 @@ def main(values: flags.FlagValues) -> int:
         if not values[name].value:
             raise UserError(f'--{name} is missing: --workdir, --format and --output are needed')
     parse_size(values.image_size)
+    workdir = user_paths.of_flag(values, 'workdir')
     check_output(user_paths.of_flag(values, 'output'), values.format, values.overwrite)
     check_packages(values.format)
     check_flags(values)
@@ -166,7 +167,7 @@ def main(values: flags.FlagValues) -> int:
     from pix2pix_jax.runtime import prepare_process
 
     prepare_process()
-    run = generator.load_run(user_paths.of_flag(values, 'workdir'), values.checkpoint, values.ema)
+    run = generator.load_run(workdir, values.checkpoint, values.ema)
     check_method(run.config.method, values.format)
     run = run._replace(config=generator.at_steps(run.config, values.steps or 0))
     with memory.one_line('the export', 'allowed is a smaller --image_size'):

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -95,7 +96,8 @@ class Checkpoints:
                 manager.save(step, args=items, force=True)
                 manager.wait_until_finished()
         except Exception as error:
-            self._remove_unfinished()  # it may fill the disk
+            with contextlib.suppress(OSError):  # `error` says more; the next start removes it, too
+                self._remove_unfinished()  # it may fill the disk
             code = re.search(r"os_error_code='(\d+)'", str(error))  # tensorstore's ValueErrors
             if code is None:
                 raise
@@ -108,13 +110,13 @@ class Checkpoints:
 
     def _remove_unfinished(self) -> None:
         for left in self._root.glob('*/*.orbax-checkpoint-tmp*'):
-            left.rmtree()
+            _remove(left)
         if not atomic.is_local(
             self._root
         ):  # object stores rename no folder: Orbax marks whole ones
             for path in self._root.glob('*/*'):
                 if path.name.isdecimal() and not ocp.utils.is_checkpoint_finalized(path):
-                    path.rmtree()
+                    _remove(path)
 
     def restore_newest(self, target: Any) -> Any | None:
         """Returns the newest state in `last` that loads, shaped as `target`; None without one.
@@ -248,6 +250,15 @@ def _without_logs_of_orbax() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(is_of_others)
+
+
+def _remove(folder: epath.Path) -> None:
+    """Removes a folder in which threads of a save that failed may still write and remove files."""
+    for _ in range(2):
+        with contextlib.suppress(OSError):
+            return folder.rmtree()
+        time.sleep(0.1)
+    folder.rmtree()
 
 
 def _arrays(state: Any) -> dict[str, Any]:

@@ -91,6 +91,32 @@ def test_a_checkpoint_that_does_not_fit_is_one_error(tmp_path, caplog, capsys):
     checkpoints.close()
 
 
+@pytest.mark.parametrize('failures', [1, 99])
+def test_the_disks_error_is_raised_where_the_rest_cannot_be_removed(
+    failures, tmp_path, monkeypatch
+):
+    """Threads of the save that failed may still remove files of theirs: rmtree misses them."""
+    remove, left = shutil.rmtree, iter(range(failures))
+
+    def rmtree(path, *args, **kwargs):
+        if next(left, None) is not None:
+            raise FileNotFoundError(2, 'No such file or directory', 'manifest.ocdbt.__lock')
+        remove(path, *args, **kwargs)
+
+    soft, hard = resource.getrlimit(LIMIT)
+    checkpoints = Checkpoints(tmp_path, writer=True)
+    monkeypatch.setattr(shutil, 'rmtree', rmtree)
+    state = {'a': np.random.default_rng(0).random((500, 500))}
+    resource.setrlimit(LIMIT, (100_000, hard))
+    try:
+        with pytest.raises(OSError, match=FULL):
+            checkpoints.save('last', 1, state, tiny_config(tmp_path))
+    finally:
+        resource.setrlimit(LIMIT, (soft, hard))
+        checkpoints.close()
+    assert bool(list(tmp_path.glob('checkpoints/last/*'))) == (failures == 99)
+
+
 def test_a_run_may_go_on_while_the_disk_is_full(pairs, whole, tmp_path, train_on_full, capsys):
     """All is there at the end but the samples that could not be written."""
     config = tiny_config(pairs, checkpoint__on_error='continue')
