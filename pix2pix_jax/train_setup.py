@@ -19,6 +19,8 @@ from pix2pix_jax.data import (
     discover,
     file_checks,
     found_channels,
+    nothing_to_learn,
+    picture_values,
     preflight,
     scene_windows,
     sources,
@@ -119,7 +121,7 @@ def resolve(
     splits = preflight.decode_all(splits, config, room)
     for line in data_json.left_out(splits) + preflight.not_on_device(splits, config, room):
         print(line, flush=True)
-    value_checks.check_classes(splits['train'])
+    nothing_to_learn.check_classes(splits['train'])
     for line in _doubts(splits):
         print(f'warning: {line}', flush=True)
     steps = count_steps(config, scene_windows.epoch(splits['train'], config))
@@ -133,10 +135,15 @@ def resolve(
 def _doubts(splits: Mapping[str, sources.Source]) -> list[str]:
     """Returns lines about what looks wrong in the pairs, and is no error."""
     train = splits['train']
+    values = {
+        split: picture_values.summaries_of(source)
+        for split, source in splits.items()
+        if not source.held_out
+    }
     return [
-        *value_checks.nothing_to_learn(train),
-        *value_checks.warnings_for(train),
-        *itertools.chain(*value_checks.differences(splits).values()),
+        *nothing_to_learn.warnings_for(train),
+        *value_checks.warnings_for(train, values['train']),
+        *itertools.chain(*value_checks.differences(values).values()),
         *turned_pairs.warnings_for(splits),
         *file_checks.copies(splits),
         *file_checks.shared_inputs(splits),

@@ -32,6 +32,8 @@ from pix2pix_jax.data import (
     image_size,
     image_spec,
     label_colors,
+    nothing_to_learn,
+    picture_values,
     pipeline,
     preflight,
     sources,
@@ -106,11 +108,13 @@ def main(values: flags.FlagValues) -> None:
         size = preflight.found_image_size(next(iter(splits.values())), config)
         config = from_fields(flatten(config) | {'image_size': size})
     say(*preflight.report(splits, config))
-    value_checks.check_classes(next(iter(splits.values())))
-    looks, unlike = {}, value_checks.differences(splits)
+    nothing_to_learn.check_classes(next(iter(splits.values())))
+    values = {split: picture_values.summaries_of(source) for split, source in splits.items()}
+    found = {split: values[split] for split, source in splits.items() if not source.held_out}
+    looks, unlike = {}, value_checks.differences(found)
     for split, source in splits.items():
         looks[split] = look_at_all(source, split, config.dataset.name)
-        remarks = value_checks.warnings_for(source) + unlike.get(split, [])
+        remarks = value_checks.warnings_for(source, values[split]) + unlike.get(split, [])
         about = describe(split, source, looks[split], remarks)
         say('', *about)
     turned = [f'suspicious: {line}' for line in turned_pairs.warnings_for(splits)]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pix2pix_jax.config import Config
-from pix2pix_jax.data import halves, value_checks
+from pix2pix_jax.data import halves, picture_values, value_checks
 from pix2pix_jax.data.formats import decode
 from pix2pix_jax.data.formats.pixels import Pixels
 from pix2pix_jax.data.image_spec import ImageSpec
@@ -37,11 +37,10 @@ def warnings_for(
     pictures = _read_sample(inputs)
     lines = [_as_pairs([one for one, *_ in pictures], config, found)]
     for place, some in enumerate(zip(*pictures)):
-        name = f'input {place + 1}' if len(pictures[0]) > 1 else 'inputs'
-        about = value_checks.about_sliver(some, spec, place)
-        lines.append(
-            f'{name}: {about}: needed are files like those of the training' if about else ''
-        )
+        number = place if len(pictures[0]) > 1 else None
+        summary = picture_values.summary_of(some, spec, number)
+        if about := value_checks.about_sliver(summary):
+            lines.append(f'{summary.what}: {about}: needed are files like those of the training')
     return [line for line in lines if line]
 
 

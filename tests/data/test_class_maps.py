@@ -14,9 +14,9 @@ from pix2pix_jax.data import (
     class_maps,
     discover,
     image_spec,
+    nothing_to_learn,
     pipeline,
     preflight,
-    value_checks,
 )
 from pix2pix_jax.data.formats.pixels import Pixels
 from pix2pix_jax.distributed import feed
@@ -232,21 +232,21 @@ def test_masks_of_0_and_255_are_no_indices_of_two_classes(tmp_path):
     """255 is void there, and one class is left, which is always right."""
     some, source = masks_of(tmp_path, [(MAP % 2 * 255).astype(np.uint8)] * 3)
     with pytest.raises(DataError, match='in its 3 targets there is only class 0 and') as raised:
-        value_checks.check_classes(source)
+        nothing_to_learn.check_classes(source)
     assert '\n' not in str(raised.value)
     given = re.search("colors='(.*?)'", str(raised.value))[1]  # the way out that it names is one
     some.dataset.colors = given
     source = discover.open_splits(validate(some))['train']
-    value_checks.check_classes(source)
+    nothing_to_learn.check_classes(source)
     np.testing.assert_array_equal(source[0]['target'][..., 0], MAP % 2)
 
 
 def test_a_rare_class_that_the_sample_has_not_is_found(tmp_path):
     maps = [np.zeros((SIZE, SIZE), np.uint8)] * 41  # of which every third is looked at
     source = masks_of(tmp_path / 'rare', [*maps[1:], MAP.astype(np.uint8) % 2])[1]
-    value_checks.check_classes(source)
+    nothing_to_learn.check_classes(source)
     with pytest.raises(DataError, match='only class 0: needed'):
-        value_checks.check_classes(masks_of(tmp_path / 'none', maps)[1])
+        nothing_to_learn.check_classes(masks_of(tmp_path / 'none', maps)[1])
 
 
 def test_a_run_does_not_start_on_one_class(tmp_path):

@@ -12,8 +12,16 @@ from PIL import Image
 
 from pix2pix_jax.config import validate
 from pix2pix_jax.config_fields import FIELDS
-from pix2pix_jax.data import class_maps, discover, image_spec, value_checks
+from pix2pix_jax.data import (
+    class_maps,
+    discover,
+    image_spec,
+    nothing_to_learn,
+    picture_values,
+    value_checks,
+)
 from pix2pix_jax.dry_run import dry_run
+from pix2pix_jax.errors import DataError
 
 PAIRS = 3
 
@@ -131,7 +139,15 @@ def folder_of(path, *makers, seed=0, split='train'):
 def remarks(path, channels=(3, 3), **fields):
     fields = {f'dataset.{name}': value for name, value in fields.items()}
     given = {'generator.input_channels': channels[0], 'generator.output_channels': channels[1]}
-    return value_checks.warnings_for(discover.open_splits(config(path, **given | fields))['train'])
+    return remarks_of(discover.open_splits(config(path, **given | fields))['train'])
+
+
+def remarks_of(source):
+    return value_checks.warnings_for(source, picture_values.summaries_of(source))
+
+
+def differences(splits):
+    return value_checks.differences({s: picture_values.summaries_of(splits[s]) for s in splits})
 
 
 @pytest.mark.parametrize('seed', range(3))
@@ -145,7 +161,7 @@ def test_nothing_is_said_of_known_data(tmp_path):
     assert remarks(make_pairs(tmp_path, {'train': 3})) == []
     openmoji = changed(**{'dataset.name': 'openmoji', 'image_size': (64, 64)})
     splits = discover.open_splits(validate(openmoji))
-    assert [value_checks.warnings_for(source) for source in splits.values()] == [[]] * len(splits)
+    assert [remarks_of(source) for source in splits.values()] == [[]] * len(splits)
 
 
 def test_nothing_is_said_of_any_split_of_known_data(tmp_path):
@@ -157,8 +173,8 @@ def test_nothing_is_said_of_any_split_of_known_data(tmp_path):
         found += [discover.open_splits(config(folder, **{'dataset.direction': direction}))
                   for direction in ('AtoB', 'BtoA')]  # fmt: skip
     for splits in found:
-        assert value_checks.nothing_to_learn(splits['train']) == []
-        assert not any(value_checks.differences(splits).values())
+        assert nothing_to_learn.warnings_for(splits['train']) == []
+        assert not any(differences(splits).values())
 
 
 @pytest.mark.parametrize('fields', [{}, {'task': 'colorize'}])
@@ -174,7 +190,7 @@ def test_nothing_is_said_of_facades(fields):
 
 def nothing(path, **fields):
     fields = {f'dataset.{name}': value for name, value in fields.items()}
-    return value_checks.nothing_to_learn(discover.open_splits(config(path, **fields))['train'])
+    return nothing_to_learn.warnings_for(discover.open_splits(config(path, **fields))['train'])
 
 
 def of_one(*colour):
@@ -251,7 +267,7 @@ def test_nothing_is_said_of_pairs_to_learn_from(tmp_path, name):
 def unlike(path, channels=(3, 3), **fields):
     fields = {f'dataset.{name}': value for name, value in fields.items()}
     given = {'generator.input_channels': channels[0], 'generator.output_channels': channels[1]}
-    return value_checks.differences(discover.open_splits(config(path, **given | fields)))
+    return differences(discover.open_splits(config(path, **given | fields)))
 
 
 def mask(top, dtype=np.uint8):
@@ -276,8 +292,6 @@ def test_nothing_is_said_of_splits_that_differ_as_they_may(tmp_path):
     folder_of(tmp_path, night, lambda rng: np.zeros((64, 64, 1), np.uint8), split='val')
     folder_of(tmp_path, lambda rng: photo(rng, np.uint16), mask(65535, np.uint16), split='test')
     assert unlike(tmp_path) == {'val': [], 'test': []}
-    held_out = folder_of(tmp_path / 'all', photo, mask(255))
-    assert unlike(held_out, val_fraction=0.3) == {}
 
 
 @pytest.mark.parametrize('train,test,here,there', [
@@ -506,9 +520,7 @@ def test_class_indices_of_other_integers_are_an_error_that_says_how(tmp_path):
         rng = np.random.default_rng(i)
         write(tmp_path / 'train' / 'A' / f'{i}.npy', regions(rng, 5).astype(np.int32))
         write(tmp_path / 'train' / 'B' / f'{i}.png', photo(rng))
-    with pytest.raises(
-        value_checks.DataError, match='or of classes --config.dataset.input_classes=5$'
-    ):
+    with pytest.raises(DataError, match='or of classes --config.dataset.input_classes=5$'):
         _ = discover.open_splits(config(tmp_path))['train'][0]
 
 
