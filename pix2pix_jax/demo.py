@@ -10,16 +10,14 @@ import importlib.util
 from absl import flags
 
 from pix2pix_jax.errors import UserError, run_command
+from pix2pix_jax.inference.options import define_run
 from pix2pix_jax.storage import user_paths
 
 
 def define_flags() -> flags.FlagValues:
     """Returns the flags of this command."""
     values = flags.FlagValues()
-    flags.DEFINE_string(
-        'workdir', '', 'Folder of the run, or the zip of a packed one.', flag_values=values
-    )
-    flags.DEFINE_string('checkpoint', '', 'last (the default), best or a step.', flag_values=values)
+    define_run(values)
     flags.DEFINE_integer(
         'port', 7860, 'Port of the page; 0: any that is free.', 0, 65535, flag_values=values
     )

@@ -20,7 +20,7 @@ from etils import epath
 
 from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.errors import UserError, run_command
-from pix2pix_jax.inference.options import define_steps
+from pix2pix_jax.inference.options import define_run, define_steps
 from pix2pix_jax.storage import user_paths
 from pix2pix_jax.version import numbers
 
@@ -96,9 +96,7 @@ FORMATS = {
 def define_flags() -> flags.FlagValues:
     """Returns the flags of this command."""
     values = flags.FlagValues()
-    flags.DEFINE_string(
-        'workdir', '', 'Folder of the run, or the zip of a packed one.', flag_values=values
-    )
+    define_run(values)
     flags.DEFINE_enum('format', '', ['', *FORMATS], 'What to write.', flag_values=values)
     flags.DEFINE_string(
         'output',
@@ -107,7 +105,6 @@ def define_flags() -> flags.FlagValues:
         'a folder for web.',
         flag_values=values,
     )
-    flags.DEFINE_string('checkpoint', '', 'last (the default), best or a step.', flag_values=values)
     flags.DEFINE_bool('ema', True, 'Averaged weights, where the run has any.', flag_values=values)
     flags.DEFINE_enum(
         'norm',

@@ -10,7 +10,7 @@ from absl import flags
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.inference import files
 from pix2pix_jax.inference.inputs import split_inputs
-from pix2pix_jax.inference.options import FITS, NORMS, TranslateOptions, define_steps
+from pix2pix_jax.inference.options import FITS, NORMS, TranslateOptions, define_run, define_steps
 from pix2pix_jax.storage import user_paths
 
 DEFAULTS = TranslateOptions()
@@ -19,9 +19,7 @@ DEFAULTS = TranslateOptions()
 def define_flags() -> flags.FlagValues:
     """Returns the flags of this command."""
     values = flags.FlagValues()
-    flags.DEFINE_string(
-        'workdir', '', 'Folder of the run, or the zip of a packed one.', flag_values=values
-    )
+    define_run(values)
     flags.DEFINE_string(
         'input',
         '',
@@ -37,7 +35,6 @@ def define_flags() -> flags.FlagValues:
         flag_values=values,
     )
     flags.DEFINE_string('output', '', 'Folder for the translations.', flag_values=values)
-    flags.DEFINE_string('checkpoint', '', 'last (the default), best or a step.', flag_values=values)
     flags.DEFINE_integer(
         'samples',
         1,

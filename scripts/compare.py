@@ -92,7 +92,7 @@ def names_of(folders: list[str]) -> list[str]:
 
 def read(folder: str) -> RunSummary:
     """Returns what is in a run's folder; raises UserError if it is none."""
-    workdir = pathlib.Path(folder).expanduser()
+    workdir = pathlib.Path(folder)
     if not (workdir / 'config.json').exists():
         raise UserError(f'{folder}: no run there (config.json is missing)')
     grids = metric_writer.sample_paths(workdir)

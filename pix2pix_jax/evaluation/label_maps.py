@@ -1,7 +1,5 @@
 """The label maps among the images of pairs: which they are, their classes, and their colours."""
 
-import functools
-
 import numpy as np
 
 from pix2pix_jax.data import augment, label_colors
@@ -42,15 +40,10 @@ def kind_of(source: Source, image_size: tuple[int, int], classes: Classes) -> st
 
 
 def _distance(image: np.ndarray, classes: Classes) -> float:
-    """Returns how far an image (H,W,C) is from the colours: a mean; inf where it is none of them.
-
-    Of each pixel it is the sum of the differences of R, G and B from the nearest colour.
-    """
+    """Returns how far an image (H,W,C) is from the colours; inf where it can have none of them."""
     if image.dtype != np.uint8 or image.shape[-1] != 3:
         return np.inf
-    colours = np.array([*classes.colours.values(), *classes.void], np.int16)
-    distances = (np.abs(image - colour).sum(-1) for colour in colours)
-    return float(functools.reduce(np.minimum, distances).mean())
+    return label_colors.distance(image, classes)
 
 
 def _cut(source: Source, pair: Pair, kind: str, image_size: tuple[int, int]) -> np.ndarray:

@@ -61,6 +61,14 @@ def check_options(options: TranslateOptions) -> None:
         raise UserError('--overlap is of tiles: it goes with --tile')
 
 
+def define_run(values: flags.FlagValues) -> None:
+    """Defines the flags of the commands that use one trained run: --workdir and --checkpoint."""
+    flags.DEFINE_string(
+        'workdir', '', 'Folder of the run, or the zip of a packed one.', flag_values=values
+    )
+    flags.DEFINE_string('checkpoint', '', 'last (the default), best or a step.', flag_values=values)
+
+
 def define_steps(values: flags.FlagValues) -> None:
     """Defines the flag --steps of the commands that translate."""
     flags.DEFINE_integer(
