@@ -4,6 +4,7 @@ A user's mistake prints one line on stderr and ends with status 1 (bad data, or 
 failed) or 2 (a wrong command or config). Everything else is a bug and keeps its traceback.
 """
 
+import re
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -65,8 +66,8 @@ def run_command(
     is_process = interrupts.raise_again()
     try:
         _run(main, define_flags, sys.argv if argv is None else argv, check_argv)
-    except KeyboardInterrupt:
-        fail('stopped', interrupts.STATUS)
+    except KeyboardInterrupt as error:
+        fail('stopped', interrupts.status_of(error))
     finally:
         if is_process:
             interrupts.end_at_once()
@@ -78,24 +79,36 @@ def _run(
     argv: list[str],
     check_argv: Callable[[list[str]], None] | None,
 ) -> NoReturn:
-    values = define_flags()
-    if '--help' in argv or '-h' in argv:
-        modules = values.flags_by_module_dict()
-        print(sys.modules['__main__'].__doc__, *map(values.module_help, modules), sep='\n')
-        sys.exit(0)
     try:
-        if check_argv is not None:
-            check_argv(argv)
-        extra = values(argv)[1:]
-        if extra:
-            raise UserError(f'unexpected argument {extra[0]!r}: options are written --name=value')
-        sys.exit(main(values) or 0)
-    except flags.Error as error:
-        fail(str(error), USAGE_ERROR)
+        sys.exit(main(_parsed(define_flags, argv, check_argv)) or 0)
     except (UserError, Stopped) as error:
         fail(str(error), error.status)
     except OSError as error:  # a folder that cannot be read or written, a full disk
         fail(f'{error.filename or "input or output"}: {error.strerror or error}', DATA_ERROR)
+
+
+def _parsed(
+    define_flags: Callable[[], flags.FlagValues],
+    argv: list[str],
+    check_argv: Callable[[list[str]], None] | None,
+) -> flags.FlagValues:
+    """Returns the flags as `argv` says; prints them and ends where that asks for help."""
+    try:
+        values = define_flags()
+        if '--help' in argv or '-h' in argv:
+            modules = values.flags_by_module_dict()
+            print(sys.modules['__main__'].__doc__, *map(values.module_help, modules), sep='\n')
+            sys.exit(0)
+        if check_argv is not None:
+            check_argv(argv)
+        extra = values(argv)[1:]
+    except (flags.Error, ValueError) as error:  # absl's of --noNAME=VALUE is a ValueError
+        missing = re.match(r'Missing value for flag (--\w+)', str(error))
+        hint = f': it is written {missing[1]}=VALUE' if missing else ''
+        raise UserError(f'{error}{hint}') from error
+    if extra:
+        raise UserError(f'unexpected argument {extra[0]!r}: options are written --name=value')
+    return values
 
 
 def take_words(argv: list[str]) -> list[str]:

@@ -4,6 +4,7 @@ The same command resumes a run from its folder.
 """
 
 import importlib.util
+import os
 import pathlib
 import re
 import shlex
@@ -23,6 +24,12 @@ from pix2pix_jax.presets import OF_GANS
 PACKAGE = pathlib.Path(__file__).resolve().parent
 # configs/ lies beside the package in a checkout, and in it where it was installed from a wheel.
 CONFIG_ROOT = PACKAGE if (PACKAGE / 'configs').is_dir() else PACKAGE.parent
+# What absl reads of the fields of these types, and what to call it.
+PARSERS: dict[type, tuple[flags.ArgumentParser, str]] = {
+    bool: (flags.BooleanParser(), ''),
+    int: (flags.IntegerParser(), 'a whole number, '),
+    float: (flags.FloatParser(), 'a number, '),
+}
 OVERRIDE = re.compile(r'--?(?:no)?config\.([^=]*)')  # one dash or two, as absl takes both
 
 
@@ -123,8 +130,11 @@ def check_argv(argv: list[str]) -> None:
     name, _, arg = argv[at[-1]].removeprefix('--config=').partition(':')
     path = find_config(name)
     argv[at[-1]] = f'--config={path}' + (f':{arg}' if arg else '')
+    for earlier in reversed(at[:-1]):  # the last one counts, as of fields
+        del argv[earlier]
     load_config(path, arg)  # so that what is wrong in it is said first
     keep_last_values(argv)
+    check_types(argv)
 
 
 def join_values(argv: list[str]) -> None:
@@ -156,6 +166,22 @@ def keep_last_values(argv: list[str]) -> None:
     ]
 
 
+def check_types(argv: list[str]) -> None:
+    """Raises UserError for a value that is not of its field's type: absl does not say that type."""
+    for word in argv:
+        override, text = OVERRIDE.match(word), word.partition('=')[2]
+        field = FIELDS[override[1]] if override and '=' in word else None
+        parser, kind = PARSERS.get(type(field.default), (None, '')) if field else (None, '')
+        if field is None or parser is None:
+            continue
+        try:
+            parser.parse(text)
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f'config.{field.name}={text}: allowed is {kind}{field.allowed.text}'
+            ) from error
+
+
 def find_config(name: str) -> pathlib.Path:
     """Returns the path of a config file; raises UserError, with the files there are."""
     for path in (pathlib.Path(name), CONFIG_ROOT / name):
@@ -182,7 +208,9 @@ def load_config(path: pathlib.Path, arg: str) -> Config:
         raise
     except Exception as error:  # whatever the user's file does
         lines = [
-            f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)
+            f.lineno
+            for f in traceback.extract_tb(error.__traceback__)
+            if f.filename == os.path.abspath(path)
         ]
         line = f', line {lines[-1]}' if lines else ''
         raise UserError(f'--config={path}{line}: {type(error).__name__}: {error}') from error

@@ -75,7 +75,10 @@ def apply_arg(
             config.discriminator.layers = _choose(item, RECEPTIVE_FIELDS, value)
         elif key == 'direction':
             config.dataset.direction = value
-        elif key == 'seed' and value.isdecimal():
+        elif key == 'seed':
+            if not value.isdecimal():
+                allowed = FIELDS['seed'].allowed.text
+                raise UserError(f'config argument {item!r}: allowed is a whole number, {allowed}')
             config.seed = int(value)
         elif item in words:
             config.update_from_flattened_dict(words[item])

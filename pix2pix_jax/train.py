@@ -71,7 +71,6 @@ def train(setup: Setup) -> GanState:
     config, workdir, devices = setup.config, setup.workdir, setup.devices
     state, optimizers = setup.initial_state()
     recorder: Recorder | NullRecorder = NullRecorder(setup.command)
-    stop = StopRequest(STOPPING)
     checkpoints = None
     if hosts.is_writer():
         checkpoints = Checkpoints(workdir, config.checkpoint.keep, writer=True)
@@ -79,6 +78,7 @@ def train(setup: Setup) -> GanState:
     say_what_starts(setup, state)
 
     first = int(state.step)
+    stop = StopRequest(STOPPING if first < setup.total_steps else '')
     if checkpoints is not None:
         atomic.write_text(workdir / 'config.json', to_json(config))
         data_json.write_known(workdir, setup.splits, setup.total_steps)

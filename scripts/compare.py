@@ -19,7 +19,7 @@ from pix2pix_jax.errors import UserError, run_command, take_words
 from pix2pix_jax.evaluation.metric_titles import heading
 from pix2pix_jax.reports import curves, run_page
 from pix2pix_jax.storage import atomic, user_paths
-from pix2pix_jax.workdir import metric_writer, metrics_json
+from pix2pix_jax.workdir import metric_writer, metrics_json, run_files
 from pix2pix_jax.workdir.config_json import load_config
 
 MARK = '<!-- scripts/compare.py -->'
@@ -93,6 +93,8 @@ def names_of(folders: list[str]) -> list[str]:
 def read(folder: str) -> RunSummary:
     """Returns what is in a run's folder; raises UserError if it is none."""
     workdir = pathlib.Path(folder)
+    if run_files.is_zip(workdir):
+        raise UserError(f'{folder}: allowed are folders of runs; unpack the zip of one')
     if not (workdir / 'config.json').exists():
         raise UserError(f'{folder}: no run there (config.json is missing)')
     grids = metric_writer.sample_paths(workdir)

@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pix2pix_jax import Translator
 from pix2pix_jax.data import augment
 from pix2pix_jax.errors import UserError, run_command
-from pix2pix_jax.storage import atomic
+from pix2pix_jax.storage import atomic, user_paths
 
 WAYS: dict[str, dict[str, Any]] = {  # titles, and options of the translator
     'tiles side by side, each with its own statistics': {'norm': 'image', 'overlap': 0},
@@ -57,11 +57,17 @@ def define_flags() -> flags.FlagValues:
         'pairs', '', 'In place of all else: write pairs to train on here.', flag_values=values
     )
     flags.DEFINE_string('output', '', 'The figure; by default there is none.', flag_values=values)
+    about = 'Replace an --output that exists, and files in --pairs.'
+    flags.DEFINE_bool('overwrite', False, about, flag_values=values)
     return values
 
 
 def main(values: flags.FlagValues) -> int:
     """Prints the seams of each way, and draws all; returns the exit status."""
+    for name in ('output', 'pairs'):
+        place = user_paths.of_flag(values, name)
+        if place and epath.Path(place).exists() and not values.overwrite:
+            raise UserError(f'--{name}={place} exists: give another name or --overwrite')
     if values.pairs:
         write_pairs(epath.Path(values.pairs))
         return 0
@@ -77,6 +83,9 @@ def main(values: flags.FlagValues) -> int:
     for title, options in WAYS.items():
         translator = Translator(values.workdir, tile=values.tile, **options)
         made = translator(scene)
+        if translator.outputs.classes:
+            raise UserError(f'--workdir={values.workdir}: its outputs are classes, without steps')
+        made = np.atleast_3d(made)
         borders = translator.tile_borders(made.shape[:2])
         print(title)
         for reach in (REACH, values.tile // 4):
@@ -86,7 +95,8 @@ def main(values: flags.FlagValues) -> int:
             largest = f'largest {across.max():.0f} across borders, {elsewhere.max():.0f} elsewhere'
             mean = f'mean {across.mean():.1f}, {elsewhere.mean():.1f}'
             print(f'  over {reach} pixels: {largest}; {mean}', flush=True)
-        panels.append(titled(title, made))
+        shown = made[..., : 3 if made.shape[-1] >= 3 else 1]
+        panels.append(titled(title, np.broadcast_to(shown, (*made.shape[:2], 3))))
     if values.output:
         gap = np.full((len(panels[0]), GAP, 3), 255, np.uint8)
         shown = [part for one in panels for part in (one, gap)][:-1]

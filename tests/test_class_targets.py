@@ -4,11 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from helpers.runs import error_of, lines, make_pairs, tiny_config
+from helpers.runs import error_of, lines, make_pairs, tiny_config, untrained_run
 from PIL import Image
 
 from pix2pix_jax import Translator, evaluate, export, translate
 from pix2pix_jax.data import class_maps, discover, image_spec, label_colors
+from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import class_scores, labels
 from pix2pix_jax.evaluation.options import Options, Subject
 from pix2pix_jax.evaluation.set_metrics import LabelScores, Unasked
@@ -133,6 +134,37 @@ def test_the_scores_are_those_of_the_files(folder, tmp_path):
     assert 0 < found['l1']['mean'] < 2
     (shown, *_) = (tmp_path / 'report' / 'images').glob('*_output.png')
     assert np.asarray(Image.open(shown)).shape == (SIZE, SIZE, 3)
+
+
+def test_maps_whose_palette_says_another_order_are_warned_of(tmp_path, capsys):
+    rows, _ = np.mgrid[:SIZE, :SIZE]
+    config = tiny_config(
+        tmp_path / 'ours',
+        dataset__target_classes=3,
+        generator__output_channels=3,
+        dataset__palette='0 0,0,0;1 255,0,0;2 0,255,0',
+    )
+    for name, order in (('ours', (0, 1, 2)), ('theirs', (0, 2, 1))):
+        colours = [(0, 0, 0), (255, 0, 0), (0, 255, 0)]
+        for split in ('train', 'test'):
+            for side in 'AB':
+                (tmp_path / name / split / side).mkdir(parents=True)
+            Image.new('RGB', (SIZE, SIZE)).save(tmp_path / name / split / 'A' / '0.png')
+            picture = Image.fromarray(np.uint8(np.argsort(order))[rows * 3 // SIZE], 'P')
+            picture.putpalette([value for i in order for value in colours[i]])
+            picture.save(tmp_path / name / split / 'B' / '0.png')
+    untrained_run(tmp_path / 'run', config)
+    for name, warned in (('ours', False), ('theirs', True)):
+        run_command(evaluate, workdir=tmp_path / 'run', dataset=tmp_path / name, metrics='')
+        said = capsys.readouterr().out
+        line = (
+            f'warning: {tmp_path}/{name}/test/B/0.png: index 1 has in its palette the colour that'
+        )
+        assert (line in said) == warned
+    with pytest.raises(UserError, match='--classes=facades: the targets of the run are classes al'):
+        run_command(
+            evaluate, workdir=tmp_path / 'run', dataset=tmp_path / 'ours', classes='facades'
+        )
 
 
 def test_colours_by_regression_are_scored_by_the_nearest(folder, tmp_path):

@@ -10,6 +10,7 @@ from PIL import Image
 
 from pix2pix_jax import config, evaluate
 from pix2pix_jax.data import label_colors
+from pix2pix_jax.data.formats import encode
 from pix2pix_jax.errors import DataError, UserError, run_command
 from pix2pix_jax.evaluation import (
     image_metrics,
@@ -135,6 +136,27 @@ def test_pairs_of_another_folder(workdir, capsys):
     assert run(f'--workdir={workdir}', f'--dataset={workdir.parent}/moved') == 0
     report = json.loads((workdir / 'evaluation/test_of_moved/metrics.json').read_text())
     assert (report['images'], report['dataset']) == (5, f'{workdir.parent}/moved')
+    again = workdir.parent / 'other' / 'moved'  # another folder of that name
+    shutil.copytree(workdir.parent / 'moved', again)
+    before = (workdir / 'evaluation/test_of_moved/metrics.json').read_bytes()
+    capsys.readouterr()
+    assert run(f'--workdir={workdir}', f'--dataset={again}') == 2
+    assert f'has the report of {workdir.parent}/moved; give an --output' in capsys.readouterr().err
+    assert (workdir / 'evaluation/test_of_moved/metrics.json').read_bytes() == before
+    assert run(f'--workdir={workdir}', f'--dataset={again}', f'--output={again.parent}/o') == 0
+
+
+@pytest.mark.parametrize('count', [1, 5])
+def test_of_other_pairs_the_other_splits_need_not_do(workdir, capsys, count):
+    """Nothing is held out of their train: it may have one pair, or those that the run was of."""
+    data = workdir.parent / 'data'
+    for side in 'AB':
+        shutil.copytree(data / side / 'test', data / side / 'train')
+        for i in range(count, 5):
+            (data / side / 'train' / 'sub' / f'{i}.png').unlink()
+    assert run(f'--workdir={workdir}', f'--dataset={data}') == 0
+    said = capsys.readouterr()
+    assert not said.err and 'held' not in said.out and 'anew' not in said.out
 
 
 def test_output_is_not_written_over_what_is_there(workdir, tmp_path, capsys):
@@ -202,6 +224,64 @@ def test_images_of_other_names_are_paired_by_a_list(tmp_path, capsys):
         assert run(*folders, listed) == 1
         error = capsys.readouterr().err
         assert message in error and len(error.splitlines()) == 1
+
+
+def write_deep(path, values):
+    atomic.write_bytes(path, encode.encode(np.asarray(values)[..., None], '.png'))
+
+
+def test_errors_in_data_units_are_not_cut_off_at_the_range(tmp_path, capsys):
+    deep = np.full((SIZE, SIZE), 6000, np.uint16)
+    write_deep(tmp_path / 'real' / 'a.png', deep)
+    write_deep(tmp_path / 'fake' / 'a.png', deep - 1500)
+    args = (f'--real={tmp_path}/real', f'--generated={tmp_path}/fake', f'--output={tmp_path}/o')
+    assert run(*args, '--range=0:4000') == 0
+    assert (
+        f'warning: {tmp_path}/real: values from 6000 to 6000 lie beyond 0:4000 (--range), and '
+        'count as its ends\n'
+    ) in capsys.readouterr().out
+    assert found(tmp_path / 'o')['mae']['mean'] == found(tmp_path / 'o')['rmse']['mean'] == 1500
+    assert run(*args, '--range=0:8000') == 0
+    assert 'warning' not in capsys.readouterr().out
+    assert found(tmp_path / 'o')['mae']['mean'] == pytest.approx(1500)
+    assert found(tmp_path / 'o')['l1']['mean'] == pytest.approx(2 * 1500 / 8000)
+
+
+def test_errors_of_two_types_have_no_common_unit(tmp_path, capsys):
+    for folder in ('real', 'fake'):
+        write_deep(tmp_path / folder / 'a.png', np.full((SIZE, SIZE), 4000, np.uint16))
+        write_image(tmp_path / folder / 'b.png', 1)
+    args = (f'--real={tmp_path}/real', f'--generated={tmp_path}/fake')
+    assert run(*args) == 1
+    error = capsys.readouterr().err
+    assert 'b.png is of uint8, and others are of uint16: the errors have no common' in error
+    assert run(*args, '--range=0:65535') == 0
+
+
+def test_a_sliver_of_a_range_is_said(tmp_path, capsys):
+    """Maps of class indices look alike as images, whatever they show."""
+    for seed, folder in enumerate(('real', 'fake')):
+        indices = np.random.default_rng(seed).integers(0, 3, (SIZE, SIZE)).astype(np.uint8)
+        write_deep(tmp_path / folder / 'a.png', indices)
+    args = (f'--real={tmp_path}/real', f'--generated={tmp_path}/fake')
+    assert run(*args) == 0
+    assert (
+        f'warning: {tmp_path}/real: all of the values are 0 to 2, a sliver of 0:255 (uint8), and '
+        'become -1.00 to -0.98 of -1 to 1: so are all errors small; --range=LOW:HIGH says what '
+        'they fill\n'
+    ) in capsys.readouterr().out
+    assert run(*args, '--range=0:2') == 0
+    assert 'warning' not in capsys.readouterr().out
+
+
+def test_values_of_folders_beyond_their_type_name_the_flag(tmp_path, capsys):
+    for folder in ('real', 'fake'):
+        path = tmp_path / folder / 'a.npy'
+        path.parent.mkdir()
+        np.save(path, np.full((SIZE, SIZE), 7, np.float32))
+    assert run(f'--real={tmp_path}/real', f'--generated={tmp_path}/fake') == 1
+    error = capsys.readouterr().err
+    assert 'of float32 allowed is 0 to 1; or say what they are with --range=LOW:HIGH\n' in error
 
 
 def test_images_below_the_ssim_window_say_so(tmp_path):
@@ -424,6 +504,9 @@ def test_two_folders_of_label_maps(tmp_path):
     assert run(*args, '--metrics=fcn,lab', '--classes=facades') == 0
     accuracy = found(tmp_path / 'o')['fcn_pixel_accuracy']['mean']
     assert accuracy == pytest.approx((classes <= 5).mean())
+    assert run(*args, '--classes=facades') == 0  # these scores are always there
+    scores = found(tmp_path / 'o')
+    assert scores['pixel_accuracy']['mean'] == accuracy and 'class_iou' in scores
     assert run(*args, '--metrics=fcn') == 0
     assert '--classes must name' in found(tmp_path / 'o')['fcn_class_iou']['reason']
 

@@ -62,7 +62,15 @@ def wait_for_step(process, step):
         ([CONFIG, '--config.loss.gam=lsgan'], 'loss.gam is unknown; did you mean config.loss.gan?'),
         ([CONFIG, '--config.zzz.y=1'], 'config.zzz.y is unknown; in config there are batch_size, '),
         ([CONFIG, '-config.sed=3'], 'config.sed is unknown; did you mean config.seed?'),
-        ([CONFIG, '--config.batch_size=1e3'], 'flag --config.batch_size=1e3: '),
+        ([CONFIG, '--config.batch_size=1e3'], 'batch_size=1e3: allowed is a whole number, 1 to '),
+        ([CONFIG, '--config.loss.l1_weight='], 'loss.l1_weight=: allowed is a number, 0.0 to '),
+        ([CONFIG, '--config.dataset.mirror', 'maybe'], "unexpected argument 'maybe'"),
+        ([CONFIG, '--config.dataset.mirror=maybe'], 'mirror=maybe: allowed is True | False'),
+        ([CONFIG, '--noconfig.dataset.mirror=1'], 'does not take an argument'),
+        ([CONFIG, '--nodry_run=1'], 'does not take an argument'),
+        ([CONFIG, '--workdir'], 'Missing value for flag --workdir: it is written --workdir=VALUE'),
+        ([CONFIG, '--flagfile=nowhere'], 'nowhere'),
+        ([CONFIG + ',seed=-3'], "'seed=-3': allowed is a whole number, 0 to 2147483647"),
         ([CONFIG, '--config.batch_size=0'], 'config.batch_size=0: allowed is 1 to '),
         ([CONFIG, '--config.loss.gan=nope'], "config.loss.gan='nope': allowed are vanilla | "),
         ([CONFIG, '--nope'], "Unknown command line flag 'nope'"),
@@ -206,11 +214,26 @@ def test_of_several_values_of_a_field_the_last_counts(words, left, values, monke
     assert list(config_flags.get_override_values(parsed['config']).values()) == [values]
 
 
+def test_of_several_config_files_the_last_counts(monkeypatch):
+    argv = ['main', '--config=configs/maps.py', CONFIG, '--config.seed=3']
+    monkeypatch.setattr(sys, 'argv', argv)
+    main.check_argv(argv)
+    assert argv[1:] == [argv[1], '--config.seed=3'] and 'configs/folder.py' in argv[1]
+    parsed = main.define_flags()
+    parsed(argv)
+    assert parsed.config.seed == 3
+
+
 @pytest.mark.e2e
 def test_a_workdir_that_cannot_be_made(pairs, tmp_path):
     done = run(CONFIG, f'--config.dataset.path={pairs}', '--workdir=/proc/x', cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.startswith('error: /proc/x') and done.stderr.count('\n') == 1
+    line = 'error: --workdir=/proc/x: no folder can be made there: No such file or directory\n'
+    assert done.stderr == line
+    (tmp_path / 'link').symlink_to(tmp_path / 'nowhere')
+    done = run(CONFIG, f'--config.dataset.path={pairs}', '--workdir=link', cwd=tmp_path)
+    line = 'error: --workdir=link: no folder can be made there: it is a link to nothing\n'
+    assert (done.returncode, done.stderr) == (1, line)
 
 
 @pytest.mark.e2e

@@ -111,6 +111,24 @@ class PalettesSeen:
                 )
 
 
+def swapped(indices: np.ndarray, palette: np.ndarray, known: np.ndarray) -> tuple[int, int] | None:
+    """Returns (class, other): one whose colour in the palette of a map is another's in `known`.
+
+    None where there is no such class among those of the map.
+
+    Args:
+      indices: the map, as it was read.
+      palette: that of its file, uint8 (K,3).
+      known: the colours of the classes in other files, uint8 (classes,3).
+    """
+    there = np.flatnonzero(np.bincount(indices.ravel(), minlength=len(known))[: len(known)])
+    for index in there[there < len(palette)].tolist():
+        (others,) = np.nonzero((known == palette[index]).all(-1))
+        if others.size and index not in others:
+            return index, int(others[0])
+    return None
+
+
 def from_colours(picture: Pixels, classes: Classes) -> np.ndarray:
     """Returns the map of a picture in the colours of a table, uint8 (H,W,1); raises DataError."""
     if not picture.lossy and _looks_like_indices(picture, classes):

@@ -31,6 +31,7 @@ class ImageSpec(NamedTuple):
     ranges: tuple[Range, ...] = ()  # (low, high) for each file, or for all; (): as the type says
     classes: int = 0  # files are maps of classes 0 to classes - 1; 0: they are images
     field: str = ''  # where `channels` come from, for messages
+    range_flag: str = ''  # the flag that takes other values, for messages; '': there is none
     nodata: str = ''  # the value that says that there is none; '': there is no such value
     void: int = class_maps.NO_VOID  # the value of no class in files of indices
     coding: Classes | None = None  # the colours of the classes in the files; None: indices
@@ -71,11 +72,27 @@ def of_config(config: Config) -> tuple[ImageSpec, ImageSpec]:
             g.input_channels,
             ranges[0],
             field='config.generator.input_channels',
+            range_flag='--config.dataset.input_range',
             nodata=d.nodata,
         ),
-        ImageSpec('target', channels, ranges[1], field=field, nodata=d.nodata),
+        ImageSpec(
+            'target',
+            channels,
+            ranges[1],
+            field=field,
+            range_flag='--config.dataset.target_range',
+            nodata=d.nodata,
+        ),
     )
     source, target = (_with_classes(spec, config) for spec in specs)
+    return source, target
+
+
+def of_run(config: Config) -> tuple[ImageSpec, ImageSpec]:
+    """Returns those of a run that is there: messages name its fields, and no flags to set them."""
+    source, target = (
+        spec._replace(field=f"the run's {spec.field}", range_flag='') for spec in of_config(config)
+    )
     return source, target
 
 
@@ -239,7 +256,9 @@ def combine(spec: ImageSpec, pictures: Sequence[Pixels], files: Sequence[File]) 
                 )
             except DataError as error:
                 raise DataError(f'{error}{_taken_by(spec, channels_of(picture))}') from error
-            parts.append(_in_range(values, value_range, spec.name))
+            if value_range is None:
+                _check_unit(spec, values)
+            parts.append(_in_range(values, value_range))
     if len(parts) == 1:
         return parts[0]
     if sum(part.shape[-1] for part in parts) != spec.channels:
@@ -264,7 +283,21 @@ def channels_of(picture: Pixels) -> int:
     return 3 if picture.opacity else picture.values.shape[-1]
 
 
-def _in_range(values: np.ndarray, value_range: Range | None, name: str) -> np.ndarray:
+def _check_unit(spec: ImageSpec, values: np.ndarray) -> None:
+    """Raises DataError for values beyond 0 to 1, of types whose range is that."""
+    low, high = values.min(), values.max()
+    if values.dtype in (np.uint8, np.uint16) or not (low < 0 or high > 1):
+        return
+    ways = f'; or say what they are with {spec.range_flag}=LOW:HIGH' if spec.range_flag else ''
+    indices = values.dtype.kind in 'ui' and 0 <= low <= high < class_maps.VOID
+    if indices and spec.range_flag.startswith('--config.'):
+        ways += f', or of classes --config.dataset.{spec.name}_classes={high + 1}'
+    raise DataError(
+        f'has values from {low:g} to {high:g}: of {values.dtype} allowed is 0 to 1{ways}'
+    )
+
+
+def _in_range(values: np.ndarray, value_range: Range | None) -> np.ndarray:
     """Returns values as uint8 or uint16, whose range is their type's, or as float32 on [-1, 1]."""
     if values.dtype.kind == 'f' and not np.isfinite(values).all():
         raise DataError('has values that are no finite numbers')
@@ -272,14 +305,6 @@ def _in_range(values: np.ndarray, value_range: Range | None, name: str) -> np.nd
         if values.dtype in (np.uint8, np.uint16):
             return values
         value_range = type_range(values.dtype)
-        low, high = values.min(), values.max()
-        if low < 0 or high > 1:
-            classes = values.dtype.kind in 'ui' and 0 <= low <= high < class_maps.VOID
-            raise DataError(
-                f'has values from {low:g} to {high:g}: of {values.dtype} allowed is 0 to 1; '
-                f'or say what they are with --config.dataset.{name}_range=LOW:HIGH'
-                + (f', or of classes --config.dataset.{name}_classes={high + 1}' if classes else '')
-            )
     low, high = value_range
     unit = values.astype(np.float32)  # then in place: a large image is there once more, not ten
     unit -= np.float32(low)
@@ -313,6 +338,4 @@ def levels(kind: np.dtype, value_range: Range | None = None) -> np.ndarray:
     if kind.kind not in 'ui' or high - low >= MAX_LEVELS:
         return np.zeros(0, np.float32)
     values = np.arange(low, high + 1)
-    return augment.to_float(
-        _in_range(values if value_range else values.astype(kind), value_range, 'target')
-    )
+    return augment.to_float(_in_range(values if value_range else values.astype(kind), value_range))

@@ -5,16 +5,19 @@ of [-1, 1], where a network sees and learns next to nothing. Nothing here is an 
 which field to set if it is one.
 """
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pix2pix_jax.data import image_spec
+from pix2pix_jax.data import class_maps, image_spec
 from pix2pix_jax.data.class_maps import VOID
+from pix2pix_jax.data.formats.pixels import Pixels
 from pix2pix_jax.data.image_spec import ImageSpec, Range
-from pix2pix_jax.data.picture_values import ValueSummary
-from pix2pix_jax.data.sources import Source
+from pix2pix_jax.data.picture_values import SAMPLE, ValueSummary
+from pix2pix_jax.data.sources import Source, sample
+from pix2pix_jax.errors import DataError
 
 UNLIKE = 4  # times as much of their range that values of one split fill as those of another
 BITS = (10, 12, 14)  # that cameras and sensors have
@@ -54,6 +57,43 @@ def _are_unlike(one: ValueSummary, other: ValueSummary) -> bool:
     # Sparse lights may be in the percentiles of one sample and not of another.
     ends = [(s, s._replace(low=s.values.minimum, high=s.values.maximum)) for s in (narrow, wide)]
     return all(UNLIKE * np.ptp(a.placed()) < np.ptp(b.placed()) for a, b in zip(*ends))
+
+
+def about_palette(picture: Pixels, spec: ImageSpec) -> str:
+    """Says where the palette of a map of a run's classes names them in another order; or ''."""
+    if spec.coding or spec.colours is None or picture.palette is None:
+        return ''
+    pair = class_maps.swapped(picture.values, picture.palette, spec.colours)
+    if pair is None:
+        return ''
+    return (
+        f'index {pair[0]} has in its palette the colour that class {pair[1]} has in the run, and '
+        f'is taken for class {pair[0]}: needed are the indices of the training'
+    )
+
+
+def palettes(source: Source) -> list[str]:
+    """Returns a line where maps of a sample name a run's classes in another order."""
+    for i in sample(source, SAMPLE):
+        with contextlib.suppress(DataError):
+            (*inputs, target), files = source.stored(i)
+            for picture, file, spec in zip(
+                (*inputs[:1], target), (files[0], files[-1]), source.specs
+            ):
+                if spec.classes and (about := about_palette(picture, spec)):
+                    return [f'{file}: {about}']
+    return []
+
+
+def about_clipped(summary: ValueSummary) -> str:
+    """Says where values lie beyond the range that the user gave for them; or ''."""
+    (low, high), values = summary.value_range, summary.values
+    if not summary.spec.ranges or low <= values.minimum and values.maximum <= high:
+        return ''
+    return (
+        f'values from {values.minimum:.5g} to {values.maximum:.5g} lie beyond '
+        f'{_text(summary.value_range)} ({_range_field(summary.spec)}), and count as its ends'
+    )
 
 
 def about_sliver(summary: ValueSummary) -> str:
@@ -118,7 +158,8 @@ def _sliver(summary: ValueSummary) -> str:
 
 
 def _range_field(spec: ImageSpec) -> str:
-    return f'config.dataset.{spec.name}_range'
+    flag = spec.range_flag or f'config.dataset.{spec.name}_range'
+    return flag.removeprefix('--') if 'config.' in flag else flag
 
 
 def _range_for(summary: ValueSummary) -> str:

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pix2pix_jax.config import Config
-from pix2pix_jax.data import label_colors
+from pix2pix_jax.data import augment, label_colors
 from pix2pix_jax.data.label_colors import Classes
 from pix2pix_jax.data.sources import Source
+from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import label_maps, labels
 from pix2pix_jax.evaluation.options import Subject, label_classes
 from pix2pix_jax.evaluation.set_metrics import (
@@ -25,10 +26,10 @@ from pix2pix_jax.evaluation.set_metrics import (
 
 
 def applies(subject: Subject) -> bool:
-    """Whether the targets of a run are classes, or known to have the colours of classes."""
+    """Whether the targets are classes, or known to have the colours of classes."""
     config = subject.config
-    if config is None:
-        return False
+    if config is None:  # two folders: of label maps in colours that the user names
+        return bool(subject.options.classes)
     if config.dataset.target_classes:
         return True
     classes = label_classes(subject.options, config)
@@ -42,8 +43,15 @@ def applies(subject: Subject) -> bool:
 def create(names: Sequence[str], subject: Subject) -> MetricAccumulator:
     """Returns the accumulator of the scores; with a reason where targets have other colours."""
     config = subject.config
-    assert config is not None  # see `applies`
     classes = label_classes(subject.options, config)
+    if config is None:
+        assert classes is not None  # see `applies`
+        return of_folders(subject, classes)
+    if config.dataset.target_classes and subject.options.classes:
+        raise UserError(
+            f'--classes={subject.options.classes}: the targets of the run are classes already '
+            f'(config.dataset.target_classes={config.dataset.target_classes}); leave it out'
+        )
     if config.dataset.target_classes or classes is None:
         return ClassScores()
     # Without --classes `applies` has looked at them.
@@ -57,6 +65,27 @@ def create(names: Sequence[str], subject: Subject) -> MetricAccumulator:
 def _why_not(subject: Subject, config: Config, classes: Classes) -> str:
     source, size = subject.splits[subject.split], tuple(config.image_size)
     return label_maps.why_not(source, 'target', size, classes)
+
+
+def of_folders(subject: Subject, classes: Classes, prefix: str = '') -> LabelScores:
+    """Returns the accumulator of the scores of two folders of label maps in colours.
+
+    It raises UserError for a target that has other colours; `prefix` begins the scores' names.
+    """
+    find = functools.partial(from_label_map, classes=classes)
+
+    def true(i: int, images: Mapping[str, np.ndarray]) -> np.ndarray:
+        label_colors.check(augment.from_float(images['target']), classes, subject.real[i])
+        return _where_valid(find(images['target']), images)
+
+    return LabelScores(classes, true, find, prefix=prefix)
+
+
+def _where_valid(found: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Returns classes (H,W), VOID where a pixel does not count."""
+    if 'valid_pixels' not in images:
+        return found
+    return np.where(images['valid'][..., 0] == 1, found, label_colors.VOID)
 
 
 def of_colours(
@@ -74,10 +103,7 @@ def of_colours(
     """
 
     def true(i: int, images: Mapping[str, np.ndarray]) -> np.ndarray:
-        found = label_maps.read(source, i, 'target', image_size, classes)
-        if 'valid_pixels' in images:
-            found = np.where(images['valid'][..., 0] == 1, found, label_colors.VOID)
-        return found
+        return _where_valid(label_maps.read(source, i, 'target', image_size, classes), images)
 
     find = functools.partial(from_label_map, classes=classes)
     return LabelScores(classes, true, find, prefix=prefix)

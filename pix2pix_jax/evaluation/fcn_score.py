@@ -3,14 +3,12 @@
 What scores them is set_metrics.LabelScores.
 """
 
-import functools
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from pix2pix_jax.config import Config
-from pix2pix_jax.data import augment, label_colors
 from pix2pix_jax.data.label_colors import DATA_SETS, VOID
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import class_scores, label_maps, segmenter
@@ -21,7 +19,6 @@ from pix2pix_jax.evaluation.set_metrics import (
     MetricAccumulator,
     NotComputed,
     Unasked,
-    from_label_map,
 )
 
 
@@ -107,13 +104,7 @@ def _label_maps(subject: Subject) -> MetricAccumulator:
     if classes is None:
         reason = 'of two folders it scores label maps, whose colours --classes must name'
         return NotComputed(FCN_NAMES, reason)
-    find = functools.partial(from_label_map, classes=classes)
-
-    def true(i: int, images: Mapping[str, np.ndarray]) -> np.ndarray:
-        label_colors.check(augment.from_float(images['target']), classes, subject.real[i])
-        return find(images['target'])
-
-    return LabelScores(classes, true, find, False)
+    return class_scores.of_folders(subject, classes, 'fcn_')
 
 
 def import_segmenter(name: str) -> Callable[[np.ndarray], np.ndarray]:

@@ -1,17 +1,20 @@
 """Measures a run on a split of its data, or one folder of images against another."""
 
+import json
+import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
 
 from pix2pix_jax.config import Config, flatten, from_fields
-from pix2pix_jax.data import augment, image_spec, masks
+from pix2pix_jax.data import augment, image_spec, masks, picture_values, value_checks
 from pix2pix_jax.data.folders import pair_files
-from pix2pix_jax.data.formats.decode import read_pixels
+from pix2pix_jax.data.formats.decode import as_channels, read_pixels
 from pix2pix_jax.data.lists import read_outputs
+from pix2pix_jax.data.sources import Source
 from pix2pix_jax.distributed import memory
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.evaluation import image_metrics, metrics, report, translated
@@ -44,6 +47,7 @@ class FolderImages(NamedTuple):
     nodata: str = ''  # the value of the targets that does not count, or nan; '': there is none
 
 
+RANGE = '--range'
 ALL = 'all'  # a table of all checkpoints (`evaluation.checkpoints`)
 TEST = RunImages()
 
@@ -69,14 +73,27 @@ def check_output(
 def default_output(workdir: epath.PathLike, images: RunImages) -> epath.Path:
     """Returns the folder in `workdir` where a run keeps the evaluation of these images.
 
-    Raises UserError for the zip of a packed run.
+    Raises UserError for the zip of a packed run, and where the folder has the report of another
+    `images.dataset` of the same name.
     """
     if run_files.is_zip(workdir):
         raise UserError(f'--output is missing: nothing is written into {workdir}; give a folder')
     name = os.path.basename(os.path.abspath(images.dataset)) if images.dataset else ''
     folder = metrics_json.result_folder(workdir, images.split, images.scale, name, images.steps)
     ending = ('' if images.ema else '_noema') + '_checkpoints' * several(images.checkpoint)
-    return folder.parent / f'{folder.name}{ending}'
+    folder = folder.parent / f'{folder.name}{ending}'
+    _check_same_data(folder, images.dataset)
+    return folder
+
+
+def _check_same_data(folder: epath.Path, dataset: str) -> None:
+    """Raises UserError where `folder` has the report of another folder of the same name."""
+    for path in (folder / 'metrics.json', folder / 'checkpoints.json') if dataset else ():
+        other = json.loads(path.read_text()).get('dataset') if path.exists() else ''
+        if other and os.path.abspath(other) != os.path.abspath(dataset):
+            raise UserError(
+                f'--dataset={dataset}: {folder} has the report of {other}; give an --output'
+            )
 
 
 # ---------------------------------------------------------------- a run
@@ -111,6 +128,8 @@ def evaluate_run(
     with_train = metrics.trains(options, config)
     splits = open_run_splits(workdir, config, images.split, images.dataset, with_train)
     source = splits[images.split]
+    for line in _doubts(source, images):
+        print(f'warning: {line}', flush=True)
     about = {'split': images.split, 'step': run.step, 'checkpoint': run.checkpoint}
     about |= {'scale': images.scale} | translated.about_steps(config)
     about |= {'dataset': images.dataset} if images.dataset else {}
@@ -132,6 +151,20 @@ def evaluate_run(
             accumulators=metrics.for_run(options, config, splits, images.split),
         )
     return summary
+
+
+def _doubts(source: Source, images: RunImages) -> list[str]:
+    """Returns what looks wrong with the pairs of a run, and is no error; a sample is read."""
+    lines = []
+    if images.dataset and any(spec.colours is not None for spec in source.specs):
+        lines += value_checks.palettes(source)
+    if source.specs[1].ranges:
+        lines += [
+            f'{summary.what}: {about}'
+            for summary in picture_values.summaries_of(source)
+            if summary.spec.name == 'target' and (about := value_checks.about_clipped(summary))
+        ]
+    return lines
 
 
 def config_of(config: Config, images: RunImages) -> Config:
@@ -194,29 +227,58 @@ def evaluate_folders(
     listed = images.listed
     pairs = read_outputs(epath.Path(listed), *folders) if listed else pair_files(folders)
     files = [real_file for real_file, _ in pairs.values()]
-    units = bool(images.ranges) or read_pixels(files[0]).values.dtype != np.uint8
+    for line in _doubts_of_files(files, images):
+        print(f'warning: {line}', flush=True)
+    first_type = read_pixels(files[0]).values.dtype
+    units = bool(images.ranges) or first_type != np.uint8
     accumulators = metrics.for_folders(options, files, units, masked=bool(images.nodata))
     about = {'measured': metrics.identity(options)}
-    read = ([example] for example in _read(pairs, images.ranges, images.nodata))
+    one_type = first_type if units and not images.ranges else None
+    read = ([example] for example in _read(pairs, images.ranges, images.nodata, one_type))
     return report.measure(
         read, len(pairs), output, about=about, progress=True, accumulators=accumulators
     )[0]
+
+
+def _doubts_of_files(files: Sequence[epath.Path], images: FolderImages) -> list[str]:
+    """Returns what looks wrong with the values of targets, and is no error; a sample is read."""
+    step = math.ceil(len(files) / picture_values.SAMPLE)
+    spec = image_spec.ImageSpec(
+        'target', image_spec.DEFAULT_CHANNELS, images.ranges, nodata=images.nodata, range_flag=RANGE
+    )
+    summary = picture_values.summary_of(map(read_pixels, files[::step]), spec, None)
+    lines = [value_checks.about_clipped(summary)]
+    if sliver := value_checks.about_sliver(summary):
+        lines.append(f'{sliver}: so are all errors small; {RANGE}=LOW:HIGH says what they fill')
+    return [f'{images.real}: {line}' for line in lines if line]
 
 
 def _read(
     pairs: Mapping[str, tuple[epath.Path, ...]],
     ranges: tuple[image_spec.Range, ...],
     nodata: str = '',
+    one_type: np.dtype | None = None,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields each pair measured in float64 on the host: of many sizes, each would be compiled."""
+    """Yields each pair measured in float64 on the host: of many sizes, each would be compiled.
+
+    Targets must be of `one_type`, if it is given: their units are those of the type.
+    """
     for name, files in pairs.items():
         target, output = map(read_pixels, files)
+        if one_type not in (None, target.values.dtype):
+            raise DataError(
+                f'{files[0]} is of {target.values.dtype}, and others are of {one_type}: the errors '
+                'have no common unit; measure them apart, or say one range of all with --range'
+            )
         if output.values.shape[:2] != target.values.shape[:2]:
             a, b = ('{1}x{0}'.format(*image.values.shape) for image in (output, target))
             raise DataError(f'{files[1]} is {a} but {files[0]} is {b}: sizes must agree')
         channels = target.values.shape[-1]
         spec = image_spec.ImageSpec(
-            'target', 3 if target.opacity or channels == 1 else channels, ranges
+            'target',
+            3 if target.opacity or channels == 1 else channels,
+            ranges,
+            range_flag=RANGE,
         )
         if channels == 4 and not (target.opacity and output.opacity):  # four bands: no RGBA
             target, output = (one._replace(opacity=False) for one in (target, output))
@@ -232,5 +294,9 @@ def _read(
             for kind, one, file in zip(('output', 'target'), (output, target), files[::-1])
         }
         found = image_metrics.of_pair(**images, valid=valid)
-        found |= image_metrics.in_units(**images, span=high - low, valid=valid)
+        if ranges:  # values of one unit, which the ends of the range do not cut off
+            stored = (as_channels(one, spec.channels, high) for one in (output, target))
+            found |= image_metrics.in_units(*stored, span=2.0, valid=valid)
+        else:
+            found |= image_metrics.in_units(**images, span=high - low, valid=valid)
         yield name, images | known | found

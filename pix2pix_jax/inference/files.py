@@ -14,6 +14,7 @@ from etils import epath
 
 from pix2pix_jax.data import augment, patterns
 from pix2pix_jax.data.formats import encode
+from pix2pix_jax.data.image_spec import ImageSpec
 from pix2pix_jax.errors import DATA_ERROR, DataError, UserError
 from pix2pix_jax.inference import gallery, input_checks, scenes, tiling
 from pix2pix_jax.inference.inputs import Input, find_inputs, find_paths, is_list
@@ -81,8 +82,10 @@ def translate_files(
         raise UserError(
             f'--samples={job.samples}: allowed is 1 without dropout, which makes samples differ'
         )
+    spec = _spec_of(translator, job, inputs)
     _print_choices(translator)
-    for line in _doubts(translator, workdir, inputs):
+    found = data_json.recorded(workdir)
+    for line in input_checks.warnings_for(inputs, spec, translator.config, found):
         print(f'warning: {line}', flush=True)
     allowed = 'allowed are --tile=-1, which takes parts of large images, and a smaller --batch'
     with memory.one_line('a translation', allowed):
@@ -130,14 +133,13 @@ def _print_choices(translator: 'Translator') -> None:
         print(line, flush=True)
 
 
-def _doubts(translator: 'Translator', workdir: str, inputs: Sequence[Input]) -> list[str]:
-    """Returns what looks wrong with the inputs, beyond what is an error when they are read."""
+def _spec_of(translator: 'Translator', job: TranslationJob, inputs: Sequence[Input]) -> ImageSpec:
+    """Returns how the inputs are read; raises UserError where a translation takes more, or less."""
     try:
-        spec = translator.input_spec(inputs[0].files)
-    except DataError:
-        return []
-    found = data_json.recorded(workdir)
-    return input_checks.warnings_for(inputs, spec, translator.config, found)
+        return translator.input_spec(inputs[0].files)
+    except DataError as error:
+        several = ', with commas between them' * (translator.config.dataset.inputs > 1)
+        raise UserError(f'--input={",".join(job.places)}: {error}{several}') from error
 
 
 def check_output(job: TranslationJob, inputs: Sequence[Input]) -> None:

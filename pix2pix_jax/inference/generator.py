@@ -119,7 +119,8 @@ def start_from(state: GanState, workdir: epath.PathLike) -> GanState:
     try:
         _, _, old = load_state(workdir, '')
     except UserError as error:
-        raise UserError(f'config.init_from={workdir}: {error}') from error
+        about = str(error).removeprefix(f'--workdir={workdir}: ')
+        raise UserError(f'config.init_from={workdir}: {about}') from error
     generator = _take(state.generator, old.generator, workdir)
     discriminator = state.discriminator
     if discriminator is not None and old.discriminator is not None:

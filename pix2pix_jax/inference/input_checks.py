@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pix2pix_jax.config import Config
-from pix2pix_jax.data import halves, picture_values, value_checks
+from pix2pix_jax.data import halves, image_spec, picture_values, value_checks
 from pix2pix_jax.data.formats import decode
 from pix2pix_jax.data.formats.pixels import Pixels
 from pix2pix_jax.data.image_spec import ImageSpec
@@ -24,7 +24,7 @@ MOST, SOME = 0.5, 0.25  # shares of files
 def warnings_for(
     inputs: Sequence[Input], spec: ImageSpec, config: Config, found: dict[str, Any]
 ) -> list[str]:
-    """Returns lines about inputs that look like A|B, or whose values fill a sliver of their range.
+    """Returns lines about inputs that look like A|B, or whose values or palettes look wrong.
 
     Inputs of the run's own pairs are not looked at; what is bad or very large neither.
 
@@ -35,7 +35,7 @@ def warnings_for(
       found: what data.json says of the run's pairs; {} where nobody knows.
     """
     pictures = _read_sample(inputs)
-    lines = [_as_pairs([one for one, *_ in pictures], config, found)]
+    lines = [_as_pairs([one for one, *_ in pictures], config, found), _palettes(inputs, spec)]
     for place, some in enumerate(zip(*pictures)):
         number = place if len(pictures[0]) > 1 else None
         summary = picture_values.summary_of(some, spec, number)
@@ -47,14 +47,28 @@ def warnings_for(
 def _read_sample(inputs: Sequence[Input]) -> list[tuple[Pixels, ...]]:
     """Returns the pictures of some of the inputs."""
     pictures, pixels = [], 0
-    picks = np.linspace(0, len(inputs) - 1, min(SAMPLE, len(inputs))).astype(int).tolist()
-    for one in (inputs[i] for i in picks if not inputs[i].pair):
+    for one in _sample(inputs):
         with contextlib.suppress(DataError):  # it is said where it is translated
             size = max(math.prod(decode.size_of(file)) for file in one.files)
             if size + pixels <= MAX_PIXELS:
                 pixels += size
                 pictures.append(tuple(map(decode.read_pixels, one.files)))
     return pictures
+
+
+def _sample(inputs: Sequence[Input]) -> list[Input]:
+    picks = np.linspace(0, len(inputs) - 1, min(SAMPLE, len(inputs))).astype(int).tolist()
+    return [inputs[i] for i in picks if not inputs[i].pair]
+
+
+def _palettes(inputs: Sequence[Input], spec: ImageSpec) -> str:
+    """Says of the first map whose palette names the run's classes in another order; or ''."""
+    for one in _sample(inputs) if spec.classes and spec.colours is not None else ():
+        with contextlib.suppress(DataError):
+            about = value_checks.about_palette(image_spec.read(spec, one.files[0]), spec)
+            if about:
+                return f'{one.files[0]}: {about}'
+    return ''
 
 
 def _as_pairs(pictures: Sequence[Pixels], config: Config, found: dict[str, Any]) -> str:

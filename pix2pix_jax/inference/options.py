@@ -42,6 +42,8 @@ def check_options(options: TranslateOptions) -> None:
     fit, tile = options.fit, options.tile
     if options.norm not in ('', *NORMS):
         raise UserError(f'--norm={options.norm}: allowed are {" | ".join(NORMS)}')
+    if options.seed is not None and options.seed < 0:
+        raise UserError(f'--seed={options.seed}: allowed is 0 or more')
     if options.batch < 1:
         raise UserError(f'--batch={options.batch}: allowed is 1 or more')
     if tile and fit == 'resize':

@@ -59,7 +59,8 @@ def open_run_splits(
         count = len(found['train'])
         print(f'{dataset} says no splits, and the run knows none of its {count:,} pairs: all count')
         return {split: dataclasses.replace(found['train'], undivided=False)}
-    splits = discover.divide(found, config, known)
+    apart = dataset and split in found and split != 'train' and not with_train
+    splits = found if apart else discover.divide(found, config, known)  # nothing is held out of it
     if split not in splits:
         raise UserError(f"--split={split}: the run's data has {' | '.join(splits)}")
     return splits

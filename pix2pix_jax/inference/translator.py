@@ -24,6 +24,7 @@ from pix2pix_jax.inference.options import TranslateOptions, check_options
 from pix2pix_jax.inference.outputs import Loaded, Outputs
 from pix2pix_jax.models.factory import generator_depth, has_dropout
 from pix2pix_jax.storage import atomic, user_paths
+from pix2pix_jax.workdir import data_json
 
 Image: TypeAlias = np.ndarray | epath.PathLike | LazyFile
 FILE = str | os.PathLike | LazyFile
@@ -49,6 +50,8 @@ class Translator:
         o, run = self.options, generator.load_run(workdir, checkpoint, self.options.ema)
         self.config, self.step = generator.at_steps(run.config, o.steps), run.step
         self._workdir = atomic.resolved(workdir)
+        # Of several inputs how many channels each has; (): nobody knows, or there is one.
+        self._channels = tuple(data_json.recorded(workdir).get('input_channels', ()))
         self._fit = scaling.Fit.of(run.config, o)
         self.about_fit = self._fit.about
         self.target_scale = run.config.dataset.target_scale or 1.0
@@ -124,7 +127,7 @@ class Translator:
                 f'{len(inputs)} images for one translation: the run takes {expected or 1}, as '
                 'config.dataset.inputs says'
             )
-        spec, target = image_spec.of_config(self.config)
+        spec, target = image_spec.of_run(self.config)
         if task is not tasks.PAIRS:  # of the photo that was the target
             spec = spec._replace(ranges=target.ranges)
         return spec._replace(channels=3) if task.of_any_photo else spec
@@ -140,6 +143,16 @@ class Translator:
         spec = self.input_spec(files)
         pictures = [image_spec.read(spec, file, box) for file in files]
         return self._loaded(spec, pictures, list(map(str, files)), 1.0, about)
+
+    def _check_order(self, pictures: Sequence[Pixels], names: Sequence[str]) -> None:
+        """Raises DataError where several inputs have not the channels of their places."""
+        for i, (picture, name, needed) in enumerate(zip(pictures, names, self._channels)):
+            count = image_spec.channels_of(picture)
+            if count != needed:
+                raise DataError(
+                    f'{name} has {count} channel{"s" * (count > 1)}: input {i + 1} of the run has '
+                    f'{needed}; are the inputs in another order?'
+                )
 
     def _enlarged(self, loaded: Loaded) -> Loaded:
         """Returns an image as a super-resolution run takes it; of others what it is."""
@@ -164,6 +177,7 @@ class Translator:
         `names` are of their files; the translation is `scale` times as wide and high.
         """
         decode.check_one_size(pictures, names)
+        self._check_order(pictures, names)
         extension, dtype = os.path.splitext(names[0])[1], pictures[0].values.dtype
         noted = self.outputs.noted(pictures[0], extension, about)
         gaps = []
@@ -208,7 +222,7 @@ class Translator:
         if tasks.task(d.task).of_any_photo or files != source.files[i]:
             changed = source.boxes or source.turns_alike
             return self._of_pair(source, i) if changed else self.load(*files)
-        spec, target = image_spec.of_config(self.config)
+        spec, target = image_spec.of_run(self.config)
         pictures, files = source.stored(i)
         names = list(map(str, files[:1]))
         if not source.photos:  # A|B
@@ -363,5 +377,9 @@ def _pixels(array: np.ndarray, spec: ImageSpec) -> Pixels:
     """Returns an array (H,W) or (H,W,C) as if it had been read; RGBA where RGB is wanted, too."""
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise DataError(f'the array has the shape {array.shape}: allowed are (H,W) and (H,W,C)')
+    if array.dtype.kind not in 'uif':
+        raise DataError(
+            f'the array is of {array.dtype}: allowed are whole numbers and floats, as uint8'
+        )
     values = array.reshape(*array.shape[:2], -1)
     return Pixels(values, opacity=values.shape[-1] == 4 and spec.channels in (1, 3))

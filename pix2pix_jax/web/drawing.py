@@ -53,8 +53,9 @@ def check(config: Config, splits: dict[str, Source], workdir: epath.PathLike) ->
     """
     d, channels = config.dataset, config.generator.input_channels
     several = d.inputs > 1 or any(source.inputs > 1 for source in splits.values())
+    allowed = 'allowed are gray, RGB and RGBA'
     if several or len(image_spec.parse_ranges('input_range', d.input_range)) > 1:
-        what = 'several inputs for one output'
+        what, allowed = 'several inputs for one output', 'allowed is one'
     elif not d.input_classes and channels not in (1, 3, 4):
         what = f'config.generator.input_channels={channels}'
     elif not d.input_classes and channels == 4 and not _is_rgba(config, workdir):
@@ -62,8 +63,8 @@ def check(config: Config, splits: dict[str, Source], workdir: epath.PathLike) ->
     else:
         return
     raise UserError(
-        f'the run has {what}: allowed are gray, RGB and RGBA; python -m pix2pix_jax.translate '
-        'translates files of any kind'
+        f'the run has {what}: {allowed}; python -m pix2pix_jax.translate translates files of any '
+        'kind'
     )
 
 

@@ -70,7 +70,7 @@ def found_in(train: Source) -> dict[str, Any]:
     """Returns what a run takes from its data: the most common size, and the images in an input.
 
     And whether pairs lie side by side, and the type of the first input file that can be read; of
-    four channels whether it is RGBA.
+    four channels whether it is RGBA, of several images in an input the channels of each.
     """
     found = {
         'size': list(preflight.common_size(train)),
@@ -79,9 +79,14 @@ def found_in(train: Source) -> dict[str, Any]:
     }
     for i in range(min(len(train), sources.FIRST)):
         with contextlib.suppress(DataError):
-            raster = windows.open_raster(train.input_files(i)[0])
-            of_four = {'input_opacity': raster.opacity} if raster.channels == 4 else {}
-            return found | {'input_type': raster.dtype.name} | of_four
+            raster, *others = map(windows.open_raster, train.input_files(i))
+            found['input_type'] = raster.dtype.name
+            if raster.channels == 4:
+                found['input_opacity'] = raster.opacity
+            if others:
+                each = [3 if one.opacity else one.channels for one in (raster, *others)]
+                found['input_channels'] = each
+            return found
     return found
 
 

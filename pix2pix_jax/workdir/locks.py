@@ -25,7 +25,11 @@ def hold(workdir: epath.Path) -> Iterator[None]:
         _say_unlocked(workdir)
         yield
         return
-    workdir.mkdir(parents=True, exist_ok=True)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = 'it is a link to nothing' if os.path.islink(workdir) else error.strerror
+        raise UserError(f'--workdir={workdir}: no folder can be made there: {why}', 1) from error
     with open(workdir / LOCK, 'a+') as file:
         if _lock(file, workdir):
             with contextlib.suppress(OSError):  # a full disk does not matter here

@@ -241,6 +241,22 @@ def test_masks_of_0_and_255_are_no_indices_of_two_classes(tmp_path):
     np.testing.assert_array_equal(source[0]['target'][..., 0], MAP % 2)
 
 
+@pytest.mark.parametrize(
+    'palette,wanted',
+    [
+        ([(0, 0, 0), (255, 0, 0), (0, 255, 0)], None),
+        ([(0, 0, 0), (0, 255, 0), (255, 0, 0)], (1, 2)),  # two are exchanged
+        ([(0, 0, 0), (9, 9, 9), (8, 8, 8)], None),  # other colours say nothing
+        ([(0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 0)], None),  # of no class in the map
+        ([(0, 0, 0)], None),
+    ],
+)
+def test_a_palette_in_another_order(palette, wanted):
+    known = np.array([(0, 0, 0), (255, 0, 0), (0, 255, 0)], np.uint8)
+    indices = np.array([[0, 1], [2, class_maps.VOID]], np.uint8)[..., None]
+    assert class_maps.swapped(indices, np.array(palette, np.uint8), known) == wanted
+
+
 def test_a_rare_class_that_the_sample_has_not_is_found(tmp_path):
     maps = [np.zeros((SIZE, SIZE), np.uint8)] * 41  # of which every third is looked at
     source = masks_of(tmp_path / 'rare', [*maps[1:], MAP.astype(np.uint8) % 2])[1]

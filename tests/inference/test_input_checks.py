@@ -5,6 +5,7 @@ import pytest
 from etils import epath
 from helpers.pictures import labels, photo, save, write
 from helpers.runs import changed
+from PIL import Image
 
 from pix2pix_jax.data import image_spec
 from pix2pix_jax.inference import input_checks
@@ -28,6 +29,29 @@ def folder_of(path, images):
 PHOTOS = [photo(i) for i in range(4)]
 PAIRS = [np.concatenate([image, labels(image)], axis=1) for image in PHOTOS]
 WHITE = [np.full((64, 128, 3), 255, np.uint8)] * 4
+
+
+def test_palettes_in_another_order(tmp_path):
+    indices = np.tile(np.arange(4, dtype=np.uint8), (64, 16))
+    colours = [(0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    fields = {
+        'dataset__input_classes': 4,
+        'generator__input_channels': 4,
+        'dataset__palette': ';'.join(
+            f'{i} {",".join(map(str, colour))}' for i, colour in enumerate(colours)
+        ),
+    }
+    for name, order in (('same', [0, 1, 2, 3]), ('other', [0, 2, 1, 3])):
+        picture = Image.fromarray(np.argsort(order).astype(np.uint8)[indices], 'P')
+        picture.putpalette([value for i in order for value in colours[i]])
+        (tmp_path / name).mkdir()
+        picture.save(tmp_path / name / 'a.png')
+    assert lines(tmp_path / 'same', **fields) == []
+    (line,) = lines(tmp_path / 'other', **fields)
+    assert line == (
+        f'{tmp_path}/other/a.png: index 1 has in its palette the colour that class 2 has in the '
+        'run, and is taken for class 1: needed are the indices of the training'
+    )
 
 
 @pytest.mark.parametrize('found', [OURS, {'size': [64, 64], 'side_by_side': False}, {}])

@@ -15,6 +15,8 @@ from pix2pix_jax.errors import DataError, UserError, run_command
 from pix2pix_jax.inference import generator, outputs, scaling
 from pix2pix_jax.inference.options import TranslateOptions
 from pix2pix_jax.train import train_and_evaluate
+from pix2pix_jax.web import drawing
+from pix2pix_jax.workdir.config_json import load_config
 
 
 def train(folder, **fields):
@@ -224,7 +226,7 @@ def test_colorization_takes_and_gives_rgb(tmp_path):
     assert pix2pix_jax.Translator(run)(picture(33, 40, 1)[..., 0]).shape == (33, 40, 3)
 
 
-def test_several_inputs_classes_and_ranges(tmp_path):
+def test_several_inputs_classes_and_ranges(tmp_path, capsys):
     """16-bit depth and RGB to 12 bits in 16, and class maps to photos."""
     write = {'A': picture(), 'A2': picture(channels=1, dtype=np.uint16), 'B': picture(channels=1)}
     for side, image in write.items():
@@ -238,8 +240,21 @@ def test_several_inputs_classes_and_ranges(tmp_path):
     for given in ((), (write['A'],), (write['A'],) * 3):
         with pytest.raises(DataError, match=f'{len(given)} images for one .* the run takes 2'):
             pix2pix_jax.Translator(run)(*given)
+    with pytest.raises(DataError, match='the array has 1 channel: input 1 of the run has 3; are '):
+        pix2pix_jax.Translator(run)(write['A2'], write['A'])
     with pytest.raises(DataError, match='the images of one input have one size'):
         pix2pix_jax.Translator(run)(write['A'], write['A2'][:5])
+    given = str(tmp_path / 'pairs' / 'train' / 'A')
+    words = ['translate', f'--workdir={run}', f'--input={given}', f'--output={tmp_path}/out']
+    with pytest.raises(SystemExit):
+        run_command(translate.main, translate.define_flags, words)
+    assert capsys.readouterr().err == (
+        f'error: --input={given}: 1 images for one translation: the run takes 2, as '
+        'config.dataset.inputs says, with commas between them\n'
+    )
+    config = load_config(run)
+    with pytest.raises(UserError, match='has several inputs for one output: allowed is one; pyth'):
+        drawing.check(config, {}, run)
 
 
 def test_class_maps(tmp_path):
@@ -260,7 +275,15 @@ def test_what_is_no_image(run, tmp_path):
     for array in (np.zeros(3, np.uint8), np.zeros((2, 3, 4, 3), np.uint8)):
         with pytest.raises(DataError, match='the array has the shape'):
             translate(array)
-    with pytest.raises(DataError, match='the array has values from 0 to 9'):
+    with pytest.raises(DataError, match='of bool: allowed are whole numbers and floats, as uint8'):
+        translate(np.zeros((8, 8), bool))
+    with pytest.raises(UserError, match='--seed=-1: allowed is 0 or more'):
+        pix2pix_jax.Translator(run, seed=-1)
+    with pytest.raises(DataError) as raised:
+        translate(np.zeros((8, 8, 5), np.uint8))
+    needed = "needed are 3 (the run's config.generator.input_channels)"
+    assert str(raised.value) == f'the array has 5 channels: {needed}'
+    with pytest.raises(DataError, match='has values from 0 to 9: of float64 allowed is 0 to 1$'):
         translate(np.linspace(0, 9, 12).reshape(2, 2, 3))
     with pytest.raises(DataError, match=r'x\.png cannot be read: No such file'):
         translate(tmp_path / 'x.png')

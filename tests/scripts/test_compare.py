@@ -95,6 +95,8 @@ def test_mistakes_are_one_line(runs):
         (('a',), 'give two runs or more'),
         (('a', 'c'), 'c: no run there'),
         (('a', './a'), 'a run is given twice'),
+        (('a', 'c.zip'), 'c.zip: allowed are folders of runs; unpack the zip of one'),
+        (('a', 'b<c', '--output', 'o.html'), 'flag --output: it is written --output=VALUE'),
         (('a', 'b<c', '--output=mine.html'), '--output=mine.html is another file'),
         (('a', 'b<c', '--colour=1'), 'colour'),
     ):

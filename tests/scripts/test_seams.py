@@ -5,6 +5,10 @@ import importlib.util
 import numpy as np
 import pytest
 from helpers import ROOT
+from helpers.runs import make_pairs, tiny_config, untrained_run
+from PIL import Image
+
+from pix2pix_jax.errors import run_command
 
 SPEC = importlib.util.spec_from_file_location('seams', ROOT / 'scripts' / 'seams.py')
 seams = importlib.util.module_from_spec(SPEC)
@@ -55,3 +59,25 @@ def test_without_seams_borders_are_as_all_else():
     across, elsewhere = seams.steps(noise, [range(32, 256, 32)] * 2, reach=8)
     assert len(across) == 2 * 7 * 8
     np.testing.assert_allclose(across.mean() / elsewhere.mean(), 1, atol=0.15)
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+def test_nothing_is_overwritten_unasked(channels, tmp_path, capsys):
+    make_pairs(tmp_path / 'pairs', {'train': 1})
+    config = tiny_config(tmp_path / 'pairs', generator__output_channels=channels)
+    untrained_run(tmp_path / 'run', config)
+    (tmp_path / 'seams.jpg').write_text('mine')
+    words = [f'--workdir={tmp_path}/run', f'--output={tmp_path}/seams.jpg', '--tile=32']
+
+    def run(*words):
+        with pytest.raises(SystemExit) as ended:
+            run_command(seams.main, seams.define_flags, ['seams', *words])
+        return ended.value.code
+
+    assert run(*words) == 2 and (tmp_path / 'seams.jpg').read_text() == 'mine'
+    assert 'seams.jpg exists: give another name or --overwrite' in capsys.readouterr().err
+    assert run(*words, '--overwrite') == 0
+    with Image.open(tmp_path / 'seams.jpg') as figure:
+        assert figure.mode == 'RGB' and figure.width > 5 * seams.SCENE
+    assert run(f'--pairs={tmp_path}/pairs') == 2
+    assert len(list((tmp_path / 'pairs' / 'train').iterdir())) == 1
