@@ -97,7 +97,7 @@ def main(values: flags.FlagValues) -> int:
     """Measures what the flags say; returns the exit status."""
     check_together(values)
     from pix2pix_jax.data import image_spec
-    from pix2pix_jax.evaluation import checkpoints, report, runs
+    from pix2pix_jax.evaluation import checkpoints, report, runs, two_folders
 
     workdir, real, generated, output, dataset, pairs = (
         user_paths.of_flag(values, name)
@@ -124,8 +124,8 @@ def main(values: flags.FlagValues) -> int:
     else:
         ranges = image_spec.parse_ranges('range', values.range, '--range')
         real, generated = (folder or os.path.dirname(pairs) for folder in (real, generated))
-        both = runs.FolderImages(real, generated, pairs, ranges, values.nodata)
-        found = report.table(runs.evaluate_folders(both, output or None, options))
+        both = two_folders.FolderImages(real, generated, pairs, ranges, values.nodata)
+        found = report.table(two_folders.evaluate_folders(both, output or None, options))
     print(found)
     if output:
         print(f'{output}/index.html')

@@ -18,6 +18,7 @@ from pix2pix_jax.evaluation import (
     report,
     runs,
     segmenter,
+    two_folders,
     weights,
 )
 from pix2pix_jax.inference import generator
@@ -88,7 +89,9 @@ def test_a_run_is_measured_as_its_images_are(workdir, capsys):
     with (folder / 'per_image.csv').open() as file:
         rows = list(csv.DictReader(file))
     assert [row['name'] for row in rows] == [f'sub/{i}' for i in range(5)]
-    again = runs.evaluate_folders(runs.FolderImages(*_folders(folder, workdir.parent)), None)
+    again = two_folders.evaluate_folders(
+        two_folders.FolderImages(*_folders(folder, workdir.parent)), None
+    )
     for name, summary in again.items():  # measured from the images on disk
         values = [float(row[name]) for row in rows]
         assert summary['mean'] == pytest.approx(np.mean(values), abs=1e-6)
@@ -254,7 +257,7 @@ def test_errors_of_two_types_have_no_common_unit(tmp_path, capsys):
     args = (f'--real={tmp_path}/real', f'--generated={tmp_path}/fake')
     assert run(*args) == 1
     error = capsys.readouterr().err
-    assert 'b.png is of uint8, and others are of uint16: the errors have no common' in error
+    assert 'b.png is of uint8, and the first is of another type: errors have no common' in error
     assert run(*args, '--range=0:65535') == 0
 
 
