@@ -138,7 +138,8 @@ def _spec_of(translator: 'Translator', job: TranslationJob, inputs: Sequence[Inp
     try:
         return translator.input_spec(inputs[0].files)
     except DataError as error:
-        several = ', with commas between them' * (translator.config.dataset.inputs > 1)
+        several = '; give a folder for each, with commas between'
+        several *= translator.config.dataset.inputs > 1
         raise UserError(f'--input={",".join(job.places)}: {error}{several}') from error
 
 

@@ -123,8 +123,9 @@ class Translator:
         """Returns how a user's `inputs` are read; raises DataError where the run takes others."""
         task, expected = tasks.task(self.config.dataset.task), self.config.dataset.inputs
         if len(inputs) != expected > 0 or not inputs:
+            count = f'{len(inputs)} image{"s" * (len(inputs) != 1)}'
             raise DataError(
-                f'{len(inputs)} images for one translation: the run takes {expected or 1}, as '
+                f'{count} for one translation: the run takes {expected or 1}, as '
                 'config.dataset.inputs says'
             )
         spec, target = image_spec.of_run(self.config)

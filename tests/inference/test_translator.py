@@ -238,7 +238,7 @@ def test_several_inputs_classes_and_ranges(tmp_path, capsys):
     found = pix2pix_jax.Translator(run)(write['A'], write['A2'])
     assert found.shape == (32, 32) and found.dtype == np.uint16 and 255 < found.max() <= 4095
     for given in ((), (write['A'],), (write['A'],) * 3):
-        with pytest.raises(DataError, match=f'{len(given)} images for one .* the run takes 2'):
+        with pytest.raises(DataError, match=f'{len(given)} images? for one .* the run takes 2'):
             pix2pix_jax.Translator(run)(*given)
     with pytest.raises(DataError, match='the array has 1 channel: input 1 of the run has 3; are '):
         pix2pix_jax.Translator(run)(write['A2'], write['A'])
@@ -249,8 +249,8 @@ def test_several_inputs_classes_and_ranges(tmp_path, capsys):
     with pytest.raises(SystemExit):
         run_command(translate.main, translate.define_flags, words)
     assert capsys.readouterr().err == (
-        f'error: --input={given}: 1 images for one translation: the run takes 2, as '
-        'config.dataset.inputs says, with commas between them\n'
+        f'error: --input={given}: 1 image for one translation: the run takes 2, as '
+        'config.dataset.inputs says; give a folder for each, with commas between\n'
     )
     config = load_config(run)
     with pytest.raises(UserError, match='has several inputs for one output: allowed is one; pyth'):
