@@ -88,7 +88,7 @@ def palettes(source: Source) -> list[str]:
 def about_clipped(summary: ValueSummary) -> str:
     """Says where values lie beyond the range that the user gave for them; or ''."""
     (low, high), values = summary.value_range, summary.values
-    if not summary.spec.ranges or low <= values.minimum and values.maximum <= high:
+    if not (summary.spec.ranges and (values.minimum < low or values.maximum > high)):
         return ''
     return (
         f'values from {values.minimum:.5g} to {values.maximum:.5g} lie beyond '
