@@ -66,8 +66,8 @@ def run_command(
     is_process = interrupts.raise_again()
     try:
         _run(main, define_flags, sys.argv if argv is None else argv, check_argv)
-    except KeyboardInterrupt as error:
-        fail('stopped', interrupts.status_of(error))
+    except KeyboardInterrupt:
+        fail('stopped', interrupts.STATUS)
     finally:
         if is_process:
             interrupts.end_at_once()
@@ -103,7 +103,7 @@ def _parsed(
             check_argv(argv)
         extra = values(argv)[1:]
     except (flags.Error, ValueError) as error:  # absl's of --noNAME=VALUE is a ValueError
-        missing = re.match(r'Missing value for flag (--\w+)', str(error))
+        missing = re.match(r'Missing value for flag (--[\w.]+)', str(error))
         hint = f': it is written {missing[1]}=VALUE' if missing else ''
         raise UserError(f'{error}{hint}') from error
     if extra:

@@ -115,7 +115,10 @@ def main(values: flags.FlagValues) -> int:
         images = runs.RunImages(
             values.split, values.checkpoint, values.scale, dataset, values.ema, values.steps or 0
         )
-        output = output or runs.default_output(workdir, images)
+        if not output:
+            output = runs.default_output(workdir, images)
+            if not values.overwrite:
+                runs.check_same_data(output, dataset)
         if table:
             measured = checkpoints.evaluate_checkpoints(workdir, output, images, options)
             found = checkpoints.text(measured)

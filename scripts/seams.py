@@ -8,7 +8,7 @@ python scripts/seams.py --pairs=terrain
 python -m pix2pix_jax.main --config=configs/folder.py --config.dataset.path=terrain \
     --workdir=runs/terrain --config.image_size=64 --config.num_steps=4000 \
     --config.generator.depth=4 --config.generator.width=16 --config.discriminator.width=16
-python scripts/seams.py --workdir=runs/terrain --output=docs/seams.jpg
+python scripts/seams.py --workdir=runs/terrain --output=docs/seams.jpg --overwrite
 """
 
 import io
@@ -64,12 +64,12 @@ def define_flags() -> flags.FlagValues:
 
 def main(values: flags.FlagValues) -> int:
     """Prints the seams of each way, and draws all; returns the exit status."""
-    for name in ('output', 'pairs'):
-        place = user_paths.of_flag(values, name)
+    output, pairs = (user_paths.of_flag(values, name) for name in ('output', 'pairs'))
+    for name, place in (('output', output), ('pairs', pairs)):
         if place and epath.Path(place).exists() and not values.overwrite:
             raise UserError(f'--{name}={place} exists: give another name or --overwrite')
-    if values.pairs:
-        write_pairs(epath.Path(values.pairs))
+    if pairs:
+        write_pairs(epath.Path(pairs))
         return 0
     if not values.workdir:
         raise UserError('--workdir is missing: allowed is the folder of a run, or --pairs=FOLDER')
@@ -97,12 +97,12 @@ def main(values: flags.FlagValues) -> int:
             print(f'  over {reach} pixels: {largest}; {mean}', flush=True)
         shown = made[..., : 3 if made.shape[-1] >= 3 else 1]
         panels.append(titled(title, np.broadcast_to(shown, (*made.shape[:2], 3))))
-    if values.output:
+    if output:
         gap = np.full((len(panels[0]), GAP, 3), 255, np.uint8)
         shown = [part for one in panels for part in (one, gap)][:-1]
         figure = io.BytesIO()
         Image.fromarray(np.concatenate(shown, axis=1)).save(figure, 'JPEG', quality=88)
-        atomic.write_bytes(values.output, figure.getvalue())
+        atomic.write_bytes(output, figure.getvalue())
     return 0
 
 

@@ -144,9 +144,13 @@ def test_pairs_of_another_folder(workdir, capsys):
     before = (workdir / 'evaluation/test_of_moved/metrics.json').read_bytes()
     capsys.readouterr()
     assert run(f'--workdir={workdir}', f'--dataset={again}') == 2
-    assert f'has the report of {workdir.parent}/moved; give an --output' in capsys.readouterr().err
+    assert f'has the report of {workdir.parent}/moved: give an --output' in capsys.readouterr().err
     assert (workdir / 'evaluation/test_of_moved/metrics.json').read_bytes() == before
     assert run(f'--workdir={workdir}', f'--dataset={again}', f'--output={again.parent}/o') == 0
+    (workdir.parent / 'link').mkdir()
+    (workdir.parent / 'link' / 'moved').symlink_to(workdir.parent / 'moved')  # the same pairs
+    assert run(f'--workdir={workdir}', f'--dataset={workdir.parent}/link/moved') == 0
+    assert run(f'--workdir={workdir}', f'--dataset={again}', '--overwrite') == 0
 
 
 @pytest.mark.parametrize('count', [1, 5])
@@ -241,7 +245,7 @@ def test_errors_in_data_units_are_not_cut_off_at_the_range(tmp_path, capsys):
     assert run(*args, '--range=0:4000') == 0
     assert (
         f'warning: {tmp_path}/real: values from 6000 to 6000 lie beyond 0:4000 (--range), and '
-        'count as its ends\n'
+        'count as its ends in all but mae and rmse\n'
     ) in capsys.readouterr().out
     assert found(tmp_path / 'o')['mae']['mean'] == found(tmp_path / 'o')['rmse']['mean'] == 1500
     assert run(*args, '--range=0:8000') == 0
@@ -270,7 +274,7 @@ def test_a_sliver_of_a_range_is_said(tmp_path, capsys):
     assert run(*args) == 0
     assert (
         f'warning: {tmp_path}/real: all of the values are 0 to 2, a sliver of 0:255 (uint8), and '
-        'become -1.00 to -0.98 of -1 to 1: so are all errors small; --range=LOW:HIGH says what '
+        'become -1.00 to -0.98 of -1 to 1: so all errors look small; --range=LOW:HIGH says what '
         'they fill\n'
     ) in capsys.readouterr().out
     assert run(*args, '--range=0:2') == 0

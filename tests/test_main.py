@@ -69,6 +69,7 @@ def wait_for_step(process, step):
         ([CONFIG, '--noconfig.dataset.mirror=1'], 'does not take an argument'),
         ([CONFIG, '--nodry_run=1'], 'does not take an argument'),
         ([CONFIG, '--workdir'], 'Missing value for flag --workdir: it is written --workdir=VALUE'),
+        ([CONFIG, '--config.batch_size'], 'it is written --config.batch_size=VALUE'),
         ([CONFIG, '--flagfile=nowhere'], 'nowhere'),
         ([CONFIG + ',seed=-3'], "'seed=-3': allowed is a whole number, 0 to 2147483647"),
         ([CONFIG, '--config.batch_size=0'], 'config.batch_size=0: allowed is 1 to '),

@@ -114,16 +114,18 @@ class PalettesSeen:
 def swapped(indices: np.ndarray, palette: np.ndarray, known: np.ndarray) -> tuple[int, int] | None:
     """Returns (class, other): one whose colour in the palette of a map is another's in `known`.
 
-    None where there is no such class among those of the map.
+    None where there is no such class among those of the map. Colours that `known` has from PASCAL
+    VOC do not count: no file may have them.
 
     Args:
-      indices: the map, as it was read.
+      indices: those of the map that are classes, of any shape.
       palette: that of its file, uint8 (K,3).
       known: the colours of the classes in other files, uint8 (classes,3).
     """
+    read = (known != voc_palette(len(known))).any(-1)
     there = np.flatnonzero(np.bincount(indices.ravel(), minlength=len(known))[: len(known)])
     for index in there[there < len(palette)].tolist():
-        (others,) = np.nonzero((known == palette[index]).all(-1))
+        (others,) = np.nonzero((known == palette[index]).all(-1) & read)
         if others.size and index not in others:
             return index, int(others[0])
     return None

@@ -256,8 +256,7 @@ def combine(spec: ImageSpec, pictures: Sequence[Pixels], files: Sequence[File]) 
                 )
             except DataError as error:
                 raise DataError(f'{error}{_taken_by(spec, channels_of(picture))}') from error
-            if value_range is None:
-                _check_unit(spec, values)
+            _check_values(spec, values, value_range)
             parts.append(_in_range(values, value_range))
     if len(parts) == 1:
         return parts[0]
@@ -283,10 +282,14 @@ def channels_of(picture: Pixels) -> int:
     return 3 if picture.opacity else picture.values.shape[-1]
 
 
-def _check_unit(spec: ImageSpec, values: np.ndarray) -> None:
-    """Raises DataError for values beyond 0 to 1, of types whose range is that."""
+def _check_values(spec: ImageSpec, values: np.ndarray, value_range: Range | None) -> None:
+    """Raises DataError for NaN, and without a range for values beyond that of their type."""
+    if values.dtype.kind == 'f' and not np.isfinite(values).all():
+        raise DataError('has values that are no finite numbers')
+    if value_range is not None or values.dtype in (np.uint8, np.uint16):
+        return
     low, high = values.min(), values.max()
-    if values.dtype in (np.uint8, np.uint16) or not (low < 0 or high > 1):
+    if low >= 0 and high <= 1:
         return
     ways = f'; or say what they are with {spec.range_flag}=LOW:HIGH' if spec.range_flag else ''
     indices = values.dtype.kind in 'ui' and 0 <= low <= high < class_maps.VOID
@@ -299,8 +302,6 @@ def _check_unit(spec: ImageSpec, values: np.ndarray) -> None:
 
 def _in_range(values: np.ndarray, value_range: Range | None) -> np.ndarray:
     """Returns values as uint8 or uint16, whose range is their type's, or as float32 on [-1, 1]."""
-    if values.dtype.kind == 'f' and not np.isfinite(values).all():
-        raise DataError('has values that are no finite numbers')
     if value_range is None:
         if values.dtype in (np.uint8, np.uint16):
             return values

@@ -235,23 +235,31 @@ def _classes(distance: np.ndarray, classes: Classes) -> np.ndarray:
 
 
 def distance(image: np.ndarray, classes: Classes) -> float:
-    """Returns the mean squared distance of an image's pixels (H,W,3) from the nearest colours."""
-    return float(_distances(image, classes).min(-1).mean())
+    """Returns how far an image (H,W,3) of 0 to 255 is from the colours of a table: a mean.
+
+    Of each pixel it is the sum of the differences of R, G and B from the nearest colour. Not their
+    squares: a few pixels of none, as a border's, would decide.
+    """
+    pixels = image.astype(np.int32)
+    far = (np.abs(pixels - colour).sum(-1) for colour in _palette(classes).astype(np.int32))
+    return float(functools.reduce(np.minimum, far).mean())
 
 
 def matching(image: np.ndarray, classes: Classes) -> float:
     """Returns the share, 0 to 1, of an image (H,W,3) of 0 to 255 that has label colours.
 
     A pixel has a colour where it is nearer to it than half the smallest distance between two of
-    them: there it can be of one class alone. Where black is a label, black pixels are left out:
-    much is black.
+    them: there it can be of one class alone. Where black is a label, black pixels are left out,
+    much is black; but a map may be all of that class.
     """
     palette = _palette(classes)
     apart = _distances(palette, classes)[~np.eye(len(palette), dtype=bool)].min()
     distances = _distances(image, classes)
     has_one = distances.min(-1) < apart / 4
     black = has_one & (palette == 0).all(-1)[distances.argmin(-1)]
-    return float((has_one & ~black).sum() / max(1, (~black).sum()))
+    if black.all():  # void alone is no map; a class alone may be
+        return float((0, 0, 0) in classes.colours.values())
+    return float((has_one & ~black).sum() / (~black).sum())
 
 
 def check(image: np.ndarray, classes: Classes, file: object) -> None:

@@ -146,7 +146,10 @@ def _together(of_pairs: Iterable[PictureValues]) -> PictureValues:
 def _values_with_data(spec: ImageSpec, picture: Pixels) -> PictureValues:
     if not spec.nodata or spec.classes:
         return values_of(picture)
-    return values_of(masks.filled(picture, ~image_spec.missing(spec, picture)))
+    missing = image_spec.missing(spec, picture)
+    if missing.all():
+        return PictureValues(picture.values.dtype, np.nan, np.nan, np.zeros(0), frozenset())
+    return values_of(masks.filled(picture, ~missing))
 
 
 def _values_of_sample(source: Source) -> list[tuple[PictureValues, ...]]:

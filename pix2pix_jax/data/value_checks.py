@@ -61,9 +61,10 @@ def _are_unlike(one: ValueSummary, other: ValueSummary) -> bool:
 
 def about_palette(picture: Pixels, spec: ImageSpec) -> str:
     """Says where the palette of a map of a run's classes names them in another order; or ''."""
-    if spec.coding or spec.colours is None or picture.palette is None:
+    if spec.colours is None or picture.palette is None:
         return ''
-    pair = class_maps.swapped(picture.values, picture.palette, spec.colours)
+    indices = picture.values[picture.values != spec.void]
+    pair = class_maps.swapped(indices, picture.palette, spec.colours)
     if pair is None:
         return ''
     return (
@@ -87,7 +88,10 @@ def palettes(source: Source) -> list[str]:
 
 def about_clipped(summary: ValueSummary) -> str:
     """Says where values lie beyond the range that the user gave for them; or ''."""
-    (low, high), values = summary.value_range, summary.values
+    values = summary.values
+    low, high = summary.value_range
+    if values.dtype.kind == 'f':  # as the values were rounded
+        low, high = (float(values.dtype.type(end)) for end in (low, high))
     if not (summary.spec.ranges and (values.minimum < low or values.maximum > high)):
         return ''
     return (

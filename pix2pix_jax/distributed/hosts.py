@@ -22,7 +22,6 @@ from typing import Any, NoReturn
 import jax
 from jax.experimental import multihost_utils
 
-from pix2pix_jax import interrupts
 from pix2pix_jax.config import Config
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.distributed.preemption import StopRequest
@@ -267,10 +266,8 @@ def _leave_together() -> None:
 
 def _announce(error: BaseException) -> None:
     """Tells the others what this process ends with, and waits until they have heard."""
-    status = getattr(error, 'status', 1)
-    if isinstance(error, KeyboardInterrupt):
-        status = interrupts.status_of(error)
-    message = ' '.join(f'{error or type(error).__name__}'.split())
+    status = getattr(error, 'status', 130 if isinstance(error, KeyboardInterrupt) else 1)
+    message = ' '.join((str(error) or type(error).__name__).split())
     with contextlib.suppress(jax.errors.JaxRuntimeError):  # another was first, or is gone
         _client().key_value_set(FAILED, f'{status} process {jax.process_index()}: {message}')
     atexit.register(_exit_at_once, status)

@@ -18,6 +18,7 @@ from pix2pix_jax.inference import generator
 from pix2pix_jax.inference.run_splits import open_run_splits
 from pix2pix_jax.models.factory import generator_depth
 from pix2pix_jax.runtime import prepare_process
+from pix2pix_jax.storage import atomic
 from pix2pix_jax.workdir import metrics_json, run_files
 
 
@@ -57,26 +58,30 @@ def check_output(
 def default_output(workdir: epath.PathLike, images: RunImages) -> epath.Path:
     """Returns the folder in `workdir` where a run keeps the evaluation of these images.
 
-    Raises UserError for the zip of a packed run, and where the folder has the report of another
-    `images.dataset` of the same name.
+    Raises UserError for the zip of a packed run.
     """
     if run_files.is_zip(workdir):
         raise UserError(f'--output is missing: nothing is written into {workdir}; give a folder')
     name = os.path.basename(os.path.abspath(images.dataset)) if images.dataset else ''
     folder = metrics_json.result_folder(workdir, images.split, images.scale, name, images.steps)
     ending = ('' if images.ema else '_noema') + '_checkpoints' * several(images.checkpoint)
-    folder = folder.parent / f'{folder.name}{ending}'
-    _check_same_data(folder, images.dataset)
-    return folder
+    return folder.parent / f'{folder.name}{ending}'
 
 
-def _check_same_data(folder: epath.Path, dataset: str) -> None:
-    """Raises UserError where `folder` has the report of another folder of the same name."""
-    for path in (folder / 'metrics.json', folder / 'checkpoints.json') if dataset else ():
+def place_of(dataset: str) -> str:
+    """Returns the folder of other pairs as reports have it: absolute, links followed; or ''."""
+    return os.fspath(atomic.resolved(dataset)) if dataset else ''
+
+
+def check_same_data(folder: epath.PathLike, dataset: str) -> None:
+    """Raises UserError where `folder` has the report of another dataset of the same name."""
+    for name in ('metrics.json', 'checkpoints.json') if dataset else ():
+        path = epath.Path(folder) / name
         other = json.loads(path.read_text()).get('dataset') if path.exists() else ''
-        if other and os.path.abspath(other) != os.path.abspath(dataset):
+        if other and os.path.isabs(other) and other != place_of(dataset):
             raise UserError(
-                f'--dataset={dataset}: {folder} has the report of {other}; give an --output'
+                f'--dataset={dataset}: {folder} has the report of {other}: give an --output, or '
+                '--overwrite'
             )
 
 
@@ -85,6 +90,7 @@ def evaluate_run(
     output: epath.PathLike | None,
     images: RunImages = TEST,
     options: Options = metrics.PAIRS_ALONE,
+    warn: bool = True,
 ) -> report.Summary:
     """Measures images of a run and writes the report.
 
@@ -93,6 +99,7 @@ def evaluate_run(
       output: the folder for the report; None: there is no report.
       images: which images are measured, and which checkpoint translates them.
       options: what is measured beside L1, PSNR and SSIM.
+      warn: whether to print what looks wrong with the pairs.
 
     Returns:
       The summary, as `metrics.json` has it.
@@ -109,11 +116,11 @@ def evaluate_run(
     with_train = metrics.trains(options, config)
     splits = open_run_splits(workdir, config, images.split, images.dataset, with_train)
     source = splits[images.split]
-    for line in _doubts(source, images):
+    for line in _doubts(source, images) if warn else ():
         print(f'warning: {line}', flush=True)
     about = {'split': images.split, 'step': run.step, 'checkpoint': run.checkpoint}
     about |= {'scale': images.scale} | translated.about_steps(config)
-    about |= {'dataset': images.dataset} if images.dataset else {}
+    about |= {'dataset': place_of(images.dataset)} if images.dataset else {}
     about |= {} if images.ema else {'ema': False}
     allowed = (
         f'allowed is a smaller --scale (it is {images.scale})'

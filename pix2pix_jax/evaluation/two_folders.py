@@ -77,10 +77,12 @@ def _doubts_of_files(files: Sequence[epath.Path], images: FolderImages) -> list[
         'target', image_spec.DEFAULT_CHANNELS, images.ranges, nodata=images.nodata, range_flag=RANGE
     )
     summary = picture_values.summary_of(map(read_pixels, files[::step]), spec, None)
-    lines = [value_checks.about_clipped(summary)]
+    lines = []
+    if clipped := value_checks.about_clipped(summary):
+        lines.append(f'{clipped} in all but mae and rmse')
     if sliver := value_checks.about_sliver(summary):
-        lines.append(f'{sliver}: so are all errors small; {RANGE}=LOW:HIGH says what they fill')
-    return [f'{images.real}: {line}' for line in lines if line]
+        lines.append(f'{sliver}: so all errors look small; {RANGE}=LOW:HIGH says what they fill')
+    return [f'{images.real}: {line}' for line in lines]
 
 
 def _read(

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,28 +46,33 @@ def warnings_for(
 
 def _read_sample(inputs: Sequence[Input]) -> list[tuple[Pixels, ...]]:
     """Returns the pictures of some of the inputs."""
-    pictures, pixels = [], 0
+    pictures = []
     for one in _sample(inputs):
         with contextlib.suppress(DataError):  # it is said where it is translated
-            size = max(math.prod(decode.size_of(file)) for file in one.files)
-            if size + pixels <= MAX_PIXELS:
-                pixels += size
-                pictures.append(tuple(map(decode.read_pixels, one.files)))
+            pictures.append(tuple(map(decode.read_pixels, one.files)))
     return pictures
 
 
-def _sample(inputs: Sequence[Input]) -> list[Input]:
-    picks = np.linspace(0, len(inputs) - 1, min(SAMPLE, len(inputs))).astype(int).tolist()
-    return [inputs[i] for i in picks if not inputs[i].pair]
+def _sample(inputs: Sequence[Input]) -> Iterator[Input]:
+    """Yields some of the inputs, none of them very large."""
+    picks, pixels = np.linspace(0, len(inputs) - 1, min(SAMPLE, len(inputs))).astype(int), 0
+    for one in (inputs[i] for i in picks.tolist() if not inputs[i].pair):
+        with contextlib.suppress(DataError):
+            size = max(math.prod(decode.size_of(file)) for file in one.files)
+            if size + pixels <= MAX_PIXELS:
+                pixels += size
+                yield one
 
 
 def _palettes(inputs: Sequence[Input], spec: ImageSpec) -> str:
     """Says of the first map whose palette names the run's classes in another order; or ''."""
-    for one in _sample(inputs) if spec.classes and spec.colours is not None else ():
+    for one in _sample(inputs) if spec.colours is not None else ():
+        file = one.files[0]
         with contextlib.suppress(DataError):
-            about = value_checks.about_palette(image_spec.read(spec, one.files[0]), spec)
-            if about:
-                return f'{one.files[0]}: {about}'
+            if decode.palette_of(file) is None:
+                continue
+            if about := value_checks.about_palette(image_spec.read(spec, file), spec):
+                return f'{file}: {about}'
     return ''
 
 

@@ -29,7 +29,7 @@ def states(steps: int) -> list[int]:
     """Returns the steps of the states by which a run of `steps` steps is scored, in order.
 
     They are the last step and the four multiples of a 25th of the run before it: 84, 88, 92, 96 and
-    100%. Of a run of less than 100 steps they are those of these that its last fifth has.
+    100%. In a run of fewer than 100 steps only those that lie in its last fifth count.
     """
     every = interval(steps)
     before = list(range(every, steps, every))[1 - STATES :]

@@ -249,11 +249,12 @@ def test_masks_of_0_and_255_are_no_indices_of_two_classes(tmp_path):
         ([(0, 0, 0), (9, 9, 9), (8, 8, 8)], None),  # other colours say nothing
         ([(0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 0)], None),  # of no class in the map
         ([(0, 0, 0)], None),
+        ([(0, 0, 0), (0, 0, 1), (0, 0, 2), (128, 128, 0), (0, 128, 0)], None),  # of VOC's 2 and 3
     ],
 )
 def test_a_palette_in_another_order(palette, wanted):
-    known = np.array([(0, 0, 0), (255, 0, 0), (0, 255, 0)], np.uint8)
-    indices = np.array([[0, 1], [2, class_maps.VOID]], np.uint8)[..., None]
+    known = class_maps.colours(5, np.array([(0, 0, 0), (255, 0, 0), (0, 255, 0)], np.uint8))
+    indices = np.array([0, 1, 2, *([3, 4] if len(palette) == 5 else [])], np.uint8)
     assert class_maps.swapped(indices, np.array(palette, np.uint8), known) == wanted
 
 

@@ -79,6 +79,7 @@ def test_floats_and_integers_without_a_range(tmp_path):
         ('float', np.full((16, 16), 1.5), 'has values from 1.5 to 1.5: of float64 allowed is 0 to'),
         ('int', np.full((16, 16), 7, np.int32), 'has values from 7 to 7: of int32 allowed is 0'),
         ('nan', np.full((16, 16), np.nan), 'has values that are no finite numbers'),
+        ('inf', np.tile([150.0, np.inf], (16, 8)), 'has values that are no finite numbers'),
     ):
         folder = tmp_path / name
         write(folder / 'train' / 'A' / '1.npy', image[..., None])

@@ -63,6 +63,18 @@ def test_label_maps_have_label_colours_also_after_jpeg(classes):
     label_colors.check(jpeg(image), classes, 'a.jpg')
 
 
+def test_a_border_of_no_colour_does_not_decide():
+    """A label map with a white border is nearer to its colours than a dull photo."""
+    colours = np.array(list(CITYSCAPES.colours.values()), np.uint8)
+    label = colours[np.random.default_rng(0).integers(0, len(colours), (64, 64))]
+    label[:8] = 255
+    photo = np.random.default_rng(1).integers(90, 130, (64, 64, 3)).astype(np.uint8)
+    photo[..., 2] //= 2
+    near, far = (label_colors.distance(one, CITYSCAPES) for one in (label, photo))
+    nearest = np.abs(255 - np.array([*colours, *CITYSCAPES.void], int)).sum(-1).min()
+    assert near == pytest.approx(nearest / 8) and near < far / 1.5
+
+
 def test_black_is_no_label():
     """It is Cityscapes' void, and what many images are black in."""
     rng = np.random.default_rng(0)
@@ -70,6 +82,8 @@ def test_black_is_no_label():
     image[:40] = 0
     assert label_colors.matching(image, CITYSCAPES) < 0.1
     assert label_colors.matching(np.zeros_like(image), CITYSCAPES) == 0
+    masks = label_colors.table('no 0,0,0;yes 255,255,255')
+    assert label_colors.matching(np.zeros_like(image), masks) == 1  # a mask of nothing
     image[40:] = CITYSCAPES.colours['sky']
     assert label_colors.matching(image, CITYSCAPES) == 1
 

@@ -20,6 +20,7 @@ from pix2pix_jax.data import (
     picture_values,
     value_checks,
 )
+from pix2pix_jax.data.formats.pixels import Pixels
 from pix2pix_jax.dry_run import dry_run
 from pix2pix_jax.errors import DataError
 
@@ -552,3 +553,18 @@ def test_a_palette_of_colours_is_no_map_of_indices(tmp_path):
         image.save(tmp_path / f'train/A/{i}.png')
         write(tmp_path / 'train' / 'B' / f'{i}.png', photo(rng))
     assert remarks(tmp_path) == []
+
+
+@pytest.mark.parametrize('values,ends,said', [
+    (np.linspace(0, 0.1, 64, dtype=np.float32), (0, 0.1), ''),  # 0.1 is rounded in the file
+    (np.linspace(-0.1, 2.4, 64, dtype=np.float32), (-0.1, 2.4), ''),
+    (np.linspace(0, 0.2, 64, dtype=np.float32), (0, 0.1), 'values from 0 to 0.2 lie beyond 0:0.1'),
+    (np.arange(64, dtype=np.int16) - 9, (0, 63), 'values from -9 to 54 lie beyond 0:63'),
+    (np.full(64, np.nan), (0, 1), ''),
+    (np.full(64, -9999, np.int16), (0, 1), ''),  # all of it is no-data
+])  # fmt: skip
+def test_values_beyond_a_range(values, ends, said):
+    spec = image_spec.ImageSpec('target', 1, (ends,), nodata='-9999')
+    picture = Pixels(values.reshape(8, 8, 1))
+    line = value_checks.about_clipped(picture_values.summary_of([picture], spec, None))
+    assert line.startswith(said) and bool(line) == bool(said)
