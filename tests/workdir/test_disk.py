@@ -213,4 +213,5 @@ def test_a_disk_that_is_really_full(pairs, tmp_path):
 def test_a_read_only_folder(pairs, tmp_path):
     done = run_on_a_mount(pairs, tmp_path, 'ro')
     assert done.returncode == 1
-    assert done.stderr == 'error: mount/run: Read-only file system\n'
+    line = 'error: --workdir=mount/run: no folder can be made there: Read-only file system\n'
+    assert done.stderr == line
