@@ -82,10 +82,9 @@ def main(values: flags.FlagValues) -> int:
     print(f'{scene.shape[1]}x{scene.shape[0]}, tiles of {values.tile}: steps of 255')
     for title, options in WAYS.items():
         translator = Translator(values.workdir, tile=values.tile, **options)
-        made = translator(scene)
         if translator.outputs.classes:
             raise UserError(f'--workdir={values.workdir}: its outputs are classes, without steps')
-        made = np.atleast_3d(made)
+        made = np.atleast_3d(translator(scene))
         borders = translator.tile_borders(made.shape[:2])
         print(title)
         for reach in (REACH, values.tile // 4):

@@ -78,10 +78,9 @@ def palettes(source: Source) -> list[str]:
     for i in sample(source, SAMPLE):
         with contextlib.suppress(DataError):
             (*inputs, target), files = source.stored(i)
-            for picture, file, spec in zip(
-                (*inputs[:1], target), (files[0], files[-1]), source.specs
-            ):
-                if spec.classes and (about := about_palette(picture, spec)):
+            ends = (*inputs[:1], target), (files[0], files[-1])
+            for picture, file, spec in zip(*ends, source.specs):
+                if about := about_palette(picture, spec):
                     return [f'{file}: {about}']
     return []
 

@@ -1,5 +1,6 @@
 """Disks that are full or read-only: what was good stays, and what is missing is said."""
 
+import contextlib
 import os
 import resource
 import shutil
@@ -41,6 +42,17 @@ def whole(pairs, tmp_path_factory):
     return workdir, train_and_evaluate(tiny_config(pairs), workdir)
 
 
+@contextlib.contextmanager
+def files_up_to(size):
+    """The kernel refuses to write more bytes into a file."""
+    soft, hard = resource.getrlimit(LIMIT)
+    resource.setrlimit(LIMIT, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(LIMIT, (soft, hard))
+
+
 @pytest.fixture
 def train_on_full(monkeypatch, capsys):  # pytest's other capture writes files
     """Trains with a disk that is full from the step `first` on, until `until`."""
@@ -77,16 +89,11 @@ def test_a_full_disk_stops_the_run_which_goes_on_later(pairs, whole, tmp_path, t
 
 def test_a_checkpoint_that_does_not_fit_is_one_error(tmp_path, caplog, capsys):
     """Orbax logs the tracebacks of its threads beside the error that it raises."""
-    soft, hard = resource.getrlimit(LIMIT)
     checkpoints = Checkpoints(tmp_path, writer=True)
     state = {'a': np.random.default_rng(0).random((500, 500)), 'b': np.ones(9)}
     checkpoints.save('last', 1, state, tiny_config(tmp_path))
-    resource.setrlimit(LIMIT, (100_000, hard))
-    try:
-        with pytest.raises(OSError, match=FULL):
-            checkpoints.save('last', 2, state, tiny_config(tmp_path))
-    finally:
-        resource.setrlimit(LIMIT, (soft, hard))
+    with files_up_to(100_000), pytest.raises(OSError, match=FULL):
+        checkpoints.save('last', 2, state, tiny_config(tmp_path))
     assert not caplog.records and checkpoints.steps('last') == [1]
     checkpoints.close()
 
@@ -103,17 +110,12 @@ def test_the_disks_error_is_raised_where_the_rest_cannot_be_removed(
             raise FileNotFoundError(2, 'No such file or directory', 'manifest.ocdbt.__lock')
         remove(path, *args, **kwargs)
 
-    soft, hard = resource.getrlimit(LIMIT)
     checkpoints = Checkpoints(tmp_path, writer=True)
     monkeypatch.setattr(shutil, 'rmtree', rmtree)
     state = {'a': np.random.default_rng(0).random((500, 500))}
-    resource.setrlimit(LIMIT, (100_000, hard))
-    try:
-        with pytest.raises(OSError, match=FULL):
-            checkpoints.save('last', 1, state, tiny_config(tmp_path))
-    finally:
-        resource.setrlimit(LIMIT, (soft, hard))
-        checkpoints.close()
+    with files_up_to(100_000), pytest.raises(OSError, match=FULL):
+        checkpoints.save('last', 1, state, tiny_config(tmp_path))
+    checkpoints.close()
     assert bool(list(tmp_path.glob('checkpoints/last/*'))) == (failures == 99)
 
 
