@@ -112,8 +112,13 @@ def keep_freed_memory() -> None:
 
 
 def use_compile_cache() -> None:
-    """Makes jax keep compiled programs, by CPU model: they use its instruction set."""
-    folder = cache_folder() / 'compiled' / _cpu()
+    """Makes jax keep compiled programs, by CPU model and number of cores.
+
+    They use its instruction set, and divide their work among the cores, which changes the order of
+    sums: a run's last bits would depend on which process compiled a program first. jax's own key
+    has the first of these alone.
+    """
+    folder = cache_folder() / 'compiled' / f'{_cpu()}_{cores()}'
     jax.config.update('jax_compilation_cache_dir', str(folder))
     jax.config.update('jax_compilation_cache_max_size', MAX_BYTES)
     # Not only what takes long: there are many small ones (a tiny run: 9.6 s at 0.5, 6.8 at 0.1).

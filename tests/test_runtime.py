@@ -39,6 +39,29 @@ def test_the_cpu_is_there(platforms):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.fixture
+def compiled_in():
+    """Returns the folder of compiled programs; puts back the tests' own."""
+    before = jax.config.jax_compilation_cache_dir
+
+    def folder():
+        runtime.use_compile_cache()
+        return jax.config.jax_compilation_cache_dir
+
+    yield folder
+    jax.config.update('jax_compilation_cache_dir', before)
+
+
+def test_programs_for_another_number_of_cores_are_kept_apart(compiled_in, monkeypatch):
+    """They sum in another order: a resumed run would differ from itself in its last bits."""
+    monkeypatch.setattr(runtime, 'cores', lambda: 1)
+    one = compiled_in()
+    monkeypatch.setattr(runtime, 'cores', lambda: 2)
+    assert compiled_in() != one
+    monkeypatch.setattr(runtime, 'cores', lambda: 1)
+    assert compiled_in() == one
+
+
 GROUP = '/slurm/job_1/step_0'
 
 
