@@ -3,6 +3,7 @@
 A path is on this machine, with ~ for the user's folder, or an address in an object store.
 """
 
+import logging
 import os
 import pathlib
 
@@ -17,15 +18,24 @@ def given(path: epath.PathLike, name: str) -> str:
     """Returns a path that was written as `name`, as '--workdir', with ~ expanded; '' stays.
 
     Raises UserError, naming it, for an address of another kind than an object store's, and where
-    the package for such a store is missing.
+    such a store cannot be reached: no package for it, no network, no rights.
     """
     text = os.path.expanduser(check(path, name))
     if atomic.in_object_store(text):
-        try:
-            epath.Path(text).exists()
-        except ImportError as error:
-            raise UserError(f'{name}={text}: {error}') from error
+        _reach(text, name)
     return text
+
+
+def _reach(address: str, name: str) -> None:
+    """Asks the store for an address once; raises UserError where it does not answer."""
+    disabled = logging.root.manager.disable
+    logging.disable()  # gcsfs logs a traceback before it raises what is said here
+    try:
+        epath.Path(address).exists()
+    except Exception as error:  # each store's packages have their own, which may not be installed
+        raise UserError(f'{name}={address}: {str(error) or type(error).__name__}') from error
+    finally:
+        logging.disable(disabled)
 
 
 def of_flag(values: flags.FlagValues, name: str) -> str:

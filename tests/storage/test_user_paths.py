@@ -1,5 +1,6 @@
 """Paths as a user writes them: what is no path and no object store's address is one line."""
 
+import logging
 import os
 import pathlib
 import runpy
@@ -125,14 +126,28 @@ def test_paths_and_addresses_that_are_allowed(monkeypatch):
         user_paths.local('gs://bucket/a.png', '--output')
 
 
-def test_a_store_without_its_package_is_one_line(monkeypatch):
+class ClientError(Exception):
+    """As a store's package has its own."""
+
+
+@pytest.mark.parametrize('error, said', [
+    (ImportError('Install gcsfs'), 'Install gcsfs'),
+    (OSError(5, 'no answer'), r'\[Errno 5\] no answer'),
+    (ClientError('Cannot connect to host'), 'Cannot connect to host'),
+    (ClientError(), 'ClientError'),
+])  # fmt: skip
+def test_a_store_that_does_not_answer_is_one_line(error, said, monkeypatch, caplog):
     def exists(path):
-        raise ImportError('Install gcsfs')
+        logging.getLogger('gcsfs').error('a traceback')
+        raise error
 
     monkeypatch.setattr(user_paths.epath.Path, 'exists', exists)
     monkeypatch.setattr(type(user_paths.epath.Path('gs://bucket')), 'exists', exists)
-    with pytest.raises(UserError, match='^config.dataset.path=gs://bucket/a: Install gcsfs$'):
+    with pytest.raises(UserError, match=f'^config.dataset.path=gs://bucket/a: {said}$'):
         user_paths.given('gs://bucket/a', 'config.dataset.path')
+    assert not caplog.records
+    logging.getLogger('gcsfs').error('later')
+    assert [record.message for record in caplog.records] == ['later']
 
 
 def test_an_input_with_a_comma_in_its_name(tmp_path):
