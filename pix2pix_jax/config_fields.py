@@ -49,7 +49,7 @@ EPSILON, FRACTION, WEIGHT = between(1e-12, 1.0), between(0.0, 1.0), between(0.0,
 BELOW_1 = between(0.0, 1.0 - 1e-9)
 PYTORCH = 'the widely used PyTorch port'
 TASK_MEANINGS = ''.join(
-    f". '{name}': {task.about} (channels: {task.channels[0]} to {task.channels[1]})"
+    f". '{name}': {task.about} (channels: {task.channels[0]} in, {task.channels[1]} out)"
     for name, task in TASKS.items()
 )
 
@@ -236,9 +236,12 @@ ROWS = (
     Field('dataset.cache', 'auto', choices('auto', 'device', 'on', 'off'),
           "keep decoded pairs: 'on': in memory; 'device': those of training on the device, where "
           "batches are made of them; 'auto': on a GPU or TPU where they take at most a quarter of "
-          "its memory, else in memory while all splits take at most a quarter of it; 'off': none"),
+          "its memory, else in memory while all splits take at most a quarter of it, and none of a "
+          "split of more than 5,000 pairs; 'off': none"),
     Field('dataset.workers', 0, between(0, 1024),
-          'processes that augment; 0: threads of this process', 'processes'),
+          'processes that read and augment the pairs of training, which are not kept in memory '
+          'then; they have no work where pairs lie on the device; 0: threads of this process',
+          'processes'),
     Field('dataset.on_error', 'raise', choices('raise', 'skip'),
           "'raise': a pair that cannot be read ends the run; 'skip': those found at the start are "
           'left out'),
@@ -285,7 +288,7 @@ ROWS = (
     Field('generator.input_channels', 3, between(1, 2**10),
           'channels of the input: 1 gray, 3 RGB, 4 RGBA; of TIFF and NumPy files any number; of '
           'classes one for each class. 3 also stands for the number of classes, and for what the '
-          'files have where that is no gray and no RGB', 'channels'),
+          'files have where that is neither RGB nor gray of 8 bits', 'channels'),
     Field('generator.output_channels', 3, between(1, 2**10),
           'channels of the output, likewise', 'channels'),
 
@@ -342,7 +345,8 @@ ROWS = (
     Field('loss.class_weight', 0.0, WEIGHT,
           'weight of the cross-entropy of `dataset.target_classes`'),
     Field('loss.d_weight', 0.5, WEIGHT,
-          'D minimises so many times the sum of its two terms, of real and of generated images; '
+          'D minimises so many times the sum of its terms: of real images, of generated ones, and '
+          'the gradient penalty of wgan-gp; '
           "0.5 is the paper's halving", source='3.3'),
     Field('loss.feature_weight', 0.0, WEIGHT,
           "weight of the L1 distance between D's features of generated and real images; 10 in "

@@ -216,16 +216,15 @@ def check_output(output: str, format: str, overwrite: bool) -> None:
         raise UserError(f'--output={output}: --format={format} writes {" or ".join(allowed)}')
     if path.is_dir():
         raise UserError(f'--output={output} is a folder: allowed is a file')
-    if path.exists() and not overwrite:
-        raise UserError(f'--output={output} exists: give another name or --overwrite')
+    user_paths.check_new(path, '--output', overwrite)
 
 
 def check_folder(path: epath.Path, overwrite: bool) -> None:
     """Raises UserError where `path` is no folder, or one in which anything is already."""
     if path.exists() and not path.is_dir():
         raise UserError(f'--output={path} is a file: allowed is a folder')
-    if path.exists() and any(path.iterdir()) and not overwrite:
-        raise UserError(f'--output={path} exists: give another name or --overwrite')
+    if path.exists() and any(path.iterdir()):
+        user_paths.check_new(path, '--output', overwrite)
 
 
 def check_packages(format: str) -> None:

@@ -184,7 +184,7 @@ class Recorder:
                 len(source),
                 folder,
                 about=about,
-                accumulators=metrics.always(self._config),
+                accumulators=metrics.always(self._config, source.has_units),
             )
         translator.update({})  # or the device would hold a generator more
         return summary

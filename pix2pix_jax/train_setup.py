@@ -93,7 +93,6 @@ def resolve(
     )
     parallel.check_dtype(config.dtype, devices[0])
     check_r1(config, len(devices) * jax.process_count())
-    metric_titles.check_best(config)
     if config.optimizer.scale_with_devices and not config.optimizer.rate_devices:
         config.optimizer.rate_devices = len(devices) * jax.process_count()
     if config.image_size != (0, 0):  # a size that does not fit is said before data is read
@@ -102,6 +101,7 @@ def resolve(
     config.update_from_flattened_dict(places)
     splits, known = open_data(config, workdir)
     splits = found_channels.take_channels(splits, config)
+    metric_titles.check_best(config, splits['train'].has_units)
     config.dataset.inputs = splits['train'].inputs
     config.dataset.windows = 'on' if splits['train'].boxes else 'off'
     config.dataset.palette = config.dataset.palette or splits['train'].found_palette()

@@ -3,7 +3,7 @@
 pip install -e '.[bench]'
 python scripts/benchmark.py [--device=cpu|gpu --size=256 --batch=1 --width=64 --dtype=float32
     --steps=20] [--parts=step,infer,pipeline,start,error,run,loop,export] [--peers=eager,graph,...]
-    [--json=FILE] [--no-torch]
+    [--json=FILE [--overwrite]] [--no-torch]
 
 Each contestant has a process of its own, and they take turns in rounds, the other one asleep.
 Figures are medians of all that was timed, ratios medians of the rounds' ratios. The JPEG files of
@@ -33,6 +33,7 @@ from bench.figures import DEFAULTS, PARTS, WITH_FILES, Timing, about_figures, wr
 from bench.table import table
 from bench.tasks import DTYPES, Setting
 from pix2pix_jax.errors import UserError, run_command
+from pix2pix_jax.storage import user_paths
 
 
 def define_flags() -> flags.FlagValues:
@@ -58,6 +59,7 @@ def define_flags() -> flags.FlagValues:
     names('parts', f'What is timed, of {", ".join(PARTS)}; by default it depends on the device.')
     names('peers', f"PyTorch's variants, of {', '.join(variants.PEERS)}.")
     flags.DEFINE_string('json', '', 'A file for the figures.', flag_values=values)
+    flags.DEFINE_bool('overwrite', False, 'Replace a --json that exists.', flag_values=values)
     about = 'Time PyTorch as well; --no-torch: this project alone.'
     flags.DEFINE_bool('torch', True, about, flag_values=values)
     return values
@@ -126,6 +128,8 @@ def check_flags(values: flags.FlagValues, device: str) -> None:
         for value in values[name].value:
             if value not in allowed:
                 raise UserError(f'--{name}: {value!r} is unknown, allowed are {", ".join(allowed)}')
+    if values.json:
+        user_paths.check_new(values.json, '--json', values.overwrite)
     if 'export' in values.parts and device == 'gpu':
         raise UserError('--parts=export is timed on a CPU, as its runtimes are: --device=cpu')
     if 'export' in values.parts and importlib.util.find_spec('jax2onnx') is None:

@@ -66,8 +66,8 @@ def main(values: flags.FlagValues) -> int:
     """Prints the seams of each way, and draws all; returns the exit status."""
     output, pairs = (user_paths.of_flag(values, name) for name in ('output', 'pairs'))
     for name, place in (('output', output), ('pairs', pairs)):
-        if place and epath.Path(place).exists() and not values.overwrite:
-            raise UserError(f'--{name}={place} exists: give another name or --overwrite')
+        if place:
+            user_paths.check_new(place, f'--{name}', values.overwrite)
     if pairs:
         write_pairs(epath.Path(pairs))
         return 0

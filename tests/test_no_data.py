@@ -1,16 +1,20 @@
-"""No-data of inputs and outputs: what translate writes and shows, whichever way it reads."""
+"""No-data and units: what translate writes and shows, however it reads, and what is measured."""
 
 import filecmp
 
 import numpy as np
 import pytest
 from helpers import pictures
-from helpers.runs import tiny_config
+from helpers.runs import metrics, tiny_config
 from PIL import Image
 
+from pix2pix_jax.config import default_config
 from pix2pix_jax.data import discover, image_spec
 from pix2pix_jax.data.formats import decode
 from pix2pix_jax.data.formats.pixels import Pixels
+from pix2pix_jax.errors import UserError
+from pix2pix_jax.evaluation.metric_titles import check_best
+from pix2pix_jax.evaluation.runs import RunImages, evaluate_run
 from pix2pix_jax.inference.files import TranslationJob, translate_files
 from pix2pix_jax.inference.options import TranslateOptions
 from pix2pix_jax.inference.translator import Translator
@@ -52,6 +56,22 @@ def folder(tmp_path_factory):
         )
         train_and_evaluate(config, folder / f'run_{name}')
     return folder
+
+
+def test_training_measures_in_units_what_evaluate_does(folder):
+    last = metrics(folder / 'run_two')[-1]
+    measured = evaluate_run(folder / 'run_two', None, RunImages('test'))
+    for name in ('mae', 'rmse'):
+        np.testing.assert_allclose(last[f'test/{name}'], measured[name]['mean'], rtol=1e-5)
+        assert last[f'test/{name}'] > 100  # no part of [-1, 1]
+
+
+def test_an_error_in_units_chooses_the_best_where_there_are_units():
+    config = default_config()
+    config.checkpoint.best = 'eval/rmse'
+    check_best(config, units=True)
+    with pytest.raises(UserError, match=r'allowed are eval/l1 \| eval/psnr \| eval/ssim$'):
+        check_best(config, units=False)
 
 
 def picture_of(path):

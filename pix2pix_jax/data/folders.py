@@ -112,9 +112,9 @@ def _pair_folders(root: epath.Path, place: str, mask: str) -> tuple[epath.Path, 
         )
     if place.endswith('/{}') and a.name == 'a' and _is_one_of_many(a, mask):
         return ()
-    more = [_either_case(root, place, f'A{n}') for n in range(2, 10)]
+    more = (_either_case(root, place, f'A{n}') for n in itertools.count(2))
     there = list(itertools.takewhile(lambda folder: folder is not None, more))
-    late = next(filter(None, more[len(there) :]), None)
+    late = next(filter(None, itertools.islice(more, 8)), None)  # looks beyond a gap
     if late:
         missing = root / place.format(f'A{len(there) + 2}')
         raise DataError(f'{late} is there, and {missing} is missing')

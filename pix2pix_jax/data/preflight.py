@@ -113,7 +113,8 @@ def _places(splits: Mapping[str, Source], config: Config, device_room: int) -> d
 
     With cache='auto' they are in memory while all splits together, in their order, take at most a
     quarter of it; and those of 'train' on the device, too, where they take at most `device_room`
-    bytes. 'device' and 'on' keep all of them, and 'device' those of 'train' on the device.
+    bytes. 'device' and 'on' keep all of them, and 'device' those of 'train' on the device. For
+    `dataset.workers`, each of which would need a copy, those of 'train' are not in memory.
     """
     cache = config.dataset.cache
     places, room = {}, memory() / 4
@@ -132,6 +133,8 @@ def _places(splits: Mapping[str, Source], config: Config, device_room: int) -> d
                 f"config.dataset.cache='device': the training pairs take {needs}, and the devices "
                 f'have {has}; allowed are auto | on | off'
             )
+        if name == 'train' and not device and config.dataset.workers:
+            keep = False
         places[name] = (DEVICE if device else MEMORY) if keep else DISK
         room -= needed if keep else 0
     return places

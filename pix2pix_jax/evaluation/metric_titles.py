@@ -38,9 +38,14 @@ def sign(name: str) -> int:
     return {HIGHER: 1, LOWER: -1}[found.better] if found else 0
 
 
-def check_best(config: Config) -> None:
-    """Raises UserError where `checkpoint.best` is nothing that training measures on val."""
-    allowed = [f'eval/{name}' for name in always_measured(config) if sign(name)]
+def check_best(config: Config, units: bool) -> None:
+    """Raises UserError where `checkpoint.best` is nothing that training measures on val.
+
+    Args:
+      config: of the run.
+      units: whether the values of its targets are more than shades.
+    """
+    allowed = [f'eval/{name}' for name in always_measured(config, units) if sign(name)]
     if config.checkpoint.best not in allowed:
         raise UserError(
             f'config.checkpoint.best={config.checkpoint.best!r}: allowed are {" | ".join(allowed)}'

@@ -220,14 +220,19 @@ def trains(options: Options, config: Config) -> bool:
 # ---------------------------------------------------------------- how
 
 
-def always(config: Config | None = None) -> list[MetricAccumulator]:
-    """Returns the accumulators of the metrics that every evaluation has, those of a run's."""
-    return _created(Subject(config=config))
+def always(config: Config | None = None, units: bool = False) -> list[MetricAccumulator]:
+    """Returns the accumulators of the metrics that every evaluation has, those of a run's.
+
+    Args:
+      config: of the run; None: of images that are no run's.
+      units: whether the values of the targets are more than shades.
+    """
+    return _created(Subject(config=config, units=units))
 
 
-def always_measured(config: Config) -> list[str]:
-    """Returns the names of the values that every evaluation of a run of `config` has."""
-    subject = Subject(config=config)
+def always_measured(config: Config, units: bool) -> list[str]:
+    """Returns the names of the values that `always` measures of a run of `config`."""
+    subject = Subject(config=config, units=units)
     return [
         value
         for metric in METRICS.values()

@@ -18,7 +18,7 @@ from pix2pix_jax.errors import UserError
 from pix2pix_jax.inference.generator import load_state
 from pix2pix_jax.interop import model_card
 from pix2pix_jax.reports import licences
-from pix2pix_jax.storage import atomic
+from pix2pix_jax.storage import atomic, user_paths
 from pix2pix_jax.train_state import GanState
 from pix2pix_jax.workdir import (
     config_json,
@@ -190,5 +190,4 @@ def check_output(output: epath.PathLike, overwrite: bool) -> None:
         raise UserError(f'--output={output}: allowed is a file on this machine')
     if path.is_dir():
         raise UserError(f'--output={output} is a folder: allowed is a file')
-    if path.exists() and not overwrite:
-        raise UserError(f'--output={output} exists: give another name or --overwrite')
+    user_paths.check_new(path, '--output', overwrite)

@@ -50,6 +50,12 @@ def local(path: epath.PathLike, name: str) -> pathlib.Path:
     return pathlib.Path(path).expanduser()
 
 
+def check_new(path: epath.PathLike, name: str, overwrite: bool) -> None:
+    """Raises UserError, naming it, where `path` is there already, unless that may be replaced."""
+    if epath.Path(path).exists() and not overwrite:
+        raise UserError(f'{name}={path} exists: give another name or --overwrite')
+
+
 def check(path: epath.PathLike, name: str) -> str:
     """Returns a path as it is written; raises UserError as `given`, and looks at no store."""
     text = os.fspath(path)

@@ -139,6 +139,14 @@ def test_several_inputs(tmp_path):
     )
 
 
+def test_more_than_nine_inputs(tmp_path):
+    """A10 and A11 were left out, and nothing said so."""
+    for name in ['A', *(f'A{n}' for n in range(2, 12)), 'B']:
+        write(tmp_path / 'train' / name / '1.png', smooth('uint8', 1))
+    _, pair, source = first_pair(tmp_path, **fields(11, 1))
+    assert source.inputs == 11 and pair['input'].shape[-1] == 11
+
+
 def test_lists(tmp_path):
     """The same pairs by a CSV file, a JSON file, and two folders."""
     for i in range(3):

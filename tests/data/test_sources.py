@@ -185,6 +185,22 @@ def test_auto_cache_needs_a_quarter_of_memory(tmp_path, monkeypatch):
         assert sum('read from disk' in line for line in lines) == 3 - len(kept)
 
 
+@pytest.mark.parametrize('cache', ['auto', 'on'])
+def test_pairs_that_processes_read_are_not_kept_beside_them(tmp_path, cache):
+    """They took memory, and nobody used them."""
+    for split in ('train', 'val'):
+        side_by_side(tmp_path / split, ['1.png', '2.png'])
+    c = config(tmp_path, **{'dataset.workers': 2, 'dataset.cache': cache})
+    splits = discover.open_splits(c)
+    found = preflight.decode_all(splits, c)
+    assert {name for name, s in found.items() if s.decoded or s.loaded} == {'val'}
+    places = {line.split()[0]: line for line in preflight.report(splits, c) if 'MiB' in line}
+    assert places['train'].endswith(': read from disk at every use')
+    assert places['val'].endswith(': kept in memory')
+    c.dataset.cache = 'device'  # they have nothing to read there
+    assert preflight.decode_all(splits, c)['train'].on_device
+
+
 def test_report(tmp_path):
     side_by_side(tmp_path / 'train', ['1.png', '2.png'], width=20)
     side_by_side(tmp_path / 'train', ['3.png'], width=30)

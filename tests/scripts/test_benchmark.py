@@ -45,6 +45,15 @@ def benchmark(tmp_path, *arguments):
     return figures, done.stdout
 
 
+def test_figures_that_are_there_are_kept(tmp_path):
+    path = tmp_path / 'figures.json'
+    path.write_text('of yesterday')
+    done = run('--no-torch', '--parts=step', f'--json={path}')
+    said = f'error: --json={path} exists: give another name or --overwrite'
+    assert done.returncode == 2 and done.stderr.splitlines() == [said]
+    assert path.read_text() == 'of yesterday'
+
+
 @pytest.mark.e2e
 @pytest.mark.slow
 def test_ours_alone(tmp_path):
