@@ -10,7 +10,7 @@ Measured at 64x64, width 16, 20,000 steps, paired with configs/facades.py over e
 and 95% interval of the difference (docs/ablations.md): class accuracy +0.023 ± 0.005 (to 0.282),
 class IoU +0.018 ± 0.004 (to 0.195), L1 -0.018 ± 0.002 (to 0.321), checkerboards -4.9 ± 0.4 dB (to
 -1.7), at 1.34 times the training time. At 128x128, width 32, and the paper's length (two seeds)
-the scores of classes are no better than those of configs/facades.py (class IoU -0.003 ± 0.008, to
+the scores of classes are no better than those of configs/facades.py (class IoU -0.003 ± 0.009, to
 0.250), but L1 is lower (-0.016 ± 0.004, to 0.336), and the checkerboards are gone (-4.6 ± 2.1 dB,
 to -0.2); the colours are a little further away.
 """
