@@ -14,6 +14,7 @@ from pix2pix_jax.critic import Batch, discriminate, view
 from pix2pix_jax.errors import DATA_ERROR, UserError
 from pix2pix_jax.methods import METHODS
 from pix2pix_jax.models import lpips
+from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.runtime import free_memory, memory
 from pix2pix_jax.train_state import GanState, TrainState
 
@@ -84,11 +85,26 @@ def needed(state: GanState, config: Config, devices: list[jax.Device]) -> int:
     batch = images | {'index': jax.ShapeDtypeStruct((count,), jnp.int32)}
     total = _bytes(state) + _bytes(batch) * parts * config.optimizer.d_steps
     of_g, of_d = (2, 2 * config.optimizer.d_steps) if devices[0].platform == 'cpu' else (1, 1)
-    for (kept, network), passes in zip(_kept(state, batch, config), (of_g, of_d)):
+    alone = _of_one_device(state, config, devices[0].platform)
+    for (kept, network), passes in zip(_kept(alone, batch, config), (of_g, of_d)):
         total += passes * kept + _bytes(network.params) * min(parts, 2)
     if config.loss.lpips_weight:
         total += of_g * _kept_by_lpips(batch['target'])
     return total
+
+
+def _of_one_device(state: GanState, config: Config, platform: str) -> GanState:
+    """Returns `state` with networks that can be traced outside of a step.
+
+    Those of `sync_batch_norm` take means over an axis of devices, which only the step has.
+    """
+    models = create_models(config, platform)
+    generator = state.generator.replace(apply_fn=models.generator.apply)
+    discriminator = state.discriminator
+    if discriminator is not None:
+        assert models.discriminator is not None
+        discriminator = discriminator.replace(apply_fn=models.discriminator.apply)
+    return GanState(generator, discriminator, state.ema)
 
 
 def _kept(state: GanState, batch: Any, config: Config) -> Iterator[tuple[int, TrainState]]:

@@ -15,9 +15,11 @@ from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import report, runs
 from pix2pix_jax.interop import exportable
 from pix2pix_jax.models import lpips
+from pix2pix_jax.models.factory import create_models
+from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.presets import apply_arg
 from pix2pix_jax.train_setup import initial_state
-from pix2pix_jax.train_state import training_key
+from pix2pix_jax.train_state import create_state, training_key
 from pix2pix_jax.train_step import train_step
 
 EXHAUSTED = jax.errors.JaxRuntimeError(
@@ -74,6 +76,15 @@ def test_it_grows_with_the_images_and_is_less_with_recomputation():
     assert needed(128, 4) == pytest.approx(needed(64, 16), rel=0.1)
     assert 3.5 < needed(128, 8) / needed(64, 8) < 4.1
     assert needed(128, 4, remat=True) < 0.7 * needed(128, 4)
+
+
+def test_it_is_the_same_where_batch_norm_goes_over_the_devices():
+    """Its means are over an axis that only the step has: the estimate ended in a traceback."""
+    devices, config = jax.local_devices()[:1], config_of(64, 8)
+    models = create_models(config, 'cpu', parallel.AXIS)
+    synced = create_state(config, models, create_optimizers(config.optimizer, 10, 2))
+    alone, _ = initial_state(config, devices, 10)
+    assert memory.needed(synced, config, devices) == memory.needed(alone, config, devices)
 
 
 def test_parts_of_a_batch_take_room_for_one_sum_of_gradients():
