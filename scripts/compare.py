@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from pix2pix_jax.config import flatten
+from pix2pix_jax.data import tasks
 from pix2pix_jax.errors import UserError, run_command, take_words
 from pix2pix_jax.evaluation.metric_titles import heading
 from pix2pix_jax.reports import curves, run_page
@@ -109,9 +110,10 @@ def read(folder: str) -> RunSummary:
 def page(runs: dict[str, RunSummary]) -> str:
     """Returns the page's HTML."""
     rows = {name: run.rows for name, run in runs.items()}
+    lab = any(tasks.task(run.config['dataset.task']).lab for run in runs.values())
     drawn = [
         curves.comparison(rows, metric, f'{title}: {label}' if label else title)
-        for title, labels in curves.panels(sum(rows.values(), []), heading)
+        for title, labels in curves.panels(sum(rows.values(), []), heading, lab)
         for metric, label in labels.items()
     ]
     body = [

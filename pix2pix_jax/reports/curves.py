@@ -14,35 +14,39 @@ OF_LOSSES = (
     ('Squared error of the velocity', {'train/flow': ''}),
     ('Cross-entropy of the classes', {'train/g_class': ''}),
     ('LPIPS as a loss', {'train/g_lpips': ''}),
+    ('Distance of features', {'train/g_features': ''}),
     ('Discriminator on real and generated', {'train/d_real': 'real', 'train/d_fake': 'generated'}),
+    ('Gradient penalty', {'train/d_gp': ''}),
+    ('R1', {'train/d_r1': ''}),
 )
+L1_OF_LAB = ('L1 of a and b in training', {'train/g_l1': ''})
 OF_RATES = (('Learning rate', {'train/learning_rate': ''}),)
-NOISY = (
-    *('train/d_loss', 'train/d_real', 'train/d_fake', 'train/flow'),
-    *('train/g_gan', 'train/g_l1', 'train/g_lpips'),
-)
 COLORS = ('#1f6feb', '#d1495b', '#2a9d3f', '#8250df', '#bf8700', '#0a8a8a', '#6e7781', '#e16f24')
 Rows = Sequence[Mapping[str, Any]]  # of metrics.jsonl
 POINTS = 400  # of one curve, at most
 
 
-def all_curves(rows: Rows, heading: Callable[[str], str]) -> list[str]:
+def all_curves(rows: Rows, heading: Callable[[str], str], lab: bool = False) -> list[str]:
     """Returns an SVG for each of `panels` that `rows`, those of metrics.jsonl, hold values for."""
-    drawn = (curve(rows, title, labels) for title, labels in panels(rows, heading))
+    drawn = (curve(rows, title, labels) for title, labels in panels(rows, heading, lab))
     return list(filter(None, drawn))
 
 
-def panels(rows: Rows, heading: Callable[[str], str]) -> list[tuple[str, dict[str, str]]]:
+def panels(
+    rows: Rows, heading: Callable[[str], str], lab: bool = False
+) -> list[tuple[str, dict[str, str]]]:
     """Returns (title, {metric: label}): losses, the metrics of val, the learning rate.
 
-    `heading` says what a metric is called.
+    Args:
+      rows: those of metrics.jsonl.
+      heading: says what a metric is called.
+      lab: whether outputs are a and b of Lab: the L1 of training is of these, that of val of RGB,
+        and so they are drawn apart.
     """
     names = dict.fromkeys(['l1', *(k[5:] for row in rows for k in row if k.startswith('eval/'))])
-    of_metrics = [
-        (heading(name), ({'train/g_l1': 'train'} if name == 'l1' else {}) | {f'eval/{name}': 'val'})
-        for name in names
-    ]
-    return [*OF_LOSSES, *of_metrics, *OF_RATES]
+    train = {} if lab else {'l1': {'train/g_l1': 'train'}}
+    of_metrics = [(heading(name), train.get(name, {}) | {f'eval/{name}': 'val'}) for name in names]
+    return [*OF_LOSSES, *[L1_OF_LAB] * lab, *of_metrics, *OF_RATES]
 
 
 def curve(rows: Rows, title: str, labels: Mapping[str, str]) -> str:
@@ -51,14 +55,14 @@ def curve(rows: Rows, title: str, labels: Mapping[str, str]) -> str:
     Long noisy curves are drawn light, with their moving average on top.
     """
     series = {name: _series(rows, name) for name in labels}
-    drawn = {labels[n]: (p, n in NOISY) for n, p in series.items() if len(p)}
+    drawn = {labels[n]: (p, _is_noisy(n)) for n, p in series.items() if len(p)}
     return _draw_all(drawn, title, legend=len(labels) > 1)
 
 
 def comparison(runs: Mapping[str, Rows], metric: str, title: str) -> str:
     """Returns an SVG of one metric of several runs, by their names; '' where none has values."""
     series = {name: _series(rows, metric) for name, rows in runs.items()}
-    drawn = {n: (p, metric in NOISY) for n, p in series.items() if len(p)}
+    drawn = {n: (p, _is_noisy(metric)) for n, p in series.items() if len(p)}
     return _draw_all(drawn, title, legend=True)
 
 
@@ -98,6 +102,11 @@ def smooth(values: np.ndarray, span: float) -> np.ndarray:
         total, weight = keep * total + value, keep * weight + 1
         result[i] = total / weight
     return result
+
+
+def _is_noisy(metric: str) -> bool:
+    """Whether a value is of one batch: a loss."""
+    return metric.startswith('train/') and metric != 'train/learning_rate'
 
 
 def _series(rows: Rows, name: str) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from etils import epath
 
 from pix2pix_jax.config import Config, flatten
+from pix2pix_jax.data import tasks
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.reports import curves
 from pix2pix_jax.storage import atomic
@@ -66,6 +67,7 @@ def write_run_page(
     workdir = epath.Path(workdir)
     title = title or workdir.name
     step = rows[-1]['step'] if rows else 0
+    lab = tasks.task(config.dataset.task).lab
     samples = _spread(metric_writer.sample_paths(workdir), SAMPLES)[::-1]
     body = [
         f'<h1>{escape(title)}</h1><p class="muted">step {step:,}</p>',
@@ -73,7 +75,7 @@ def write_run_page(
         section('Evaluations', _evaluation_links(workdir)),
         section(
             'Curves',
-            grid(f'<div class="card">{svg}</div>' for svg in curves.all_curves(rows, heading)),
+            grid(f'<div class="card">{svg}</div>' for svg in curves.all_curves(rows, heading, lab)),
         ),
         section('Samples', grid(_sample_card(step, path.name) for step, path in samples)),
         section('Command', f'<pre>{escape(command)}</pre>' if command else ''),

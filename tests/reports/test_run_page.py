@@ -1,9 +1,11 @@
 import html.parser
 import json
+import re
 import urllib.parse
 
 import numpy as np
 import pytest
+from helpers import ROOT
 
 from pix2pix_jax import config
 from pix2pix_jax.evaluation import metric_titles
@@ -118,6 +120,28 @@ def test_evaluation_page_shows_all_images_and_the_extremes(tmp_path, count):
         assert shown[2 * run_page.EXTREMES] == f'images/{names[order[-1]]}_input.png'
     else:
         assert shown == expected
+
+
+@pytest.mark.parametrize('task', ['none', 'colorize'])
+def test_two_kinds_of_l1_are_drawn_apart(tmp_path, task):
+    """That of a and b in training is no gap to that of RGB on val."""
+    rows = [{'step': i, 'train/g_l1': 0.1 * i, 'eval/l1': 0.2 * i} for i in (1, 2)]
+    fields = config.default_config()
+    fields.dataset.task = task
+    run_page.write_run_page(tmp_path, fields, rows, '', metric_titles.heading)
+    page = Page((tmp_path / 'index.html').read_text()).text
+    apart = task == 'colorize'
+    assert ('L1 of a and b in training' in page) == apart
+    titles = dict(curves.panels(rows, str, apart))
+    assert ('train/g_l1' in titles['l1'], 'eval/l1' in titles['l1']) == (not apart, True)
+
+
+def test_each_loss_of_a_step_is_drawn():
+    """But the weighted sum of all, and the squared error that is 0 unless it is asked for."""
+    drawn = {name for _, labels in curves.panels([], str) for name in labels}
+    text = (ROOT / 'pix2pix_jax/gradients.py').read_text()
+    logged = {f'train/{name}' for name in re.findall(r"'([dg]_[a-z0-9]+)'", text)}
+    assert logged - drawn == {'train/g_loss', 'train/g_l2'} and len(logged) > 8
 
 
 def test_smooth_keeps_constants_and_follows_the_mean():
