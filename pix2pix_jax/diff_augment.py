@@ -30,8 +30,8 @@ def diff_augment(
       x: inputs (N,H,W,Ci) in [-1, 1].
       image: real or generated images (N,H,W,Co) in [-1, 1].
       keys: one for each pair, (N,).
-      policies: 'color' changes brightness, saturation and contrast of the image alone;
-        'translation' and 'cutout' move both, and leave 0 where nothing is.
+      policies: 'color' changes brightness, saturation and contrast of the image alone, and of
+        RGBA not the alpha; 'translation' and 'cutout' move both, and leave 0 where nothing is.
       valid: 1 where the images count, else 0: there they become 0, after their colours change and
         before they move. None: all of them does.
     """
@@ -74,6 +74,8 @@ def moved(
 def _color(
     image: Float[Array, 'h w c'], key: Key[Array, ''], valid: Float[Array, 'h w 1'] | None
 ) -> Float[Array, 'h w c']:
+    if image.shape[-1] == 4:
+        return jnp.concatenate([_color(image[..., :3], key, valid), image[..., 3:]], axis=-1)
     brightness, saturation, contrast = jax.random.uniform(key, (3,))
     image = image + (brightness - 0.5)
     gray = image.mean(-1, keepdims=True)

@@ -90,6 +90,15 @@ def test_colours_of_the_image_alone():
     assert np.abs(brightness).max() < 0.5 and brightness.std() > 0.2
 
 
+def test_alpha_keeps_its_values():
+    """Its share of the gray and of the mean would change the colours, and D see through images."""
+    x, image = images(0), images(1, channels=4)
+    _, colored = diff_augment(x, image, KEYS, ('color',))
+    np.testing.assert_array_equal(colored[..., 3], image[..., 3])
+    _, alone = diff_augment(x, image[..., :3], KEYS, ('color',))
+    np.testing.assert_array_equal(colored[..., :3], alone)
+
+
 def test_gradients_pass_and_jit_is_no_jit():
     x, image, keys = images(0)[:2], images(1)[:2], KEYS[:2]
 

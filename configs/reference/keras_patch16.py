@@ -6,6 +6,10 @@ batch 1: 40,000 steps, evaluated every 10 epochs, the best kept (on the val spli
 where there is none). At test the encoder's norms use moving averages, the decoder's each image's
 own statistics, and dropout stays on.
 
+What differs: copies of the tutorial's code take two steps of D for one of G, on the real pair and
+then on the generated one, which G makes as at test. Here D takes one step on both; Adam does not
+see that its loss is halved, so D moves up to twice as far there.
+
 python -m pix2pix_jax.main --config=configs/reference/keras_patch16.py \
     --config.dataset.path=facades
 
