@@ -17,7 +17,8 @@ from pix2pix_jax import losses
 from pix2pix_jax.config import augment_policies
 from pix2pix_jax.diff_augment import diff_augment, moved
 from pix2pix_jax.models import factory
-from pix2pix_jax.models.layers import CONV_OUTPUT, at_least_float32
+from pix2pix_jax.models.layers import CONV_OUTPUT
+from pix2pix_jax.models.norms import at_least_float32
 from pix2pix_jax.train_state import TrainState
 
 Batch = dict[str, jax.Array]

@@ -25,7 +25,7 @@ from pix2pix_jax.storage import user_paths
 from pix2pix_jax.version import numbers
 
 if TYPE_CHECKING:
-    from pix2pix_jax.inference.generator import Run
+    from pix2pix_jax.inference.loaded_run import Run
 
 MIN_JAX_FOR_ONNX = '0.8.1'  # the oldest that jax2onnx takes
 
@@ -160,11 +160,11 @@ def main(values: flags.FlagValues) -> int:
     check_packages(values.format)
     check_flags(values)
     from pix2pix_jax.distributed import memory
-    from pix2pix_jax.inference import generator
+    from pix2pix_jax.inference import generator, loaded_run
     from pix2pix_jax.runtime import prepare_process
 
     prepare_process()
-    run = generator.load_run(workdir, values.checkpoint, values.ema)
+    run = loaded_run.load_run(workdir, values.checkpoint, values.ema)
     check_method(run.config.method, values.format)
     run = run._replace(config=generator.at_steps(run.config, values.steps or 0))
     with memory.one_line('the export', 'allowed is a smaller --image_size'):

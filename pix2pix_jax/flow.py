@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
-from pix2pix_jax.models.layers import keys_by_place
+from pix2pix_jax.models.dropout import keys_by_place
 
 STEPS_IN_TRAINING = 4  # of Euler's, in the evaluations and sample grids of a run
 

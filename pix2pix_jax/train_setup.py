@@ -31,7 +31,7 @@ from pix2pix_jax.data.hold_out import Known
 from pix2pix_jax.distributed import feed, hosts, memory, parallel
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.evaluation import metric_titles, metrics, weights
-from pix2pix_jax.inference.generator import start_from
+from pix2pix_jax.inference.loaded_run import start_from
 from pix2pix_jax.models import lpips
 from pix2pix_jax.models.factory import create_models, dropout_blocks, generator_depth
 from pix2pix_jax.optimizers import Optimizers, create_optimizers

@@ -30,7 +30,7 @@ from fuzz_images import fuzz_flags, mutate
 from import_pytorch import write_run
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.errors import UserError, run_command
-from pix2pix_jax.inference.generator import load_state
+from pix2pix_jax.inference.loaded_run import load_state
 from pix2pix_jax.interop import packing
 from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.optimizers import create_optimizers

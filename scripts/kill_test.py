@@ -25,7 +25,7 @@ from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
 from pix2pix_jax.errors import run_command
-from pix2pix_jax.inference.generator import load_state
+from pix2pix_jax.inference.loaded_run import load_state
 from pix2pix_jax.workdir.checkpoints import KINDS, Checkpoints
 from pix2pix_jax.workdir.metric_writer import read_metrics
 

@@ -17,7 +17,7 @@ from clu import parameter_overview
 from pix2pix_jax.config import Config, flatten, from_fields, validate
 from pix2pix_jax.data.catalogue.published import PUBLISHED
 from pix2pix_jax.errors import run_command
-from pix2pix_jax.inference.generator import state_shapes
+from pix2pix_jax.inference.loaded_run import state_shapes
 from pix2pix_jax.main import load_config
 from pix2pix_jax.models.patchgan import receptive_field
 from pix2pix_jax.train_state import GanState

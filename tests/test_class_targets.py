@@ -13,7 +13,7 @@ from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import class_scores, labels
 from pix2pix_jax.evaluation.options import Options, Subject
 from pix2pix_jax.evaluation.set_metrics import LabelScores, Unasked
-from pix2pix_jax.inference import files, generator
+from pix2pix_jax.inference import files, loaded_run
 from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.train_setup import resolve
 from pix2pix_jax.web import class_brushes, drawing, page
@@ -220,7 +220,7 @@ def test_an_export_says_which_classes_it_gives(folder, format):
         from pix2pix_jax.interop import onnx as interop
     else:
         from pix2pix_jax.interop import stablehlo as interop
-    run = generator.load_run(folder / 'run')
+    run = loaded_run.load_run(folder / 'run')
     model = exportable.create(run, size=(SIZE, SIZE))
     function, metadata = interop.load(interop.to_bytes(model))
     image = np.random.default_rng(0).uniform(-1, 1, (1, SIZE, SIZE, 3)).astype(np.float32)

@@ -18,9 +18,9 @@ from pix2pix_jax import config as config_lib
 from pix2pix_jax.config import default_config, flatten, validate
 from pix2pix_jax.data import label_colors
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.inference.generator import state_shapes
+from pix2pix_jax.inference.loaded_run import state_shapes
+from pix2pix_jax.models.dropout import Dropout
 from pix2pix_jax.models.factory import create_models
-from pix2pix_jax.models.layers import Dropout
 from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.train import train_and_evaluate

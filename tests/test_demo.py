@@ -25,7 +25,7 @@ import pix2pix_jax
 from pix2pix_jax import demo
 from pix2pix_jax.data import discover
 from pix2pix_jax.errors import UserError, run_command
-from pix2pix_jax.inference import generator
+from pix2pix_jax.inference import generator, loaded_run
 from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.web import drawing
 from pix2pix_jax.web import page as web_page
@@ -96,8 +96,8 @@ def test_a_wrong_command_is_one_line_and_status_2(args, gradio, message, monkeyp
 def stand_in(monkeypatch, config):
     """A Translator of a run that is not there, whose generator negates."""
     config.image_size = (32, 32)
-    run = generator.Run(config, 1, 'last', {})
-    monkeypatch.setattr(generator, 'load_run', lambda *args: run)
+    run = loaded_run.Run(config, 1, 'last', {})
+    monkeypatch.setattr(loaded_run, 'load_run', lambda *args: run)
     monkeypatch.setattr(generator, 'Generator', lambda *args, **kwargs: lambda x, sample: -x)
     return pix2pix_jax.Translator('run')
 
@@ -235,7 +235,7 @@ def test_a_run_that_does_not_fit_is_one_line(monkeypatch):
         raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: no room')
 
     monkeypatch.setattr('pix2pix_jax.runtime.prepare_process', lambda: None)
-    monkeypatch.setattr(generator, 'load_run', load)
+    monkeypatch.setattr(loaded_run, 'load_run', load)
     with pytest.raises(UserError, match='out of memory: the run does not fit; .*JAX_PLATFORMS=cpu'):
         web_server.serve_run('run', 'last', '127.0.0.1', 0)
 

@@ -21,7 +21,7 @@ from pix2pix_jax.evaluation import (
     two_folders,
     weights,
 )
-from pix2pix_jax.inference import generator
+from pix2pix_jax.inference import generator, loaded_run
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.workdir import metrics_json
 
@@ -70,9 +70,9 @@ def workdir(tmp_path, monkeypatch):
     def load_run(workdir, checkpoint='last', ema=True):
         if 'run' not in str(workdir):
             raise UserError(f'--workdir={workdir}: no run there')
-        return generator.Run(c, 40, checkpoint, {})
+        return loaded_run.Run(c, 40, checkpoint, {})
 
-    monkeypatch.setattr(generator, 'load_run', load_run)
+    monkeypatch.setattr(loaded_run, 'load_run', load_run)
     monkeypatch.setattr(generator, 'Generator', fake(lambda images: 0.4 / 127.5 - images))
     return tmp_path / 'run'
 
@@ -123,7 +123,7 @@ def test_a_new_evaluation_replaces_the_old_one_and_nothing_else(workdir):
 
 def test_the_config_of_the_run_is_not_written_into(workdir):
     """A caller may go on with it; what is changed is the copy that the run is measured with."""
-    config = generator.load_run(workdir).config
+    config = loaded_run.load_run(workdir).config
     before, dataset = config.to_json(), f'{workdir.parent}/data'
     changed = runs.config_of(config, runs.RunImages(scale=2, dataset=dataset))
     assert changed.image_size == (2 * SIZE, 2 * SIZE) and changed.dataset.path == dataset
@@ -383,7 +383,7 @@ def oracle(photos):
 
 
 def test_a_segmenter_of_the_users(workdir, monkeypatch):
-    run_of = generator.load_run(workdir)
+    run_of = loaded_run.load_run(workdir)
     run_of.config.dataset.direction = 'BtoA'
     args = ('--metrics=fcn', '--classes=facades', f'--segmenter={__name__}:oracle')
     assert run(f'--workdir={workdir}', *args) == 0
@@ -407,7 +407,7 @@ def small(photos):
 
 
 def test_what_a_segmenter_gives_is_looked_at(workdir, capsys):
-    run_of = generator.load_run(workdir)
+    run_of = loaded_run.load_run(workdir)
     run_of.config.dataset.direction = 'BtoA'
     words = [f'--workdir={workdir}', '--metrics=fcn', '--classes=facades']
     for name in ('floats', 'small'):
@@ -436,7 +436,7 @@ def test_the_own_segmenter_labels_photos(workdir, tmp_path, monkeypatch, capsys)
     for i in (3, 4):
         for side in 'AB':
             (tmp_path / 'data' / side / 'test/sub' / f'{i}.png').unlink()
-    generator.load_run(workdir).config.dataset.direction = 'BtoA'
+    loaded_run.load_run(workdir).config.dataset.direction = 'BtoA'
     for name, value in (('WIDTH', 8), ('DEPTH', 2)):
         monkeypatch.setattr(segmenter, name, value)
     monkeypatch.setattr(segmenter.atomic, 'cache_folder', lambda: tmp_path / 'cache')
@@ -521,7 +521,7 @@ def test_two_folders_of_label_maps(tmp_path):
 @pytest.mark.parametrize('named', ['flag', 'config'])
 def test_classes_of_a_table_are_scored_as_those_of_a_name(workdir, tmp_path, named):
     """The table of a user's file: by --classes, or as the run's dataset.colors."""
-    run_of, table = generator.load_run(workdir), tmp_path / 'my.txt'
+    run_of, table = loaded_run.load_run(workdir), tmp_path / 'my.txt'
     colours = label_colors.FACADES.colours.items()
     table.write_text(''.join(f'{name} {r},{g},{b}\n' for name, (r, g, b) in colours))
     run_of.config.dataset.direction = 'BtoA'
@@ -551,7 +551,7 @@ def test_a_larger_size_than_trained(workdir):
 @pytest.mark.parametrize('named', ['flag', 'config'])
 def test_labels_of_other_colours_have_no_score(workdir, capsys, direction, named):
     """The colours of the fourth label map are those of Cityscapes, then of noise."""
-    run_of, folder = generator.load_run(workdir), workdir.parent / 'data/B/test/sub'
+    run_of, folder = loaded_run.load_run(workdir), workdir.parent / 'data/B/test/sub'
     run_of.config.dataset.direction = direction
     words = [f'--workdir={workdir}', '--metrics=fcn', f'--segmenter={__name__}:oracle']
     if named == 'flag':
@@ -579,7 +579,7 @@ def test_labels_of_other_colours_have_no_score(workdir, capsys, direction, named
 
 def test_own_pairs_under_a_known_name_have_a_reason_in_place_of_the_score(workdir):
     """configs/facades.py is a usual start for pairs of one's own; nobody asked for it."""
-    generator.load_run(workdir).config.dataset.name = 'facades'
+    loaded_run.load_run(workdir).config.dataset.name = 'facades'
     for file in (workdir.parent / 'data/B/test').rglob('*.png'):
         write_image(file, 100)
     assert run(f'--workdir={workdir}', '--metrics=fcn,lab') == 0

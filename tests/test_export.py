@@ -16,7 +16,7 @@ import pix2pix_jax
 from pix2pix_jax import export
 from pix2pix_jax.data import augment, tasks
 from pix2pix_jax.errors import UserError, run_command
-from pix2pix_jax.inference import generator
+from pix2pix_jax.inference import generator, loaded_run
 from pix2pix_jax.interop import exportable, stablehlo
 from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.version import numbers
@@ -221,7 +221,7 @@ def test_an_exported_super_resolution_takes_the_enlarged_image(monkeypatch):
     run = random_run(
         dataset__task='super_resolution', dataset__task_amount=2.0, dataset__path='photos'
     )
-    monkeypatch.setattr(generator, 'load_run', lambda *args: run)
+    monkeypatch.setattr(loaded_run, 'load_run', lambda *args: run)
     photo = noise(16, 20, 3)
     expected = pix2pix_jax.Translator('run', dropout=False)(photo)
     x = augment.to_float(augment.resized(photo, (32, 40)))  # as its metadata say
@@ -317,7 +317,7 @@ def test_the_command(workdir, tmp_path, capsys, format, ema):
     for word in (str(path), 'MB', 'step 2', '(N, H, W, 3) on [-1, 1]', 'multiples of', 'within'):
         assert word in printed
     exported, metadata = interop.load(path.read_bytes())
-    check(generator.load_run(workdir, '2', ema), exported, images(generator.load_run(workdir)))
+    check(loaded_run.load_run(workdir, '2', ema), exported, images(loaded_run.load_run(workdir)))
     assert str(metadata['averaged_weights']).lower() == str(ema).lower()
 
     whole = path.read_bytes()

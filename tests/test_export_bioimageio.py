@@ -156,7 +156,7 @@ def test_without_the_data_the_test_image_is_noise_and_it_is_said(tmp_path, capfd
     ({'dataset.target_scale': 2.0}, 'targets of the run are 2 times as large'),
 ])  # fmt: skip
 def test_what_the_format_has_no_words_for(fields, message):
-    from pix2pix_jax.inference.generator import Run
+    from pix2pix_jax.inference.loaded_run import Run
     from pix2pix_jax.interop import bioimageio
 
     config = tiny_config('')

@@ -19,7 +19,7 @@ from PIL import Image
 from pix2pix_jax import export, flow
 from pix2pix_jax.config import Config
 from pix2pix_jax.errors import UserError, run_command
-from pix2pix_jax.inference import generator
+from pix2pix_jax.inference import generator, loaded_run
 from pix2pix_jax.reports import licences, page_card
 from pix2pix_jax.storage import downloads
 from pix2pix_jax.train import train_and_evaluate
@@ -154,7 +154,7 @@ def test_the_noise_of_a_flows_seed_lies_in_it(npm, tmp_path):
 def test_the_model_is_the_runs_in_half_the_bytes_and_of_one_size(page, workdir):
     data = joined(page, json.loads((page / 'page.json').read_text())['model'])
     apply, metadata = onnx.load(data)
-    run = generator.load_run(workdir)
+    run = loaded_run.load_run(workdir)
     x = np.random.default_rng(1).uniform(-1, 1, (1, 32, 32, 3)).astype(np.float32)
     expected = generator.Generator(run.config, run.variables, dropout=False)(x)
     np.testing.assert_allclose(apply(x), expected, atol=1e-2)
@@ -162,7 +162,7 @@ def test_the_model_is_the_runs_in_half_the_bytes_and_of_one_size(page, workdir):
 
 
 def test_the_examples_are_the_runs_inputs(page, workdir):
-    config = generator.load_run(workdir).config
+    config = loaded_run.load_run(workdir).config
     _, pictures = drawing.samples(config, drawing.open_data(workdir, config)[0])
     for i, picture in enumerate(pictures):
         with Image.open(page / 'examples' / f'{i}.png') as image:

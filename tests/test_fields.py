@@ -26,7 +26,7 @@ from pix2pix_jax.data.formats import orientation
 from pix2pix_jax.distributed import parallel
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import weights
-from pix2pix_jax.inference import generator
+from pix2pix_jax.inference import generator, loaded_run
 from pix2pix_jax.inference.generator import Generator
 from pix2pix_jax.inference.translator import Translator
 from pix2pix_jax.methods import METHODS
@@ -120,8 +120,8 @@ def translator(config, folder):
     config = copy.deepcopy(config)
     config.generator.depth = 2  # the run's
     with pytest.MonkeyPatch.context() as patch:
-        load = generator.load_run
-        patch.setattr(generator, 'load_run', lambda *args: load(*args)._replace(config=config))
+        load = loaded_run.load_run
+        patch.setattr(loaded_run, 'load_run', lambda *args: load(*args)._replace(config=config))
         return Translator(folder / 'trained0')
 
 

@@ -31,7 +31,7 @@ from pix2pix_jax.config import IMPLIED, default_config, flatten, from_fields, va
 from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.errors import Stopped, UserError, run_command
 from pix2pix_jax.evaluation.runs import RunImages, evaluate_run
-from pix2pix_jax.inference import generator
+from pix2pix_jax.inference import generator, loaded_run
 from pix2pix_jax.interop import exportable, packing, stablehlo
 from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.reports import curves
@@ -161,7 +161,7 @@ def test_the_network_is_the_gans_with_a_noisy_target_and_layers_of_the_time(fiel
             'generator.dropout': 0.0, 'loss.gan': 'none', 'loss.l1_weight': 0.0 if method == 'flow'
             else 1.0, 'generator.input_channels': 4, 'generator.output_channels': 2, **fields,
         })  # fmt: skip
-        return generator.state_shapes(validate(config)).generator.params
+        return loaded_run.state_shapes(validate(config)).generator.params
 
     gan, with_time = shapes('gan'), shapes('flow')
     of_time = {name for name in with_time if name not in gan}
@@ -292,7 +292,7 @@ def test_seed_sample_and_steps_change_a_translation_and_nothing_else(translated)
 
 def test_an_image_does_not_depend_on_its_neighbours(whole):
     """Up to rounding: all have one noise."""
-    run = generator.load_run(whole[0])
+    run = loaded_run.load_run(whole[0])
     x = np.random.default_rng(0).uniform(-1, 1, (3, 32, 32, 3)).astype(np.float32)
     together = generator.Generator(run.config, run.variables, batch=3)(x)
     alone = generator.Generator(run.config, run.variables)(x[1:2])

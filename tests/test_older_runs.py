@@ -10,7 +10,7 @@ from helpers.runs import make_pairs, metrics, tiny_config
 from PIL import Image
 
 from pix2pix_jax import Translator
-from pix2pix_jax.inference.generator import load_state
+from pix2pix_jax.inference.loaded_run import load_state
 from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.workdir.checkpoints import Checkpoints
 from pix2pix_jax.workdir.config_json import load_config

@@ -28,7 +28,8 @@ from pix2pix_jax.distributed import parallel
 from pix2pix_jax.distributed.preemption import StopRequest
 from pix2pix_jax.dry_run import dry_run
 from pix2pix_jax.errors import DataError, Stopped, UserError
-from pix2pix_jax.inference.generator import Generator, load_run, load_state
+from pix2pix_jax.inference.generator import Generator
+from pix2pix_jax.inference.loaded_run import load_run, load_state
 from pix2pix_jax.models import spectral
 from pix2pix_jax.null_recorder import NullRecorder
 from pix2pix_jax.reports import progress, start

@@ -13,7 +13,7 @@ from pix2pix_jax import config, translate
 from pix2pix_jax.data.folders import pair_files
 from pix2pix_jax.data.formats import decode, encode
 from pix2pix_jax.errors import DataError, run_command
-from pix2pix_jax.inference import generator
+from pix2pix_jax.inference import generator, loaded_run
 from pix2pix_jax.reports import translation_page
 from pix2pix_jax.storage import atomic
 
@@ -83,7 +83,9 @@ def translators(monkeypatch, trained, sizes):
         negate.each, negate.scene = each, scene
         return negate
 
-    monkeypatch.setattr(generator, 'load_run', lambda *args: generator.Run(trained, 1, args[1], {}))
+    monkeypatch.setattr(
+        loaded_run, 'load_run', lambda *args: loaded_run.Run(trained, 1, args[1], {})
+    )
     monkeypatch.setattr(generator, 'Generator', create)
     return made
 
@@ -374,8 +376,8 @@ def test_mistakes_are_one_line(tmp_path, capsys, args, status, message):
 
 
 def test_checkpoint_and_weights_are_those_that_are_asked_for(tmp_path, monkeypatch):
-    asked, load = [], generator.load_run
-    monkeypatch.setattr(generator, 'load_run', lambda *args: asked.append(args) or load(*args))
+    asked, load = [], loaded_run.load_run
+    monkeypatch.setattr(loaded_run, 'load_run', lambda *args: asked.append(args) or load(*args))
     write_image(tmp_path / 'a.png', 0)
     args = (f'--input={tmp_path}/a.png', f'--output={tmp_path}/out', '--overwrite')
     assert run(*args) == run(*args, '--checkpoint=best', '--noema') == 0

@@ -11,7 +11,7 @@ from jaxtyping import TypeCheckError
 
 from pix2pix_jax import critic, losses
 from pix2pix_jax.diff_augment import diff_augment
-from pix2pix_jax.models import conv, layers, patchgan, resnet, unet
+from pix2pix_jax.models import conv, dropout, norms, patchgan, resnet, unet
 
 PACKAGE = pathlib.Path(__file__).parents[1] / 'pix2pix_jax'
 IGNORES = 4  # lines that mypy leaves out; let it only fall
@@ -50,8 +50,8 @@ NETWORK = unet.UNet(depth=1, width=1)
         lambda: critic.stream(jax.random.PRNGKey(0), 'dropout'),  # no typed key
         lambda: critic.example_keys(KEYS, {'index': jnp.arange(2)}),
         lambda: conv.conv(images(1, 4, 4, 2), images(4, 4, 3, 1), 2, 1, 'native'),
-        lambda: layers.mask_numbers(images(2, 4, 4, 3), True, jnp.arange(3)),
-        lambda: layers.NoNorm().apply({}, images(4, 4, 3), 'batch'),
+        lambda: dropout.mask_numbers(images(2, 4, 4, 3), True, jnp.arange(3)),
+        lambda: norms.NoNorm().apply({}, images(4, 4, 3), 'batch'),
         lambda: patchgan.PatchGAN().init(KEY, images(32, 32, 3)),
         lambda: resnet.ResNet().init(KEY, jnp.zeros((1, 8, 8, 3), jnp.uint8), False, noise=False),
         lambda: NETWORK.init(KEY, images(2, 4, 4, 3), True, examples=jnp.arange(3)),

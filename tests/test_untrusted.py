@@ -11,7 +11,7 @@ from helpers.source_code import unsafe
 
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.inference.generator import load_run
+from pix2pix_jax.inference.loaded_run import load_run
 from pix2pix_jax.workdir import data_json
 from pix2pix_jax.workdir.checkpoints import Checkpoints
 from pix2pix_jax.workdir.config_json import to_json

@@ -14,7 +14,7 @@ from pix2pix_jax.distributed import memory
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import metrics, report, translated
 from pix2pix_jax.evaluation.options import Options
-from pix2pix_jax.inference import generator
+from pix2pix_jax.inference import generator, loaded_run
 from pix2pix_jax.inference.run_splits import open_run_splits
 from pix2pix_jax.models.factory import generator_depth
 from pix2pix_jax.runtime import prepare_process
@@ -111,7 +111,7 @@ def evaluate_run(
       UserError of status 1: where the memory does not suffice.
     """
     prepare_process()
-    run = generator.load_run(workdir, images.checkpoint, images.ema)
+    run = loaded_run.load_run(workdir, images.checkpoint, images.ema)
     config = config_of(run.config, images)
     with_train = metrics.trains(options, config)
     splits = open_run_splits(workdir, config, images.split, images.dataset, with_train)

@@ -34,7 +34,7 @@ from pix2pix_jax.data.label_colors import Classes
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.evaluation import label_maps
-from pix2pix_jax.models import layers, unet
+from pix2pix_jax.models import layers, norms, unet
 from pix2pix_jax.models.factory import CONV_FORMS
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.train_state import TrainState
@@ -169,7 +169,7 @@ def _module(image_size: tuple[int, int], classes: Classes) -> nn.Module:
         depth=min(DEPTH, unet.default_depth(*image_size)),
         width=WIDTH,
         output_channels=len(classes.colours),
-        norm=functools.partial(layers.BatchNorm, scale_init=0.0),
+        norm=functools.partial(norms.BatchNorm, scale_init=0.0),
         conv=functools.partial(layers.Conv, **fields),
         upsample=functools.partial(layers.ConvTranspose, **fields),
         activation=lambda logits: logits,

@@ -19,7 +19,7 @@ from pix2pix_jax.data.image_spec import ImageSpec
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.distributed import memory
 from pix2pix_jax.errors import DataError
-from pix2pix_jax.inference import generator, scaling, tile_plan, tiling
+from pix2pix_jax.inference import generator, loaded_run, scaling, tile_plan, tiling
 from pix2pix_jax.inference.options import TranslateOptions, check_options
 from pix2pix_jax.inference.outputs import Loaded, Outputs
 from pix2pix_jax.models.factory import generator_depth, has_dropout
@@ -47,7 +47,7 @@ class Translator:
         self.options = TranslateOptions(**options)
         check_options(self.options)
         workdir = user_paths.given(workdir, 'the run')
-        o, run = self.options, generator.load_run(workdir, checkpoint, self.options.ema)
+        o, run = self.options, loaded_run.load_run(workdir, checkpoint, self.options.ema)
         self.config, self.step = generator.at_steps(run.config, o.steps), run.step
         self._workdir = atomic.resolved(workdir)
         # Of several inputs how many channels each has; (): nobody knows, or there is one.

@@ -22,7 +22,8 @@ from PIL import Image, ImageOps
 from pix2pix_jax.data import image_spec
 from pix2pix_jax.data.formats import encode
 from pix2pix_jax.errors import DATA_ERROR, UserError
-from pix2pix_jax.inference.generator import Run, generator_function
+from pix2pix_jax.inference.generator import generator_function
+from pix2pix_jax.inference.loaded_run import Run
 from pix2pix_jax.interop import example_input, exportable, onnx
 from pix2pix_jax.interop.example_input import Values
 from pix2pix_jax.interop.exportable import TOLERANCES, Exportable

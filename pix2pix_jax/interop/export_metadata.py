@@ -4,7 +4,7 @@ from typing import Any
 
 from pix2pix_jax.config import Config
 from pix2pix_jax.data import class_maps, image_spec, label_colors, tasks
-from pix2pix_jax.inference.generator import Run
+from pix2pix_jax.inference.loaded_run import Run
 from pix2pix_jax.models.factory import minimum_side, statistics, unit
 from pix2pix_jax.version import version
 

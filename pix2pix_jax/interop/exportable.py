@@ -20,7 +20,8 @@ from flax.linen.module import InterceptorContext
 from pix2pix_jax import flow
 from pix2pix_jax.config import Config, flatten, from_fields
 from pix2pix_jax.errors import DATA_ERROR, UserError
-from pix2pix_jax.inference.generator import Run, generator_function, network_function
+from pix2pix_jax.inference.generator import generator_function, network_function
+from pix2pix_jax.inference.loaded_run import Run
 from pix2pix_jax.interop import export_metadata
 from pix2pix_jax.models.conv_forms import DIMENSIONS
 from pix2pix_jax.models.factory import (

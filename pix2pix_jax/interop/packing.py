@@ -15,7 +15,7 @@ from etils import epath
 
 from pix2pix_jax.config import Config
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.inference.generator import load_state
+from pix2pix_jax.inference.loaded_run import load_state
 from pix2pix_jax.interop import model_card
 from pix2pix_jax.reports import licences
 from pix2pix_jax.storage import atomic, user_paths

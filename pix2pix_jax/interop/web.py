@@ -15,7 +15,7 @@ from etils import epath
 from pix2pix_jax import flow
 from pix2pix_jax.evaluation import metric_titles
 from pix2pix_jax.inference import generator
-from pix2pix_jax.inference.generator import Run
+from pix2pix_jax.inference.loaded_run import Run
 from pix2pix_jax.interop import exportable, web_runtime
 from pix2pix_jax.interop.exportable import TOLERANCES
 from pix2pix_jax.interop.web_runtime import WASM, WEBGPU, Build

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.models import layers, patchgan, resnet, unet
+from pix2pix_jax.models import layers, norms, patchgan, resnet, unet
 
 # By config.generator.name: modules with `build`, and what sizes and fields the network takes.
 GENERATORS: dict[str, ModuleType] = {
@@ -143,7 +143,7 @@ def _batch_norm(
     config: ConfigDict, network: ConfigDict, axis_name: str | None
 ) -> layers.ModuleFactory:
     return functools.partial(
-        layers.BatchNorm,
+        norms.BatchNorm,
         epsilon=network.norm_epsilon,
         momentum=network.norm_momentum,
         scale_init=config.init.norm_scale,
@@ -156,13 +156,13 @@ def _instance_norm(
     config: ConfigDict, network: ConfigDict, axis_name: str | None
 ) -> layers.ModuleFactory:
     dtype = jnp.dtype(config.dtype)
-    return functools.partial(layers.InstanceNorm, epsilon=network.norm_epsilon, dtype=dtype)
+    return functools.partial(norms.InstanceNorm, epsilon=network.norm_epsilon, dtype=dtype)
 
 
 def _no_norm(
     config: ConfigDict, network: ConfigDict, axis_name: str | None
 ) -> layers.ModuleFactory:
-    return layers.NoNorm
+    return norms.NoNorm
 
 
 NORMS = {  # by config.generator.norm and config.discriminator.norm
@@ -230,7 +230,7 @@ def statistics(generator: ConfigDict, norm: str) -> str:
     They are `norm`, or 'image' where the norms have no others, or '' where there are no norms.
     """
     kind = NORMS[generator.norm].statistics
-    return norm if kind == 'chosen' or (kind and norm == layers.SCENE) else kind
+    return norm if kind == 'chosen' or (kind and norm == norms.SCENE) else kind
 
 
 def generator_bias(generator: ConfigDict) -> bool:

@@ -4,7 +4,8 @@ import flax.linen as nn
 from jax import lax
 from jaxtyping import Array, Float
 
-from pix2pix_jax.models.layers import BatchNorm, Conv, ModuleFactory, at_least_float32
+from pix2pix_jax.models.layers import Conv, ModuleFactory
+from pix2pix_jax.models.norms import BatchNorm, at_least_float32
 
 
 def receptive_field(layers: int) -> int:

@@ -10,17 +10,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
-from pix2pix_jax.models.layers import (
-    BatchNorm,
-    Conv,
-    ConvTranspose,
-    Dropout,
-    ModuleFactory,
-    Reflect,
-    at_least_float32,
-    both_statistics,
-    mask_numbers,
-)
+from pix2pix_jax.models.dropout import Dropout, mask_numbers
+from pix2pix_jax.models.layers import Conv, ConvTranspose, ModuleFactory, Reflect
+from pix2pix_jax.models.norms import BatchNorm, at_least_float32, both_statistics
 from pix2pix_jax.models.time_layers import embedded, modulated, with_skip
 
 DEPTH = 2  # halvings, by default

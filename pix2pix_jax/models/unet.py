@@ -16,16 +16,9 @@ from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.models.layers import (
-    BatchNorm,
-    Conv,
-    ConvTranspose,
-    Dropout,
-    ModuleFactory,
-    at_least_float32,
-    both_statistics,
-    mask_numbers,
-)
+from pix2pix_jax.models.dropout import Dropout, mask_numbers
+from pix2pix_jax.models.layers import Conv, ConvTranspose, ModuleFactory
+from pix2pix_jax.models.norms import BatchNorm, at_least_float32, both_statistics
 from pix2pix_jax.models.time_layers import embedded, modulated, with_skip
 
 MAX_DEPTH = 8  # the paper's, at 256x256

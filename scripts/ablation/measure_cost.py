@@ -15,7 +15,7 @@ from pix2pix_jax.config import Config
 from pix2pix_jax.dry_run import memory_of_step
 from pix2pix_jax.errors import run_command
 from pix2pix_jax.evaluation.runs import RunImages, config_of
-from pix2pix_jax.inference import generator
+from pix2pix_jax.inference import generator, loaded_run
 from pix2pix_jax.runtime import prepare_process
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.train_setup import resolve
@@ -28,7 +28,7 @@ def main(values: flags.FlagValues) -> int:
     prepare_process()
     given = {name: values[name].value for name in RunImages._fields}
     images = RunImages(**{name: value for name, value in given.items() if value is not None})
-    run = generator.load_run(values.workdir, images.checkpoint, images.ema)
+    run = loaded_run.load_run(values.workdir, images.checkpoint, images.ema)
     found = {'image_ms': image_ms(config_of(run.config, images), run)}
     setup = resolve(run.config, values.workdir)
     sizes = memory_of_step(setup, setup.initial_state()[0])
@@ -38,7 +38,7 @@ def main(values: flags.FlagValues) -> int:
     return 0
 
 
-def image_ms(config: Config, run: generator.Run) -> float:
+def image_ms(config: Config, run: loaded_run.Run) -> float:
     """Returns the time in which one image is translated and fetched, in milliseconds.
 
     It is the shortest of all: on a machine that does other work the median was three times that.

@@ -18,7 +18,7 @@ def file_of(setting: Setting, name: str, weights: str) -> str:
 def write_all(setting: Setting) -> Prepared:
     """Exports freshly drawn weights in every format; the figures are megabytes and seconds."""
     jax = prepared_jax(setting)
-    from pix2pix_jax.inference.generator import Run
+    from pix2pix_jax.inference.loaded_run import Run
     from pix2pix_jax.interop import exportable
 
     config = config_of(setting)

@@ -13,7 +13,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from pix2pix_jax.config import IMPLIED, Config, default_config, validate
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.inference import generator
+from pix2pix_jax.inference import loaded_run
 from pix2pix_jax.models.factory import create_models, generator_inputs
 from pix2pix_jax.optimizers import create_optimizers
 from pix2pix_jax.presets import apply_arg
@@ -146,7 +146,7 @@ def assert_equal_states(a: GanState, b: GanState) -> None:
         np.testing.assert_array_equal(leaf, b[path], err_msg=jax.tree_util.keystr(path))
 
 
-def random_run(**fields: object) -> generator.Run:
+def random_run(**fields: object) -> loaded_run.Run:
     """Returns a run, in no folder, whose every variable shows in the output."""
     config = default_config()
     fields = {k.replace('__', '.'): v for k, v in fields.items()}
@@ -167,4 +167,4 @@ def random_run(**fields: object) -> generator.Run:
         return scaled.get(path[-1].key, 0.1 * noise)
 
     variables = jax.tree_util.tree_map_with_path(draw, shapes)
-    return generator.Run(config, 7, 'last', variables)
+    return loaded_run.Run(config, 7, 'last', variables)

@@ -6,7 +6,8 @@ import pytest
 from helpers.runs import make_pairs, tiny_config
 
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.inference.generator import Generator, load_run, load_state, start_from
+from pix2pix_jax.inference.generator import Generator
+from pix2pix_jax.inference.loaded_run import load_run, load_state, start_from
 from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.workdir.config_json import load_config, to_json
 

@@ -12,7 +12,7 @@ from PIL import Image
 from pix2pix_jax.config import validate
 from pix2pix_jax.data import discover, patterns, pipeline
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.inference import files, generator, translator
+from pix2pix_jax.inference import files, generator, loaded_run, translator
 from pix2pix_jax.inference.inputs import find_images, find_paths
 from pix2pix_jax.inference.pattern_inputs import by_patterns
 from pix2pix_jax.storage import atomic
@@ -109,8 +109,8 @@ def negating(monkeypatch):
         splits = discover.open_splits(config)
         data_json.write_known(workdir, splits, 1)
         (workdir / 'checkpoints' / 'last' / '1').mkdir(parents=True)
-        run = generator.Run(config, 1, 'last', {})
-        monkeypatch.setattr(generator, 'load_run', lambda *args: run)
+        run = loaded_run.Run(config, 1, 'last', {})
+        monkeypatch.setattr(loaded_run, 'load_run', lambda *args: run)
         monkeypatch.setattr(
             generator, 'Generator', lambda *args, **switches: lambda x, sample=0: -x[..., :3]
         )

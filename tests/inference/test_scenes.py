@@ -11,7 +11,7 @@ from pix2pix_jax import config, translate
 from pix2pix_jax.data import augment
 from pix2pix_jax.data.formats import decode, encode, metadata
 from pix2pix_jax.errors import run_command
-from pix2pix_jax.inference import generator, scene, scenes, tile_plan, translator
+from pix2pix_jax.inference import generator, loaded_run, scene, scenes, tile_plan, translator
 from pix2pix_jax.inference.inputs import Input
 from pix2pix_jax.storage import atomic, user_paths
 
@@ -37,7 +37,7 @@ def trained():
 @pytest.fixture(autouse=True)
 def network(monkeypatch, trained):
     """A run whose generator negates, and fades with the number of the sample."""
-    monkeypatch.setattr(generator, 'load_run', lambda *_: generator.Run(trained, 7, 'last', {}))
+    monkeypatch.setattr(loaded_run, 'load_run', lambda *_: loaded_run.Run(trained, 7, 'last', {}))
 
     def create(config, variables, **switches):
         def negate(images, sample=0):
@@ -291,8 +291,8 @@ def test_what_differs_starts_anew_and_says_so(
         assert run(*flags) == 130
         capsys.readouterr()
         if change == 'step':
-            run_at_8 = generator.Run(trained, 8, 'last', {})
-            patch.setattr(generator, 'load_run', lambda *args: run_at_8)
+            run_at_8 = loaded_run.Run(trained, 8, 'last', {})
+            patch.setattr(loaded_run, 'load_run', lambda *args: run_at_8)
         if change == 'input':
             write(tmp_path / '1.tif', image_of((96, 48, 3), seed=1))
         assert run(*flags, *([change] if change.startswith('--') else [])) == 130

@@ -7,7 +7,7 @@ from helpers.runs import error_of, random_run
 
 from pix2pix_jax import Translator
 from pix2pix_jax.errors import UserError
-from pix2pix_jax.inference import generator, tile_plan, tiling
+from pix2pix_jax.inference import generator, loaded_run, tile_plan, tiling
 from pix2pix_jax.inference.tile_plan import TilePlan
 
 UNET = {'generator__depth': 3, 'image_size': (32, 32)}
@@ -21,7 +21,7 @@ def make(monkeypatch):
 
     def create(fields, **options):
         run = random_run(**fields)
-        monkeypatch.setattr(generator, 'load_run', lambda *args: run)
+        monkeypatch.setattr(loaded_run, 'load_run', lambda *args: run)
         return Translator('run', **options)
 
     return create

@@ -12,7 +12,7 @@ from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.data import augment, discover, pipeline
 from pix2pix_jax.data.formats import encode, metadata
 from pix2pix_jax.errors import DataError, UserError, run_command
-from pix2pix_jax.inference import generator, outputs, scaling
+from pix2pix_jax.inference import generator, loaded_run, outputs, scaling
 from pix2pix_jax.inference.options import TranslateOptions
 from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.web import drawing
@@ -52,7 +52,7 @@ def picture(height=32, width=32, channels=3, dtype=np.uint8):
 def test_it_is_the_generator(run):
     """At the training's size it is what the run's evaluation has."""
     image = picture()
-    loaded = generator.load_run(run)
+    loaded = loaded_run.load_run(run)
     expected = generator.Generator(loaded.config, loaded.variables)(augment.to_float(image)[None])
     found = pix2pix_jax.Translator(run)(image)
     np.testing.assert_array_equal(found, augment.from_float(expected[0]))
@@ -64,8 +64,8 @@ def test_at_the_trainings_size_it_is_the_evaluation(tmp_path, monkeypatch, name)
     pairs = make_pairs(tmp_path / 'pairs', {'train': 3}, size=36)
     fields = {'generator__name': name, 'generator__blocks': 1, 'image_size': (36, 36)}
     train(tmp_path, **fields)
-    run = generator.load_run(tmp_path / 'run')
-    monkeypatch.setattr(generator, 'load_run', lambda *args: run)
+    run = loaded_run.load_run(tmp_path / 'run')
+    monkeypatch.setattr(loaded_run, 'load_run', lambda *args: run)
     evaluated = generator.Generator(run.config, run.variables)
     with Image.open(pairs / 'train' / '0.png') as picture:
         image = np.asarray(picture)[:, :36]
@@ -82,8 +82,8 @@ def test_at_the_trainings_size_it_is_the_evaluation(tmp_path, monkeypatch, name)
 def test_smaller_images_are_enlarged_as_the_evaluation_does(tmp_path, monkeypatch):
     pairs = make_pairs(tmp_path / 'pairs', {'train': 3}, size=24)
     train(tmp_path)
-    run = generator.load_run(tmp_path / 'run')
-    monkeypatch.setattr(generator, 'load_run', lambda *args: run)
+    run = loaded_run.load_run(tmp_path / 'run')
+    monkeypatch.setattr(loaded_run, 'load_run', lambda *args: run)
     evaluated = generator.Generator(run.config, run.variables)
     with Image.open(pairs / 'train' / '0.png') as picture:
         image = np.asarray(picture)[:, :24]

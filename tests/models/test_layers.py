@@ -5,17 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pix2pix_jax.models.layers import (
-    BatchNorm,
-    Conv,
-    ConvTranspose,
-    Dropout,
-    InstanceNorm,
-    NoNorm,
-    Reflect,
-    ResizeConv,
-    kernel_initializer,
-)
+from pix2pix_jax.models.dropout import Dropout
+from pix2pix_jax.models.layers import Conv, ConvTranspose, Reflect, ResizeConv, kernel_initializer
+from pix2pix_jax.models.norms import BatchNorm, InstanceNorm, NoNorm
 
 EPSILON = 1e-5
 

@@ -11,7 +11,8 @@ from helpers.networks import count
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.models.factory import create_models
-from pix2pix_jax.models.layers import Conv, NoNorm, kernel_initializer
+from pix2pix_jax.models.layers import Conv, kernel_initializer
+from pix2pix_jax.models.norms import NoNorm
 from pix2pix_jax.models.patchgan import PatchGAN, receptive_field
 
 

@@ -12,7 +12,8 @@ from helpers.networks import count, images, initial, intermediates, model_of, ru
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.models.factory import create_models
-from pix2pix_jax.models.layers import BatchNorm, Conv, ConvTranspose, NoNorm
+from pix2pix_jax.models.layers import Conv, ConvTranspose
+from pix2pix_jax.models.norms import BatchNorm, NoNorm
 from pix2pix_jax.models.unet import UNet, default_depth
 from pix2pix_jax.presets import KERAS
 

@@ -18,7 +18,7 @@ from PIL import Image
 from pix2pix_jax import main
 from pix2pix_jax.config import default_config, flatten
 from pix2pix_jax.errors import run_command
-from pix2pix_jax.inference import generator
+from pix2pix_jax.inference import generator, loaded_run
 from pix2pix_jax.interop.torch import convert
 from pix2pix_jax.interop.torch.state_dict_files import read_state_dict, write_state_dict
 
@@ -79,7 +79,7 @@ def test_imported_networks_translate_evaluate_and_start_a_run(folder, tmp_path):
     images = f'--input={folder}/pairs/test'
     module = ('-m', 'pix2pix_jax.translate', f'--workdir={workdir}')
     run(*module, images, f'--output={tmp_path}/out', '--fit=pad', cwd=tmp_path)
-    loaded = generator.load_run(workdir)
+    loaded = loaded_run.load_run(workdir)
     assert (loaded.step, loaded.config.dataset.direction) == (0, 'BtoA')
     with Image.open(folder / 'pairs/test/0.png') as file:  # 128x64, which the network takes
         image = np.asarray(file)
@@ -96,8 +96,8 @@ def test_imported_networks_translate_evaluate_and_start_a_run(folder, tmp_path):
     assert f'--config.init_from={workdir}' in words
     words += ['--config.num_steps=1', '--config.optimizer.learning_rate=0.0', '--workdir=new']
     run(*words, '--config.dataset.val_fraction=0.0', cwd=tmp_path)
-    _, _, old = generator.load_state(workdir, 'last')
-    config, step, new = generator.load_state(tmp_path / 'new', 'last')
+    _, _, old = loaded_run.load_state(workdir, 'last')
+    config, step, new = loaded_run.load_state(tmp_path / 'new', 'last')
     assert step == 1 and config.loss.gan == 'lsgan'
     for network in ('generator', 'discriminator'):  # a rate of 0 keeps them
         for module, leaves in getattr(old, network).params.items():
@@ -114,9 +114,9 @@ def test_a_generator_alone_is_a_run_without_a_discriminator(folder, tmp_path, sc
     assert (
         'images of 128x128 pixels, dropout 0.5 in decoder blocks 2 to 3, loss.gan none' in printed
     )
-    config, _, state = generator.load_state(workdir, 'last')
+    config, _, state = loaded_run.load_state(workdir, 'last')
     assert state.discriminator is None and config.dataset.path == ''
-    convert.write_generator(generator.load_run(workdir), tmp_path / 'back.safetensors')
+    convert.write_generator(loaded_run.load_run(workdir), tmp_path / 'back.safetensors')
     back, wanted = (
         read_state_dict(path)
         for path in (tmp_path / 'back.safetensors', folder / f'{UNET}_G.safetensors')
@@ -150,8 +150,8 @@ def test_the_step_is_what_the_norms_have_seen(tmp_path, script):
             tensors[name] = np.full_like(value, 80_000)
     write_state_dict(tmp_path / 'net.safetensors', tensors)
     assert script(f'--generator={tmp_path}/net.safetensors', f'--workdir={tmp_path}/run') == 0
-    assert generator.load_run(tmp_path / 'run', '80000').step == 80_000
-    convert.write_generator(generator.load_run(tmp_path / 'run'), tmp_path / 'back.safetensors')
+    assert loaded_run.load_run(tmp_path / 'run', '80000').step == 80_000
+    convert.write_generator(loaded_run.load_run(tmp_path / 'run'), tmp_path / 'back.safetensors')
     back = read_state_dict(tmp_path / 'back.safetensors')
     assert set(back) == set(tensors)
     for name, value in tensors.items():

@@ -18,7 +18,7 @@ from helpers.runs import changed, make_pairs, tiny_config, untrained_run
 from PIL import Image
 
 from pix2pix_jax.errors import UserError, run_command
-from pix2pix_jax.inference.generator import load_run, load_state
+from pix2pix_jax.inference.loaded_run import load_run, load_state
 from pix2pix_jax.interop import model_card, packing
 from pix2pix_jax.reports import licences
 from pix2pix_jax.reports.run_page import format_number

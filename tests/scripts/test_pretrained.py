@@ -18,7 +18,8 @@ from PIL import Image
 from pix2pix_jax.config import Config
 from pix2pix_jax.data import label_colors
 from pix2pix_jax.errors import run_command
-from pix2pix_jax.inference.generator import Generator, load_run
+from pix2pix_jax.inference.generator import Generator
+from pix2pix_jax.inference.loaded_run import load_run
 from pix2pix_jax.interop.torch import convert
 from pix2pix_jax.storage import downloads
 from pix2pix_jax.web import drawing

@@ -31,7 +31,7 @@ from PIL import Image
 
 import pix2pix_jax
 from pix2pix_jax.data import augment, class_maps, image_spec
-from pix2pix_jax.inference import generator
+from pix2pix_jax.inference import loaded_run
 from pix2pix_jax.reports import image_grid
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.train import train_and_evaluate
@@ -146,7 +146,7 @@ KINDS = {
 @pytest.mark.parametrize('kind', KINDS)
 def test_what_is_shown_is_what_translate_gives(kind, browser, tmp_path, monkeypatch):
     run = random_run(image_size=(16, 32), test__dropout=False, **KINDS[kind])
-    monkeypatch.setattr(generator, 'load_run', lambda *args: run)
+    monkeypatch.setattr(loaded_run, 'load_run', lambda *args: run)
     web.export(run, str(tmp_path / 'run'), tmp_path / 'page', web.PageOptions(runtime=RUNTIME))
     translator = pix2pix_jax.Translator('run')
     source, target = image_spec.of_config(run.config)
@@ -186,7 +186,7 @@ def test_what_is_shown_is_what_translate_gives(kind, browser, tmp_path, monkeypa
 def test_a_flow_is_drawn_again_from_other_noise(browser, tmp_path, monkeypatch):
     """It begins with that of `test.seed`; each click draws another, of the same picture."""
     run = random_run(image_size=(16, 32), **FLOW)
-    monkeypatch.setattr(generator, 'load_run', lambda *args: run)
+    monkeypatch.setattr(loaded_run, 'load_run', lambda *args: run)
     web.export(run, str(tmp_path / 'run'), tmp_path / 'page', web.PageOptions(runtime=RUNTIME))
     picture = noise(16, 32)
     with opened(browser, tmp_path / 'page') as (page, _):
@@ -217,7 +217,7 @@ def workdir(tmp_path_factory):
 @pytest.fixture(scope='module')
 def folder(workdir):
     options = web.PageOptions(runtime=RUNTIME)
-    web.export(generator.load_run(workdir), str(workdir), workdir.parent / 'page', options)
+    web.export(loaded_run.load_run(workdir), str(workdir), workdir.parent / 'page', options)
     return workdir.parent / 'page'
 
 
@@ -448,7 +448,7 @@ def test_a_page_that_was_exported_anew_is_not_the_one_that_the_browser_keeps(
         ready(page)
         before = page.evaluate("fetch('page.json').then((found) => found.json())")
         options = web.PageOptions(runtime=RUNTIME, weights='float32')
-        web.export(generator.load_run(workdir), str(workdir), page_folder, options)
+        web.export(loaded_run.load_run(workdir), str(workdir), page_folder, options)
         page.goto(page.url)
         ready(page)
         after = page.evaluate("fetch('page.json').then((found) => found.json())")
@@ -484,7 +484,7 @@ def test_a_host_that_does_not_know_the_type_of_modules_will_do(browser, folder):
 def test_a_large_model_waits_for_the_button(browser, workdir, tmp_path, monkeypatch):
     monkeypatch.setattr('pix2pix_jax.web.static_page.LOADS_ITSELF', 1)
     options = web.PageOptions(runtime=RUNTIME, examples=0)
-    web.export(generator.load_run(workdir), str(workdir), tmp_path / 'page', options)
+    web.export(loaded_run.load_run(workdir), str(workdir), tmp_path / 'page', options)
     with opened(browser, tmp_path / 'page') as (page, asked):
         page.locator('#load').wait_for()
         text = page.locator('#about-memory').inner_text()
@@ -496,7 +496,7 @@ def test_a_large_model_waits_for_the_button(browser, workdir, tmp_path, monkeypa
 
 def test_a_damaged_model_is_said_and_tried_again(browser, folder, workdir, tmp_path):
     options = web.PageOptions(runtime=RUNTIME)
-    web.export(generator.load_run(workdir), str(workdir), tmp_path / 'page', options)
+    web.export(loaded_run.load_run(workdir), str(workdir), tmp_path / 'page', options)
     (part,) = (tmp_path / 'page' / 'model').iterdir()
     whole = part.read_bytes()
     part.write_bytes(b'\0' + whole[1:])
@@ -556,7 +556,7 @@ SIMULATED = (
 def webgpu(workdir):
     """The folder of the page for WebGPU."""
     options = web.PageOptions(runtime=RUNTIME, webgpu=True)
-    web.export(generator.load_run(workdir), str(workdir), workdir.parent / 'gpu', options)
+    web.export(loaded_run.load_run(workdir), str(workdir), workdir.parent / 'gpu', options)
     return workdir.parent / 'gpu'
 
 

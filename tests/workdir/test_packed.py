@@ -16,7 +16,7 @@ from helpers.runs import tiny_config, untrained_run
 from pix2pix_jax.config import PLACES, default_config, flatten
 from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.inference.generator import load_run, load_state
+from pix2pix_jax.inference.loaded_run import load_run, load_state
 from pix2pix_jax.interop import packing
 from pix2pix_jax.workdir import config_json, data_json, packed, palette_json, run_files
 

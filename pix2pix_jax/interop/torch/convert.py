@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from pix2pix_jax.config import Config, default_config, validate
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.inference.generator import Run, state_shapes
+from pix2pix_jax.inference.loaded_run import Run, state_shapes
 from pix2pix_jax.interop.torch import names, recognize, state_dict_files
 from pix2pix_jax.interop.torch.names import Layers, Tensors
 from pix2pix_jax.models.factory import generator_bias, generator_depth, has_dropout

@@ -13,7 +13,8 @@ from helpers.runs import error_of
 
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.inference.generator import Generator, Run, state_shapes
+from pix2pix_jax.inference.generator import Generator
+from pix2pix_jax.inference.loaded_run import Run, state_shapes
 from pix2pix_jax.interop.torch import convert
 from pix2pix_jax.interop.torch.names import generator_layers, to_state_dict
 from pix2pix_jax.interop.torch.state_dict_files import read_state_dict, write_state_dict

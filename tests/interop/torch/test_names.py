@@ -13,7 +13,7 @@ from pix2pix_jax.interop.torch.names import (
     to_state_dict,
     unet_layers,
 )
-from pix2pix_jax.models.layers import InstanceNorm, NoNorm
+from pix2pix_jax.models.norms import InstanceNorm, NoNorm
 from pix2pix_jax.models.patchgan import PatchGAN
 from pix2pix_jax.models.resnet import ResNet
 from pix2pix_jax.models.unet import UNet

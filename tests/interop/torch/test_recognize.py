@@ -7,7 +7,7 @@ from helpers.reference import Recording
 
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.errors import DataError
-from pix2pix_jax.inference.generator import state_shapes
+from pix2pix_jax.inference.loaded_run import state_shapes
 from pix2pix_jax.interop.torch.names import (
     discriminator_layers,
     generator_layers,
