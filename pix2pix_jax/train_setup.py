@@ -92,9 +92,9 @@ def resolve(
         config.num_devices, config.batch_size, config.grad_accumulation
     )
     parallel.check_dtype(config.dtype, devices[0])
-    check_r1(config, len(devices) * jax.process_count())
+    check_r1(config, parallel.device_count(devices))
     if config.optimizer.scale_with_devices and not config.optimizer.rate_devices:
-        config.optimizer.rate_devices = len(devices) * jax.process_count()
+        config.optimizer.rate_devices = parallel.device_count(devices)
     if config.image_size != (0, 0):  # a size that does not fit is said before data is read
         create_models(config, devices[0].platform)
     places = {place: _absolute(value, place) for place, value in places_of(config).items()}
@@ -280,7 +280,7 @@ def initial_state(
     """Returns the state before the first step, and the optimizers."""
     axis_name = parallel.axis_of(devices) if config.sync_batch_norm else None
     models = create_models(config, devices[0].platform, axis_name)
-    count = len(devices) * jax.process_count()
+    count = parallel.device_count(devices)
     optimizers = create_optimizers(config.optimizer, total_steps, count)
     return create_state(config, models, optimizers), optimizers
 

@@ -70,11 +70,7 @@ def train_step(
             d, _ = discriminator_step(d, piece, fakes, its_key, config, axis_name)
         d = with_iteration(d, config)
 
-    # The backward pass of G waits until D has been updated; a whole batch passes forward once.
-    shared = forward_pass(g, last, key, config) if config.grad_accumulation == 1 else None
-
-    def forward(part: Batch) -> Forward:
-        return forward_pass(g, part, key, config) if shared is None else shared
+    forward = forward_passes(g, last, key, config)
 
     def fakes_of(part: Batch) -> jax.Array:
         return as_images(forward(part).output, config)
@@ -112,6 +108,24 @@ def forward_pass(g: TrainState, batch: Batch, key: Key[Array, ''], config: Confi
     return Forward(
         *jax.vjp(lambda params: generate(g, params, batch, key, config), g.params, has_aux=True)
     )
+
+
+def forward_passes(
+    g: TrainState, batch: Batch, key: Key[Array, ''], config: ConfigDict
+) -> Callable[[Batch], Forward]:
+    """Returns the forward pass of G as a function of a part of `batch`.
+
+    A batch of one part passes forward once, for both networks: the backward pass of G waits until D
+    has been updated. Several parts pass one after the other, for each network anew.
+
+    Args:
+      g: the generator.
+      batch, key, config: as in `generate`.
+    """
+    if config.grad_accumulation > 1:
+        return functools.partial(forward_pass, g, key=key, config=config)
+    whole = forward_pass(g, batch, key, config)
+    return lambda part: whole
 
 
 def mean_over_parts(gradients: Callable[[Batch], Tree], batch: Batch, parts: int) -> Tree:

@@ -345,12 +345,12 @@ def contact_grid(splits: dict[str, sources.Source], config: Config) -> np.ndarra
     rows = []
     for i in image_grid.evenly_spaced(len(source), ROWS):
         try:
-            pairs = [pipeline.example(source, int(i), config)]
+            pairs, raw = [pipeline.example(source, int(i), config)], source[int(i)]
         except DataError:  # it is in the report
             continue
         rng = np.random.default_rng((config.seed, int(i)))
         for _ in range(AUGMENTED):
-            pair = pipeline.augmented(pipeline.loaded(source[int(i)], config), rng, config)
+            pair = pipeline.augmented(raw, rng, config)
             x, y = (pair[name][None] for name in IMAGES)
             pairs.append(pair | {'target': tasks.as_shown(config.dataset.task, x, y)[0]})
         shown = [source.shown(np.stack([pair[kind] for pair in pairs]), kind) for kind in IMAGES]

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from pix2pix_jax.config_type import Config
 from pix2pix_jax.critic import Batch, discriminate, view
+from pix2pix_jax.distributed import parallel
 from pix2pix_jax.errors import DATA_ERROR, UserError
 from pix2pix_jax.methods import METHODS
 from pix2pix_jax.models import lpips
@@ -74,7 +75,7 @@ def needed(state: GanState, config: Config, devices: list[jax.Device]) -> int:
     much again, and D's steps do not reuse each other's memory.
     """
     parts = config.grad_accumulation
-    count = config.batch_size // len(devices) // jax.process_count() // parts
+    count = config.batch_size // parallel.device_count(devices) // parts
     images = {
         kind: jax.ShapeDtypeStruct((count, *config.image_size, channels), jnp.float32)
         for kind, channels in (
@@ -159,7 +160,7 @@ def too_little(state: GanState, config: Config, devices: list[jax.Device]) -> li
     """
     has, pixels = of_device(devices[0]), math.prod(config.image_size) * config.batch_size
     filters = max(config.generator.width, config.discriminator.width)
-    here = pixels // len(devices) // jax.process_count()
+    here = pixels // parallel.device_count(devices)
     if here * filters * SURE + _bytes(state) < has / 2:
         return []
     takes = needed(state, config, devices)

@@ -44,6 +44,11 @@ def choose_devices(num_devices: int, batch_size: int, parts: int = 1) -> list[ja
     return local[:num_devices]
 
 
+def device_count(devices: list[jax.Device]) -> int:
+    """Returns the number of devices of all hosts; `devices` are those of this process."""
+    return len(devices) * jax.process_count()
+
+
 def has_bfloat16(device: jax.Device) -> bool:
     """Whether a device computes in bfloat16: all but GPUs before NVIDIA's compute capability 8."""
     capability = str(getattr(device, 'compute_capability', ''))  # of an AMD GPU it is a name

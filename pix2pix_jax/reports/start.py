@@ -6,6 +6,7 @@ import jax
 from etils import epath
 
 from pix2pix_jax.config import Config
+from pix2pix_jax.distributed import parallel
 from pix2pix_jax.train_state import GanState
 from pix2pix_jax.workdir.run_json import steps_before
 
@@ -73,7 +74,7 @@ def compilation(devices: list[jax.Device]) -> list[str]:
 
 def norm_statistics(config: Config, devices: list[jax.Device]) -> list[str]:
     """Returns a line that says over how many images batch norm goes, where not over the batch."""
-    count = 1 if config.sync_batch_norm else len(devices) * jax.process_count()
+    count = 1 if config.sync_batch_norm else parallel.device_count(devices)
     parts = config.grad_accumulation
     there = ('generator', 'discriminator') if config.loss.gan != 'none' else ('generator',)
     networks = [name for name in there if config[name].norm == 'batch']
