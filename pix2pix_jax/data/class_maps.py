@@ -133,9 +133,10 @@ def swapped(indices: np.ndarray, palette: np.ndarray, known: np.ndarray) -> tupl
 
 def from_colours(picture: Pixels, classes: Classes) -> np.ndarray:
     """Returns the map of a picture in the colours of a table, uint8 (H,W,1); raises DataError."""
-    if not picture.lossy and _looks_like_indices(picture, classes):
+    if not (picture.lossy or picture.part) and _looks_like_indices(picture, classes):
         raise DataError('is a map of indices: leave config.dataset.colors empty')
-    found = label_colors.of_map(decode.as_channels(picture, 3), classes, picture.lossy)
+    image = decode.as_channels(picture, 3)
+    found = label_colors.of_map(image, classes, picture.lossy, picture.part)
     return np.where(found == label_colors.VOID, VOID, found).astype(np.uint8)[..., None]
 
 

@@ -166,12 +166,21 @@ def check_distinct(classes: Classes) -> None:
 # ---------------------------------------------------------------- maps
 
 
-def of_map(image: np.ndarray, classes: Classes, lossy: bool = True) -> np.ndarray:
+def of_map(
+    image: np.ndarray, classes: Classes, lossy: bool = True, part: bool = False
+) -> np.ndarray:
     """Returns the class of each pixel of a colour-coded map, uint8 (H,W,3); int32 (H,W).
 
     As `from_colours`; it raises DataError, naming the colour, where an area has one that is not in
     the table. Pixels at the borders of areas may have any, as JPEG and scaling leave them. Maps
     that are not `lossy` and have few colours are compared more closely, thin areas too.
+
+    Args:
+      image: the map, or a window of it.
+      classes: the table.
+      lossy: whether its compression changes values.
+      part: whether it is a window: few colours there say nothing of the whole, and what lies at its
+        border may be one of areas.
     """
     if image.shape[-1] != 3 or image.dtype != np.uint8:
         raise DataError(
@@ -179,9 +188,11 @@ def of_map(image: np.ndarray, classes: Classes, lossy: bool = True) -> np.ndarra
             'config.dataset.colors, RGB of 8 bits'
         )
     distance = _distances(image, classes)
-    common = None if lossy else _of_common_colours(image)
+    common = None if lossy or part else _of_common_colours(image)
     bound = BOUND if common is None else EXACT_BOUND
     of_areas = _inside_areas(image) if common is None else _inside_areas(image) | common
+    if part:
+        of_areas &= _away_from_the_border(of_areas.shape)
     far = (distance.min(-1) > bound**2) & of_areas
     if far.any():
         colours, counts = np.unique(image[far], axis=0, return_counts=True)
@@ -217,6 +228,13 @@ def _inside_areas(image: np.ndarray) -> np.ndarray:
         return found
 
     return (around(np.maximum) - around(np.minimum)).max(-1) <= FLAT
+
+
+def _away_from_the_border(shape: tuple[int, int]) -> np.ndarray:
+    """Returns where all that `_inside_areas` looks at lies inside an image; bool (H,W)."""
+    inside, margin = np.zeros(shape, bool), AREA // 2
+    inside[margin:-margin, margin:-margin] = True
+    return inside
 
 
 def from_colours(image: np.ndarray, classes: Classes) -> np.ndarray:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pix2pix_jax.data import label_colors
+from pix2pix_jax.data import class_maps, label_colors
 from pix2pix_jax.data.catalogue import openmoji
+from pix2pix_jax.data.formats.pixels import Pixels
 from pix2pix_jax.data.label_colors import CITYSCAPES, FACADES, VOID
 from pix2pix_jax.errors import DataError, UserError
 
@@ -227,6 +228,24 @@ def test_a_map_has_the_classes_of_its_colours():
         true = rng.integers(0, len(colours), (8, 8)).repeat(8, 0).repeat(8, 1)
         for lossy in (False, True):
             np.testing.assert_array_equal(label_colors.of_map(colours[true], classes, lossy), true)
+
+
+def test_a_window_of_a_map_is_a_map():
+    """Few colours in it do not say that nothing blurred them, nor gray ones that they are indices."""
+    rng, written = np.random.default_rng(0), io.BytesIO()
+    colours = np.array(list(FACADES.colours.values()), np.uint8)
+    label = colours[rng.integers(0, len(colours), (16, 16)).repeat(16, 0).repeat(16, 1)]
+    Image.fromarray(label).save(written, 'jpeg', quality=80)
+    image = np.asarray(Image.open(written))  # then written as a TIFF: nothing says that it was JPEG
+    whole = class_maps.from_colours(Pixels(image), FACADES)
+    for side in (1, 4, 16, 64):
+        for top, left in rng.integers(0, 256 - side, (20, 2)):
+            box = slice(top, top + side), slice(left, left + side)
+            found = class_maps.from_colours(Pixels(image[box], part=True), FACADES)
+            np.testing.assert_array_equal(found, whole[box])
+    black = np.zeros((8, 8, 3), np.uint8)
+    table = label_colors.Classes({'sky': (0, 0, 255), 'car': (255, 0, 0)}, ((1, 1, 1),))
+    assert (class_maps.from_colours(Pixels(black, part=True), table) == class_maps.VOID).all()
 
 
 def test_real_facades_are_maps_and_none_of_their_photos():

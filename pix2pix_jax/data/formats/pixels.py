@@ -21,6 +21,7 @@ class Pixels(NamedTuple):
     opacity: bool = False  # the last of four channels is it: RGBA
     lossy: bool = False  # its compression changes values: JPEG, most WebP
     palette: np.ndarray | None = None  # where values are indices of one: its colours, uint8 (K,3)
+    part: bool = False  # a window of its file's image
     orientation: int = 0  # of EXIF, by which it was turned upright: 1 to 8; 0: the file notes none
 
 

@@ -66,7 +66,7 @@ def read(file: File, box: Box | None, indices: bool = False) -> Pixels:
         return decode.read_pixels(file, indices=indices)
     raster = open_raster(file, indices)
     with decode.naming(file):
-        return raster.window(*box)
+        return raster.window(*box)._replace(part=True)
 
 
 def are_cheap(file: File) -> bool:
