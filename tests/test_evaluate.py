@@ -130,6 +130,9 @@ def test_the_config_of_the_run_is_not_written_into(workdir):
     assert changed.generator.depth == 4  # of the size that was trained on
     assert run(f'--workdir={workdir}', '--scale=2', f'--dataset={dataset}') == 0
     assert config.to_json() == before
+    config.dataset.windows = 'on'  # whose held-out windows are named by the grid of the training
+    with pytest.raises(UserError, match='--scale=2: allowed is 1 for a run of scenes'):
+        runs.config_of(config, runs.RunImages(scale=2))
 
 
 def test_pairs_of_another_folder(workdir, capsys):
@@ -279,6 +282,41 @@ def test_a_sliver_of_a_range_is_said(tmp_path, capsys):
     ) in capsys.readouterr().out
     assert run(*args, '--range=0:2') == 0
     assert 'warning' not in capsys.readouterr().out
+
+
+def test_opacity_of_two_folders_is_measured_as_a_run_does(tmp_path):
+    """Of RGBA and RGBA as a fourth channel; where outputs have none, targets lie over white."""
+    rng = np.random.default_rng(0)
+    real, fake = rng.integers(0, 256, (2, SIZE, SIZE, 4), np.uint8)
+    atomic.write_bytes(tmp_path / 'real' / 'a.png', atomic.encode_png(real))
+
+    def l1(generated):
+        atomic.write_bytes(tmp_path / 'fake' / 'a.png', atomic.encode_png(generated))
+        folders = (f'--real={tmp_path}/real', f'--generated={tmp_path}/fake')
+        assert run(*folders, f'--output={tmp_path}/o', '--overwrite', '--metrics=') == 0
+        return found(tmp_path / 'o')['l1']['mean']
+
+    def distance(a, b):
+        return np.abs(a.astype(float) - b).mean() / 127.5
+
+    assert l1(fake) == pytest.approx(distance(fake, real))
+    share = real[..., 3:] / 255
+    over_white = np.rint(real[..., :3] * share + 255 * (1 - share))
+    assert l1(fake[..., :3].copy()) == pytest.approx(distance(fake[..., :3], over_white), abs=2e-3)
+
+
+def test_a_map_that_is_all_void_is_a_map(tmp_path):
+    """At the border of a city; it ended the evaluation."""
+    table = tmp_path / 'table.txt'
+    table.write_text('sky 0,0,255\ncar 255,0,0\nvoid 0,0,0\n')
+    colours = np.array([(0, 0, 255), (255, 0, 0)], np.uint8)
+    maps = colours[np.random.default_rng(0).integers(0, 2, (SIZE, SIZE))]
+    for folder in ('real', 'fake'):
+        for name, image in (('a', maps), ('b', np.zeros_like(maps))):
+            atomic.write_bytes(tmp_path / folder / f'{name}.png', atomic.encode_png(image))
+    args = (f'--real={tmp_path}/real', f'--generated={tmp_path}/fake', f'--output={tmp_path}/o')
+    assert run(*args, '--metrics=', f'--classes={table}') == 0
+    assert found(tmp_path / 'o')['pixel_accuracy']['mean'] == 1
 
 
 def test_values_of_folders_beyond_their_type_name_the_flag(tmp_path, capsys):

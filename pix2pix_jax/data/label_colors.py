@@ -281,9 +281,12 @@ def matching(image: np.ndarray, classes: Classes) -> float:
 
 
 def check(image: np.ndarray, classes: Classes, file: object) -> None:
-    """Raises UserError, naming `file`, where a uint8 image (H,W,C) is no map in label colours."""
+    """Raises UserError, naming `file`, where a uint8 image (H,W,C) is no map in label colours.
+
+    A map that is all void is one: nothing of it counts.
+    """
     share = matching(image, classes) if image.shape[-1] == 3 else 0.0
-    if share < MIN_MATCHING:
+    if share < MIN_MATCHING and not _is_void(image, classes):
         colours = [*classes.colours.values(), *classes.void]
         allowed = ', '.join(f'{name} {rgb}' for name, rgb in zip(_names(classes), colours))
         raise UserError(
@@ -291,6 +294,15 @@ def check(image: np.ndarray, classes: Classes, file: object) -> None:
             f'{share:.1%} of its pixels have label colours, needed are {MIN_MATCHING:.0%}; allowed '
             f'are {allowed}; without --classes, and fcn in --metrics, the rest is measured'
         )
+
+
+def _is_void(image: np.ndarray, classes: Classes) -> bool:
+    """Whether all of an image (H,W,C) of 0 to 255 has colours of no class, as JPEG leaves them."""
+    if image.shape[-1] != 3 or not classes.void:
+        return False
+    distance = _distances(image, classes)
+    no_class = distance.argmin(-1) >= len(classes.colours)
+    return bool((no_class & (distance.min(-1) <= EXACT_BOUND**2)).all())
 
 
 def _distances(image: np.ndarray, classes: Classes) -> np.ndarray:

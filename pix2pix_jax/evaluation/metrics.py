@@ -82,6 +82,8 @@ def with_the_translation(
     return lambda names, subject: PerImage({name: operator.itemgetter(name)}, undefined, masked)
 
 
+OTHER_UNIT = 'of another type than the first target, and so of another unit'
+
 METRICS = {  # by their names for --metrics, in the order of metrics.json
     'l1': Metric(
         {'l1': Value('L1', LOWER)},
@@ -119,14 +121,14 @@ METRICS = {  # by their names for --metrics, in the order of metrics.json
     'mae': Metric(
         {'mae': Value('MAE in data units', LOWER)},
         'targets with a range, or of other types than 8 bits',
-        with_the_translation('mae'),
+        with_the_translation('mae', OTHER_UNIT),
         always=True,
         applies=lambda subject: subject.units,
     ),
     'rmse': Metric(
         {'rmse': Value('RMSE in data units', LOWER)},
         'targets with a range, or of other types than 8 bits',
-        with_the_translation('rmse'),
+        with_the_translation('rmse', OTHER_UNIT),
         always=True,
         applies=lambda subject: subject.units,
     ),

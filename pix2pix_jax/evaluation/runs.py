@@ -178,6 +178,11 @@ def config_of(config: Config, images: RunImages) -> Config:
                 f"--scale={images.scale}: allowed is 1 where config.dataset.preprocess='none', "
                 'whose images have the size of the training'
             )
+        if config.dataset.windows == 'on':
+            raise UserError(
+                f'--scale={images.scale}: allowed is 1 for a run of scenes, whose windows have the '
+                'size of the training'
+            )
         changed['generator.depth'] = generator_depth(config)
         changed['image_size'] = tuple(images.scale * side for side in config.image_size)
     return from_fields(flatten(config) | changed)

@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from pix2pix_jax.config import Config
 from pix2pix_jax.data import pipeline
+from pix2pix_jax.data.formats import encode
 from pix2pix_jax.data.prefetch import Batch
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.evaluation import device_metrics
@@ -93,8 +95,11 @@ def _start(
     """Gives what was read to the device, filled up to `size`; returns what waits for the values."""
     indices, batch, types = read
     value_range = source.specs[1].ranges[0] if source.specs[1].ranges else None
-    if value_range:  # they were scaled when they were read
-        types = [source.target_type] * len(types)
+    units = [value_range is not None or one == source.target_type for one in types]
+    if value_range:  # they were scaled when they were read, and are written in a type that holds it
+        channels = source.specs[1].channels
+        written = encode.file_type('.npy', source.target_type, channels, value_range)[1]
+        types = [written] * len(types)
     if source.specs[1].classes:  # nothing is rounded: the file that a user gets has the classes
         types = [np.dtype(np.float32)] * len(types)
     filled = np.minimum(np.arange(size), len(indices) - 1)
@@ -116,6 +121,8 @@ def _start(
         columns: dict[str, list] = dict(
             device_metrics.values(measured, files if source.has_units else None)
         )
+        for name in {'mae', 'rmse'} & columns.keys():  # shades of 8 and of 16 bits do not add up
+            columns[name] = [v if ok else math.nan for v, ok in zip(columns[name], units)]
         if valid is not None:
             columns['valid_pixels'] = valid.sum((1, 2, 3)).tolist()
         if matrices is not None:

@@ -106,15 +106,11 @@ def _read(
             a, b = ('{1}x{0}'.format(*image.values.shape) for image in (output, target))
             raise DataError(f'{files[1]} is {a} but {files[0]} is {b}: sizes must agree')
         channels = target.values.shape[-1]
-        spec = image_spec.ImageSpec(
-            'target',
-            3 if target.opacity or channels == 1 else channels,
-            ranges,
-            range_flag=RANGE,
-        )
-        if channels == 4 and not (target.opacity and output.opacity):  # four bands: no RGBA
-            target, output = (one._replace(opacity=False) for one in (target, output))
-            spec = spec._replace(channels=channels if output.values.shape[-1] == 4 else 3)
+        if channels == output.values.shape[-1] == 4 and not (target.opacity and output.opacity):
+            target, output = (one._replace(opacity=False) for one in (target, output))  # four bands
+        over_white = target.opacity and not output.opacity
+        channels = 3 if over_white or channels == 1 else channels
+        spec = image_spec.ImageSpec('target', channels, ranges, range_flag=RANGE)
         low, high = spec.range_of(target.values.dtype)
         valid, known = None, {}
         if nodata:

@@ -215,7 +215,9 @@ class Translator:
         }
 
     def load_pair(self, source: Source, i: int) -> Loaded:
-        """Returns the input of a pair of the run's data; of a task it is derived at its own size.
+        """Returns the input of a pair of the run's data.
+
+        That of a task is made of the photo at the size of the network, as in training.
 
         Raises DataError for a pair that cannot be read.
         """
@@ -230,9 +232,10 @@ class Translator:
             return self._loaded(spec, pictures[:1], names)
         rng = np.random.default_rng(source.number(i))
         photo = augment.to_float(image_spec.combine(target, pictures, files))
+        size, (stored,) = _times(photo, 1.0), pictures
+        photo = augment.resized(photo, self._fit.sizes(size)[0], d.resize)
         values = tasks.derive(d.task, photo, rng, d.task_amount)['input']
-        (stored,), extension = pictures, os.path.splitext(names[0])[1]
-        shown, size = image_spec.channels_of(stored), _times(values, 1.0)
+        shown, extension = image_spec.channels_of(stored), os.path.splitext(names[0])[1]
         return Loaded(values, extension, stored.values.dtype, shown, size)
 
     def _of_pair(self, source: Source, i: int) -> Loaded:

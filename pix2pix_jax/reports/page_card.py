@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
+from pix2pix_jax import flow
 from pix2pix_jax.config import PLACES, Config, flatten
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.reports import licences, run_page
@@ -81,9 +82,15 @@ def metrics_of(workdir: epath.PathLike, model: Model, heading: Heading) -> Metri
     if result:
         return MetricsTable('test', run_page.metrics_table(result['metrics'], heading))
     rows = [row for row in metric_writer.read_metrics(workdir) if row.get('step') == model.step]
-    if not rows or not _is_measured_in_training(workdir, model):
+    if not model.ema or model.norm:  # training measures no others
         return MetricsTable('test', [])
-    for split, start in (('test', 'test/'), ('val', 'eval/')):
+    own_steps = config_json.load_config(workdir).test.steps
+    for split, start, steps in (
+        ('test', 'test/', own_steps),
+        ('val', 'eval/', flow.STEPS_IN_TRAINING),
+    ):
+        if model.steps not in (0, steps):  # of a flow
+            continue
         found = {
             key.removeprefix(start): value
             for row in rows
@@ -94,11 +101,6 @@ def metrics_of(workdir: epath.PathLike, model: Model, heading: Heading) -> Metri
             lines = [(k, heading(k), run_page.format_number(v)) for k, v in found.items()]
             return MetricsTable(split, [('name', 'metric', 'mean'), *lines])
     return MetricsTable('test', [])
-
-
-def _is_measured_in_training(workdir: epath.PathLike, model: Model) -> bool:
-    own_steps = not model.steps or config_json.load_config(workdir).test.steps == model.steps
-    return model.ema and own_steps and not model.norm
 
 
 def _counts(workdir: epath.PathLike) -> str:

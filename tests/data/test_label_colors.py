@@ -231,7 +231,7 @@ def test_a_map_has_the_classes_of_its_colours():
 
 
 def test_a_window_of_a_map_is_a_map():
-    """Few colours in it do not say that nothing blurred them, nor gray ones that they are indices."""
+    """Few colours in it do not say that nothing blurred them, nor gray that they are indices."""
     rng, written = np.random.default_rng(0), io.BytesIO()
     colours = np.array(list(FACADES.colours.values()), np.uint8)
     label = colours[rng.integers(0, len(colours), (16, 16)).repeat(16, 0).repeat(16, 1)]

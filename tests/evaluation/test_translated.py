@@ -8,6 +8,7 @@ from helpers.runs import changed, make_pairs, tiny_config
 
 from pix2pix_jax.config import validate
 from pix2pix_jax.data import discover, pipeline
+from pix2pix_jax.data.formats import encode
 from pix2pix_jax.evaluation import device_metrics, image_metrics, metrics, report, translated
 from pix2pix_jax.inference.generator import Generator
 from pix2pix_jax.train_setup import initial_state
@@ -170,6 +171,38 @@ def test_targets_that_have_a_range(tmp_path):
     levels = (example['output'] + 1) / 2 * 1023
     np.testing.assert_allclose(levels, np.rint(levels), atol=1e-3)
     np.testing.assert_allclose(example['output'], 0.7 * example['input'], atol=1.1 / 1023)
+
+
+def test_a_range_that_no_type_of_whole_numbers_holds_is_not_rounded(tmp_path):
+    """Targets of -5 to 5 become floats in the translation's file."""
+    photo = pictures.photo(0, 20, 40)[..., :1].astype(np.int16) % 11 - 5
+    pictures.write(tmp_path / 'test' / '0.tif', photo)
+    channels = {'generator__input_channels': 1, 'generator__output_channels': 1}
+    ranges = {'dataset__target_range': '-5:5', 'dataset__input_range': '-5:5'}
+    config = validate(
+        changed(dataset__path=str(tmp_path), image_size=(20, 20), **ranges, **channels)
+    )
+    source = discover.open_splits(config)['test']
+    assert encode.file_type('.tif', source.target_type, 1, (-5, 5))[1] == np.float32
+    (((_, example),),) = translated.batches(lambda x: np.float32(0.7) * x, source, config)
+    np.testing.assert_allclose(example['output'], 0.7 * example['input'], atol=1e-6)
+
+
+def test_errors_of_several_units_are_not_averaged(tmp_path, in_threes):
+    """Shades of 8 bits beside those of 16."""
+    for i, kind in enumerate((np.uint16, np.uint8, np.uint16)):
+        values = pictures.photo(i, 20, 40).astype(kind) * (257 if kind == np.uint16 else 1)
+        pictures.write(tmp_path / 'test' / f'{i}.tif', values)
+    config = validate(
+        changed(dataset__path=str(tmp_path), dataset__layout='side_by_side', image_size=(20, 20))
+    )
+    source = discover.open_splits(config)['test']
+    batches = translated.batches(lambda x: np.float32(0.7) * x, source, config)
+    summary, _ = report.measure(batches, 3, None, accumulators=metrics.always(config, units=True))
+    for name in ('mae', 'rmse'):
+        assert summary[name]['value'] is None
+        assert '1 of 3 images are of another type than the first' in summary[name]['reason']
+    assert summary['l1']['mean'] > 0
 
 
 def test_colorization_is_measured_in_rgb(tmp_path):

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from helpers.runs import changed, make_pairs, tiny_config
+from helpers import pictures
+from helpers.runs import changed, make_pairs, tiny_config, untrained_run
 from PIL import Image, ImageCms
 from skimage.color import rgb2lab
 
@@ -118,6 +119,21 @@ def test_a_colorized_photo_keeps_its_own_lightness(tmp_path):
     (found,) = translator.translate([loaded])
     before, after = (rgb2lab((image + 1) / 2)[..., 0] for image in (gray, found))
     assert np.abs(before - after).mean() < 0.5 and before.std() > 1  # of 100
+
+
+@pytest.mark.parametrize(('task', 'channels'), [('edges', 1), ('inpaint', 3)])
+def test_an_input_is_made_of_a_photo_at_the_size_of_the_network(tmp_path, task, channels):
+    """Lines of a larger photo, made smaller, are gray: no input that the run has seen."""
+    for i in range(2):
+        pictures.save(tmp_path / 'photos' / 'train' / f'{i}.png', pictures.photo(i, 96, 128))
+    fields = {'dataset__task': task, 'generator__input_channels': channels}
+    untrained_run(tmp_path / 'run', tiny_config(tmp_path / 'photos', **fields))
+    translator = pix2pix_jax.Translator(tmp_path / 'run')
+    source = discover.open_splits(translator.config)['train']
+    loaded, pair = translator.load_pair(source, 0), pipeline.example(source, 0, translator.config)
+    np.testing.assert_allclose(loaded.values, pair['input'], atol=0.02)
+    (found,) = translator.translate([loaded])
+    assert loaded.size == found.shape[:2] == (96, 128)
 
 
 def test_samples_differ_where_a_block_has_samples(tmp_path, run):

@@ -84,6 +84,7 @@ def test_it_is_said_where_evaluations_are_with_dropout():
 
 def test_what_training_measured_is_of_the_averages_and_its_own_steps(tmp_path):
     (tmp_path / 'config.json').write_text(to_json(tiny_config('', method='flow', test__steps=20)))
-    (tmp_path / 'metrics.jsonl').write_text(json.dumps({'step': 4, 'eval/l1': 0.5}) + '\n')
-    shown = [model for model in FLOWS if page_card.metrics_of(tmp_path, model, str)[1]]
-    assert shown == [Model(4, True, 20)]
+    for name, steps in (('eval/l1', 4), ('test/l1', 20)):  # val is measured in fewer
+        (tmp_path / 'metrics.jsonl').write_text(json.dumps({'step': 4, name: 0.5}) + '\n')
+        shown = [model for model in FLOWS if page_card.metrics_of(tmp_path, model, str)[1]]
+        assert shown == [Model(4, True, steps)]

@@ -152,9 +152,12 @@ def write_by_rows(
 def tiff_options(channels: int, dtype: np.dtype, about: Metadata | None = None) -> dict[str, Any]:
     """Returns the arguments with which tifffile writes an image of so many channels.
 
-    The fourth of 8 bits is opacity; of other types it is a band, as near infrared.
+    The fourth is opacity, or a band as near infrared, as the input's file has it. Where it has none
+    or does not say it, that of 8 bits is opacity.
     """
-    fourth = 'unassalpha' if dtype == np.uint8 else 'unspecified'
+    known = about.opacity if about else None
+    is_opacity = dtype == np.uint8 if known is None else known
+    fourth = 'unassalpha' if is_opacity else 'unspecified'
     return {
         'photometric': 'rgb' if channels in (3, 4) else 'minisblack',
         'compression': 'zlib',

@@ -40,6 +40,7 @@ class Metadata(NamedTuple):
     resolution: tuple[float, float] = (0.0, 0.0)  # pixels per unit, in x and y; 0: not said
     unit: int = 1  # INCH, CENTIMETRE, or 1: none
     icc: bytes = b''
+    opacity: bool | None = None  # whether the last channel is it; None: not known
 
     @property
     def dpi(self) -> tuple[float, float] | None:
@@ -88,6 +89,7 @@ def _of_tiff(tiff: 'tifffile.TiffFile') -> Metadata:
         (x, y),
         int(unit) if unit in (INCH, CENTIMETRE) else 1,
         icc if isinstance(icc, bytes) else b'',
+        head.opacity if head.channels == 4 else None,
     )
 
 
@@ -128,6 +130,7 @@ def of_translation(
         nodata=nodata,
         resolution=(x * right, y * down),
         icc=about.icc if channels in colours and not has_classes else b'',
+        opacity=about.opacity if same_bands else None,
     )
 
 

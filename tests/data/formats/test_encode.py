@@ -4,10 +4,11 @@ import io
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from pix2pix_jax.data import class_maps
-from pix2pix_jax.data.formats import encode
+from pix2pix_jax.data.formats import decode, encode, metadata, pixels
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,20 @@ from pix2pix_jax.data.formats import encode
 )
 def test_an_output_is_as_near_to_the_input_as_can_be(found, fields, expected):
     assert encode.file_type(*found, **({'channels': 3} | fields)) == expected
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+@pytest.mark.parametrize('fourth', ['unassalpha', 'unspecified'])
+def test_a_fourth_channel_is_what_it_is_in_the_inputs_file(dtype, fourth):
+    """Near infrared of 8 bits was written as opacity."""
+    image, written = np.full((20, 20, 4), 9, dtype), io.BytesIO()
+    tifffile.imwrite(written, image, photometric='rgb', extrasamples=[fourth])
+    about = metadata.read(pixels.LazyFile('a.tif', written.getvalue))
+    about = metadata.of_translation(about, (20, 20), 4, '')
+    found = decode.read_pixels(
+        pixels.LazyFile('b.tif', lambda: encode.encode(image, '.tif', about=about))
+    )
+    assert found.opacity == (fourth == 'unassalpha')
 
 
 @pytest.mark.parametrize('count', [1, 7, 254, 255, 256])
