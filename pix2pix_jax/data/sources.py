@@ -219,14 +219,18 @@ class Source:
     def _fitting(self, pair: Pair, files: tuple[File, ...]) -> Pair:
         height, width = pair['target'].shape[:2]
         if self.size not in ((0, 0), (height, width)):
+            needed = '{1}x{0}'.format(*self.size)
             raise DataError(
                 f"{files[0]} is {width}x{height}: config.dataset.preprocess='none' takes images "
-                'of config.image_size alone, {1}x{0}'.format(*self.size)
+                f'of config.image_size alone, {needed}'
             )
         return pair
 
     def shapes(self, i: int) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Returns (height, width) of input and target of pair `i`, from the headers of files."""
+        """Returns (height, width) of input and target of pair `i`, from the headers of files.
+
+        Raises DataError, naming the file, where it cannot be read or is A|B of an odd width.
+        """
         first, *others = self.files[i]
         if self.boxes:
             top, bottom, left, right = self.boxes[i]
@@ -235,7 +239,7 @@ class Source:
             sizes = self._sizes(i)
             return sizes[::-1] if self.direction == 'BtoA' else sizes
         height, width = size_of(first)
-        size = height, width if self.photos else width // 2
+        size = height, width if self.photos else half_of(width, first)
         return size, size
 
     def _sizes(self, i: int) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 from helpers.pictures import config, error, numbers, picture, save, side_by_side
+from PIL import Image
 
 from pix2pix_jax.data import discover, file_checks, held_out, hold_out, pipeline, preflight
 from pix2pix_jax.errors import DataError, UserError
@@ -236,6 +237,22 @@ def test_odd_width_names_the_file(tmp_path):
     save(tmp_path / 'train' / '3.png', picture(3, 33))
     message = error(tmp_path)
     assert message.startswith(f'{tmp_path}/train/3.png is 33 pixels wide') and 'even' in message
+
+
+def test_a_pair_one_pixel_wide_is_named_too(tmp_path):
+    side_by_side(tmp_path / 'train', [f'{i}.png' for i in range(3)])
+    Image.fromarray(picture(1, width=1)).save(tmp_path / 'train' / 'narrow.png')
+    assert 'narrow.png is 1 pixels wide: side by side' in error(tmp_path)
+    splits = discover.open_splits(config(tmp_path))
+    assert preflight.report(splits, config(tmp_path))[0].startswith('train: 4 pairs of 16x16 ')
+
+
+def test_a_size_that_is_not_taken_names_files_with_braces_too(tmp_path):
+    save(tmp_path / 'train' / 'A' / '{id}.png', picture(1, width=24))
+    save(tmp_path / 'train' / 'B' / '{id}.png', picture(2, width=24))
+    message = error(tmp_path, **{'dataset.preprocess': 'none', 'dataset.jitter': 1.0})
+    assert "{id}.png is 24x16: config.dataset.preprocess='none' takes images" in message
+    assert message.endswith('of config.image_size alone, 16x16')
 
 
 def test_sizes_of_a_pair_differ(tmp_path):
