@@ -16,7 +16,7 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
-from pix2pix_jax.data.formats import orientation, png, tiff_npy
+from pix2pix_jax.data.formats import orientation, png, tiff_npy, webp
 from pix2pix_jax.data.formats.pixels import LUMA, File, LazyFile, Pixels, with_gray_opacity
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.storage.atomic import is_local
@@ -74,7 +74,7 @@ def _read_picture(data: bytes, indices: bool) -> Pixels:
     noted = orientation.noted(image)
     if bits == 16:  # of which Pillow would keep eight
         return _with_16_bits(data, noted)
-    lossy = image.format in ('JPEG', 'MPO') or data[8:12] == b'WEBP' and b'VP8L' not in data[:64]
+    lossy = image.format in ('JPEG', 'MPO') or image.format == 'WEBP' and webp.is_lossy(data)
     pixels = _decoded(image, bits, lossy, indices)
     return orientation.turned(pixels, noted)._replace(orientation=noted)
 
@@ -172,6 +172,14 @@ def kind_of(file: File) -> str:
         with _open(stream) as image:
             deep = image.format == 'PNG' and png.depth(head) == 16
             return f'{image.format} {image.mode}{", 16 bits" if deep else ""}'
+
+
+def is_tiff(file: File) -> bool:
+    """Whether a file is a TIFF, whatever its extension; raises DataError, naming it."""
+    with naming(file):
+        _check_length(file, math.inf)
+        with file.open('rb') as stream:
+            return tiff_npy.is_tiff(stream.read(4))
 
 
 def palette_of(file: File) -> np.ndarray | None:

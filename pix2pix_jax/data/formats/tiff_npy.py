@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from pix2pix_jax.data.formats import webp
 from pix2pix_jax.data.formats.pixels import Pixels, with_gray_opacity
 from pix2pix_jax.errors import DataError
 
@@ -146,7 +147,7 @@ def _is_lossy(tiff: 'tifffile.TiffFile', page: 'tifffile.TiffPage') -> bool:
     head = tiff.filehandle.read(min(page.databytecounts[0], MAX_HEAD))
     if kind in JPEGS:
         return _jpeg_frame(head) not in LOSSLESS_FRAMES
-    return kind in LOSSY or (kind == 'WEBP' and b'VP8L' not in head[:64])
+    return kind in LOSSY or (kind == 'WEBP' and webp.is_lossy(head))
 
 
 def _jpeg_frame(head: bytes) -> int:
