@@ -140,14 +140,17 @@ def from_colours(picture: Pixels, classes: Classes) -> np.ndarray:
 
 
 def _looks_like_indices(picture: Pixels, classes: Classes) -> bool:
-    """Whether a picture is gray, below the number of classes, and not in their colours."""
+    """Whether a picture is gray, below the number of classes, and not in their colours.
+
+    One value alone says nothing: a map in colours may be black throughout.
+    """
     values = picture.values[..., :-1] if picture.opacity else picture.values
     if (values != values[..., :1]).any():
         return False
     grays = set(np.unique(values[..., 0]).tolist()) - {VOID}
     colours = {*classes.colours.values(), *classes.void}
     known = all((gray, gray, gray) in colours for gray in grays)
-    return not known and all(0 <= gray < len(classes.colours) for gray in grays)
+    return len(grays) > 1 and not known and all(0 <= gray < len(classes.colours) for gray in grays)
 
 
 def one_hot(indices: np.ndarray, classes: int) -> np.ndarray:

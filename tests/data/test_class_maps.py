@@ -280,6 +280,16 @@ def test_indices_are_no_colours_near_black(tmp_path, channels):
     assert message.endswith('1.png is a map of indices: leave config.dataset.colors empty')
 
 
+@pytest.mark.parametrize('value', [0, 2])
+def test_one_gray_is_a_colour_of_no_class(tmp_path, value):
+    """As a map of which nothing is labelled yet; whether it holds indices it does not say."""
+    image = np.full((*MAP.shape, 3), value, np.uint8)
+    table = TABLE.replace('void 0,0,0;', '')
+    message = error_of_pair(folder_of(tmp_path, image), dataset__colors=table)
+    assert 'leave config.dataset.colors empty' not in message
+    assert f'{value},{value},{value}' in message
+
+
 def test_grays_of_a_table_are_its_colours():
     table = class_maps.Classes({'a': (0, 0, 0), 'b': (1, 1, 1), 'c': (2, 2, 2)})
     values = (MAP % 3).astype(np.uint8)[..., None]
