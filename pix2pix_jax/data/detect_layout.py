@@ -18,7 +18,7 @@ from etils import epath
 from pix2pix_jax.data import halves, name_families
 from pix2pix_jax.data.augment import Size
 from pix2pix_jax.data.folders import OTHER_NAMES
-from pix2pix_jax.data.formats import decode
+from pix2pix_jax.data.formats import decode, orientation
 from pix2pix_jax.data.formats.pixels import EXTENSIONS, File
 from pix2pix_jax.data.hold_out import Known
 from pix2pix_jax.data.sources import Source
@@ -244,14 +244,17 @@ def check_folders(folders: Sequence[epath.Path], pairs: Mapping[str, tuple[File,
 
 
 def read_sample(files: Mapping[str, File]) -> Sample:
-    """Reads a random, always the same, sample of the files; those that are bad are left out."""
+    """Reads a random, always the same, sample of the files; those that are bad are left out.
+
+    What they hold is looked at as it is stored, as the halves of A|B are read.
+    """
     names = list(files)
     picks = sorted(np.random.default_rng(0).permutation(len(names))[:SAMPLE])
     sample, pixels = Sample([], [], [], [], []), 0
     for name in (names[i] for i in picks):
         with contextlib.suppress(DataError):
             kind = kind_of(files[name])
-            values = decode.read_pixels(files[name]).values
+            values = orientation.as_stored(decode.read_pixels(files[name])).values
             sample.names.append(name)
             sample.kinds.append(kind)
             sample.sizes.append(values.shape[:2])

@@ -135,12 +135,14 @@ def _boxes(source: Source, number: int, size: Size) -> list[Box]:
 
 def _size(source: Source, files: Sequence[File]) -> Size:
     """Returns the (height, width) that input and target of a pair have; raises DataError."""
+    if source.is_halves:
+        height, width = decode.stored_size(files[0])
+        return height, decode.half_of(width, files[0])
     sizes = [decode.size_of(file) for file in files]
     if len(set(sizes)) > 1:
         found = ' and '.join(f'{f} is {w}x{h}' for f, (h, w) in zip(files, sizes))
         raise DataError(f'{found}: windows are of files of one size')
-    height, width = sizes[0]
-    return height, decode.half_of(width, files[0]) if source.is_halves else width
+    return sizes[0]
 
 
 # ---------------------------------------------------------------- training

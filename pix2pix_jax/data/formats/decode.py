@@ -138,6 +138,12 @@ def size_of(file: File) -> tuple[int, int]:
     return placed(file)[0]
 
 
+def stored_size(file: File) -> tuple[int, int]:
+    """Returns (height, width) of what lies in a file, whatever its EXIF says, as `size_of`."""
+    size, noted = placed(file)
+    return size[::-1] if noted in orientation.ROTATED else size
+
+
 def placed(file: File) -> tuple[tuple[int, int], int]:
     """Returns ((height, width), EXIF orientation), as in the header of the file.
 
