@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from helpers.runs import changed
+from helpers.runs import changed, tiny_config
 from PIL import Image
 
 from pix2pix_jax import train_setup
@@ -270,6 +270,48 @@ def test_a_run_does_not_start_on_one_class(tmp_path):
     some, _ = masks_of(tmp_path / 'data', [(MAP % 2 * 255).astype(np.uint8)] * 3)
     with pytest.raises(DataError, match='there is only class 0 and no class'):
         train_setup.resolve(some, tmp_path / 'run')
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+@pytest.mark.parametrize('channels', [1, 3, 4])
+def test_indices_in_equal_channels_are_indices(dtype, channels):
+    """As OpenCV writes a gray map, and others one with an opacity of which all is opaque."""
+    indices = (MAP % 3).astype(dtype)
+    image = indices[..., None].repeat(channels, -1)
+    if channels == 4:
+        image[..., 3] = np.iinfo(dtype).max
+    picture = Pixels(image, opacity=channels == 4)
+    found = class_maps.from_indices(picture, 3, class_maps.NO_VOID, 'target')
+    np.testing.assert_array_equal(found[..., 0], indices)
+    for place in [(0, 0, 1), (5, 5, 3)][: max(0, channels - 2)]:  # a colour; what is transparent
+        other = image.copy()
+        other[place] = 7
+        with pytest.raises(DataError, match=f'(3|4) channels of {np.dtype(dtype)}: needed'):
+            class_maps.from_indices(picture._replace(values=other), 3, class_maps.NO_VOID, 'target')
+
+
+def test_floats_are_no_indices_with_opacity_either():
+    picture = Pixels(np.ones((4, 4, 4), np.float32), opacity=True)
+    with pytest.raises(DataError, match='4 channels of float32: needed'):
+        class_maps.from_indices(picture, 3, class_maps.NO_VOID, 'target')
+
+
+def test_what_the_start_advises_for_indices_in_rgb_is_taken(tmp_path, capsys):
+    for i in range(3):
+        label = np.roll(MAP % 3, i, 0).astype(np.uint8)[..., None].repeat(3, -1)
+        for side, image in (('A', PHOTO), ('B', label)):
+            path = tmp_path / 'data' / 'train' / side
+            path.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path / f'{i}.png')
+    some = tiny_config(tmp_path / 'data', dataset__val_fraction=0.0)
+    train_setup.resolve(some, tmp_path / 'one')
+    warned = [line for line in capsys.readouterr().out.splitlines() if 'class indices' in line]
+    assert '--config.dataset.target_classes=3 takes them' in warned[0]
+    some = tiny_config(
+        tmp_path / 'data', dataset__val_fraction=0.0, dataset__target_classes=3,
+        generator__output_channels=3,
+    )  # fmt: skip
+    train_setup.resolve(some, tmp_path / 'two')
 
 
 @pytest.mark.parametrize('channels', [1, 3])
