@@ -16,7 +16,7 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
-from pix2pix_jax.data.formats import orientation, png, tiff_npy, webp
+from pix2pix_jax.data.formats import axes, orientation, png, tiff_npy, webp
 from pix2pix_jax.data.formats.pixels import LUMA, File, LazyFile, Pixels, with_gray_opacity
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.storage.atomic import is_local
@@ -287,7 +287,7 @@ def check_proportions(pictures: Sequence[Pixels], files: Sequence[File], preproc
     found = f'{_sizes(pictures, files)}: input and target have'
     if not have_one_proportion(shapes):
         allowed = f'one size, or one proportion (within {SAME_PROPORTIONS:.0%})'
-        raise DataError(f'{found} {allowed}{_as_pair(pictures)}')
+        raise DataError(f'{found} {allowed}{_as_pair(pictures) or _as_moved(pictures, files)}')
     if preprocess in OWN_SIZE:
         raise DataError(
             f"{found} one size where config.dataset.preprocess='{preprocess}' does not resize "
@@ -319,3 +319,10 @@ def _as_pair(pictures: Sequence[Pixels]) -> str:
     if alike == _shapes(pictures) or not have_one_proportion(alike):
         return ''
     return '; --config.dataset.exif=pair turns an image without EXIF as that of its pair'
+
+
+def _as_moved(pictures: Sequence[Pixels], files: Sequence[File]) -> str:
+    """Says which order of its axes would give one of two images the other's size; or ''."""
+    shapes = [picture.values.shape for picture in pictures]
+    found = (axes.about_moved(shapes[i], shapes[1 - i][:2], files[i]) for i in (0, 1))
+    return next(filter(None, found), '')
