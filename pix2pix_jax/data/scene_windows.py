@@ -262,15 +262,3 @@ def about(split: str, source: Source, config: Config) -> str:
     if split == 'train':
         return f'{epoch(source, config):,} {of_scenes} in an epoch, at random places'
     return f'{len(source):,} {of_scenes}'
-
-
-def noted(source: Source, config: Config) -> list[str]:
-    """Returns a line for no-data that the files of scenes note and the config does not say."""
-    if config.dataset.nodata or not source.boxes:
-        return []
-    found = {windows.open_raster(file).nodata for file in source.files[0]} - {''}
-    return [
-        f'files note the value {value} as no-data (GDAL_NODATA), and it is read as any other: '
-        f'--config.dataset.nodata={value} leaves it out'
-        for value in sorted(found)
-    ]

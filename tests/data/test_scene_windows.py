@@ -353,15 +353,6 @@ def test_the_report_says_how_many_windows(scenes):
     assert decoded['val'].decoded and not decoded['train'].decoded and not decoded['train'].loaded
 
 
-def test_no_data_that_files_note_is_said(scenes):
-    path = scenes((64, 96), extratags=[(42113, 's', 0, '7', True)])
-    config = config_of(path, dataset__windows='on')
-    (line,) = [x for x in preflight.report(discover.open_splits(config), config) if 'GDAL' in x]
-    assert '--config.dataset.nodata=7' in line
-    config.dataset.nodata = '7'
-    assert not [x for x in preflight.report(discover.open_splits(config), config) if 'GDAL' in x]
-
-
 def test_a_scene_of_which_a_window_is_bad(scenes):
     """It is left out, and no training window touches it."""
     path = scenes((64, 96))
