@@ -146,7 +146,7 @@ def _doubts(splits: Mapping[str, sources.Source]) -> list[str]:
         *itertools.chain(*value_checks.differences(values).values()),
         *turned_pairs.warnings_for(splits),
         *file_checks.copies(splits),
-        *file_checks.shared_inputs(splits),
+        *file_checks.shared_images(splits),
     ]
 
 

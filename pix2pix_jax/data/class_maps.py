@@ -46,12 +46,13 @@ def from_indices(picture: Pixels, classes: int, void: int, name: str) -> np.ndar
     """Returns the map of a picture of class indices, uint8 (H,W,1); raises DataError.
 
     Args:
-      picture: gray, or the indices of a palette, of any type of whole numbers.
+      picture: gray, also as three equal channels or with opacity that hides nothing, or the
+        indices of a palette; of any type of whole numbers.
       classes: how many there are.
       void: the value of what has none; NO_VOID: all have one.
       name: 'input' or 'target', for messages.
     """
-    values, field = picture.values, f'config.dataset.{name}_classes'
+    values, field = _gray(picture), f'config.dataset.{name}_classes'
     kind = f'{values.shape[-1]} channels of {values.dtype}'
     if values.shape[-1] != 1 or values.dtype.kind not in 'ui':
         raise DataError(
@@ -73,6 +74,17 @@ def from_indices(picture: Pixels, classes: int, void: int, name: str) -> np.ndar
             f'({field}={classes})' + ('' if void == NO_VOID else f' and {void}, no class')
         )
     return np.where(values == void, VOID, values).astype(np.uint8)
+
+
+def _gray(picture: Pixels) -> np.ndarray:
+    """Returns (H,W,1) of a picture whose channels are equal and that is opaque; else its values."""
+    values = picture.values
+    if picture.opacity and values.dtype.kind in 'ui':
+        if (values[..., -1] < np.iinfo(values.dtype).max).any():
+            return values
+        values = values[..., :-1]
+    is_gray = values.shape[-1] == 3 and (values == values[..., :1]).all()
+    return values[..., :1] if is_gray else values
 
 
 class PalettesSeen:
@@ -141,14 +153,17 @@ def from_colours(picture: Pixels, classes: Classes) -> np.ndarray:
 
 
 def _looks_like_indices(picture: Pixels, classes: Classes) -> bool:
-    """Whether a picture is gray, below the number of classes, and not in their colours."""
+    """Whether a picture is gray, below the number of classes, and not in their colours.
+
+    One value alone says nothing: a map in colours may be black throughout.
+    """
     values = picture.values[..., :-1] if picture.opacity else picture.values
     if (values != values[..., :1]).any():
         return False
     grays = set(np.unique(values[..., 0]).tolist()) - {VOID}
     colours = {*classes.colours.values(), *classes.void}
     known = all((gray, gray, gray) in colours for gray in grays)
-    return not known and all(0 <= gray < len(classes.colours) for gray in grays)
+    return len(grays) > 1 and not known and all(0 <= gray < len(classes.colours) for gray in grays)
 
 
 def one_hot(indices: np.ndarray, classes: int) -> np.ndarray:

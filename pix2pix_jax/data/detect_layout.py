@@ -4,22 +4,18 @@ What tells otherwise: folders or names that come in two kinds, odd widths, and c
 across the middle. A sample is read, so that the start stays quick.
 """
 
-import bisect
 import collections
 import contextlib
-import itertools
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from etils import epath
 
-from pix2pix_jax.data import halves, name_families
+from pix2pix_jax.data import halves, layout_names
 from pix2pix_jax.data.augment import Size
-from pix2pix_jax.data.folders import OTHER_NAMES
-from pix2pix_jax.data.formats import decode
-from pix2pix_jax.data.formats.pixels import EXTENSIONS, File
+from pix2pix_jax.data.formats import decode, orientation
+from pix2pix_jax.data.formats.pixels import File
 from pix2pix_jax.data.hold_out import Known
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.data.sources import sample as sample_of
@@ -27,8 +23,6 @@ from pix2pix_jax.errors import DataError
 
 SAMPLE = 32  # files whose pixels are looked at
 MAX_PIXELS = 2**26  # of all of these; 8 files in any case
-MAX_LISTED = 20_000  # names of a folder beside
-OF_SPLITS = {*OTHER_NAMES, *itertools.chain(*OTHER_NAMES.values())}
 SQUARE = 1.4  # width by height of a file below which it is likely one image
 MOST, MANY, SOME = 0.5, 0.4, 0.25  # shares of files
 
@@ -50,6 +44,15 @@ class Sample(NamedTuple):
     def alike(self) -> bool:
         """Whether the halves of most files show one content, as those of aligned A|B may."""
         return float(np.median(self.resemblances)) > halves.ALIKE
+
+
+class Finding(NamedTuple):
+    """What speaks against A|B side by side in each file."""
+
+    text: str = ''  # '': nothing
+    certain: bool = False
+    some: bool = False  # it is of some of the files, and the others are A|B
+    masks: str = ''  # a folder of these files, which may be masks
 
 
 def check_splits(
@@ -75,15 +78,18 @@ def check_splits(
             continue
         folder = epath.Path(source.folder)
         before = None if source is first else first
-        finding, certain = look(root, folder, single_files(source), before)
-        if certain and not known.exists:
+        finding = look(root, folder, single_files(source), before)
+        if finding.certain and not known.exists:
             raise DataError(_refusal(root, folder, finding, before, proposed))
-        if finding and not warned:
+        if finding.text and not warned:
             warned = True
             print(
-                f'warning: {folder}: {finding}; each file is taken as A|B side by side', flush=True
+                f'warning: {folder}: {finding.text}; each file is taken as A|B side by side'
+                f'{_as_masks(finding)}',
+                flush=True,
             )
-            if not known.exists and source is first and (hint := proposed()):
+            whole = source is first and not (known.exists or finding.some)
+            if whole and (hint := proposed()):
                 print(f'warning: if each file is one image, {hint}', flush=True)
 
 
@@ -95,7 +101,7 @@ def single_files(source: Source) -> dict[str, File]:
 def _refusal(
     root: epath.Path,
     folder: epath.Path,
-    finding: str,
+    finding: Finding,
     before: Source | None,
     proposed: Callable[[], str],
 ) -> str:
@@ -104,10 +110,15 @@ def _refusal(
     Args:
       root: the folder of the data set.
       folder: that of the split.
-      finding: the reason.
+      finding: the reason; of some files it is not asked what would take all.
       before: the first split, which is as it should be; None: it is this one.
       proposed: says what would take all files as pairs; '' where nothing does.
     """
+    if finding.some:
+        return (
+            f'{folder}: {finding.text}: each would be cut in half; move them out of {folder}'
+            f'{_as_masks(finding)}; for A|B in each file: --config.dataset.layout=side_by_side'
+        )
     hint = f'put A into {folder}/A and B into {folder}/B under equal names'
     ending = 'for A|B in each file: --config.dataset.layout=side_by_side'
     if before is None:
@@ -120,7 +131,14 @@ def _refusal(
         if before.listed or len(before.files[0]) > 1:  # which side_by_side would not take
             layout = 'list' if before.listed else 'two_folders'
             ending = f'--config.dataset.layout={layout} leaves it out'
-    return f'{folder}: {finding}: not A|B side by side, it seems; {hint}; {ending}'
+    return f'{folder}: {finding.text}: not A|B side by side, it seems; {hint}; {ending}'
+
+
+def _as_masks(finding: Finding) -> str:
+    """Says what takes a folder of files that may be masks; '' where there is none."""
+    if not finding.masks:
+        return ''
+    return f'; --config.dataset.mask={finding.masks} takes {finding.masks}/ as masks of the targets'
 
 
 def check_said(source: Source) -> None:
@@ -163,8 +181,8 @@ def _has_proportion(size: tuple[int, int], proportion: float) -> bool:
 
 def look(
     root: epath.Path, folder: epath.Path, files: Mapping[str, File], first: Source | None = None
-) -> tuple[str, bool]:
-    """Returns the reason against A|B side by side, '' for none, and whether it is certain.
+) -> Finding:
+    """Returns the reason against A|B side by side.
 
     Args:
       root: the folder of the data set.
@@ -175,33 +193,77 @@ def look(
     """
     sample = read_sample(files)
     if not sample.names:  # the files are bad, and named so later
-        return '', False
+        return Finding()
+    among = _singles_among(files, sample)
+    if among.text:
+        return among
     odd = [f'{n} ({w} pixels)' for n, (_, w) in zip(sample.names, sample.sizes) if w % 2]
     if len(odd) > max(1, SOME * len(sample.names)):
         count = f'{len(odd)} of the {len(sample.names)} files that were looked at'
-        return f'{count} have an odd width, as {odd[0]}', True
+        return Finding(f'{count} have an odd width, as {odd[0]}', True)
     runs_on, breaks = sample.share('runs on'), sample.share('breaks')
     if breaks > runs_on and breaks >= SOME:  # two images in each file, whatever its name
-        return '', False
+        return _copies_among(files)
     like = common_size(first) if first else None
     single, double = (
         like and all(_has_proportion(size, times * like[1] / like[0]) for size in sample.sizes)
         for times in (1, 2)
     )
-    finding, certain = _against(root, folder, files, sample)
-    if first and single and not certain:
+    finding = _against(root, folder, files, sample)
+    if first and single and not finding.certain:
         (height, width), *_ = sample.sizes
         one = f'files of {width}x{height} pixels have the proportions of one image of a pair in'
-        return f'{one} {first.folder}', runs_on >= SOME or like in sample.sizes
+        certain = runs_on >= SOME or like in sample.sizes
+        return Finding(f'{one} {first.folder}', certain)
     if double:  # the files of A|B of such pairs, some of which may run on by chance
-        return (finding if certain else ''), False
-    return finding, certain
+        return finding._replace(certain=False) if finding.certain else Finding()
+    return finding
+
+
+def _singles_among(files: Mapping[str, File], sample: Sample) -> Finding:
+    """Finds files of the proportions of one half of the others, which break at the middle as A|B.
+
+    They are single images for certain where they run on there, or where each has the name of one of
+    the others that lies above it, as a mask in a folder of masks.
+    """
+    sizes = collections.Counter(
+        size for size, middle in zip(sample.sizes, sample.middles) if middle == 'breaks'
+    )
+    if not sizes or sizes.total() < SOME * len(sample.names):
+        return Finding()
+    ((height, width), count), *_ = sizes.most_common(1)
+    near = [i for i, size in enumerate(sample.sizes) if _has_proportion(size, width / 2 / height)]
+    middles = [sample.middles[i] for i in near]
+    breaks, runs_on = middles.count('breaks'), middles.count('runs on')
+    if count <= MOST * sizes.total() or len(near) < 2 or breaks > MOST * len(near):
+        return Finding()
+    places = {sample.names[i].rpartition('/')[0] for i in near}
+    are_twins = places <= layout_names.twins_of_above(files)
+    if breaks and not are_twins:
+        return Finding()
+    name, (high, wide) = sample.names[near[0]], sample.sizes[near[0]]
+    text = (
+        f'{len(near)} of the {len(sample.names)} files that were looked at have the proportions of '
+        f'one half of the others ({width}x{height}), as {name} ({wide}x{high})'
+    )
+    masks = min(places) if are_twins and len(places) == 1 else ''
+    certain = are_twins or runs_on >= SOME * len(near)
+    return Finding(text, certain, some=True, masks='' if '/' in masks else masks)
+
+
+def _copies_among(files: Mapping[str, File]) -> Finding:
+    """Finds folders of A|B whose names are those of the folder that they lie in, as thumbnails."""
+    found = sorted(layout_names.twins_of_above(files))
+    if not found:
+        return Finding()
+    text = f'{found[0]}/ holds files of the names of those that it lies among'
+    return Finding(text, some=True)
 
 
 def _against(
     root: epath.Path, folder: epath.Path, files: Mapping[str, File], sample: Sample
-) -> tuple[str, bool]:
-    """Returns what names, content and size say against A|B, '' for nothing, and if it is certain.
+) -> Finding:
+    """Returns what names, content and size say against A|B.
 
     Args:
       root: the folder of the data set.
@@ -211,21 +273,22 @@ def _against(
     """
     runs_on, breaks = sample.share('runs on'), sample.share('breaks')
     (height, width), _ = collections.Counter(sample.sizes).most_common(1)[0]
-    structure = _sub_folders(files) or _families(files) or _beside(root, folder, files)
-    structure = structure or _kinds(sample)
+    structure = layout_names.sub_folders(files) or layout_names.families(files)
+    structure = structure or layout_names.beside(root, folder, files) or _kinds(sample)
     if structure:
-        return structure, runs_on > breaks and runs_on >= SOME and not sample.alike
+        certain = runs_on > breaks and runs_on >= SOME and not sample.alike
+        return Finding(structure, certain)
     if runs_on >= MANY:
         count = f'{sample.middles.count("runs on")} of the {len(sample.names)} files that were'
         sure = runs_on > MOST and 4 * breaks <= runs_on and len(sample.names) > 1
         but = ', but both halves of most show one content, as those of A|B do' * sample.alike
-        return (
+        return Finding(
             f'{count} looked at run on across the middle, as single images do{but}',
             sure and not sample.alike,
         )
     if width < SQUARE * height:
-        return f'files of {width}x{height} pixels give halves of {width // 2}x{height}', False
-    return '', False
+        return Finding(f'files of {width}x{height} pixels give halves of {width // 2}x{height}')
+    return Finding()
 
 
 def check_folders(folders: Sequence[epath.Path], pairs: Mapping[str, tuple[File, ...]]) -> None:
@@ -244,14 +307,17 @@ def check_folders(folders: Sequence[epath.Path], pairs: Mapping[str, tuple[File,
 
 
 def read_sample(files: Mapping[str, File]) -> Sample:
-    """Reads a random, always the same, sample of the files; those that are bad are left out."""
+    """Reads a random, always the same, sample of the files; those that are bad are left out.
+
+    What they hold is looked at as it is stored, as the halves of A|B are read.
+    """
     names = list(files)
     picks = sorted(np.random.default_rng(0).permutation(len(names))[:SAMPLE])
     sample, pixels = Sample([], [], [], [], []), 0
     for name in (names[i] for i in picks):
         with contextlib.suppress(DataError):
             kind = kind_of(files[name])
-            values = decode.read_pixels(files[name]).values
+            values = orientation.as_stored(decode.read_pixels(files[name])).values
             sample.names.append(name)
             sample.kinds.append(kind)
             sample.sizes.append(values.shape[:2])
@@ -269,104 +335,6 @@ def kind_of(file: File) -> str:
     if words[1] == 'P':
         return 'palette'
     return 'gray' if words[1].strip(',') in ('1', 'L', 'LA', 'I', 'I;16') else 'colours'
-
-
-# ---------------------------------------------------------------- folders and names
-
-
-def _sub_folders(files: Mapping[str, File]) -> str:
-    """Says which folders within the folder hold files of equal names."""
-    folders_of = collections.defaultdict(list)
-    for name in files:
-        folder, _, stem = name.rpartition('/')
-        folders_of[stem].append(folder)
-    twins = {stem: folders for stem, folders in folders_of.items() if len(folders) > 1}
-    if sum(map(len, twins.values())) <= MOST * len(files):
-        return ''
-    (folders, _), *_ = collections.Counter(tuple(f[:3]) for f in twins.values()).most_common(1)
-    return f'{" and ".join(f"{f}/" if f else "it" for f in folders)} hold files of equal names'
-
-
-def _beside(root: epath.Path, folder: epath.Path, files: Mapping[str, File]) -> str:
-    """Says which folder in `root` holds files of the names of those in `folder`."""
-    stems = sorted({name.rpartition('/')[2] for name in files})
-    stems = [stems[i] for i in sorted(np.random.default_rng(0).permutation(len(stems))[:SAMPLE])]
-    for other in _folders_beside(root, folder):
-        endings, share = _endings(stems, _stems_in(other))
-        if share > MOST:
-            but = '' if endings == ('', '') else f', but for {" and ".join(map(repr, endings))}'
-            return f'{other} holds files of the same names{but}'
-    return ''
-
-
-def _folders_beside(root: epath.Path, folder: epath.Path) -> Iterable[epath.Path]:
-    for path in sorted(root.iterdir()):
-        if path.name.startswith('.') or path.name.lower() in OF_SPLITS or not path.is_dir():
-            continue
-        yield path
-        if (path / folder.name).is_dir():
-            yield path / folder.name
-
-
-def _stems_in(folder: epath.Path) -> list[str]:
-    paths = itertools.islice(folder.iterdir(), MAX_LISTED)
-    return sorted({path.stem for path in paths if path.suffix.lower() in EXTENSIONS})
-
-
-def _families(files: Mapping[str, File]) -> str:
-    """Says where names differ by one word alone, at the end or at the beginning.
-
-    Two folders may be two families; of more each is looked at alone, as one may be of each city.
-    """
-    folders = collections.defaultdict(list)
-    for name in sorted(files):
-        folders[name.rpartition('/')[0]].append(name)
-    groups = folders.values() if len(folders) > 2 else [sorted(files)]
-    kinds = name_families.find_kinds(name_families.files_of(list(files)))
-    if kinds:
-        return f'its names are of {len(kinds)} kinds, {", ".join(one.pattern() for one in kinds)}'
-    for turned in (False, True):
-        turn = (lambda text: text[::-1]) if turned else str
-        found = [_family(sorted(map(turn, names))) for names in groups]
-        count = sum(len(names) for names, two in zip(groups, found) if two)
-        if count > MOST * len(files):
-            a, b = next(filter(None, found))
-            return f'its names are in two families, as {turn(a)} and {turn(b)}'
-    return ''
-
-
-def _family(names: list[str]) -> tuple[str, ...]:
-    """Returns the first two of the sorted `names` that differ as most do; () for none."""
-    endings, share = _endings(names, names)
-    if share <= MOST or len(names) < 4:
-        return ()
-    return next(two for two in itertools.pairwise(names) if _rest(*two) == endings)
-
-
-def _endings(names: Sequence[str], others: Sequence[str]) -> tuple[tuple[str, str], float]:
-    """Returns by which endings most names differ from the most similar of the sorted `others`.
-
-    And the share of names of which that is so. Endings of digits alone are numbers, no families.
-    """
-    count: collections.Counter[tuple[str, str]] = collections.Counter()
-    for name in names:
-        i = bisect.bisect_left(others, name)
-        if names is not others and i < len(others) and others[i] == name:
-            count['', ''] += 1
-            continue
-        near = [others[j] for j in (i - 1, i, i + 1) if 0 <= j < len(others) and others[j] != name]
-        rests = [_rest(*sorted((name, other))) for other in near if other[0] == name[0]]
-        if rests:
-            count[min(rests, key=lambda endings: len(''.join(endings)))] += 1
-    for endings, times in count.most_common(3):
-        if endings == ('', '') or not ''.join(endings).isdigit():
-            return endings, times / len(names)
-    return ('', ''), 0.0
-
-
-def _rest(a: str, b: str) -> tuple[str, str]:
-    common = len(os.path.commonprefix((a, b)))
-    return a[common:], b[common:]
 
 
 def _kinds(sample: Sample) -> str:

@@ -100,25 +100,44 @@ def copies(splits: Mapping[str, Source]) -> list[str]:
     ]
 
 
-def shared_inputs(splits: Mapping[str, Source]) -> list[str]:
-    """Returns a line for each split that was held out with inputs that train has, too.
+def shared_images(splits: Mapping[str, Source]) -> list[str]:
+    """Returns lines for each other split whose pairs have inputs, or targets, that train has, too.
 
-    As a list has them that gives one input several targets.
+    As where a list gives one input several targets, or links lead to one file. The windows of a
+    scene, photos and A|B are not looked at: their files are whole pairs (`check_apart`).
     """
     train, lines = splits['train'], []
-    if train.boxes or train.photos or train.is_halves:
+    if train.photos or train.is_halves or len(splits) < 2:
         return []
-    held = {split: source for split, source in splits.items() if source.held_out}
-    of_train = {train.input_files(i) for i in range(len(train))} if held else set()
-    for split, source in held.items():
-        count = sum(source.input_files(i) in of_train for i in range(len(source)))
-        if count:
-            lines.append(
-                f'{count:,} of the {len(source):,} pairs of {split}, which was held out of train, '
-                f'have an input that train has, too; a list of your own, {split}.csv, can keep '
-                'inputs apart'
-            )
+    look = functools.cache(_look_into)
+    for kind in ('input', 'target'):
+        of_train = {_paths_of(train, i, kind, look) for i in range(len(train))}
+        for split, source in splits.items():
+            if split == 'train' or source.held_out and source.boxes:
+                continue
+            pairs = range(len(source))
+            count = sum(_paths_of(source, i, kind, look) in of_train for i in pairs)
+            if count:
+                lines.append(_as_shared(split, source, count, kind))
     return lines
+
+
+def _paths_of(source: Source, i: int, kind: str, look: Callable[[str], Folder]) -> tuple[str, ...]:
+    """Returns the real paths of the 'input' or the 'target' of pair `i`."""
+    files = source.input_files(i) if kind == 'input' else (source.file_of(i, 'target'),)
+    return tuple(_real_path(file, look) for file in files)
+
+
+def _as_shared(split: str, source: Source, count: int, kind: str) -> str:
+    a = 'an' if kind == 'input' else 'a'
+    pairs = f'{count:,} of the {len(source):,} pairs of {split}'
+    has = f'have {a} {kind} that train has, too'
+    if not source.held_out:
+        return f'{pairs} {has}: what is measured on these says little of new images'
+    return (
+        f'{pairs}, which was held out of train, {has}; a list of your own, {split}.csv, can keep '
+        f'{kind}s apart'
+    )
 
 
 def left_out(splits: Mapping[str, Source]) -> list[str]:

@@ -8,7 +8,8 @@ import numpy as np
 
 from pix2pix_jax.config_type import Config
 from pix2pix_jax.data import class_maps, image_spec
-from pix2pix_jax.data.formats.pixels import Pixels
+from pix2pix_jax.data.formats import axes
+from pix2pix_jax.data.formats.pixels import File, Pixels
 from pix2pix_jax.data.image_spec import CHANNELS, DEFAULT_CHANNELS
 from pix2pix_jax.data.sources import FIRST, Source, sample
 from pix2pix_jax.errors import DataError
@@ -22,7 +23,8 @@ def take_channels(splits: Mapping[str, Source], config: Config) -> dict[str, Sou
 
     The first pair of the first split says how many these are: five of a TIFF, six of two RGB
     inputs, one of a map of depths (gray of other types than 8 bits), if others of a sample have no
-    colours. `config` gets them where it has 3, the default; and it is printed. So is
+    colours. `config` gets them where it has 3, the default; and it is printed, with a warning where
+    they are rather a side of the images. So is
     which channels would keep the opacity of a sample that is transparent in parts.
     """
     first = next(iter(splits.values()))
@@ -34,6 +36,8 @@ def take_channels(splits: Mapping[str, Source], config: Config) -> dict[str, Sou
         if images and given == DEFAULT_CHANNELS != found[name]:
             config[section][key] = found[name]
             print(f'{name}s have {found[name]} channels: config.{field}={found[name]}', flush=True)
+            for line in _unlikely(first, name):
+                print(f'warning: {line}', flush=True)
         elif images and given != RGBA and _is_transparent(first, name):
             print(
                 f'{name}s are transparent in parts, and lie over white there: '
@@ -68,6 +72,31 @@ def _images_of_sample(source: Source) -> Iterator[tuple[Images, Images]]:
         with contextlib.suppress(DataError):
             (*inputs, target), _ = source.stored(i)
             yield inputs, [target]
+
+
+def _unlikely(source: Source, name: str) -> list[str]:
+    """Returns a line where an image of the first pair has channels that are rather a side of it."""
+    if source.is_halves or source.boxes:
+        return []
+    for i in sample(source, FIRST):
+        with contextlib.suppress(DataError):
+            pictures, files = source.stored(i)
+            images = [*zip(pictures, files)]
+            images = images[-1:] if name == 'target' else images[:-1]
+            return [
+                _as_unlikely(image.values.shape, file)
+                for image, file in images
+                if axes.are_unlikely(image.values.shape)
+            ][:1]
+    return []
+
+
+def _as_unlikely(shape: tuple[int, ...], file: File) -> str:
+    height, width, channels = shape
+    return (
+        f'{file} is read as {width}x{height} pixels of {channels} channels: if it has '
+        f'{min(height, width)} channels, write it as (height, width, channels)'
+    )
 
 
 def _is_transparent(source: Source, name: str) -> bool:

@@ -111,12 +111,14 @@ def holds(dtype: np.dtype, nodata: str) -> bool:
 def read(file: File, shape: tuple[int, int], box: Box | None = None) -> np.ndarray:
     """Returns the mask of a pair whose images are of `shape`: bool (H,W,1), False where it is 0.
 
-    Of a palette 0 is black, whatever its index. With a `box` it is that window of the mask, and
+    Of a palette 0 is black, whatever its index, and of a TIFF of which 0 is white it is black, too,
+    as it is shown. With a `box` it is that window of the mask, and
     `shape` the window's. Raises DataError, naming the file, for what is no image, of another size,
     or compressed with loss, after which zeros are no zeros; and for a palette whose index 0, which
     is there, is neither black nor white.
     """
-    pixels = windows.read(file, box, indices=True)
+    # A TIFF has no palette here, and of its class indices 0 would stay 0 where that is white.
+    pixels = windows.read(file, box, indices=not decode.is_tiff(file))
     with decode.naming(file):
         if pixels.lossy:
             raise DataError(f'{LOSSY}: a mask must be PNG, TIFF, NumPy or lossless WebP')

@@ -13,7 +13,14 @@ import numpy as np
 import tqdm
 
 from pix2pix_jax.config_type import Config
-from pix2pix_jax.data import class_maps, file_checks, image_size, pipeline, scene_windows
+from pix2pix_jax.data import (
+    class_maps,
+    file_checks,
+    image_size,
+    noted_nodata,
+    pipeline,
+    scene_windows,
+)
 from pix2pix_jax.data.augment import Size
 from pix2pix_jax.data.image_spec import ImageSpec
 from pix2pix_jax.data.sources import Pair, Source, sample, subset
@@ -244,7 +251,7 @@ def report(splits: Mapping[str, Source], config: Config, device_room: int = 0) -
     of_first = _sizes(first)
     lines += image_size.about_two(of_first, config)
     lines += image_size.about([target for _, target in of_first], common_size(first), config)
-    lines += [*scene_windows.noted(first, config), *file_checks.left_out(splits)]
+    lines += [*noted_nodata.about(first, config), *file_checks.left_out(splits)]
     for split, source in splits.items():
         if len(source) > DECODE_FIRST and _finds_bad(source, config):
             lines.append(f'{split}: all pairs are read once to find the bad ones')

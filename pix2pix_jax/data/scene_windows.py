@@ -5,6 +5,7 @@ and what a split's names count. Training takes windows at any place that touches
 split.
 """
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -17,7 +18,7 @@ from pix2pix_jax.config_type import Config
 from pix2pix_jax.data import masks
 from pix2pix_jax.data.augment import Size
 from pix2pix_jax.data.formats import decode, windows
-from pix2pix_jax.data.formats.pixels import File
+from pix2pix_jax.data.formats.pixels import Box, File
 from pix2pix_jax.data.sources import FIRST, Pair, Source
 from pix2pix_jax.errors import DataError, UserError
 
@@ -29,11 +30,13 @@ DRAWS = 10  # windows that are drawn until one has so many
 def of_splits(splits: Mapping[str, Source], config: Config) -> dict[str, Source]:
     """Returns the splits, of scenes the cells of their grids, named NAME/TOP_LEFT.
 
-    Raises UserError or DataError where windows are asked for and pairs have none.
+    Raises UserError or DataError where windows are asked for and pairs have none, and DataError for
+    scenes that are bad or too small, which config.dataset.on_error='skip' leaves out.
     """
     if not _wanted(next(iter(splits.values())), config):
         return dict(splits)
-    return {split: _cells(source, tuple(config.image_size)) for split, source in splits.items()}
+    size, leave = tuple(config.image_size), config.dataset.on_error == 'skip'
+    return {split: _cells(source, size, leave) for split, source in splits.items()}
 
 
 def check(config: Config) -> None:
@@ -61,39 +64,40 @@ def check(config: Config) -> None:
 
 
 def _wanted(first: Source, config: Config) -> bool:
-    """Whether the pairs of a data set, whose first split is given, are taken for scenes."""
+    """Whether the pairs of a data set, whose first split is given, are taken for scenes.
+
+    Of the first pairs those that cannot be read say nothing: they are named later.
+    """
     d, size = config.dataset, tuple(config.image_size)
     if d.windows == 'on' or d.hold_out == 'window':
         return True
     whole = d.windows == 'off' or d.cache in ('on', 'device') or first.turns_alike
     if whole or d.preprocess != 'crop' or size == (0, 0):
         return False
-    some = first.files[:FIRST]
-    try:
-        cheap = all(windows.are_cheap(file) for files in some for file in files)
-        area = sum(math.prod(_size(first, files)) for files in some)
-    except DataError:  # bad files are named later, all at once
-        return False
-    return cheap and area >= MANY * len(some) * math.prod(size)
+    areas = []
+    for files in first.files[:FIRST]:
+        with contextlib.suppress(DataError):
+            areas.append(math.prod(_size(first, files)))
+            if not all(map(windows.are_cheap, files)):
+                return False
+    return bool(areas) and sum(areas) >= MANY * len(areas) * math.prod(size)
 
 
-def _cells(source: Source, size: Size) -> Source:
-    """Returns a split of the cells of its pairs; raises DataError where there are none."""
-    found = []
-    for number, files in enumerate(source.files):
-        height, width = _size(source, files)
-        if source.masks:
-            masks.check_size(source.masks[number], (height, width))
-        tops, lefts = (range(0, side - cell + 1, cell) for side, cell in zip((height, width), size))
-        if not (tops and lefts):
-            raise DataError(
-                f'{files[0]} is {width}x{height}: no window of {size[1]}x{size[0]} '
-                '(config.image_size) fits in it'
-            )
-        found += [
-            (number, (top, top + size[0], left, left + size[1]))
-            for top, left in itertools.product(tops, lefts)
-        ]
+def _cells(source: Source, size: Size, leave: bool) -> Source:
+    """Returns a split of the cells of its pairs.
+
+    Raises DataError for pairs that have none or are bad, unless it is to `leave` them out and there
+    are others.
+    """
+    found: list[tuple[int, Box]] = []
+    bad: dict[str, str] = {}
+    for number, name in enumerate(source.names):
+        try:
+            found += [(number, box) for box in _boxes(source, number, size)]
+        except DataError as error:
+            bad[name] = str(error)
+    if bad and not (leave and found):
+        raise DataError(_all_bad(list(bad.values()), bool(found)))
     numbers, boxes = zip(*found)
     return dataclasses.replace(
         source,
@@ -101,17 +105,44 @@ def _cells(source: Source, size: Size) -> Source:
         files=tuple(source.files[i] for i in numbers),
         masks=tuple(source.masks[i] for i in numbers) if source.masks else (),
         boxes=tuple(boxes),
+        unpaired=(*source.unpaired, *bad.items()),
     )
+
+
+def _all_bad(errors: Sequence[str], some_good: bool) -> str:
+    """Returns the line that refuses scenes: the first of the `errors`, and how many more."""
+    more = f' (and {len(errors) - 1} more)' if len(errors) > 1 else ''
+    them = 'them' if more else 'it'
+    hint = f'; --config.dataset.on_error=skip leaves {them} out' if some_good else ''
+    return f'{errors[0]}{more}{hint}'
+
+
+def _boxes(source: Source, number: int, size: Size) -> list[Box]:
+    """Returns the cells of the grid of a pair; raises DataError where none fits, or it is bad."""
+    files = source.files[number]
+    height, width = _size(source, files)
+    if source.masks:
+        masks.check_size(source.masks[number], (height, width))
+    tops, lefts = (range(0, side - cell + 1, cell) for side, cell in zip((height, width), size))
+    if not (tops and lefts):
+        raise DataError(
+            f'{files[0]} is {width}x{height}: no window of {size[1]}x{size[0]} '
+            '(config.image_size) fits in it'
+        )
+    places = itertools.product(tops, lefts)
+    return [(top, top + size[0], left, left + size[1]) for top, left in places]
 
 
 def _size(source: Source, files: Sequence[File]) -> Size:
     """Returns the (height, width) that input and target of a pair have; raises DataError."""
+    if source.is_halves:
+        height, width = decode.stored_size(files[0])
+        return height, decode.half_of(width, files[0])
     sizes = [decode.size_of(file) for file in files]
     if len(set(sizes)) > 1:
         found = ' and '.join(f'{f} is {w}x{h}' for f, (h, w) in zip(files, sizes))
         raise DataError(f'{found}: windows are of files of one size')
-    height, width = sizes[0]
-    return height, decode.half_of(width, files[0]) if source.is_halves else width
+    return sizes[0]
 
 
 # ---------------------------------------------------------------- training
@@ -231,15 +262,3 @@ def about(split: str, source: Source, config: Config) -> str:
     if split == 'train':
         return f'{epoch(source, config):,} {of_scenes} in an epoch, at random places'
     return f'{len(source):,} {of_scenes}'
-
-
-def noted(source: Source, config: Config) -> list[str]:
-    """Returns a line for no-data that the files of scenes note and the config does not say."""
-    if config.dataset.nodata or not source.boxes:
-        return []
-    found = {windows.open_raster(file).nodata for file in source.files[0]} - {''}
-    return [
-        f'files note the value {value} as no-data (GDAL_NODATA), and it is read as any other: '
-        f'--config.dataset.nodata={value} leaves it out'
-        for value in sorted(found)
-    ]

@@ -20,6 +20,7 @@ from pix2pix_jax.data.formats.decode import (
     palette_of,
     placed,
     size_of,
+    stored_size,
 )
 from pix2pix_jax.data.formats.pixels import Box, File, Pixels, Range
 from pix2pix_jax.data.image_spec import ImageSpec
@@ -188,10 +189,16 @@ class Source:
 
     @staticmethod
     def _halves(spec: ImageSpec, file: File, box: Box | None) -> tuple[Pixels, ...]:
+        """Returns A and B of a file as it is stored: of two images none is turned by one EXIF."""
         if box is None:
-            return halves(image_spec.read(spec, file), file)
+            return halves(orientation.as_stored(image_spec.read(spec, file)), file)
         top, bottom, left, right = box
-        middle = half_of(size_of(file)[1], file)
+        (height, width), noted = placed(file)
+        if noted > orientation.UPRIGHT:  # it is read whole in any case, and kept
+            whole = image_spec.read(spec, file, (0, height, 0, width))
+            both = halves(orientation.as_stored(whole), file)
+            return tuple(p._replace(values=p.values[top:bottom, left:right]) for p in both)
+        middle = half_of(width, file)
         boxes = box, (top, bottom, middle + left, middle + right)
         return tuple(image_spec.read(spec, file, one) for one in boxes)
 
@@ -219,14 +226,18 @@ class Source:
     def _fitting(self, pair: Pair, files: tuple[File, ...]) -> Pair:
         height, width = pair['target'].shape[:2]
         if self.size not in ((0, 0), (height, width)):
+            needed = '{1}x{0}'.format(*self.size)
             raise DataError(
                 f"{files[0]} is {width}x{height}: config.dataset.preprocess='none' takes images "
-                'of config.image_size alone, {1}x{0}'.format(*self.size)
+                f'of config.image_size alone, {needed}'
             )
         return pair
 
     def shapes(self, i: int) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Returns (height, width) of input and target of pair `i`, from the headers of files."""
+        """Returns (height, width) of input and target of pair `i`, from the headers of files.
+
+        Raises DataError, naming the file, where it cannot be read or is A|B of an odd width.
+        """
         first, *others = self.files[i]
         if self.boxes:
             top, bottom, left, right = self.boxes[i]
@@ -234,9 +245,10 @@ class Source:
         if others:
             sizes = self._sizes(i)
             return sizes[::-1] if self.direction == 'BtoA' else sizes
-        height, width = size_of(first)
-        size = height, width if self.photos else width // 2
-        return size, size
+        if self.photos:
+            return (size_of(first),) * 2
+        height, width = stored_size(first)
+        return ((height, half_of(width, first)),) * 2
 
     def _sizes(self, i: int) -> tuple[tuple[int, int], tuple[int, int]]:
         """Returns (height, width) of the first and the last file of pair `i`, as `shapes`."""

@@ -2,6 +2,8 @@
 
 Tools that heed EXIF draw labels on the photo as it is shown, others on what is stored. Where a
 photo is turned by a quarter and not square, sizes tell; else nobody but the user can.
+
+Of A|B in one file EXIF says nothing: tools that join two images copy what one of them notes.
 """
 
 import concurrent.futures
@@ -20,9 +22,40 @@ def warnings_for(splits: Mapping[str, Source]) -> list[str]:
     """Returns a line where nothing tells whether targets lie as their inputs are shown.
 
     Of a pair one image is turned by EXIF and another notes no orientation, and the sizes of no pair
-    say which labels these are: of a quarter turn of what is not square they do. A sample of the
-    headers is read; bad files are left out.
+    say which labels these are: of a quarter turn of what is not square they do. And a line where
+    files of A|B note that they are turned. A sample of the headers is read; bad files are left out.
     """
+    return [*_of_two_files(splits), *_of_one_file(splits)]
+
+
+def _of_one_file(splits: Mapping[str, Source]) -> list[str]:
+    """Returns a line where EXIF would turn files of A|B, which are read as they are stored."""
+    some = [
+        source.files[i][0]
+        for source in splits.values()
+        if source.is_halves
+        for i in sample(source, SAMPLE)
+    ]
+    with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
+        turned = [file for file, is_turned in zip(some, pool.map(_is_turned, some)) if is_turned]
+    if not turned:
+        return []
+    return [
+        f'EXIF turns {len(turned)} of the {len(some)} files of A|B that were looked at (as '
+        f'{turned[0]}), and they are read as they are stored: where A is not on the left so, save '
+        'them upright'
+    ]
+
+
+def _is_turned(file: File) -> bool:
+    try:
+        return decode.placed(file)[1] > orientation.UPRIGHT
+    except DataError:
+        return False
+
+
+def _of_two_files(splits: Mapping[str, Source]) -> list[str]:
+    """Returns a line where nothing tells how a target lies beside an input that EXIF turns."""
     looks = [look for source in splits.values() for look in _looks(source)]
     if not looks or any(told for _, told in looks):
         return []

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from helpers.runs import changed
+from helpers.runs import changed, tiny_config
 from PIL import Image
 
 from pix2pix_jax import train_setup
@@ -272,12 +272,64 @@ def test_a_run_does_not_start_on_one_class(tmp_path):
         train_setup.resolve(some, tmp_path / 'run')
 
 
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+@pytest.mark.parametrize('channels', [1, 3, 4])
+def test_indices_in_equal_channels_are_indices(dtype, channels):
+    """As OpenCV writes a gray map, and others one with an opacity of which all is opaque."""
+    indices = (MAP % 3).astype(dtype)
+    image = indices[..., None].repeat(channels, -1)
+    if channels == 4:
+        image[..., 3] = np.iinfo(dtype).max
+    picture = Pixels(image, opacity=channels == 4)
+    found = class_maps.from_indices(picture, 3, class_maps.NO_VOID, 'target')
+    np.testing.assert_array_equal(found[..., 0], indices)
+    for place in [(0, 0, 1), (5, 5, 3)][: max(0, channels - 2)]:  # a colour; what is transparent
+        other = image.copy()
+        other[place] = 7
+        with pytest.raises(DataError, match=f'(3|4) channels of {np.dtype(dtype)}: needed'):
+            class_maps.from_indices(picture._replace(values=other), 3, class_maps.NO_VOID, 'target')
+
+
+def test_floats_are_no_indices_with_opacity_either():
+    picture = Pixels(np.ones((4, 4, 4), np.float32), opacity=True)
+    with pytest.raises(DataError, match='4 channels of float32: needed'):
+        class_maps.from_indices(picture, 3, class_maps.NO_VOID, 'target')
+
+
+def test_what_the_start_advises_for_indices_in_rgb_is_taken(tmp_path, capsys):
+    for i in range(3):
+        label = np.roll(MAP % 3, i, 0).astype(np.uint8)[..., None].repeat(3, -1)
+        for side, image in (('A', PHOTO), ('B', label)):
+            path = tmp_path / 'data' / 'train' / side
+            path.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path / f'{i}.png')
+    some = tiny_config(tmp_path / 'data', dataset__val_fraction=0.0)
+    train_setup.resolve(some, tmp_path / 'one')
+    warned = [line for line in capsys.readouterr().out.splitlines() if 'class indices' in line]
+    assert '--config.dataset.target_classes=3 takes them' in warned[0]
+    some = tiny_config(
+        tmp_path / 'data', dataset__val_fraction=0.0, dataset__target_classes=3,
+        generator__output_channels=3,
+    )  # fmt: skip
+    train_setup.resolve(some, tmp_path / 'two')
+
+
 @pytest.mark.parametrize('channels', [1, 3])
 def test_indices_are_no_colours_near_black(tmp_path, channels):
     indices = np.where(MAP == 3, 255, MAP).astype(np.uint8)
     image = indices if channels == 1 else indices[..., None].repeat(3, -1)
     message = error_of_pair(folder_of(tmp_path, image), dataset__colors=TABLE)
     assert message.endswith('1.png is a map of indices: leave config.dataset.colors empty')
+
+
+@pytest.mark.parametrize('value', [0, 2])
+def test_one_gray_is_a_colour_of_no_class(tmp_path, value):
+    """As a map of which nothing is labelled yet; whether it holds indices it does not say."""
+    image = np.full((*MAP.shape, 3), value, np.uint8)
+    table = TABLE.replace('void 0,0,0;', '')
+    message = error_of_pair(folder_of(tmp_path, image), dataset__colors=table)
+    assert 'leave config.dataset.colors empty' not in message
+    assert f'{value},{value},{value}' in message
 
 
 def test_grays_of_a_table_are_its_colours():

@@ -66,6 +66,16 @@ def masks_among_photos():
     write('train', MASKS, 'segment{}3.png')
 
 
+def masks_in_a_folder_among_pairs():
+    write('train', PAIRS)
+    write('train/mask', MASKS)
+
+
+def photos_in_a_folder_among_pairs():
+    write('train', PAIRS)
+    write('train/new', PHOTOS, 'DSC{}.png')
+
+
 def photos_alone():
     write('train', PHOTOS)
 
@@ -219,6 +229,8 @@ MISTAKES = (
     masks_beside,
     left_and_right,
     masks_among_photos,
+    masks_in_a_folder_among_pairs,
+    photos_in_a_folder_among_pairs,
     photos_alone,
     odd_widths,
     inputs_alone_in_test,

@@ -14,7 +14,7 @@ from helpers.pictures import COLOURS, classes, config, labels, photo, picture, s
 from helpers.runs import make_pairs
 from PIL import Image, ImageFilter
 
-from pix2pix_jax.data import detect_layout, discover, folders, halves
+from pix2pix_jax.data import detect_layout, discover, folders, halves, layout_names
 from pix2pix_jax.data.catalogue import openmoji
 from pix2pix_jax.data.hold_out import Known, SplitPairs
 from pix2pix_jax.errors import DataError
@@ -274,17 +274,58 @@ def test_of_aligned_pairs_that_run_on_the_warning_says_both(tmp_path, capsys):
     )
 
 
+def binary(image):
+    return ((gray(image) > 128) * 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize('folder,name,image,expected', [
+    ('mask', '{}.png', binary, 'refused'),  # whatever a threshold of a photo does at the middle
+    ('mask', '{}.png', lambda image: np.zeros_like(image), 'refused'),
+    ('photos', '{}.png', lambda image: image, 'refused'),
+    ('extra', 'x{}.png', lambda image: image, 'refused'),
+    ('.', '{}_photo.png', lambda image: image, 'refused'),
+    ('extra', 'x{}.png', lambda image: image[::2, ::2], 'refused'),
+    ('blank', 'x{}.png', lambda image: np.full_like(image, 255), 'warning'),  # nothing is seen
+    ('thumbs', '{}.png', None, 'warning'),
+])  # fmt: skip
+def test_files_among_pairs_are_not_cut_in_silence(tmp_path, capsys, folder, name, image, expected):
+    pairs = [np.concatenate([IMAGES[i], labels(IMAGES[i])], axis=1) for i in range(COUNT)]
+    write(tmp_path / 'train', pairs)
+    others = [image(one) for one in IMAGES] if image else [pair[::2, ::2] for pair in pairs]
+    write(tmp_path / 'train' / folder, others, name)
+    text = said(tmp_path, capsys)
+    assert text.startswith(f'{expected}: ') and 'command takes' not in text
+    if image:
+        assert f'{COUNT} of the {2 * COUNT} files that were looked at have the proportions ' in text
+        assert 'of one half of the others (128x48), as ' in text
+    are_twins = folder in ('mask', 'photos')
+    flag = f'; --config.dataset.mask={folder} takes {folder}/ as masks of the targets'
+    assert (flag in text) == are_twins
+    assert said(tmp_path, capsys, **{'dataset.layout': 'side_by_side'}) == ''
+    assert said(tmp_path, capsys, Known(exists=True)).startswith('warning: ')
+    if are_twins:
+        assert said(tmp_path, capsys, **{'dataset.mask': folder}) == ''
+
+
+def test_pairs_of_several_proportions_pass(tmp_path, capsys):
+    """Folders of scenes with equal names, and sizes of which one is half of another."""
+    for place, size in (('a', (64, 64)), ('b', (64, 32)), ('c', (64, 96))):
+        images = [photo(i, *size) for i in range(COUNT)]
+        write(tmp_path / 'train' / place, beside([(image, labels(image)) for image in images]))
+    assert said(tmp_path, capsys) == ''
+
+
 def test_the_names_of_many_cities_are_no_two_families(tmp_path, capsys):
     """As in Cityscapes, of which each file begins with its folder's name."""
     for city in ('aachen', 'bochum', 'zurich'):
         write(tmp_path / 'train' / city, IMAGES[:5], f'{city}_{{:06}}_000019_leftImg8bit.png')
     files = folders.image_files(tmp_path / 'train')
-    assert detect_layout._families(files) == ''
+    assert layout_names.families(files) == ''
     assert 'run on across the middle' in said(tmp_path, capsys)
     two = {name: file for name, file in files.items() if 'zurich' not in name}
-    assert 'two families' in detect_layout._families(two)
+    assert 'two families' in layout_names.families(two)
     each = {f'{city}/{i}_{side}': '' for city in 'abc' for i in range(3) for side in 'AB'}
-    assert detect_layout._families(each) == 'its names are in two families, as a/0_A and a/0_B'
+    assert layout_names.families(each) == 'its names are in two families, as a/0_A and a/0_B'
 
 
 # ---------------------------------------------------------------- what is no A|B is refused

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import tifffile
 from helpers.pictures import config, error, write
 from helpers.runs import tiny_config
 
@@ -46,6 +47,31 @@ def test_the_channels_are_found(tmp_path, channels, found, capsys):
     said = capsys.readouterr().out.splitlines()
     assert len(said) == (found[0] != 3) + (found[1] != 3)
     assert all('channels: config.generator.' in line for line in said)
+
+
+@pytest.mark.parametrize('name,shape,warned', [
+    ('{}.npy', (13, 48, 64), 'is read as 48x13 pixels of 64 channels: if it has 13 '),
+    ('{}.tif', (64, 64, 13), 'is read as 13x64 pixels of 64 channels: if it has 13 '),
+    ('{}.npy', (48, 64, 13), ''),
+    ('{}.tif', (13, 48, 64), ''),  # pages, each a band
+    ('{}.npy', (24, 32, 200), ''),
+])  # fmt: skip
+def test_channels_that_are_rather_a_side_are_warned_of(tmp_path, capsys, name, shape, warned):
+    for side in 'AB':
+        (tmp_path / 'train' / side).mkdir(parents=True)
+        for i in range(3):
+            image = np.random.default_rng(i).integers(0, 256, shape, np.uint8)
+            file = tmp_path / 'train' / side / name.format(i)
+            if name.endswith('npy'):
+                np.save(file, image)
+            else:
+                tifffile.imwrite(file, image, photometric='minisblack')
+    c = config(tmp_path)
+    take_channels(discover.open_splits(c), c)
+    said = [x for x in capsys.readouterr().out.splitlines() if x.startswith('warning: ')]
+    assert len(said) == 2 * bool(warned)
+    for side, line in zip('AB', said):
+        assert line.startswith(f'warning: {tmp_path}/train/{side}/{name.format(0)} {warned}')
 
 
 @pytest.mark.parametrize('kind', [np.uint16, np.float32])

@@ -7,6 +7,7 @@ import json
 import jax
 import numpy as np
 import pytest
+import tifffile
 from etils import epath
 from helpers.runs import tiny_config
 from PIL import Image
@@ -201,6 +202,30 @@ def test_bad_masks_are_named(tmp_path):
     (folder / '1.png').write_bytes(good)
     config.dataset.mask = 'masks'
     assert "config.dataset.mask='masks': there is no" in error(config)
+
+
+@pytest.mark.parametrize('photometric', ['minisblack', 'miniswhite'])
+@pytest.mark.parametrize('dtype', [bool, np.uint8, np.uint16])
+@pytest.mark.parametrize('box', [None, (4, 20, 8, 40)])
+def test_a_tiff_counts_where_it_is_not_shown_black(tmp_path, photometric, dtype, box):
+    counts = np.arange(SIDE * SIDE).reshape(SIDE, SIDE) % 7 > 1
+    top = 1 if dtype is bool else np.iinfo(dtype).max
+    values = np.where(counts == (photometric == 'minisblack'), top, 0).astype(dtype)
+    file = epath.Path(tmp_path / '1.tif')
+    tifffile.imwrite(file, values, photometric=photometric)
+    top, bottom, left, right = box or (0, SIDE, 0, SIDE)
+    found = masks.read(file, (bottom - top, right - left), box)
+    np.testing.assert_array_equal(found[..., 0], counts[top:bottom, left:right])
+
+
+def test_a_lossless_webp_with_a_profile_is_a_mask(tmp_path):
+    counts = np.arange(SIDE * SIDE).reshape(SIDE, SIDE) % 7 > 1
+    file = epath.Path(tmp_path / '1.webp')
+    Image.fromarray(counts).convert('RGB').save(file, lossless=True, icc_profile=b'x' * 501)
+    assert (masks.read(file, (SIDE, SIDE))[..., 0] == counts).all()
+    Image.fromarray(counts).convert('RGB').save(file, icc_profile=b'VP8L' * 9)
+    with pytest.raises(DataError, match='is compressed with loss'):
+        masks.read(file, (SIDE, SIDE))
 
 
 def test_masks_lie_beside_pairs_in_one_file_and_in_a_column(tmp_path):

@@ -3,6 +3,8 @@
 import collections
 import contextlib
 import itertools
+import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -299,6 +301,43 @@ def test_scenes_that_do_not_fit_are_one_line(scenes):
         discover.open_splits(config)
 
 
+def too_small(file):
+    for place in (file, pathlib.Path(str(file).replace('/B/', '/A/'))):
+        tifffile.imwrite(place, coordinates(15, 96), photometric='rgb')
+
+
+BAD_SCENES = {
+    'of another size than its input': (
+        lambda file: tifffile.imwrite(file, coordinates(96, 90), photometric='rgb'),
+        r'A/1.tif is 96x96 and .*B/1.tif is 90x96: windows are of files of one size',
+    ),
+    'empty': (lambda file: file.write_bytes(b''), r'B/1.tif is empty, or no ordinary file'),
+    'damaged': (lambda file: file.write_bytes(b'II*'), r'B/1.tif is no JPEG, .* or NumPy image'),
+    'too small': (too_small, r'A/1.tif is 96x15: no window of 24x16 .* fits in it'),
+}
+
+
+@pytest.mark.parametrize('windows', ['auto', 'on'])
+@pytest.mark.parametrize('bad', BAD_SCENES)
+def test_a_bad_scene_leaves_the_others_scenes(scenes, bad, windows):
+    """Though it is among the first, of which it is found out whether they are."""
+    path = scenes(*[(96, 96)] * 4)
+    spoil, line = BAD_SCENES[bad]
+    spoil(path / 'train/B/1.tif')
+    config = config_of(path, dataset__windows=windows, dataset__on_error='skip')
+    train = preflight.decode_all(discover.open_splits(config), config)['train']
+    assert list(train.skipped) == ['1'] and re.search(line, train.skipped['1'])
+    assert len(train.boxes) == 3 * 24 and '1' not in str(train.names).split('/')
+    config.dataset.on_error = 'raise'
+    with pytest.raises(DataError, match=f'{line}; --config.dataset.on_error=skip leaves it out$'):
+        discover.open_splits(config)
+    for number in (0, 2, 3):
+        spoil(path / f'train/B/{number}.tif')
+    config.dataset.on_error, config.dataset.windows = 'skip', 'on'
+    with pytest.raises(DataError, match=r' \(and 3 more\)$'):
+        discover.open_splits(config)
+
+
 def test_the_report_says_how_many_windows(scenes):
     path = scenes((64, 96), (70, 100))
     config = config_of(path, dataset__hold_out='window', dataset__val_fraction=0.1)
@@ -312,15 +351,6 @@ def test_the_report_says_how_many_windows(scenes):
     assert 'train is read from its scenes, window by window' in lines
     decoded = preflight.decode_all(splits, config)
     assert decoded['val'].decoded and not decoded['train'].decoded and not decoded['train'].loaded
-
-
-def test_no_data_that_files_note_is_said(scenes):
-    path = scenes((64, 96), extratags=[(42113, 's', 0, '7', True)])
-    config = config_of(path, dataset__windows='on')
-    (line,) = [x for x in preflight.report(discover.open_splits(config), config) if 'GDAL' in x]
-    assert '--config.dataset.nodata=7' in line
-    config.dataset.nodata = '7'
-    assert not [x for x in preflight.report(discover.open_splits(config), config) if 'GDAL' in x]
 
 
 def test_a_scene_of_which_a_window_is_bad(scenes):
@@ -361,6 +391,7 @@ def test_a_mask_of_another_size_is_refused(scenes, fields):
         discover.open_splits(config)
     assert str(raised.value) == (
         f'{path}/train/mask/1.tif is 240x192, and its pair 120x96: a mask must have that size'
+        '; --config.dataset.on_error=skip leaves it out'
     )
     write_masks(path, (128, 96), (96, 120))
     train = discover.open_splits(config)['train']

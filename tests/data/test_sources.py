@@ -1,10 +1,10 @@
-import dataclasses
 import hashlib
 import os
 
 import numpy as np
 import pytest
 from helpers.pictures import config, error, numbers, picture, save, side_by_side
+from PIL import Image
 
 from pix2pix_jax.data import discover, file_checks, held_out, hold_out, pipeline, preflight
 from pix2pix_jax.errors import DataError, UserError
@@ -89,21 +89,59 @@ def test_held_out_pairs_whose_input_train_has_are_warned_of(tmp_path):
     list_of_three_each(tmp_path)
     splits = discover.open_splits(config(tmp_path, **{'dataset.val_fraction': 0.3}))
     shared = [name for name in splits['val'].names if name[:6] in str(splits['train'].names)]
-    (line,) = file_checks.shared_inputs(splits)
-    assert line.startswith(
-        f'{len(shared)} of the {len(splits["val"])} pairs of val, which was held'
+    (line,) = file_checks.shared_images(splits)
+    assert line == (
+        f'{len(shared)} of the {len(splits["val"])} pairs of val, which was held out of train, '
+        'have an input that train has, too; a list of your own, val.csv, can keep inputs apart'
     )
-    splits['val'] = dataclasses.replace(splits['val'], held_out=False)  # by a list of their own
-    assert file_checks.shared_inputs(splits) == []
 
 
-def test_inputs_of_their_own_are_not_warned_of(tmp_path):
-    for i in range(9):
+@pytest.mark.parametrize('direction', ['AtoB', 'BtoA'])
+@pytest.mark.parametrize('column', ['input', 'target'])
+@pytest.mark.parametrize('split', ['val', 'test'])
+def test_a_list_of_ones_own_that_has_images_of_train_is_warned_of(
+    tmp_path, split, column, direction
+):
+    """Whatever leads to them: equal paths, others, or links."""
+    for i in range(12):
         save(tmp_path / f'{i}.png', picture(i))
-    rows = [f'0.png,{i}.png' for i in range(9)]  # of BtoA the one image is the target
+    os.symlink('2.png', tmp_path / 'link.png')
+    rows = {'train': ['0.png,6.png', '1.png,7.png', '2.png,8.png']}
+    rows[split] = ['./0.png,9.png', 'link.png,10.png', '3.png,11.png']
+    if column == 'target':
+        rows = {s: [','.join(row.split(',')[::-1]) for row in found] for s, found in rows.items()}
+    for name, found in rows.items():
+        (tmp_path / f'{name}.csv').write_text('\n'.join(['input,target', *found]))
+    splits = discover.open_splits(config(tmp_path, **{'dataset.direction': direction}))
+    kind = column if direction == 'AtoB' else {'input': 'target', 'target': 'input'}[column]
+    assert file_checks.shared_images(splits) == [
+        f'2 of the 3 pairs of {split} have {"an" if kind == "input" else "a"} {kind} that train '
+        'has, too: what is measured on these says little of new images'
+    ]
+
+
+def test_held_out_targets_that_links_of_train_lead_to_are_warned_of(tmp_path):
+    for i in range(12):
+        save(tmp_path / 'train' / 'A' / f'{i}.png', picture(i))
+        save(tmp_path / 'clean' / f'{i}.png', picture(100 + i))
+    (tmp_path / 'train' / 'B').mkdir()
+    for i in range(12):
+        os.symlink(f'../../clean/{i % 3}.png', tmp_path / 'train' / 'B' / f'{i}.png')
+    splits = discover.open_splits(config(tmp_path, **{'dataset.val_fraction': 0.2}))
+    (line,) = file_checks.shared_images(splits)
+    assert 'pairs of val, which was held out of train, have a target that train has, too' in line
+
+
+def test_images_of_their_own_are_not_warned_of(tmp_path):
+    for i in range(18):
+        save(tmp_path / f'{i}.png', picture(i))
+    rows = [f'{i}.png,{9 + i}.png' for i in range(9)]
     (tmp_path / 'train.csv').write_text('\n'.join(['input,target', *rows]))
-    fields = {'dataset.val_fraction': 0.3, 'dataset.direction': 'BtoA'}
-    assert file_checks.shared_inputs(discover.open_splits(config(tmp_path, **fields))) == []
+    splits = discover.open_splits(config(tmp_path, **{'dataset.val_fraction': 0.3}))
+    assert file_checks.shared_images(splits) == []
+    side_by_side(tmp_path / 'both' / 'train', [f'{i}.png' for i in range(9)])
+    splits = discover.open_splits(config(tmp_path / 'both', **{'dataset.val_fraction': 0.3}))
+    assert 'val' in splits and file_checks.shared_images(splits) == []
 
 
 def below(text, fraction):
@@ -236,6 +274,22 @@ def test_odd_width_names_the_file(tmp_path):
     save(tmp_path / 'train' / '3.png', picture(3, 33))
     message = error(tmp_path)
     assert message.startswith(f'{tmp_path}/train/3.png is 33 pixels wide') and 'even' in message
+
+
+def test_a_pair_one_pixel_wide_is_named_too(tmp_path):
+    side_by_side(tmp_path / 'train', [f'{i}.png' for i in range(3)])
+    Image.fromarray(picture(1, width=1)).save(tmp_path / 'train' / 'narrow.png')
+    assert 'narrow.png is 1 pixels wide: side by side' in error(tmp_path)
+    splits = discover.open_splits(config(tmp_path))
+    assert preflight.report(splits, config(tmp_path))[0].startswith('train: 4 pairs of 16x16 ')
+
+
+def test_a_size_that_is_not_taken_names_files_with_braces_too(tmp_path):
+    save(tmp_path / 'train' / 'A' / '{id}.png', picture(1, width=24))
+    save(tmp_path / 'train' / 'B' / '{id}.png', picture(2, width=24))
+    message = error(tmp_path, **{'dataset.preprocess': 'none', 'dataset.jitter': 1.0})
+    assert "{id}.png is 24x16: config.dataset.preprocess='none' takes images" in message
+    assert message.endswith('of config.image_size alone, 16x16')
 
 
 def test_sizes_of_a_pair_differ(tmp_path):

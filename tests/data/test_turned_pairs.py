@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers.pictures import config, error, picture
+from helpers.pictures import config, error, labels, photo, picture
 from helpers.runs import tiny_config, untrained_run
 from PIL import Image, ImageOps, PngImagePlugin
 
@@ -89,9 +89,64 @@ def test_a_bad_pair_tells_nothing(tmp_path):
     assert len(warnings_of(tmp_path)) == 1
 
 
-def test_one_file_of_both_is_turned_as_a_whole(tmp_path):
-    save(tmp_path / 'train/1.png', picture(1, 32, 16), 3)
-    assert warnings_of(tmp_path) == []
+def both(folder, noted, split='train', number=1):
+    """A|B that notes an orientation, as a tool writes it that keeps what A noted."""
+    a, b = (picture(n, width=20, height=24) for n in (number, number + 100))
+    save(folder / split / f'{number}.png', np.concatenate([a, b], axis=1), noted)
+    return a, b
+
+
+@pytest.mark.parametrize('direction', ['AtoB', 'BtoA'])
+@pytest.mark.parametrize('noted', range(9))
+def test_one_file_of_both_is_read_as_it_is_stored(tmp_path, noted, direction):
+    a, b = both(tmp_path, noted)
+    source = source_of(tmp_path, **{'dataset.direction': direction})
+    pair = source[0]
+    names = ('input', 'target') if direction == 'AtoB' else ('target', 'input')
+    for name, image in zip(names, (a, b)):
+        np.testing.assert_array_equal(pair[name], image)
+    assert source.shapes(0) == ((24, 20), (24, 20))
+    found = turned_pairs.warnings_for({'train': source})
+    assert found == [
+        f'EXIF turns 1 of the 1 files of A|B that were looked at (as {tmp_path}/train/1.png), and '
+        'they are read as they are stored: where A is not on the left so, save them upright'
+    ] * (noted > orientation.UPRIGHT)
+
+
+@pytest.mark.parametrize('noted', range(1, 9))
+def test_windows_of_one_file_of_both_are_of_what_is_stored(tmp_path, noted):
+    a, b = both(tmp_path, noted)
+    fields = {'dataset.windows': 'on', 'dataset.preprocess': 'crop', 'image_size': (8, 10)}
+    source = source_of(tmp_path, **fields)
+    assert len(source) == 3 * 2
+    for i, (top, bottom, left, right) in enumerate(source.boxes):
+        np.testing.assert_array_equal(source[i]['input'], a[top:bottom, left:right])
+        np.testing.assert_array_equal(source[i]['target'], b[top:bottom, left:right])
+
+
+@pytest.mark.parametrize('noted', [3, 6])
+def test_a_layout_is_found_in_what_is_stored(tmp_path, capsys, noted):
+    """Turned by a quarter the halves would lie above each other."""
+    for i in range(12):
+        image = photo(i)
+        save(tmp_path / f'train/{i}.png', np.concatenate([image, labels(image)], axis=1), noted)
+    source_of(tmp_path)
+    assert capsys.readouterr().out == ''
+
+
+def test_a_photo_of_a_task_is_turned(tmp_path):
+    save(tmp_path / 'train/1.png', picture(1, 32, 16), 6)
+    source = source_of(tmp_path, **{'dataset.task': 'denoise'})
+    assert source.shapes(0) == ((32, 16), (32, 16)) and source[0]['target'].shape == (32, 16, 3)
+    assert turned_pairs.warnings_for({'train': source}) == []
+
+
+@pytest.mark.parametrize('noted', [3, 6])
+def test_a_translation_of_one_file_of_both_sees_what_is_stored(tmp_path, noted):
+    a, _ = both(tmp_path, noted)
+    untrained_run(tmp_path / 'run', validate(tiny_config(tmp_path)))
+    loaded = pix2pix_jax.Translator(tmp_path / 'run').load_pair(source_of(tmp_path), 0)
+    np.testing.assert_array_equal(loaded.values, a)
 
 
 def test_a_target_as_its_input_is_stored_is_refused_with_the_field_that_takes_it(tmp_path):

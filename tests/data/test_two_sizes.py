@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import tifffile
 from helpers.pictures import config, error, photo, picture, write
 from helpers.runs import lines, tiny_config
 from PIL import Image
@@ -220,3 +221,21 @@ def test_no_data_is_as_large_as_the_translation(run):
 def test_inputs_that_differ_from_each_other_are_still_refused(run):
     with pytest.raises(DataError):
         pix2pix_jax.Translator(run / 'run')(np.zeros((4, 4, 3)), np.zeros((4, 4, 3)))
+
+
+@pytest.mark.parametrize('name,shape,said', [
+    ('1.npy', (13, 48, 64), 'the axes of {} are (channels, height, width), it seems: needed'),
+    ('1.tif', (48, 64, 13), 'the 48 pages of {} are the rows of an image, it seems: needed'),
+    ('1.tif', (5, 48, 32), ''),  # bands of another image
+])  # fmt: skip
+def test_axes_in_another_order_are_said_where_sizes_tell(tmp_path, name, shape, said):
+    file = tmp_path / 'train' / 'A' / name
+    file.parent.mkdir(parents=True)
+    if name.endswith('npy'):
+        np.save(file, np.zeros(shape, np.uint8))
+    else:
+        tifffile.imwrite(file, np.zeros(shape, np.uint8), photometric='minisblack')
+    write(tmp_path / 'train' / 'B' / '1.png', photo(1, 48, 64))
+    message = error(tmp_path, **{'generator.input_channels': 13})
+    assert said.format(file) in message
+    assert ('it seems' in message) == bool(said)

@@ -132,6 +132,7 @@ def _side_by_side(root: pathlib.Path, given: pathlib.Path, name: str) -> Splits:
         )
     splits = {}
     for split in SPLITS:
+        _check_one_file(epath.Path(place), split, given, name)
         folders = split_folders(epath.Path(place), split, 'side_by_side')
         if folders:
             splits[split] = {key: file for key, (file,) in pair_files(folders).items()}
@@ -139,3 +140,17 @@ def _side_by_side(root: pathlib.Path, given: pathlib.Path, name: str) -> Splits:
     if bad is not None:
         raise DataError(f'{bad} is no file: take it away')
     return splits
+
+
+def _check_one_file(place: epath.Path, split: str, given: pathlib.Path, name: str) -> None:
+    """Raises DataError where A and B of a split lie in two folders, whose files would be cut."""
+    try:
+        folders = split_folders(place, split, 'two_folders')
+    except DataError:  # one of them alone is any folder here
+        return
+    if folders:
+        found = ' and '.join(f'{folder.relative_to(place)}/' for folder in folders)
+        raise DataError(
+            f'{given} has A and B in folders of their own, {found}: {name} is prepared of files '
+            'A|B side by side; such a folder needs no preparation: --config.dataset.path=FOLDER'
+        )

@@ -16,7 +16,7 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
-from pix2pix_jax.data.formats import orientation, png, tiff_npy
+from pix2pix_jax.data.formats import axes, orientation, png, tiff_npy, webp
 from pix2pix_jax.data.formats.pixels import LUMA, File, LazyFile, Pixels, with_gray_opacity
 from pix2pix_jax.errors import DataError
 from pix2pix_jax.storage.atomic import is_local
@@ -74,7 +74,7 @@ def _read_picture(data: bytes, indices: bool) -> Pixels:
     noted = orientation.noted(image)
     if bits == 16:  # of which Pillow would keep eight
         return _with_16_bits(data, noted)
-    lossy = image.format in ('JPEG', 'MPO') or data[8:12] == b'WEBP' and b'VP8L' not in data[:64]
+    lossy = image.format in ('JPEG', 'MPO') or image.format == 'WEBP' and webp.is_lossy(data)
     pixels = _decoded(image, bits, lossy, indices)
     return orientation.turned(pixels, noted)._replace(orientation=noted)
 
@@ -138,6 +138,12 @@ def size_of(file: File) -> tuple[int, int]:
     return placed(file)[0]
 
 
+def stored_size(file: File) -> tuple[int, int]:
+    """Returns (height, width) of what lies in a file, whatever its EXIF says, as `size_of`."""
+    size, noted = placed(file)
+    return size[::-1] if noted in orientation.ROTATED else size
+
+
 def placed(file: File) -> tuple[tuple[int, int], int]:
     """Returns ((height, width), EXIF orientation), as in the header of the file.
 
@@ -172,6 +178,14 @@ def kind_of(file: File) -> str:
         with _open(stream) as image:
             deep = image.format == 'PNG' and png.depth(head) == 16
             return f'{image.format} {image.mode}{", 16 bits" if deep else ""}'
+
+
+def is_tiff(file: File) -> bool:
+    """Whether a file is a TIFF, whatever its extension; raises DataError, naming it."""
+    with naming(file):
+        _check_length(file, math.inf)
+        with file.open('rb') as stream:
+            return tiff_npy.is_tiff(stream.read(4))
 
 
 def palette_of(file: File) -> np.ndarray | None:
@@ -273,7 +287,7 @@ def check_proportions(pictures: Sequence[Pixels], files: Sequence[File], preproc
     found = f'{_sizes(pictures, files)}: input and target have'
     if not have_one_proportion(shapes):
         allowed = f'one size, or one proportion (within {SAME_PROPORTIONS:.0%})'
-        raise DataError(f'{found} {allowed}{_as_pair(pictures)}')
+        raise DataError(f'{found} {allowed}{_as_pair(pictures) or _as_moved(pictures, files)}')
     if preprocess in OWN_SIZE:
         raise DataError(
             f"{found} one size where config.dataset.preprocess='{preprocess}' does not resize "
@@ -305,3 +319,10 @@ def _as_pair(pictures: Sequence[Pixels]) -> str:
     if alike == _shapes(pictures) or not have_one_proportion(alike):
         return ''
     return '; --config.dataset.exif=pair turns an image without EXIF as that of its pair'
+
+
+def _as_moved(pictures: Sequence[Pixels], files: Sequence[File]) -> str:
+    """Says which order of its axes would give one of two images the other's size; or ''."""
+    shapes = [picture.values.shape for picture in pictures]
+    found = (axes.about_moved(shapes[i], shapes[1 - i][:2], files[i]) for i in (0, 1))
+    return next(filter(None, found), '')

@@ -14,6 +14,7 @@ ROTATED = (5, 6, 7, 8)  # of the orientations 1 to 8 those that swap width and h
 IN_PNG = frozenset(['exif', 'Raw profile type exif', 'XML:com.adobe.xmp', 'xmp'])
 # What is left of these once the axes are exchanged.
 EXCHANGED = {5: 1, 6: 2, 7: 3, 8: 4}
+BACK = {6: 8, 8: 6}  # what turns back an image that was turned; any other turns itself back
 
 
 def noted(image: Image.Image) -> int:
@@ -32,6 +33,12 @@ def turned(pixels: Pixels, orientation: int) -> Pixels:
     rows = slice(None, None, -1 if orientation in (3, 4) else 1)
     columns = slice(None, None, -1 if orientation in (2, 3) else 1)
     return pixels._replace(values=np.ascontiguousarray(values[rows, columns]))
+
+
+def as_stored(pixels: Pixels) -> Pixels:
+    """Returns an image that was turned as it notes as it lies in its file, without orientation."""
+    back = BACK.get(pixels.orientation, pixels.orientation)
+    return turned(pixels, back)._replace(orientation=NONE)
 
 
 def still_to_turn(noted: Sequence[int]) -> list[int]:

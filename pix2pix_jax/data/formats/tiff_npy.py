@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from pix2pix_jax.data.formats import axes, webp
 from pix2pix_jax.data.formats.pixels import Pixels, with_gray_opacity
 from pix2pix_jax.errors import DataError
 
@@ -23,7 +24,6 @@ LOSSLESS_FRAMES = (0xC3, 0xC7, 0xCB, 0xCF)  # of JPEG
 LOSSY = {'JPEG_2000_LOSSY', 'APERIO_JP2000_YCBC', 'APERIO_JP2000_RGB'}
 MAX_HEAD = 2**16  # bytes of what is compressed that say how
 GDAL_NODATA = 42113  # a tag
-RGBA = 4
 MAX_VALUES = 2**28  # of what is decoded at once: 256 MiB of uint8, 1 GiB of float32
 
 logging.getLogger('tifffile').setLevel(logging.CRITICAL)  # its remarks on what is refused here
@@ -146,7 +146,7 @@ def _is_lossy(tiff: 'tifffile.TiffFile', page: 'tifffile.TiffPage') -> bool:
     head = tiff.filehandle.read(min(page.databytecounts[0], MAX_HEAD))
     if kind in JPEGS:
         return _jpeg_frame(head) not in LOSSLESS_FRAMES
-    return kind in LOSSY or (kind == 'WEBP' and b'VP8L' not in head[:64])
+    return kind in LOSSY or (kind == 'WEBP' and webp.is_lossy(head))
 
 
 def _jpeg_frame(head: bytes) -> int:
@@ -226,7 +226,7 @@ def head_of_npy(stream: IO[bytes]) -> Head:
     if len(shape) not in (2, 3):
         raise DataError(f'has the shape {shape}: allowed are (height, width[, channels])')
     _check_some(shape)
-    if len(shape) == 3 and shape[0] <= RGBA < min(shape[1:]):
+    if len(shape) == 3 and axes.are_channels_first(shape):
         raise DataError(
             f'has the shape {shape}, which is that of (channels, height, width), it seems: needed '
             'is (height, width, channels), as numpy.moveaxis(image, 0, -1) gives it'

@@ -126,6 +126,24 @@ def test_a_folder_of_several_data_sets(folder, tmp_path):
             prepare.prepare(name, str(tmp_path))
 
 
+@pytest.mark.parametrize('kind', ['folder', 'zip'])
+@pytest.mark.parametrize('split', ['train', 'val'])
+@pytest.mark.parametrize('sides', [('{}/A', '{}/B'), ('{}/a', '{}/b'), ('A/{}', 'B/{}')])
+def test_images_in_two_folders_are_not_cut(folder, split, sides, kind):
+    for side in sides:
+        shutil.copytree(folder / 'test', folder / side.format(split))
+    source = folder if kind == 'folder' else archive(folder, kind)
+    with pytest.raises(DataError) as raised:
+        prepare.prepare('facades', str(source))
+    a, b = (side.format(split) for side in sides)
+    assert str(raised.value) == (
+        f'{source} has A and B in folders of their own, {a}/ and {b}/: facades is prepared of '
+        'files A|B side by side; such a folder needs no preparation: --config.dataset.path=FOLDER'
+    )
+    shutil.rmtree(folder / b)  # a folder called A may be any
+    prepare.prepare('facades', str(folder))
+
+
 def test_what_is_no_file_is_named(folder):
     (folder / 'train/link.jpg').symlink_to('nowhere.jpg')
     with pytest.raises(DataError, match='link.jpg is no file: take it away'):

@@ -15,6 +15,7 @@ from PIL import Image, ImageFile
 
 from pix2pix_jax.data import discover
 from pix2pix_jax.data.formats import decode
+from pix2pix_jax.data.formats.orientation import as_stored
 from pix2pix_jax.errors import DataError
 
 ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2)]
@@ -183,20 +184,21 @@ STORED = {
 
 @pytest.mark.parametrize('orientation', STORED)
 @pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'WEBP'])
-def test_exif_orientation_is_applied_before_the_pair_is_halved(tmp_path, orientation, kind):
-    a, b = ramps(16, 16), 255 - ramps(16, 16)[::-1]
+def test_exif_orientation_is_applied_and_can_be_taken_back(tmp_path, orientation, kind):
+    """A|B in one file is read as it is stored (`test_turned_pairs.py`), any other file as shown."""
+    image = np.concatenate([ramps(16, 16), 255 - ramps(16, 16)[::-1]], axis=1)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    stored = np.ascontiguousarray(STORED[orientation](np.concatenate([a, b], axis=1)))
-    (tmp_path / 'train').mkdir()
+    stored = np.ascontiguousarray(STORED[orientation](image))
     options = {'quality': 95} if kind == 'JPEG' else {} if kind == 'PNG' else {'lossless': True}
-    data = encoded(stored, kind, exif=exif, **options)
-    (tmp_path / 'train' / '1.jpg').write_bytes(data)
-    train = discover.open_splits(config(tmp_path))['train']
-    assert train.shapes(0) == ((16, 16), (16, 16))
-    tolerance = 40 if kind == 'JPEG' else 0
-    np.testing.assert_allclose(train[0]['input'].astype(int), a, atol=tolerance)
-    np.testing.assert_allclose(train[0]['target'].astype(int), b, atol=tolerance)
+    file = epath.Path(tmp_path / '1.jpg')
+    file.write_bytes(encoded(stored, kind, exif=exif, **options))
+    assert decode.size_of(file) == (16, 32) and decode.stored_size(file) == stored.shape[:2]
+    tolerance, found = 40 if kind == 'JPEG' else 0, decode.read_pixels(file)
+    np.testing.assert_allclose(found.values.astype(int), image, atol=tolerance)
+    back = as_stored(found)
+    np.testing.assert_allclose(back.values.astype(int), stored, atol=tolerance)
+    assert (found.orientation, back.orientation) == (orientation, 0)
 
 
 # ---------------------------------------------------------------- what is named

@@ -187,6 +187,8 @@ def two_sizes(image):
         (npy(np.array([{}], object)), 'holds values of type object'),
         (npy(np.zeros((2, 3, 4, 3))), r'has the shape \(2, 3, 4, 3\)'),
         (npy(np.zeros((3, 64, 48))), r'has the shape \(3, 64, 48\), which is that of \(channels, '),
+        (npy(np.zeros((13, 64, 64))), r'has the shape \(13, 64, 64\), which is that of \(channels'),
+        (npy(np.zeros((32, 64, 64))), r'has the shape \(32, 64, 64\), which is that of \(channels'),
         (npy(np.zeros((1, 32, 32))), r'has the shape \(1, 32, 32\), which is'),
         (npy(np.zeros((4, 32, 32))), r'has the shape \(4, 32, 32\), which is'),
         (npy(np.zeros(7)), r'has the shape \(7,\)'),
@@ -199,7 +201,10 @@ def test_what_is_refused(tmp_path, data, message):
     assert re.match(message, pixels(tmp_path, data))
 
 
-@pytest.mark.parametrize('shape', [(4, 64, 3), (9, 9, 200), (11, 16, 224), (32, 64, 65), (3, 3, 3)])
+@pytest.mark.parametrize(
+    'shape',
+    [(4, 64, 3), (9, 9, 200), (11, 16, 224), (32, 64, 65), (33, 64, 64), (6, 12, 12), (3, 3, 3)],
+)
 def test_many_channels_and_low_images_are_no_channels_first(tmp_path, shape):
     (tmp_path / '1.npy').write_bytes(npy(np.zeros(shape, np.uint8)))
     assert decode.read_pixels(epath.Path(tmp_path / '1.npy')).values.shape == shape
