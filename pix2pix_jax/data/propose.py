@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pix2pix_jax.config_type import Config
-from pix2pix_jax.data import pattern_pairs
+from pix2pix_jax.data import pattern_pairs, pooled
 from pix2pix_jax.data.name_families import (
     MANY,
     MOST,
@@ -23,7 +23,8 @@ from pix2pix_jax.data.name_families import (
     find_kinds,
     is_target,
 )
-from pix2pix_jax.data.patterns import parse_patterns
+from pix2pix_jax.data.pattern_pairs import PatternPairs
+from pix2pix_jax.data.patterns import Pattern, parse_patterns
 from pix2pix_jax.errors import UserError
 
 ENDS = 3  # ways that names differ in, of which each may be that of a pair
@@ -40,6 +41,7 @@ class Proposal(NamedTuple):
     others: int  # images that neither takes
     one_is_target: bool  # by its name, and the other not
     by_number: bool  # names differ in a number alone, as scenes do
+    doubt: str  # what it may train on that is val or test; '' for nothing
 
     def about(self, config: Config) -> str:
         """Says with which flags the command of `config` takes these pairs."""
@@ -54,6 +56,8 @@ class Proposal(NamedTuple):
         return (
             f'the command takes {self.pairs:,} pairs{left}{other} with {" ".join(flags)} (the '
             f'other way round: exchange the two patterns{doubt})'
+            + f'; but {self.doubt}'
+            * bool(self.doubt)
         )
 
 
@@ -135,15 +139,32 @@ def _tried(candidate: _Candidate, paths: Sequence[str]) -> Proposal | None:
     if is_target(a) > is_target(b):
         a, b = b, a
     with contextlib.suppress(UserError):  # names that no pattern can tell apart
-        patterns = parse_patterns(a.pattern(), b.pattern())
-        matches = pattern_pairs.match(patterns, paths)
-        pairs = pattern_pairs.pair(patterns, matches)
+        wanted = parse_patterns(a.pattern(), b.pattern())
+        matches = pattern_pairs.match(wanted, paths)
+        pairs, doubt = pattern_pairs.pair(wanted, matches), ''
+        if not all(pattern.has_split for pattern in wanted):
+            wanted, doubt = _with_splits(wanted, pairs, paths)
+            matches = pattern_pairs.match(wanted, paths)
+            pairs = pattern_pairs.pair(wanted, matches)
         count, others = len(pairs.files), len(matches.others)
         if count > 1 and 2 * count > MOST * len(paths) and len(pairs.unpaired) <= count:
             one_is_target, differ = candidate.likely()
-            unpaired, texts = len(pairs.unpaired), (a.pattern(), b.pattern())
-            return Proposal(*texts, count, unpaired, others, one_is_target, not differ)
+            unpaired, texts = len(pairs.unpaired), (wanted[0].text, wanted[-1].text)
+            return Proposal(*texts, count, unpaired, others, one_is_target, not differ, doubt)
     return None
+
+
+def _with_splits(
+    wanted: tuple[Pattern, ...], pairs: PatternPairs, paths: Sequence[str]
+) -> tuple[tuple[Pattern, ...], str]:
+    """Returns patterns that keep the splits that stars stand for, where there are such patterns.
+
+    And what speaks against these.
+    """
+    found = pooled.find_pooled(wanted, pairs, paths)
+    if found is None or found.patterns:
+        return found.patterns if found else wanted, ''
+    return wanted, found.refusal() if found.meant else found.doubt()
 
 
 # ---------------------------------------------------------------- families
