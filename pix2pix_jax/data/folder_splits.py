@@ -49,7 +49,7 @@ def find(root: epath.Path, config: Config, known: Known) -> dict[str, Source]:
                 left = split_names.places_of(root, word)
                 lines += [f'{path} is left out: {split} is {splits[split].folder}' for path in left]
                 continue
-            source, about = _of_word(root, word, config, known.old, splits)
+            source, about = _of_word(root, word, config, known, splits)
             lines += about
             if source:
                 splits[split] = source
@@ -126,8 +126,15 @@ def _words(root: epath.Path, split: str, known: Known) -> list[str]:
     return [split] if only_usual else split_names.words_in(root, split)
 
 
-def _listed(path: epath.Path, config: Config) -> Source:
-    d, files = config.dataset, lists.read_list(path)
+def _listed(path: epath.Path, config: Config, before: Mapping[str, Source], known: Known) -> Source:
+    """Returns the pairs of a list; `before` are the splits that were found before."""
+    d = config.dataset
+    train = before.get('train')
+    like = lists.input_columns(epath.Path(train.folder)) if train and train.listed else []
+    kept = {name for pairs in known.splits.values() for name in (*pairs.used, *pairs.skipped)}
+    files = lists.read_list(path, like, kept | known.earlier.keys())
+    if not before and split_names.split_of(path.stem) == 'train' and not known.exists:
+        lists.check_of_train(path)
     unpaired: tuple[tuple[str, str], ...] = ()
     masks: dict[str, epath.Path] = {}
     if d.mask:
@@ -139,7 +146,7 @@ def _listed(path: epath.Path, config: Config) -> Source:
 
 
 def _of_word(
-    root: epath.Path, word: str, config: Config, capitals: bool, before: Mapping[str, Source]
+    root: epath.Path, word: str, config: Config, known: Known, before: Mapping[str, Source]
 ) -> tuple[Source | None, list[str]]:
     """Returns the pairs of a split's folders or list of this name, None where there are none.
 
@@ -148,7 +155,7 @@ def _of_word(
     d = config.dataset
     # Of a task it is a folder a split, whatever folders are in it.
     layout = 'side_by_side' if d.task != 'none' else d.layout
-    folders = _folders(root, word, layout, capitals, d.mask) if layout != 'list' else ()
+    folders = _folders(root, word, layout, known.old, d.mask) if layout != 'list' else ()
     listed = lists.list_of(root, word) if layout in ('auto', 'list') else None
     lines = []
     of_folders = before and not any(source.listed for source in before.values())
@@ -161,7 +168,7 @@ def _of_word(
             '--config.dataset.layout=list | side_by_side | two_folders'
         )
     if listed:
-        return _listed(listed, config), lines
+        return _listed(listed, config, before, known), lines
     if not any(map(has_images, folders)):
         if folders and split_names.split_of(word) in HELD and all(map(is_empty, folders)):
             lines.append(f'there are no files in {" + ".join(map(str, folders))}')

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from etils import epath
 
-from pix2pix_jax.data.lists import read_text
+from pix2pix_jax.data.list_files import read_text
 from pix2pix_jax.data.pattern_pairs import PatternPairs
 from pix2pix_jax.data.patterns import WORDS, Key, Pattern, fill
 from pix2pix_jax.data.split_names import names_of
