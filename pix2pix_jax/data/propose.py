@@ -105,8 +105,9 @@ class _Candidate(NamedTuple):
         in a number alone, as scenes do.
         """
         a, b = self.families
-        texts = {re.sub(r'[0-9]+', '0', ' '.join((*one.kind, *one.affixes))) for one in (a, b)}
-        return is_target(a)[0] != is_target(b)[0], len(texts) > 1
+        names = [' '.join((*one.kind, *one.affixes)) for one in (a, b)]
+        by_number = len({re.sub(r'[0-9]+', '0', name) for name in names}) == 1 < len({*names})
+        return is_target(a)[0] != is_target(b)[0], not by_number
 
     def evidence(self) -> tuple[tuple[bool, bool], int, bool, int, int]:
         """Returns what is greater the more it is two kinds of files.
@@ -180,6 +181,23 @@ def _candidates(files: Sequence[FileName]) -> Iterator[_Candidate]:
         )
     deepest = max((len(file.folders) for file in files), default=0)
     yield from _of_place(_compared(files, files, deepest, None))
+    yield from _of_place(_by_extension(files, deepest))
+
+
+def _by_extension(
+    files: Sequence[FileName], place: int
+) -> Iterator[tuple[_Candidate, list[FileName]]]:
+    """Yields the families of files of one name, of the two kinds of files that are most common."""
+    count = collections.Counter(file.extension for file in files)
+    if len(count) < 2:
+        return
+    (one, _), (other, _) = count.most_common(2)
+    names = [{file[:2] for file in files if file.extension == kind} for kind in (one, other)]
+    both = sorted(names[0] & names[1])
+    some = [[FileName(*name, kind) for name in both] for kind in (one, other)]
+    if both:
+        a, b = (family_of(family, place, (), ('', '')) for family in some)
+        yield _Candidate(len(both), place, (a, b)), [*some[0], *some[1]]
 
 
 def _of_place(found: Iterable[tuple[_Candidate, Sequence[FileName]]]) -> list[_Candidate]:

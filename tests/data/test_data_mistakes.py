@@ -167,6 +167,11 @@ def one_name_twice():
     write('train', PAIRS[:1], '{}.jpg')
 
 
+def one_name_each():
+    write('train', PHOTOS, '{}.jpg')
+    write('train', MASKS, '{}.png')
+
+
 def other_files():
     write('train', PAIRS, '{}.bmp')
 
@@ -251,6 +256,7 @@ MISTAKES = (
     splits_in_the_names_of_files,
     sizes_differ,
     one_name_twice,
+    one_name_each,
     other_files,
     list_without_a_header,
     list_of_what_is_not_there,
