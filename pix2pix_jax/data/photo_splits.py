@@ -87,6 +87,8 @@ def _said(root: epath.Path, rest: Photos, known: Known) -> tuple[dict[str, Liste
     try:
         if not texts:
             texts, lines = split_files.find_fitting(root, paths.values(), (), pairs)
+        if not texts:
+            return {}, lines
         division = split_files.divide(texts, (), pairs.names)
         if not any(division.splits.values()):
             lines += [f'{path} names no image, and is not read' for path in texts.values()]

@@ -14,6 +14,7 @@ from pix2pix_jax.data.split_names import HELD
 from pix2pix_jax.errors import UserError
 
 MOST = 0.5  # share of the names of files that say splits where these are meant
+FEW = 6  # names of folders that a line has all of
 SEPARATORS = '_-. '
 
 
@@ -29,7 +30,9 @@ class Pooled(NamedTuple):
         """Says why patterns are refused, and which ones, or what else, would keep the splits."""
         what = f'names of files say splits, as {_one_of_each(self.names)}'
         if not self.of_files:
-            what = f'a star stands for {", ".join(sorted(self.names))}'
+            few = len(self.names) <= FEW
+            names = ', '.join(sorted(self.names)) if few else _one_of_each(self.names)
+            what = f'a star stands for {names}'
         texts = ' and '.join(repr(pattern.text) for pattern in self.patterns)
         way = f'the patterns that keep these splits are {texts}'
         if not texts:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from etils import epath
 
-from pix2pix_jax.data.folders import OTHER_NAMES, has_images, natural
+from pix2pix_jax.data.folders import OTHER_NAMES, examples, has_images, natural
 
 HELD = ('val', 'test')  # splits that are not trained on
 
@@ -37,8 +37,6 @@ def names_of(split: str) -> list[str]:
 
 SPLIT_OF = {name: split for split in OTHER_NAMES for name in names_of(split)}
 LONGEST_FIRST = sorted(SPLIT_OF, key=len, reverse=True)
-
-
 WORDS = re.compile('|'.join(LONGEST_FIRST))
 
 
@@ -119,7 +117,7 @@ def moves(names: Collection[str]) -> str:
     if all(len(some) == 1 for some in found.values()):
         renamed = {name: split for split, (name,) in found.items() if name != split}
         return 'rename ' + ', '.join(f'{name}/ to {split}/' for name, split in renamed.items())
-    some = (f'{", ".join(f"{n}/" for n in names)} into {s}/' for s, names in found.items())
+    some = (f'{examples(f"{n}/" for n in names)} into {s}/' for s, names in found.items())
     return 'move ' + ', '.join(some)
 
 

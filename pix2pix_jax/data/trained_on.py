@@ -1,6 +1,6 @@
 """What would be trained on that is val or test by its name: it is refused, or a warning."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from etils import epath
 
@@ -22,7 +22,8 @@ def check_rest(root: epath.Path, names: Iterable[str]) -> list[str]:
       DataError: where a folder below another is named val or test, and where folders or files
         have names of train, and of val or test.
     """
-    names, lines = list(names), []
+    names = list(names)
+    folders: dict[str, str] = {}
     for parent, children in _folders(names).items():
         above = root / parent
         deep = [name for name in children if parent and split_of(name) in HELD]
@@ -35,24 +36,18 @@ def check_rest(root: epath.Path, names: Iterable[str]) -> list[str]:
         if held and split_names.are_splits(children):
             path = f', and set config.dataset.path={above}' if parent else ''
             raise DataError(
-                f'{above}: {_slashes(held)} would be trained on: {moves(children)}{path}; or give '
-                'them names without these words'
+                f'{above}: {examples(f"{name}/" for name in held)} would be trained on: '
+                f'{moves(children)}{path}; or give them names without these words'
             )
-        lines += [
-            f'warning: {above / name} is {split} by its name, and is trained on: if it is {split}, '
-            f'move it to {root / split}'
-            for name, split in held.items()
-        ]
+        folders |= {f'{parent}/{name}/'.lstrip('/'): split for name, split in held.items()}
     said, meant = pooled.said_by_files({name.rpartition('/')[2] for name in names})
-    held = _held(said)
+    files = _held(said)
     if meant:
         raise DataError(
-            f'{root}: {examples(held)} would be trained on: names of files say splits: move what '
+            f'{root}: {examples(files)} would be trained on: names of files say splits: move what '
             'is of each into train/, val/ or test/'
         )
-    if held:
-        lines.append(_of_files(str(root), held))
-    return lines
+    return _warnings(str(root), folders, files, f'move them to {root}/')
 
 
 def check_folders(root: epath.Path, train: Source) -> list[str]:
@@ -67,7 +62,7 @@ def check_folders(root: epath.Path, train: Source) -> list[str]:
     """
     if train.listed:
         return []
-    lines = []
+    folders: dict[str, str] = {}
     for parent, children in _folders(train.names).items():
         held, inside = _held(children), f'{parent}/' if parent else ''
         beside = [name for name in children if split_of(name) == 'train']
@@ -77,23 +72,25 @@ def check_folders(root: epath.Path, train: Source) -> list[str]:
                 f'{train.folder}: {inside}{exact[0]}/ would be trained on, beside '
                 f'{inside}{beside[0]}/: {_way(root, train, parent, held[exact[0]])}'
             )
-        lines += [
-            f'warning: {train.folder}: {inside}{name}/ is {split} by its name, and is trained on: '
-            'if it is that, move it out of there'
-            for name, split in held.items()
-        ]
+        folders |= {f'{inside}{name}/': split for name, split in held.items()}
     said, _ = pooled.said_by_files({name.rpartition('/')[2] for name in train.names})
-    if held := _held(said):
-        lines.append(_of_files(train.folder, held))
+    return _warnings(train.folder, folders, _held(said), 'move them out of there')
+
+
+def _warnings(
+    where: str, folders: Mapping[str, str], files: Mapping[str, str], way: str
+) -> list[str]:
+    """Returns a line for each split that folders or files say; a `way` that ends in / is to it."""
+    lines = []
+    for kind, held in (('folders are', folders), ('files are', files)):
+        for split in HELD:
+            if names := [name for name, one in held.items() if one == split]:
+                place = f'{way}{split}' if way.endswith('/') else way
+                lines.append(
+                    f'warning: {where}: {kind} named {split} ({examples(names)}), and they are '
+                    f'trained on: if they are that, {place}'
+                )
     return lines
-
-
-def _of_files(folder: str, held: dict[str, str]) -> str:
-    splits = ' and '.join(split for split in HELD if split in held.values())
-    return (
-        f'warning: {folder}: names of files say {splits} ({examples(held)}), and they are trained '
-        'on: if they are that, move them out of there'
-    )
 
 
 def _way(root: epath.Path, train: Source, parent: str, split: str) -> str:
@@ -125,7 +122,3 @@ def _held(names: Iterable[str]) -> dict[str, str]:
     """Returns which of some names say val or test, and which of these."""
     said = split_names.all_said(names)
     return {name: one.split for name, one in said.items() if one.split in HELD}
-
-
-def _slashes(names: Iterable[str]) -> str:
-    return ', '.join(f'{name}/' for name in names)

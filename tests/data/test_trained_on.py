@@ -121,9 +121,12 @@ def test_photos_whose_names_say_splits_are_refused(tmp_path, names):
 @pytest.mark.parametrize(
     'names,said',
     [
-        ('my/1 eval15/2', '{}/eval15 is val by its name, and is trained on: if it is val, move it'),
-        ('a/1 a/test_1 a/test_2 a/3', '{}: names of files say test (test_1, test_2), and they are'),
-        ('train_to_paris/1 val_thorens/2', '{}/val_thorens is val by its name, and is trained on'),
+        ('my/1 eval15/2', '{}: folders are named val (eval15/), and they are trained on: if'),
+        (
+            'a/1 a/test_1 a/test_2 a/3',
+            '{}: files are named test (test_1, test_2), and they are trained on',
+        ),
+        ('train_to_paris/1 val_thorens/2', '{}: folders are named val (val_thorens/), and'),
     ],
 )
 def test_what_may_be_held_out_is_a_warning(tmp_path, capsys, names, said):
@@ -248,9 +251,12 @@ def test_splits_in_the_folder_of_train_are_refused(tmp_path, places, split, fiel
 @pytest.mark.parametrize(
     'places,said',
     [
-        ('train/1 train/test/2', '{}/train: test/ is test by its name, and is trained on: if it'),
-        ('train/a/1 train/a/eval15/2', '{}/train: a/eval15/ is val by its name, and is trained'),
-        ('train/1 train/test_1 train/test_2', '{}/train: names of files say test (test_1, test_2)'),
+        (
+            'train/1 train/test/2',
+            '{}/train: folders are named test (test/), and they are trained on',
+        ),
+        ('train/a/1 train/a/eval15/2', '{}/train: folders are named val (a/eval15/), and they are'),
+        ('train/1 train/test_1 train/test_2', '{}/train: files are named test (test_1, test_2)'),
     ],
 )
 def test_what_may_be_held_out_in_train_is_a_warning(tmp_path, capsys, places, said):
@@ -301,6 +307,23 @@ def test_a_star_for_names_that_say_splits_is_refused(tmp_path, places):
     assert sum(map(len, found.values())) == len(places.split())
     known = Known(exists=True, splits={})
     assert names_of(tmp_path, known, **given, **DRAWN).keys() == {'train'}  # a run goes on
+
+
+def test_lines_are_short_where_many_names_say_splits(tmp_path, capsys):
+    many = [f'{s}_{i:02}' for s in ('train', 'test') for i in range(30)]
+    photos(
+        tmp_path / 'scenes', *(f'{scene}/{kind}/1' for scene in many for kind in ('img', 'mask'))
+    )
+    fields = {'dataset.input_pattern': '*/img/*.png', 'dataset.target_pattern': '*/mask/*.png'}
+    message = error(tmp_path / 'scenes', **fields, **DRAWN)
+    assert 'a star stands for train_00 and test_00, whose pairs' in message
+    assert "'{split}_*/img/*.png'" in message
+    assert 'into train/, test_00/, test_01/, test_02/, … into test/' in error(tmp_path, **PHOTOS)
+    photos(tmp_path / 'set' / 'train', *(f'a{i}/test/{i}' for i in range(30)))
+    names_of(tmp_path / 'set', **PHOTOS)
+    assert capsys.readouterr().out.startswith(
+        f'warning: {tmp_path}/set/train: folders are named test (a0/test/, a1/test/, a2/test/, …), '
+    )
 
 
 @pytest.mark.parametrize('places', POOLED)
