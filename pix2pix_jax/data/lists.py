@@ -237,7 +237,8 @@ def _from_csv(
     names, rows = read_csv(path, text)
     columns = _of_inputs(names)
     missing = not columns or with_target and 'target' not in names
-    if missing or len(set(names)) < len(names):
+    named = list(filter(None, names))  # spreadsheets write columns without names
+    if missing or len(set(named)) < len(named):
         raise DataError(
             f'{path}: the first line is {names}: needed are the columns input (also input2, '
             '...) and target, each once'

@@ -38,7 +38,8 @@ class Pooled(NamedTuple):
         if not texts:
             way = 'list the pairs of each split in train.csv, val.csv or test.csv'
             if not self.of_files:
-                way = f'{split_names.moves(self.names)}, and let {patterns.SPLIT} stand for these'
+                moves = split_names.moves(self.names)
+                way = f'{moves}{", and " * bool(moves)}let {patterns.SPLIT} stand for these'
         pairs = 'and their pairs' if self.of_files else 'whose pairs'
         return f'{what}, {pairs} would be divided anew: {way}'
 

@@ -112,13 +112,14 @@ def are_splits(names: Iterable[str]) -> bool:
 
 
 def moves(names: Collection[str]) -> str:
-    """Says how folders that say splits become these: rename train2017/ to train/."""
+    """Says how folders that say splits become these, as rename train2017/ to train/."""
     found = by_split(names)
+    others = {s: [f'{name}/' for name in some if name != s] for s, some in found.items()}
+    others = {split: some for split, some in others.items() if some}
     if all(len(some) == 1 for some in found.values()):
-        renamed = {name: split for split, (name,) in found.items() if name != split}
-        return 'rename ' + ', '.join(f'{name}/ to {split}/' for name, split in renamed.items())
-    some = (f'{examples(f"{n}/" for n in names)} into {s}/' for s, names in found.items())
-    return 'move ' + ', '.join(some)
+        ways = [f'{some[0]} to {split}/' for split, some in others.items()]
+        return f'rename {", ".join(ways)}' if ways else ''
+    return 'move ' + ', '.join(f'{examples(some)} into {split}/' for split, some in others.items())
 
 
 def words_in(root: epath.Path, split: str) -> list[str]:

@@ -181,6 +181,7 @@ def test_a_field_of_some_items_is_a_column(tmp_path):
         'input , target\na.png ,b.png \n',
         'input,target\n"a.png ",b.png\n , \n,\n',
         'input,target\na.png,b.png,\n',
+        'input,target,,\na.png,b.png,,\n',
     ],
 )
 def test_blanks_comments_and_rows_without_values_are_none(tmp_path, text):

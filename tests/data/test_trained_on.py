@@ -64,6 +64,18 @@ def test_names_that_differ_in_the_word_alone_are_splits(names, are):
     assert split_names.are_splits(names.split()) == are
 
 
+@pytest.mark.parametrize(
+    'names,moves',
+    [
+        ('train val', ''),
+        ('Train val1 other', 'rename Train/ to train/, val1/ to val/'),
+        ('train test_a test_b', 'move test_a/, test_b/ into test/'),
+    ],
+)
+def test_what_makes_folders_splits_is_said(names, moves):
+    assert split_names.moves(names.split()) == moves
+
+
 # ---------------------------------------------------------------- photos
 
 
