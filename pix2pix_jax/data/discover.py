@@ -170,7 +170,7 @@ def _by_patterns(
     mask = patterns.mask_of_config(config)
     if mask:
         wanted = (*wanted[:-1], mask, wanted[-1])
-    found = pattern_files.find_pairs(root, wanted, config.dataset.on_error == 'skip')
+    found = pattern_files.find_pairs(root, wanted, config.dataset.on_error == 'skip', known)
     if not known.exists:
         for line in found.lines:
             print(line, flush=True)

@@ -6,14 +6,21 @@ from collections.abc import Mapping
 from etils import epath
 
 from pix2pix_jax.config_type import Config
-from pix2pix_jax.data import detect_layout, lists, no_pairs, propose, split_names
+from pix2pix_jax.data import (
+    detect_layout,
+    lists,
+    no_pairs,
+    photo_splits,
+    propose,
+    split_names,
+    trained_on,
+)
 from pix2pix_jax.data.folders import (
     has_images,
     image_paths,
     is_empty,
     mask_files,
     mask_folder,
-    pair_files,
     pair_or_leave,
     split_folders,
 )
@@ -21,10 +28,10 @@ from pix2pix_jax.data.formats.pixels import EXTENSIONS
 from pix2pix_jax.data.hold_out import SPLITS, Known
 from pix2pix_jax.data.new_source import source_of
 from pix2pix_jax.data.sources import Source
+from pix2pix_jax.data.split_names import HELD
 from pix2pix_jax.errors import DataError
 
 MASK = 'mask'  # the name that masks usually have
-HELD = ('val', 'test')  # splits that are not trained on
 
 
 def find(root: epath.Path, config: Config, known: Known) -> dict[str, Source]:
@@ -42,7 +49,7 @@ def find(root: epath.Path, config: Config, known: Known) -> dict[str, Source]:
                 left = split_names.places_of(root, word)
                 lines += [f'{path} is left out: {split} is {splits[split].folder}' for path in left]
                 continue
-            source, about = _of_word(root, word, config, known.old, splits)
+            source, about = _of_word(root, word, config, known, splits)
             lines += about
             if source:
                 splits[split] = source
@@ -52,12 +59,12 @@ def find(root: epath.Path, config: Config, known: Known) -> dict[str, Source]:
                     lines += _loose_images(root / word, source)
                 if word != split:
                     lines.append(f'{source.folder} is taken as {split}')
-    if d.task != 'none' and 'train' not in splits and (rest := _rest(root, config, splits)):
-        if not known.exists:
-            _check_deeper(root, rest)
-        if splits:
-            lines.append(f'the {len(rest):,} images of {root} in no folder of a split are train')
-        splits = {'train': rest, **splits}
+    if d.task != 'none' and 'train' not in splits:
+        of_rest, about = photo_splits.find_rest(root, config, splits, known)
+        splits = {**of_rest, **splits}
+        lines += about
+    elif 'train' in splits and not known.exists:
+        lines += trained_on.check_folders(root, splits['train'])
     if not known.exists:
         for line in lines:
             print(line, flush=True)
@@ -66,36 +73,6 @@ def find(root: epath.Path, config: Config, known: Known) -> dict[str, Source]:
         hint = '; '.join(hints) or no_pairs.advice(root, d.layout == 'auto')
         raise DataError(f'{root} has {_needed(d)}; {hint}')
     return splits
-
-
-def _rest(root: epath.Path, config: Config, splits: dict[str, Source]) -> Source | None:
-    """Returns the photos in `root` that are in no folder named as a split; None for none."""
-    if not has_images(root):
-        return None
-    photos = pair_files((root,))
-    listed = {file for source in splits.values() for files in source.files for file in files}
-    rest = {
-        name: found
-        for name, found in photos.items()
-        if found[0] not in listed and not split_names.split_of(name.partition('/')[0])
-    }
-    if not rest:
-        return None
-    return dataclasses.replace(source_of(str(root), rest, config), undivided='test' not in splits)
-
-
-def _check_deeper(root: epath.Path, rest: Source) -> None:
-    """Raises DataError where photos that would be train lie in a folder of val or test."""
-    folders = dict.fromkeys(name.rpartition('/')[0] for name in rest.names)
-    for folder in folders:
-        parts = folder.split('/')
-        deep = next((i for i, part in enumerate(parts) if split_names.split_of(part) in HELD), 0)
-        if deep:
-            above = root / '/'.join(parts[:deep])
-            raise DataError(
-                f'{above / parts[deep]} would be trained on: set config.dataset.path={above} if it '
-                f'is {split_names.split_of(parts[deep])}, else give it another name'
-            )
 
 
 def _unused_masks(root: epath.Path, word: str, source: Source) -> list[str]:
@@ -149,8 +126,15 @@ def _words(root: epath.Path, split: str, known: Known) -> list[str]:
     return [split] if only_usual else split_names.words_in(root, split)
 
 
-def _listed(path: epath.Path, config: Config) -> Source:
-    d, files = config.dataset, lists.read_list(path)
+def _listed(path: epath.Path, config: Config, before: Mapping[str, Source], known: Known) -> Source:
+    """Returns the pairs of a list; `before` are the splits that were found before."""
+    d = config.dataset
+    train = before.get('train')
+    like = lists.input_columns(epath.Path(train.folder)) if train and train.listed else []
+    kept = {name for pairs in known.splits.values() for name in (*pairs.used, *pairs.skipped)}
+    files = lists.read_list(path, like, kept | known.earlier.keys())
+    if not before and split_names.split_of(path.stem) == 'train' and not known.exists:
+        lists.check_of_train(path)
     unpaired: tuple[tuple[str, str], ...] = ()
     masks: dict[str, epath.Path] = {}
     if d.mask:
@@ -162,7 +146,7 @@ def _listed(path: epath.Path, config: Config) -> Source:
 
 
 def _of_word(
-    root: epath.Path, word: str, config: Config, capitals: bool, before: Mapping[str, Source]
+    root: epath.Path, word: str, config: Config, known: Known, before: Mapping[str, Source]
 ) -> tuple[Source | None, list[str]]:
     """Returns the pairs of a split's folders or list of this name, None where there are none.
 
@@ -171,7 +155,7 @@ def _of_word(
     d = config.dataset
     # Of a task it is a folder a split, whatever folders are in it.
     layout = 'side_by_side' if d.task != 'none' else d.layout
-    folders = _folders(root, word, layout, capitals, d.mask) if layout != 'list' else ()
+    folders = _folders(root, word, layout, known.old, d.mask) if layout != 'list' else ()
     listed = lists.list_of(root, word) if layout in ('auto', 'list') else None
     lines = []
     of_folders = before and not any(source.listed for source in before.values())
@@ -184,7 +168,7 @@ def _of_word(
             '--config.dataset.layout=list | side_by_side | two_folders'
         )
     if listed:
-        return _listed(listed, config), lines
+        return _listed(listed, config, before, known), lines
     if not any(map(has_images, folders)):
         if folders and split_names.split_of(word) in HELD and all(map(is_empty, folders)):
             lines.append(f'there are no files in {" + ".join(map(str, folders))}')

@@ -223,12 +223,15 @@ def image_files(folder: epath.Path) -> dict[str, epath.Path]:
     if not folder.is_dir():
         raise DataError(f'{folder} is not a folder')
     found: dict[str, epath.Path] = {}
+    twice: dict[str, tuple[epath.Path, ...]] = {}
     for name, path in image_paths(folder).items():
         stem = name.rpartition('.')[0]
         if stem in found:
-            one, other = sorted((found[stem], path))
-            raise DataError(f'{one} and {other} have the same name: allowed is one file')
+            twice[stem] = found[stem], path
         found[stem] = path
+    if twice:
+        one, other = sorted(twice[min(twice, key=natural)])
+        raise DataError(f'{one} and {other} have the same name: allowed is one file')
     if not found:
         kinds = other_images(folder)
         there = f'; there are {kinds}: convert them' if kinds else ''

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from pix2pix_jax.data import color_lines, lists
+from pix2pix_jax.data import color_lines, list_files
 from pix2pix_jax.data.catalogue import openmoji
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.storage import user_paths
@@ -113,7 +113,7 @@ def table(text: str, field: str = 'config.dataset.colors') -> Classes:
         return _parsed(text.split(';'), f'{field}={text!r}', 'entry')
     path = epath.Path(user_paths.given(text, field))
     try:
-        lines = lists.decoded(path.read_bytes()).splitlines()
+        lines = list_files.decoded(path.read_bytes()).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else 'is no text'
         raise UserError(

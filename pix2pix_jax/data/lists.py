@@ -5,21 +5,21 @@ columns whose names begin with input. A JSON file is a list of {"input": FILE or
 "target": FILE}. Paths are relative to the list.
 """
 
-import codecs
-import csv
-import io
 import itertools
 import json
 import os
 import pathlib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from etils import epath
 
+from pix2pix_jax.data.list_files import before_header, file_of, read_csv, read_text, with_slashes
+from pix2pix_jax.data.split_names import HELD, split_of
 from pix2pix_jax.errors import DataError
 
+OF_SPLITS = ('split', 'set', 'subset', 'partition')  # columns that may say the split of a row
 Row = tuple[list[str], str]  # the inputs, and the target
 
 
@@ -43,30 +43,51 @@ def is_of_pairs(path: epath.Path) -> bool:
         return True
     if path.suffix.lower() != '.csv':
         return re.search(r'"(input|target)"\s*:', text) is not None
-    lines = (line for line in text.splitlines() if line.strip() and not line.startswith('sep='))
-    return re.search(r'(?<!\w)(input\d*|target)(?!\w)', next(lines, '').lower()) is not None
+    lines = text.splitlines()
+    header = next(iter(lines[before_header(lines) :]), '')
+    return re.search(r'(?<!\w)(input\d*|target)(?!\w)', header.lower()) is not None
 
 
-def read_list(path: epath.Path) -> dict[str, tuple[epath.Path, ...]]:
+def read_list(
+    path: epath.Path, like: Sequence[str] = (), kept: Collection[str] = ()
+) -> dict[str, tuple[epath.Path, ...]]:
     """Returns the files of each pair, (input, ..., target), by name: the target's path.
 
-    Raises DataError, naming the file and the row, for what is no such list, for two pairs with
-    one target, and for pairs with different numbers of inputs.
+    It is without its extension, but for a target whose name another has without it.
+
+    Args:
+      path: the list.
+      like: the columns of the inputs, in the order of train; () for that of the list.
+      kept: names of a run, which keeps them: some began when such names had the number of the row.
+
+    Raises:
+      DataError: naming the file and the row, for what is no such list, for two pairs with one
+        target, and for pairs with different numbers of inputs.
     """
     pairs: dict[str, tuple[epath.Path, ...]] = {}
     targets = set()
-    for where, (inputs, target) in _rows(path, True).items():
-        name = _name(target)
-        if not name:
+    for where, (inputs, target) in _rows(path, True, like).items():
+        plain = _name(target)
+        if not plain:
             raise DataError(f'{path}, {where}: the target {target!r} is no file')
-        file = os.path.normpath(path.parent / target)
-        if file in targets:
+        file = file_of(path, target)
+        if os.path.normpath(file) in targets:
             raise DataError(f'{path}, {where}: the target {target} is there already')
-        targets.add(file)
-        numbered = (f'{name}_{number}' for number in itertools.count(len(pairs)))
-        name = next(free for free in itertools.chain([name], numbered) if free not in pairs)
-        pairs[name] = tuple(path.parent / file for file in (*inputs, target))
+        targets.add(os.path.normpath(file))
+        name = _free(plain, f'{plain}{pathlib.PurePath(target).suffix}', pairs, kept)
+        pairs[name] = (*(file_of(path, one) for one in inputs), file)
     return pairs
+
+
+def _free(plain: str, whole: str, taken: Collection[str], kept: Collection[str]) -> str:
+    """Returns the name of a row: one of a run, the plain one, the whole one, or with a number."""
+    if plain not in taken:
+        return plain
+    by_row = (f'{plain}_{number}' for number in itertools.count(len(taken)))
+    before = next(name for name in by_row if name not in taken)
+    by_name = (f'{whole}_{number}' for number in itertools.count(2))
+    after = next(name for name in itertools.chain([whole], by_name) if name not in taken)
+    return before if before in kept and after not in kept else after
 
 
 def read_masks(
@@ -88,12 +109,33 @@ def read_masks(
     for name, (where, row) in zip(names, rows.items()):
         value = row.get(column)
         if isinstance(value, str) and value:
-            masks[name] = path.parent / _with_slashes(path, value)
+            masks[name] = file_of(path, with_slashes(path, value))
         else:
             without.append((name, f'{path}, {where}: there is no {column} (config.dataset.mask)'))
     if without and not (leave and masks):
         raise DataError(without[0][1])
     return masks, tuple(without)
+
+
+def input_columns(path: epath.Path) -> list[str]:
+    """Returns the columns of the inputs of a list that `read_list` can read; [] of a JSON file."""
+    return _of_inputs(read_csv(path, read_text(path))[0]) if path.suffix.lower() == '.csv' else []
+
+
+def _of_inputs(columns: Iterable[str]) -> list[str]:
+    return [name for name in columns if re.fullmatch(r'input\d*', name)]
+
+
+def check_of_train(path: epath.Path) -> None:
+    """Raises DataError where a column of the list of train says that rows are val or test."""
+    for row in _all_columns(path).values():
+        texts = {name: value.strip() for name, value in row.items() if isinstance(value, str)}
+        for column, word in texts.items():
+            if column.lower() in OF_SPLITS and split_of(word) in HELD:
+                raise DataError(
+                    f'{path}: its {column} says {word}, and all of its rows would be trained on: '
+                    f'move those rows to {split_of(word)}{path.suffix}, or rename {column}'
+                )
 
 
 def has_column(path: epath.Path, column: str) -> bool:
@@ -124,7 +166,7 @@ def read_inputs(path: epath.Path) -> dict[str, tuple[epath.Path, ...]]:
             raise DataError(f'{path}, {where}: {target or inputs[0]!r} is no file')
         if name in found:
             raise DataError(f'{path}, {where}: {name} is there already: allowed is one of a name')
-        found[name] = tuple(path.parent / file for file in inputs)
+        found[name] = tuple(file_of(path, file) for file in inputs)
     return found
 
 
@@ -148,7 +190,7 @@ def read_outputs(
         )
     found: dict[str, tuple[epath.Path, epath.Path]] = {}
     for where, row in rows.items():
-        first, second = (_with_slashes(path, row[name]) for name in ('real', 'generated'))
+        first, second = (with_slashes(path, row[name]) for name in ('real', 'generated'))
         if not first or not _name(second):
             raise DataError(f'{path}, {where}: real or generated is no file')
         if _name(second) in found:
@@ -159,14 +201,18 @@ def read_outputs(
     return found
 
 
-def _rows(path: epath.Path, with_target: bool) -> dict[str, Row]:
+def _rows(path: epath.Path, with_target: bool, like: Sequence[str] = ()) -> dict[str, Row]:
     """Returns the rows, where each stands first; without targets these may be empty."""
     rows: dict[str, Row] = {}
-    found = _from_csv if path.suffix.lower() == '.csv' else _from_json
-    for where, (given, of_target) in found(path, read_text(path), with_target).items():
+    text = read_text(path)
+    if path.suffix.lower() == '.csv':
+        found = _from_csv(path, text, with_target, like)
+    else:
+        found = _from_json(path, text, with_target)
+    for where, (given, of_target) in found.items():
         if any('\0' in file for file in (*given, of_target)):
             raise DataError(f'{path}, {where}: has a NUL character, which no name has')
-        *inputs, target = (_with_slashes(path, file) for file in (*given, of_target))
+        *inputs, target = (with_slashes(path, file) for file in (*given, of_target))
         if not (target or not with_target) or not inputs or not all(inputs):
             empty = 'input or target is' if with_target else 'an input is'
             raise DataError(f'{path}, {where}: {empty} empty')
@@ -178,39 +224,6 @@ def _rows(path: epath.Path, with_target: bool) -> dict[str, Row]:
     return rows
 
 
-def read_text(path: epath.Path) -> str:
-    """Returns the text of a file in UTF-8 or UTF-16; raises DataError for what is neither.
-
-    And for a file that is not there.
-    """
-    try:
-        return decoded(path.read_bytes())
-    except FileNotFoundError as error:
-        raise DataError(f'{path} is not there') from error
-    except OSError as error:
-        raise DataError(f'{path} cannot be read: {error.strerror or error}') from error
-    except UnicodeDecodeError as error:
-        raise DataError(f'{path} cannot be read: {error}; allowed are UTF-8 and UTF-16') from error
-
-
-def decoded(data: bytes) -> str:
-    """Returns text in UTF-8 or UTF-16; raises UnicodeDecodeError for what is neither."""
-    return data.decode(_encoding(data))
-
-
-def _encoding(data: bytes) -> str:
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return 'utf-16'
-    if data[:1] and data[1:2] == b'\0':  # a Latin letter without its mark
-        return 'utf-16-le'
-    return 'utf-16-be' if data[:1] == b'\0' else 'utf-8-sig'
-
-
-def _with_slashes(path: epath.Path, file: str) -> str:
-    """Returns `file` with / for each backslash, as Windows writes it; but a file of that name."""
-    return file if '\\' not in file or (path.parent / file).exists() else file.replace('\\', '/')
-
-
 def _name(target: str) -> str:
     """The target's path without what would lead out of a folder, and without its extension."""
     *folders, file = pathlib.PurePath(target).parts or ('',)
@@ -218,43 +231,19 @@ def _name(target: str) -> str:
     return '/'.join(part for part in parts if part not in ('..', '.', '/'))
 
 
-def read_csv(path: epath.Path, text: str) -> tuple[list[str], dict[str, dict[str, str]]]:
-    """Returns the columns, and the rows with where each stands, of a CSV file with a header.
-
-    Values have commas between, or what else spreadsheets write: semicolons or tabs. Raises
-    DataError, naming the file and the line, for a row that has more values than there are columns.
-    """
-    lines = text.replace('\r\n', '\n').replace('\r', '\n')
-    header = lines.partition('\n')[0]
-    between = max(',;\t', key=header.count)
-    stream = io.StringIO(lines)
-    reader = csv.DictReader(stream, delimiter=between, skipinitialspace=True)
-    rows: dict[str, dict[str, str]] = {}
-    try:
-        columns = list(reader.fieldnames or [])
-        for row in reader:
-            where = f'line {reader.line_num}'
-            if None in row:
-                raise DataError(
-                    f'{path}, {where}: has more values than columns; quote a name with a comma'
-                )
-            rows[where] = {name: value or '' for name, value in row.items()}
-            if any('\0' in value for value in rows[where].values()):
-                raise DataError(f'{path}, {where}: has a NUL character, which no name has')
-    except csv.Error as error:
-        raise DataError(f'{path}, line {reader.line_num}: {error}') from error
-    return columns, rows
-
-
-def _from_csv(path: epath.Path, text: str, with_target: bool) -> dict[str, Row]:
+def _from_csv(
+    path: epath.Path, text: str, with_target: bool, like: Sequence[str]
+) -> dict[str, Row]:
     names, rows = read_csv(path, text)
-    columns = [name for name in names if re.fullmatch(r'input\d*', name or '')]
+    columns = _of_inputs(names)
     missing = not columns or with_target and 'target' not in names
-    if missing or len(set(names)) < len(names):
+    named = list(filter(None, names))  # spreadsheets write columns without names
+    if missing or len(set(named)) < len(named):
         raise DataError(
             f'{path}: the first line is {names}: needed are the columns input (also input2, '
             '...) and target, each once'
         )
+    columns = list(like) if sorted(like) == sorted(columns) else columns
     return {
         where: ([row[name] for name in columns], row.get('target', ''))
         for where, row in rows.items()

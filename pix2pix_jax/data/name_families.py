@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from pix2pix_jax.data.patterns import SPLIT, WORDS
-from pix2pix_jax.data.split_names import forms
+from pix2pix_jax.data.patterns import SPLIT
+from pix2pix_jax.data.split_names import at_ends
 
 MANY = 8  # families beside each other that may be one for each kind of file; more are scenes
 MOST = 0.5  # share of the images that families take
@@ -66,35 +66,24 @@ def _common(folders: Sequence[tuple[str, ...]]) -> list[str]:
 def files_of(paths: Sequence[str]) -> list[FileName]:
     """Returns the files, with {split} for what says it in folders, where train is among it."""
     names = {name for path in paths for name in path.split('/')[:-1]}
-    said = {name: way for name in names if (way := _split_in(name))}
+    said = {name: way for name in names if (way := at_ends(name))}
     splits = collections.defaultdict(set)
-    for template, split in said.values():
-        splits[template].add(split)
+    for split, before, after in said.values():
+        splits[before, after].add(split)
     shown = {}
-    for name, (template, _) in said.items():
-        around = template.replace(SPLIT, '')
+    for name, (_, before, after) in said.items():
+        around = before + after
         sure = not around or any(c in SEPARATORS or c.isupper() for c in (around[0], around[-1]))
         sure = sure or name.replace(around, '') in names  # train beside trainannot
-        if 'train' in splits[template] and (sure or len(splits[template]) > 1):
-            shown[name] = template
+        found = splits[before, after]
+        if 'train' in found and (sure or len(found) > 1):
+            shown[name] = before + SPLIT + after
     files = []
     for path in paths:
         *folders, name = path.split('/')
         stem, extension = os.path.splitext(name)
         files.append(FileName(tuple(shown.get(f, f) for f in folders), stem, extension.lower()))
     return files
-
-
-def _split_in(name: str) -> tuple[str, str] | None:
-    """Returns a folder's name with {split} for the longest word at its ends, and the split."""
-    words = [(word, split) for split, words in WORDS.items() for word in words]
-    for word, split in sorted(words, key=lambda item: -len(item[0])):
-        for form in forms(word):
-            if name.startswith(form):
-                return SPLIT + name[len(form) :], split
-            if name.endswith(form):
-                return name[: len(name) - len(form)] + SPLIT, split
-    return None
 
 
 # ---------------------------------------------------------------- kinds

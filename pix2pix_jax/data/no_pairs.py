@@ -7,7 +7,7 @@ from etils import epath
 
 from pix2pix_jax.data.folders import other_images
 from pix2pix_jax.data.formats.pixels import EXTENSIONS
-from pix2pix_jax.data.split_names import split_of
+from pix2pix_jax.data.split_names import by_split, moves, split_of
 from pix2pix_jax.storage.atomic import is_local
 
 ARCHIVES = ('.zip', '.tar', '.gz', '.tgz', '.bz2', '.xz', '.7z', '.rar')
@@ -22,7 +22,7 @@ def advice(root: epath.Path, hints: bool) -> str:
     files = [path for path in paths if path.name not in names]
     with_train = [f'{name}/train' for name in names if (root / name / 'train').is_dir()]
     a_and_b = [name for name in names if name in ('A', 'B', 'a', 'b')]
-    numbered = {name: split for name in names if (split := _with_number(name))}
+    said = by_split(names)
     images = sum(path.suffix.lower() in EXTENSIONS for path in files)
     archives = [path.name for path in files if path.suffix.lower() in ARCHIVES]
     found = with_train or [f'{name}/' for name in names]
@@ -33,8 +33,8 @@ def advice(root: epath.Path, hints: bool) -> str:
         hint = f'set config.dataset.path={root / with_train[0].removesuffix("/train")}'
     elif len(a_and_b) > 1:
         hint = f'move {" and ".join(a_and_b)} into {root / "train"}'
-    elif 'train' in numbered.values():
-        hint = 'rename ' + ', '.join(f'{name}/ to {split}/' for name, split in numbered.items())
+    elif 'train' in said and all(len(some) == 1 for some in said.values()):
+        hint = moves(names)
     elif images:
         text = f'found: {images} images'
         hint = f'move them into {root / "train"}'
@@ -45,12 +45,6 @@ def advice(root: epath.Path, hints: bool) -> str:
     elif not found:
         text = 'found: neither folders nor images'
     return f'{text}: {hint}' if hints and hint else text
-
-
-def _with_number(name: str) -> str:
-    """Returns the split of a name as train2017; '' for others."""
-    word = name.rstrip('0123456789-_')
-    return split_of(word) if word != name else ''
 
 
 def above(root: epath.Path) -> str:

@@ -1,13 +1,13 @@
 """The pairs of a folder by patterns of names: which files they are, and of which split."""
 
-import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from etils import epath
 
-from pix2pix_jax.data import pattern_pairs, patterns, split_files, split_names
+from pix2pix_jax.data import pattern_pairs, patterns, pooled, split_files
 from pix2pix_jax.data.folders import examples, image_paths, natural
+from pix2pix_jax.data.hold_out import NEW_RUN, Known
 from pix2pix_jax.data.pattern_pairs import Matches, PatternPairs
 from pix2pix_jax.data.patterns import Key, Pattern
 from pix2pix_jax.errors import DataError
@@ -24,13 +24,16 @@ class Found(NamedTuple):
     lines: list[str]  # what a person should know
 
 
-def find_pairs(root: epath.Path, wanted: Sequence[Pattern], skip: bool) -> Found:
+def find_pairs(
+    root: epath.Path, wanted: Sequence[Pattern], skip: bool, known: Known = NEW_RUN
+) -> Found:
     """Returns the pairs in `root`, named after the target's pattern, in natural order.
 
     Args:
       root: the folder of the data set.
       wanted: the patterns of the inputs, and that of the target.
       skip: whether names of which a file is missing are left out.
+      known: what a run knows of them; one that is there keeps what it took for a split.
 
     Raises:
       DataError: where there is no pair, a name lacks a file and `skip` is not set, or files cannot
@@ -54,12 +57,13 @@ def find_pairs(root: epath.Path, wanted: Sequence[Pattern], skip: bool) -> Found
         lines.append(f'{_count(matches.others)} match no pattern: {examples(matches.others)}')
     texts: dict[str, epath.Path] = {}
     if not any(pattern.has_split for pattern in wanted):
-        texts = split_files.find_split_files(root)
-        if not texts:
-            texts, about = split_files.find_fitting(root, paths, wanted, pairs)
-            lines += about
-        if not texts:
-            _check_pooled(root, wanted, pairs)
+        texts, about = _split_files(root, paths, wanted, pairs, known)
+        lines += about
+        found = None if texts or known.exists else pooled.find_pooled(wanted, pairs, paths)
+        if found and found.meant:
+            raise DataError(f'{root}: {found.refusal()}')
+        if found:
+            lines.append(f'warning: {root}: {found.doubt()}')
     if texts:
         keys, reasons = _by_split_files(texts, wanted, pairs, lines)
     else:
@@ -82,27 +86,27 @@ def find_pairs(root: epath.Path, wanted: Sequence[Pattern], skip: bool) -> Found
     return Found(splits, reasons, lines)
 
 
-def _check_pooled(root: epath.Path, wanted: Sequence[Pattern], pairs: PatternPairs) -> None:
-    """Raises DataError where a star stands for folders of splits, with the patterns for these."""
-    for number in range(wanted[-1].stars):
-        folders = _folders(pairs, number)
-        depth = next((i for i, names in enumerate(folders) if split_names.are_splits(names)), -1)
-        if depth < 0 or not any(pattern.is_of_folder(number) for pattern in wanted):
-            continue
-        named = ', '.join(sorted(filter(split_names.split_of, folders[depth])))
-        split = '*/' * depth + patterns.SPLIT + '/**' * (depth + 1 < len(folders))
-        texts = ' and '.join(repr(pattern.with_star(number, split)) for pattern in wanted)
-        raise DataError(
-            f'{root}: a star stands for {named}, whose pairs would be divided anew: the patterns '
-            f'that keep these splits are {texts}'
-        )
+def _split_files(
+    root: epath.Path,
+    paths: dict[str, epath.Path],
+    wanted: Sequence[Pattern],
+    pairs: PatternPairs,
+    known: Known,
+) -> tuple[dict[str, epath.Path], list[str]]:
+    """Returns the split files that say the splits, and lines about others.
 
-
-def _folders(pairs: PatternPairs, number: int) -> list[set[str]]:
-    """Returns the names of folders that a star stands for, of each depth."""
-    texts = {key.stars[number] for key in pairs.files}
-    depths = itertools.zip_longest(*(text.split('/') for text in texts), fillvalue='')
-    return list(map(set, depths))
+    A run that has drawn its test split, or has none, began when no trainval.txt was read.
+    """
+    test = known.splits.get('test')
+    trainval = not known.splits or (test is not None and test.held_out is False)
+    texts = split_files.find_split_files(root, trainval)
+    lines: list[str] = []
+    if not texts:
+        texts, lines = split_files.find_fitting(root, paths, wanted, pairs, trainval)
+        if known.exists and 'train' not in texts:
+            return {}, lines
+    split_files.check_train(texts)
+    return texts, lines
 
 
 def _count(paths: Sequence[str]) -> str:
@@ -135,9 +139,6 @@ def _by_split_files(
     texts: dict[str, epath.Path], wanted: Sequence[Pattern], pairs: PatternPairs, lines: list[str]
 ) -> tuple[dict[str, list[Key]], dict[str, dict[str, str]]]:
     """Returns the same as split files have it; what no file lists is counted in `lines`."""
-    if 'train' not in texts:
-        path = next(iter(texts.values()))
-        raise DataError(f'there is {path}, and beside it no train.txt: needed is one')
     named = pairs.names
     said = split_files.divide(texts, wanted, named)
     listed = {key for keys in said.splits.values() for key in keys}

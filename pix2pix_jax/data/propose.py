@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pix2pix_jax.config_type import Config
-from pix2pix_jax.data import pattern_pairs
+from pix2pix_jax.data import pattern_pairs, pooled
 from pix2pix_jax.data.name_families import (
     MANY,
     MOST,
@@ -23,7 +23,8 @@ from pix2pix_jax.data.name_families import (
     find_kinds,
     is_target,
 )
-from pix2pix_jax.data.patterns import parse_patterns
+from pix2pix_jax.data.pattern_pairs import PatternPairs
+from pix2pix_jax.data.patterns import Pattern, parse_patterns
 from pix2pix_jax.errors import UserError
 
 ENDS = 3  # ways that names differ in, of which each may be that of a pair
@@ -40,6 +41,7 @@ class Proposal(NamedTuple):
     others: int  # images that neither takes
     one_is_target: bool  # by its name, and the other not
     by_number: bool  # names differ in a number alone, as scenes do
+    doubt: str  # what it may train on that is val or test; '' for nothing
 
     def about(self, config: Config) -> str:
         """Says with which flags the command of `config` takes these pairs."""
@@ -54,6 +56,8 @@ class Proposal(NamedTuple):
         return (
             f'the command takes {self.pairs:,} pairs{left}{other} with {" ".join(flags)} (the '
             f'other way round: exchange the two patterns{doubt})'
+            + f'; but {self.doubt}'
+            * bool(self.doubt)
         )
 
 
@@ -101,8 +105,9 @@ class _Candidate(NamedTuple):
         in a number alone, as scenes do.
         """
         a, b = self.families
-        texts = {re.sub(r'[0-9]+', '0', ' '.join((*one.kind, *one.affixes))) for one in (a, b)}
-        return is_target(a)[0] != is_target(b)[0], len(texts) > 1
+        names = [' '.join((*one.kind, *one.affixes)) for one in (a, b)]
+        by_number = len({re.sub(r'[0-9]+', '0', name) for name in names}) == 1 < len({*names})
+        return is_target(a)[0] != is_target(b)[0], not by_number
 
     def evidence(self) -> tuple[tuple[bool, bool], int, bool, int, int]:
         """Returns what is greater the more it is two kinds of files.
@@ -135,15 +140,32 @@ def _tried(candidate: _Candidate, paths: Sequence[str]) -> Proposal | None:
     if is_target(a) > is_target(b):
         a, b = b, a
     with contextlib.suppress(UserError):  # names that no pattern can tell apart
-        patterns = parse_patterns(a.pattern(), b.pattern())
-        matches = pattern_pairs.match(patterns, paths)
-        pairs = pattern_pairs.pair(patterns, matches)
+        wanted = parse_patterns(a.pattern(), b.pattern())
+        matches = pattern_pairs.match(wanted, paths)
+        pairs, doubt = pattern_pairs.pair(wanted, matches), ''
+        if not all(pattern.has_split for pattern in wanted):
+            wanted, doubt = _with_splits(wanted, pairs, paths)
+            matches = pattern_pairs.match(wanted, paths)
+            pairs = pattern_pairs.pair(wanted, matches)
         count, others = len(pairs.files), len(matches.others)
         if count > 1 and 2 * count > MOST * len(paths) and len(pairs.unpaired) <= count:
             one_is_target, differ = candidate.likely()
-            unpaired, texts = len(pairs.unpaired), (a.pattern(), b.pattern())
-            return Proposal(*texts, count, unpaired, others, one_is_target, not differ)
+            unpaired, texts = len(pairs.unpaired), (wanted[0].text, wanted[-1].text)
+            return Proposal(*texts, count, unpaired, others, one_is_target, not differ, doubt)
     return None
+
+
+def _with_splits(
+    wanted: tuple[Pattern, ...], pairs: PatternPairs, paths: Sequence[str]
+) -> tuple[tuple[Pattern, ...], str]:
+    """Returns patterns that keep the splits that stars stand for, where there are such patterns.
+
+    And what speaks against these.
+    """
+    found = pooled.find_pooled(wanted, pairs, paths)
+    if found is None or found.patterns:
+        return found.patterns if found else wanted, ''
+    return wanted, found.refusal() if found.meant else found.doubt()
 
 
 # ---------------------------------------------------------------- families
@@ -159,6 +181,23 @@ def _candidates(files: Sequence[FileName]) -> Iterator[_Candidate]:
         )
     deepest = max((len(file.folders) for file in files), default=0)
     yield from _of_place(_compared(files, files, deepest, None))
+    yield from _of_place(_by_extension(files, deepest))
+
+
+def _by_extension(
+    files: Sequence[FileName], place: int
+) -> Iterator[tuple[_Candidate, list[FileName]]]:
+    """Yields the families of files of one name, of the two kinds of files that are most common."""
+    count = collections.Counter(file.extension for file in files)
+    if len(count) < 2:
+        return
+    (one, _), (other, _) = count.most_common(2)
+    names = [{file[:2] for file in files if file.extension == kind} for kind in (one, other)]
+    both = sorted(names[0] & names[1])
+    some = [[FileName(*name, kind) for name in both] for kind in (one, other)]
+    if both:
+        a, b = (family_of(family, place, (), ('', '')) for family in some)
+        yield _Candidate(len(both), place, (a, b)), [*some[0], *some[1]]
 
 
 def _of_place(found: Iterable[tuple[_Candidate, Sequence[FileName]]]) -> list[_Candidate]:

@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 from etils import epath
 
-from pix2pix_jax.data.lists import read_text
+from pix2pix_jax.data.list_files import read_text
 from pix2pix_jax.data.pattern_pairs import PatternPairs
 from pix2pix_jax.data.patterns import WORDS, Key, Pattern, fill
 from pix2pix_jax.data.split_names import names_of
 from pix2pix_jax.errors import DataError
+
+TRAINVAL = ('trainval', 'Trainval', 'TrainVal', 'TRAINVAL')  # val is held out of it
 
 
 class Division(NamedTuple):
@@ -31,19 +33,26 @@ class Index(NamedTuple):
     folders: set[str]
 
 
-def find_split_files(root: epath.Path) -> dict[str, epath.Path]:
-    """Returns the split file of each split that has one in `root`, as train.txt or Training.txt."""
+def find_split_files(root: epath.Path, trainval: bool = True) -> dict[str, epath.Path]:
+    """Returns the split file of each split that has one in `root`, as train.txt or Training.txt.
+
+    With `trainval`, a trainval.txt beside a file of test is that of train where there is no other.
+    """
     found = {}
     for split in WORDS:
-        paths = [root / f'{word}.txt' for word in names_of(split)]
-        there = [path for path in paths if path.exists()]
+        words = names_of(split)
+        if trainval and split == 'train':
+            words = [*words, *TRAINVAL]
+        there = [path for word in words if (path := root / f'{word}.txt').exists()]
         if there:
             found[split] = there[0]
+    if 'test' not in found and 'train' in found and found['train'].stem in TRAINVAL:
+        del found['train']
     return found
 
 
 def _find_lower(root: epath.Path, images: Iterable[str]) -> list[epath.Path]:
-    """Returns the files of names of train below `root`.
+    """Returns the folders below `root` with files of the names of splits.
 
     Args:
       root: the folder of the data set.
@@ -53,29 +62,34 @@ def _find_lower(root: epath.Path, images: Iterable[str]) -> list[epath.Path]:
     folders = [path for path in sorted(root.iterdir()) if path.is_dir()]
     for folder in [path for path in folders if path.name not in with_images]:
         folders += [path for path in sorted(folder.iterdir()) if path.is_dir()]
-    paths = [folder / f'{word}.txt' for folder in folders for word in names_of('train')]
-    return [path for path in paths if path.is_file()]
+    names = {f'{word}.txt' for split in WORDS for word in names_of(split)}
+    return [folder for folder in folders if any(path.name in names for path in folder.iterdir())]
 
 
 def find_fitting(
-    root: epath.Path, images: Iterable[str], wanted: Sequence[Pattern], pairs: PatternPairs
+    root: epath.Path,
+    images: Iterable[str],
+    wanted: Sequence[Pattern],
+    pairs: PatternPairs,
+    trainval: bool = True,
 ) -> tuple[dict[str, epath.Path], list[str]]:
     """Returns the split files below `root` of which each line names a pair; {} for none.
 
     And lines for a person, about others. Where several folders have such files, those must say the
-    same splits.
+    same splits. There may be no file of train among them.
 
     Args:
       root: the folder of the data set, without split files of its own.
       images: paths in it.
-      wanted: the patterns of the pairs.
+      wanted: the patterns of the pairs; () of photos.
       pairs: what they take.
+      trainval: as in `find_split_files`.
     """
     found: dict[epath.Path, Division] = {}
     lines = []
-    for folder in dict.fromkeys(path.parent for path in _find_lower(root, images)):
+    for folder in _find_lower(root, images):
         try:
-            said = divide(find_split_files(folder), wanted, pairs.names)
+            said = divide(find_split_files(folder, trainval), wanted, pairs.names)
             why = _misfit(said, wanted, pairs)
         except DataError as error:
             why = str(error)
@@ -83,6 +97,8 @@ def find_fitting(
             lines.append(f'{folder}/ has split files, which are not read, as {why}')
         else:
             found[folder] = said
+    whole = {folder: said for folder, said in found.items() if 'train' in said.splits}
+    found = whole or found
     first = next(iter(found), None)
     if first is None:
         return {}, lines
@@ -90,11 +106,20 @@ def find_fitting(
         several = ', '.join(f'{folder}/' for folder in found)
         lines.append(f'{several} have split files that differ: move those that count to {root}/')
         return {}, lines
-    return find_split_files(first), []
+    return find_split_files(first, trainval), []
+
+
+def check_train(texts: Mapping[str, epath.Path]) -> None:
+    """Raises DataError where split files say val or test, and none of them says train."""
+    if texts and 'train' not in texts:
+        path = next(iter(texts.values()))
+        raise DataError(f'there is {path}, and beside it no train.txt: needed is one')
 
 
 def _misfit(said: Division, wanted: Sequence[Pattern], pairs: PatternPairs) -> str:
     """Returns the first name of split files that is that of no pair, and why; '' for none."""
+    if not any((*said.splits.values(), *said.unknown.values())):
+        return 'they name nothing'
     unknown = [text for some in said.unknown.values() for text in some]
     keys = [key for some in said.splits.values() for key in some if key in pairs.unpaired]
     return next(iter([*unknown, *(f'{fill(wanted[-1], *key)} is no pair' for key in keys)]), '')

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from etils import epath
 
-from pix2pix_jax.data.folders import examples, image_files, image_paths
+from pix2pix_jax.data.folders import examples, image_files, image_paths, natural
 from pix2pix_jax.data.formats.pixels import EXTENSIONS, File
-from pix2pix_jax.data.lists import read_inputs
+from pix2pix_jax.data.lists import input_columns, read_inputs
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.storage import atomic, user_paths
@@ -40,7 +40,15 @@ def find_inputs(places: Sequence[str]) -> list[Input]:
     Raises as `find_images`, and DataError where a name is not in all of the places.
     """
     if len(places) == 1 and is_list(places[0]):
-        return [Input(*row) for row in read_inputs(epath.Path(places[0])).items()]
+        path = epath.Path(places[0])
+        rows = read_inputs(path)
+        if (columns := input_columns(path)) != sorted(columns, key=natural):
+            print(
+                f'warning: {path}: the inputs are those of its columns as they stand, '
+                f'{", ".join(columns)}: let these be in the order of the train.csv of the run',
+                flush=True,
+            )
+        return [Input(*row) for row in rows.items()]
     found = [dict(find_images(place)) for place in places]
     if len(found) > 1 and all(epath.Path(place).is_file() for place in places):  # of any names
         ((name, _),) = found[0].items()

@@ -155,6 +155,18 @@ def splits_with_a_year():
     write('val2017', PAIRS)
 
 
+def splits_in_train():
+    for side, images in (('A', PHOTOS), ('B', MASKS)):
+        write(f'train/{side}/train', images[:8])
+        write(f'train/{side}/test', images[8:])
+
+
+def splits_in_the_names_of_files():
+    for folder, images in (('images', PHOTOS), ('masks', MASKS)):
+        write(folder, images[:8], 'train_{}.png')
+        write(folder, images[8:], 'test_{}.png')
+
+
 def sizes_differ():
     write('train/A', PHOTOS)
     write('train/B', [mask[:24, :24] for mask in MASKS])
@@ -163,6 +175,11 @@ def sizes_differ():
 def one_name_twice():
     write('train', PAIRS)
     write('train', PAIRS[:1], '{}.jpg')
+
+
+def one_name_each():
+    write('train', PHOTOS, '{}.jpg')
+    write('train', MASKS, '{}.png')
 
 
 def other_files():
@@ -247,8 +264,11 @@ MISTAKES = (
     val_alone,
     still_packed,
     splits_with_a_year,
+    splits_in_train,
+    splits_in_the_names_of_files,
     sizes_differ,
     one_name_twice,
+    one_name_each,
     other_files,
     list_without_a_header,
     list_of_what_is_not_there,

@@ -1,11 +1,14 @@
 """train.csv and train.json: what they say, and what is refused, in one line that names the row."""
 
 import json
+import unicodedata
 
 import pytest
 from etils import epath
+from helpers.pictures import config, error, picture, save
 
-from pix2pix_jax.data import lists
+from pix2pix_jax.data import discover, list_files, lists
+from pix2pix_jax.data.hold_out import Known, SplitPairs
 from pix2pix_jax.errors import DataError
 
 
@@ -38,6 +41,7 @@ def test_names_never_leave_a_folder(tmp_path):
         ('csv', 'input,input,target\na,b,c\n', ": the first line is ['input', 'input', 'target']"),
         ('csv', 'input_note,target\na,b\n', ": the first line is ['input_note', 'target']"),
         ('csv', 'input,target\na,b,c.png\n', ', line 2: has more values than columns'),
+        ('csv', '# pairs\n\ninput,target\na,b,c.png\n', ', line 4: has more values than columns'),
         ('csv', 'input,target\na,/\n', ", line 2: the target '/' is no file"),
         ('csv', 'a.png,b.png\n', ": the first line is ['a.png', 'b.png']: needed are the columns"),
         ('csv', 'input,target\n', ' lists no pairs'),
@@ -131,16 +135,16 @@ def test_lists_of_inputs_alone(tmp_path):
 
 def test_a_list_that_is_not_there_is_said_to_be_so(tmp_path):
     with pytest.raises(DataError) as info:
-        lists.read_text(epath.Path(tmp_path) / 'pairs.csv')
+        list_files.read_text(epath.Path(tmp_path) / 'pairs.csv')
     assert str(info.value) == f'{tmp_path}/pairs.csv is not there'
 
 
 @pytest.mark.parametrize(
     'targets, names',
     [
-        (['a_2.png', 'a.png', 'a.jpg'], ['a_2', 'a', 'a_3']),
-        (['a.png', 'a.jpg', 'a_1.png', 'a_1.tif'], ['a', 'a_1', 'a_1_2', 'a_1_3']),
-        (['a.png', 'b.png', 'a.jpg'], ['a', 'b', 'a_2']),
+        (['a_2.png', 'a.png', 'a.jpg'], ['a_2', 'a', 'a.jpg']),
+        (['a.png', 'a.jpg', 'a.jpg.png', 'a_1.tif'], ['a', 'a.jpg', 'a.jpg.png', 'a_1']),
+        (['a.png', '../a.png', '../../a.png'], ['a', 'a.png', 'a.png_2']),
     ],
 )
 def test_no_row_takes_the_place_of_another(tmp_path, targets, names):
@@ -162,3 +166,112 @@ def test_a_field_of_some_items_is_a_column(tmp_path):
     path = epath.Path(tmp_path) / 'train.json'
     path.write_text(json.dumps(items))
     assert lists.has_column(path, 'mask') and not lists.has_column(path, 'm')
+
+
+# ---------------------------------------------------------------- as other programs write them
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        '\n \ninput,target\na.png,b.png\n',
+        '# my pairs\ninput,target\na.png,b.png\n',
+        'sep=;\ninput;target\na.png;b.png\n',
+        'sep=,\n\n# of May, 2024;\ninput,target\na.png,b.png\n',
+        'input , target\na.png ,b.png \n',
+        'input,target\n"a.png ",b.png\n , \n,\n',
+        'input,target\na.png,b.png,\n',
+        'input,target,,\na.png,b.png,,\n',
+    ],
+)
+def test_blanks_comments_and_rows_without_values_are_none(tmp_path, text):
+    assert read(tmp_path, text) == {'b': (tmp_path / 'a.png', tmp_path / 'b.png')}
+    assert lists.is_of_pairs(epath.Path(tmp_path / 'train.csv'))
+
+
+def test_a_first_line_of_columns_may_begin_as_a_comment(tmp_path):
+    found = read(tmp_path, '#id,input,target\n7,a.png,b.png\n')
+    assert found == {'b': (tmp_path / 'a.png', tmp_path / 'b.png')}
+
+
+@pytest.mark.parametrize('there,given', [('NFC', 'NFD'), ('NFD', 'NFC')])
+def test_names_may_be_in_either_form_of_unicode(tmp_path, there, given):
+    file = tmp_path / unicodedata.normalize(there, 'é/ü.png')
+    save(file, picture(1))
+    name = unicodedata.normalize(given, 'é/ü.png')
+    path = epath.Path(tmp_path / 'train.csv')
+    ((a, b),) = read(tmp_path, f'input,target,mask\na.png,{name},{name}\n').values()
+    assert b == file and a == tmp_path / 'a.png'
+    ((_, mask),) = lists.read_masks(path, 'mask', ['x'], False)[0].items()
+    assert mask == file
+    ((_, (a, b)),) = read(tmp_path, f'input,target\né.png,{tmp_path}/{name}\n').items()
+    assert b == file and a == tmp_path / 'é.png'  # which is not there
+    text = f'input,target\na,{name}\nb,{unicodedata.normalize(there, name)}\n'
+    assert read(tmp_path, text).endswith('.png is there already')
+
+
+# ---------------------------------------------------------------- splits
+
+
+def write(root, **texts):
+    for i in range(8):
+        save(root / 'f' / f'{i}.png', picture(i))
+    for split, text in texts.items():
+        (root / f'{split}.csv').write_text(text)
+
+
+NONE = {'dataset.val_fraction': 0.0, 'generator.input_channels': 6}
+
+
+@pytest.mark.parametrize('train', ['input,input2,target', 'input2,input,target'])
+@pytest.mark.parametrize('val', ['input2,target,input', 'target,input,input2'])
+def test_inputs_are_in_the_order_of_the_columns_of_train(tmp_path, train, val):
+    def text(header, **files):
+        return f'{header}\n{",".join(files[name] for name in header.split(","))}\n'
+
+    files = {'input': 'f/1.png', 'input2': 'f/2.png', 'target': 'f/3.png'}
+    others = {'input': 'f/4.png', 'input2': 'f/5.png', 'target': 'f/6.png'}
+    write(tmp_path, train=text(train, **files), val=text(val, **others))
+    splits = discover.open_splits(config(tmp_path, **NONE))
+    order = [int(file.stem) for file in splits['train'].files[0]]
+    assert order == [int(files[name][2]) for name in train.split(',')]  # a run's, as it began
+    assert [int(file.stem) for file in splits['val'].files[0]] == [i + 3 for i in order]
+
+
+@pytest.mark.parametrize('column', ['split', 'Set', 'subset'])
+@pytest.mark.parametrize('value,split', [('test', 'test'), ('Valid', 'val'), (' DEV ', 'val')])
+def test_a_column_that_says_splits_is_refused(tmp_path, column, value, split):
+    rows = f'input,target,{column}\nf/0.png,f/1.png,train\nf/2.png,f/3.png,{value}\n'
+    write(tmp_path, train=rows)
+    fields = {'dataset.val_fraction': 0.0}
+    assert error(tmp_path, **fields) == (
+        f'{tmp_path}/train.csv: its {column} says {value.strip()}, and all of its rows would be '
+        f'trained on: move those rows to {split}.csv, or rename {column}'
+    )
+    found = discover.open_splits(config(tmp_path, **fields), Known(exists=True))
+    assert len(found['train']) == 2  # a run goes on
+    (tmp_path / 'train.csv').rename(tmp_path / 'test.csv')
+    (tmp_path / 'train.csv').write_text(f'input,target,{column}\nf/4.png,f/5.png,train\n')
+    assert len(discover.open_splits(config(tmp_path, **fields))['test']) == 2
+
+
+def targets(root, *names):
+    rows = [f'f/{i}.png,{name}' for i, name in enumerate(names)]
+    (root / 'train.csv').write_text('\n'.join(['input,target', *rows]))
+    return lists.read_list(epath.Path(root) / 'train.csv')
+
+
+def test_new_rows_change_no_name(tmp_path):
+    files = [f'f/{i}b.{kind}' for kind in ('png', 'jpg') for i in range(5)]
+    before, after = targets(tmp_path, *files), targets(tmp_path, 'f/new.png', *files)
+    assert [*before] == [*after][1:] and [*before][5] == 'f/0b.jpg'
+
+
+def test_a_run_keeps_the_names_that_rows_gave(tmp_path):
+    """As it began: a target of a name that another had got the number of its row."""
+    write(tmp_path, train='input,target\nf/0.png,f/1.png\nf/2.png,f/3.png\nf/4.png,f/1.jpg\n')
+    recorded = {'train': SplitPairs(('f/1', 'f/3', 'f/1_2'), {})}
+    c = config(tmp_path, **{'dataset.val_fraction': 0.0})
+    for known in (Known(exists=True, splits=recorded), Known(earlier={'f/1_2': 'train'})):
+        assert discover.find_splits(c, known)['train'].names == ('f/1', 'f/3', 'f/1_2')
+    assert discover.find_splits(c)['train'].names == ('f/1', 'f/3', 'f/1.jpg')

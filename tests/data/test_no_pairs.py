@@ -161,8 +161,8 @@ def test_what_works_here_is_said_before_the_folder_above(tmp_path):
 
 @pytest.mark.parametrize('name,content', [
     ('val.csv', 'input,target\nA/1.png,\u00fc.png\n'.encode('cp1252')),
-    ('val.csv', b'sep=;\ninput;target\nA/1.png;B/1.png\n'),
-    ('val.csv', b'\ninput,target\nA/1.png,B/1.png\n'),
+    ('val.csv', b'sep=;\ninput;target\nA/1.png;\n'),
+    ('val.csv', b'\ninput,target\nA/1.png,\n'),
     ('val.json', b'[{"input": "A/1.png", "target": "B/1.png"},]'),
     ('val.json', b'{"pairs": [{"input": "A/1.png", "target": "B/1.png"}]}'),
 ])  # fmt: skip

@@ -350,7 +350,7 @@ def test_a_star_that_would_pool_splits_is_refused(tmp_path, place, inputs, targe
     assert set(discover.open_splits(config(tmp_path, **fields))) >= {'train', 'test'}
 
 
-@pytest.mark.parametrize('folders', [('train', 'car'), ('val', 'test'), ('training1', 'val')])
+@pytest.mark.parametrize('folders', [('train', 'car'), ('val', 'test'), ('trainer', 'val')])
 def test_other_folders_are_what_a_star_stands_for(tmp_path, folders):
     for i, folder in enumerate(folders):
         write(tmp_path, [str(i)], f'{folder}/{{}}.png', f'{folder}/{{}}.jpg')

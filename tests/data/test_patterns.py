@@ -349,3 +349,19 @@ def test_patterns_that_leave_out_more_names_than_they_pair_are_not_proposed(lone
     paths += [f'rgb/{i}.png' for i in range(10, 10 + lone)]
     found = propose.propose(paths)
     assert (found and (found.pairs, found.unpaired)) == ((3, lone) if lone <= 3 else None)
+
+
+@pytest.mark.parametrize(
+    'place,texts',
+    [
+        ('{i}.{e}', ('*.jpg', '*.png')),
+        ('base/cmp_b{i}.{e}', ('base/*.jpg', 'base/*.png')),
+        ('nyu2_train/scene{s}/{i}.{e}', ('nyu2_{split}/*/*.jpg', 'nyu2_{split}/*/*.png')),
+    ],
+)
+def test_files_of_one_name_are_told_apart_by_their_extensions(place, texts):
+    paths = {place.format(i=i, s=i % 2, e=e) for i in range(8) for e in ('jpg', 'png')}
+    found = propose.propose([*paths, 'about.tif'])
+    assert found[:5] == (*texts, 8, 0, 1) and not found.by_number
+    few = [f'{i}.jpg' for i in range(20)] + ['1.png', '2.png']
+    assert propose.propose(few) is None

@@ -13,7 +13,7 @@ from pix2pix_jax.config import validate
 from pix2pix_jax.data import discover, patterns, pipeline
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.inference import files, generator, loaded_run, translator
-from pix2pix_jax.inference.inputs import find_images, find_paths
+from pix2pix_jax.inference.inputs import find_images, find_inputs, find_paths
 from pix2pix_jax.inference.pattern_inputs import by_patterns
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.workdir import data_json
@@ -204,6 +204,16 @@ def test_a_list_of_inputs_is_translated(tmp_path, negating):
     assert np.asarray(Image.open(tmp_path / 'out' / 'answers' / 'y.png')).max() == 248
     link = (pathlib.Path(tmp_path) / 'out' / 'index.html').read_text()
     assert '../new/x.png' in link and epath.Path(tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('columns,order', [('input2,input', True), ('input,input2,input10', False)])
+def test_columns_that_stand_in_another_order_are_said(tmp_path, capsys, columns, order):
+    file = tmp_path / 'test.csv'
+    file.write_text(f'{columns}\n{",".join("abc"[: columns.count(",") + 1])}\n')
+    (one,) = find_inputs([str(file)])
+    assert [path.name for path in one.files] == [*'abc'][: columns.count(',') + 1]
+    line = f'warning: {file}: the inputs are those of its columns as they stand, input2, input: let'
+    assert capsys.readouterr().out.startswith(line) == order
 
 
 @pytest.mark.parametrize('folder', ['d_[1]', 'what?', 'a*b'])
