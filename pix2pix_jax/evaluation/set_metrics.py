@@ -113,20 +113,22 @@ class LabHistograms:
     def __init__(self) -> None:
         """Starts with no images."""
         self._counts: list[list[np.ndarray]] = []
-        self._channels = 3
+        self._other = 0  # channels of the first image that is not RGB; 0: there is none
 
     def update(self, images: Images) -> None:
-        """Counts the colours of one pair."""
-        self._channels = images['output'].shape[-1]
-        if self._channels == 3:
+        """Counts the colours of one pair, if all were RGB so far."""
+        channels = images['output'].shape[-1]
+        if not self._other and channels != 3:
+            self._other = channels
+        if not self._other:
             self._counts.append(
                 [lab_histograms.histograms(images[k]) for k in ('output', 'target')]
             )
 
     def compute(self) -> Result:
         """Returns the intersections, of the set and of every image alone."""
-        if self._channels != 3:
-            reason = f'it is of RGB images, not of {self._channels} channels'
+        if self._other:
+            reason = f'it is of RGB images, not of {self._other} channels'
             return NotComputed(lab_histograms.CHANNELS, reason).compute()
         counts = np.array(self._counts)
         values = {k: v.tolist() for k, v in lab_histograms.intersections(counts).items()}

@@ -55,10 +55,15 @@ def test_the_interval_of_lab_holds_its_value():
         assert low < found['mean'] < high and high - low < 0.5
 
 
-def test_lab_of_gray_images_says_why_there_is_none():
-    summary, values = measured(set_metrics.LabHistograms(), pairs(channels=1))
-    assert values == {} and all(s['value'] is None for s in summary.values())
-    assert 'not of 1 channels' in summary['lab_l']['reason']
+@pytest.mark.parametrize('channels', [(1, 1), (5, 3, 3), (3, 5, 3), (3, 3, 5), (3, 1, 5)])
+def test_lab_of_other_images_says_why_there_is_none(channels):
+    """Of a set in which some image is no RGB, it is of a part in silence nowhere."""
+    examples = [pairs(1, channels=count)[0] for count in channels]
+    summary, values = measured(set_metrics.LabHistograms(), examples)
+    other = next(count for count in channels if count != 3)
+    reason = f'it is of RGB images, not of {other} channels'
+    assert values == {} and list(summary) == list(lab_histograms.CHANNELS)
+    assert all(s == {'value': None, 'reason': reason} for s in summary.values())
 
 
 def test_checkerboards_are_of_outputs_and_targets():
