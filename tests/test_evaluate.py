@@ -531,6 +531,7 @@ def test_a_report_that_was_interrupted_is_written_anew(tmp_path):
     '{"images": 1, "metrics": {"l1": {"mean": "<b>", "ci95": [0, 1]}}}',
     '{"images": 1, "metrics": {"l1": {"mean": 1, "ci95": [0, 1%s]}}}' % ('0' * 400),
     '{"images": 1, "metrics": {"l1": {"value": null}}}',
+    '{"images": 1, "metrics": {"l1": {"mean": 0.1, "ci95": [0, 1], "left_out": 1}}}',
     '{"images": 1, "metrics": {"<b>": {"mean": 0.1, "ci95": [0, 1]}}}',
 ])  # fmt: skip
 def test_a_damaged_result_is_named(tmp_path, text):
