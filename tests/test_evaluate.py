@@ -376,6 +376,10 @@ def test_images_below_the_ssim_window_say_so(tmp_path):
         (('--workdir=run', '--scale=0'), 'scale'),
         (('--workdir=run', '--nodata=0'), "a run's nodata is config.dataset.nodata"),
         (('--real=a', '--generated=b', '--nodata=no'), "--nodata='no': allowed are a number"),
+        (
+            ('--real=a', '--generated=b', '--range=0:100,0:1000'),
+            "--range='0:100,0:1000': allowed is one range",
+        ),
     ],
 )
 def test_mistakes_are_one_line_and_status_2(workdir, capsys, args, message):
