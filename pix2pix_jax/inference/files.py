@@ -260,8 +260,8 @@ def _translate_group(
             if samples > 1:
                 spread.add(image)
     if samples > 1:
-        for (name, items), spread in zip(rows, spreads):
-            items.append(_write_spread(output, name, spread))
+        for (name, items), (_, loaded), spread in zip(rows, images, spreads):
+            items.append(_write_spread(output, name, loaded, spread))
     return rows
 
 
@@ -290,9 +290,15 @@ def _write(
     return gallery.of_output(translator, output, item, loaded, image)
 
 
-def _write_spread(output: epath.Path, name: str, spread: Spread) -> Item:
-    """Writes the standard deviation as NAME_std.png; returns what the gallery shows of it."""
-    shown = spread.deviation() * 2 - 1
+def _write_spread(output: epath.Path, name: str, loaded: 'Loaded', spread: Spread) -> Item:
+    """Writes the standard deviation as NAME_std.png; returns what the gallery shows of it.
+
+    It is 0 where there is no data: the files of the samples are equal there.
+    """
+    deviation = spread.deviation()
+    if loaded.missing is not None:
+        deviation = np.where(loaded.missing, 0, deviation)
+    shown = deviation * 2 - 1
     atomic.write_bytes(output / f'{name}_std.png', atomic.encode_png(augment.from_float(shown)))
     thumbnail = translation_page.write_thumbnail(output, f'{name}_std', shown)
     return Item('standard deviation', f'{name}_std.png', thumbnail)
