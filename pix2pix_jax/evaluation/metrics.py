@@ -85,7 +85,7 @@ def with_the_translation(
     return lambda names, subject: PerImage({name: value}, undefined, masked, side)
 
 
-OTHER_UNIT = 'of another type than the first target, and so of another unit'
+OTHER_UNIT = 'of another type than the first target, and so of another unit, or have NaN'
 
 METRICS = {  # by their names for --metrics, in the order of metrics.json
     'l1': Metric(
