@@ -126,6 +126,8 @@ def main(values: flags.FlagValues) -> int:
             found = report.table(runs.evaluate_run(workdir, output, images, options))
     else:
         ranges = image_spec.parse_ranges('range', values.range, '--range')
+        if len(ranges) > 1:
+            raise UserError(f'--range={values.range!r}: allowed is one range')
         real, generated = (folder or os.path.dirname(pairs) for folder in (real, generated))
         both = two_folders.FolderImages(real, generated, pairs, ranges, values.nodata)
         found = report.table(two_folders.evaluate_folders(both, output or None, options))

@@ -376,6 +376,10 @@ def test_images_below_the_ssim_window_say_so(tmp_path):
         (('--workdir=run', '--scale=0'), 'scale'),
         (('--workdir=run', '--nodata=0'), "a run's nodata is config.dataset.nodata"),
         (('--real=a', '--generated=b', '--nodata=no'), "--nodata='no': allowed are a number"),
+        (
+            ('--real=a', '--generated=b', '--range=0:100,0:1000'),
+            "--range='0:100,0:1000': allowed is one range",
+        ),
     ],
 )
 def test_mistakes_are_one_line_and_status_2(workdir, capsys, args, message):
@@ -531,6 +535,7 @@ def test_a_report_that_was_interrupted_is_written_anew(tmp_path):
     '{"images": 1, "metrics": {"l1": {"mean": "<b>", "ci95": [0, 1]}}}',
     '{"images": 1, "metrics": {"l1": {"mean": 1, "ci95": [0, 1%s]}}}' % ('0' * 400),
     '{"images": 1, "metrics": {"l1": {"value": null}}}',
+    '{"images": 1, "metrics": {"l1": {"mean": 0.1, "ci95": [0, 1], "left_out": 1}}}',
     '{"images": 1, "metrics": {"<b>": {"mean": 0.1, "ci95": [0, 1]}}}',
 ])  # fmt: skip
 def test_a_damaged_result_is_named(tmp_path, text):

@@ -14,6 +14,7 @@ from PIL import Image
 
 from pix2pix_jax import export, translate
 from pix2pix_jax.errors import run_command
+from pix2pix_jax.reports.run_page import format_number
 from pix2pix_jax.train import train_and_evaluate
 
 pytest.importorskip('bioimageio.core', reason='needs the extra bioimageio')
@@ -125,7 +126,7 @@ def test_the_zip_says_what_is_in_it_and_nothing_of_this_machine(trained):
     assert not any(str(folder).encode() in text for text in texts)
     text = packed_text(folder, 'README.md')
     result = json.loads((folder / 'my run/evaluation/test/metrics.json').read_text())
-    assert f'{result["metrics"]["l1"]["mean"]:.4f}' in text
+    assert f'| l1 | L1 | {format_number(result["metrics"]["l1"]["mean"])} |' in text
     assert 'name: pix2pix my run' in packed_text(folder, 'rdf.yaml')
 
 
@@ -162,6 +163,23 @@ def test_what_the_format_has_no_words_for(fields, message):
     config = tiny_config('')
     config.update_from_flattened_dict(fields)
     assert message in error_of(bioimageio.check, Run(config, 1, 'last', {}))
+
+
+def test_the_text_says_which_images_its_metrics_leave_out():
+    from pix2pix_jax.interop import bioimageio
+
+    mean = {'mean': 1.0, 'ci95': [0.9, 1.1]}
+    left_out = {'left_out': 60, 'reason': 'dark'}
+    metrics = {'l1': mean, 'mae': mean | left_out, 'fid': {'value': None, 'reason': 'no /file'}}
+    text = bioimageio._validation({'images': 100, 'metrics': metrics}, '')
+    assert text.splitlines() == [
+        'Of 100 test images:',
+        '',
+        '| name | metric | mean | 95% interval |',
+        '|---|---|---|---|',
+        '| l1 | L1 | 1.000 | 0.9000 to 1.100 |',
+        '| mae | MAE in data units | 1.000 | 0.9000 to 1.100; 60 images left out: dark |',
+    ]
 
 
 def test_a_model_that_fails_the_zoos_test_is_not_written(tmp_path, capfd, monkeypatch):

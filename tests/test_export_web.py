@@ -234,6 +234,37 @@ def test_a_page_is_replaced_only_if_asked_and_what_is_beside_it_stays(
     assert told['model']['bytes'] > sum(len(v) for k, v in before.items() if k in models)
 
 
+PAGES = {'index.html': b'mine', 'examples/0.png': b'mine', 'page.json': b'[1]', 'sw.js': b'mine'}
+
+
+@pytest.mark.parametrize('name', PAGES)
+def test_a_file_that_no_export_wrote_is_never_replaced(workdir, npm, tmp_path, capsys, name):
+    """Whatever --overwrite says: the folder is no page, but has files of a page's names."""
+    write_tree(tmp_path, {name: PAGES[name]})
+    args = (f'--workdir={workdir}', '--format=web', f'--output={tmp_path}', f'--runtime={npm}')
+    assert command(*args, '--overwrite') == 2
+    line = f'--output={tmp_path} holds {name}, which is of no earlier export: give another folder'
+    assert line in capsys.readouterr().err
+    assert {k: path.read_bytes() for k, path in contents(tmp_path).items()} == {name: PAGES[name]}
+
+
+def test_nothing_is_deleted_in_a_folder_that_is_no_page(page, workdir, npm, tmp_path):
+    """But what an export that was stopped left there is taken as its own."""
+    mine = {'examples/7.png': b'mine', f'model/{"0" * 20}.bin': b'mine', 'runtime/ort.js': b'mine'}
+    left = {name: (page / name).read_bytes() for name in ('sw.js', 'examples/0.png', 'page.js')}
+    write_tree(tmp_path, mine | left)
+    args = (f'--workdir={workdir}', '--format=web', f'--output={tmp_path}', f'--runtime={npm}')
+    assert command(*args, '--overwrite') == 0
+    assert contents(tmp_path).keys() == contents(page).keys() | mine.keys()
+    assert all((tmp_path / name).read_bytes() == data for name, data in mine.items())
+
+
+def write_tree(folder, files):
+    for name, data in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(data)
+
+
 def test_webgpu_takes_the_other_build(workdir, npm, tmp_path):
     out = tmp_path / 'gpu'
     args = (f'--workdir={workdir}', '--format=web', f'--output={out}', f'--runtime={npm}')
@@ -262,13 +293,13 @@ def test_a_wrong_output_is_one_line(workdir, npm, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ['file']
 
 
-@pytest.mark.parametrize('fields', [
-    {'dataset__inputs': 2, 'generator__input_channels': 2},
-    {'generator__input_channels': 5},
+@pytest.mark.parametrize('fields, allowed', [
+    ({'dataset__inputs': 2, 'generator__input_channels': 2}, 'allowed is one'),
+    ({'generator__input_channels': 5}, 'allowed are gray, RGB and RGBA'),
 ])  # fmt: skip
-def test_what_cannot_be_drawn_is_refused_before_anything_is_read(tmp_path, fields):
+def test_what_cannot_be_drawn_is_refused_before_anything_is_read(tmp_path, fields, allowed):
     run = random_run(**fields)
-    with pytest.raises(UserError, match='allowed are gray, RGB and RGBA'):
+    with pytest.raises(UserError, match=allowed):
         web.export(run, 'run', tmp_path / 'a', web.PageOptions(runtime='none'))
     assert not list(tmp_path.iterdir())
 

@@ -153,20 +153,30 @@ def _all_columns(path: epath.Path) -> dict[str, Any]:
     return {f'item {i}': item for i, item in enumerate(items)}
 
 
-def read_inputs(path: epath.Path) -> dict[str, tuple[epath.Path, ...]]:
-    """Returns the input files of each row, by name: the path of the target, or of the first input.
+def read_inputs(
+    path: epath.Path, mask: str = ''
+) -> dict[str, tuple[tuple[epath.Path, ...], tuple[epath.Path, ...]]]:
+    """Returns (input files, files beside them) of each row, by name.
 
-    The column target may be missing. Raises DataError as `read_list` does, and for two rows of one
-    name.
+    The name is the path of the target, or of the first input: the column target may be missing.
+    Beside the inputs are the target, and the mask in the column `mask`, where a row has these.
+    Raises DataError as `read_list` does, and for two rows of one name.
     """
-    found: dict[str, tuple[epath.Path, ...]] = {}
-    for where, (inputs, target) in _rows(path, False).items():
+    found: dict[str, tuple[tuple[epath.Path, ...], tuple[epath.Path, ...]]] = {}
+    rows = _rows(path, False)
+    columns = _all_columns(path) if mask else {}
+    for where, (inputs, target) in rows.items():
         name = _name(target or inputs[0])
         if not name:
             raise DataError(f'{path}, {where}: {target or inputs[0]!r} is no file')
         if name in found:
             raise DataError(f'{path}, {where}: {name} is there already: allowed is one of a name')
-        found[name] = tuple(file_of(path, file) for file in inputs)
+        masked = columns.get(where, {}).get(mask)
+        beside = [target, with_slashes(path, masked) if isinstance(masked, str) else '']
+        found[name] = (
+            tuple(file_of(path, file) for file in inputs),
+            tuple(file_of(path, file) for file in beside if file),
+        )
     return found
 
 

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 RESAMPLES = 1000
+UNDEFINED = 'without a value'  # images of which a value is NaN
 
 
 def summarize(
-    per_image: Mapping[str, Sequence[float]], undefined: str = 'smaller than its window'
+    per_image: Mapping[str, Sequence[float]], undefined: str = UNDEFINED
 ) -> dict[str, dict[str, Any]]:
     """Returns {name: {'mean', 'ci95': [lo, hi]}} of the values per image.
 

@@ -37,7 +37,10 @@ class Levels(NamedTuple):
 
 
 class BatchMetrics(NamedTuple):
-    """Means over the pixels and channels of each image, float32 (N,); NaN: of no pixel."""
+    """Means over the pixels and channels of each image, float32 (N,).
+
+    NaN: of no pixel, or of an output that has NaN where it counts.
+    """
 
     l1: jax.Array  # |difference| in units of [-1, 1]
     mse: jax.Array  # its square
@@ -200,7 +203,8 @@ def _mean(x: jax.Array, valid: jax.Array | None) -> jax.Array:
         return _sum(x) / math.prod(x.shape[1:])
     channels = x.shape[2] // valid.shape[2]
     count = _sum(valid) * channels
-    return _sum(x * jnp.repeat(valid[..., 0], channels, axis=2)) / count
+    counts = jnp.repeat(valid[..., 0], channels, axis=2) > 0
+    return _sum(jnp.where(counts, x, 0)) / count  # whatever x is elsewhere, NaN too
 
 
 def _sum(x: jax.Array) -> jax.Array:
@@ -218,7 +222,7 @@ def _rounded(images: jax.Array, files: Levels) -> jax.Array:
 
     A pixel that would be read as no data has the next level, as `masks.told_apart` writes it. The
     way back is a table, since a device's division may miss by a bit: between two images that
-    are a level apart that is 7e-5 dB.
+    are a level apart that is 7e-5 dB. NaN stays, which no file of whole numbers can hold.
     """
     low, span, known, nodata = (
         jnp.asarray(x)[:, None] for x in (files.low, files.span, files.known, files.nodata)
@@ -232,4 +236,4 @@ def _rounded(images: jax.Array, files: Levels) -> jax.Array:
     read_as_none = (pixels & colours.all(-1, keepdims=True)).reshape(flat.shape)
     number = jnp.where(read_as_none, number + jnp.where(nodata < known - 1, 1, -1), number)
     found = jnp.take_along_axis(jnp.asarray(files.values), number, axis=1, mode='clip')
-    return jnp.where(known > 0, found, flat).reshape(images.shape)
+    return jnp.where((known > 0) & ~jnp.isnan(flat), found, flat).reshape(images.shape)

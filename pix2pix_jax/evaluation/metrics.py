@@ -27,6 +27,7 @@ LOWER, HIGHER = '↓', '↑'  # what is better
 OF_IMAGES = 'it is of images, and the targets are maps of classes'
 MASKED = 'it is of whole images, and here pixels are masked'
 FINAL = OF_IMAGES, MASKED  # reasons that stay, whatever files are there
+OF_NAN = 'without a value: their outputs have NaN'
 NO_WINDOW = f'no window of {SSIM_WINDOW} pixels is wholly valid'
 PAIRS_ALONE = Options()
 Create = Callable[[Sequence[str], Subject], MetricAccumulator]
@@ -46,10 +47,9 @@ class Metric(NamedTuple):
     values: Mapping[str, Value]  # by their names in metrics.json; those of targets go without
     needs: str  # of the images, or beside them
     create: Create  # (names of the entries that share it, whose images) -> what sees every example
-    always: bool = False  # else where --metrics names it
+    always: bool = False  # of valid pixels alone; else where --metrics names it, and none is masked
     of_classes: bool = False  # class targets, too, and not of images alone
     applies: Callable[[Subject], bool] = lambda subject: True  # else it is not there at all
-    masks: bool = False  # it leaves masked pixels out; else it has no value where there are some
     measured_with: Callable[[Options], str] = lambda options: ''  # values of others do not compare
     trains: Callable[[Options, Config], bool] = lambda options, config: False  # on the train split
 
@@ -73,16 +73,19 @@ def of_pairs(
 
 
 def with_the_translation(
-    name: str, undefined: str = 'without such a value', masked: str = NO_PIXEL
+    name: str, undefined: str = OF_NAN, masked: str = NO_PIXEL, side: int = 1
 ) -> Create:
     """Returns the `Create` of a metric: the mean of a value in the examples (see `translated`).
 
-    `undefined` and `masked` say of which images it is NaN (`PerImage`).
+    Args:
+      name: of the value.
+      undefined, masked, side: say of which images it is NaN (`PerImage`).
     """
-    return lambda names, subject: PerImage({name: operator.itemgetter(name)}, undefined, masked)
+    value = operator.itemgetter(name)
+    return lambda names, subject: PerImage({name: value}, undefined, masked, side)
 
 
-OTHER_UNIT = 'of another type than the first target, and so of another unit'
+OTHER_UNIT = 'of another type than the first target, and so of another unit, or have NaN'
 
 METRICS = {  # by their names for --metrics, in the order of metrics.json
     'l1': Metric(
@@ -101,7 +104,9 @@ METRICS = {  # by their names for --metrics, in the order of metrics.json
     'ssim': Metric(
         {'ssim': Value('SSIM', HIGHER)},
         'sides of 11 pixels or more, where all of a window is valid',
-        with_the_translation('ssim', 'smaller than its window', NO_WINDOW),
+        with_the_translation(
+            'ssim', 'smaller than its window, or have NaN', NO_WINDOW, SSIM_WINDOW
+        ),
         always=True,
         measured_with=lambda options: SSIM_DEFINITION,
     ),
@@ -293,7 +298,7 @@ def _created(subject: Subject) -> list[MetricAccumulator]:
             continue
         if of_classes and not metric.of_classes:
             without.append(NotComputed(tuple(metric.values), OF_IMAGES))
-        elif subject.masked and not (metric.always or metric.masks):
+        elif subject.masked and not metric.always:
             without.append(NotComputed(tuple(metric.values), MASKED))
         else:
             groups.setdefault(metric.create, []).append(name)

@@ -127,9 +127,10 @@ def _as_shown(example: Mapping[str, Any], kinds: Sequence[str]) -> dict[str, np.
 
 
 def _pngs(images: Mapping[str, np.ndarray]) -> dict[str, bytes]:
-    """Returns the images of an example as PNG files."""
+    """Returns the images of an example as PNG files; NaN is black."""
 
     def values(image: np.ndarray) -> np.ndarray:
+        image = np.nan_to_num(image, nan=-1)
         picture = image_grid.is_picture(image)
         return augment.from_float(image) if picture else image_grid.to_rgb(image)
 

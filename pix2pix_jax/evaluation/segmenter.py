@@ -4,7 +4,8 @@ The photos are the targets, and the inputs their label maps.
 
 The paper's is an FCN-8s in Caffe, trained on Cityscapes (Isola et al., 2017, section 4). This one
 is trained where it is needed and kept in the user's cache folder, one for each content of the
-split, image size, way to it (dataset.preprocess) and number of steps. A file that the user names
+split, image size, way to it (dataset.preprocess), class that is none (dataset.void) and number of
+steps. A file that the user names
 travels to another machine.
 """
 
@@ -30,6 +31,7 @@ import tqdm
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from pix2pix_jax.data import augment, label_colors
+from pix2pix_jax.data.formats.pixels import File
 from pix2pix_jax.data.label_colors import Classes
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, UserError
@@ -240,13 +242,21 @@ def _path(
     source: Source, image_size: tuple[int, int], classes: Classes, steps: int
 ) -> pathlib.Path:
     settings = (VERSION, image_size, classes, steps, BATCH, WIDTH, DEPTH, RATE, source.direction)
-    # Segmenters of the paper's preprocess keep the names that they have.
-    more = () if source.preprocess == RESIZED else (source.preprocess,)
+    # Segmenters of the paper's preprocess, and of maps without void, keep the names that they have.
+    more: tuple[str, ...] = () if source.preprocess == RESIZED else (source.preprocess,)
+    maps = source.specs[0]
+    if maps.classes and maps.coding is None and maps.has_void:
+        more += (f'void {maps.void}',)
     digest = hashlib.sha256(repr((*settings, *more)).encode())
+
+    @functools.cache  # the windows of a scene have one file
+    def content(file: File) -> bytes:
+        return hashlib.sha256(file.read_bytes()).digest()
+
     for name, pair in zip(source.names, source.files):
         digest.update(name.encode())
         for file in pair:
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
+            digest.update(content(file))
     return atomic.cache_folder() / 'segmenters' / f'{digest.hexdigest()[:32]}.npz'
 
 

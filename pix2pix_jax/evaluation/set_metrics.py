@@ -33,44 +33,65 @@ class MetricAccumulator(Protocol):
 class PerImage:
     """Values of every example alone; means over images.
 
-    Where pixels are masked, images without a value are left out of its mean, and counted.
+    Where pixels are masked, images without enough valid ones are left out of its mean, and counted.
     """
 
     def __init__(
         self,
         functions: Mapping[str, Callable[[Images], float]],
-        undefined: str = 'smaller than its window',
+        undefined: str = bootstrap.UNDEFINED,
         masked: str = NO_PIXEL,
+        side: int = 1,
     ):
-        """Takes a function by the name of each value; `undefined` are images where it is NaN.
+        """Takes what measures an image, and the words for images of which a value is NaN.
 
-        `masked` says why it is NaN of images where pixels are masked.
+        Args:
+          functions: one by the name of each value.
+          undefined: what those images are; there is no mean then.
+          masked: why images are left out.
+          side: of the square that must be wholly valid in an image that is not.
         """
-        self._functions, self._undefined, self._reason = functions, undefined, masked
+        self._functions, self._undefined = functions, undefined
+        self._reason, self._side = masked, side
         self._values: dict[str, list[float]] = {name: [] for name in functions}
-        self._masked = False
+        self._left_out: dict[str, int] = dict.fromkeys(functions, 0)
+        self._known: dict[str, list[float]] = {name: [] for name in functions}
 
     def update(self, images: Images) -> None:
         """Measures one example."""
-        self._masked |= 'valid_pixels' in images
         for name, function in self._functions.items():
-            self._values[name].append(function(images))
+            value = function(images)
+            self._values[name].append(value)
+            if np.isnan(value) and not _has_valid(images, self._side):
+                self._left_out[name] += 1
+            else:
+                self._known[name].append(value)
 
     def compute(self) -> Result:
         """Returns the means and the values."""
-        if not self._masked:
-            return bootstrap.summarize(self._values, self._undefined), self._values
         summary: dict[str, dict[str, Any]] = {}
-        for name, values in self._values.items():
-            known = [value for value in values if not np.isnan(value)]
-            out = len(values) - len(known)
-            if known:
-                summary |= bootstrap.summarize({name: known})
-                summary[name] |= {'left_out': out, 'reason': self._reason} if out else {}
-            else:
+        for name, known in self._known.items():
+            out = self._left_out[name]
+            if out and not known:
                 reason = f'{out} of {out} images left out: {self._reason}'
                 summary[name] = {'value': None, 'reason': reason}
+                continue
+            summary |= bootstrap.summarize({name: known}, self._undefined)
+            if out and 'mean' in summary[name]:
+                summary[name] |= {'left_out': out, 'reason': self._reason}
         return summary, self._values
+
+
+def _has_valid(images: Images, side: int) -> bool:
+    """Whether a square of valid pixels lies in an example; where none are masked it may be less."""
+    if 'valid_pixels' not in images:
+        return True
+    if side == 1 or not images['valid_pixels']:
+        return bool(images['valid_pixels'])
+    valid = np.asarray(images['valid'][..., 0], bool)
+    if min(valid.shape) < side:
+        return False
+    return bool(np.lib.stride_tricks.sliding_window_view(valid, (side, side)).all((2, 3)).any())
 
 
 class NotComputed:
@@ -113,21 +134,24 @@ class LabHistograms:
     def __init__(self) -> None:
         """Starts with no images."""
         self._counts: list[list[np.ndarray]] = []
-        self._channels = 3
+        self._reason = ''  # why there are no intersections
 
     def update(self, images: Images) -> None:
-        """Counts the colours of one pair."""
-        self._channels = images['output'].shape[-1]
-        if self._channels == 3:
+        """Counts the colours of one pair, if all could be counted so far."""
+        channels = images['output'].shape[-1]
+        if not self._reason and channels != 3:
+            self._reason = f'it is of RGB images, not of {channels} channels'
+        if not self._reason and np.isnan(images['output']).any():
+            self._reason = 'an output has NaN'
+        if not self._reason:
             self._counts.append(
                 [lab_histograms.histograms(images[k]) for k in ('output', 'target')]
             )
 
     def compute(self) -> Result:
         """Returns the intersections, of the set and of every image alone."""
-        if self._channels != 3:
-            reason = f'it is of RGB images, not of {self._channels} channels'
-            return NotComputed(lab_histograms.CHANNELS, reason).compute()
+        if self._reason:
+            return NotComputed(lab_histograms.CHANNELS, self._reason).compute()
         counts = np.array(self._counts)
         values = {k: v.tolist() for k, v in lab_histograms.intersections(counts).items()}
         whole, influences = (

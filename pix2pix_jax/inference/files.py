@@ -5,7 +5,7 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,10 +14,11 @@ from etils import epath
 
 from pix2pix_jax.data import augment, patterns
 from pix2pix_jax.data.formats import encode
+from pix2pix_jax.data.formats.pixels import File
 from pix2pix_jax.data.image_spec import ImageSpec
 from pix2pix_jax.errors import DATA_ERROR, DataError, UserError
 from pix2pix_jax.inference import gallery, input_checks, scenes, tiling
-from pix2pix_jax.inference.inputs import Input, find_inputs, find_paths, is_list
+from pix2pix_jax.inference.inputs import Input, find_inputs, find_paths, is_list, of_split
 from pix2pix_jax.inference.options import TranslateOptions
 from pix2pix_jax.inference.pattern_inputs import by_patterns
 from pix2pix_jax.inference.run_splits import open_run_splits
@@ -106,10 +107,7 @@ def inputs_of(workdir: str, job: TranslationJob) -> list[Input]:
     if job.split:
         hint = '--input=DIR translates those of a folder'
         splits = open_run_splits(workdir, load_config(workdir), job.split, hint=hint)
-        source = splits[job.split]
-        return [
-            Input(name, source.input_files(i), (source, i)) for i, name in enumerate(source.names)
-        ]
+        return of_split(splits[job.split])
     config = load_config(workdir) if run_files.exists(workdir, 'config.json') else None
     wanted = patterns.of_config(config) if config else ()
     if config and wanted and not is_list(job.places[0]) and len(job.places) in (1, len(wanted) - 1):
@@ -119,7 +117,7 @@ def inputs_of(workdir: str, job: TranslationJob) -> list[Input]:
             return named
         texts = config.dataset.input_pattern
         print(f'no image matches {texts}, as the inputs of the run do: all are taken', flush=True)
-    return find_inputs(job.places)
+    return find_inputs(job.places, config.dataset.mask if config else '')
 
 
 def _print_choices(translator: 'Translator') -> None:
@@ -156,17 +154,24 @@ def check_output(job: TranslationJob, inputs: Sequence[Input]) -> None:
         raise UserError(f'--output={output} holds files: give an empty folder or --overwrite')
     sources = [atomic.resolved(place) for place in job.places]
     inside = any(source.is_dir() and source in (folder, *folder.parents) for source in sources)
-    # The files in folders where translations will lie, links followed or not.
     written = {(folder / one.name).parent for one in inputs}
-    there = {
+    if inside or written & _folders_of(file for one in inputs for file in one.files):
+        raise UserError(f'--output={output} holds the inputs: give another folder')
+    touched = (file for one in inputs for file in one.beside if written & _folders_of([file]))
+    if any(isinstance(file, epath.Path) and file.exists() for file in touched):  # no mere names
+        raise UserError(
+            f'--output={output} holds targets or masks of the inputs: give another folder'
+        )
+
+
+def _folders_of(files: Iterable[File]) -> set[epath.Path]:
+    """Returns the folders that files lie in, links followed or not."""
+    return {
         place.parent
-        for one in inputs
-        for file in one.files
+        for file in files
         if isinstance(file, epath.Path)
         for place in (atomic.resolved(file), atomic.resolved(file.parent) / file.name)
     }
-    if inside or written & there:
-        raise UserError(f'--output={output} holds the inputs: give another folder')
 
 
 def translate_all(
@@ -255,8 +260,8 @@ def _translate_group(
             if samples > 1:
                 spread.add(image)
     if samples > 1:
-        for (name, items), spread in zip(rows, spreads):
-            items.append(_write_spread(output, name, spread))
+        for (name, items), (_, loaded), spread in zip(rows, images, spreads):
+            items.append(_write_spread(output, name, loaded, spread))
     return rows
 
 
@@ -285,9 +290,15 @@ def _write(
     return gallery.of_output(translator, output, item, loaded, image)
 
 
-def _write_spread(output: epath.Path, name: str, spread: Spread) -> Item:
-    """Writes the standard deviation as NAME_std.png; returns what the gallery shows of it."""
-    shown = spread.deviation() * 2 - 1
+def _write_spread(output: epath.Path, name: str, loaded: 'Loaded', spread: Spread) -> Item:
+    """Writes the standard deviation as NAME_std.png; returns what the gallery shows of it.
+
+    It is 0 where there is no data: the files of the samples are equal there.
+    """
+    deviation = spread.deviation()
+    if loaded.missing is not None:
+        deviation = np.where(loaded.missing, 0, deviation)
+    shown = deviation * 2 - 1
     atomic.write_bytes(output / f'{name}_std.png', atomic.encode_png(augment.from_float(shown)))
     thumbnail = translation_page.write_thumbnail(output, f'{name}_std', shown)
     return Item('standard deviation', f'{name}_std.png', thumbnail)

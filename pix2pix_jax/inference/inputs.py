@@ -21,6 +21,7 @@ class Input(NamedTuple):
     name: str  # path relative to what was given, without extension
     files: tuple[File, ...]
     pair: tuple[Source, int] | None = None  # of a run's own data: the input of this pair
+    beside: tuple[File, ...] = ()  # its target and its mask, where they are known
 
 
 def split_inputs(text: str) -> list[str]:
@@ -32,23 +33,23 @@ def split_inputs(text: str) -> list[str]:
     return parts
 
 
-def find_inputs(places: Sequence[str]) -> list[Input]:
+def find_inputs(places: Sequence[str], mask: str = '') -> list[Input]:
     """Returns the images of each place by name, those of one name from all places together.
 
-    The only place may be a list, test.csv or test.json.
+    The only place may be a list, test.csv or test.json, whose masks are in the column `mask`.
 
     Raises as `find_images`, and DataError where a name is not in all of the places.
     """
     if len(places) == 1 and is_list(places[0]):
         path = epath.Path(places[0])
-        rows = read_inputs(path)
+        listed = read_inputs(path, mask)
         if (columns := input_columns(path)) != sorted(columns, key=natural):
             print(
                 f'warning: {path}: the inputs are those of its columns as they stand, '
                 f'{", ".join(columns)}: let these be in the order of the train.csv of the run',
                 flush=True,
             )
-        return [Input(*row) for row in rows.items()]
+        return [Input(name, files, beside=beside) for name, (files, beside) in listed.items()]
     found = [dict(find_images(place)) for place in places]
     if len(found) > 1 and all(epath.Path(place).is_file() for place in places):  # of any names
         ((name, _),) = found[0].items()
@@ -61,6 +62,19 @@ def find_inputs(places: Sequence[str]) -> list[Input]:
                 f'and {place} ({examples(unpaired)})'
             )
     return [Input(name, tuple(one[name] for one in found)) for name in found[0]]
+
+
+def of_split(source: Source) -> list[Input]:
+    """Returns the inputs of the pairs of a split."""
+    return [
+        Input(
+            name,
+            source.input_files(i),
+            (source, i),
+            (source.file_of(i, 'target'), *source.masks[i : i + 1]),
+        )
+        for i, name in enumerate(source.names)
+    ]
 
 
 def is_list(place: str) -> bool:

@@ -22,12 +22,13 @@ from PIL import Image, ImageOps
 from pix2pix_jax.data import image_spec
 from pix2pix_jax.data.formats import encode
 from pix2pix_jax.errors import DATA_ERROR, UserError
+from pix2pix_jax.evaluation import metric_titles
 from pix2pix_jax.inference.generator import generator_function
 from pix2pix_jax.inference.loaded_run import Run
 from pix2pix_jax.interop import example_input, exportable, onnx
 from pix2pix_jax.interop.example_input import Values
 from pix2pix_jax.interop.exportable import TOLERANCES, Exportable
-from pix2pix_jax.reports import image_grid
+from pix2pix_jax.reports import image_grid, markdown, run_page
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.workdir import metrics_json, run_files
 
@@ -251,13 +252,13 @@ def _title(workdir: epath.PathLike) -> str:
 
 def _validation(result: Mapping[str, Any], remark: str) -> str:
     """Returns how well the model does by its evaluation, if any, and what is to be known of it."""
-    means = {k: m['mean'] for k, m in result.get('metrics', {}).items() if 'mean' in m}
-    if not means:
+    measured = {k: m for k, m in result.get('metrics', {}).items() if 'mean' in m}
+    if not measured:
         why = f' ({remark})' if remark else ''
         return f'This model was not measured{why}. Compare translations of held-out inputs.'
-    rows = '\n'.join(f'| {name} | {value:.4f} |' for name, value in means.items())
+    rows = run_page.metrics_table(measured, metric_titles.title)
     about = ', '.join(filter(None, (f'Of {result.get("images")} test images', remark)))
-    return f'{about}:\n\n| metric | mean |\n|---|---|\n{rows}'
+    return f'{about}:\n\n{markdown.table(rows)}'
 
 
 def _text(model: Exportable, validation: str) -> str:

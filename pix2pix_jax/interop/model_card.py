@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from pix2pix_jax.config import Config
 from pix2pix_jax.data import tasks
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.evaluation import metric_titles
 from pix2pix_jax.models.factory import generator_depth
-from pix2pix_jax.reports import licences, run_page
+from pix2pix_jax.reports import licences, markdown, run_page
 from pix2pix_jax.version import version
 from pix2pix_jax.workdir.packed import DISCRIMINATOR, About
 
@@ -67,7 +68,7 @@ def _model_index(card: Card, named: str) -> dict[str, Any]:
     if not results or named == 'folder':  # hubs want the name of the data
         return {}
     metrics = [
-        {'type': name, 'name': name, 'value': summary['mean']}
+        {'type': name, 'name': name + _left_out(summary), 'value': summary['mean']}
         for name, summary in results[0]['metrics'].items()
     ]
     of_what = {'type': named, 'name': f'{named}, test', 'split': 'test'}
@@ -82,10 +83,15 @@ def _model_index(card: Card, named: str) -> dict[str, Any]:
     }
 
 
+def _left_out(summary: Mapping[str, Any]) -> str:
+    """Returns of how many images a mean is not; '' where it is of all."""
+    return f', {summary["left_out"]} images left out' if summary.get('left_out') else ''
+
+
 def _body(card: Card) -> Iterator[str]:
     """The lines below the front matter."""
     c, about = card.config, card.about
-    yield f'# {_plain(card.name)}\n'
+    yield f'# {markdown.plain(card.name)}\n'
     yield (
         'A pix2pix generator ([Isola et al., 2017](https://arxiv.org/abs/1611.07004)) of '
         f'pix2pix_jax {version()}: {_task(c)}. It is the `{about.checkpoint}` checkpoint, step '
@@ -121,14 +127,8 @@ def _task(config: Config) -> str:
     d = config.dataset
     if d.task != 'none':
         return f'trained for {d.task} of photos'
-    name = "its author's own pairs" if d.name == 'folder' else _plain(d.name)
+    name = "its author's own pairs" if d.name == 'folder' else markdown.plain(d.name)
     return f'trained on {name}, {d.direction}'
-
-
-def _plain(name: str) -> str:
-    """Returns a name as Markdown of one line that shows it, whatever is in it."""
-    line = ' '.join(''.join(c if c.isprintable() else ' ' for c in name).split())
-    return re.sub(r'([\\`*\[\]<>&|#!])', r'\\\1', line)
 
 
 def _model(card: Card) -> Iterator[str]:
@@ -162,11 +162,8 @@ def _results(card: Card) -> Iterator[str]:
         return
     for result in card.results.values():
         yield f'{result["split"]}, {result["images"]:,} images, step {result["step"]:,}:\n'
-        yield '| metric | mean | 95% interval |\n|---|---|---|'
-        for name, summary in result['metrics'].items():
-            mean, low, high = map(run_page.format_number, (summary['mean'], *summary['ci95']))
-            yield f'| {name} | {mean} | {low} to {high} |'
-        yield ''
+        rows = run_page.metrics_table(result['metrics'], metric_titles.title)
+        yield f'{markdown.table(rows)}\n'
     yield 'L1 is on [-1, 1], PSNR in dB, SSIM on values from 0.\n'
 
 
@@ -175,6 +172,6 @@ def _data(config: Config) -> str:
     known = licences.of_data(config)
     if known:
         return known[0].upper() + known[1:]
-    name = '' if d.name == 'folder' else f', called {_plain(d.name)}'
+    name = '' if d.name == 'folder' else f', called {markdown.plain(d.name)}'
     made = '' if d.task == 'none' else f'; of each photo the input is {tasks.TASKS[d.task].about}'
     return f"The author's own data{name}{made}"

@@ -5,6 +5,7 @@ lies in parts, named by their hash.
 """
 
 import hashlib
+import json
 import re
 import shlex
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ import numpy as np
 from etils import epath
 
 from pix2pix_jax import flow
+from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import metric_titles
 from pix2pix_jax.inference import generator
 from pix2pix_jax.inference.loaded_run import Run
@@ -22,10 +24,11 @@ from pix2pix_jax.interop.web_runtime import WASM, WEBGPU, Build
 from pix2pix_jax.reports import page_card
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.web import drawing, static_page
-from pix2pix_jax.workdir import run_files
+from pix2pix_jax.workdir import metrics_json, run_files
 
 PART_BYTES = 20 * 2**20  # common hosts refuse files of 25 or of 100 MB
-# What an export may have written that one of another model, or of fewer examples, has not.
+# What an export may have written that one of another model, or of fewer examples, has not. Such
+# names are an export's where its page.json is.
 OURS = r'model/[0-9a-f]{20}\.bin|examples/\d+\.png|runtime/ort[\w.-]+'
 LAST = ('page.json', 'index.html')  # a page that is not whole has none
 
@@ -52,8 +55,8 @@ def export(run: Run, workdir: str, output: epath.PathLike, options: PageOptions)
 
     Raises:
       UserError: for a run whose inputs cannot be drawn, a size that the network cannot take, a
-        runtime that is not there, and, with status 1 and nothing written, where the exported model
-        differs from the run.
+        runtime that is not there, a folder with other files of a page's names, and, with status 1
+        and nothing written, where the exported model differs from the run.
     """
     drawing.check(run.config, {}, workdir)
     build = WEBGPU if options.webgpu else WASM
@@ -149,7 +152,13 @@ def memory(model: int) -> int:
 
 
 def _write(files: dict[str, bytes], output: epath.Path) -> None:
-    """Writes files, those without which there is no page last; removes those of earlier exports."""
+    """Writes files, those without which there is no page last; removes those of earlier exports.
+
+    Raises UserError where that would replace a file that no export wrote.
+    """
+    replaces = _is_page(output)
+    if not replaces:
+        _check_free(files, output)
     with atomic.writing(output) as write:
         for name, data in files.items():
             if name not in LAST:
@@ -157,11 +166,37 @@ def _write(files: dict[str, bytes], output: epath.Path) -> None:
     for name in LAST:
         atomic.write_bytes(output / name, files[name])
     atomic.remove_temporaries(output)
-    for folder in ('model', 'examples', 'runtime'):
+    for folder in ('model', 'examples', 'runtime') if replaces else ():
         for path in (output / folder).glob('*'):
             name = f'{folder}/{path.name}'
             if re.fullmatch(OURS, name) and name not in files:
                 path.unlink()
+
+
+def _is_page(folder: epath.Path) -> bool:
+    """Whether a folder holds the page.json of an export."""
+    path = folder / 'page.json'
+    if not path.exists():
+        return False
+    try:
+        told = json.loads(path.read_bytes())
+        return bool(told['model']['parts']) and told['module'].startswith('runtime/')
+    except (OSError, *metrics_json.DAMAGED):
+        return False
+
+
+def _check_free(files: dict[str, bytes], output: epath.Path) -> None:
+    """Raises UserError where a file is there already, and not of an export that was stopped.
+
+    What that wrote has the same content.
+    """
+    for name, data in files.items():
+        path = output / name
+        if path.exists() and (path.is_dir() or path.read_bytes() != data):
+            raise UserError(
+                f'--output={output} holds {name}, which is of no earlier export: give another '
+                'folder, or move this file'
+            )
 
 
 def _describe(

@@ -82,7 +82,7 @@ def metrics_of(workdir: epath.PathLike, model: Model, heading: Heading) -> Metri
     if result:
         return MetricsTable('test', run_page.metrics_table(result['metrics'], heading))
     rows = [row for row in metric_writer.read_metrics(workdir) if row.get('step') == model.step]
-    if not model.ema or model.norm:  # training measures no others
+    if not rows or not model.ema or model.norm:  # training measures no others
         return MetricsTable('test', [])
     own_steps = config_json.load_config(workdir).test.steps
     for split, start, steps in (

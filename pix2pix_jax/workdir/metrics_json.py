@@ -101,8 +101,9 @@ def _check(result: Mapping[str, Any]) -> None:
     for name, summary in result['metrics'].items():
         if not re.fullmatch(r'[\w.-]{1,99}', name):
             raise ValueError(name)
-        if 'mean' not in summary:
+        if 'mean' not in summary or summary.get('left_out'):
             summary['reason'].strip()
+        if 'mean' not in summary:
             continue
         low, high = summary['ci95']
         for value in (summary['mean'], low, high):

@@ -123,14 +123,27 @@ def test_lists_of_inputs_alone(tmp_path):
     path = epath.Path(tmp_path / 'test.csv')
     path.write_text('input,input2\na/1.png,2.png\nb/1.png,3.png\n')
     assert lists.read_inputs(path) == {
-        'a/1': (tmp_path / 'a/1.png', tmp_path / '2.png'),
-        'b/1': (tmp_path / 'b/1.png', tmp_path / '3.png'),
+        'a/1': ((tmp_path / 'a/1.png', tmp_path / '2.png'), ()),
+        'b/1': ((tmp_path / 'b/1.png', tmp_path / '3.png'), ()),
     }
     path.write_text('input,target\na/1.png,c/7.png\nb/1.png,\n')
     assert list(lists.read_inputs(path)) == ['c/7', 'b/1']
     path.write_text('input\na/1.png\na/1.jpg\n')
     with pytest.raises(DataError, match='line 3: a/1 is there already'):
         lists.read_inputs(path)
+
+
+def test_what_lies_beside_the_inputs_of_a_list(tmp_path):
+    """The target, and the mask in a column that is named, where a row has these."""
+    path = epath.Path(tmp_path / 'test.csv')
+    path.write_text('input,target,counts\na.png,b\\a.png,m/a.png\nc.png,,\nd.png,b/d.png,\n')
+    for mask, masks in (('counts', [tmp_path / 'm/a.png']), ('', []), ('other', [])):
+        found = [list(beside) for _, beside in lists.read_inputs(path, mask).values()]
+        assert found == [[tmp_path / 'b/a.png', *masks], [], [tmp_path / 'b/d.png']]
+    path = epath.Path(tmp_path / 'test.json')
+    path.write_text('[{"input": "a.png", "counts": "m.png"}, {"input": "b.png", "counts": 3}]')
+    found = [beside for _, beside in lists.read_inputs(path, 'counts').values()]
+    assert found == [(tmp_path / 'm.png',), ()]
 
 
 def test_a_list_that_is_not_there_is_said_to_be_so(tmp_path):

@@ -63,7 +63,10 @@ def test_what_is_masked_changes_nothing():
 def test_images_without_valid_pixels_are_counted():
     output, target, valid = images()
     examples = [
-        (str(i), image_metrics.of_pair(*parts) | {'valid_pixels': parts[2].sum()})
+        (
+            str(i),
+            image_metrics.of_pair(*parts) | {'valid': parts[2], 'valid_pixels': parts[2].sum()},
+        )
         for i, parts in enumerate(zip(output, target, valid))
     ]
     summary, values = report.measure([examples], 4)
@@ -80,6 +83,41 @@ def test_images_without_valid_pixels_are_counted():
     assert summary['l1']['mean'] and summary['ssim'] == {
         'value': None, 'reason': f'1 of 1 images left out: {metrics.NO_WINDOW}'
     }  # fmt: skip
+
+
+@pytest.mark.parametrize('kind', [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize('masked', [False, True])
+def test_outputs_of_nan_are_never_hidden(kind, masked):
+    """Whatever the type of the targets' files, and whatever images are rightly left out beside."""
+    output, target, valid = images()
+    valid[2] = 1  # a whole image with one bad pixel
+    output[2, 5, 5] = np.nan
+    files = device_metrics.levels([np.dtype(kind)] * 4)
+    _, measured = device_metrics.measure(output, target, files, valid if masked else None)
+    columns = device_metrics.values(measured)
+    assert all(np.isnan(values[2]) for values in columns.values())
+    rows = [dict(zip(columns, row)) for row in zip(*columns.values())]
+    if masked:
+        rows = [row | {'valid': v, 'valid_pixels': v.sum()} for row, v in zip(rows, valid)]
+    summary, _ = report.measure([[(str(i), row) for i, row in enumerate(rows)]], 4)
+    count = 3 if masked else 4
+    for name, are in (('l1', metrics.OF_NAN), ('psnr', metrics.OF_NAN), ('ssim', 'smaller than')):
+        assert summary[name]['value'] is None and 'left_out' not in summary[name]
+        assert summary[name]['reason'].startswith(f'1 of {count} images are {are}')
+
+
+@pytest.mark.parametrize('kind', [np.uint8, np.float32])
+def test_nan_where_nothing_counts_changes_nothing(kind):
+    output, target, valid = images()
+    files = device_metrics.levels([np.dtype(kind)] * 4)
+    bad = np.where(valid > 0, output, np.float32(np.nan))
+    a, b = (
+        device_metrics.values(device_metrics.measure(one, target, files, valid)[1])
+        for one in (output, bad)
+    )
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name])
+        assert not np.isnan(a[name][:2]).any()
 
 
 def test_metrics_of_whole_images_say_that_pixels_are_masked():

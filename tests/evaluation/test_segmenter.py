@@ -15,6 +15,7 @@ from PIL import Image
 
 from pix2pix_jax.config import default_config
 from pix2pix_jax.data import augment, discover, label_colors, pipeline
+from pix2pix_jax.data.formats.pixels import LazyFile
 from pix2pix_jax.data.label_colors import FACADES
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.evaluation import class_scores, fcn_score, label_maps, labels, segmenter
@@ -144,6 +145,56 @@ def test_other_data_sizes_or_steps_are_another_one(source, tmp_path):
     Image.fromarray(pair).save(file)
     paths.add(segmenter._path(source, SIZE, FACADES, STEPS))
     assert len(paths) == 7
+
+
+def test_the_names_in_the_cache_folder_stay(source, monkeypatch):
+    """Of a split of known content: who has trained one for half an hour keeps it."""
+    monkeypatch.undo()
+    files = tuple((LazyFile(str(i), functools.partial(bytes, [i])),) for i in range(2))
+    known = dataclasses.replace(source, names=('a', 'b'), files=files)
+    maps, photos = (spec._replace(classes=12) for spec in source.specs)
+    for specs in (source.specs, (maps, photos)):
+        one = dataclasses.replace(known, specs=specs)
+        path = segmenter._path(one, (256, 256), FACADES, 2000)
+        assert path.stem == '763931b65d2272fbf004d2a9f1ec4a7d'
+
+
+def test_maps_of_another_void_are_another_one(source):
+    maps, photos = source.specs
+    maps = maps._replace(classes=12)
+    paths = {
+        segmenter._path(dataclasses.replace(source, specs=(one, photos)), SIZE, FACADES, STEPS)
+        for one in (maps, maps._replace(void=0), maps._replace(void=255))
+    }
+    assert len(paths) == 3
+    coded = (maps._replace(coding=FACADES), maps._replace(coding=FACADES, void=255))
+    assert (
+        len(
+            {
+                segmenter._path(
+                    dataclasses.replace(source, specs=(one, photos)), SIZE, FACADES, STEPS
+                )
+                for one in coded
+            }
+        )
+        == 1
+    )  # of colours it is in the table
+
+
+def test_the_file_of_many_windows_is_read_once(source):
+    read = []
+
+    def content(i):
+        read.append(i)
+        return b'scene'
+
+    scenes = [LazyFile(str(i), functools.partial(content, i)) for i in range(3)]
+    files = tuple((scene,) for scene in scenes for _ in range(100))
+    names = tuple(f'{i // 100}/{i % 100}' for i in range(300))
+    cells = dataclasses.replace(source, names=names, files=files)
+    again = dataclasses.replace(cells, files=tuple((scenes[0],) for _ in range(300)))
+    assert segmenter._path(cells, SIZE, FACADES, 1) == segmenter._path(again, SIZE, FACADES, 1)
+    assert read == [0, 1, 2, 0]
 
 
 def test_a_damaged_file_is_made_anew(source, cache):

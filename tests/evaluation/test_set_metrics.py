@@ -5,7 +5,14 @@ import pytest
 
 from pix2pix_jax.data import augment
 from pix2pix_jax.data.label_colors import FACADES
-from pix2pix_jax.evaluation import image_metrics, lab_histograms, labels, metrics, set_metrics
+from pix2pix_jax.evaluation import (
+    bootstrap,
+    image_metrics,
+    lab_histograms,
+    labels,
+    metrics,
+    set_metrics,
+)  # fmt: skip
 from pix2pix_jax.evaluation.options import Options
 
 NAMES = list(FACADES.colours)
@@ -55,10 +62,23 @@ def test_the_interval_of_lab_holds_its_value():
         assert low < found['mean'] < high and high - low < 0.5
 
 
-def test_lab_of_gray_images_says_why_there_is_none():
-    summary, values = measured(set_metrics.LabHistograms(), pairs(channels=1))
-    assert values == {} and all(s['value'] is None for s in summary.values())
-    assert 'not of 1 channels' in summary['lab_l']['reason']
+@pytest.mark.parametrize('channels', [(1, 1), (5, 3, 3), (3, 5, 3), (3, 3, 5), (3, 1, 5)])
+def test_lab_of_other_images_says_why_there_is_none(channels):
+    """Of a set in which some image is no RGB, it is of a part in silence nowhere."""
+    examples = [pairs(1, channels=count)[0] for count in channels]
+    summary, values = measured(set_metrics.LabHistograms(), examples)
+    other = next(count for count in channels if count != 3)
+    reason = f'it is of RGB images, not of {other} channels'
+    assert values == {} and list(summary) == list(lab_histograms.CHANNELS)
+    assert all(s == {'value': None, 'reason': reason} for s in summary.values())
+
+
+def test_lab_of_nan_says_why_there_is_none():
+    examples = pairs()
+    examples[2]['output'][3, 4] = np.nan
+    summary, values = measured(set_metrics.LabHistograms(), examples)
+    assert values == {}
+    assert all(s == {'value': None, 'reason': 'an output has NaN'} for s in summary.values())
 
 
 def test_checkerboards_are_of_outputs_and_targets():
@@ -105,6 +125,13 @@ def test_label_scores():
     )
     summary, _ = measured(accumulator, examples)
     assert list(summary) == list(set_metrics.FCN_NAMES)
+
+
+def test_a_value_that_is_nan_says_nothing_of_ssims_window():
+    """As LPIPS of an output with NaN."""
+    found = bootstrap.summarize({'lpips': [0.5, float('nan')]})
+    reason = '1 of 2 images are without a value'
+    assert found == {'lpips': {'value': None, 'reason': reason}}
 
 
 def test_what_is_not_computed_has_its_reason():

@@ -1,5 +1,6 @@
 """The images that translate takes: by a run's patterns, of a list, of a split of its data."""
 
+import json
 import pathlib
 
 import numpy as np
@@ -214,6 +215,40 @@ def test_columns_that_stand_in_another_order_are_said(tmp_path, capsys, columns,
     assert [path.name for path in one.files] == [*'abc'][: columns.count(',') + 1]
     line = f'warning: {file}: the inputs are those of its columns as they stand, input2, input: let'
     assert capsys.readouterr().out.startswith(line) == order
+
+
+@pytest.mark.parametrize('kind', ['csv', 'json', 'split'])
+def test_targets_and_masks_are_never_overwritten(tmp_path, negating, kind):
+    """Whatever --overwrite says, of a list and of a split of the run's data."""
+    rows = [
+        {'input': f'in/{i}.png', 'target': f'out/{i}.png', 'counts': f'masks/out/{i}.png'}
+        for i in range(4)
+    ]
+    for i, row in enumerate(rows):
+        for name, file in row.items():
+            image = np.full((SIZE, SIZE, 3), i, np.uint8)
+            save(tmp_path / file, image[..., 0] + 1 if name == 'counts' else image)
+    for split, some in (('train', rows[:2]), ('test', rows[2:])):
+        atomic.write_text(tmp_path / f'{split}.json', json.dumps(some))
+    lines = [','.join(words) for words in (rows[0], *(row.values() for row in rows))]
+    atomic.write_text(tmp_path / 'new.csv', '\n'.join(lines))
+    fields = {'path': str(tmp_path), 'layout': 'list', 'mask': 'counts'}
+    negating(tmp_path / 'run', **{f'dataset__{name}': value for name, value in fields.items()})
+    places = {'csv': [tmp_path / 'new.csv'], 'json': [tmp_path / 'test.json'], 'split': []}[kind]
+    job = files.TranslationJob(
+        list(map(str, places)), '', overwrite=True, split='' if places else 'test'
+    )
+    inputs = files.inputs_of(str(tmp_path / 'run'), job)
+    (tmp_path / 'link').symlink_to(tmp_path / 'masks')
+    for output in ('.', 'masks', 'link'):
+        with pytest.raises(UserError) as info:
+            files.check_output(job._replace(output=str(tmp_path / output)), inputs)
+        line = f'--output={tmp_path / output} holds targets or masks of the inputs: give another'
+        assert str(info.value) == f'{line} folder'
+    files.check_output(job._replace(output=str(tmp_path / 'other')), inputs)
+    for row in rows:  # of which the list says the names of translations alone
+        (tmp_path / row['target']).unlink()
+    files.check_output(job._replace(output=str(tmp_path)), inputs)
 
 
 @pytest.mark.parametrize('folder', ['d_[1]', 'what?', 'a*b'])

@@ -503,6 +503,22 @@ def test_samples_and_their_spread(tmp_path, whole):
     assert found.shape == expected.shape and np.abs(found - expected).max() <= 1
 
 
+def test_samples_do_not_differ_where_there_is_no_data(tmp_path, trained, whole):
+    trained.dataset.nodata, image = '0', image_of((70, 60, 3))
+    image[10:30, 5:40] = 0
+    write(tmp_path / '1.tif', image)
+    spreads = []
+    for call, output in ((run, 'windows/1_std.tif'), (whole, 'whole/1_std.png')):
+        file = tmp_path / output
+        flags = f'--input={tmp_path / "1.tif"}', f'--output={file.parent}', '--samples=3'
+        assert call(*flags, '--tile=32') == 0
+        spreads.append(values(file).astype(int))
+        samples = [values(file.parent / f'1_s{i}.tif')[10:30, 5:40] for i in range(3)]
+        assert not np.any(samples) and not spreads[-1][10:30, 5:40].any()
+        assert spreads[-1].mean() > 10
+    assert np.abs(spreads[0] - spreads[1]).max() <= 1
+
+
 def test_classes_of_a_scene_that_no_png_holds(tmp_path, trained, whole, monkeypatch):
     trained.dataset.target_classes = trained.generator.output_channels = 3
     write(tmp_path / '1.tif', image_of((70, 60, 3), 'uint8'))

@@ -18,6 +18,7 @@ from helpers.runs import changed, make_pairs, tiny_config, untrained_run
 from PIL import Image
 
 from pix2pix_jax.errors import UserError, run_command
+from pix2pix_jax.evaluation.metric_titles import title
 from pix2pix_jax.inference.loaded_run import load_run, load_state
 from pix2pix_jax.interop import model_card, packing
 from pix2pix_jax.reports import licences
@@ -305,7 +306,7 @@ def test_the_model_card(trained, zips):
     assert '![Rows' in body and '(sheet.png)' in body and 'sheet.png' in files
     result = json.loads((trained / 'run/evaluation/test/metrics.json').read_text())
     for name, summary in result['metrics'].items():
-        assert f'| {name} | {format_number(summary["mean"])} |' in body
+        assert f'| {name} | {title(name)} | {format_number(summary["mean"])} |' in body
     assert 'step 4' in body and '32x32 pixels' in body
 
 
@@ -322,6 +323,21 @@ def test_the_card_of_named_data_has_it_and_its_results():
     assert index['name'] == 'x: "y"' and found['dataset']['type'] == 'facades'
     assert found['metrics'] == [{'type': 'l1', 'name': 'l1', 'value': 0.35}]
     assert 'CMP Facade Database' in body and 'sheet.png' not in body
+
+
+def test_the_card_says_which_images_its_metrics_leave_out():
+    """As a mean of 40 images of 100 it is not one of all."""
+    summary = {'mean': 1.0, 'ci95': [0.9, 1.1], 'left_out': 60, 'reason': 'no | is <valid>'}
+    result = {'split': 'test', 'images': 100, 'step': 9, 'metrics': {'mae': summary}}
+    config = changed(dataset__name='facades')
+    about = packed.About('last', 9, 'float16', ())
+    card = model_card.Card('x', config, about, {'a': packing._portable(result)}, 'other', False)
+    matter, body = front(model_card.text(card).encode())
+    row = '| mae | MAE in data units | 1.000 | 0.9000 to 1.100; 60 images left out: no '
+    assert '| name | metric | mean | 95% interval |\n|---|---|---|---|\n' + row in body
+    assert 'no \\| is \\<valid\\> |\n' in body
+    (found,) = matter['model-index'][0]['results'][0]['metrics']
+    assert found == {'type': 'mae', 'name': 'mae, 60 images left out', 'value': 1.0}
 
 
 def test_names_in_the_card_are_text_whatever_is_in_them():
