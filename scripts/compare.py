@@ -110,11 +110,11 @@ def read(folder: str) -> RunSummary:
 def page(runs: dict[str, RunSummary]) -> str:
     """Returns the page's HTML."""
     rows = {name: run.rows for name, run in runs.items()}
-    lab = any(tasks.task(run.config['dataset.task']).lab for run in runs.values())
+    lab = {n: run.rows for n, run in runs.items() if tasks.task(run.config['dataset.task']).lab}
     drawn = [
-        curves.comparison(rows, metric, f'{title}: {label}' if label else title)
-        for title, labels in curves.panels(sum(rows.values(), []), heading, lab)
-        for metric, label in labels.items()
+        curves.comparison(lab if title == curves.L1_OF_LAB[0] else rows, metric, f'{title}{label}')
+        for title, labels in curves.panels(sum(rows.values(), []), heading, bool(lab))
+        for metric, label in ((m, f': {about}' * bool(about)) for m, about in labels.items())
     ]
     body = [
         f'<h1>{run_page.escape(" | ".join(runs))}</h1>',

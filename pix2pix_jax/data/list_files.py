@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import functools
 import io
 import os
 import re
@@ -48,7 +49,8 @@ def before_header(lines: Iterable[str]) -> int:
     """Returns how many lines are before the first of a list: blank ones, comments, sep=;."""
     count = 0
     for line in lines:
-        is_comment = line.lstrip().startswith('#') and not HEADER.search(line.lower())
+        cells = re.split(r'[,;\t]', line.strip().lower())
+        is_comment = cells[0].startswith('#') and not any(map(HEADER.fullmatch, cells[1:]))
         if line.strip() and not line.startswith('sep=') and not is_comment:
             break
         count += 1
@@ -113,6 +115,14 @@ def file_of(path: epath.Path, file: str) -> epath.Path:
 
 def _as_written(folder: epath.Path, name: str) -> str:
     """Returns the name in a folder that is `name` in Unicode's composed form; else `name`."""
-    wanted = unicodedata.normalize('NFC', name)
-    names = os.listdir(folder) if folder.is_dir() else []
-    return next((one for one in names if unicodedata.normalize('NFC', one) == wanted), name)
+    if not folder.is_dir():
+        return name
+    names = _composed_names(os.fspath(folder), os.stat(folder).st_mtime_ns)
+    return names.get(unicodedata.normalize('NFC', name), name)
+
+
+@functools.lru_cache(16)  # the rows of a list name the same few folders
+def _composed_names(folder: str, changed: int) -> dict[str, str]:
+    """Returns the names in a folder by their composed form; `changed` says when it last was."""
+    del changed
+    return {unicodedata.normalize('NFC', name): name for name in os.listdir(folder)}

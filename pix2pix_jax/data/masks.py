@@ -4,11 +4,12 @@ What is not valid never enters a resampling: the value of the nearest valid pixe
 and of the result those pixels are valid of which all that was summed up was.
 """
 
+import os
 import re
 
 import numpy as np
 
-from pix2pix_jax.data.formats import decode, windows
+from pix2pix_jax.data.formats import decode, encode, windows
 from pix2pix_jax.data.formats.pixels import Box, File, Pixels, Range
 from pix2pix_jax.errors import DataError, UserError
 
@@ -118,7 +119,8 @@ def read(file: File, shape: tuple[int, int], box: Box | None = None) -> np.ndarr
     is there, is neither black nor white.
     """
     # A TIFF has no palette here, and of its class indices 0 would stay 0 where that is white.
-    pixels = windows.read(file, box, indices=not decode.is_tiff(file))
+    indices = os.path.splitext(str(file))[1].lower() not in encode.TIFF
+    pixels = windows.read(file, box, indices=indices)
     with decode.naming(file):
         if pixels.lossy:
             raise DataError(f'{LOSSY}: a mask must be PNG, TIFF, NumPy or lossless WebP')

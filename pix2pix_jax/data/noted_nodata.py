@@ -48,6 +48,6 @@ def _noted(file: File, kind: str) -> str:
     with contextlib.suppress(DataError):
         if windows.are_cheap(file):
             raster = windows.open_raster(file)
-            heeded = kind == 'target' or raster.dtype != np.uint8
+            heeded = not raster.lossy and (kind == 'target' or raster.dtype != np.uint8)
             return raster.nodata if heeded and masks.is_number(raster.nodata) else ''
     return ''

@@ -78,7 +78,7 @@ def _rest(root: epath.Path, splits: Mapping[str, Source], known: Known) -> Photo
 def _said(root: epath.Path, rest: Photos, known: Known) -> tuple[dict[str, Listed], list[str]]:
     """Returns what split files say of each split, and lines about others.
 
-    Nothing where no line names a photo, and for a run that began without them.
+    Nothing where most lines name no photo, and for a run that began without them.
     """
     paths = {name: f'{name}{file.suffix}' for name, (file,) in rest.items()}
     pairs = PatternPairs({Key('', (name,)): (path,) for name, path in paths.items()}, {})
@@ -90,7 +90,10 @@ def _said(root: epath.Path, rest: Photos, known: Known) -> tuple[dict[str, Liste
         if not texts:
             return {}, lines
         division = split_files.divide(texts, (), pairs.names)
-        if not any(division.splits.values()):
+        named, unknown = (
+            sum(map(len, some.values())) for some in (division.splits, division.unknown)
+        )
+        if named <= unknown:  # notes, or of something else
             lines += [f'{path} names no image, and is not read' for path in texts.values()]
             return {}, lines
         split_files.check_train(texts)
@@ -108,6 +111,9 @@ def _said(root: epath.Path, rest: Photos, known: Known) -> tuple[dict[str, Liste
 
 def _is_of(known: Known, said: Mapping[str, Listed]) -> bool:
     """Whether a run, if there is one, has these splits and has drawn none of them."""
+    listed = {name for one in said.values() for name in one.names}
+    if not listed.issuperset(name for pairs in known.splits.values() for name in pairs.used):
+        return False
     recorded = {split: pairs.held_out is False for split, pairs in known.splits.items()}
     return not recorded or (
         recorded.get('test', True) and all(recorded.get(s, False) for s in said if s in HELD)

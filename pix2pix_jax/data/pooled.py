@@ -107,9 +107,11 @@ def said_by_files(names: set[str]) -> tuple[list[str], bool]:
     said = split_names.by_split(name for name in names if not split_names.split_of(name))
     some = [name for split in said.values() for name in split]
     held = [name for split in HELD for name in said.get(split, ())]
-    meant = 'train' in said and bool(held) and len(some) > MOST * len(names)
-    several = len(held) > 1 and len(held) < len(names)
-    return (some if meant or several else []), meant
+    most = 'train' in said and bool(held) and len(some) > MOST * len(names)
+    several = min(len(held), len(said.get('train', ()))) > 1  # no train_station and test_tube
+    meant = most and (several or split_names.are_splits(names))
+    likely = 1 < len(held) < len(names)
+    return (some if meant or likely else []), meant
 
 
 def _with_split(names: Iterable[str]) -> str:

@@ -46,7 +46,8 @@ def find_split_files(root: epath.Path, trainval: bool = True) -> dict[str, epath
         there = [path for word in words if (path := root / f'{word}.txt').exists()]
         if there:
             found[split] = there[0]
-    if 'test' not in found and 'train' in found and found['train'].stem in TRAINVAL:
+    is_trainval = 'train' in found and found['train'].stem in TRAINVAL
+    if is_trainval and ('test' not in found or 'val' in found):  # val is a part of it
         del found['train']
     return found
 
@@ -134,7 +135,8 @@ def divide(
 
     A line is what the stars stand for, or one of the pair's files, with or without its folders and
     its extension; other folders may stand before it where they do in all lines. Of several fields
-    with blanks between, those that name a file name those of one pair. Raises DataError, naming
+    with blanks between, those that name a file name those of one pair; of photos, which have no
+    patterns, the first does, and what follows is a class or a caption. Raises DataError, naming
     file and line, for what could be several names and for one that is in two splits.
 
     Args:
@@ -155,7 +157,8 @@ def divide(
             if not line.strip():
                 continue
             where = f'{path}, line {number}'
-            found, why = _find(line, index, prefixes)
+            fields = line.split() if patterns else line.split()[:1]
+            found, why = _find(line, fields, index, prefixes)
             if len(found) > 1:
                 one, other = sorted(named[key][0] for key in found)[:2]
                 raise DataError(f'{where}: {line.strip()!r} may be {one} or {other}: say which')
@@ -204,14 +207,16 @@ def _prefixes(lines: Sequence[str]) -> list[list[str]]:
     return [list(os.path.commonprefix(some)) if len(some) > 1 else [] for some in folders]
 
 
-def _find(line: str, index: Index, prefixes: Sequence[Sequence[str]]) -> tuple[set[Key], str]:
+def _find(
+    line: str, fields: Sequence[str], index: Index, prefixes: Sequence[Sequence[str]]
+) -> tuple[set[Key], str]:
     """Returns the keys that a line, or all of its fields that name a file, may name; or why none.
 
     Before a name may be folders of `prefixes`, where no file has them.
     """
     if keys := _named(line, index, prefixes[0]):
         return keys, ''
-    of_each = (_named(field, index, some) for field, some in zip(line.split(), prefixes))
+    of_each = (_named(field, index, some) for field, some in zip(fields, prefixes))
     if not (found := [keys for keys in of_each if keys]):
         return set(), 'names no file'
     return set.intersection(*found), 'names files of several pairs'

@@ -45,7 +45,7 @@ def check_rest(root: epath.Path, names: Iterable[str]) -> list[str]:
     if meant:
         raise DataError(
             f'{root}: {examples(files)} would be trained on: names of files say splits: move what '
-            'is of each into train/, val/ or test/'
+            'is of each into train/, val/ or test/; or give them names without these words'
         )
     return _warnings(str(root), folders, files, f'move them to {root}/')
 

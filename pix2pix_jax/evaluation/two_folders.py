@@ -105,11 +105,13 @@ def _read(
         if output.values.shape[:2] != target.values.shape[:2]:
             a, b = ('{1}x{0}'.format(*image.values.shape) for image in (output, target))
             raise DataError(f'{files[1]} is {a} but {files[0]} is {b}: sizes must agree')
-        channels = target.values.shape[-1]
-        if channels == output.values.shape[-1] == 4 and not (target.opacity and output.opacity):
-            target, output = (one._replace(opacity=False) for one in (target, output))  # four bands
-        over_white = target.opacity and not output.opacity
-        channels = 3 if over_white or channels == 1 else channels
+        channels, of_output = (one.values.shape[-1] for one in (target, output))
+        bands = channels == 4 and not (target.opacity and (output.opacity or of_output != 4))
+        if bands:
+            target, output = (one._replace(opacity=False) for one in (target, output))
+            channels = 4 if of_output == 4 else 3
+        elif target.opacity or channels == 1:  # what is transparent lies over white
+            channels = 3
         spec = image_spec.ImageSpec('target', channels, ranges, range_flag=RANGE)
         low, high = spec.range_of(target.values.dtype)
         valid, known = None, {}

@@ -1,11 +1,12 @@
 """Files in, files out: what the command translate does, once its flags are read."""
 
 import dataclasses
+import functools
 import itertools
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -155,23 +156,22 @@ def check_output(job: TranslationJob, inputs: Sequence[Input]) -> None:
     sources = [atomic.resolved(place) for place in job.places]
     inside = any(source.is_dir() and source in (folder, *folder.parents) for source in sources)
     written = {(folder / one.name).parent for one in inputs}
-    if inside or written & _folders_of(file for one in inputs for file in one.files):
+    resolved = functools.cache(atomic.resolved)
+
+    def is_written(file: File) -> bool:
+        """Whether translations come into the folder of a file, links followed or not."""
+        if not isinstance(file, epath.Path):
+            return False
+        is_link = os.path.islink(file)
+        return resolved(file.parent) in written or is_link and resolved(file).parent in written
+
+    if inside or any(is_written(file) for one in inputs for file in one.files):
         raise UserError(f'--output={output} holds the inputs: give another folder')
-    touched = (file for one in inputs for file in one.beside if written & _folders_of([file]))
-    if any(isinstance(file, epath.Path) and file.exists() for file in touched):  # no mere names
+    touched = (file for one in inputs for file in one.beside if is_written(file))
+    if any(file.exists() for file in touched):  # no mere names
         raise UserError(
             f'--output={output} holds targets or masks of the inputs: give another folder'
         )
-
-
-def _folders_of(files: Iterable[File]) -> set[epath.Path]:
-    """Returns the folders that files lie in, links followed or not."""
-    return {
-        place.parent
-        for file in files
-        if isinstance(file, epath.Path)
-        for place in (atomic.resolved(file), atomic.resolved(file.parent) / file.name)
-    }
 
 
 def translate_all(

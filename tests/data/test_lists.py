@@ -190,6 +190,7 @@ def test_a_field_of_some_items_is_a_column(tmp_path):
         '\n \ninput,target\na.png,b.png\n',
         '# my pairs\ninput,target\na.png,b.png\n',
         'sep=;\ninput;target\na.png;b.png\n',
+        '# the input is a map\ninput,target\na.png,b.png\n',
         'sep=,\n\n# of May, 2024;\ninput,target\na.png,b.png\n',
         'input , target\na.png ,b.png \n',
         'input,target\n"a.png ",b.png\n , \n,\n',

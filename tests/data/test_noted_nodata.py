@@ -45,6 +45,17 @@ def test_no_data_that_files_note_is_said(tmp_path, noted, kinds, expected, field
     assert said(make(tmp_path, noted, kinds), **fields) == expected
 
 
+def test_nothing_is_said_that_would_be_refused(tmp_path):
+    """No-data cannot be told in what is compressed with loss."""
+    folder = make(tmp_path, ('', ''), ('uint8', 'uint8'))
+    for i in range(3):
+        tifffile.imwrite(
+            folder / 'train' / 'B' / f'{i}.tif', np.full((32, 32), 9, np.uint8),
+            photometric='minisblack', compression='jpeg', extratags=[(42113, 's', 0, '0', True)],
+        )  # fmt: skip
+    assert said(folder) == []
+
+
 @pytest.mark.parametrize('direction', ['AtoB', 'BtoA'])
 def test_it_is_of_the_side_that_is_the_target(tmp_path, direction):
     folder = make(tmp_path, ('', '7'), ('uint8', 'uint8'))

@@ -149,7 +149,8 @@ def test_what_may_be_held_out_is_a_warning(tmp_path, capsys, names, said):
 
 @pytest.mark.parametrize(
     'names',
-    ['a/1 b/2', 'crash_test_1 crash_test_2', 'latest/1 contest/2', 'train_1 plane_2', 'x test'],
+    ['a/1 b/2', 'crash_test_1 crash_test_2', 'latest/1 contest/2', 'train_1 plane_2', 'x test']
+    + ['train_station test_tube beach'],
 )
 def test_of_other_names_nothing_is_said(tmp_path, capsys, names):
     photos(tmp_path, *names.split())
@@ -215,11 +216,33 @@ def test_split_files_of_photos_with_a_mistake_are_refused(tmp_path, texts, messa
         assert found['test'].names == ('images/3',) and len(found['test'].unpaired) == 1
 
 
-def test_split_files_of_photos_that_speak_of_something_else_are_not_read(tmp_path, capsys):
-    photos(tmp_path / 'images', *'12')
-    listed(tmp_path, test='this is a test')
-    assert len(names_of(tmp_path, **PHOTOS)['train']) == 2
+@pytest.mark.parametrize('text', ['this is a test', 'took 5 min'])
+def test_split_files_of_photos_that_speak_of_something_else_are_not_read(tmp_path, capsys, text):
+    photos(tmp_path / 'images', *'125')
+    listed(tmp_path, test=text)
+    assert len(names_of(tmp_path, **PHOTOS)['train']) == 3
     assert capsys.readouterr().out == f'{tmp_path}/test.txt names no image, and is not read\n'
+
+
+def test_a_class_or_a_caption_beside_a_photo_is_no_photo(tmp_path):
+    photos(tmp_path, *'0123')
+    (tmp_path / 'train.txt').write_text('0.png 0\n1.png 1\n3.png 0\n')
+    (tmp_path / 'test.txt').write_text('2.png A photo of 1\n')
+    assert names_of(tmp_path, **PHOTOS) == {'train': ('0', '1', '3'), 'test': ('2',)}
+
+
+def test_a_run_whose_photos_are_in_no_list_goes_on(tmp_path):
+    photos(tmp_path, *'01234')
+    (tmp_path / 'train.txt').write_text('0\n1\n2\n')
+    splits = {'train': SplitPairs(tuple('0124'), {}), 'val': SplitPairs(('3',), {}, True)}
+    found = names_of(tmp_path, Known(exists=True, splits=splits), **PHOTOS)
+    assert found == {split: pairs.used for split, pairs in splits.items()}
+
+
+def test_trainval_is_not_train_where_val_lies_beside_it(tmp_path):
+    photos(tmp_path, *'1234')
+    listed(tmp_path, trainval='1 2', val='2', test='3')
+    assert 'no train.txt: needed is one' in error(tmp_path, **PHOTOS)
 
 
 def test_split_files_beside_folders_of_splits_are_refused(tmp_path):

@@ -180,14 +180,6 @@ def kind_of(file: File) -> str:
             return f'{image.format} {image.mode}{", 16 bits" if deep else ""}'
 
 
-def is_tiff(file: File) -> bool:
-    """Whether a file is a TIFF, whatever its extension; raises DataError, naming it."""
-    with naming(file):
-        _check_length(file, math.inf)
-        with file.open('rb') as stream:
-            return tiff_npy.is_tiff(stream.read(4))
-
-
 def palette_of(file: File) -> np.ndarray | None:
     """Returns a palette file's colours, uint8 (K,3), or None; raises DataError, naming it."""
     with naming(file), file.open('rb') as stream:
