@@ -78,7 +78,7 @@ def _rest(root: epath.Path, splits: Mapping[str, Source], known: Known) -> Photo
 def _said(root: epath.Path, rest: Photos, known: Known) -> tuple[dict[str, Listed], list[str]]:
     """Returns what split files say of each split, and lines about others.
 
-    Nothing where most lines name no photo, and for a run that began without them.
+    Nothing where no line names a photo, and for a run that began without them.
     """
     paths = {name: f'{name}{file.suffix}' for name, (file,) in rest.items()}
     pairs = PatternPairs({Key('', (name,)): (path,) for name, path in paths.items()}, {})
@@ -90,10 +90,7 @@ def _said(root: epath.Path, rest: Photos, known: Known) -> tuple[dict[str, Liste
         if not texts:
             return {}, lines
         division = split_files.divide(texts, (), pairs.names)
-        named, unknown = (
-            sum(map(len, some.values())) for some in (division.splits, division.unknown)
-        )
-        if named <= unknown:  # notes, or of something else
+        if not any(division.splits.values()):  # notes, or of something else
             lines += [f'{path} names no image, and is not read' for path in texts.values()]
             return {}, lines
         split_files.check_train(texts)

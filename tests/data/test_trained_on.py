@@ -219,7 +219,7 @@ def test_split_files_of_photos_with_a_mistake_are_refused(tmp_path, texts, messa
 @pytest.mark.parametrize('text', ['this is a test', 'took 5 min'])
 def test_split_files_of_photos_that_speak_of_something_else_are_not_read(tmp_path, capsys, text):
     photos(tmp_path / 'images', *'125')
-    listed(tmp_path, test=text)
+    (tmp_path / 'test.txt').write_text(text)
     assert len(names_of(tmp_path, **PHOTOS)['train']) == 3
     assert capsys.readouterr().out == f'{tmp_path}/test.txt names no image, and is not read\n'
 
