@@ -131,8 +131,7 @@ def _listed(path: epath.Path, config: Config, before: Mapping[str, Source], know
     d = config.dataset
     train = before.get('train')
     like = lists.input_columns(epath.Path(train.folder)) if train and train.listed else []
-    kept = {name for pairs in known.splits.values() for name in (*pairs.used, *pairs.skipped)}
-    files = lists.read_list(path, like, kept | known.earlier.keys())
+    files = lists.read_list(path, like, known.names | known.earlier.keys())
     if not before and split_names.split_of(path.stem) == 'train' and not known.exists:
         lists.check_of_train(path)
     unpaired: tuple[tuple[str, str], ...] = ()

@@ -32,6 +32,11 @@ class Known(NamedTuple):
     earlier: dict[str, str] = {}  # of names that an earlier run divided, their split
     remark: str = ''  # on what is held out, for a person
 
+    @property
+    def names(self) -> set[str]:
+        """Those of the pairs of that run, also of those that it left out."""
+        return {name for pairs in self.splits.values() for name in (*pairs.used, *pairs.skipped)}
+
 
 NEW_RUN = Known()
 

@@ -62,8 +62,7 @@ def _rest(root: epath.Path, splits: Mapping[str, Source], known: Known) -> Photo
     if not has_images(root):
         return {}
     listed = {file for source in splits.values() for files in source.files for file in files}
-    recorded = {name for pairs in known.splits.values() for name in (*pairs.used, *pairs.skipped)}
-    rest = {}
+    recorded, rest = known.names, {}
     for name, found in pair_files((root,)).items():
         folder, slash, _ = name.partition('/')
         # Runs began without test.png when such files were taken for splits.

@@ -73,5 +73,5 @@ def names_pairs(config: Config) -> bool:
 
 def _are_new(found: dict[str, Source], recorded: hold_out.Known) -> bool:
     """Whether all pairs of a folder without splits have names that the run does not know."""
-    known = {name for pairs in recorded.splits.values() for name in (*pairs.used, *pairs.skipped)}
-    return 'train' in found and found['train'].undivided and known.isdisjoint(found['train'].names)
+    train = found.get('train')
+    return train is not None and train.undivided and recorded.names.isdisjoint(train.names)
