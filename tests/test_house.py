@@ -36,8 +36,11 @@ def test_no_room_is_reached_from_one_that_it_imports():
 
 def test_the_experiment_knows_nothing_of_files_or_devices():
     modules = ('train_step', 'flow_step', 'flow', 'methods', 'train_state', 'losses', 'optimizers')
-    for module in (*modules, 'diff_augment'):
-        rooms = {room(other) for other in imported(f'pix2pix_jax.{module}')}
+    steps = [f'pix2pix_jax.{name}' for name in (*modules, 'gradients', 'critic', 'diff_augment')]
+    networks = [module for module in MODULES if room(module) == 'models']
+    assert 'pix2pix_jax.models.unet' in networks
+    for module in steps + networks:
+        rooms = {room(other) for other in imported(module)}
         assert not rooms & {'workdir', 'storage', 'distributed', 'reports', 'web'}, module
 
 

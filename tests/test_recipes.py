@@ -48,6 +48,15 @@ def package(tmp_path_factory):
     return folder
 
 
+@pytest.mark.parametrize('network', ['resnet', 'unet'])
+def test_the_recipe_of_a_generator_names_what_the_factory_asks(network):
+    recipe = (ROOT / 'CONTRIBUTING.md').read_text().split('### Add a generator')[1].split('###')[0]
+    named = re.search(r'above its network \((.*?)\)', recipe, re.DOTALL)[1]
+    source = (ROOT / f'pix2pix_jax/models/{network}.py').read_text()
+    asked = re.split(r'^# -{10,}.*$', source, flags=re.MULTILINE)[1]
+    assert re.findall(r'`(\w+)`', named) == re.findall(r'^def ([a-z]\w*)', asked, re.MULTILINE)
+
+
 def python(package, *arguments):
     path = os.pathsep.join(map(str, (package, ROOT / 'tests')))
     environment = os.environ | {'PYTHONPATH': path}

@@ -157,7 +157,7 @@ def _looks_like_indices(picture: Pixels, classes: Classes) -> bool:
 
     One value alone says nothing: a map in colours may be black throughout.
     """
-    values = picture.values[..., :-1] if picture.opacity else picture.values
+    values = picture.colours
     if (values != values[..., :1]).any():
         return False
     grays = set(np.unique(values[..., 0]).tolist()) - {VOID}

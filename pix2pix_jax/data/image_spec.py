@@ -279,7 +279,7 @@ def _taken_by(spec: ImageSpec, count: int) -> str:
 
 def channels_of(picture: Pixels) -> int:
     """Returns how many channels a picture gives to an input of several: all but opacity."""
-    return 3 if picture.opacity else picture.values.shape[-1]
+    return picture.colours.shape[-1]
 
 
 def _check_values(spec: ImageSpec, values: np.ndarray, value_range: Range | None) -> None:

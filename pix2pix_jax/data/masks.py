@@ -42,7 +42,7 @@ def missing(picture: Pixels, nodata: str, value_range: Range) -> np.ndarray:
         raise DataError(
             f'{LOSSY}: allowed with config.dataset.nodata are PNG, TIFF, NumPy and lossless WebP'
         )
-    values = picture.values[..., :-1] if picture.opacity else picture.values
+    values = picture.colours
     found = _equal(values, float(nodata)) if nodata else np.zeros(values.shape, bool)
     inside = bool(nodata) and value_range[0] <= float(nodata) <= value_range[1]
     return (np.all if inside else np.any)(found, axis=-1, keepdims=True)
@@ -124,7 +124,7 @@ def read(file: File, shape: tuple[int, int], box: Box | None = None) -> np.ndarr
     with decode.naming(file):
         if pixels.lossy:
             raise DataError(f'{LOSSY}: a mask must be PNG, TIFF, NumPy or lossless WebP')
-        values = pixels.values[..., :-1] if pixels.opacity else pixels.values
+        values = pixels.colours
         _check_size(values.shape[:2], shape)
         if pixels.palette is not None:
             values = _colours(values, pixels.palette)

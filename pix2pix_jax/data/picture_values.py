@@ -88,7 +88,7 @@ def summary_of(pictures: Iterable[Pixels], spec: ImageSpec, place: int | None) -
 
 def values_of(pixels: Pixels) -> PictureValues:
     """Returns the type, the extremes and the possible classes of one picture's values."""
-    values = pixels.values[..., :-1] if pixels.opacity else pixels.values
+    values = pixels.colours
     step = math.ceil(math.sqrt(values.shape[0] * values.shape[1] / PIXELS))
     thin = values[::step, ::step]
     classes = _classes(values) if _indices(thin) is not None else None

@@ -53,7 +53,7 @@ class Exportable(NamedTuple):
     @property
     def multiple(self) -> int:
         """What height and width are multiples of."""
-        return 2**self.config.generator.depth
+        return unit(self.config.generator, self.config.generator.depth)
 
     @property
     def check_size(self) -> tuple[int, int]:

@@ -10,9 +10,8 @@ from pix2pix_jax.models.norms import BatchNorm, at_least_float32
 
 def receptive_field(layers: int) -> int:
     """Returns the side, in pixels, of what a logit sees (the paper's Table 3)."""
-    strides = [2] * layers + [1, 1]
-    kernel, side = (4 if layers else 1), 1
-    for stride in reversed(strides):
+    side = 1
+    for kernel, stride, _ in reversed(convolutions(layers, 0)):
         side = (side - 1) * stride + kernel
     return side
 

@@ -24,6 +24,11 @@ class Pixels(NamedTuple):
     part: bool = False  # a window of its file's image
     orientation: int = 0  # of EXIF, by which it was turned upright: 1 to 8; 0: the file notes none
 
+    @property
+    def colours(self) -> np.ndarray:
+        """The values (H,W,C) without opacity."""
+        return self.values[..., :-1] if self.opacity else self.values
+
 
 def with_gray_opacity(pixels: Pixels) -> Pixels:
     """Returns gray and opacity as RGBA."""
