@@ -26,6 +26,7 @@ class Known(NamedTuple):
     splits: dict[str, SplitPairs] = {}  # the splits of that run; {}: they are drawn
     old: bool = False  # that run began with a version before 0.2.0
     image_size: tuple[int, ...] = ()  # that run's (height, width)
+    windows: str = ''  # its config.dataset.windows, 'on' or 'off'; '': not known
     target_scale: float = 0.0  # its config.dataset.target_scale; 0: as large, or not known
     found: dict[str, Any] = {}  # what that run found in its pairs: size, inputs
     steps: int = 0  # the length of that run; 0: not known

@@ -51,8 +51,9 @@ def load_known(workdir: epath.PathLike) -> Known:
         missing = workdir / (FILE if old < math.inf else OLD)
         raise DataError(f'{missing} is missing: it says which pairs the run uses; put it back')
     size = () if config.image_size == (0, 0) else tuple(config.image_size)
-    scale = config.dataset.target_scale
-    return known._replace(image_size=size, target_scale=scale, exists=True, old=old > 0)
+    windows = '' if config.dataset.windows == 'auto' else config.dataset.windows
+    known = known._replace(image_size=size, windows=windows)
+    return known._replace(target_scale=config.dataset.target_scale, exists=True, old=old > 0)
 
 
 def write_known(workdir: epath.PathLike, splits: Mapping[str, Source], steps: int) -> None:
