@@ -248,6 +248,11 @@ def has_dropout(generator: ConfigDict, depth: int) -> bool:
     return GENERATORS[generator.name].has_dropout(generator, depth)
 
 
+def norms_one_pixel(config: ConfigDict) -> bool:
+    """Whether a norm of the generator is of a map of one pixel, of which it makes 0 by itself."""
+    return GENERATORS[config.generator.name].norms_one_pixel(config, generator_depth(config))
+
+
 def _check_discriminator(config: ConfigDict) -> None:
     d, side = config.discriminator, min(config.image_size)
     if d.layers == 0 or d.padding != 'one':

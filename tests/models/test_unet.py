@@ -1,5 +1,6 @@
 """The U-Net against the paper: sizes, counts, where the skips, the norms and the noise are."""
 
+import contextlib
 import functools
 
 import flax
@@ -310,6 +311,15 @@ def test_a_unet_that_would_not_be_what_it_says_is_refused(fields, message):
     with pytest.raises(UserError, match=message):
         model_of(**fields)
     model_of(**fields, **{'generator.name': 'resnet'})
+
+
+@pytest.mark.parametrize('size, refused', [
+    ((256, 256), True), ((256, 512), False), ((512, 256), False), ((512, 512), False),
+])  # fmt: skip
+def test_instance_norm_is_refused_on_a_bottleneck_of_one_pixel_alone(size, refused):
+    fields = {'generator.bottleneck_norm': True, 'generator.norm': 'instance', 'image_size': size}
+    with pytest.raises(UserError, match='one pixel') if refused else contextlib.nullcontext():
+        model_of(**fields)
 
 
 def test_mixed_statistics_are_running_in_the_encoder_and_the_images_in_the_decoder():
