@@ -264,7 +264,8 @@ ROWS = (
           source='PyTorch (Keras: 0.99)'),
     Field('generator.bottleneck_norm', False, ON_OFF,
           'a norm on the innermost layer too, whose output it makes 0 where that has one pixel and '
-          'the batch one image', source=f'{PYTORCH} (Keras: True)', reference=True),
+          "the batch one image, as each has at test time where `test.norm` is 'image'",
+          source=f'{PYTORCH} (Keras: True)', reference=True),
     Field('generator.upsample', 'transpose', choices('transpose', 'resize'),
           "how the decoder enlarges: 'transpose': transposed convolution; 'resize': nearest "
           'neighbour and a convolution', source='6.1.1'),

@@ -155,7 +155,7 @@ def check_r1(config: Config, devices: int) -> None:
 
     `devices` are those of all hosts.
     """
-    images = config.batch_size // devices // config.grad_accumulation
+    images = parallel.images_of_batch_norm(config, devices)
     weight = config.loss.r1_weight
     if weight and config.discriminator.norm == 'batch' and images > 1:
         raise UserError(
@@ -316,6 +316,7 @@ def say_what_starts(setup: Setup, state: GanState) -> None:
         *start.idle(config, devices),
         *(f'warning: {line}' for line in memory.too_little(state, config, devices)),
         *start.norm_statistics(config, devices),
+        *(f'warning: {line}' for line in start.unlike_training(config, devices)),
         *start.of_older_version(setup.workdir, first),
         *start.measured(len(setup.splits.get('val', ())), config),
         *start.compilation(devices),

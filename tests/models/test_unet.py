@@ -322,6 +322,23 @@ def test_instance_norm_is_refused_on_a_bottleneck_of_one_pixel_alone(size, refus
         model_of(**fields)
 
 
+@pytest.mark.parametrize('train, statistics, dead', [
+    (True, 'image', False), (False, 'image', True), (False, 'running', False),
+    (False, 'mixed', False),
+])  # fmt: skip
+def test_a_norm_of_one_pixel_and_one_image_leaves_nothing_of_it(train, statistics, dead):
+    """The output is the same whatever the innermost kernel, where that norm is over one value."""
+    model = UNet(depth=3, width=2, dropout=0.0, bottleneck_norm=True)
+    x = images(4)
+    variables = initial(model, x)
+    other = jax.tree.map(lambda leaf: leaf, variables)
+    other['params']['down2']['kernel'] = other['params']['down2']['kernel'][::-1]
+    one, two = (
+        run(model, v, x, train=train, norm_statistics=statistics) for v in (variables, other)
+    )
+    assert (np.abs(one - two).max() < 1e-6) == dead
+
+
 def test_mixed_statistics_are_running_in_the_encoder_and_the_images_in_the_decoder():
     model = UNet(depth=3, width=2, dropout=0.0)
     x = images(2)
