@@ -33,7 +33,12 @@ from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.evaluation import metric_titles, metrics, weights
 from pix2pix_jax.inference.loaded_run import start_from
 from pix2pix_jax.models import lpips
-from pix2pix_jax.models.factory import create_models, dropout_blocks, generator_depth
+from pix2pix_jax.models.factory import (
+    check_normed_maps,
+    create_models,
+    dropout_blocks,
+    generator_depth,
+)
 from pix2pix_jax.optimizers import Optimizers, create_optimizers
 from pix2pix_jax.reports import start
 from pix2pix_jax.storage import atomic, user_paths
@@ -96,7 +101,7 @@ def resolve(
     if config.optimizer.scale_with_devices and not config.optimizer.rate_devices:
         config.optimizer.rate_devices = parallel.device_count(devices)
     if config.image_size != (0, 0):  # a size that does not fit is said before data is read
-        create_models(config, devices[0].platform)
+        check_size(config, devices)
     places = {place: _absolute(value, place) for place, value in places_of(config).items()}
     config.update_from_flattened_dict(places)
     splits, known = open_data(config, workdir)
@@ -110,6 +115,7 @@ def resolve(
     config.dataset.target_scale = scale or preflight.found_target_scale(splits['train'])
     if config.image_size == (0, 0):
         config.image_size = known.image_size or preflight.found_image_size(splits['train'], config)
+        check_size(config, devices)
     room = feed.room(devices)
     for line in preflight.report(splits, config, room):
         print(line, flush=True)
@@ -148,6 +154,13 @@ def _doubts(splits: Mapping[str, sources.Source]) -> list[str]:
         *file_checks.copies(splits),
         *file_checks.shared_images(splits),
     ]
+
+
+def check_size(config: Config, devices: list[jax.Device]) -> None:
+    """Raises UserError where networks cannot take `image_size`, or could not learn at it."""
+    create_models(config, devices[0].platform)
+    images = parallel.images_of_batch_norm(config, parallel.device_count(devices))
+    check_normed_maps(config, images)
 
 
 def check_r1(config: Config, devices: int) -> None:
