@@ -24,6 +24,7 @@ from pix2pix_jax.data import (
     preflight,
     scene_windows,
     sources,
+    tasks,
     turned_pairs,
     value_checks,
 )
@@ -157,7 +158,8 @@ def _doubts(splits: Mapping[str, sources.Source]) -> list[str]:
 
 
 def check_size(config: Config, devices: list[jax.Device]) -> None:
-    """Raises UserError where networks cannot take `image_size`, or could not learn at it."""
+    """Raises UserError where networks or a task cannot take `image_size`, or nothing is learnt."""
+    tasks.check_size(config)
     create_models(config, devices[0].platform)
     images = parallel.images_of_batch_norm(config, parallel.device_count(devices))
     check_normed_maps(config, images)
