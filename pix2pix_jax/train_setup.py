@@ -62,7 +62,7 @@ class Setup:
     config: FrozenConfigDict  # with what was found in the data and of the machine
     workdir: epath.Path
     devices: list[jax.Device]  # of this process
-    splits: Mapping[str, sources.Source]  # read once
+    splits: Mapping[str, sources.Source]  # read once; train alone where nothing is measured
     total_steps: int
     command: str  # the one that resumes the run
     tracker: str  # of workdir/trackers.py
@@ -117,15 +117,17 @@ def resolve(
     if config.image_size == (0, 0):
         config.image_size = known.image_size or preflight.found_image_size(splits['train'], config)
         check_size(config, devices)
-    room = feed.room(devices)
-    for line in preflight.report(splits, config, room):
+    if not hosts.is_writer():  # it alone measures
+        splits = {'train': splits['train']}
+    room, processes = feed.room(devices), hosts.processes_here()
+    for line in preflight.report(splits, config, room, processes):
         print(line, flush=True)
     generator = config.generator
     if generator.dropout_blocks == 0:  # a run keeps the number itself, as older versions did
         generator.dropout_blocks = dropout_blocks(generator, generator_depth(config))
     check_run(config, workdir)
     frozen = frozen_weights(config, splits['train'])
-    splits = preflight.decode_all(splits, config, room)
+    splits = preflight.decode_all(splits, config, room, processes)
     for line in data_json.left_out(splits) + preflight.not_on_device(splits, config, room):
         print(line, flush=True)
     nothing_to_learn.check_classes(splits['train'])
