@@ -224,7 +224,7 @@ ROWS = (
           'of half turns'),
     Field('dataset.color_jitter', 0.0, FRACTION,
           'in training, maximum change of brightness, contrast and saturation, the same for input '
-          'and target; 0: off'),
+          'and target, each one gray, RGB or RGBA image; 0: off'),
     Field('dataset.input_color_jitter', 0.0, FRACTION,
           'the same for the input alone'),
     Field('dataset.val_fraction', 0.0, between(0.0, 0.9),

@@ -107,6 +107,8 @@ def resolve(
     config.update_from_flattened_dict(places)
     splits, known = open_data(config, workdir)
     splits = found_channels.take_channels(splits, config)
+    if not known.exists:  # one that is there goes on as it began
+        found_channels.check_colours(splits['train'], config)
     metric_titles.check_best(config, splits['train'].has_units)
     config.dataset.inputs = splits['train'].inputs
     config.dataset.windows = 'on' if splits['train'].boxes else 'off'
