@@ -45,6 +45,12 @@ def decode_all(
     split of more than 5,000 pairs is read lazily, unchecked, unless it is kept for sure. Raises one
     DataError for all bad files of a split. Where `dataset.on_error` is 'skip' and they are not
     known yet, all pairs are read, however many, and the bad ones `skipped`.
+
+    Args:
+      splits: those of the run, by name.
+      config: the run's.
+      device_room: bytes that the pairs of 'train' may take on the device.
+      processes: of one run on this machine, which share its memory.
     """
     places = _places(splits, config, device_room, processes)
     found = {n: _decode(n, source, config, places[n] != DISK) for n, source in splits.items()}
@@ -240,7 +246,11 @@ def report(
 ) -> list[str]:
     """Returns lines for a person: pairs and sizes of each split, direction, where they are kept.
 
-    `device_room` and `processes` are as in `_places`.
+    Args:
+      splits: those of the run, by name.
+      config: the run's.
+      device_room: as in `decode_all`.
+      processes: as in `decode_all`.
     """
     lines = []
     for split, source in splits.items():

@@ -46,9 +46,9 @@ def of_splits(
             f'config.dataset.cache={config.dataset.cache!r}: the run reads windows of scenes; '
             'allowed are auto and off'
         )
-    size, leave = tuple(config.image_size), config.dataset.on_error == 'skip'
-    size = known.image_size if size == (0, 0) else size
-    return {split: _cells(source, size, leave) for split, source in splits.items()}
+    height, width = known.image_size if 0 in config.image_size else config.image_size
+    leave = config.dataset.on_error == 'skip'
+    return {split: _cells(source, (height, width), leave) for split, source in splits.items()}
 
 
 def check(config: Config) -> None:

@@ -26,15 +26,22 @@ def convolutions(layers: int, padding: int | str) -> list[tuple[int, int, int | 
 def normed_sides(side: int, layers: int, padding: int | str, scale: int = 0) -> list[int]:
     """Returns the sides of the maps of D that have a norm, of an image of `side` pixels.
 
-    They are those of all convolutions but the first and the last. `scale` is how often the image is
-    halved before.
+    They are those of all convolutions but the first and the last.
+
+    Args:
+      side: of the image, in pixels.
+      layers: strided ones, as of PatchGAN.
+      padding: of each 4x4 convolution, in pixels, or 'SAME'.
+      scale: how often the image is halved before.
     """
     for _ in range(scale):
         side = -(-side // 2)
     sides = []
     for kernel, stride, pad in convolutions(layers, padding)[:-1]:
-        same = isinstance(pad, str)
-        side = -(-side // stride) if same else (side + 2 * pad - kernel) // stride + 1
+        if isinstance(pad, str):
+            side = -(-side // stride)
+        else:
+            side = (side + 2 * pad - kernel) // stride + 1
         sides.append(side)
     return sides[1:]
 
