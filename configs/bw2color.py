@@ -1,7 +1,8 @@
 """Black and white -> colour: the paper's setting (Isola et al., 2017, sections 4.2 and 6.2).
 
 L of CIE Lab to a and b, on ImageNet: 1.2 million photos, batch 4, 6 epochs, mirroring, no jitter.
-PHOTOS is any folder of plain photos in colour, with train/ and, if there are any, val/ and test/:
+PHOTOS is any folder of plain photos in colour: as it is (about a tenth is then held out for test),
+or with train/ and, if there are any, val/ and test/:
 
 python -m pix2pix_jax.main --config=configs/bw2color.py --config.dataset.path=PHOTOS
 

@@ -1,7 +1,8 @@
 """Denoising: photos from themselves with Gaussian noise.
 
-PHOTOS is any folder of plain photos, with train/ and, if there are any, val/ and test/; about a
-tenth of train is held out where there is no val.
+PHOTOS is any folder of plain photos: as it is (about a tenth is then held out for test), or with
+train/ and, if there are any, val/ and test/. About a tenth of train is held out where there is no
+val.
 --config.dataset.task_amount is the standard deviation of the noise on [-1, 1], 0.2.
 
 python -m pix2pix_jax.main --config=configs/denoising.py --config.dataset.path=PHOTOS

@@ -1,7 +1,8 @@
 """Edges -> photo: photos from their edges, which are found by Canny's detector.
 
-PHOTOS is any folder of plain photos, with train/ and, if there are any, val/ and test/; about a
-tenth of train is held out where there is no val.
+PHOTOS is any folder of plain photos: as it is (about a tenth is then held out for test), or with
+train/ and, if there are any, val/ and test/. About a tenth of train is held out where there is no
+val.
 A translation takes drawings: dark lines on white. --config.dataset.task_amount is the sigma of the
 detector, 2 pixels.
 

@@ -8,10 +8,10 @@ python scripts/prepare_data.py facades
 python -m pix2pix_jax.main --config=configs/facades.py
 
 Time: 0.4 s a step on two idle cores of a server CPU, nine hours in all; 4.6 ms on one H200, and
-two minutes of compilation. At 128x128 and width 32 a step takes 0.056 s on one quiet core:
-75 minutes in all. After 10 epochs expect a grey-brown texture (test L1 0.356, PSNR 12.9), after 40
-panes and sky, after 200 frames, balconies and colours; L1 does not fall on that way
-(docs/results.md).
+two minutes of compilation. Test L1 is 0.356 after 10 epochs and 0.358 after 75 (200 are not
+measured). At 128x128 and width 32 a step takes 0.056 s on one quiet core, 75 minutes in all: after
+10 epochs expect a grey-brown texture, after 40 panes and sky, after 200 frames, balconies and
+colours. L1 does not fall meanwhile (docs/results.md).
 """
 
 from pix2pix_jax.config import Config, default_config

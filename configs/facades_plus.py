@@ -1,4 +1,4 @@
-"""Facades, labels -> photo, with what helped most of all that was measured beyond the paper.
+"""Facades, labels -> photo, with what helped most at 64x64 of all that was tried beyond the paper.
 
 To configs/facades.py it adds averaged weights of G, spectral norm in place of D's batch norm, and
 upsampling by resizing in place of transposed convolutions. Feature matching adds nothing to these.

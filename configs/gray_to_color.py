@@ -1,7 +1,8 @@
 """Gray -> colour: photos from themselves in gray, RGB at once (bw2color.py keeps their lightness).
 
-PHOTOS is any folder of plain photos, with train/ and, if there are any, val/ and test/; about a
-tenth of train is held out where there is no val. A translation takes gray images, or makes them so.
+PHOTOS is any folder of plain photos: as it is (about a tenth is then held out for test), or with
+train/ and, if there are any, val/ and test/. About a tenth of train is held out where there is no
+val. A translation takes gray images, or makes them so.
 
 python -m pix2pix_jax.main --config=configs/gray_to_color.py --config.dataset.path=PHOTOS
 

@@ -3,8 +3,8 @@
 Photos with a hole in the middle, a quarter of the image, to the whole photos, on Paris StreetView:
 14,900 photos, batch 4, 25 epochs, jitter and mirroring. Holes at random places are
 --config.dataset.task=inpaint_anywhere. A translation takes photos whose holes are gray (127 or 128
-of 255). PHOTOS is any folder of plain photos, with train/ and, if
-there are any, val/ and test/:
+of 255). PHOTOS is any folder of plain photos: as it is (about a tenth is then held
+out for test), or with train/ and, if there are any, val/ and test/:
 
 python -m pix2pix_jax.main --config=configs/inpainting.py --config.dataset.path=PHOTOS
 

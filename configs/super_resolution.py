@@ -1,7 +1,8 @@
 """Super-resolution: photos from themselves at a quarter of their sides.
 
-PHOTOS is any folder of plain photos, with train/ and, if there are any, val/ and test/; about a
-tenth of train is held out where there is no val.
+PHOTOS is any folder of plain photos: as it is (about a tenth is then held out for test), or with
+train/ and, if there are any, val/ and test/. About a tenth of train is held out where there is no
+val.
 --config.dataset.task_amount is the factor, 4. A translation takes small images and enlarges them.
 
 python -m pix2pix_jax.main --config=configs/super_resolution.py --config.dataset.path=PHOTOS

@@ -93,6 +93,7 @@ def _implied(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_implied(chosen: Mapping[str, Any], method: str) -> None:
     """Raises UserError for a field that was `chosen` to be what `method` does not allow."""
+    _check_value('method', method)
     for name, value in IMPLIED[method].items():
         if chosen.get(name, value) != value:
             raise UserError(
@@ -116,11 +117,11 @@ def _check_together(config: Config) -> None:
         raise UserError('config.num_steps and config.num_epochs are both 0: one must be positive')
     loss = config.loss
     adversarial = loss.gan != 'none' and loss.gan_weight
-    others = (loss.l1_weight, loss.l2_weight, loss.class_weight, loss.lpips_weight)
-    if config.method == 'gan' and not (any(others) or adversarial):
+    others = [f'{name}_weight' for name in ('l1', 'l2', 'class', 'lpips', 'feature')]
+    if config.method == 'gan' and not (adversarial or any(loss[name] for name in others)):
         raise UserError(
-            'config.loss: with no GAN, l1_weight, l2_weight, class_weight and lpips_weight there '
-            'is no objective'
+            f"config.loss: gan is 'none' or gan_weight 0, and {', '.join(others)} are 0: there is "
+            'nothing to minimise; allowed is one of them above 0'
         )
     if config.batch_size % config.grad_accumulation:
         raise UserError(
@@ -269,12 +270,16 @@ def _shortened(value: Any) -> str:
 
 def _check_values(fields: Mapping[str, Any]) -> None:
     for row in ROWS:
-        value, allowed = fields[row.name], row.allowed
-        if not allowed.holds(value):
-            verb = 'are' if allowed.words else 'is'
-            raise UserError(f'config.{row.name}={value!r}: allowed {verb} {allowed.text}')
+        _check_value(row.name, fields[row.name])
     for field in PLACES:
         user_paths.check(fields[field], f'config.{field}')
+
+
+def _check_value(name: str, value: Any) -> None:
+    allowed = FIELDS[name].allowed
+    if not allowed.holds(value):
+        verb = 'are' if allowed.words else 'is'
+        raise UserError(f'config.{name}={value!r}: allowed {verb} {allowed.text}')
 
 
 def augment_policies(config: Config) -> tuple[str, ...]:

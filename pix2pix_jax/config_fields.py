@@ -127,7 +127,8 @@ ROWS = (
           "'edges2handbags', 'night2day' and 'cityscapes' are, without a path, those that "
           'scripts/prepare_data.py prepared; any other name is read from `dataset.path`'),
     Field('dataset.path', '', free('a folder'),
-          'the folder that has train/, val/ and test/'),
+          'the folder of the data: train/ and, if there are any, val/ and test/; or files that '
+          'patterns name; or plain photos'),
     Field('dataset.layout', 'auto',
           choices('auto', 'side_by_side', 'two_folders', 'list', 'patterns'),
           "'side_by_side': A and B are the halves of one file; 'two_folders': A and B (also A2, "
@@ -158,7 +159,8 @@ ROWS = (
           'number of images that make one input (A, A2, ...); 0: as many as are found', 'images'),
     Field('dataset.input_range', '', free("LOW:HIGH, of several inputs LOW:HIGH,LOW:HIGH, or ''"),
           'values of the input files that become [-1, 1], those beyond are clipped (0:4095, of two '
-          "inputs 0:255,0:10000); '': by the type of the files: 0:255, 0:65535, of floats 0:1",
+          "inputs 0:255,0:10000); '': by the type of the files: uint8 0:255, uint16 0:65535, other "
+          'types 0:1',
           "the files'"),
     Field('dataset.target_range', '', free("LOW:HIGH or ''"),
           'the same of the target files', "the files'"),

@@ -2,7 +2,7 @@
 
 python -m pix2pix_jax.demo --workdir=runs/facades
 
-It needs gradio (pip install gradio), and no internet.
+It needs gradio (pip install -e '.[demo]'), and no internet.
 """
 
 import importlib.util
@@ -33,10 +33,10 @@ def define_flags() -> flags.FlagValues:
 def main(values: flags.FlagValues) -> int:
     """Serves the page until it is stopped; returns the exit status."""
     if not values.workdir:
-        raise UserError('--workdir is missing: give the folder of a run')
+        raise UserError('--workdir is missing: give the folder or the zip of a run')
     workdir = user_paths.of_flag(values, 'workdir')
     if importlib.util.find_spec('gradio') is None:
-        raise UserError('the demo needs gradio: pip install gradio')
+        raise UserError("the demo needs gradio: pip install -e '.[demo]'")
     from pix2pix_jax.web import server
 
     server.serve_run(workdir, values.checkpoint, values.host, values.port)

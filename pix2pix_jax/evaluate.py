@@ -41,7 +41,8 @@ def define_flags() -> flags.FlagValues:
     text('split', "Split of the run's data: train, val or test.", 'test')
     text(
         'checkpoint',
-        'last (the default), best or a step; or a table of several: all that are kept, or '
+        'last (the default), best or a step; or, for a table of several, the word all (those that '
+        'are kept) or '
         'STEP,STEP,...',
     )
     flags.DEFINE_bool('ema', True, 'Averaged weights, where the run has any.', flag_values=values)
@@ -63,8 +64,8 @@ def define_flags() -> flags.FlagValues:
     )
     text(
         'output',
-        'Folder for the report; of a run by default WORKDIR/evaluation/SPLIT, after which comes '
-        '_xSCALE, _stepsSTEPS, _noema or _checkpoints.',
+        'Folder for the report; of a run by default WORKDIR/evaluation/SPLIT, after which come '
+        '_of_DIR (--dataset), _xSCALE, _stepsSTEPS, _noema or _checkpoints.',
     )
     flags.DEFINE_bool(
         'overwrite', False, 'Write into an --output that holds files.', flag_values=values

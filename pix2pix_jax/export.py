@@ -238,8 +238,9 @@ def check_packages(format: str) -> None:
         )
     missing = [name for name in needed if importlib.util.find_spec(name.partition('.')[0]) is None]
     if missing:
+        extra = 'bioimageio' if 'bioimageio.core' in needed else 'export'
         raise UserError(
-            f'--format={format} needs {" and ".join(missing)}: pip install {" ".join(missing)}'
+            f"--format={format} needs {' and '.join(missing)}: pip install -e '.[{extra}]'"
         )
 
 

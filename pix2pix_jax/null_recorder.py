@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pix2pix_jax.errors import DataError, Stopped
+from pix2pix_jax.errors import DataError, Stopped, UserError
 from pix2pix_jax.intervals import NOTHING, Due
 from pix2pix_jax.train_state import GanState
 
@@ -57,7 +57,7 @@ class NullRecorder:
             signal_number, f'stopped with the others at step {step}; resume with: {self._command}'
         )
 
-    def stopped_by(self, error: DataError) -> DataError:
+    def stopped_by(self, error: UserError) -> UserError:
         """Returns `error`, met in the middle of a run, with the command that resumes."""
         return DataError(f'{error}; mend the file and resume with: {self._command}')
 

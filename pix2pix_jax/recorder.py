@@ -35,6 +35,10 @@ SAMPLE_ROWS = 4
 PAGE_SHARE = 20  # the page is drawn anew at a save when so many times as it took have passed
 
 
+class NotWritten(UserError):
+    """The disk refused."""
+
+
 class Interrupted(Exception):
     """A signal came within an evaluation, of which nothing is kept."""
 
@@ -164,7 +168,7 @@ class Recorder:
     def test(self, step: int, state: GanState) -> None:
         """Measures the test split, if there is one, and writes evaluation/test."""
         if 'test' in self._splits:
-            with self._disk(step):
+            with self._disk(step, must=True):  # nothing else tries again
                 summary = self._measure('test', step, state, result_folder(self._workdir, 'test'))
                 self._write_means('test', step, summary)
 
@@ -270,10 +274,10 @@ class Recorder:
             yield
         except OSError as error:
             what = f'{error.filename or self._workdir}: {error.strerror or error}'
-            what = f'step {step} is not all written: {what}; {self._last_good()}'
+            what = f'step {step} is not all written: {what}'
             if must or self._config.checkpoint.on_error == 'raise':
-                raise UserError(f'{what}; resume with: {self._command}', status=1) from error
-            print(f'warning: {what}', file=sys.stderr, flush=True)
+                raise NotWritten(what, status=1) from error
+            print(f'warning: {what}; {self._last_good()}', file=sys.stderr, flush=True)
 
     def save_once(self, step: int, state: GanState) -> None:
         """Saves the state as last, if there is any training in it that is not saved."""
@@ -297,8 +301,12 @@ class Recorder:
             signal_number, f'stopped and saved at step {step}; resume with: {self._command}'
         )
 
-    def stopped_by(self, error: DataError) -> DataError:
+    def stopped_by(self, error: UserError) -> UserError:
         """Returns the error with the step that is saved and the command that resumes from it."""
+        if isinstance(error, NotWritten):
+            return UserError(
+                f'{error}; {self._last_good()}; resume with: {self._command}', status=1
+            )
         last = self._checkpoints.steps('last')
         return DataError(
             f'{error}; {f"saved is step {last[-1]}" if last else "nothing is saved yet"}: '

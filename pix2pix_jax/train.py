@@ -20,7 +20,7 @@ from pix2pix_jax.gradients import Metrics
 from pix2pix_jax.intervals import Due, intervals
 from pix2pix_jax.methods import METHODS
 from pix2pix_jax.null_recorder import NullRecorder
-from pix2pix_jax.recorder import Interrupted, Recorder
+from pix2pix_jax.recorder import Interrupted, NotWritten, Recorder
 from pix2pix_jax.reports import start
 from pix2pix_jax.storage import atomic, user_paths
 from pix2pix_jax.train_setup import Setup, check_run, resolve, say_what_starts, starting_state
@@ -33,6 +33,9 @@ from pix2pix_jax.workdir.run_json import record_start
 
 STOPPING = (
     'the run stops after this step, and saves; a second signal stops it at once, without saving'
+)
+EVALUATE_LESS = (
+    'allowed are a smaller --config.image_size, or --config.eval_every=0 --config.sample_every=0'
 )
 STEPS_IN_FLIGHT = 2  # dispatched, not finished: enough to keep a device busy, few to wait for
 
@@ -93,7 +96,7 @@ def train(setup: Setup) -> GanState:
         with stop, fits, jax.debug_nans(debug_nans):
             catch_up(state, recorder, stop)
             return run_steps(setup, state, recorder, profile, stop)
-    except DataError as error:
+    except (DataError, NotWritten) as error:
         raise recorder.stopped_by(error) from error
     finally:
         profile.close()
@@ -214,6 +217,9 @@ def finish(
         improved = record(step, parallel.unreplicate(state.translating(), devices), due, recorder)
     except Interrupted:
         improved, whole = False, False
+    except UserError:  # the steps until here are good
+        recorder.save_once(step, parallel.unreplicate(state, devices))
+        raise
     signal_number = vote.signal_number  # read once, after all that takes time
     last, saves = due.test, due.save or improved or signal_number > 0
     if saves:
@@ -235,12 +241,14 @@ def record(step: int, state: GanState, due: Due, recorder: Recorder | NullRecord
 
     Raises:
       Interrupted: where a signal comes within an evaluation.
+      UserError: for data that cannot be read, a disk that refuses, and a lack of memory.
     """
-    improved = due.evaluate and recorder.evaluate(step, state)
-    if due.sample:
-        recorder.sample(step, state)
-    if due.test:
-        recorder.test(step, state)
+    with memory.one_line('an evaluation', EVALUATE_LESS):
+        improved = due.evaluate and recorder.evaluate(step, state)
+        if due.sample:
+            recorder.sample(step, state)
+        if due.test:
+            recorder.test(step, state)
     return improved
 
 

@@ -3,6 +3,7 @@
 And to the state that it starts or resumes from.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -70,7 +71,8 @@ class Setup:
 
     def initial_state(self) -> tuple[GanState, Optimizers]:
         """Returns the state before the first step, and the optimizers."""
-        return initial_state(self.config, self.devices, self.total_steps)
+        with fits():
+            return initial_state(self.config, self.devices, self.total_steps)
 
 
 def resolve(
@@ -90,6 +92,7 @@ def resolve(
     workdir = epath.Path(user_paths.given(workdir, '--workdir'))
     check_no_packed(workdir)
     config = validate(config)
+    _check_profile(config, workdir)
     begun = fields_as_begun(config, workdir) if hosts.is_writer() else {}
     for field, value in json.loads(hosts.broadcast_text(json.dumps(begun))).items():
         config.update_from_flattened_dict({field: value})
@@ -109,6 +112,7 @@ def resolve(
     splits = found_channels.take_channels(splits, config)
     if not known.exists:  # one that is there goes on as it began
         found_channels.check_colours(splits['train'], config)
+    config = validate(config)  # with what was found
     metric_titles.check_best(config, splits['train'].has_units)
     config.dataset.inputs = splits['train'].inputs
     config.dataset.windows = 'on' if splits['train'].boxes else 'off'
@@ -127,7 +131,8 @@ def resolve(
     generator = config.generator
     if generator.dropout_blocks == 0:  # a run keeps the number itself, as older versions did
         generator.dropout_blocks = dropout_blocks(generator, generator_depth(config))
-    check_run(config, workdir)
+    for line in check_run(config, workdir):
+        print(line, flush=True)
     frozen = frozen_weights(config, splits['train'])
     splits = preflight.decode_all(splits, config, room, processes)
     for line in data_json.left_out(splits) + preflight.not_on_device(splits, config, room):
@@ -269,12 +274,24 @@ def check_no_packed(workdir: epath.Path) -> None:
         )
 
 
-def check_run(config: Config, workdir: epath.Path) -> None:
-    """Raises UserError if `workdir` holds anything but a run that this config can resume."""
+def _check_profile(config: Config, workdir: epath.Path) -> None:
+    if config.profile_steps and not atomic.is_local(workdir):
+        raise UserError(
+            f'config.profile_steps={config.profile_steps}: a trace is written to a disk of this '
+            f'machine; allowed is 0 with --workdir={workdir}'
+        )
+
+
+def check_run(config: Config, workdir: epath.Path) -> list[str]:
+    """Returns what there is to say about the run in `workdir`, as lines.
+
+    Raises UserError if it holds anything but a run that this config can resume, or one that has
+    saved nothing, which starts anew.
+    """
     if not workdir.exists():
-        return
+        return []
     if workdir.is_dir() and all(path.name.startswith('.') for path in workdir.iterdir()):
-        return
+        return []
     if not workdir.is_dir() or not (workdir / 'config.json').exists():
         raise UserError(
             f'--workdir={workdir}: it is there and is not the folder of a run (no config.json); '
@@ -284,13 +301,16 @@ def check_run(config: Config, workdir: epath.Path) -> None:
     if old.optimizer.scale_with_devices and not old.optimizer.rate_devices:
         old = from_fields(flatten(old) | {'optimizer.rate_devices': devices_of(workdir)})
     changed = differences(old, config)
+    if changed and not run_files.has_checkpoints(workdir):
+        return [f'{workdir} has saved no checkpoint, the run starts anew: {"; ".join(changed)}']
     if changed:
         raise UserError(
             f'{workdir} holds a run with another config: {"; ".join(changed)}; '
             'give the old values to resume, or another --workdir to start anew'
         )
     if old.dataset.path != config.dataset.path:
-        print(f'config.dataset.path was {old.dataset.path}', flush=True)
+        return [f'config.dataset.path was {old.dataset.path}']
+    return []
 
 
 def initial_state(
@@ -304,6 +324,15 @@ def initial_state(
     return create_state(config, models, optimizers), optimizers
 
 
+def fits() -> contextlib.AbstractContextManager[None]:
+    """Makes one line of a device that has no room for the state."""
+    return memory.one_line(
+        'the state of the networks and their optimizers',
+        'allowed are a smaller --config.generator.width or --config.discriminator.width, or a '
+        'device that nothing else uses',
+    )
+
+
 def starting_state(setup: Setup, state: GanState, checkpoints: Checkpoints | None) -> GanState:
     """Returns what the run trains on from, on one device, on all processes alike.
 
@@ -312,7 +341,8 @@ def starting_state(setup: Setup, state: GanState, checkpoints: Checkpoints | Non
     no checkpoint loads, and for a config with fewer steps than are done.
     """
     if checkpoints is not None:
-        restored = checkpoints.restore_newest(jax.device_put(state, setup.devices[0]))
+        with fits():
+            restored = checkpoints.restore_newest(jax.device_put(state, setup.devices[0]))
         if restored is not None:
             state = restored
         elif setup.config.init_from:

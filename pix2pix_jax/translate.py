@@ -122,7 +122,9 @@ def main(values: flags.FlagValues) -> int:
         raise UserError('--input and --split exclude each other: allowed is one')
     for name in ('workdir', 'output') if values.split else ('workdir', 'input', 'output'):
         if not values[name].value:
-            raise UserError(f'--{name} is missing: --workdir, --input and --output are needed')
+            raise UserError(
+                f'--{name} is missing: needed are --workdir, --output, and --input or --split'
+            )
     options = TranslateOptions(
         fit=values.fit,
         tile=values.tile,

@@ -4,6 +4,7 @@ import importlib.metadata
 import pathlib
 import re
 import tomllib
+from typing import Any
 
 NAME = 'pix2pix_jax'
 
@@ -13,12 +14,19 @@ def version() -> str:
 
     A checkout need not be installed, and metadata of an editable install can be older than it.
     """
-    project = pathlib.Path(__file__).parents[1] / 'pyproject.toml'
-    if project.is_file():
-        about = tomllib.loads(project.read_text()).get('project', {})
-        if about.get('name') == NAME:
-            return about['version']
-    return importlib.metadata.version(NAME)
+    project = _project_of_checkout()
+    return project['version'] if project else importlib.metadata.version(NAME)
+
+
+def is_checkout() -> bool:
+    """Whether the code lies in a checkout of this project, and not where it was installed."""
+    return bool(_project_of_checkout())
+
+
+def _project_of_checkout() -> dict[str, Any]:
+    file = pathlib.Path(__file__).parents[1] / 'pyproject.toml'
+    about = tomllib.loads(file.read_text()).get('project', {}) if file.is_file() else {}
+    return about if about.get('name') == NAME else {}
 
 
 def numbers(version: str) -> tuple[int, ...]:

@@ -164,7 +164,7 @@ def describe(
 def command_of_a_new_run(workdir: epath.Path, config: Config) -> str:
     """Returns the command that trains networks like these, from these weights."""
     words = ['--config=configs/folder.py', f'--config.init_from={workdir}']
-    parts = ('image_size', 'dataset.', 'generator.', 'discriminator.', 'loss.gan')
+    parts = ('image_size', 'dataset.', 'generator.', 'discriminator.', 'loss.g')
     default = flatten(default_config()) | {'image_size': (0, 0)}  # configs/folder.py's
     for field, value in flatten(config).items():
         if not field.startswith(parts) or value == default[field]:

@@ -108,7 +108,8 @@ def downloaded(name: str) -> 'Network':
     digest = downloads.digest(path)
     if not first:
         atomic.write_text(record, f'{digest}\n')
-    print(f'SHA-256 {digest}, as {"at the first download" if first else "kept from now on"}')
+    known = 'as at the first download' if first else 'kept to compare with later downloads'
+    print(f'SHA-256 {digest}, {known}')
     return generator
 
 

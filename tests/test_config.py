@@ -81,6 +81,8 @@ def test_a_run_needs_a_length_and_a_loss():
     ):
         assert 'config.loss' in error_of(validate, changed(**fields))
     validate(changed(**{'loss.l1_weight': 0.0}))
+    alone = {'loss.gan_weight': 0.0, 'loss.l1_weight': 0.0, 'loss.feature_weight': 10.0}
+    validate(changed(**alone))
 
 
 def test_without_its_penalty_wgan_gp_goes_with_batch_norm_and_augmentation():

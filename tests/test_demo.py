@@ -73,7 +73,7 @@ def test_who_reaches_a_host(host, expected):
     ('args', 'gradio', 'message'),
     [
         ([], True, '--workdir is missing'),
-        (['--workdir=none'], False, 'the demo needs gradio: pip install gradio'),
+        (['--workdir=none'], False, "the demo needs gradio: pip install -e '.[demo]'"),
         (['--workdir=none', '--port=0'], True, '--workdir=none: no run there'),
         (['--workdir=none', '--port=65536'], True, '--port=65536'),
     ],

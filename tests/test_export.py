@@ -133,7 +133,9 @@ def test_the_runs_own_config_stays():
 
 
 def test_a_run_in_bfloat16_is_exported_in_float32(interop):
+    assert exportable.compared_with(random_run()) == 'the run'
     run = random_run(dtype='bfloat16')
+    assert exportable.compared_with(run) == 'the run in float32'
     exported, _ = interop.load(interop.to_bytes(exportable.create(run)))
     run.config.dtype = 'float32'
     check(run, exported, images(run))
@@ -367,7 +369,7 @@ def test_missing_packages_are_named(workdir, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(export.importlib.metadata, 'version', lambda name: export.MIN_JAX_FOR_ONNX)
     assert command(f'--workdir={workdir}', '--format=onnx', f'--output={tmp_path}/a.onnx') == 2
     error = capsys.readouterr().err
-    assert 'needs jax2onnx and onnxruntime: pip install jax2onnx onnxruntime' in error
+    assert "needs jax2onnx and onnxruntime: pip install -e '.[export]'" in error
 
 
 @pytest.mark.parametrize('version', ['0.7.2', '0.8.0'])

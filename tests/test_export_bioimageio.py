@@ -206,4 +206,5 @@ def test_without_the_packages_the_command_ends_in_one_line(tmp_path, capfd, monk
         importlib.util, 'find_spec', lambda name: None if name == 'bioimageio' else found(name)
     )
     assert command(tmp_path, tmp_path / 'model.zip') == 2
-    assert 'pip install bioimageio.core' in capfd.readouterr().err
+    error = capfd.readouterr().err
+    assert "needs bioimageio.core: pip install -e '.[bioimageio]'" in error

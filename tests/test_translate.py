@@ -356,7 +356,7 @@ def test_the_page_shows_all_and_leads_to_the_files(tmp_path):
         (
             ('--input={0}/same/a.png', '--output={0}/o', '--tile=16', '--fit=resize'),
             2,
-            '--tile works with --fit=pad only',
+            '--fit=resize: with --tile, which keeps sizes, allowed are auto | pad',
         ),
         (('--input={0}/same/a.png', '--output={0}/o', '--fit=crop'), 2, 'fit'),
         (('--input={0}/empty,{0}/same/a.png', '--output={0}/o'), 1, 'no images'),

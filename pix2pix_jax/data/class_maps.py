@@ -180,9 +180,17 @@ def most_probable(one_hots: np.ndarray) -> np.ndarray:
 
 
 def names(classes: int, table: Classes | None) -> list[str]:
-    """Returns the names of classes: a table's, as far as it goes, else their numbers."""
-    known = list(table.colours)[:classes] if table else []
-    return [*known, *map(str, range(len(known), classes))]
+    """Returns the names of classes, all distinct: a table's, as far as it goes, else their numbers.
+
+    'class N' stands for a number that is the name of another class.
+    """
+    found = list(table.colours)[:classes] if table else []
+    for number in range(len(found), classes):
+        name = str(number)
+        while name in found:
+            name = f'class {name}'
+        found.append(name)
+    return found
 
 
 def colours(classes: int, palette: np.ndarray | None) -> np.ndarray:

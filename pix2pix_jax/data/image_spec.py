@@ -59,10 +59,19 @@ class ImageSpec(NamedTuple):
         return self.coding or self.palette
 
 
+def range_fields(config: Config) -> tuple[str, str]:
+    """Returns the fields of `config.dataset` with the ranges of input and target.
+
+    A task makes its inputs of photos, which have one range.
+    """
+    return 'input_range' if config.dataset.task == 'none' else 'target_range', 'target_range'
+
+
 def of_config(config: Config) -> tuple[ImageSpec, ImageSpec]:
     """Returns the specs of input and target; of plain photos (dataset.task) the target is RGB."""
     d, g = config.dataset, config.generator
-    ranges = [parse_ranges(f'{name}_range', d[f'{name}_range']) for name in ('input', 'target')]
+    fields = range_fields(config)
+    ranges = [parse_ranges(field, d[field]) for field in fields]
     channels, field = g.output_channels, 'config.generator.output_channels'
     if d.task != 'none':
         channels, field = 3, 'config.dataset.task'
@@ -72,7 +81,7 @@ def of_config(config: Config) -> tuple[ImageSpec, ImageSpec]:
             g.input_channels,
             ranges[0],
             field='config.generator.input_channels',
-            range_flag='--config.dataset.input_range',
+            range_flag=f'--config.dataset.{fields[0]}',
             nodata=d.nodata,
         ),
         ImageSpec(
@@ -80,7 +89,7 @@ def of_config(config: Config) -> tuple[ImageSpec, ImageSpec]:
             channels,
             ranges[1],
             field=field,
-            range_flag='--config.dataset.target_range',
+            range_flag=f'--config.dataset.{fields[1]}',
             nodata=d.nodata,
         ),
     )

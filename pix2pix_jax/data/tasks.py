@@ -85,31 +85,41 @@ TASKS = {
     'colorize': Task(
         lightness,
         channels=(1, 2),
-        about='its lightness (L of CIE Lab); a and b are generated',
+        about="the photo's lightness (L of CIE Lab); a and b are generated",
         input='L of CIE Lab as L / 50 - 1',
         of_any_photo=True,
         lab=True,
     ),
-    'gray_to_color': Task(gray, (1, 3), 'it in gray', of_any_photo=True),
+    'gray_to_color': Task(gray, (1, 3), 'the photo in gray', of_any_photo=True),
     'inpaint': Task(
-        hole_in_the_middle, (3, 3), 'it with a hole in the middle', 0.5, holes=True, input=HOLE
+        hole_in_the_middle,
+        (3, 3),
+        'the photo with a hole in the middle',
+        0.5,
+        holes=True,
+        input=HOLE,
     ),
     'inpaint_anywhere': Task(
-        hole_anywhere, (3, 3), 'it with a hole anywhere', 0.5, holes=True, input=HOLE
+        hole_anywhere, (3, 3), 'the photo with a hole anywhere', 0.5, holes=True, input=HOLE
     ),
     'edges': Task(
-        edges, (1, 3), "its edges (Canny's)", 2.0, lines=True, input='gray, black edges on white'
+        edges,
+        (1, 3),
+        "the photo's edges (Canny)",
+        2.0,
+        lines=True,
+        input='gray, black edges on white',
     ),
     'super_resolution': Task(
         coarse,
         channels=(3, 3),
-        about='it smaller, enlarged again',
+        about='the photo made smaller and enlarged again',
         amount=4.0,
         in_pixels=True,
         enlarges=True,
         input='RGB, enlarged {factor:g} times (bicubic)',
     ),
-    'denoise': Task(noisy, (3, 3), 'it with noise', 0.2, in_pixels=True),
+    'denoise': Task(noisy, (3, 3), 'the photo with noise', 0.2, in_pixels=True),
 }
 PAIRS = Task(unchanged, (3, 3), 'pairs')  # no task: inputs are files, of any channels
 LAB_OUTPUT = 'a and b of CIE Lab, over 110'

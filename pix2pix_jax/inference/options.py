@@ -47,7 +47,7 @@ def check_options(options: TranslateOptions) -> None:
     if options.batch < 1:
         raise UserError(f'--batch={options.batch}: allowed is 1 or more')
     if tile and fit == 'resize':
-        raise UserError('--tile works with --fit=pad only: tiled images keep their size')
+        raise UserError('--fit=resize: with --tile, which keeps sizes, allowed are auto | pad')
     if fit not in FITS:
         raise UserError(f'--fit={fit}: allowed are {" | ".join(FITS)}')
     if tile < LARGEST:

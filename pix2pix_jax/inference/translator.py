@@ -128,9 +128,7 @@ class Translator:
                 f'{count} for one translation: the run takes {expected or 1}, as '
                 'config.dataset.inputs says'
             )
-        spec, target = image_spec.of_run(self.config)
-        if task is not tasks.PAIRS:  # of the photo that was the target
-            spec = spec._replace(ranges=target.ranges)
+        spec, _ = image_spec.of_run(self.config)
         return spec._replace(channels=3) if task.of_any_photo else spec
 
     def load_window(self, files: Sequence[File], box: Box, about: Metadata) -> Loaded:

@@ -109,7 +109,8 @@ def export(
         *remarks,
         f'input: {source.dtype} from {source.range[0]:g} to {source.range[1]:g}; '
         f'output: {target.dtype} from {target.range[0]:g} to {target.range[1]:g}',
-        f"checked: within {differs_by:.2g} of the run; the zoo's own test passed",
+        f'checked: within {differs_by:.2g} of {exportable.compared_with(run)}; '
+        "the zoo's own test passed",
     ]
 
 

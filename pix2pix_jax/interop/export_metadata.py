@@ -24,6 +24,7 @@ def of_model(
       weights: what its kernels are stored in, 'float32' | 'float16'.
     """
     g, d = config.generator, config.dataset
+    ranges = [d[field] or 'of the type' for field in image_spec.range_fields(config)]
     return {
         'producer': f'pix2pix_jax {version()}',
         'layout': 'NHWC',
@@ -34,8 +35,8 @@ def of_model(
         'multiple_of': unit(g, g.depth),
         'least_size': minimum_side(g, g.depth),  # the key is in the files that were exported
         'direction': d.direction,
-        'input_range': d.input_range or 'of the type',
-        'target_range': d.target_range or 'of the type',
+        'input_range': ranges[0],
+        'target_range': ranges[1],
         **_of_files(config),
         'task': d.task,
         'task_amount': tasks.amount_of(d.task, d.task_amount),

@@ -107,9 +107,14 @@ def export(
     return [
         f'{output}: {len(data) / 1e6:.3g} MB, {format}, weights {weights}, step {run.step}',
         *describe(model),
-        f'checked: on an image of {height}x{width} within {differs_by:.2g} of the run '
-        f'({TOLERANCES[weights]:g} allowed)',
+        f'checked: on an image of {height}x{width} within {differs_by:.2g} of '
+        f'{compared_with(run)} ({TOLERANCES[weights]:g} allowed)',
     ]
+
+
+def compared_with(run: Run) -> str:
+    """Returns what an exported model, which computes in float32, was compared with, in words."""
+    return 'the run' if run.config.dtype == 'float32' else 'the run in float32'
 
 
 def checked(model: Exportable, format: str, output: epath.PathLike) -> tuple[bytes, float]:

@@ -144,8 +144,10 @@ def _model(card: Card) -> Iterator[str]:
     if c.ema_decay:
         yield f'averaged weights (decay {c.ema_decay}) beside the last ones'
     if DISCRIMINATOR in about.files:
-        kind = 'conditional' if d.conditional else 'of the output alone'
-        yield f'discriminator: PatchGAN of {d.layers} strided layers, width {d.width}, {kind}'
+        kind = f'PatchGAN of {d.layers} strided layers' if d.layers else 'PixelGAN'
+        scales = f' at {d.scales} scales' if d.scales > 1 else ''
+        sees = 'conditional' if d.conditional else 'of the output alone'
+        yield f'discriminator: {kind}{scales}, width {d.width}, {sees}'
     else:
         yield 'no discriminator: training that starts from it makes a new one'
     loss = c.loss

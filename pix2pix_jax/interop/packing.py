@@ -163,20 +163,17 @@ def _pairs(workdir: epath.PathLike) -> tuple[dict[str, str], list[str]]:
     name, text = data_json.portable(workdir)
     if not name:
         return {}, []
-    names = [
-        pair
-        for pairs in data_json.load_known(workdir).splits.values()
-        for pair in (*pairs.used, *pairs.skipped)
-    ]
-    local = next(filter(_is_of_this_machine, names), None)
-    if local is None:
+    known = data_json.load_known(workdir)
+    names = [name for pairs in known.splits.values() for name in (*pairs.used, *pairs.skipped)]
+    local = next(filter(_is_whole_path, names), None)
+    if not known.found.get('whole_paths', local):  # older runs do not say it
         return {name: text}, []
-    remark = f"the pairs' names are paths of this machine (/{local}): {name} is left empty"
+    remark = f"the pairs' names are paths of this machine: {name} is left empty"
     return {data_json.FILE: data_json.EMPTY}, [remark]
 
 
-def _is_of_this_machine(name: str) -> bool:
-    """Whether the name of a pair is a whole path here, without its first /."""
+def _is_whole_path(name: str) -> bool:
+    """Whether the name of a pair seems to be a whole path here, without its first /."""
     folder = posixpath.dirname(name)
     return bool(re.match('[A-Za-z]:', name)) or (bool(folder) and os.path.isdir(f'/{folder}'))
 

@@ -83,8 +83,8 @@ def export(run: Run, workdir: str, output: epath.PathLike, options: PageOptions)
         'licence before you publish them (--examples=0: none)'
         if pictures
         else f'examples: none ({why or "--examples=0, or no pair can be read"})',
-        f'checked: on an image of {size[0]}x{size[1]} within {differs_by:.2g} of the run '
-        f'({TOLERANCES[options.weights]:g} allowed)',
+        f'checked: on an image of {size[0]}x{size[1]} within {differs_by:.2g} of '
+        f'{exportable.compared_with(run)} ({TOLERANCES[options.weights]:g} allowed)',
         f'see it: python -m http.server --directory {shlex.quote(str(output))} and open http://localhost:8000/',
     ]
 

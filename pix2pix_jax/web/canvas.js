@@ -54,6 +54,7 @@ export function createCanvas(element, props, watch) {
     const image = new Image();
     image.onload = () => {
       if (url !== shown) return; // another came meanwhile
+      stop();
       canvas.width = image.naturalWidth;
       canvas.height = image.naturalHeight;
       context.drawImage(image, 0, 0);
@@ -120,6 +121,14 @@ export function createCanvas(element, props, watch) {
   function end() {
     from = null;
     send();
+  }
+
+  // What comes from elsewhere ends a stroke or a box that is under way.
+  function stop() {
+    from = null;
+    pointer = null;
+    at = null;
+    showCursor();
   }
 
   function undo() {
@@ -217,6 +226,7 @@ export function createCanvas(element, props, watch) {
   find('[data-do=undo]').addEventListener('click', undo);
 
   find('[data-do=clear]').addEventListener('click', () => {
+    stop();
     remember();
     canvas.width = canvas.dataset.width;
     canvas.height = canvas.dataset.height;

@@ -47,16 +47,17 @@ def files(page: Page, about: dict[str, Any]) -> dict[str, bytes]:
     """Returns the files of the page by name, all but the model and the runtime.
 
     `about` is what its scripts are told of these: `model` and `wasm` with their parts, of a flow
-    `noise`, too, `memory` in bytes, and others.
+    `noise`, too, `module` and `loader` of the runtime, `memory` in bytes, and others.
     """
     found = {name: (HERE / 'static' / name).read_bytes() for name in (*SCRIPTS, 'page.css')}
     worker = string.Template((HERE / 'static' / 'sw.js').read_text())
+    scripts = json.dumps([*SCRIPTS, 'canvas.js', about['module'], about['loader']])
     css = (HERE / 'canvas.css').read_text()
     examples = [f'examples/{i}.png' for i in range(len(page.pictures))]
     found |= {
         'canvas.js': (HERE / 'canvas.js').read_bytes(),
         'canvas.css': f'#canvas {{\n{css}}}\n'.encode(),
-        'sw.js': worker.safe_substitute(policy=POLICY).encode(),
+        'sw.js': worker.safe_substitute(policy=POLICY, scripts=scripts).encode(),
         **{name: atomic.encode_png(p) for name, p in zip(examples, page.pictures)},
     }
     loads = sum(about[key]['bytes'] for key in ('model', 'wasm', 'noise') if key in about) / 1e6

@@ -6,6 +6,7 @@ buffers, and a save that returns is on disk; only then the one before it goes.
 """
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -28,6 +29,13 @@ from pix2pix_jax.workdir.config_json import from_json, to_json
 
 LAST, BEST = KINDS = 'last', 'best'
 BEST_LACKS = ': best translates, and has no discriminator and no optimizers to train on from'
+ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}  # a part of the checkpoint is not there
+STATUS = {  # of stores and devices, in messages
+    'PERMISSION_DENIED': errno.EACCES,
+    'DEADLINE_EXCEEDED': errno.ETIMEDOUT,
+    'UNAVAILABLE': errno.EIO,
+    'RESOURCE_EXHAUSTED': errno.ENOMEM,
+}
 # The prefix of arrays that older versions did not save -> of those that they started from.
 STARTED_FROM = {'ema_batch_stats': 'generator/batch_stats'}
 
@@ -98,10 +106,10 @@ class Checkpoints:
         except Exception as error:
             with contextlib.suppress(OSError):  # `error` says more; the next start removes it, too
                 self._remove_unfinished()  # it may fill the disk
-            code = re.search(r"os_error_code='(\d+)'", str(error))  # tensorstore's ValueErrors
-            if code is None:
+            refused = _refusal(error, folder)
+            if refused is None:
                 raise
-            raise OSError(int(code[1]), os.strerror(int(code[1])), str(folder)) from error
+            raise refused from error
         atomic.sync_tree(folder / str(step))
         for parent in (folder, self._root, self._root.parent, self._root.parent.parent):
             atomic.sync_folder(parent)
@@ -121,7 +129,8 @@ class Checkpoints:
     def restore_newest(self, target: Any) -> Any | None:
         """Returns the newest state in `last` that loads, shaped as `target`; None without one.
 
-        Raises UserError where none of them loads, and where there is a `best` alone.
+        Raises UserError where none of them loads, and where there is a `best` alone; OSError where
+        the disk or the store does not let it be read, which says nothing of the checkpoint.
         """
         for step in reversed(self.steps('last')):
             try:
@@ -197,9 +206,13 @@ class Checkpoints:
             raise self._damaged(kind, step, error) from error
         return from_json(json.dumps(saved))
 
-    def _damaged(self, kind: str, step: int, error: Exception) -> UserError:
-        what = f'{self._root}/{kind}/{step} does not load, it is damaged'
-        return UserError(f'{what}: {error}', status=1)
+    def _damaged(self, kind: str, step: int, error: Exception) -> Exception:
+        """Returns what to raise where Orbax cannot read a checkpoint."""
+        folder = self._root / kind / str(step)
+        refused = _refusal(error, folder)
+        if refused is not None and refused.errno not in ABSENT:
+            return refused
+        return UserError(f'{folder} does not load, it is damaged: {error}', status=1)
 
     def find(self, name: str) -> tuple[str, int]:
         """Returns (kind, step) of a checkpoint called 'last', 'best' or by its step.
@@ -250,6 +263,18 @@ def _without_logs_of_orbax() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(is_of_others)
+
+
+def _refusal(error: Exception, folder: epath.Path) -> OSError | None:
+    """Returns what a disk, a store or a full memory refused, if that is why Orbax failed."""
+    if isinstance(error, OSError) and error.errno:
+        return OSError(error.errno, error.strerror, error.filename or str(folder))
+    code = re.search(r"os_error_code='(\d+)'", str(error))  # in tensorstore's ValueErrors
+    status = re.search('|'.join(STATUS), str(error))
+    if code is None and status is None:
+        return None
+    number = int(code[1]) if code else STATUS[status[0]] if status else 0
+    return OSError(number, os.strerror(number), str(folder))
 
 
 def _remove(folder: epath.Path) -> None:

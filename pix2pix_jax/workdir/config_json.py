@@ -86,7 +86,7 @@ def load_config(workdir: epath.PathLike) -> Config:
         raise UserError(f'--workdir={workdir}: no run there (config.json is missing)')
     try:
         fields = _fields(data.decode(errors='replace'))
-        if run_files.is_zip(workdir):
+        if run_files.is_packed(workdir):
             _check_places(fields)
         return from_fields(fields)
     except UserError as error:

@@ -7,7 +7,8 @@ where names came or went; with `dataset.on_error=skip` only where some went.
 import contextlib
 import json
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from etils import epath
@@ -15,6 +16,7 @@ from etils import epath
 from pix2pix_jax.config import Config
 from pix2pix_jax.data import discover, hold_out, preflight, sources
 from pix2pix_jax.data.formats import windows
+from pix2pix_jax.data.formats.pixels import File
 from pix2pix_jax.data.hold_out import Known, SplitPairs
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, UserError
@@ -70,13 +72,15 @@ def write_known(workdir: epath.PathLike, splits: Mapping[str, Source], steps: in
 def found_in(train: Source) -> dict[str, Any]:
     """Returns what a run takes from its data: the most common size, and the images in an input.
 
-    And whether pairs lie side by side, and the type of the first input file that can be read; of
-    four channels whether it is RGBA, of several images in an input the channels of each.
+    And whether pairs lie side by side, whether names are whole paths, and the type of the first
+    input file that can be read; of four channels whether it is RGBA, of several images in an input
+    the channels of each.
     """
     found = {
         'size': list(preflight.common_size(train)),
         'inputs': train.inputs,
         'side_by_side': train.is_halves,
+        'whole_paths': any(map(_is_whole_path, train.names, train.files)),
     }
     for i in range(min(len(train), sources.FIRST)):
         with contextlib.suppress(DataError):
@@ -89,6 +93,12 @@ def found_in(train: Source) -> dict[str, Any]:
                 found['input_channels'] = each
             return found
     return found
+
+
+def _is_whole_path(name: str, files: Sequence[File]) -> bool:
+    """Whether a pair is named by its target's whole path, as where a list gives it."""
+    path = str(files[-1])
+    return os.path.isabs(path) and name.startswith(f'{os.path.dirname(path).lstrip("/")}/')
 
 
 def recorded(workdir: epath.PathLike) -> dict[str, Any]:

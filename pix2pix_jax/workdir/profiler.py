@@ -1,5 +1,7 @@
 """A trace of a few training steps, for TensorBoard's profiler and https://ui.perfetto.dev."""
 
+import sys
+
 import jax
 from etils import epath
 
@@ -32,7 +34,10 @@ class Profile:
         """Ends a trace that is running, at the end of a run or where it failed."""
         if self._running:
             self._running, self._steps = False, 0
-            jax.profiler.stop_trace()
+            try:
+                jax.profiler.stop_trace()
+            except OSError as error:
+                print(f'warning: config.profile_steps: no whole trace: {error}', file=sys.stderr)
         elif self._steps:
             self._steps = 0
             print(f'config.profile_steps: no trace, the run ended before step {self._first + 1}')

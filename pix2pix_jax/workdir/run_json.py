@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from etils import epath
 
 from pix2pix_jax.storage import atomic
-from pix2pix_jax.version import numbers, version
+from pix2pix_jax.version import is_checkout, numbers, version
 from pix2pix_jax.workdir import run_files
 
 if TYPE_CHECKING:  # who reads a run need not start it
@@ -126,7 +126,12 @@ def _versions() -> dict[str, str]:
 
 
 def git_commit() -> str:
-    """Returns the commit of the code, with + if it was changed since; '' outside git."""
+    """Returns the commit of the code, with + if it was changed since.
+
+    '' outside git, and of an installed package, which may lie in the repository of something else.
+    """
+    if not is_checkout():
+        return ''
     folder = pathlib.Path(__file__).parent
 
     def git(*words: str) -> str:

@@ -40,6 +40,33 @@ def mend(whole):
         new.replace(file)
 
 
+@pytest.mark.parametrize('split', ['val', 'test'])
+def test_an_evaluation_that_fails_loses_no_step(split, tmp_path, monkeypatch):
+    """Saves come after evaluations: what is trained until there is kept."""
+    pairs = make_pairs(tmp_path / 'pairs', {'train': 3, 'val': 2, 'test': 2})
+    fields = {'num_steps': 4, 'eval_every': 4, 'sample_every': 0, 'checkpoint__every_steps': 4}
+    config = tiny_config(pairs, **FIELDS | fields)
+    expected = train_and_evaluate(config, tmp_path / 'whole')
+
+    broken = {}
+
+    def step(self, number):
+        if number == 2:
+            broken.update({f: f.read_bytes() for f in (pairs / split).iterdir()})
+            mend(dict.fromkeys(broken, b'broken'))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(progress.Console, 'step', step)
+        with pytest.raises(DataError, match='saved is step 4: mend the file and resume with: the'):
+            train_and_evaluate(config, tmp_path / 'run', 'the command')
+    assert Checkpoints(tmp_path / 'run').steps('last') == [4]
+    mend(broken)
+    state = train_and_evaluate(config, tmp_path / 'run', 'the command')
+    for leaf, other in zip(jax.tree.leaves(state), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(leaf, other)
+    assert metrics(tmp_path / 'run') == metrics(tmp_path / 'whole')
+
+
 def test_a_pair_that_breaks_in_the_middle(tmp_path, monkeypatch):
     pairs = make_pairs(tmp_path / 'pairs', {'train': 8})
     config = tiny_config(pairs, **FIELDS)

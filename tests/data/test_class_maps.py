@@ -14,6 +14,7 @@ from pix2pix_jax.data import (
     class_maps,
     discover,
     image_spec,
+    label_colors,
     nothing_to_learn,
     pipeline,
     preflight,
@@ -21,6 +22,7 @@ from pix2pix_jax.data import (
 from pix2pix_jax.data.formats.pixels import Pixels
 from pix2pix_jax.distributed import feed
 from pix2pix_jax.errors import DataError, UserError
+from pix2pix_jax.web import class_brushes
 from pix2pix_jax.workdir import config_json
 
 SIZE = 32
@@ -201,6 +203,19 @@ def test_classes_are_shown_in_their_palette_which_a_run_finds(tmp_path):
         shown = dataclasses.replace(source, specs=(source.specs[0], spec))
         found = shown.shown(one_hot[None], 'target')[0]
         np.testing.assert_allclose(found, palette[MAP] / 127.5 - 1, atol=1e-6)
+
+
+@pytest.mark.parametrize('listed', [(0, 1, 3), (1, 2, 3, 4), ('class 4', 4, 3)])
+def test_a_palette_that_names_too_few_classes_makes_none_of_them_one(listed):
+    """Each class has a name, and a brush with a colour, of its own."""
+    palette = '; '.join(f'{name} {40 * i},{99 - i},7' for i, name in enumerate(listed))
+    table = label_colors.table(palette, 'config.dataset.palette')
+    spec = image_spec.ImageSpec('input', 5, classes=5, palette=table)
+    names = class_maps.names(5, table)
+    assert names[: len(listed)] == list(map(str, listed)) and len(set(names)) == 5
+    indices = np.arange(5).reshape(1, 5, 1)
+    picture = class_brushes.to_picture(class_maps.one_hot(indices, 5), spec)
+    np.testing.assert_array_equal(class_brushes.to_indices(picture, spec), indices)
 
 
 def test_one_hot_and_most_probable_are_inverse():

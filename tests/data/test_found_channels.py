@@ -14,6 +14,7 @@ from pix2pix_jax.config import validate
 from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.data import discover, image_spec
 from pix2pix_jax.data.found_channels import check_colours, take_channels
+from pix2pix_jax.errors import UserError
 from pix2pix_jax.workdir import data_json
 from pix2pix_jax.workdir.config_json import to_json
 
@@ -214,3 +215,14 @@ def test_a_run_of_five_bands_trains_and_translates(tmp_path):
     assert train_setup.resolve(c, tmp_path / 'run').config.generator.input_channels == 5  # resumes
     image = np.zeros((SIDE, SIDE, 5), np.uint8)
     assert pix2pix_jax.Translator(tmp_path / 'run')(image).shape == (SIDE, SIDE, 3)
+
+
+def test_more_channels_than_a_network_may_have_are_refused(tmp_path):
+    """Or no command could read the run that was trained on them."""
+    for side, channels in (('A', 1025), ('B', 3)):
+        (tmp_path / 'train' / side).mkdir(parents=True)
+        for i in range(3):
+            image = np.random.default_rng(i).integers(0, 256, (SIDE, SIDE, channels), np.uint8)
+            np.save(tmp_path / 'train' / side / f'{i}.npy', image)
+    with pytest.raises(UserError, match=r'config.generator.input_channels=1025: allowed is 1 to'):
+        train_setup.resolve(tiny_config(tmp_path), tmp_path / 'run')

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 from helpers.runs import make_pairs, tiny_config
 
-from pix2pix_jax import export, train
+from pix2pix_jax import export, train, train_setup
 from pix2pix_jax.config import default_config
 from pix2pix_jax.distributed import memory, parallel
 from pix2pix_jax.dry_run import dry_run
@@ -21,6 +21,7 @@ from pix2pix_jax.presets import apply_arg
 from pix2pix_jax.train_setup import initial_state
 from pix2pix_jax.train_state import create_state, training_key
 from pix2pix_jax.train_step import train_step
+from pix2pix_jax.workdir.checkpoints import Checkpoints
 
 EXHAUSTED = jax.errors.JaxRuntimeError(
     'RESOURCE_EXHAUSTED: Out of memory allocating 34359738368 bytes.\nTraceback: many lines'
@@ -125,7 +126,7 @@ def test_a_step_that_does_not_fit_is_said_before_it_is_compiled(tmp_path, monkey
 
 
 @pytest.mark.parametrize('error', [EXHAUSTED, MemoryError(), MemoryError('std::bad_alloc')])
-def test_running_out_of_memory_in_training_is_one_line(tmp_path, monkeypatch, error):
+def test_running_out_of_memory_in_training_is_one_line(tmp_path, monkeypatch, capsys, error):
     pairs = make_pairs(tmp_path / 'pairs', {'train': 2})
 
     def step(*args):
@@ -139,6 +140,42 @@ def test_running_out_of_memory_in_training_is_one_line(tmp_path, monkeypatch, er
     assert message.startswith('out of memory: a training step does not fit')
     assert '--config.image_size (it is 32,32)' in message and 'remat' not in message
     assert ('(34 GB more' in message) == (error is EXHAUSTED)
+
+    # Nothing is saved: the advice is taken without another folder.
+    monkeypatch.undo()
+    smaller = tiny_config(pairs, num_steps=1, image_size=(16, 16))
+    assert int(train.train_and_evaluate(smaller, tmp_path / 'run').step) == 1
+    out = capsys.readouterr().out
+    begins = f'{tmp_path}/run has saved no checkpoint, the run starts anew: '
+    assert sum(line.startswith(begins) for line in out.splitlines()) == 1
+    with pytest.raises(UserError, match='holds a run with another config'):
+        train.train_and_evaluate(tiny_config(pairs, num_steps=1), tmp_path / 'run')
+
+
+@pytest.mark.parametrize('command', [train.train_and_evaluate, dry_run])
+def test_a_state_that_does_not_fit_is_one_line(tmp_path, monkeypatch, command):
+    def create_state(*args):
+        raise EXHAUSTED
+
+    pairs = make_pairs(tmp_path / 'pairs', {'train': 2})
+    monkeypatch.setattr(train_setup, 'create_state', create_state)
+    with pytest.raises(UserError, match='out of memory: the state .* does not fit') as raised:
+        command(tiny_config(pairs, num_steps=1), tmp_path / 'run')
+    assert raised.value.status == 1 and '--config.generator.width' in str(raised.value)
+
+
+@pytest.mark.parametrize('split', ['val', 'test'])
+def test_running_out_of_memory_in_an_evaluation_keeps_the_steps(tmp_path, monkeypatch, split):
+    pairs = make_pairs(tmp_path / 'pairs', {'train': 2, 'val': 1, 'test': 1})
+
+    def measure(*args):
+        raise EXHAUSTED
+
+    name = {'val': 'evaluate', 'test': 'test'}[split]
+    monkeypatch.setattr(f'pix2pix_jax.recorder.Recorder.{name}', measure)
+    with pytest.raises(UserError, match='out of memory: an evaluation does not fit'):
+        train.train_and_evaluate(tiny_config(pairs, num_steps=2, eval_every=2), tmp_path / 'run')
+    assert Checkpoints(tmp_path / 'run').steps('last') == [2]
 
 
 @pytest.mark.parametrize(

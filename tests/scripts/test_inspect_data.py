@@ -119,7 +119,7 @@ def test_a_users_mistake_is_one_line(folder, arguments, status, words):
 def test_plain_photos(folder):
     done = run('--config.dataset.path=pairs', cwd=folder, config='bw2color')
     assert (done.returncode, done.stderr) == (0, '')
-    assert 'input = its lightness' in done.stdout and '  target: PNG RGB (4)' in done.stdout
+    assert "input = the photo's lightness" in done.stdout and '  target: PNG RGB (4)' in done.stdout
     assert '  sizes (width x height): 32x16 (4)' in done.stdout.splitlines()
     with Image.open(done.stdout.splitlines()[-1].split(': ')[0]) as grid:
         colours = np.asarray(grid)[22:, 132:260].reshape(-1, 3)

@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import pathlib
+import shutil
 import socket
 import sys
 import zipfile
@@ -17,6 +18,7 @@ from helpers import OLD_RUN, ROOT
 from helpers.runs import changed, make_pairs, tiny_config, untrained_run
 from PIL import Image
 
+from pix2pix_jax.data import discover
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.evaluation.metric_titles import title
 from pix2pix_jax.inference.loaded_run import load_run, load_state
@@ -225,6 +227,31 @@ def test_reasons_and_whole_paths_in_data_json_stay_here(tmp_path):
     lines = packing.pack_run(run, tmp_path / 'b.zip', packing.Choices())
     assert "the pairs' names are paths of this machine" in lines[0]
     assert data_json.load_known(tmp_path / 'b.zip').splits == {}
+
+
+@pytest.mark.parametrize('whole', [True, False])
+def test_whole_paths_are_those_that_a_list_gave(whole, tmp_path):
+    """Also where their folder is gone; a folder's own names may look like such paths."""
+    pairs, folder = tmp_path / 'pairs', tmp_path / 'photos' / 'home'
+    folder.mkdir(parents=True)
+    pairs.mkdir()
+    start = f'{folder}/' if whole else '../photos/home/'
+    lines = ['input,target']
+    for i in range(3):
+        Image.new('RGB', (32, 32), (9 * i, i, 0)).save(folder / f'{i}.png')
+        Image.new('RGB', (32, 32), (i, 9 * i, 0)).save(folder / f'{i}_in.png')
+        lines.append(f'{start}{i}_in.png,{start}{i}.png')
+    (pairs / 'train.csv').write_text('\n'.join(lines))
+    config = tiny_config(pairs)
+    splits = discover.open_splits(config)
+    untrained_run(tmp_path / 'run', config)
+    data_json.write_known(tmp_path / 'run', splits, 1)
+    shutil.rmtree(tmp_path / 'photos')
+    lines = packing.pack_run(tmp_path / 'run', tmp_path / 'a.zip', packing.Choices())
+    assert any('are paths of this machine' in line for line in lines) == whole
+    known = data_json.load_known(tmp_path / 'a.zip')
+    assert bool(known.splits) != whole
+    assert whole or known.splits['train'].used[0] == 'photos/home/0'
 
 
 def test_it_keeps_what_the_run_knows(trained, zips):

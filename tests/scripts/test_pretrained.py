@@ -73,7 +73,10 @@ def test_from_the_server_to_a_translated_picture(script, server, weights, tmp_pa
     assert ranges[0] is None and all(given.startswith('bytes=') for given in ranges[1:])
     cache = tmp_path / 'cache/pix2pix_jax/pretrained'
     assert (cache / 'facades_label2photo.pth').read_bytes() == weights
-    assert f'SHA-256 {hashlib.sha256(weights).hexdigest()}, as kept from now on' in printed
+    assert (
+        f'SHA-256 {hashlib.sha256(weights).hexdigest()}, kept to compare with later downloads'
+        in printed
+    )
     assert 'no licence is published with these weights' in printed
     assert 'U-Net of 7 halvings, width 2, batch norm' in printed
 

@@ -30,7 +30,10 @@ canvas {{ display: block; width: {64 * SCALE}px; touch-action: none }}
 import {{ createCanvas }} from './canvas.js';
 const canvas = document.querySelector('canvas');
 canvas.addEventListener('drawn', () => (document.body.dataset.ready = 'true'));
-createCanvas(document.querySelector('#canvas'), {{ value: '{paper}' }}, () => 0);
+const props = {{ value: '{paper}' }};
+createCanvas(document.querySelector('#canvas'), props, (_, changed) => {{
+  window.give = (url) => {{ props.value = url; changed(); }};
+}});
 </script>""")
     return folder
 
@@ -77,3 +80,26 @@ def test_a_second_finger_neither_draws_nor_ends_the_stroke(folder):
         page.get_by_role('button', name='Undo').click()  # one stroke, one step
         expected[40, 30:34] = WHITE
         np.testing.assert_array_equal(canvas_pixels(page, 'canvas'), expected)
+
+
+@pytest.mark.parametrize('tool', ['Pen', 'Box'])
+def test_a_picture_that_comes_meanwhile_ends_what_is_drawn(folder, tool):
+    """It is shown as it is; the finger that is still down draws no more, and the next one does."""
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    with fingers(folder) as (page, touch):
+        page.get_by_role('button', name=tool).click()
+        touch('Start', f0=(10, 10))
+        touch('Move', f0=(20, 20))
+        page.evaluate('(url) => give(url)', drawing.to_url(picture))
+        page.wait_for_function(
+            "document.querySelector('canvas').getContext('2d')"
+            f'.getImageData(0, 0, 1, 1).data[0] === {picture[0, 0, 0]}'
+        )
+        touch('Move', f0=(30, 12))
+        touch('End')
+        np.testing.assert_array_equal(canvas_pixels(page, 'canvas'), picture)
+        touch('Start', f1=(5, 5))
+        touch('Move', f1=(6, 5))
+        touch('End')
+        picture[5, 5:7] = BLACK
+        np.testing.assert_array_equal(canvas_pixels(page, 'canvas'), picture)

@@ -203,10 +203,13 @@ def test_an_upload_is_not_too_long(size):
         drawing.fitted(noise(*size), (32, 32))
 
 
+@pytest.mark.parametrize('task', ['none', 'denoise'])
 @pytest.mark.parametrize('value_range', ['', '0:4095', '-1:1'])
-def test_a_drawing_fills_the_range_of_the_inputs(value_range):
-    picture = noise()
-    given = drawing.as_input(picture, changed(dataset__input_range=value_range))
+def test_a_drawing_fills_the_range_of_the_inputs(value_range, task):
+    """A task makes its inputs of the photos that are its targets."""
+    picture, side = noise(), 'target' if task == 'denoise' else 'input'
+    fields = {f'dataset.{side}_range': value_range, 'dataset.task': task}
+    given = drawing.as_input(picture, changed(**fields))
     spec = image_spec.ImageSpec('input', 3, image_spec.parse_ranges('input_range', value_range))
     found = image_spec.combine(spec, [Pixels(given)], ['it'])
     np.testing.assert_allclose(augment.to_float(found), augment.to_float(picture), atol=1e-6)

@@ -313,6 +313,18 @@ def test_the_keyboard_draws(browser, folder, translate):
         assert {'Pen', 'Box', 'Undo', 'Clear', 'upload', 'camera', 'save'} <= reached
 
 
+KEEP_STREAMS = """() => {
+  window.streams = [];
+  const devices = navigator.mediaDevices;
+  const open = devices.getUserMedia.bind(devices);
+  devices.getUserMedia = async (wanted) => {
+    const stream = await open(wanted);
+    streams.push(stream);
+    return stream;
+  };
+}"""
+
+
 def test_pictures_come_by_file_paste_drop_and_camera(browser, folder, translate):
     photo, flat = noise(50, 80), drawing.blank((32, 32), (9, 200, 30))
     with opened(browser, folder) as (page, _):
@@ -332,13 +344,16 @@ def test_pictures_come_by_file_paste_drop_and_camera(browser, folder, translate)
         )
         page.get_by_text('bad.png is no picture that this browser can read').wait_for()
 
-        page.get_by_role('button', name='Camera').click()
+        page.evaluate(KEEP_STREAMS)
+        page.locator('#camera').dispatch_event('click')
+        page.locator('#camera').dispatch_event('click')  # again, before the camera is there
         page.locator('video').wait_for()
         wait_until(lambda: page.locator('video').evaluate('(video) => video.videoWidth') > 0)
         page.get_by_role('button', name='Take the picture').click()
         page.locator('#shot').wait_for(state='hidden')
         wait_until(lambda: not np.array_equal(canvas_pixels(page, DRAWING), fitted))
         assert page.locator('video').evaluate('(video) => video.srcObject') is None
+        assert page.evaluate('streams.map((one) => one.active)') == [False]
         assert_shows(page, translate(canvas_pixels(page, DRAWING)))
 
 
@@ -422,18 +437,22 @@ def test_without_workers_that_isolate_it_there_is_one_thread(browser, folder, tr
 
 
 def test_other_pages_below_it_stay_as_they_are(browser, folder, tmp_path):
-    """The service worker gives them no policy: their own scripts run."""
+    """The service worker gives them no policy: their own scripts and workers run."""
     shutil.copytree(folder, tmp_path / 'page')
     (tmp_path / 'page' / 'blog').mkdir()
     icon, script = '<link rel="icon" href="data:,">', '<script>document.title = "it runs"</script>'
     text = f'{icon}<title>no</title>{script}'
     (tmp_path / 'page' / 'blog' / 'index.html').write_text(text)
+    (tmp_path / 'page' / 'blog' / 'sum.js').write_text('postMessage(eval("1 + 1"))')
     with opened(browser, tmp_path / 'page') as (page, _):
         ready(page)
         address = page.url
         page.goto(f'{address}blog/')
         assert page.evaluate('Boolean(navigator.serviceWorker.controller)')
         assert page.title() == 'it runs'
+        answer = '() => new Promise((resolve) => {'
+        answer += 'new Worker("sum.js").onmessage = (event) => resolve(event.data) })'
+        assert page.evaluate(answer) == 2
         page.goto(f'{address}index.html')
         ready(page)
         assert page.evaluate('crossOriginIsolated')

@@ -1,4 +1,6 @@
+import errno
 import os
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -100,6 +102,40 @@ def test_all_damaged_is_said(tmp_path):
         Checkpoints(tmp_path).restore_newest(state(0.0))
     with pytest.raises(UserError, match='last/1 does not load, it is damaged'):
         Checkpoints(tmp_path).config('last', 1)
+
+
+@pytest.mark.parametrize('error, number', [
+    (OSError(errno.EIO, 'Input/output error'), errno.EIO),
+    (ValueError("reading: Input/output error [os_error_code='5']"), errno.EIO),
+    (ValueError('PERMISSION_DENIED: no access to the bucket'), errno.EACCES),
+    (ValueError('DEADLINE_EXCEEDED: the store does not answer'), errno.ETIMEDOUT),
+    (RuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes'), errno.ENOMEM),
+])  # fmt: skip
+def test_what_cannot_be_read_now_is_not_damaged(tmp_path, monkeypatch, error, number):
+    """No older one takes its place, which would delete it at the next save."""
+    checkpoints = Checkpoints(tmp_path, keep=3)
+    for step in (1, 2):
+        checkpoints.save('last', step, state(float(step)), CONFIG)
+
+    def restore(*args, **kwargs):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints._managers['last'], 'restore', restore)
+        with pytest.raises(OSError) as raised:
+            checkpoints.restore_newest(state(0.0))
+    assert raised.value.errno == number
+    restored = checkpoints.restore_newest(state(0.0))
+    jax.tree.map(np.testing.assert_array_equal, restored, state(2.0))
+
+
+def test_a_part_that_is_missing_is_damage(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=3)
+    for step in (1, 2):
+        checkpoints.save('last', step, state(float(step)), CONFIG)
+    shutil.rmtree(tmp_path / 'checkpoints/last/2/state')
+    restored = Checkpoints(tmp_path, keep=3).restore_newest(state(0.0))
+    jax.tree.map(np.testing.assert_array_equal, restored, state(1.0))
 
 
 def test_the_saved_copy_is_not_changed_by_donation(tmp_path):

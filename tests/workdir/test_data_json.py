@@ -99,6 +99,7 @@ def test_a_run_keeps_the_names_its_length_and_what_it_found(trained):
     assert found['splits']['test'] == {'used': ['0', '1'], 'skipped': {}, 'held_out': False}
     assert found['steps'] == len(train['used'])
     about = {'size': [32, 32], 'inputs': 1, 'side_by_side': True, 'input_type': 'uint8'}
+    about['whole_paths'] = False
     assert found['found'] == about
     assert not (workdir / 'pairs.json').exists()
 

@@ -82,6 +82,16 @@ def test_the_unpacked_folder_is_read_as_the_zip_is(folder, members, tmp_path):
         jax.tree.map(np.testing.assert_array_equal, a.variables, b.variables)
 
 
+@pytest.mark.parametrize('name', ['a folder', 'a file', 'another run'])
+def test_an_unpacked_folder_names_no_files_either(members, name, tmp_path):
+    change, message = HOSTILE[name]
+    for file, data in (members | change(members)).items():
+        (tmp_path / file).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / file).write_bytes(data)
+    with pytest.raises(UserError, match=message):
+        config_json.load_config(tmp_path)
+
+
 @pytest.mark.parametrize('name', ['', 'last', '7'])
 def test_the_checkpoint_that_it_holds(folder, name):
     assert load_run(folder / 'float32.zip', name).step == 7

@@ -8,6 +8,7 @@ import jax
 import pytest
 from helpers import OLD_RUN
 
+from pix2pix_jax import version
 from pix2pix_jax.workdir.run_json import devices_of, git_commit, record_start, steps_before
 
 
@@ -61,6 +62,13 @@ def test_the_devices_of_all_hosts(tmp_path):
     for fields, count in (({'devices': ['cpu'] * 3, 'hosts': 2}, 6), ({'hosts': 'x'}, 0)):
         (tmp_path / 'run.json').write_text(json.dumps(record | fields))
         assert devices_of(tmp_path) == count
+
+
+def test_what_is_installed_within_another_repository_has_no_commit(tmp_path, monkeypatch):
+    """As in a virtual environment that lies in the repository of something else."""
+    (tmp_path / 'pyproject.toml').write_text('[project]\nname = "another"')
+    monkeypatch.setattr(version, '__file__', str(tmp_path / 'pix2pix_jax/version.py'))
+    assert not version.is_checkout() and git_commit() == ''
 
 
 def test_without_git_there_is_no_commit(tmp_path, monkeypatch):

@@ -152,6 +152,10 @@ def test_one_that_never_answers_is_not_waited_for(tmp_path, capfd, monkeypatch):
     assert 'no answer in 0.05 s' in capfd.readouterr().err
 
 
+def test_all_services_can_be_chosen():
+    assert main.define_flags()['tracker'].parser.enum_values == ['none', *trackers.SERVICES]
+
+
 def test_without_its_package_the_command_ends_in_one_line(monkeypatch):
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     values = main.define_flags()

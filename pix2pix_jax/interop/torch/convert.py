@@ -92,6 +92,8 @@ def imported_config(
     if channels == (1, 2) and config.dataset.direction == 'AtoB':
         config.dataset.task = 'colorize'  # that implementation's: L to a, b of CIE Lab
     config.loss.gan = 'none' if discriminator is None else gan
+    if gan == 'wgan-gp':
+        config.loss.gp_weight = 0.0  # its pix2pix never calls the gradient penalty
     parts = {'generator': fields, 'discriminator': discriminator.fields if discriminator else {}}
     for part, of_it in parts.items():
         config.update_from_flattened_dict({f'{part}.{k}': v for k, v in of_it.items()})

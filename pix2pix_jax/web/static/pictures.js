@@ -50,6 +50,7 @@ function offerCamera(take, fail) {
   });
   button.hidden = false;
   button.addEventListener('click', async () => {
+    button.disabled = true; // a second stream would never be stopped
     try {
       video.srcObject = await navigator.mediaDevices.getUserMedia({
         video: { facingMode: 'environment' },
@@ -57,6 +58,8 @@ function offerCamera(take, fail) {
       dialog.showModal();
     } catch (problem) {
       fail(`The camera cannot be used: ${problem.message}`);
+    } finally {
+      button.disabled = false;
     }
   });
   dialog.querySelector('[data-do=close]').addEventListener('click', close);

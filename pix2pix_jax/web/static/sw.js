@@ -1,7 +1,7 @@
 // The service worker: adds to what this folder's host sends the headers that isolate the page, and
 // the page's policy, which a <meta> does not give to workers. It keeps nothing. To modules it gives
-// the type without which browsers refuse them: many hosts do not know what .mjs is. Other pages, in
-// this folder or below it, stay as their host sends them.
+// the type without which browsers refuse them: many hosts do not know what .mjs is. All else in this
+// folder and below it, as other pages and their workers, stays as its host sends it.
 
 const HEADERS = {
   'Cross-Origin-Opener-Policy': 'same-origin',
@@ -10,7 +10,8 @@ const HEADERS = {
   'Content-Security-Policy': "$policy",
 };
 
-const PAGES = ['.', 'index.html'].map((name) => new URL(name, self.location.href).pathname);
+const FILES = ['.', 'index.html', ...$scripts];
+const OURS = FILES.map((name) => new URL(name, self.location.href).pathname);
 
 async function withHeaders(request) {
   const response = await fetch(request);
@@ -28,7 +29,6 @@ self.addEventListener('activate', (event) => event.waitUntil(self.clients.claim(
 self.addEventListener('fetch', (event) => {
   const { request } = event;
   const { origin, pathname } = new URL(request.url);
-  const isOurs = origin === self.location.origin && request.method === 'GET';
-  const isPage = PAGES.includes(pathname);
-  if (isOurs && (isPage || request.mode !== 'navigate')) event.respondWith(withHeaders(request));
+  const isHere = origin === self.location.origin && request.method === 'GET';
+  if (isHere && OURS.includes(pathname)) event.respondWith(withHeaders(request));
 });
