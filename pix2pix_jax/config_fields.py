@@ -226,7 +226,7 @@ ROWS = (
           'of half turns'),
     Field('dataset.color_jitter', 0.0, FRACTION,
           'in training, maximum change of brightness, contrast and saturation, the same for input '
-          'and target; 0: off'),
+          'and target, each one gray, RGB or RGBA image; 0: off'),
     Field('dataset.input_color_jitter', 0.0, FRACTION,
           'the same for the input alone'),
     Field('dataset.val_fraction', 0.0, between(0.0, 0.9),
@@ -266,7 +266,8 @@ ROWS = (
           source='PyTorch (Keras: 0.99)'),
     Field('generator.bottleneck_norm', False, ON_OFF,
           'a norm on the innermost layer too, whose output it makes 0 where that has one pixel and '
-          'the batch one image', source=f'{PYTORCH} (Keras: True)', reference=True),
+          "the batch one image, as each has at test time where `test.norm` is 'image'",
+          source=f'{PYTORCH} (Keras: True)', reference=True),
     Field('generator.upsample', 'transpose', choices('transpose', 'resize'),
           "how the decoder enlarges: 'transpose': transposed convolution; 'resize': nearest "
           'neighbour and a convolution', source='6.1.1'),

@@ -139,7 +139,8 @@ def run_steps(
 
     Raises:
       Stopped: at the first step after a signal, when the state has been saved.
-      DataError: for a training pair that cannot be read, when the state has been saved.
+      DataError: for a training pair that cannot be read, or does not fit the others, when the state
+        has been saved.
     """
     config, devices, first = setup.config, setup.devices, int(state.step)
     step_fn = parallel.compile_step(METHODS[config.method].step, config, devices)
@@ -157,10 +158,10 @@ def run_steps(
         for step in range(first + 1, setup.total_steps + 1):
             try:
                 batch = next(batches)
-            except DataError:  # the state is that of the step before, with its metrics
+            except UserError as error:  # the state is that of the step before, with its metrics
                 log.flush()
                 recorder.save_once(step - 1, parallel.unreplicate(state, devices))
-                raise
+                raise DataError(str(error)) from error
             state, metrics = step_fn(state, batch, key, frozen)
             vote.cast()
             recorder.step(step)

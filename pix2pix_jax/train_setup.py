@@ -25,6 +25,7 @@ from pix2pix_jax.data import (
     preflight,
     scene_windows,
     sources,
+    tasks,
     turned_pairs,
     value_checks,
 )
@@ -34,7 +35,12 @@ from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.evaluation import metric_titles, metrics, weights
 from pix2pix_jax.inference.loaded_run import start_from
 from pix2pix_jax.models import lpips
-from pix2pix_jax.models.factory import create_models, dropout_blocks, generator_depth
+from pix2pix_jax.models.factory import (
+    check_normed_maps,
+    create_models,
+    dropout_blocks,
+    generator_depth,
+)
 from pix2pix_jax.optimizers import Optimizers, create_optimizers
 from pix2pix_jax.reports import start
 from pix2pix_jax.storage import atomic, user_paths
@@ -57,7 +63,7 @@ class Setup:
     config: FrozenConfigDict  # with what was found in the data and of the machine
     workdir: epath.Path
     devices: list[jax.Device]  # of this process
-    splits: Mapping[str, sources.Source]  # read once
+    splits: Mapping[str, sources.Source]  # read once; train alone where nothing is measured
     total_steps: int
     command: str  # the one that resumes the run
     tracker: str  # of workdir/trackers.py
@@ -99,11 +105,13 @@ def resolve(
     if config.optimizer.scale_with_devices and not config.optimizer.rate_devices:
         config.optimizer.rate_devices = parallel.device_count(devices)
     if config.image_size != (0, 0):  # a size that does not fit is said before data is read
-        create_models(config, devices[0].platform)
+        check_size(config, devices)
     places = {place: _absolute(value, place) for place, value in places_of(config).items()}
     config.update_from_flattened_dict(places)
     splits, known = open_data(config, workdir)
     splits = found_channels.take_channels(splits, config)
+    if not known.exists:  # one that is there goes on as it began
+        found_channels.check_colours(splits['train'], config)
     config = validate(config)  # with what was found
     metric_titles.check_best(config, splits['train'].has_units)
     config.dataset.inputs = splits['train'].inputs
@@ -114,8 +122,11 @@ def resolve(
     config.dataset.target_scale = scale or preflight.found_target_scale(splits['train'])
     if config.image_size == (0, 0):
         config.image_size = known.image_size or preflight.found_image_size(splits['train'], config)
-    room = feed.room(devices)
-    for line in preflight.report(splits, config, room):
+        check_size(config, devices)
+    if not hosts.is_writer():  # it alone measures
+        splits = {'train': splits['train']}
+    room, processes = feed.room(devices), hosts.processes_here()
+    for line in preflight.report(splits, config, room, processes):
         print(line, flush=True)
     generator = config.generator
     if generator.dropout_blocks == 0:  # a run keeps the number itself, as older versions did
@@ -123,7 +134,7 @@ def resolve(
     for line in check_run(config, workdir):
         print(line, flush=True)
     frozen = frozen_weights(config, splits['train'])
-    splits = preflight.decode_all(splits, config, room)
+    splits = preflight.decode_all(splits, config, room, processes)
     for line in data_json.left_out(splits) + preflight.not_on_device(splits, config, room):
         print(line, flush=True)
     nothing_to_learn.check_classes(splits['train'])
@@ -155,12 +166,20 @@ def _doubts(splits: Mapping[str, sources.Source]) -> list[str]:
     ]
 
 
+def check_size(config: Config, devices: list[jax.Device]) -> None:
+    """Raises UserError where networks or a task cannot take `image_size`, or nothing is learnt."""
+    tasks.check_size(config)
+    create_models(config, devices[0].platform)
+    images = parallel.images_of_batch_norm(config, parallel.device_count(devices))
+    check_normed_maps(config, images)
+
+
 def check_r1(config: Config, devices: int) -> None:
     """Raises UserError where batch norm would mix the images whose gradients R1 takes.
 
     `devices` are those of all hosts.
     """
-    images = config.batch_size // devices // config.grad_accumulation
+    images = parallel.images_of_batch_norm(config, devices)
     weight = config.loss.r1_weight
     if weight and config.discriminator.norm == 'batch' and images > 1:
         raise UserError(
@@ -346,6 +365,7 @@ def say_what_starts(setup: Setup, state: GanState) -> None:
         *start.idle(config, devices),
         *(f'warning: {line}' for line in memory.too_little(state, config, devices)),
         *start.norm_statistics(config, devices),
+        *(f'warning: {line}' for line in start.unlike_training(config, devices)),
         *start.of_older_version(setup.workdir, first),
         *start.measured(len(setup.splits.get('val', ())), config),
         *start.compilation(devices),

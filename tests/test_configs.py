@@ -221,7 +221,8 @@ REFERENCES = {
     'multi_gpu_pytorch': (PORT_G, PORT_D, 30, 49_825, 38_925, SHOES | EPOCH | {
         'generator.dropout': 0.0}),
     'multi_gpu_tensorflow': (KERAS_G, PADDED_D, 30, 49_825, 38_925, SHOES | KERAS | EPOCH | {
-        'optimizer.scale_with_devices': True, 'checkpoint.every_steps': 194}),
+        'optimizer.scale_with_devices': True, 'checkpoint.every_steps': 194,
+        'test.norm': 'running'}),
     'keras_patch16': ((54_419_459, 54_429_315), (6_965_441, 6_968_257), 16, 400, 40_000, {
         'dataset.name': 'facades', 'dataset.jitter': 1.0, 'dataset.mirror': False,
         'dataset.val_fraction': 0.1, 'num_epochs': 100, 'discriminator.layers': 4,

@@ -462,6 +462,20 @@ def test_the_start_says_over_how_many_images_batch_norm_goes(devices, fields, sa
     assert [line[: len(said)] for line in lines] == ([said] if said else [])
 
 
+@pytest.mark.parametrize('fields, warned', [
+    ({}, True), ({'generator.name': 'encoder_decoder'}, True), ({'test.norm': 'running'}, False),
+    ({'test.norm': 'mixed'}, False), ({'generator.bottleneck_norm': False}, False),
+    ({'image_size': (256, 512)}, False), ({'generator.depth': 7}, False),
+    ({'batch_size': 2}, False), ({'batch_size': 2, 'sync_batch_norm': True}, True),
+    ({'grad_accumulation': 2}, False), ({'generator.norm': 'none'}, False),
+    ({'generator.name': 'resnet'}, False),
+])  # fmt: skip
+def test_tests_without_the_bottleneck_are_warned_of(fields, warned):
+    fields = {'batch_size': 4, 'generator.bottleneck_norm': True} | fields
+    lines = start.unlike_training(changed(**fields), jax.devices()[:1] * 2)
+    assert len(lines) == warned and all('--config.test.norm=running' in line for line in lines)
+
+
 def test_idle_devices_are_said_with_the_batch_size_that_uses_them(monkeypatch):
     monkeypatch.setattr(jax, 'local_device_count', lambda: 4)
     device = jax.devices()[:1]

@@ -64,7 +64,7 @@ def find_splits(config: Config, known: Known = NEW_RUN) -> dict[str, Source]:
         file_checks.check_apart(splits)
     seen = class_maps.PalettesSeen()
     splits = {name: dataclasses.replace(one, palettes_seen=seen) for name, one in splits.items()}
-    return scene_windows.of_splits(splits, config)
+    return scene_windows.of_splits(splits, config, known)
 
 
 def divide(splits: dict[str, Source], config: Config, known: Known) -> dict[str, Source]:

@@ -12,7 +12,7 @@ from pix2pix_jax.data.formats import axes
 from pix2pix_jax.data.formats.pixels import File, Pixels
 from pix2pix_jax.data.image_spec import CHANNELS, DEFAULT_CHANNELS
 from pix2pix_jax.data.sources import FIRST, Source, sample
-from pix2pix_jax.errors import DataError
+from pix2pix_jax.errors import DataError, UserError
 
 RGBA = 4
 Images = Sequence[Pixels]
@@ -46,6 +46,50 @@ def take_channels(splits: Mapping[str, Source], config: Config) -> dict[str, Sou
             )
     specs = image_spec.of_config(config)
     return {split: dataclasses.replace(source, specs=specs) for split, source in splits.items()}
+
+
+def check_colours(train: Source, config: Config) -> None:
+    """Raises UserError where colours are to change that the images of the first pair do not have.
+
+    Brightness, contrast and saturation are those of one gray, RGB or RGBA image: of bands, or of
+    several images in an input, other channels would change than of the target.
+    """
+    jitter, of_input = config.dataset.color_jitter, config.dataset.input_color_jitter
+    color = 'color' in config.discriminator.augment.split(',')
+    first = next(_images_of_sample(train), None) if jitter or of_input or color else None
+    if first is None:
+        return
+    wrong = {name: _no_colours(images) for name, images in zip(('inputs', 'targets'), first)}
+    for field, value, names in (
+        ('color_jitter', jitter, ('inputs', 'targets')),
+        ('input_color_jitter', of_input, ('inputs',)),
+    ):
+        for name in names:
+            if value and wrong[name]:
+                raise UserError(
+                    f'config.dataset.{field}={value}: {name} have {wrong[name]}; allowed is 0 '
+                    'where they are not one gray, RGB or RGBA image'
+                )
+    (target,) = first[1]
+    if color and wrong['targets'] and target.values.shape[-1] == RGBA:
+        raise UserError(
+            f'config.discriminator.augment={config.discriminator.augment!r}: targets have '
+            f'{wrong["targets"]}; allowed is no color where they are not RGBA'
+        )
+
+
+def _no_colours(images: Images) -> str:
+    """Returns what an input or a target has in place of the colours of one image; '': it has these.
+
+    No `images` are the input of a plain photo.
+    """
+    if len(images) > 1:
+        return f'{len(images)} images each'
+    for image in images:
+        count = image.values.shape[-1]
+        if count not in (1, 3) and not image.opacity:
+            return f'{count} channels that are no colours'
+    return ''
 
 
 def _channels(source: Source) -> tuple[int, int]:

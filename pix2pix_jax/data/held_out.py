@@ -31,12 +31,12 @@ def hold_out_of(train: Source, config: Config, known: Known, split: str) -> tupl
     if len(groups) < 2:
         raise DataError(_too_few(train, len(groups), split, of_file, known))
     earlier = {group_of[n]: where for n, where in known.earlier.items() if n in group_of}
-    full = hold_out.all_in(groups, earlier)
-    no_test = split == 'test' and earlier and 'test' not in earlier.values()
-    if full or no_test:
-        had = f'had all of these names in {full}' if full else 'held no test pairs out'
+    why = hold_out.why_anew(groups, earlier, split)
+    if known.earlier and not (earlier or known.exists):
+        why = 'had none of these names'
+    if why:
         print(
-            f'{train.folder}: the earlier run {had}: {split} is drawn anew, and may hold pairs '
+            f'{train.folder}: the earlier run {why}: {split} is drawn anew, and may hold pairs '
             'that it was trained on',
             flush=True,
         )

@@ -26,6 +26,7 @@ class Known(NamedTuple):
     splits: dict[str, SplitPairs] = {}  # the splits of that run; {}: they are drawn
     old: bool = False  # that run began with a version before 0.2.0
     image_size: tuple[int, ...] = ()  # that run's (height, width)
+    windows: str = ''  # its config.dataset.windows, 'on' or 'off'; '': not known
     target_scale: float = 0.0  # its config.dataset.target_scale; 0: as large, or not known
     found: dict[str, Any] = {}  # what that run found in its pairs: size, inputs
     steps: int = 0  # the length of that run; 0: not known
@@ -58,8 +59,8 @@ def by_hash(
       groups: their names; one may be there several times.
       seed: config.seed; 'test' for the test split, which is the same for all seeds.
       fraction: about which part of the groups becomes val, from 0 to 1.
-      earlier: the split by the name of a group that keeps it. These groups must not be all that
-        there are, and all of one split (`all_in`).
+      earlier: the split by the name of a group that keeps it, where `why_anew` says nothing against
+        it.
       split: 'test' where the groups become test.
     """
     there = set(groups)
@@ -77,6 +78,26 @@ def all_in(groups: Sequence[str], earlier: Mapping[str, str]) -> str:
     """Returns the split in which an `earlier` run had all of the `groups`; '' if there is none."""
     splits = {earlier.get(group, '') for group in groups}
     return splits.pop() if len(splits) == 1 else ''
+
+
+def why_anew(groups: Sequence[str], earlier: Mapping[str, str], split: str) -> str:
+    """Returns why the `groups` cannot keep the splits of an `earlier` run; '' if they can.
+
+    They cannot where one split has them all. Nor where none is in `split` and it could take new
+    ones alone: test must be of all groups, and for val there may be no new one.
+
+    Args:
+      groups: the names of all that are divided.
+      earlier: the split by the name of a group, of groups that are there.
+      split: 'val' or 'test', which is drawn.
+    """
+    full = all_in(groups, earlier)
+    if full:
+        return f'had all of these names in {full}'
+    only_new = split == 'test' or not set(groups) - earlier.keys()
+    if earlier and split not in earlier.values() and only_new:
+        return f'had none of these names in {split}'
+    return ''
 
 
 def _hash(seed: int | str, name: str) -> float:

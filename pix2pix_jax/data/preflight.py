@@ -36,7 +36,7 @@ SAMPLE = 64  # pairs whose headers stand for all in reports and estimates
 
 
 def decode_all(
-    splits: Mapping[str, Source], config: Config, device_room: int = 0
+    splits: Mapping[str, Source], config: Config, device_room: int = 0, processes: int = 1
 ) -> dict[str, Source]:
     """Decodes every pair, so that a bad file is named now and not hours into a run.
 
@@ -45,8 +45,14 @@ def decode_all(
     split of more than 5,000 pairs is read lazily, unchecked, unless it is kept for sure. Raises one
     DataError for all bad files of a split. Where `dataset.on_error` is 'skip' and they are not
     known yet, all pairs are read, however many, and the bad ones `skipped`.
+
+    Args:
+      splits: those of the run, by name.
+      config: the run's.
+      device_room: bytes that the pairs of 'train' may take on the device.
+      processes: of one run on this machine, which share its memory.
     """
-    places = _places(splits, config, device_room)
+    places = _places(splits, config, device_room, processes)
     found = {n: _decode(n, source, config, places[n] != DISK) for n, source in splits.items()}
     for name in [name for name in found if places[name] == DEVICE]:
         on_device = not _unlike(found[name])
@@ -115,16 +121,19 @@ def _bad_pairs(source: Source, errors: list[str], some_good: bool = False) -> Da
     return DataError(first)
 
 
-def _places(splits: Mapping[str, Source], config: Config, device_room: int) -> dict[str, str]:
+def _places(
+    splits: Mapping[str, Source], config: Config, device_room: int, processes: int
+) -> dict[str, str]:
     """Returns for each split where its pairs are kept: DEVICE, MEMORY, or DISK: nowhere.
 
     With cache='auto' they are in memory while all splits together, in their order, take at most a
-    quarter of it; and those of 'train' on the device, too, where they take at most `device_room`
-    bytes. 'device' and 'on' keep all of them, and 'device' those of 'train' on the device. For
-    `dataset.workers`, each of which would need a copy, those of 'train' are not in memory.
+    quarter of it, which `processes` of one run on this machine share; and those of 'train' on the
+    device, too, where they take at most `device_room` bytes. 'device' and 'on' keep all of them,
+    and 'device' those of 'train' on the device. For `dataset.workers`, each of which would need a
+    copy, those of 'train' are not in memory.
     """
     cache = config.dataset.cache
-    places, room = {}, memory() / 4
+    places, room = {}, memory() / 4 / processes
     for name, source in splits.items():
         if name == 'train' and source.boxes:  # windows lie anywhere
             places[name] = DISK
@@ -232,8 +241,17 @@ def found_image_size(source: Source, config: Config) -> tuple[int, int]:
     return image_size.near(common_size(source), config)
 
 
-def report(splits: Mapping[str, Source], config: Config, device_room: int = 0) -> list[str]:
-    """Returns lines for a person: pairs and sizes of each split, direction, where they are kept."""
+def report(
+    splits: Mapping[str, Source], config: Config, device_room: int = 0, processes: int = 1
+) -> list[str]:
+    """Returns lines for a person: pairs and sizes of each split, direction, where they are kept.
+
+    Args:
+      splits: those of the run, by name.
+      config: the run's.
+      device_room: as in `decode_all`.
+      processes: as in `decode_all`.
+    """
     lines = []
     for split, source in splits.items():
         sizes = [target for _, target in _sizes(source)]
@@ -255,7 +273,7 @@ def report(splits: Mapping[str, Source], config: Config, device_room: int = 0) -
     for split, source in splits.items():
         if len(source) > DECODE_FIRST and _finds_bad(source, config):
             lines.append(f'{split}: all pairs are read once to find the bad ones')
-    return lines + _memory(splits, config, device_room)
+    return lines + _memory(splits, _places(splits, config, device_room, processes), config)
 
 
 def _classes(spec: ImageSpec) -> str:
@@ -282,10 +300,10 @@ def _valid(splits: Mapping[str, Source]) -> list[str]:
     return lines
 
 
-def _memory(splits: Mapping[str, Source], config: Config, device_room: int) -> list[str]:
-    """Returns a line for each split: what its pairs take, and where they are kept."""
+def _memory(splits: Mapping[str, Source], places: Mapping[str, str], config: Config) -> list[str]:
+    """Returns a line for each split: what its pairs take, and in which place they are kept."""
     lines = []
-    for name, place in _places(splits, config, device_room).items():
+    for name, place in places.items():
         if name == 'train' and splits[name].boxes:
             lines.append('train is read from its scenes, window by window')
             continue

@@ -19,24 +19,36 @@ from pix2pix_jax.data import masks
 from pix2pix_jax.data.augment import Size
 from pix2pix_jax.data.formats import decode, windows
 from pix2pix_jax.data.formats.pixels import Box, File
+from pix2pix_jax.data.hold_out import NEW_RUN, Known
 from pix2pix_jax.data.sources import FIRST, Pair, Source
 from pix2pix_jax.errors import DataError, UserError
 
 MANY = 16  # windows that pairs hold on average, from which on they are scenes
 VALID = 0.5  # share of the pixels of a training window that counts, or more
+WHOLE = ('on', 'device')  # values of dataset.cache that keep whole pairs
 DRAWS = 10  # windows that are drawn until one has so many
 
 
-def of_splits(splits: Mapping[str, Source], config: Config) -> dict[str, Source]:
+def of_splits(
+    splits: Mapping[str, Source], config: Config, known: Known = NEW_RUN
+) -> dict[str, Source]:
     """Returns the splits, of scenes the cells of their grids, named NAME/TOP_LEFT.
 
-    Raises UserError or DataError where windows are asked for and pairs have none, and DataError for
-    scenes that are bad or too small, which config.dataset.on_error='skip' leaves out.
+    A run that is there goes on with windows, of its size where the config has none, or without
+    them. Raises UserError or DataError where windows are asked for and pairs have none, UserError
+    where they do not go with `dataset.cache`, and DataError for scenes that are bad or too small,
+    which config.dataset.on_error='skip' leaves out.
     """
-    if not _wanted(next(iter(splits.values())), config):
+    if not _wanted(next(iter(splits.values())), config, known):
         return dict(splits)
-    size, leave = tuple(config.image_size), config.dataset.on_error == 'skip'
-    return {split: _cells(source, size, leave) for split, source in splits.items()}
+    if config.dataset.cache in WHOLE:
+        raise UserError(
+            f'config.dataset.cache={config.dataset.cache!r}: the run reads windows of scenes; '
+            'allowed are auto and off'
+        )
+    height, width = known.image_size if 0 in config.image_size else config.image_size
+    leave = config.dataset.on_error == 'skip'
+    return {split: _cells(source, (height, width), leave) for split, source in splits.items()}
 
 
 def check(config: Config) -> None:
@@ -56,22 +68,26 @@ def check(config: Config) -> None:
         raise UserError(f'{field}: config.image_size must say the size of the windows')
     if d.windows == 'off':
         raise UserError(f"{field}: allowed is config.dataset.windows='auto' or 'on', not 'off'")
-    if d.cache in ('on', 'device'):
+    if d.cache in WHOLE:
         raise UserError(
             f"{field}: config.dataset.cache={d.cache!r} keeps whole pairs; allowed are 'auto' and "
             "'off'"
         )
 
 
-def _wanted(first: Source, config: Config) -> bool:
+def _wanted(first: Source, config: Config, known: Known) -> bool:
     """Whether the pairs of a data set, whose first split is given, are taken for scenes.
 
+    Where the config leaves it open, they are what they were to a run that is there, whatever
+    `dataset.cache` is now.
     Of the first pairs those that cannot be read say nothing: they are named later.
     """
     d, size = config.dataset, tuple(config.image_size)
     if d.windows == 'on' or d.hold_out == 'window':
         return True
-    whole = d.windows == 'off' or d.cache in ('on', 'device') or first.turns_alike
+    if d.windows == 'auto' and known.windows:
+        return known.windows == 'on'
+    whole = d.windows == 'off' or d.cache in WHOLE or first.turns_alike
     if whole or d.preprocess != 'crop' or size == (0, 0):
         return False
     areas = []

@@ -71,8 +71,7 @@ def edges(photo: np.ndarray, rng: np.random.Generator, amount: float) -> np.ndar
 def coarse(photo: np.ndarray, rng: np.random.Generator, amount: float) -> np.ndarray:
     """Returns the photo as a bicubic enlargement of one `amount` times smaller."""
     size = photo.shape[:2]
-    small = max(1, round(size[0] / amount)), max(1, round(size[1] / amount))
-    return np.clip(augment.resized(augment.resized(photo, small), size), -1, 1)
+    return np.clip(augment.resized(augment.resized(photo, _smaller(size, amount)), size), -1, 1)
 
 
 def noisy(photo: np.ndarray, rng: np.random.Generator, amount: float) -> np.ndarray:
@@ -153,8 +152,8 @@ def check(config: Config) -> None:
         raise UserError(f'config.dataset.task_amount={d.task_amount}: a hole is smaller than 1')
     if d.task_amount and not made.amount:
         raise UserError(f"config.dataset.task_amount={d.task_amount}: '{d.task}' has none")
-    if made.enlarges and 0 < d.task_amount < 1:
-        raise UserError(f'config.dataset.task_amount={d.task_amount}: a factor is 1 or more')
+    if made.enlarges and 0 < d.task_amount <= 1:
+        raise UserError(f'config.dataset.task_amount={d.task_amount}: a factor is larger than 1')
     if d.input_color_jitter and (made.holes or made.lines):
         raise UserError(
             f'config.dataset.input_color_jitter={d.input_color_jitter}: allowed is 0 where '
@@ -165,6 +164,32 @@ def check(config: Config) -> None:
             f'config.discriminator.augment={config.discriminator.augment!r}: no color where '
             f"config.dataset.task='{d.task}', whose outputs are a and b of CIE Lab"
         )
+
+
+def check_size(config: Config) -> None:
+    """Raises UserError where `dataset.task_amount` does nothing at `config.image_size`.
+
+    So does a hole of no pixels, or of all, and a factor that leaves the size as it is.
+    """
+    made, size = task(config.dataset.task), tuple(config.image_size)
+    amount = amount_of(config.dataset.task, config.dataset.task_amount)
+    if made.holes:
+        part, what = [round(side * amount) for side in size], 'the hole has'
+        wrong = any(not 0 < one < side for one, side in zip(part, size))
+    else:
+        part, what = list(size), 'the smaller photo has'
+        wrong = made.enlarges and _smaller(size, amount) == size
+    if wrong:
+        raise UserError(
+            f'config.dataset.task_amount={amount:g}: {what} {part[0]}x{part[1]} of the '
+            f'{size[0]}x{size[1]} pixels of config.image_size; allowed is what leaves some and '
+            'takes some'
+        )
+
+
+def _smaller(size: augment.Size, amount: float) -> augment.Size:
+    """Returns the (height, width) of a photo `amount` times smaller than `size`."""
+    return max(1, round(size[0] / amount)), max(1, round(size[1] / amount))
 
 
 def amount_of(name: str, amount: float) -> float:

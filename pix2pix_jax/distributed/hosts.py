@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import re
+import socket
 import sys
 import threading
 import time
@@ -123,6 +124,18 @@ def join_processes(
 def is_writer() -> bool:
     """Whether this is the one process of the run that writes files."""
     return jax.process_index() == 0
+
+
+def processes_here() -> int:
+    """Returns how many processes of the run are on this machine, by its name."""
+    count = jax.process_count()
+    if count == 1:
+        return 1
+    folder, mine = f'pix2pix_jax/machine/{next(_numbers)}', socket.gethostname()
+    _client().key_value_set(f'{folder}/{jax.process_index()}', mine)
+    limit = MEET_SECONDS * 1000
+    names = [_client().blocking_key_value_get(f'{folder}/{i}', limit) for i in range(count)]
+    return names.count(mine)
 
 
 def check_same(config: Config, devices: list[jax.Device], train: Source, steps: int) -> None:

@@ -49,6 +49,15 @@ def device_count(devices: list[jax.Device]) -> int:
     return len(devices) * jax.process_count()
 
 
+def images_of_batch_norm(config: Config, devices: int) -> int:
+    """Returns over how many images batch norm takes its statistics in training.
+
+    `devices` are those of all hosts.
+    """
+    apart = 1 if config.sync_batch_norm else devices
+    return config.batch_size // apart // config.grad_accumulation
+
+
 def has_bfloat16(device: jax.Device) -> bool:
     """Whether a device computes in bfloat16: all but GPUs before NVIDIA's compute capability 8."""
     capability = str(getattr(device, 'compute_capability', ''))  # of an AMD GPU it is a name

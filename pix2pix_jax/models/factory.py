@@ -248,6 +248,11 @@ def has_dropout(generator: ConfigDict, depth: int) -> bool:
     return GENERATORS[generator.name].has_dropout(generator, depth)
 
 
+def norms_one_pixel(config: ConfigDict) -> bool:
+    """Whether a norm of the generator is of a map of one pixel, of which it makes 0 by itself."""
+    return GENERATORS[config.generator.name].norms_one_pixel(config, generator_depth(config))
+
+
 def _check_discriminator(config: ConfigDict) -> None:
     d, side = config.discriminator, min(config.image_size)
     if d.layers == 0 or d.padding != 'one':
@@ -258,4 +263,30 @@ def _check_discriminator(config: ConfigDict) -> None:
         raise UserError(
             f'config.discriminator.layers={d.layers}{about}: an image of {side} pixels is too '
             f'small for it; allowed are fewer, or config.image_size of at least {minimum}'
+        )
+
+
+def check_normed_maps(config: ConfigDict, images: int) -> None:
+    """Raises UserError where a norm of D is over one value, which becomes a constant.
+
+    What comes after such a map is the same for any image.
+
+    Args:
+      config: of the run, with its image_size.
+      images: over how many batch norm takes its statistics.
+    """
+    d, kind = config.discriminator, NORMS[config.discriminator.norm].statistics
+    if config.loss.gan == 'none' or not kind or (kind == 'chosen' and images > 1):
+        return
+    sides = (
+        patchgan.normed_sides(side, d.layers, _padding(d), d.scales - 1)
+        for side in config.image_size
+    )
+    if (1, 1) in zip(*sides):
+        height, width = config.image_size
+        raise UserError(
+            f'config.discriminator.layers={d.layers}, scales={d.scales}, padding={d.padding!r}: an '
+            f'image of {height}x{width} becomes one pixel, of which norm={d.norm!r} makes a '
+            'constant: it would see nothing; allowed are fewer layers or scales, a larger '
+            "config.image_size, or norm='none'"
         )

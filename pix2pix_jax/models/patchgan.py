@@ -23,6 +23,29 @@ def convolutions(layers: int, padding: int | str) -> list[tuple[int, int, int | 
     return [(4, 2, padding)] * layers + [(4, 1, padding)] * 2
 
 
+def normed_sides(side: int, layers: int, padding: int | str, scale: int = 0) -> list[int]:
+    """Returns the sides of the maps of D that have a norm, of an image of `side` pixels.
+
+    They are those of all convolutions but the first and the last.
+
+    Args:
+      side: of the image, in pixels.
+      layers: strided ones, as of PatchGAN.
+      padding: of each 4x4 convolution, in pixels, or 'SAME'.
+      scale: how often the image is halved before.
+    """
+    for _ in range(scale):
+        side = -(-side // 2)
+    sides = []
+    for kernel, stride, pad in convolutions(layers, padding)[:-1]:
+        if isinstance(pad, str):
+            side = -(-side // stride)
+        else:
+            side = (side + 2 * pad - kernel) // stride + 1
+        sides.append(side)
+    return sides[1:]
+
+
 def seen(
     valid: Float[Array, 'n h w 1'], layers: int, padding: int | str
 ) -> list[Float[Array, 'n _ _ 1']]:

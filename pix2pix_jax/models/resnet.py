@@ -77,6 +77,11 @@ def has_dropout(generator: ConfigDict, depth: int) -> bool:
     return bool(generator.dropout)
 
 
+def norms_one_pixel(config: ConfigDict, depth: int) -> bool:
+    """Whether a norm is of a map of one pixel: none is, as maps have 4x4 or more."""
+    return False
+
+
 def check(config: ConfigDict, depth: int) -> None:
     """Any fields of a config go together with this network."""
 

@@ -82,6 +82,11 @@ def has_dropout(generator: ConfigDict, depth: int) -> bool:
     return bool(generator.dropout and dropout_blocks(generator, depth))
 
 
+def norms_one_pixel(config: ConfigDict, depth: int) -> bool:
+    """Whether a norm of this network is of a map of one pixel, that of the bottleneck."""
+    return config.generator.bottleneck_norm and tuple(config.image_size) == (2**depth, 2**depth)
+
+
 def check(config: ConfigDict, depth: int) -> None:
     """Raises UserError where `config.generator` has fields that do not go with `depth`."""
     g = config.generator
@@ -90,7 +95,7 @@ def check(config: ConfigDict, depth: int) -> None:
             f'config.generator.dropout_from={g.dropout_from}: the decoder has {depth - 1} blocks '
             f'before its last; allowed is 0 to {max(0, depth - 2)}, or config.generator.dropout=0'
         )
-    if g.norm == 'instance' and g.bottleneck_norm and 2**depth in config.image_size:
+    if g.norm == 'instance' and norms_one_pixel(config, depth):
         raise UserError(
             "config.generator.norm='instance': with config.generator.bottleneck_norm it makes the "
             'one pixel of the bottleneck 0 for good; allowed is bottleneck_norm=False'

@@ -7,6 +7,7 @@ from etils import epath
 
 from pix2pix_jax.config import Config
 from pix2pix_jax.distributed import parallel
+from pix2pix_jax.models import factory
 from pix2pix_jax.train_state import GanState
 from pix2pix_jax.workdir.run_json import steps_before
 
@@ -87,9 +88,28 @@ def norm_statistics(config: Config, devices: list[jax.Device]) -> list[str]:
     all_devices = ' (--config.sync_batch_norm=True: over all devices)' if count > 1 else ''
     return [
         f'batch norm ({" and ".join(networks)}): in training over the '
-        f'{config.batch_size // count // parts} images of {unit}, not over the '
+        f'{parallel.images_of_batch_norm(config, count)} images of {unit}, not over the '
         f'{config.batch_size} of the batch: another number of {other} is another experiment'
         f'{all_devices}'
+    ]
+
+
+def unlike_training(config: Config, devices: list[jax.Device]) -> list[str]:
+    """Returns a line where tests leave out a bottleneck that training uses.
+
+    Batch norm over several images leaves their differences in a bottleneck of one pixel; over each
+    image alone it makes that pixel its bias, whatever the image.
+    """
+    images = parallel.images_of_batch_norm(config, parallel.device_count(devices))
+    if config.generator.norm != 'batch' or config.test.norm != 'image' or images == 1:
+        return []
+    if not factory.norms_one_pixel(config):
+        return []
+    return [
+        f"config.test.norm='image': the bottleneck has one pixel, and its norm "
+        f'(config.generator.bottleneck_norm=True), in training over {images} images, makes it a '
+        'constant over one: evaluations, samples and tests go without the bottleneck; '
+        '--config.test.norm=running goes with it'
     ]
 
 

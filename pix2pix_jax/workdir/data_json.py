@@ -53,8 +53,9 @@ def load_known(workdir: epath.PathLike) -> Known:
         missing = workdir / (FILE if old < math.inf else OLD)
         raise DataError(f'{missing} is missing: it says which pairs the run uses; put it back')
     size = () if config.image_size == (0, 0) else tuple(config.image_size)
-    scale = config.dataset.target_scale
-    return known._replace(image_size=size, target_scale=scale, exists=True, old=old > 0)
+    windows = '' if config.dataset.windows == 'auto' else config.dataset.windows
+    known = known._replace(image_size=size, windows=windows)
+    return known._replace(target_scale=config.dataset.target_scale, exists=True, old=old > 0)
 
 
 def write_known(workdir: epath.PathLike, splits: Mapping[str, Source], steps: int) -> None:
@@ -146,26 +147,39 @@ def check_unchanged(
 def add_earlier_splits(known: Known, config: Config) -> Known:
     """Returns `known`, of a new run, with the splits that the run of `config.init_from` had.
 
-    Only a run that held val or test out of train has drawn any.
+    Only a run that held val or test out of train has drawn any. Windows of another size are others,
+    whatever their names; where files are held out whole, these keep their split.
     """
     workdir, d = config.init_from, config.dataset
     if known.exists or not workdir or not (d.val_fraction or d.test_fraction):
         return known
     try:
-        theirs = load_known(workdir)
+        theirs, begun = load_known(workdir), load_config(workdir)
         splits = theirs.splits
         if theirs.old and not splits:
-            opened = discover.open_splits(load_config(workdir), theirs)
+            opened = discover.open_splits(begun, theirs)
             splits = {s: SplitPairs(x.names, {}, x.held_out) for s, x in opened.items()}
     except UserError as error:
         remark = f'its pairs are not known ({error}): what is held out is drawn anew'
         return known._replace(remark=f'config.init_from={workdir}: {remark}')
-    earlier = _divided(splits)
+    earlier, cells = _divided(splits), _cells(begun)
+    why = ''
     if not earlier:
         why = 'it held no pairs out' if splits else 'its pairs are not known'
+    elif begun.dataset.windows == 'on' and cells != _cells(config):
+        why = f'it held out {cells}, which are not those of this run'
+    if why:
         remark = f'{why}: those held out now may be ones it was trained on'
         return known._replace(remark=f'config.init_from={workdir}: {remark}')
     return known._replace(earlier=earlier)
+
+
+def _cells(config: Config) -> str:
+    """Returns what a run on windows holds out: whole scenes, whatever its windows, or windows."""
+    if config.dataset.hold_out == 'file':
+        return 'whole scenes'
+    height, width = config.image_size
+    return f'windows of {width}x{height}'
 
 
 def elsewhere(known: Known) -> Known:

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 from helpers.runs import make_pairs, metrics, tiny_config
+from PIL import Image
 
 from pix2pix_jax.config import validate
 from pix2pix_jax.data import discover, preflight
@@ -99,6 +100,39 @@ def test_a_pair_that_breaks_in_the_middle(tmp_path, monkeypatch):
     for leaf, other in zip(jax.tree.leaves(state), jax.tree.leaves(expected), strict=True):
         np.testing.assert_array_equal(leaf, other)
     assert metrics(tmp_path / 'run') == metrics(tmp_path / 'whole')
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_a_palette_that_changes_in_the_middle_is_saved_too(tmp_path, monkeypatch, workers):
+    """It is of no file alone, so it is no DataError where it is found."""
+    make_maps(tmp_path / 'pairs', [255, 0, 0])
+    fields = FIELDS | {'dataset.target_classes': 2, 'dataset.workers': workers}
+    config = tiny_config(tmp_path / 'pairs', **fields)
+    broken = []
+
+    def change(self, step):
+        if step == 5 and not broken:
+            broken.append(make_maps(tmp_path / 'pairs', [0, 0, 255], count=1))
+
+    monkeypatch.setattr(progress.Console, 'step', change)
+    with pytest.raises(DataError, match='index 1 is the colour .* in the palette of ') as error:
+        train_and_evaluate(config, tmp_path / 'run', 'the command')
+    (step,) = Checkpoints(tmp_path / 'run').steps('last')
+    assert 5 <= step < STEPS and str(error.value).endswith(
+        f'; saved is step {step}: mend the file and resume with: the command'
+    )
+
+
+def make_maps(pairs, colour, count=8):
+    """Writes maps of two classes, the second of this colour in their palettes, and photos."""
+    for side in 'AB':
+        (pairs / 'train' / side).mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        image = Image.fromarray(np.eye(32, dtype=np.uint8))
+        image.convert('RGB').save(pairs / f'train/A/{i}.png')
+        image.putpalette([0, 0, 0, *colour])
+        image.save(pairs / f'train/B/{i}.new', 'png')
+        (pairs / f'train/B/{i}.new').replace(pairs / f'train/B/{i}.png')
 
 
 @pytest.mark.parametrize('bad,hinted', [(1, True), (2, True), (4, False)])

@@ -5,15 +5,18 @@ import json
 import numpy as np
 import pytest
 import tifffile
-from helpers.pictures import config, error, write
-from helpers.runs import tiny_config
+from helpers.pictures import config, error, noise, write
+from helpers.runs import error_of, tiny_config
 
 import pix2pix_jax
 from pix2pix_jax import train, train_setup
+from pix2pix_jax.config import validate
 from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.data import discover, image_spec
-from pix2pix_jax.data.found_channels import take_channels
+from pix2pix_jax.data.found_channels import check_colours, take_channels
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.workdir import data_json
+from pix2pix_jax.workdir.config_json import to_json
 
 SIDE = 32
 
@@ -109,6 +112,52 @@ def test_what_was_named_stays(tmp_path, capsys):
     message = error(tmp_path, **{'generator.input_channels': 4})
     assert '0.tif has 5 channels: needed are 4 (config.generator.input_channels); ' in message
     assert '--config.generator.input_channels=5 takes these' in message
+
+
+JITTER, OF_INPUT = {'dataset.color_jitter': 0.2}, {'dataset.input_color_jitter': 0.2}
+COLOR = {'discriminator.augment': 'color,cutout'}
+
+
+@pytest.mark.parametrize('channels, fields, message', [
+    ({'A': 3, 'B': 3}, JITTER | OF_INPUT | COLOR, ''),
+    ({'A': 1, 'B': 3}, JITTER | OF_INPUT, ''),
+    ({'A': 4, 'B': 3}, JITTER, 'color_jitter=0.2: inputs have 4 channels that are no colours'),
+    ({'A': 3, 'B': 4}, JITTER, 'color_jitter=0.2: targets have 4 channels that are no colours'),
+    ({'A': 5, 'B': 3}, OF_INPUT, 'input_color_jitter=0.2: inputs have 5 channels that are no'),
+    ({'A': 3, 'A2': 3, 'B': 3}, JITTER, 'color_jitter=0.2: inputs have 2 images each; allowed'),
+    ({'A': 3, 'A2': 1, 'B': 3}, OF_INPUT, 'input_color_jitter=0.2: inputs have 2 images each'),
+    ({'A': 3, 'B': 5}, OF_INPUT | COLOR, ''),
+    ({'A': 5, 'A2': 3, 'B': 3}, COLOR, ''),
+    ({'A': 3, 'B': 4}, COLOR, "augment='color,cutout': targets have 4 channels that are no"),
+])  # fmt: skip
+def test_colours_change_of_images_that_have_them(tmp_path, channels, fields, message):
+    for path in make(tmp_path, **channels).rglob('*.tif'):
+        np.save(path.with_suffix('.npy'), np.zeros((SIDE, SIDE, channels[path.parent.name])))
+        path.unlink()  # of four channels it has opacity
+    c = config(tmp_path, **fields)
+    train = take_channels(discover.open_splits(c), c)['train']
+    if message:
+        assert message in error_of(check_colours, train, c)
+    else:
+        check_colours(train, c)
+
+
+def test_rgba_has_colours_and_a_run_that_is_there_goes_on(tmp_path):
+    for side in 'AB':
+        for i in range(3):
+            write(tmp_path / f'pairs/train/{side}/{i}.png', noise(SIDE, SIDE, 4))
+    c = config(tmp_path / 'pairs', **JITTER, **OF_INPUT, **COLOR)
+    check_colours(take_channels(discover.open_splits(c), c)['train'], c)
+    c = tiny_config(make(tmp_path / 'bands', A=5, B=3), dataset__color_jitter=0.2)
+    assert 'inputs have 5 channels' in error_of(train_setup.resolve, c, tmp_path / 'run')
+    splits, _ = train_setup.open_data(c, tmp_path / 'run')
+    data_json.write_known(tmp_path / 'run', splits, 1)
+    begun = validate(c)
+    begun.image_size, begun.generator.input_channels = (32, 32), 5
+    begun.dataset.windows, begun.dataset.inputs, begun.dataset.target_scale = 'off', 1, 1.0
+    (tmp_path / 'run/config.json').write_text(to_json(begun))
+    (tmp_path / 'run/checkpoints/last/1').mkdir(parents=True)
+    assert train_setup.resolve(c, tmp_path / 'run').config.generator.input_channels == 5
 
 
 @pytest.mark.parametrize('side,field', [('A', 'input'), ('B', 'output')])

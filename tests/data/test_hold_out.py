@@ -92,6 +92,27 @@ def test_an_earlier_run_that_had_all_in_one_split():
     assert hold_out.all_in('ab', {'a': 'train', 'b': 'val'}) == hold_out.all_in('ab', {}) == ''
 
 
+@pytest.mark.parametrize('earlier, split, why', [
+    ({}, 'val', ''), ({'a': 'train', 'b': 'val'}, 'val', ''), ({'a': 'train'}, 'val', ''),
+    ({'a': 'train', 'b': 'test'}, 'val', 'had none of these names in val'),
+    ({'a': 'train', 'b': 'val'}, 'test', 'had none of these names in test'),
+    ({'a': 'train'}, 'test', 'had none of these names in test'),
+    ({'a': 'val', 'b': 'val'}, 'val', 'had all of these names in val'),
+])  # fmt: skip
+def test_where_an_earlier_run_says_nothing_a_split_is_drawn_anew(earlier, split, why):
+    assert hold_out.why_anew('ab', earlier, split) == why
+
+
+@pytest.mark.parametrize('trial', range(30))
+def test_no_split_is_empty_where_earlier_names_count(trial):
+    rng = np.random.default_rng(trial)
+    names = [str(i) for i in range(rng.integers(2, 9))]
+    earlier = {n: str(rng.choice(['train', 'val', 'test'])) for n in names if rng.random() < 0.8}
+    for split in ('val', 'test'):
+        if not hold_out.why_anew(names, earlier, split):
+            assert 0 < len(hold_out.by_hash(names, 0, 0.1, earlier, split)) < len(names)
+
+
 @pytest.mark.parametrize('count,fraction', [(10, 0.3), (5, 0.1), (400, 0.1), (2, 0.9)])
 def test_the_draw_of_older_versions(count, fraction):
     """As sources._hold_out of 0.1.0 drew."""

@@ -113,6 +113,21 @@ def test_what_an_earlier_run_trained_on_is_not_drawn_for_test(tmp_path):
     assert len(more['test']) > 5
 
 
+def test_val_is_drawn_anew_where_an_earlier_run_held_out_test_alone(tmp_path, capsys):
+    write(tmp_path / 'pairs', [str(i) for i in range(20)])
+    c = config(tmp_path / 'pairs', **TWO)
+    assert set(trained(tmp_path / 'run', c)) == {'train', 'test'}
+    fields = {'dataset.test_fraction': 0.0, 'dataset.val_fraction': 0.1}
+    c = config(tmp_path / 'pairs', **TWO, **fields, init_from=str(tmp_path / 'run'))
+    capsys.readouterr()
+    splits, _ = open_data(c, tmp_path / 'new')
+    assert len(splits['val']) and len(splits['train'])
+    assert capsys.readouterr().out == (
+        f'{tmp_path}/pairs (all): the earlier run had none of these names in val: val is drawn '
+        'anew, and may hold pairs that it was trained on\n'
+    )
+
+
 def trained(workdir, c):
     """Writes what a run on the pairs of a config leaves; returns its splits."""
     splits, _ = open_data(c, workdir)

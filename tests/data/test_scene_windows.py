@@ -15,6 +15,9 @@ from PIL import Image
 from pix2pix_jax.config import validate
 from pix2pix_jax.data import discover, pipeline, preflight, scene_windows
 from pix2pix_jax.errors import DataError, UserError
+from pix2pix_jax.train_setup import open_data
+from pix2pix_jax.workdir import data_json
+from pix2pix_jax.workdir.config_json import load_config, to_json
 
 
 def coordinates(height, width, number=0):
@@ -261,6 +264,36 @@ def test_which_pairs_are_scenes(scenes, fields, boxes):
     """By themselves those of 16 windows or more: 64 x 96 has 16 of 16 x 24, and 6 of 32 x 32."""
     config = config_of(scenes((64, 96)), **fields)
     assert bool(discover.open_splits(config)['train'].boxes) == boxes
+
+
+@pytest.mark.parametrize('began, then, size, windows', [
+    ('auto', 'auto', (16, 24), True), ('auto', 'off', (16, 24), True),
+    ('auto', 'auto', (0, 0), True), ('on', 'auto', (16, 24), False),
+    ('device', 'off', (16, 24), False), ('auto', 'on', (16, 24), None),
+    ('auto', 'device', (16, 24), None),
+])  # fmt: skip
+def test_the_cache_may_change_when_a_run_resumes(scenes, tmp_path, began, then, size, windows):
+    """Pairs stay what they were to the run, or one line says which caches go with windows."""
+    config = config_of(scenes((64, 96), (70, 100)), dataset__cache=began)
+    workdir = tmp_path / 'run'
+    splits, _ = open_data(config, workdir)
+    config.dataset.windows = 'on' if splits['train'].boxes else 'off'
+    data_json.write_known(workdir, splits, 1)
+    (workdir / 'config.json').write_text(to_json(config))
+    (workdir / 'checkpoints/last/1').mkdir(parents=True)
+    assert load_config(workdir).dataset.cache == began
+    resumed = config_of(tmp_path / 'data', dataset__cache=then, image_size=size)
+    if windows is None:
+        assert error_of(open_data, resumed, workdir) == (
+            f'config.dataset.cache={then!r}: the run reads windows of scenes; allowed are auto and '
+            'off'
+        )
+        return
+    again, _ = open_data(resumed, workdir)
+    assert bool(again['train'].boxes) == windows
+    assert {k: (x.names, x.boxes) for k, x in again.items()} == {
+        k: (x.names, x.boxes) for k, x in splits.items()
+    }
 
 
 def test_pictures_are_scenes_only_where_it_is_said(tmp_path):

@@ -221,6 +221,10 @@ def test_auto_cache_needs_a_quarter_of_memory(tmp_path, monkeypatch):
         lines = [line for line in preflight.report(splits, c) if 'takes about' in line]
         assert {line.split()[0] for line in lines if line.endswith('kept in memory')} == kept
         assert sum('read from disk' in line for line in lines) == 3 - len(kept)
+        monkeypatch.setattr(os, 'sysconf', lambda name: 12 * room if 'PHYS' in name else 1)  # noqa: B023
+        shared = preflight.decode_all(splits, c, processes=3)
+        assert {name for name, s in shared.items() if s.decoded or s.loaded} == kept
+        assert lines == [x for x in preflight.report(splits, c, 0, 3) if 'takes about' in x]
 
 
 @pytest.mark.parametrize('cache', ['auto', 'on'])

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from helpers.pictures import noise
+from helpers.runs import changed, error_of
 from PIL import Image
 from skimage.color import rgb2lab
 from skimage.feature import canny
@@ -201,7 +202,11 @@ COLORIZE = {'dataset.task': 'colorize', 'generator.output_channels': 2}
         ({**COLORIZE, 'discriminator.augment': 'cutout,color'}, 'a and b of CIE Lab'),
         (
             {**PHOTOS, 'dataset.task': 'super_resolution', 'dataset.task_amount': 0.25},
-            'a factor is 1 or more',
+            'a factor is larger than 1',
+        ),
+        (
+            {**PHOTOS, 'dataset.task': 'super_resolution', 'dataset.task_amount': 1.0},
+            'a factor is larger than 1',
         ),
         ({'dataset.task': 'none', 'dataset.task_amount': 1.0}, 'there is no dataset.task'),
         (
@@ -215,6 +220,29 @@ def test_mistakes_are_one_line(fields, message):
     config.update_from_flattened_dict(fields)
     with pytest.raises(UserError, match=message):
         validate(config)
+
+
+@pytest.mark.parametrize('task, amount, size, wrong', [
+    ('inpaint', 0.003, (128, 128), 'the hole has 0x0 of the 128x128 pixels'),
+    ('inpaint', 0.003, (128, 256), 'the hole has 0x1 of the 128x256 pixels'),
+    ('inpaint_anywhere', 0.997, (128, 128), 'the hole has 128x128 of the 128x128 pixels'),
+    ('inpaint', 0.005, (128, 128), ''),
+    ('inpaint_anywhere', 0.99, (128, 128), ''),
+    ('super_resolution', 1.001, (128, 128), 'the smaller photo has 128x128 of the 128x128 pixels'),
+    ('super_resolution', 1.01, (128, 128), ''),
+    ('denoise', 0.003, (128, 128), ''),
+    ('none', 0.0, (128, 128), ''),
+])  # fmt: skip
+def test_an_amount_that_does_nothing_is_refused(task, amount, size, wrong):
+    config = changed(image_size=size, dataset__task=task, dataset__task_amount=amount)
+    if task != 'none':
+        image = augment.to_float(photo(size=size[0])[:, :1].repeat(size[1], axis=1))
+        inputs = made(task, amount, image=image)['input']
+        assert (np.array_equal(inputs, image) or not inputs.any()) == bool(wrong)
+    if wrong:
+        assert wrong in error_of(tasks.check_size, config)
+    else:
+        tasks.check_size(config)
 
 
 @pytest.mark.parametrize('name', ['openmoji', 'maps'])

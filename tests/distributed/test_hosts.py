@@ -28,6 +28,7 @@ from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.null_recorder import NullRecorder
 from pix2pix_jax.recorder import Recorder
 from pix2pix_jax.runtime import use_compile_cache
+from pix2pix_jax.train_setup import resolve
 from pix2pix_jax.workdir.checkpoints import Checkpoints
 
 RANDOM = {'generator.dropout': 0.5, 'discriminator.augment': 'color,translation,cutout'}
@@ -380,6 +381,34 @@ def test_a_bad_file_on_one_host_ends_all(pairs, tmp_path):
     assert all('3.png' in text and 'Traceback' not in text for text in err)
     assert 'process 1: ' in err[0]
     assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize('machines, here', [('aab', [2, 2, 1]), ('abc', [1, 1, 1]), ('a', [1])])
+def test_the_processes_of_a_machine_are_counted(monkeypatch, machines, here):
+    kept = {}
+
+    class Client:
+        key_value_set = kept.__setitem__
+
+        def blocking_key_value_get(self, key, limit):
+            folder, _, i = key.rpartition('/')
+            return kept.get(key, machines[int(i)])  # those that come later
+
+    monkeypatch.setattr(hosts, '_client', Client)
+    monkeypatch.setattr(jax, 'process_count', lambda: len(machines))
+    for i, machine in enumerate(machines):
+        monkeypatch.setattr(jax, 'process_index', lambda i=i: i)
+        monkeypatch.setattr(socket, 'gethostname', lambda machine=machine: machine)
+        assert hosts.processes_here() == here[i]
+    assert sorted(kept.values()) == (sorted(machines) if len(machines) > 1 else [])
+
+
+def test_processes_that_write_nothing_read_the_training_pairs_alone(tmp_path, monkeypatch):
+    pairs = make_pairs(tmp_path / 'pairs', {'train': 2, 'val': 1, 'test': 1})
+    config = tiny_config(pairs)
+    assert set(resolve(config, tmp_path / 'run').splits) == {'train', 'val', 'test'}
+    monkeypatch.setattr(hosts, 'is_writer', lambda: False)
+    assert set(resolve(config, tmp_path / 'run').splits) == {'train'}
 
 
 def test_a_null_recorder_has_the_recorders_methods():

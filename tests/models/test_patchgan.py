@@ -7,13 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers.networks import count
+from helpers.runs import changed, error_of
 
 from pix2pix_jax.config import default_config, validate
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.models.factory import create_models
 from pix2pix_jax.models.layers import Conv, kernel_initializer
 from pix2pix_jax.models.norms import NoNorm
-from pix2pix_jax.models.patchgan import PatchGAN, receptive_field
+from pix2pix_jax.models.patchgan import PatchGAN, normed_sides, receptive_field
+from pix2pix_jax.train_setup import check_size
 
 
 def shapes_of(model, x):
@@ -140,6 +142,66 @@ def test_same_padding_gives_as_many_logits_as_halvings_leave(size, layers, side)
         'discriminator.padding': 'same', 'discriminator.layers': layers, 'image_size': (size, size)
     }).discriminator  # fmt: skip
     assert shapes_of(model, (1, size, size, 6))[0].shape == (1, side, side, 1)
+
+
+@pytest.mark.parametrize('layers', range(6))
+@pytest.mark.parametrize('padding', ['one', 'two', 'same'])
+def test_the_sides_of_the_maps_with_a_norm(layers, padding):
+    config = {'discriminator.padding': padding, 'discriminator.layers': layers}
+    config |= {'discriminator.scales': 2, 'discriminator.width': 1, 'image_size': (200, 200)}
+    model = models_of(**config, **{'generator.depth': 1}).discriminator
+    pads = {'one': 1, 'two': 2, 'same': 'SAME'}
+    x = jnp.zeros((1, 200, 200, 6))
+    found = jax.eval_shape(
+        lambda: model.init_with_output(
+            jax.random.key(0), x, mutable=['intermediates', 'params', 'batch_stats', 'spectral']
+        )[1]
+    )
+    for scale, maps in enumerate(found['intermediates'].values()):
+        sides = [maps[f'conv{i}_output'][0].shape[-2] for i in range(len(maps))]
+        assert normed_sides(200, layers, pads[padding], scale) == sides[1:]
+
+
+def same_padded(size, **fields):
+    fields = {'padding': 'same', 'width': 2} | fields
+    fields = {f'discriminator.{name}': value for name, value in fields.items()}
+    return changed(image_size=(size, size), **fields)
+
+
+@pytest.mark.parametrize('size, fields, images, refused', [
+    (32, {'layers': 5}, 1, True),
+    (32, {'layers': 5}, 2, False),
+    (64, {'layers': 5}, 1, False),
+    (32, {'layers': 5, 'norm': 'none'}, 1, False),
+    (32, {'layers': 5, 'norm': 'instance'}, 2, True),
+    (32, {'scales': 3}, 1, True),
+    (64, {'scales': 3}, 1, False),
+    (32, {'scales': 3, 'norm': 'instance'}, 4, True),
+    (16, {'layers': 5, 'padding': 'two'}, 1, False),
+])  # fmt: skip
+def test_a_discriminator_that_would_see_nothing_is_refused(size, fields, images, refused):
+    config, device = same_padded(size, **fields), jax.devices()[:1]
+    config.batch_size = images
+    if refused:
+        assert 'it would see nothing' in error_of(check_size, config, device)
+    else:
+        check_size(config, device)
+    config.loss.gan = 'none'
+    check_size(config, device)
+
+
+@pytest.mark.parametrize('fields, images, blind', [
+    ({'layers': 5}, 1, True),
+    ({'layers': 5}, 2, False),
+    ({'scales': 3, 'norm': 'instance'}, 2, True),
+])  # fmt: skip
+def test_a_norm_over_one_value_makes_the_logits_the_same_for_any_image(fields, images, blind):
+    model = create_models(same_padded(32, **fields), 'any').discriminator
+    x = jax.random.uniform(jax.random.key(0), (2, images, 32, 32, 6), minval=-1)
+    variables = jax.jit(model.init)(jax.random.key(1), x[0])
+    apply = jax.jit(lambda x: model.apply(variables, x, mutable=['batch_stats'])[0])
+    one, two = (jax.tree.leaves(apply(batch))[-1] for batch in x)
+    assert (np.abs(one - two).max() < 1e-7) == blind
 
 
 @pytest.mark.parametrize('layers, norm, bias, biased', [

@@ -1,5 +1,6 @@
 """The U-Net against the paper: sizes, counts, where the skips, the norms and the noise are."""
 
+import contextlib
 import functools
 
 import flax
@@ -310,6 +311,32 @@ def test_a_unet_that_would_not_be_what_it_says_is_refused(fields, message):
     with pytest.raises(UserError, match=message):
         model_of(**fields)
     model_of(**fields, **{'generator.name': 'resnet'})
+
+
+@pytest.mark.parametrize('size, refused', [
+    ((256, 256), True), ((256, 512), False), ((512, 256), False), ((512, 512), False),
+])  # fmt: skip
+def test_instance_norm_is_refused_on_a_bottleneck_of_one_pixel_alone(size, refused):
+    fields = {'generator.bottleneck_norm': True, 'generator.norm': 'instance', 'image_size': size}
+    with pytest.raises(UserError, match='one pixel') if refused else contextlib.nullcontext():
+        model_of(**fields)
+
+
+@pytest.mark.parametrize('train, statistics, dead', [
+    (True, 'image', False), (False, 'image', True), (False, 'running', False),
+    (False, 'mixed', False),
+])  # fmt: skip
+def test_a_norm_of_one_pixel_and_one_image_leaves_nothing_of_it(train, statistics, dead):
+    """The output is the same whatever the innermost kernel, where that norm is over one value."""
+    model = UNet(depth=3, width=2, dropout=0.0, bottleneck_norm=True)
+    x = images(4)
+    variables = initial(model, x)
+    other = jax.tree.map(lambda leaf: leaf, variables)
+    other['params']['down2']['kernel'] = other['params']['down2']['kernel'][::-1]
+    one, two = (
+        run(model, v, x, train=train, norm_statistics=statistics) for v in (variables, other)
+    )
+    assert (np.abs(one - two).max() < 1e-6) == dead
 
 
 def test_mixed_statistics_are_running_in_the_encoder_and_the_images_in_the_decoder():

@@ -17,6 +17,7 @@ from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.train_setup import open_data
 from pix2pix_jax.web import drawing
 from pix2pix_jax.workdir import data_json
+from pix2pix_jax.workdir.config_json import to_json
 from pix2pix_jax.workdir.run_json import steps_before
 
 SKIP = {'dataset__on_error': 'skip', 'dataset__val_fraction': 0.3}
@@ -432,6 +433,53 @@ def test_names_that_are_those_of_other_data_by_chance(copied, capsys):
         f'{pairs}/train: the earlier run had all of these names in train: val is drawn anew, and '
         'may hold pairs that it was trained on'
     ]
+
+
+def test_an_earlier_run_that_had_none_of_the_names_is_said(copied, capsys):
+    config, pairs, workdir = copied
+    for path in list((pairs / 'train').iterdir()):
+        path.rename(path.with_stem(f'new{path.stem}'))
+    config.init_from = str(workdir)
+    capsys.readouterr()
+    open_data(config, workdir.with_name('new'))
+    assert capsys.readouterr().out == (
+        f'{pairs}/train: the earlier run had none of these names: val is drawn anew, and may hold '
+        'pairs that it was trained on\n'
+    )
+
+
+@pytest.mark.parametrize('fields, line', [
+    ({}, ''),
+    ({'image_size': (32, 32)}, 'windows of 16x16'),
+    ({'hold_out': 'file'}, 'windows of 16x16'),
+    ({'hold_out': 'file', 'began': 'file'}, ''),
+    ({'hold_out': 'file', 'began': 'file', 'image_size': (32, 32)}, ''),
+    ({'began': 'file'}, 'whole scenes'),
+])  # fmt: skip
+def test_other_windows_than_those_of_an_earlier_run_are_said(tmp_path, fields, line, capsys):
+    """Equal names are other places; of scenes that are held out whole the name alone counts."""
+    for name in [f'{side}/{i}' for side in 'AB' for i in range(6)]:
+        (tmp_path / 'pairs/train' / name).parent.mkdir(parents=True, exist_ok=True)
+        np.save(tmp_path / f'pairs/train/{name}.npy', np.zeros((96, 96, 3), np.uint8))
+    held = {'dataset__preprocess': 'crop', 'dataset__windows': 'on', 'dataset__val_fraction': 0.3}
+
+    def config_of(size, hold_out):
+        return tiny_config(tmp_path / 'pairs', image_size=size, dataset__hold_out=hold_out, **held)
+
+    begun = config_of((16, 16), fields.get('began', 'window'))
+    before, _ = open_data(begun, tmp_path / 'run')
+    data_json.write_known(tmp_path / 'run', before, 1)
+    (tmp_path / 'run/config.json').write_text(to_json(begun))
+    (tmp_path / 'run/checkpoints/last/1').mkdir(parents=True)
+    config = config_of(fields.get('image_size', (16, 16)), fields.get('hold_out', 'window'))
+    config.init_from, config.seed = str(tmp_path / 'run'), 1
+    capsys.readouterr()
+    splits, _ = open_data(config, tmp_path / 'new')
+    said = f'config.init_from={tmp_path}/run: it held out {line}, which are not those of this run'
+    said += ': those held out now may be ones it was trained on\n'
+    assert capsys.readouterr().out == (said if line else '')
+    scenes = [{name.split('/')[0] for name in x['val'].names} for x in (before, splits)]
+    assert line or scenes[0] == scenes[1]
 
 
 @pytest.mark.parametrize('splits', [{}, {'train': ['0', '1']}, {'train': ['0'], 'val': ['1']}])
