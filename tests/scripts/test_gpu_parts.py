@@ -136,8 +136,8 @@ def test_the_step_of_training_is_the_first_of_its_variants(context, monkeypatch)
     from bench import variants
 
     rows = step_rows(context, monkeypatch, FakeWorkers(), 'variants')
-    compiled, others = ['reduce-overhead', 'compile'], list(variants.OURS)[1:]
-    names = ['layouts', *compiled, *others]
+    names = [*variants.OURS, 'reduce-overhead', 'compile']
+    assert names[0] == 'layouts' and names[-3] == 'layouts+command_buffers'
     assert [name.split()[0] for name in rows] == [
         dtype for dtype in ('tf32', 'bfloat16') for _ in names
     ]
@@ -195,6 +195,30 @@ def test_what_was_ready_in_time_is_timed(context, monkeypatch):
     assert [row['reason'] for row in rows.values() if 'reason' in row] == [
         'was not compiled in time'
     ]
+
+
+def test_one_that_hangs_leaves_time_to_the_others(context, monkeypatch):
+    from gpu import timings
+
+    ended = threading.Event()
+
+    def hang(worker):
+        worker.killed.wait()
+
+    monkeypatch.setattr(timings, 'SHARE_S', 0.1)
+    monkeypatch.setattr(timings, 'LEAST_S', 0.1)
+    monkeypatch.setattr(timings, 'TIMING_S', 1.0)
+    prepare = {'tf32 this plain': hang}
+    run = {'tf32 PyTorch graph': ended.wait}
+    names = ('layouts', 'plain', 'graph', 'layouts+patches', 'eager')
+    context = context._replace(seconds=3.0, timed=('tf32',), variants=names)
+    try:
+        rows = step_rows(context, monkeypatch, FakeWorkers(prepare, run), 'variants')
+    finally:
+        ended.set()
+    assert rows['tf32 this plain'] == {'reason': timings.LATE}
+    assert rows['tf32 PyTorch graph'] == {'reason': timings.HUNG}
+    assert len(rows) == 5 and sum('step_ms' in row for row in rows.values()) == 3
 
 
 def test_a_check_writes_each_thing_as_it_comes(context, monkeypatch):
