@@ -17,7 +17,7 @@ from bench.start import start_figures
 from bench.tasks import Setting
 from bench.variants import OURS
 from bench.workers import Worker, in_turn
-from gpu.context import Missing, PartContext, Write
+from gpu.context import NO_TORCH, Missing, PartContext, Write
 from pix2pix_jax.errors import UserError
 
 TRAINED = 'layouts'  # as training has it on a GPU
@@ -47,7 +47,7 @@ def has_torch() -> bool:
 def need_torch() -> None:
     """Raises Missing where the peer cannot run."""
     if not has_torch():
-        raise Missing('torch is missing')
+        raise Missing(NO_TORCH)
 
 
 def step(context: PartContext, write: Write) -> None:
@@ -201,6 +201,8 @@ def profile(context: PartContext, write: Write) -> None:
 
 def compile_times(context: PartContext, write: Write) -> None:
     """Times a start with an empty compile cache and with a full one, and torch.compile."""
+    _make_pairs(context.setting())
+    write({'this': start_figures(context.setting(), warm_runs=1)})
     rows: dict[str, dict] = {}
     order = [('PyTorch', name) for name in COMPILED]
     for name, tasks, setting in contestants(context, order, context.dtypes()):
@@ -212,17 +214,18 @@ def compile_times(context: PartContext, write: Write) -> None:
             except UserError as error:
                 rows[name] = {'reason': str(error)}
         write({'torch': rows})
-    _make_pairs(context.setting())
-    write({'this': start_figures(context.setting(), warm_runs=1)})
     need_torch()
 
 
 def batch(context: PartContext, write: Write) -> None:
-    """Times the step at several batches, beside the best of PyTorch's variants."""
+    """Times the step at several batches, beside the best of PyTorch's variants.
+
+    All of one dtype, then of the next: one whose step compiles for long leaves the first's.
+    """
     peers = ('fused', 'graph', 'graph+channels_last') if context.device == 'gpu' else ('eager',)
     timing = figures.Timing(2 if context.tiny else 5, 1, peers if has_torch() else ())
     rows = {}
-    for size, dtype in itertools.product((1, 2) if context.tiny else BATCHES, context.dtypes()):
+    for dtype, size in itertools.product(context.dtypes(), (1, 2) if context.tiny else BATCHES):
         name = f'{dtype}, batch {size}'
         try:
             rows[name] = figures.step_figures(context.setting(dtype, batch=size), timing)
