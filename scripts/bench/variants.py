@@ -44,3 +44,9 @@ def split(peer: str) -> tuple[str, bool]:
     """Returns a peer's mode, and whether its images and kernels are stored channels last."""
     mode, plus, _ = peer.partition('+')
     return mode, bool(plus)
+
+
+def given_flags(flags: str) -> list[str]:
+    """Returns those of XLA's `flags`, words in one line, that a variant of OURS sets, by name."""
+    names = {word.partition('=')[0] for words in OURS.values() for word in words.split()}
+    return [name for name in (word.partition('=')[0] for word in flags.split()) if name in names]
