@@ -54,6 +54,14 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def cpu_name() -> str:
+    """Returns the model of this machine's CPU, or what else the system says of it."""
+    info = pathlib.Path('/proc/cpuinfo')
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = (line.partition(':')[2].strip() for line in lines if line.startswith('model name'))
+    return next(names, platform.processor() or platform.machine())
+
+
 def memory(root: pathlib.Path = pathlib.Path('/')) -> int:
     """Returns how many bytes of memory this process may use: a container's or a job's, if less.
 
