@@ -49,6 +49,7 @@ class RunSummary(NamedTuple):
             'step': '' if of_step is None else f'{of_step:,}',
             'checkpoint': str(self.test.get('checkpoint') or ''),
             'weights': 'averaged' if averaged else 'last',
+            'images': str(self.test.get('images', '')),
         }
 
     samples: pathlib.Path | None  # the last
@@ -131,12 +132,18 @@ def page(runs: dict[str, RunSummary]) -> str:
 def test_table(runs: dict[str, RunSummary]) -> list[list[str]]:
     """Returns a row a metric, a column a run, with the intervals of resampled images.
 
-    The first rows say which state of each run was measured: they need not be alike.
+    The first rows say which state of each run was measured, and on how many images, and with what
+    a metric was where that differs: such values do not compare.
     """
     names = list(dict.fromkeys(name for run in runs.values() for name in run.metrics))
     table = [['name', 'metric', *runs]]
-    for name in ('step', 'checkpoint', 'weights'):
+    for name in ('step', 'checkpoint', 'weights', 'images'):
         table.append([name, 'measured state', *(run.state.get(name, '') for run in runs.values())])
+    used = {name: run.test['measured'] for name, run in runs.items() if 'measured' in run.test}
+    for metric in dict.fromkeys(metric for found in used.values() for metric in found):
+        if len({found[metric] for found in used.values() if metric in found}) > 1:
+            cells = [used.get(name, {}).get(metric, '') for name in runs]
+            table.append([metric, 'measured with', *cells])
     for name in names:
         cells = []
         for run in runs.values():

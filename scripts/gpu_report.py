@@ -29,11 +29,11 @@ import time
 from absl import flags
 
 from bench.tasks import DTYPES
-from bench.variants import OURS, PEERS
+from bench.variants import OURS, PEERS, given_flags
 from gpu import archives, runs
-from gpu.context import ROOT, PartContext, environment, last_line, write_context
+from gpu.context import NO_TORCH, ROOT, PartContext, environment, last_line, write_context
 from gpu.page import page
-from gpu.parts import DEFAULTS, REHEARSED, ROW, checked, seconds_of_next
+from gpu.parts import DEFAULTS, REHEARSED, ROW, check_needs, checked, seconds_of_next
 from pix2pix_jax.errors import Stopped, UserError, run_command
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.storage.atomic import cache_folder
@@ -42,6 +42,13 @@ FILES = ('results.json', 'index.html', 'log.txt', *archives.NAMES)
 RESERVE_S = 15  # for the archives and the last page
 MINIMUM_S = 5  # a part that has less is not started
 START_S = 5  # of a part's time: its process starts
+KILL_S = 10  # for a process to end that was killed
+PAGE_S = 15  # from one page to the next while a part runs: drawing it takes a core
+# What of the environment changes the code that is measured, or on which card it runs.
+VARIABLES = (
+    'XLA_FLAGS', 'CUDA_MODULE_LOADING', 'CUDA_VISIBLE_DEVICES', 'NVIDIA_TF32_OVERRIDE',
+    'JAX_DEFAULT_MATMUL_PRECISION', 'TF_CUDNN_DETERMINISTIC',
+)  # fmt: skip
 LOG_BYTES = 2**19  # of each process's log, its end
 
 
@@ -66,7 +73,7 @@ def define_flags() -> flags.FlagValues:
 
 
 def main(values: flags.FlagValues) -> int:
-    """Runs the parts; returns 1 where one failed or had too little time."""
+    """Runs the parts; returns 1 where one failed, or lacked time or more than torch."""
     end, begun = time.monotonic() + 60 * values.minutes, time.time()
     parts = checked(values.parts or list(REHEARSED if values.tiny else DEFAULTS))
     output = checked_output(values.output, values.overwrite)  # all is checked before it is changed
@@ -80,15 +87,21 @@ def main(values: flags.FlagValues) -> int:
     for name, path in ({'facades': facades} | inputs).items():
         if path and not os.path.exists(path):
             raise UserError(f'--{name}={path}: it is not there')
+    check_needs(parts, has_pairs=bool(facades or values.tiny))
+    check_flags(parts)
+    about = {'device': values.device, 'tiny': values.tiny, 'minutes': values.minutes}
+    about['environment'] = {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
     if values.programs:  # it may lie in the folder that is emptied now
-        archives.read_programs(pathlib.Path(values.programs), compiled())
+        count, of_here = archives.read_programs(pathlib.Path(values.programs), compiled())
+        about['programs'] = f'{count}, {of_here} of them for this processor and cores'
+        print(f'programs: {about["programs"]}', flush=True)
     output.mkdir(parents=True, exist_ok=True)
     for file in FILES:  # of an earlier report, with --overwrite
         (output / file).unlink(missing_ok=True)
     signal.signal(signal.SIGTERM, stop)
-    about = {'device': values.device, 'tiny': values.tiny, 'minutes': values.minutes}
     report: dict = {'about': about, 'parts': {}}
-    with tempfile.TemporaryDirectory(prefix='gpu_report_') as work:
+    scratch = tempfile.TemporaryDirectory(prefix='gpu_report_', ignore_cleanup_errors=True)
+    with scratch as work:
         files = [os.path.abspath(p) if p else '' for p in (facades, values.segmenter_weights)]
         context = PartContext(values.device, values.tiny, *files, work, 0)
         context = context._replace(timed=named['dtypes'], variants=named['variants'])
@@ -102,8 +115,8 @@ def main(values: flags.FlagValues) -> int:
             )
             finish(report, context, begun, output)
     print(f'{output}/index.html')
-    states = {part['state'] for part in report['parts'].values()}
-    return int(bool(states & {'failed', 'timed out', 'no time'}))
+    found = report['parts'].values()
+    return int(any(p['state'] != 'done' and p['reason'] != NO_TORCH for p in found))
 
 
 def run_part(
@@ -116,14 +129,15 @@ def run_part(
       context: what all parts share.
       limit: the seconds after which it is ended.
       report: gets an entry of the part.
-      output: the folder for results.json and index.html, written whenever the part found more.
+      output: the folder for results.json, written whenever the part found more, and index.html.
     """
     part = {'state': 'no time', 'seconds': 0.0, 'limit_s': limit, 'reason': '', 'results': {}}
     report['parts'][name] = part
     if limit < MINIMUM_S:
         part['reason'] = 'the other parts left too little'
         return
-    part['state'], begin, seen = 'running', time.monotonic(), 0
+    part['state'], begin, seen, gone = 'running', time.monotonic(), 0, True
+    drawn, shown = begin, 0  # when the page was, and what of it
     result, context_file = context.path(f'{name}.result'), context.path(f'{name}.plan')
     write_context(context, context_file)
     log = context.path(f'{name}.part.log')
@@ -143,14 +157,18 @@ def run_part(
             if result.exists() and result.stat().st_mtime_ns != seen:
                 seen = result.stat().st_mtime_ns
                 part |= json.loads(result.read_text())
-                write_results(report, context, output)
+                write_results(report, output)
+            if seen != shown and time.monotonic() - drawn > PAGE_S:
+                draw_page(report, context, output)
+                drawn, shown = time.monotonic(), seen
     finally:
-        kill_group(process)
+        gone = kill_group(process)
     part['seconds'] = time.monotonic() - begin
     found = json.loads(result.read_text()) if result.exists() else {}
     part['results'] = found.get('results', {})
     if ended is None:
         part['state'], part['reason'] = 'timed out', f'it was killed after {limit:.0f} s'
+        part['reason'] += '' if gone else f', and had not ended {KILL_S} s later'
     elif 'missing' in found:
         part['state'], part['reason'] = 'incomplete', found['missing']
     elif ended:
@@ -159,20 +177,33 @@ def run_part(
         part['state'] = 'done'
 
 
-def kill_group(process: subprocess.Popen) -> None:
-    """Kills the process and all that it has started."""
+def kill_group(process: subprocess.Popen) -> bool:
+    """Kills the process and all that it has started; returns whether it has ended.
+
+    One that waits inside a driver outlives that: then the parts to come do not wait for it.
+    """
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(KILL_S)
+    return process.returncode is not None
 
 
-def write_results(report: dict, context: PartContext, output: pathlib.Path) -> None:
-    """Writes results.json and the page."""
+def kept(report: dict) -> dict:
+    """Returns what is written of a report."""
     keys = ('state', 'seconds', 'limit_s', 'reason', 'results')
-    kept = {name: {key: part[key] for key in keys} for name, part in report['parts'].items()}
-    report = {'about': report['about'], 'parts': kept}
-    atomic.write_text(output / 'results.json', json.dumps(report, indent=1) + '\n')
-    atomic.write_text(output / 'index.html', page(report, folders(report, context)))
+    parts = {name: {key: part[key] for key in keys} for name, part in report['parts'].items()}
+    return {'about': report['about'], 'parts': parts}
+
+
+def write_results(report: dict, output: pathlib.Path) -> None:
+    """Writes results.json."""
+    atomic.write_text(output / 'results.json', json.dumps(kept(report), indent=1) + '\n')
+
+
+def draw_page(report: dict, context: PartContext, output: pathlib.Path) -> None:
+    """Writes index.html."""
+    atomic.write_text(output / 'index.html', page(kept(report), folders(report, context)))
 
 
 def folders(report: dict, context: PartContext) -> dict[str, pathlib.Path]:
@@ -195,15 +226,35 @@ def finish(report: dict, context: PartContext, begun: float, output: pathlib.Pat
       output: its folder.
     """
     trained = list(folders(report, context).values())
-    left = archives.write_archives(trained, output)
-    left += archives.write_programs(pathlib.Path(context.work), compiled(), begun, output)
-    report['about']['left_out'] = left
+    work = pathlib.Path(context.work)
+    left = report['about']['left_out'] = []
+    for what, write in {
+        'archives of runs': lambda: archives.write_archives(trained, output),
+        'programs': lambda: archives.write_programs(work, compiled(), begun, output),
+        'log.txt': lambda: write_log(work, output),
+        'index.html': lambda: draw_page(report, context, output),
+    }.items():
+        try:
+            left += write() or []
+        except Exception as error:  # whatever it is: the parts to come still run
+            left.append(f'{what}: {type(error).__name__}: {error}')
+    write_results(report, output)
+
+
+def write_log(work: pathlib.Path, output: pathlib.Path) -> None:
+    """Writes log.txt: the end of each process's log, in the order of their last lines."""
     logs = []
-    for path in sorted(pathlib.Path(context.work).glob('*.log'), key=lambda p: p.stat().st_mtime):
+    for path in sorted(work.glob('*.log'), key=lambda p: p.stat().st_mtime):
         text = path.read_bytes()[-LOG_BYTES:].decode(errors='replace')
         logs.append(f'==== {path.stem}\n{text}')
     atomic.write_text(output / 'log.txt', '\n'.join(logs))
-    write_results(report, context, output)
+
+
+def check_flags(parts: list[str]) -> None:
+    """Raises UserError where XLA_FLAGS holds what a part compares: its rows would be of others."""
+    for part in parts:
+        if part in ('step', 'variants') and (given := given_flags(os.environ.get('XLA_FLAGS', ''))):
+            raise UserError(f'XLA_FLAGS has {given[0]}, which --parts={part} sets: leave it out')
 
 
 def compiled() -> pathlib.Path:

@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import class_scores, fcn_score, perceptual
 from pix2pix_jax.evaluation.checkerboard import PERIOD, checkerboard
 from pix2pix_jax.evaluation.image_metrics import SSIM_WINDOW
-from pix2pix_jax.evaluation.options import Options, Subject, label_classes
+from pix2pix_jax.evaluation.options import Options, Subject, content, label_classes
 from pix2pix_jax.evaluation.set_metrics import (
     NO_PIXEL,
     LabHistograms,
@@ -30,6 +30,7 @@ FINAL = OF_IMAGES, MASKED  # reasons that stay, whatever files are there
 OF_NAN = 'without a value: their outputs have NaN'
 NO_WINDOW = f'no window of {SSIM_WINDOW} pixels is wholly valid'
 PAIRS_ALONE = Options()
+FILES = ('classes', 'segmenter_weights', 'inception_weights', 'alexnet_weights', 'lpips_weights')
 Create = Callable[[Sequence[str], Subject], MetricAccumulator]
 
 
@@ -210,10 +211,25 @@ def check(options: Options) -> None:
 
 
 def identity(options: Options) -> dict[str, str]:
-    """Returns which weights or definition each metric uses.
+    """Returns which weights or definition each metric uses: of files what they hold.
 
     Two reports are comparable only if these are equal.
     """
+    held: dict[str, Any] = {name: content(getattr(options, name)) for name in FILES}
+    return _identity(options._replace(**held))
+
+
+def otherwise(measured: Mapping[str, str], options: Options) -> list[str]:
+    """Returns the metrics of `options` that a report lacks, or that it measured otherwise.
+
+    `measured` is the report's identity; those of earlier versions have the paths of files.
+    """
+    by_path = _identity(options)
+    wanted = identity(options).items()
+    return [name for name, what in wanted if measured.get(name) not in (what, by_path[name])]
+
+
+def _identity(options: Options) -> dict[str, str]:
     measured = {name: metric.measured_with(options) for name, metric in METRICS.items()}
     always = {name: what for name, what in measured.items() if METRICS[name].always and what}
     return always | {name: measured[name] for name in options.names}

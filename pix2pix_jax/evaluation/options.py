@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -23,6 +25,21 @@ class Options(NamedTuple):
     inception_weights: str = ''  # files; '': those in the cache folder, or a download
     alexnet_weights: str = ''
     lpips_weights: str = ''
+
+
+def content(name: str) -> str:
+    """Returns what tells a file from others, wherever it lies; `name` where it is no file."""
+    if not os.path.isfile(name):
+        return name
+    status = os.stat(name)
+    return _digest(name, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache
+def _digest(path: str, changed: int, size: int) -> str:
+    """Returns the beginning of a file's SHA-256; `changed` and `size` tell when it is another."""
+    with open(path, 'rb') as file:
+        return f'sha256 {hashlib.file_digest(file, "sha256").hexdigest()[:16]}'
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -45,7 +45,7 @@ def record_start(
     """
     import jax
 
-    from pix2pix_jax.runtime import cores
+    from pix2pix_jax.runtime import cores, cpu_name
 
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
     versions = _versions()
@@ -55,6 +55,7 @@ def record_start(
         'versions': {'python': platform.python_version()} | versions,
         'git_commit': git_commit(),
         'devices': [f'{d.platform} {d.device_kind}' for d in devices],
+        'cpu': cpu_name(),
         'cores': cores(),
         'hosts': jax.process_count(),
         'parameters': {network: _table(shapes) for network, shapes in arrays.items()},

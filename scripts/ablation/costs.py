@@ -1,15 +1,12 @@
 """What a run of an ablation costs: time and memory, beside what it is worth."""
 
 import json
-import pathlib
-import platform
 import statistics
 from collections.abc import Mapping
 from typing import Any
 
 from ablation.jobs import COST, TrainingJob, folder_of
 from pix2pix_jax.config import default_config
-from pix2pix_jax.runtime import cores
 
 TITLES = {  # by the names in results and tables
     'images_per_s': 'training (images/s)',
@@ -40,9 +37,7 @@ def of_result(result: Mapping[str, Any]) -> dict[str, float]:
 def machine(run: Mapping[str, Any]) -> str:
     """Returns what tells whether times compare: the CPU, and how many of its cores a run had.
 
-    `run` is its run.json. Runs that train at once share the cores.
+    `run` is its run.json; '' where that has no CPU, as of earlier versions. Runs that train at once
+    share the cores.
     """
-    info = pathlib.Path('/proc/cpuinfo')
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = (line.partition(':')[2].strip() for line in lines if line.startswith('model name'))
-    return f'{next(names, platform.machine())}, {run.get("cores", cores())} cores'
+    return f'{run["cpu"]}, {run["cores"]} cores' if 'cpu' in run else ''

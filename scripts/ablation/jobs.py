@@ -1,5 +1,6 @@
 """The runs of scripts/ablations.py: which there are, and how far each has come."""
 
+import contextlib
 import json
 import pathlib
 import shlex
@@ -64,18 +65,30 @@ MEASURE = pathlib.Path(__file__).parent / 'measure_cost.py'
 def jobs_of(ablation: Ablation) -> list[TrainingJob]:
     """Returns one job for each seed and row: all rows of the first seed, then of the next.
 
-    Raises UserError if a row sets a field that a --config flag sets too.
+    Raises UserError if a row of the table, chosen or not, sets a field that a --config flag sets
+    too: the others of the table would be of it, whatever they are called.
     """
     rows = rows_of(ablation)
     base, changes = base_and_changes(ablation)
-    varied = {'seed', 'num_steps'}.union(*changes.values())
-    varied |= {'batch_size'} if any(variant.batch for variant in rows.values()) else set()
+    varied = {'seed', 'num_steps', *varied_by(ablation, base)}
     for word in ablation.fields:
         if OVERRIDE.match(word)[1] in varied:
             raise UserError(f'{word}: --table={ablation.table} varies it; leave it out')
     return [
         job_of(ablation, row, seed, base, changes[row]) for seed in ablation.seeds for row in rows
     ]
+
+
+def varied_by(ablation: Ablation, base: dict[str, Any]) -> set[str]:
+    """Returns the fields that the rows of the table set, but rows of which `base` lacks a field."""
+    file, _, arg = ablation.config.partition(':')
+    varied = set()
+    for variant in TABLES[ablation.table].rows.values():
+        if base.keys() >= dict(variant.fields).keys():
+            varied |= {'batch_size'} if variant.batch else set()
+            with contextlib.suppress(UserError):  # words that this config does not know
+                varied |= changes_of(variant, file, arg, base).keys() | dict(variant.fields).keys()
+    return varied
 
 
 def with_averages(ablation: Ablation, config: Config, overrides: Mapping[str, Any]) -> Ablation:
@@ -97,12 +110,23 @@ def with_averages(ablation: Ablation, config: Config, overrides: Mapping[str, An
 def check_rows(ablation: Ablation, config: Config, overrides: Mapping[str, Any]) -> None:
     """Raises UserError, naming the row, for what its training would refuse.
 
+    Warns of a row that sets what the config has already, beside one that is the config as it is:
+    both are the same runs, and one of the names is wrong.
+
     Args:
       ablation: whose rows are checked.
       config: that the user gave, which rows change.
       overrides: the fields of it that are flags.
     """
-    for row, changes in base_and_changes(ablation)[1].items():
+    rows, found = rows_of(ablation), base_and_changes(ablation)[1]
+    plain = [row for row, one in rows.items() if not (one.arg or one.fields or one.batch)]
+    for row, changes in found.items():
+        if plain and not changes and (rows[row].arg or rows[row].fields):
+            print(
+                f'warning: --config={ablation.config} has what row {row!r} of '
+                f'--table={ablation.table} adds: the row {plain[0]!r} has it, too',
+                flush=True,
+            )
         try:
             changed = from_fields(flatten(config) | changes)
             check_chosen(changed.method, overrides, ablation.config)

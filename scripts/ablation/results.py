@@ -130,14 +130,44 @@ def check_results(jobs: Iterable[TrainingJob], ablation: Ablation) -> None:
             )
 
 
+def keeping(job: TrainingJob, ablation: Ablation) -> TrainingJob:
+    """Returns a job that measures what its result has, too, which it is to replace.
+
+    Raises UserError where its run is not there, which would be trained again for a metric, and
+    where the result has a metric that the options measure otherwise.
+    """
+    earlier = read(job, ablation).get('measured', {})
+    names = tuple(name for name in metrics.choices() if name in earlier)
+    lacking = metrics.otherwise(earlier, ablation.options)
+    path = path_of(job, ablation.results)
+    if earlier and lacking and not is_trained(job):
+        raise UserError(
+            f'{path} has {", ".join(names)}, not {", ".join(lacking)} as it is asked for, and its '
+            f'run is not in {job.workdir}: it would be trained again; ask for what it has, or give '
+            'another --results'
+        )
+    every = dict.fromkeys((*names, *ablation.options.names))
+    both = ablation.options._replace(names=tuple(every))
+    for name in metrics.otherwise(earlier, both):
+        if name in names and name not in ablation.options.names:
+            raise UserError(
+                f'{path} has {name}, measured with {earlier[name]}: give the flags of that, too, '
+                'or another --results'
+            )
+    return job._replace(evaluate=[_with_metrics(word, every) for word in job.evaluate])
+
+
+def _with_metrics(word: str, names: Iterable[str]) -> str:
+    return f'--metrics={",".join(names)}' if word.startswith('--metrics=') else word
+
+
 def measured(job: TrainingJob, ablation: Ablation) -> Result:
     """Returns the result of a job, if it was measured as the ablation's options say; else {}.
 
     It has a score: the weights of the row were measured in the last fifth of the run.
     """
     result = read(job, ablation)
-    wanted = metrics.identity(ablation.options)
-    if any(result.get('measured', {}).get(name) != what for name, what in wanted.items()):
+    if metrics.otherwise(result.get('measured', {}), ablation.options):
         return {}
     return result if score(_points(result, job.shown), job.steps, ()) else {}
 

@@ -12,16 +12,16 @@
 # loads a kernel when it is first started, which may be forbidden while one records. So this variant
 # has all kernels loaded at the start (ENVIRONMENT); whether that is the reason is to be measured.
 BUFFERS = '--xla_gpu_enable_command_buffer'
-OURS = {
+OURS = {  # those that may fail or hang last
     'layouts': '',
-    'layouts+command_buffers': f'{BUFFERS}=+CONVOLUTION',
-    'layouts+patches': f'{BUFFERS}=+CUBLAS,+CUBLASLT',
-    'layouts+fusions': f'{BUFFERS}=+CUDNN --xla_gpu_experimental_enable_conv_fusion=true',
-    'layouts+short_command_buffers': '--xla_gpu_graph_min_graph_size=2',
+    'plain': '',
     'layouts+untuned': '--xla_gpu_autotune_level=0',
     'layouts+deterministic': '--xla_gpu_deterministic_ops=true',
-    'plain': '',
     'layouts+no_command_buffers': f'{BUFFERS}=',
+    'layouts+short_command_buffers': '--xla_gpu_graph_min_graph_size=2',
+    'layouts+patches': f'{BUFFERS}=+CUBLAS,+CUBLASLT',
+    'layouts+fusions': f'{BUFFERS}=+CUDNN --xla_gpu_experimental_enable_conv_fusion=true',
+    'layouts+command_buffers': f'{BUFFERS}=+CONVOLUTION',
 }
 ENVIRONMENT = {'layouts+command_buffers': {'CUDA_MODULE_LOADING': 'EAGER'}}
 FORMS = {'layouts+patches': 'patches'}  # of convolutions, of models/conv_forms.py
@@ -44,3 +44,9 @@ def split(peer: str) -> tuple[str, bool]:
     """Returns a peer's mode, and whether its images and kernels are stored channels last."""
     mode, plus, _ = peer.partition('+')
     return mode, bool(plus)
+
+
+def given_flags(flags: str) -> list[str]:
+    """Returns those of XLA's `flags`, words in one line, that a variant of OURS sets, by name."""
+    names = {word.partition('=')[0] for words in OURS.values() for word in words.split()}
+    return [name for name in (word.partition('=')[0] for word in flags.split()) if name in names]

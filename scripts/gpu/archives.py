@@ -1,5 +1,7 @@
 """What of the runs goes into the report's folder: few files, none of them large, no folders."""
 
+import contextlib
+import os
 import pathlib
 import zipfile
 from collections.abc import Callable, Iterable
@@ -7,6 +9,7 @@ from typing import TypeVar
 
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.reports.image_grid import evenly_spaced
+from pix2pix_jax.runtime import programs_folder
 
 MAX_BYTES = 16 * 2**20 - 2**16  # of an archive, with room for its table
 IMAGES = ('images_1.zip', 'images_2.zip')
@@ -52,7 +55,7 @@ def write_programs(
       What did not fit, in words.
     """
     traces = sorted(work.glob('trace_*/**/*.xplane.pb'))
-    times = {path: path.stat().st_mtime for path in cache.rglob('*') if path.is_file()}
+    times = _times(cache)
     # First what XLA found by timing kernels, which is small, then the newest.
     programs = sorted(
         (path for path in times if times[path] >= since),
@@ -65,24 +68,34 @@ def write_programs(
     return [f'{left} traces and programs did not fit'] if left else []
 
 
-def read_programs(archive: pathlib.Path, cache: pathlib.Path) -> None:
+def read_programs(archive: pathlib.Path, cache: pathlib.Path) -> tuple[int, int]:
     """Puts the compiled programs of an earlier report's PROGRAMS into the cache.
 
-    They are this report's, too: their time is now. Raises UserError where it is none.
+    They are this report's, too: their time is now. What XLA found by timing kernels is of the card
+    and goes to this processor's folder from those of others. Raises UserError where it is none.
+
+    Returns:
+      How many files there are, and how many of them this process will look at.
     """
+    here = programs_folder().name
+    count = of_here = 0
     try:
         with zipfile.ZipFile(archive) as file:
             for name in file.namelist():
-                path = (cache / name).resolve()
+                folder, _, inside = name.partition('/')
+                target = f'{here}/{inside}' if 'autotune' in inside else name
+                path = (cache / target).resolve()
                 if not path.is_relative_to(cache.resolve()):
                     raise OSError(f'{name} lies elsewhere')
-                if not name.startswith('trace_'):
+                if not folder.startswith('trace_'):
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_bytes(file.read(name))
+                    count, of_here = count + 1, of_here + target.startswith(f'{here}/')
     except (OSError, zipfile.BadZipFile) as error:
         raise UserError(
             f'--programs={archive}: it is no {PROGRAMS} of a report ({error})'
         ) from error
+    return count, of_here
 
 
 def that_fit(items: Iterable[T], size: Callable[[T], int], room: int) -> list[T]:
@@ -104,8 +117,25 @@ def _evenly_that_fit(paths: list[pathlib.Path]) -> list[pathlib.Path]:
     return []
 
 
+def _times(cache: pathlib.Path) -> dict[pathlib.Path, float]:
+    """Returns when each file below a folder was written.
+
+    Others may write there: what vanishes meanwhile is left out, and what is not whole (tmp/).
+    """
+    times = {}
+    for folder, inside, names in os.walk(cache):
+        inside[:] = [name for name in inside if name != 'tmp']
+        for path in (pathlib.Path(folder, name) for name in names):
+            with contextlib.suppress(FileNotFoundError):
+                times[path] = path.stat().st_mtime
+    return times
+
+
 def _size(path: pathlib.Path) -> int:
-    return path.stat().st_size + HEADER
+    """Returns what a file takes in an archive; of one that vanished the least."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_size + HEADER
+    return HEADER
 
 
 def _pack(paths: list[pathlib.Path], archive: pathlib.Path) -> list[pathlib.Path]:
@@ -124,11 +154,12 @@ def _pack(paths: list[pathlib.Path], archive: pathlib.Path) -> list[pathlib.Path
 
 
 def _write(files: dict[pathlib.Path, pathlib.Path], archive: pathlib.Path) -> None:
-    """Writes files by their names in the archive; there is none of no files."""
+    """Writes files by their names in the archive, but those that vanished; none of no files."""
     if files:
         with zipfile.ZipFile(archive, 'w') as zipped:
             for path, name in files.items():
-                zipped.write(path, name)
+                with contextlib.suppress(FileNotFoundError):
+                    zipped.write(path, name)
 
 
 def _root(path: pathlib.Path) -> pathlib.Path:

@@ -5,12 +5,13 @@ import json
 import os
 import pathlib
 import subprocess
+import time
 
 from bench import figures, theirs
 from bench.card import nvidia, processor, versions
 from bench.tasks import Setting, config_of, draw_batch
 from bench.workers import Worker
-from gpu.context import Missing, PartContext, Write, last_line, start, untuned
+from gpu.context import NO_TORCH, Missing, PartContext, Write, last_line, start, untuned
 from pix2pix_jax.workdir.run_json import git_commit
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy', 'torch')
@@ -27,7 +28,7 @@ def card(context: PartContext, write: Write) -> None:
     write(figures.about_figures(context.setting(), torch=False))
     write({'commit': git_commit() or 'not known'})
     if importlib.util.find_spec('torch') is None:
-        raise Missing('torch is missing')
+        raise Missing(NO_TORCH)
     with Worker(theirs.TASKS, context.setting()) as worker:
         write(worker.figures('device'))
 
@@ -37,14 +38,18 @@ def check(context: PartContext, write: Write) -> None:
 
     With kernels that XLA does not choose by their times, which takes a minute a program on a GPU.
     """
+    end = time.monotonic() + context.seconds
     os.environ |= untuned(context)
     tests = start_accelerator_tests(context)
     try:
         steps = Steps(context.setting('float32'), write)
         write(compared(steps, json.loads(RECORDED.read_text())['tiny' if context.tiny else 'full']))
         write(saved(steps, context.path('saved')))
+    except Exception as error:  # before the tests are waited for
+        write({'steps_failed': f'{type(error).__name__}: {error}'})
+        raise
     finally:
-        write({'test_accelerator': outcome(tests, context)})
+        write({'test_accelerator': outcome(tests, context, end - time.monotonic())})
 
 
 def start_accelerator_tests(context: PartContext) -> subprocess.Popen | None:
@@ -57,11 +62,15 @@ def start_accelerator_tests(context: PartContext) -> subprocess.Popen | None:
     return start(context, 'pytest', words, TESTS_LOG, XLA_FLAGS=os.environ.get('XLA_FLAGS', ''))
 
 
-def outcome(tests: subprocess.Popen | None, context: PartContext) -> str:
-    """Returns the last line of the tests, which says how they went."""
+def outcome(tests: subprocess.Popen | None, context: PartContext, seconds: float) -> str:
+    """Returns the last line of the tests, which says how they went; waits at most `seconds`."""
     if tests is None:
         return 'pytest is missing'
-    tests.wait()
+    try:
+        tests.wait(max(0.0, seconds))
+    except subprocess.TimeoutExpired:
+        tests.kill()
+        return f'not over when the time was: {last_line(context.path(TESTS_LOG))}'
     return last_line(context.path(TESTS_LOG))
 
 

@@ -15,6 +15,7 @@ from bench.variants import OURS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 Result = dict[str, Any]
+NO_TORCH = 'torch is missing'
 Write = Callable[[Result], None]  # a part calls it whenever it has found more
 
 

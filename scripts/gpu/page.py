@@ -33,6 +33,13 @@ def page(report: Mapping[str, Any], runs: Mapping[str, pathlib.Path]) -> str:
         run_page.section('Parts', run_page.table(rows)),
     ]
     contents = {name: _content(part['results']) for name, part in parts.items()}
+    variables = about.get('environment', {})
+    body += [
+        f'<p class="muted">{run_page.escape(name)}={run_page.escape(value)}</p>'
+        for name, value in variables.items()
+    ]
+    if 'programs' in about:
+        body.append(f'<p class="muted">programs: {run_page.escape(about["programs"])}</p>')
     left_out = list(about.get('left_out', ()))
     room = MAX_BYTES - TEXT_BYTES - sum(map(len, contents.values()))
     for i, name in enumerate(runs):  # each has its part of the room that is left

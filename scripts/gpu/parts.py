@@ -10,7 +10,7 @@ from pix2pix_jax.errors import UserError
 
 
 class Part(NamedTuple):
-    """What runs, and for how long at most, in s; 0: for as long as the others leave."""
+    """What runs, and for how many s at most, if others need the rest; 0: what others leave."""
 
     function: Callable[[PartContext, Write], None]
     limit: float
@@ -24,8 +24,9 @@ PARTS = {
     'train': Part(runs.train, 0, 'The facades of the paper'),
     'evaluate': Part(runs.evaluate, 60, 'Measured on test'),
     'states': Part(runs.states, runs.STATES_S, 'Its last states, measured'),
-    'profile': Part(timings.profile, 60, 'Where the time of a step goes'),
     'variants': Part(timings.variants, 240, 'Ways to run the step'),
+    # After what times the step: by then the kernels are chosen, which takes longer than this.
+    'profile': Part(timings.profile, 60, 'Where the time of a step goes'),
     'compile': Part(timings.compile_times, 180, 'Starts and compilation'),
     'resume': Part(runs.resume, 180, 'Killed and resumed'),
     'batch': Part(timings.batch, 240, 'Larger batches'),
@@ -45,6 +46,23 @@ def checked(names: list[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def check_needs(names: list[str], has_pairs: bool) -> None:
+    """Raises UserError for a part that would find nothing: without pairs, or a trained run.
+
+    Args:
+      names: the parts, in the order in which they run.
+      has_pairs: whether there are facades to train on.
+    """
+    for i, name in enumerate(names):
+        if not (has_pairs or part_of(name).limit):
+            raise UserError(
+                f'--facades is missing: the part {name} trains on them; --parts=card,check,step '
+                'needs none'
+            )
+        if name in ('evaluate', 'states') and 'train' not in names[:i]:
+            raise UserError(f'--parts: {name} measures the run of train: give train before it')
+
+
 def part_of(name: str) -> Part:
     """Returns a part by its name."""
     if name in PARTS:
@@ -62,6 +80,10 @@ def seconds_of_next(names: list[str], left: float) -> float:
     """Returns the seconds of the first of the parts that are still to come, of those `left`.
 
     A training has no limit: it shares with the others what is left by the parts that have one.
+    Where none is to come, a part may also take what those to come do not need.
     """
     first, *later = (part_of(name).limit for name in names)
-    return min(first, left) if first else max(0.0, (left - sum(later)) / (1 + later.count(0)))
+    spare = max(0.0, left - sum(later))
+    if not first:
+        return spare / (1 + later.count(0))
+    return min(first, left) if 0 in later else max(min(first, left), spare)

@@ -1,7 +1,6 @@
 """Parts: a training of facades, its evaluation, rows of the paper's tables, and a kill."""
 
 import pathlib
-import shutil
 import statistics
 import subprocess
 import time
@@ -263,10 +262,10 @@ def label_pairs(folder: pathlib.Path, counts: dict[str, int], size: int) -> path
 
 
 def resume(context: PartContext, write: Write) -> None:
-    """Kills a run, empties the compile cache, resumes it, and compares it with one left alone.
+    """Kills a run, resumes it without its compiled programs, and compares it with one left alone.
 
-    Both with `deterministic`; two more without it say how far apart equal runs come to be. They
-    train beside each other, so that their rates say nothing: `variants` times what it costs.
+    Both with `deterministic`; then two more without it say how far apart equal runs come to be.
+    They train beside each other, so that their rates say nothing: `variants` times what it costs.
     """
     import kill_test
 
@@ -279,10 +278,10 @@ def resume(context: PartContext, write: Write) -> None:
         'checkpoint.every_steps': steps // 3,
     }  # fmt: skip
 
-    def run(name: str, deterministic: bool):
+    def run(name: str, deterministic: bool, programs: str = 'compiled'):
         words = fields(settings | {'deterministic': deterministic})
         words = ['--config=configs/folder.py', *words, f'--workdir={context.path(name)}']
-        cache = str(context.path('compiled'))
+        cache = str(context.path(programs))
         return start(context, 'pix2pix_jax.main', words, f'{name}.log', XDG_CACHE_HOME=cache)
 
     others = {name: run(name, name == 'whole') for name in ('whole', 'usual')}
@@ -293,16 +292,15 @@ def resume(context: PartContext, write: Write) -> None:
     process.wait()
     rows = read_metrics(context.path('killed'))
     write({'killed_at_step': rows[-1]['step'] if rows else 0})
-    for name, process in others.items():
-        finished(process, context, f'{name}.log')
-    finished(run('again', False), context, 'again.log')  # with the programs of 'usual'
-    write({'weights_apart_without': apart(context.path('usual'), context.path('again'))})
-    shutil.rmtree(context.path('compiled'), ignore_errors=True)
+    finished(others['whole'], context, 'whole.log')
     begin = time.monotonic()
-    finished(run('killed', True), context, 'killed.log')
+    finished(run('killed', True, 'compiled_anew'), context, 'killed.log')
     different = kill_test.compare(context.path('whole'), context.path('killed'))
     write({'resumed_in_s': time.monotonic() - begin, 'different': different})
     write({'verdict': 'DIFFERENT' if different else 'equal, bit for bit'})
+    finished(others['usual'], context, 'usual.log')
+    finished(run('again', False), context, 'again.log')  # with the programs of 'usual'
+    write({'weights_apart_without': apart(context.path('usual'), context.path('again'))})
 
 
 def _weights(state: Any) -> tuple[Any, Any]:

@@ -8,7 +8,8 @@ import itertools
 import pathlib
 import statistics
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 from bench import figures, ours, theirs
 from bench.card import nvidia
@@ -16,7 +17,7 @@ from bench.start import start_figures
 from bench.tasks import Setting
 from bench.variants import OURS
 from bench.workers import Worker, in_turn
-from gpu.context import Missing, PartContext, Write
+from gpu.context import NO_TORCH, Missing, PartContext, Write
 from pix2pix_jax.errors import UserError
 
 TRAINED = 'layouts'  # as training has it on a GPU
@@ -26,11 +27,15 @@ COMPILED = ('reduce-overhead', 'compile')
 TIMING_S = 15  # of the part's time, after all has been compiled
 ROUNDS = 10
 AHEAD = 4  # processes that start while one compiles
+SHARE_S = 45  # what compiling one may take at least
+LEAST_S = 2  # what 20 steps may
 LATE = 'was not compiled in time'
+HUNG = 'its step did not end in time'
 BATCHES = (1, 4, 16, 64)
 SIZES = (256, 512, 1024)
 CARDS = (16, 40, 80)  # GB
 Contestants = Iterator[tuple[str, dict, Setting]]  # name, tasks, setting of each that is timed
+T = TypeVar('T')
 USABLE = 0.9  # of a card's memory: the rest is the libraries', and what is lost between arrays
 
 
@@ -42,7 +47,7 @@ def has_torch() -> bool:
 def need_torch() -> None:
     """Raises Missing where the peer cannot run."""
     if not has_torch():
-        raise Missing('torch is missing')
+        raise Missing(NO_TORCH)
 
 
 def step(context: PartContext, write: Write) -> None:
@@ -68,10 +73,9 @@ def variants(context: PartContext, write: Write) -> None:
     """Times ways to run the step, as named, in turn.
 
     By default this project's, the one of training first, and PyTorch's compiled ones: the rest of
-    PyTorch's is in `step`.
+    PyTorch's is in `step`. Last comes what may fail or take long.
     """
-    others = [name for name in OURS if name != TRAINED]
-    names = context.variants or [TRAINED, *COMPILED, *others]
+    names = context.variants or [*OURS, *COMPILED]
     order = [('this' if name in OURS else 'PyTorch', name) for name in names]
     time_contestants(context, write, contestants(context, order, context.dtypes()))
 
@@ -80,36 +84,61 @@ def time_contestants(context: PartContext, write: Write, given: Contestants) -> 
     """Times steps in turn; writes a row for each.
 
     They are compiled and warmed up in turn, the most important first, and then timed in turn: what
-    chooses its kernels by timing them is alone on the device. What is not ready when the time for
-    it is over is left out.
+    chooses its kernels by timing them is alone on the device. The first may take all of the time,
+    each later one its share; what is not ready then is left out.
     """
-    end = time.monotonic() + context.seconds - TIMING_S
+    over = time.monotonic() + context.seconds
+    end = over - TIMING_S
     waiting, workers = list(given), {}
     rows: dict[str, dict] = {}
     pool = concurrent.futures.ThreadPoolExecutor(2 * AHEAD)
     begun: dict[str, concurrent.futures.Future] = {}
     for i, (name, _, _) in enumerate(waiting):
-        if time.monotonic() > end:
+        left = end - time.monotonic()
+        if left < 0:
             rows[name] = {'reason': LATE}
             continue
         for one, tasks, setting in waiting[len(workers) : i + AHEAD]:
             workers[one] = Worker(tasks, setting)
             begun[one] = pool.submit(workers[one].figures, 'device')
+        share = left if i == 0 else max(SHARE_S, left / (len(waiting) - i))
+        until = min(end, time.monotonic() + share)
+        worker = workers[name]
         try:  # imports, and reaching the device, are done by some at once
-            begun[name].result(max(0.0, end - time.monotonic()))
-            prepared = pool.submit(workers[name].prepare, 'step')
-            rows[name] = prepared.result(max(0.0, end - time.monotonic()))
+            _answer(begun[name], worker, until, LATE)
+            rows[name] = _answer(pool.submit(worker.prepare, 'step'), worker, until, LATE)
         except UserError as error:
             rows[name] = {'reason': str(error)}
-        except TimeoutError:
-            workers[name].kill()
-            rows[name] = {'reason': LATE}
         write({'steps': rows})
-    pool.shutdown(wait=False)
     ready = {name: worker for name, worker in workers.items() if 'reason' not in rows[name]}
-    _time_in_turn(context, ready, rows, write)
+    _time_in_turn(ready, rows, write, functools.partial(_soon, pool, over), context)
+    pool.shutdown(wait=False)
     for worker in workers.values():
         worker.kill()
+
+
+def _answer(future: concurrent.futures.Future, worker: Worker, until: float, reason: str) -> Any:
+    """Returns what a worker answers; if it does not, kills it and raises UserError(reason).
+
+    `until` is the time of time.monotonic() by which it must.
+    """
+    try:
+        return future.result(max(0.0, until - time.monotonic()))
+    except TimeoutError as error:
+        worker.kill()
+        raise UserError(reason) from error
+
+
+def _soon(
+    pool: concurrent.futures.Executor, over: float, worker: Worker, ask: Callable[..., T], *words
+) -> T:
+    """Returns ask(*words), of a worker that may take half of the time until `over`.
+
+    So one that hangs leaves time to the others. Raises UserError as `_answer` does.
+    """
+    now = time.monotonic()
+    until = now + max(LEAST_S, (over - now) / 2)
+    return _answer(pool.submit(ask, *words), worker, until, HUNG)
 
 
 def contestants(
@@ -129,14 +158,21 @@ def contestants(
 
 
 def _time_in_turn(
-    context: PartContext, workers: dict[str, Worker], rows: dict[str, dict], write: Write
+    workers: dict[str, Worker],
+    rows: dict[str, dict],
+    write: Write,
+    soon: Callable[..., Any],
+    context: PartContext,
 ) -> None:
-    """Puts the times of those that are ready into their rows, written after each round."""
+    """Puts the times of those that are ready into their rows, written after each round.
+
+    `soon(worker, ask, *words)` returns what a worker answers, as `_soon` does.
+    """
     times: dict[str, list[float]] = {name: [] for name in workers}
     for names in in_turn(times, 2 if context.tiny else ROUNDS):
         for name in names:
             try:
-                times[name] += workers[name].run('step', 1)
+                times[name] += soon(workers[name], workers[name].run, 'step', 1)
                 milliseconds = 1e3 * statistics.median(times[name])
                 rows[name] |= {'step_ms': milliseconds, 'steps_per_s': 1e3 / milliseconds}
             except UserError as error:
@@ -146,7 +182,7 @@ def _time_in_turn(
     for name in times:
         if 'PyTorch' in name:
             with contextlib.suppress(UserError):
-                rows[name] |= workers[name].figures('memory')
+                rows[name] |= soon(workers[name], workers[name].figures, 'memory')
     write({'steps': rows})
     if context.device == 'gpu':
         write({'card_after_the_timing': nvidia()})
@@ -165,6 +201,8 @@ def profile(context: PartContext, write: Write) -> None:
 
 def compile_times(context: PartContext, write: Write) -> None:
     """Times a start with an empty compile cache and with a full one, and torch.compile."""
+    _make_pairs(context.setting())
+    write({'this': start_figures(context.setting(), warm_runs=1)})
     rows: dict[str, dict] = {}
     order = [('PyTorch', name) for name in COMPILED]
     for name, tasks, setting in contestants(context, order, context.dtypes()):
@@ -176,17 +214,18 @@ def compile_times(context: PartContext, write: Write) -> None:
             except UserError as error:
                 rows[name] = {'reason': str(error)}
         write({'torch': rows})
-    _make_pairs(context.setting())
-    write({'this': start_figures(context.setting(), warm_runs=1)})
     need_torch()
 
 
 def batch(context: PartContext, write: Write) -> None:
-    """Times the step at several batches, beside the best of PyTorch's variants."""
+    """Times the step at several batches, beside the best of PyTorch's variants.
+
+    All of one dtype, then of the next: one whose step compiles for long leaves the first's.
+    """
     peers = ('fused', 'graph', 'graph+channels_last') if context.device == 'gpu' else ('eager',)
     timing = figures.Timing(2 if context.tiny else 5, 1, peers if has_torch() else ())
     rows = {}
-    for size, dtype in itertools.product((1, 2) if context.tiny else BATCHES, context.dtypes()):
+    for dtype, size in itertools.product(context.dtypes(), (1, 2) if context.tiny else BATCHES):
         name = f'{dtype}, batch {size}'
         try:
             rows[name] = figures.step_figures(context.setting(dtype, batch=size), timing)

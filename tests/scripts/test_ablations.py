@@ -158,6 +158,7 @@ def test_a_run_that_fails_is_named_and_the_others_are_done(pairs, tmp_path):
         (('--table=colours',), 'table'),
         (('--table=losses', '--config.loss.gan=lsgan'), 'varies it'),
         (('--table=losses', '--config.seed=3'), 'varies it'),
+        (('--table=update_order', '--rows=alternating', '--config.update=simultaneous'), 'varies'),
         (('--table=losses', '--config.loss.gun=1'), 'is unknown'),
         (('--table=losses', '--metrics=is'), "'is' is unknown"),
         (('--table=batch_size', '--config.batch_size=4'), 'varies it'),
@@ -380,10 +381,11 @@ def test_times_compare_on_one_machine(scripts):
     assert 'on this machine: here.' in report.explanation(results)
 
 
-def test_the_cores_are_those_that_a_run_had(scripts):
+def test_times_are_of_the_machine_that_trained(scripts):
     costs = scripts('ablation.costs')
-    one, two = costs.machine({'cores': 1}), costs.machine({'cores': 2})
-    assert one.endswith(', 1 cores') and two.endswith(', 2 cores')
+    assert costs.machine({'cpu': 'another CPU', 'cores': 1}) == 'another CPU, 1 cores'
+    assert costs.machine({'cpu': 'another CPU', 'cores': 2}) == 'another CPU, 2 cores'
+    assert costs.machine({'cores': 2}) == ''  # of earlier versions
 
 
 @pytest.fixture
@@ -468,6 +470,40 @@ def test_a_result_counts_for_the_same_experiment_measured_alike(scripts, tmp_pat
 
     path.write_text(path.read_text().replace('on values from 0', 'of another kind'))
     assert not is_done() and jobs.is_trained(job)
+
+
+def test_one_more_metric_neither_trains_again_nor_loses_the_earlier(scripts, make_ablation):
+    jobs, results = scripts('ablation.jobs'), scripts('ablation.results')
+    ablation = make_ablation()
+    job, other = jobs.jobs_of(ablation)
+    assert results.keeping(job, ablation) == job  # nothing of it is there
+    write_run(job, l1=0.5)
+    results.write(job, ablation)
+    path = results.path_of(job, ablation.results)
+
+    def measured_with(**measured):
+        result = json.loads(path.read_text())
+        result['measured'] |= measured
+        path.write_text(json.dumps(result))
+
+    def asked(*names):
+        more = ablation._replace(options=metrics.PAIRS_ALONE._replace(names=names))
+        job = results.keeping(jobs.jobs_of(more)[0], more)
+        return next(word for word in job.evaluate if word.startswith('--metrics='))
+
+    measured_with(lab='')
+    assert asked('lpips') == '--metrics=lab,lpips' and asked('lab') == '--metrics=lab'
+    measured_with(fcn='the own segmenter, version 1')
+    assert 'fcn' in asked('fcn')  # asked for as it is now
+    with pytest.raises(UserError, match='has fcn, measured with the own segmenter, version 1:'):
+        asked('lpips')
+    measured_with(fcn=metrics.METRICS['fcn'].measured_with(metrics.PAIRS_ALONE))
+    job.workdir.rename(job.workdir.with_name('elsewhere'))
+    kept = path.read_bytes()
+    assert asked('lab') == '--metrics=lab,fcn'  # a result is there: nothing is trained for it
+    with pytest.raises(UserError, match='has lab, fcn, not lpips as it is asked for, and its run'):
+        asked('lpips', 'lab')
+    assert path.read_bytes() == kept
 
 
 def test_a_run_of_other_data_is_not_taken_for_one_of_these(scripts, make_ablation):
@@ -637,6 +673,47 @@ def test_rows_can_be_chosen(scripts, make_ablation):
     assert [job.row for job in found] == ['l1', 'cgan']
     with pytest.raises(UserError, match="--rows: 'gun' is unknown, allowed are l1, gan"):
         jobs.jobs_of(make_ablation(table='losses', rows=('gun',)))
+
+
+@pytest.mark.parametrize(
+    ('table', 'row', 'field'),
+    [
+        ('update_order', 'alternating', 'update=simultaneous'),
+        ('upsampling', 'transposed', 'generator.upsample=resize'),
+        ('losses', 'l1+cgan', 'loss.gan=none'),
+        ('receptive_field', '70x70', 'discriminator.layers=1'),
+        ('batch_size', '1', 'batch_size=4'),
+    ],
+)
+def test_a_row_that_is_alone_is_what_it_is_called(scripts, make_ablation, table, row, field):
+    jobs = scripts('ablation.jobs')
+    fields = (f'--config.{field}',)
+    with pytest.raises(UserError, match=f'--table={table} varies it; leave it out'):
+        jobs.jobs_of(make_ablation(table=table, rows=(row,), fields=fields))
+
+
+@pytest.mark.parametrize(
+    ('config', 'table', 'rows', 'warned'),
+    [
+        ('facades', 'objectives', (), []),
+        ('facades', 'losses', (), []),
+        ('facades_plus', 'upsampling', (), []),
+        ('facades_plus', 'objectives', ('paper', '+ resize', '+ two scales'), ["'+ resize'"]),
+        ('facades_plus', 'objectives', ('+ resize', '+ two scales'), []),
+        ('facades:loss=l1', 'methods', ('L1', 'pix2pix'), ["'L1'"]),
+    ],
+)
+def test_a_row_that_the_config_has_already_is_warned_of(
+    scripts, make_ablation, capsys, config, table, rows, warned
+):
+    file, colon, arg = config.partition(':')
+    config = f'{SCRIPTS.parent}/configs/{file}.py{colon}{arg}'
+    ablation = make_ablation(table=table, rows=rows, config=config)
+    jobs = scripts('ablation.jobs')
+    jobs.check_rows(ablation, load_config(pathlib.Path(config.partition(':')[0]), arg), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(' row ')[1].split(' of ')[0] for line in lines] == warned
+    assert all(line.startswith('warning: ') for line in lines)
 
 
 def test_the_name_of_every_row_can_be_given(scripts):

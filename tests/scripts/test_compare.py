@@ -61,7 +61,8 @@ def test_it_says_which_state_was_measured(runs):
         c.ema_decay = decay
         atomic.write_text(runs / name / 'config.json', to_json(c))
         metrics = {'l1': {'mean': 0.25, 'ci95': [0.2, 0.3]}}
-        about = {'split': 'test', 'step': step, 'checkpoint': 'last', 'images': 1}
+        about = {'split': 'test', 'step': step, 'checkpoint': 'last', 'images': step // 10}
+        about['measured'] = {'ssim': 'on values from 0', 'fcn': f'sha256 {step}'}
         result = json.dumps(about | {'metrics': metrics})
         atomic.write_text(runs / name / 'evaluation/test/metrics.json', result)
     assert run('a', 'b<c', cwd=runs).returncode == 0
@@ -69,6 +70,9 @@ def test_it_says_which_state_was_measured(runs):
     assert '<td>step</td><td>measured state</td><td>80</td><td>1,200</td>' in page
     assert '<td>checkpoint</td><td>measured state</td><td>last</td><td>last</td>' in page
     assert '<td>weights</td><td>measured state</td><td>last</td><td>averaged</td>' in page
+    assert '<td>images</td><td>measured state</td><td>8</td><td>120</td>' in page
+    assert '<td>fcn</td><td>measured with</td><td>sha256 80</td><td>sha256 1200</td>' in page
+    assert '<td>ssim</td><td>measured with' not in page  # where they are equal
 
 
 @pytest.mark.e2e

@@ -136,8 +136,8 @@ def test_the_step_of_training_is_the_first_of_its_variants(context, monkeypatch)
     from bench import variants
 
     rows = step_rows(context, monkeypatch, FakeWorkers(), 'variants')
-    compiled, others = ['reduce-overhead', 'compile'], list(variants.OURS)[1:]
-    names = ['layouts', *compiled, *others]
+    names = [*variants.OURS, 'reduce-overhead', 'compile']
+    assert names[0] == 'layouts' and names[-3] == 'layouts+command_buffers'
     assert [name.split()[0] for name in rows] == [
         dtype for dtype in ('tf32', 'bfloat16') for _ in names
     ]
@@ -197,6 +197,30 @@ def test_what_was_ready_in_time_is_timed(context, monkeypatch):
     ]
 
 
+def test_one_that_hangs_leaves_time_to_the_others(context, monkeypatch):
+    from gpu import timings
+
+    ended = threading.Event()
+
+    def hang(worker):
+        worker.killed.wait()
+
+    monkeypatch.setattr(timings, 'SHARE_S', 0.1)
+    monkeypatch.setattr(timings, 'LEAST_S', 0.1)
+    monkeypatch.setattr(timings, 'TIMING_S', 1.0)
+    prepare = {'tf32 this plain': hang}
+    run = {'tf32 PyTorch graph': ended.wait}
+    names = ('layouts', 'plain', 'graph', 'layouts+patches', 'eager')
+    context = context._replace(seconds=3.0, timed=('tf32',), variants=names)
+    try:
+        rows = step_rows(context, monkeypatch, FakeWorkers(prepare, run), 'variants')
+    finally:
+        ended.set()
+    assert rows['tf32 this plain'] == {'reason': timings.LATE}
+    assert rows['tf32 PyTorch graph'] == {'reason': timings.HUNG}
+    assert len(rows) == 5 and sum('step_ms' in row for row in rows.values()) == 3
+
+
 def test_a_check_writes_each_thing_as_it_comes(context, monkeypatch):
     from gpu import checks
     from pix2pix_jax.distributed import parallel
@@ -211,7 +235,65 @@ def test_a_check_writes_each_thing_as_it_comes(context, monkeypatch):
     with pytest.raises(StopIteration):  # in the second step
         checks.check(context._replace(device='cpu', tiny=True), written.update)
     assert written.pop('sum_of_weights') > 0
+    assert written.pop('steps_failed') == 'StopIteration: '
     assert written == {'losses': [{'g_l1': 0.5}], 'test_accelerator': 'pytest is missing'}
+
+
+def test_a_check_that_fails_says_so_before_its_tests_are_over(context, monkeypatch):
+    from gpu import checks
+
+    def fail(*_):
+        raise RuntimeError('no kernel')
+
+    def start(context):
+        context.path(checks.TESTS_LOG).write_text('..')
+        return subprocess.Popen(['sleep', '600'])
+
+    monkeypatch.setattr('os.environ', dict(os.environ))
+    monkeypatch.setattr(checks, 'Steps', fail)
+    monkeypatch.setattr(checks, 'start_accelerator_tests', start)
+    written = []
+    with pytest.raises(RuntimeError, match='no kernel'):
+        checks.check(context._replace(seconds=1.0), written.append)
+    assert written == [
+        {'steps_failed': 'RuntimeError: no kernel'},
+        {'test_accelerator': 'not over when the time was: ..'},
+    ]
+
+
+def test_what_matters_most_of_a_part_comes_first(context, monkeypatch):
+    from gpu import runs, timings
+
+    order = []
+    monkeypatch.setattr(timings, 'has_torch', lambda: True)
+    monkeypatch.setattr(timings, '_make_pairs', lambda setting: None)
+    monkeypatch.setattr(timings, 'start_figures', lambda *_, **how: order.append('this') or {})
+    monkeypatch.setattr(timings, 'Worker', lambda *_: order.append('torch.compile'))
+    with pytest.raises((TypeError, AttributeError)):
+        timings.compile_times(context, lambda found: None)
+    assert order == ['this', 'torch.compile']
+
+    rows = {}
+    monkeypatch.setattr(timings.figures, 'step_figures', lambda setting, timing: {})
+    timings.batch(context, rows.update)
+    sizes = [f', batch {n}' for n in timings.BATCHES]
+    assert list(rows['batches']) == [f'{d}{n}' for d in ('tf32', 'bfloat16') for n in sizes]
+
+    import kill_test
+
+    def start(context, module, words, log, XDG_CACHE_HOME):
+        programs[log] = programs.get(log, []) + [pathlib.Path(XDG_CACHE_HOME).name]
+        return subprocess.Popen(['true'])
+
+    programs, written = {}, {}
+    monkeypatch.setattr(runs, 'start', start)
+    monkeypatch.setattr(runs, 'finished', lambda *_: None)
+    monkeypatch.setattr(kill_test, 'compare', lambda *_: [])
+    monkeypatch.setattr(runs, 'apart', lambda *_: 0.5)
+    runs.resume(context._replace(tiny=True), written.update)
+    assert list(written)[-2:] == ['verdict', 'weights_apart_without']
+    assert programs['killed.log'] == ['compiled', 'compiled_anew']
+    assert programs['again.log'] == programs['usual.log'] == ['compiled']
 
 
 def test_an_evaluation_that_fails_leaves_the_metrics_that_are_quick(context, monkeypatch):

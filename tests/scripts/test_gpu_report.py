@@ -12,6 +12,7 @@ import pytest
 from helpers import ROOT
 from helpers.runs import error_of
 
+from pix2pix_jax import runtime
 from pix2pix_jax.errors import UserError
 
 SCRIPTS = ROOT / 'scripts'
@@ -109,6 +110,37 @@ def test_a_part_that_hangs_is_killed_and_what_it_found_is_kept(tmp_path, monkeyp
     assert written['parts']['step']['results'] == {'steps': 3}
 
 
+def test_what_outlives_its_kill_is_not_waited_for(tmp_path, monkeypatch):
+    import gpu_report
+
+    class Stuck(subprocess.Popen):
+        def wait(self, timeout=None):
+            assert timeout == gpu_report.KILL_S
+            raise subprocess.TimeoutExpired('part', timeout)
+
+    monkeypatch.setattr(gpu_report.subprocess, 'Popen', Stuck)
+    part = run_part(tmp_path, monkeypatch, f'{WRITES}time.sleep(600)', limit=5.0)
+    assert part['reason'] == 'it was killed after 5 s, and had not ended 10 s later'
+
+
+def test_while_a_part_runs_the_page_is_seldom_drawn(tmp_path, monkeypatch):
+    import gpu_report
+
+    drawn, written, write = [], [], gpu_report.write_results
+    monkeypatch.setattr(gpu_report, 'draw_page', lambda *_: drawn.append(1))
+    monkeypatch.setattr(gpu_report, 'write_results', lambda *a: written.append(write(*a)))
+    often = """
+for i in range(8):
+    pathlib.Path(sys.argv[5]).write_text(json.dumps({"results": {"steps": i}}))
+    time.sleep(0.5)
+"""
+    run_part(tmp_path, monkeypatch, f'import pathlib{often}')
+    assert len(written) > 2 and not drawn
+    monkeypatch.setattr(gpu_report, 'PAGE_S', 1)
+    run_part(tmp_path, monkeypatch, f'import pathlib{often}')
+    assert 1 <= len(drawn) <= 6
+
+
 def test_a_part_that_crashes_says_so(tmp_path, monkeypatch):
     part = run_part(tmp_path, monkeypatch, f'{WRITES}sys.exit("no such device")')
     assert (part['state'], part['reason']) == ('failed', 'no such device')
@@ -133,6 +165,10 @@ def test_the_parts_share_the_time():
     assert seconds_of_next(['row=l1', 'row=16x16'], 400.0) == 200
     assert seconds_of_next(['train', 'evaluate', 'states', 'resume'], 525.0) == 525 - 60 - 90 - 180
     assert seconds_of_next(['train', 'evaluate'], 30.0) == 0
+    # Without a training nothing stays unused.
+    assert seconds_of_next(['variants'], 545.0) == 545
+    assert seconds_of_next(['profile', 'variants'], 465.0) == 465 - 240
+    assert seconds_of_next(['profile', 'variants'], 100.0) == 60
 
 
 def test_archives_are_small_and_nothing_is_left_out_in_silence(tmp_path, monkeypatch):
@@ -177,12 +213,13 @@ def test_programs_go_from_one_report_to_the_next_as_far_as_they_fit(tmp_path, mo
     output.mkdir()
     fits = archives.write_programs(work, cache, 10**9, output)
     assert fits == ['2 traces and programs did not fit']
-    archives.read_programs(output / archives.PROGRAMS, tmp_path / 'next')
+    assert archives.read_programs(output / archives.PROGRAMS, tmp_path / 'next') == (4, 1)
+    here = runtime.programs_folder().name  # to which what is of the card goes
     found = {
         str(path.relative_to(tmp_path / 'next')): path for path in (tmp_path / 'next').rglob('*')
     }
     assert {name for name, path in found.items() if path.is_file()} == {
-        'cpu/autotune/0', 'cpu/3-cache', 'cpu/2-cache', 'cpu/1-cache',
+        f'{here}/autotune/0', 'cpu/3-cache', 'cpu/2-cache', 'cpu/1-cache',
     }  # fmt: skip
     assert found['cpu/3-cache'].read_bytes() == (cache / 'cpu/3-cache').read_bytes()
     monkeypatch.setattr(archives, 'MAX_BYTES', 10 * (1000 + archives.HEADER))
@@ -192,6 +229,43 @@ def test_programs_go_from_one_report_to_the_next_as_far_as_they_fit(tmp_path, mo
     assert found == ['cpu', 'cpu/2-cache', 'cpu/3-cache']  # and no trace
 
 
+def test_what_vanishes_or_is_not_whole_is_left_out(tmp_path):
+    from gpu import archives
+
+    cache = tmp_path / 'cache'
+    for name in ('cpu/1-cache', 'cpu/autotune/tmp/2'):
+        (cache / name).parent.mkdir(parents=True, exist_ok=True)
+        (cache / name).write_bytes(b'compiled')
+    (cache / 'cpu/gone').symlink_to('nowhere')  # listed, but there is none when it is looked at
+    assert archives.write_programs(tmp_path, cache, 0, tmp_path) == []
+    with zipfile.ZipFile(tmp_path / archives.PROGRAMS) as archive:
+        assert archive.namelist() == ['cpu/1-cache']
+    (tmp_path / 'config.json').write_text('{}')
+    there, gone = tmp_path / 'config.json', tmp_path / 'samples/gone.png'
+    assert archives._pack([there, gone], tmp_path / 'files.zip') == []
+    with zipfile.ZipFile(tmp_path / 'files.zip') as archive:
+        assert archive.namelist() == [f'{tmp_path.name}/config.json']
+
+
+def test_what_cannot_be_archived_does_not_end_the_report(tmp_path, monkeypatch):
+    import gpu_report
+    from gpu import archives
+    from gpu.context import PartContext
+
+    def fail(*_):
+        raise OSError('no space')
+
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    monkeypatch.setattr(archives, 'write_archives', fail)
+    monkeypatch.setattr(gpu_report, 'draw_page', fail)
+    report = {'about': {'device': 'cpu'}, 'parts': {}}
+    context = PartContext('cpu', True, '', '', str(tmp_path), 1)
+    gpu_report.finish(report, context, 0.0, tmp_path)
+    assert json.loads((tmp_path / 'results.json').read_text())['about']['left_out'] == [
+        'archives of runs: OSError: no space', 'index.html: OSError: no space',
+    ]  # fmt: skip
+
+
 def test_the_page_has_a_limit_and_says_what_it_lacks(tmp_path, monkeypatch):
     from gpu import page
 
@@ -199,6 +273,7 @@ def test_the_page_has_a_limit_and_says_what_it_lacks(tmp_path, monkeypatch):
     monkeypatch.setattr(page, 'MAX_BYTES', 5000 + 2 * 5 * 1000)
     part = {'state': 'done', 'seconds': 1.0, 'limit_s': 1.0, 'reason': '', 'results': {}}
     about = {'device': 'cpu', 'tiny': True, 'minutes': 1, 'left_out': []}
+    about |= {'environment': {'XLA_FLAGS': '--xla_one'}, 'programs': '3, none of them'}
     runs = {name: tmp_path / name for name in ('train', 'row=l1')}
     for i, run in enumerate(runs.values()):
         (run / 'samples').mkdir(parents=True)
@@ -207,6 +282,7 @@ def test_the_page_has_a_limit_and_says_what_it_lacks(tmp_path, monkeypatch):
     text = page.page({'about': about, 'parts': dict.fromkeys(runs, part)}, runs)
     assert len(text) < page.MAX_BYTES and text.count('data:image/png') == 4 + 3
     assert '1 sample grids of row=l1 did not fit this page' in text and 'of train' not in text
+    assert 'XLA_FLAGS=--xla_one' in text and 'programs: 3, none of them' in text
 
 
 def test_an_accelerators_steps_are_compared_with_recorded_ones():
@@ -228,7 +304,16 @@ def test_an_accelerators_steps_are_compared_with_recorded_ones():
     assert 'not comparable: the initial weights' in compared(weights=1.1)['recorded']
 
 
-def test_wrong_flags_are_one_line(tmp_path):
+def begin(*words):
+    """Has the report begin with flags, as `main` does; returns its status."""
+    import gpu_report
+
+    values = gpu_report.define_flags()
+    values(['gpu_report', *words])
+    return gpu_report.main(values)
+
+
+def test_wrong_flags_are_one_line(tmp_path, monkeypatch):
     import gpu_report
     from gpu.parts import checked
 
@@ -238,9 +323,52 @@ def test_wrong_flags_are_one_line(tmp_path):
     (tmp_path / 'results.json').write_text('{}')
     assert 'holds results.json' in error_of(gpu_report.checked_output, str(tmp_path), False)
     assert gpu_report.checked_output(str(tmp_path), True) == tmp_path
+    monkeypatch.delenv('PIX2PIX_FACADES', raising=False)
+    monkeypatch.delenv('XLA_FLAGS', raising=False)
+    output, pairs = f'--output={tmp_path / "new"}', f'--facades={tmp_path}'
+    assert error_of(begin, output) == (
+        '--facades is missing: the part train trains on them; --parts=card,check,step needs none'
+    )
+    assert 'the part row=l1 trains' in error_of(begin, output, '--parts=card,row=l1')
+    for part in ('evaluate', 'states'):
+        assert error_of(begin, output, pairs, f'--parts=card,{part},train') == (
+            f'--parts: {part} measures the run of train: give train before it'
+        )
+    monkeypatch.setenv('XLA_FLAGS', '--xla_one=1 --xla_gpu_enable_command_buffer=')
+    assert error_of(begin, output, '--parts=check,variants') == (
+        'XLA_FLAGS has --xla_gpu_enable_command_buffer, which --parts=variants sets: leave it out'
+    )
+    assert not (tmp_path / 'new').exists()
 
 
-def test_programs_are_read_before_the_folder_is_emptied(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ('state', 'reason', 'status'),
+    [
+        ('done', '', 0),
+        ('incomplete', 'torch is missing', 0),
+        ('incomplete', 'there is no trained run', 1),
+        ('timed out', 'it was killed', 1),
+    ],
+)
+def test_the_status_says_whether_something_is_missing(tmp_path, monkeypatch, state, reason, status):
+    import gpu_report
+
+    def run_part(name, context, limit, report, output):
+        report['parts'][name] = {
+            'state': state, 'reason': reason, 'seconds': 1.0, 'limit_s': limit, 'results': {},
+        }  # fmt: skip
+
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    monkeypatch.setenv('XLA_FLAGS', '--xla_one')
+    monkeypatch.delenv('CUDA_MODULE_LOADING', raising=False)
+    monkeypatch.setattr(gpu_report, 'run_part', run_part)
+    assert begin(f'--output={tmp_path / "report"}', '--parts=card') == status
+    about = json.loads((tmp_path / 'report/results.json').read_text())['about']
+    assert about['environment']['XLA_FLAGS'] == '--xla_one'
+    assert 'CUDA_MODULE_LOADING' not in about['environment']
+
+
+def test_programs_are_read_before_the_folder_is_emptied(tmp_path, monkeypatch, capsys):
     import gpu_report
     from gpu import archives
 
@@ -250,37 +378,31 @@ def test_programs_are_read_before_the_folder_is_emptied(tmp_path, monkeypatch):
     report.mkdir()
     programs = report / archives.PROGRAMS
 
-    def begin():
-        values = gpu_report.define_flags()
-        words = ['--parts=card', '--overwrite', f'--output={report}', f'--programs={programs}']
-        values(['gpu_report', *words])
-        gpu_report.main(values)
-
+    words = ['--parts=card', '--overwrite', f'--output={report}', f'--programs={programs}']
     programs.write_bytes(b'no zip')
     with pytest.raises(UserError, match='it is no programs.zip of a report'):
-        begin()
+        begin(*words)
     with zipfile.ZipFile(programs, 'w') as file:
         file.writestr('../../elsewhere', b'')
     with pytest.raises(UserError, match='lies elsewhere'):
-        begin()
+        begin(*words)
     assert programs.exists() and not (tmp_path / 'elsewhere').exists()
     with zipfile.ZipFile(programs, 'w') as file:
         file.writestr('cpu/1-cache', b'compiled')
     with pytest.raises(SystemExit, match='began'):
-        begin()
+        begin(*words)
     assert (gpu_report.compiled() / 'cpu/1-cache').read_bytes() == b'compiled'
+    said = 'programs: 1, 0 of them for this processor and cores'
+    assert said in capsys.readouterr().out
     assert not programs.exists()  # until the first part has ended
 
 
 def test_an_earlier_report_is_there_until_all_flags_are_known_to_be_right(tmp_path):
-    import gpu_report
-
     (tmp_path / 'results.json').write_text('{}')
     for wrong in (
         '--facades=/not/there', '--segmenter_weights=/not/there', '--programs=/not/there',
         '--parts=steps', '--dtypes=float16', '--variants=graph,layout',
     ):  # fmt: skip
-        values = gpu_report.define_flags()
-        values(['gpu_report', f'--output={tmp_path}', '--overwrite', wrong])
-        assert wrong.partition('=')[0] in error_of(gpu_report.main, values)
+        error = error_of(begin, f'--output={tmp_path}', '--overwrite', wrong)
+        assert wrong.partition('=')[0] in error
         assert (tmp_path / 'results.json').read_text() == '{}'

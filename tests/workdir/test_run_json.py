@@ -9,6 +9,7 @@ import pytest
 from helpers import OLD_RUN
 
 from pix2pix_jax import version
+from pix2pix_jax.runtime import cpu_name
 from pix2pix_jax.workdir.run_json import devices_of, git_commit, record_start, steps_before
 
 
@@ -20,8 +21,9 @@ def test_the_steps_of_older_versions(tmp_path):
         record_start(tmp_path, 'command', jax.devices()[:1], step, {})
     assert steps_before(tmp_path, (0, 2)) == 6
     assert steps_before(tmp_path, (99,)) == math.inf
-    starts = json.loads((tmp_path / 'run.json').read_text())['starts']
-    assert [start['step'] for start in starts] == [0, 6, 8]
+    record = json.loads((tmp_path / 'run.json').read_text())
+    assert [start['step'] for start in record['starts']] == [0, 6, 8]
+    assert record['cpu'] == cpu_name() != ''
 
 
 @pytest.mark.parametrize('text', [
