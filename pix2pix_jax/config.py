@@ -140,14 +140,7 @@ def _check_together(config: Config) -> None:
             f"config.discriminator.norm='batch': the gradient penalty of {loss.gan} is of each "
             'image alone, and batch norm mixes them; allowed are instance | none'
         )
-    if augment_policies(config) and (loss.gan == 'none' or penalty):
-        why = 'which has no discriminator'
-        if penalty:
-            why = 'because its gradient penalty is computed on images without augmentation'
-        raise UserError(
-            f"config.discriminator.augment={config.discriminator.augment!r}: allowed is '' where "
-            f"config.loss.gan='{loss.gan}', {why}"
-        )
+    _check_augment(config, penalty)
     for name in ('feature_weight', 'r1_weight'):
         if loss[name] and loss.gan == 'none':
             raise UserError(
@@ -179,6 +172,26 @@ def _check_together(config: Config) -> None:
     tasks.check(config)
     image_spec.check(config)
     scene_windows.check(config)
+
+
+def _check_augment(config: Config, penalty: bool) -> None:
+    policies, loss, d = augment_policies(config), config.loss, config.dataset
+    field = f'config.discriminator.augment={config.discriminator.augment!r}'
+    if policies and (loss.gan == 'none' or penalty):
+        why = 'which has no discriminator'
+        if penalty:
+            why = 'because its gradient penalty is computed on images without augmentation'
+        raise UserError(f"{field}: allowed is '' where config.loss.gan='{loss.gan}', {why}")
+    if 'color' in policies and d.target_classes:
+        raise UserError(
+            f'{field}: no color where config.dataset.target_classes={d.target_classes}: classes '
+            'have no brightness'
+        )
+    if 'color' in policies and tasks.task(d.task).lab:
+        raise UserError(
+            f"{field}: no color where config.dataset.task='{d.task}', whose outputs are a and b of "
+            'CIE Lab'
+        )
 
 
 def _check_lpips(config: Config) -> None:

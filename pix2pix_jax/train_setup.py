@@ -15,7 +15,7 @@ import numpy as np
 from etils import epath
 from ml_collections import FrozenConfigDict
 
-from pix2pix_jax.config import Config, flatten, from_fields, validate
+from pix2pix_jax.config import Config, augment_policies, flatten, from_fields, validate
 from pix2pix_jax.data import (
     discover,
     file_checks,
@@ -111,7 +111,7 @@ def resolve(
     splits, known = open_data(config, workdir)
     splits = found_channels.take_channels(splits, config)
     if not known.exists:  # one that is there goes on as it began
-        found_channels.check_colours(splits['train'], config)
+        found_channels.check_colours(splits['train'], config, augment_policies(config))
     config = validate(config)  # with what was found
     metric_titles.check_best(config, splits['train'].has_units)
     config.dataset.inputs = splits['train'].inputs

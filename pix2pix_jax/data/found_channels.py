@@ -48,14 +48,15 @@ def take_channels(splits: Mapping[str, Source], config: Config) -> dict[str, Sou
     return {split: dataclasses.replace(source, specs=specs) for split, source in splits.items()}
 
 
-def check_colours(train: Source, config: Config) -> None:
+def check_colours(train: Source, config: Config, augments: Sequence[str]) -> None:
     """Raises UserError where colours are to change that the images of the first pair do not have.
 
     Brightness, contrast and saturation are those of one gray, RGB or RGBA image: of bands, or of
-    several images in an input, other channels would change than of the target.
+    several images in an input, other channels would change than of the target. `augments` are the
+    words of config.discriminator.augment.
     """
     jitter, of_input = config.dataset.color_jitter, config.dataset.input_color_jitter
-    color = 'color' in config.discriminator.augment.split(',')
+    color = 'color' in augments
     first = next(_images_of_sample(train), None) if jitter or of_input or color else None
     if first is None:
         return

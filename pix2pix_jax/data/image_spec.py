@@ -188,11 +188,6 @@ def _check_classes(config: Config) -> None:
         label_colors.check_distinct(label_colors.table(d.colors))
     if d.target_classes == 1:
         raise UserError('config.dataset.target_classes=1: allowed are 2 or more, or 0')
-    if d.target_classes and 'color' in config.discriminator.augment.split(','):
-        raise UserError(
-            f'config.discriminator.augment={config.discriminator.augment!r}: no color where '
-            f'config.dataset.target_classes={d.target_classes}: classes have no brightness'
-        )
 
 
 def parse_ranges(field: str, text: str, name: str = '') -> tuple[Range, ...]:

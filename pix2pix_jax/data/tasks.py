@@ -159,11 +159,6 @@ def check(config: Config) -> None:
             f'config.dataset.input_color_jitter={d.input_color_jitter}: allowed is 0 where '
             f"config.dataset.task='{d.task}', whose holes and edges have their own value"
         )
-    if made.lab and 'color' in config.discriminator.augment.split(','):
-        raise UserError(
-            f'config.discriminator.augment={config.discriminator.augment!r}: no color where '
-            f"config.dataset.task='{d.task}', whose outputs are a and b of CIE Lab"
-        )
 
 
 def check_size(config: Config) -> None:

@@ -75,7 +75,7 @@ def needed(state: GanState, config: Config, devices: list[jax.Device]) -> int:
     much again, and D's steps do not reuse each other's memory.
     """
     parts = config.grad_accumulation
-    count = config.batch_size // parallel.device_count(devices) // parts
+    count = parallel.images_at_once(config, parallel.device_count(devices))
     images = {
         kind: jax.ShapeDtypeStruct((count, *config.image_size, channels), jnp.float32)
         for kind, channels in (

@@ -49,13 +49,17 @@ def device_count(devices: list[jax.Device]) -> int:
     return len(devices) * jax.process_count()
 
 
+def images_at_once(config: Config, devices: int) -> int:
+    """Returns how many images a device takes at once in training; `devices` are all hosts'."""
+    return config.batch_size // devices // config.grad_accumulation
+
+
 def images_of_batch_norm(config: Config, devices: int) -> int:
     """Returns over how many images batch norm takes its statistics in training.
 
     `devices` are those of all hosts.
     """
-    apart = 1 if config.sync_batch_norm else devices
-    return config.batch_size // apart // config.grad_accumulation
+    return images_at_once(config, devices) * (devices if config.sync_batch_norm else 1)
 
 
 def has_bfloat16(device: jax.Device) -> bool:

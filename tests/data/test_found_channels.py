@@ -10,7 +10,7 @@ from helpers.runs import error_of, tiny_config
 
 import pix2pix_jax
 from pix2pix_jax import train, train_setup
-from pix2pix_jax.config import validate
+from pix2pix_jax.config import augment_policies, validate
 from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.data import discover, image_spec
 from pix2pix_jax.data.found_channels import check_colours, take_channels
@@ -137,9 +137,9 @@ def test_colours_change_of_images_that_have_them(tmp_path, channels, fields, mes
     c = config(tmp_path, **fields)
     train = take_channels(discover.open_splits(c), c)['train']
     if message:
-        assert message in error_of(check_colours, train, c)
+        assert message in error_of(check_colours, train, c, augment_policies(c))
     else:
-        check_colours(train, c)
+        check_colours(train, c, augment_policies(c))
 
 
 def test_rgba_has_colours_and_a_run_that_is_there_goes_on(tmp_path):
@@ -147,7 +147,7 @@ def test_rgba_has_colours_and_a_run_that_is_there_goes_on(tmp_path):
         for i in range(3):
             write(tmp_path / f'pairs/train/{side}/{i}.png', noise(SIDE, SIDE, 4))
     c = config(tmp_path / 'pairs', **JITTER, **OF_INPUT, **COLOR)
-    check_colours(take_channels(discover.open_splits(c), c)['train'], c)
+    check_colours(take_channels(discover.open_splits(c), c)['train'], c, augment_policies(c))
     c = tiny_config(make(tmp_path / 'bands', A=5, B=3), dataset__color_jitter=0.2)
     assert 'inputs have 5 channels' in error_of(train_setup.resolve, c, tmp_path / 'run')
     splits, _ = train_setup.open_data(c, tmp_path / 'run')
