@@ -25,6 +25,8 @@ from pix2pix_jax.storage import user_paths
 
 # Fields that name places on a machine.
 PLACES = ('dataset.path', 'init_from', 'loss.alexnet_file', 'loss.lpips_file')
+# Tables of colours: a config keeps the text of a file that they name.
+TABLES = ('dataset.colors', 'dataset.palette')
 # What a method implies: fields that have no other value with it.
 IMPLIED: dict[str, dict[str, Any]] = {
     'gan': {'test.steps': FIELDS['test.steps'].default},
@@ -68,7 +70,7 @@ def from_fields(fields: Mapping[str, Any]) -> Config:
     fields['image_size'] = _image_size(fields['image_size'])
     _check_values(fields)
     fields |= _implied(fields)
-    for field in ('dataset.colors', 'dataset.palette'):  # the table itself: its file may change
+    for field in TABLES:  # the table itself: its file may change
         if fields[field]:
             table = label_colors.table(fields[field], f'config.{field}')
             fields[field] = label_colors.to_text(table)

@@ -7,7 +7,7 @@ from typing import Any
 from etils import epath
 from ml_collections import ConfigDict
 
-from pix2pix_jax.config import PLACES, Config, default_config, flatten, from_fields
+from pix2pix_jax.config import PLACES, TABLES, Config, default_config, flatten, from_fields
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.version import version
 from pix2pix_jax.workdir import run_files
@@ -40,8 +40,6 @@ FOUND = (
 # what they did.
 BEFORE = {'eval_images': 0, 'dataset.jitter_method': 'box', 'dataset.windows': 'off'}
 FIRST = (0, 2)  # the version that has them
-# In a packed run these and PLACES name no file: places are '', and tables are texts.
-TABLES = ('dataset.colors', 'dataset.palette')
 
 
 def to_json(config: Config) -> str:
@@ -105,7 +103,10 @@ def without_places(config: Config) -> Config:
 
 
 def _check_places(fields: Mapping[str, Any]) -> None:
-    """Raises UserError for a field that names a file or a folder: whoever packed it had others."""
+    """Raises UserError for a field that names a file or a folder: whoever packed it had others.
+
+    In a packed run places are '', and tables are texts.
+    """
     for field in PLACES + TABLES:
         value = fields[field]
         if value and not (field in TABLES and isinstance(value, str) and ';' in value):

@@ -13,7 +13,7 @@ import safetensors.numpy
 from helpers.pth_files import zip_of
 from helpers.runs import tiny_config, untrained_run
 
-from pix2pix_jax.config import PLACES, default_config, flatten
+from pix2pix_jax.config import PLACES, TABLES, default_config, flatten
 from pix2pix_jax.config_fields import FIELDS
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.inference.loaded_run import load_run, load_state
@@ -125,7 +125,7 @@ def test_all_fields_that_name_places_are_known():
         for name, row in FIELDS.items()
         if re.search(r"\ba (file|folder|run's folder)\b(?!')", row.allowed.text)
     }
-    assert places == {*PLACES, *config_json.TABLES}
+    assert places == {*PLACES, *TABLES}
 
 
 def test_there_is_no_zip(tmp_path):
