@@ -17,6 +17,7 @@ import sys
 from absl import flags
 
 from pix2pix_jax.errors import UserError, run_command, take_words
+from pix2pix_jax.inference import run_splits
 from pix2pix_jax.storage import user_paths
 from pix2pix_jax.workdir.palette_json import Colour
 
@@ -68,7 +69,7 @@ def palette(workdir: str) -> list[Colour]:
     from pix2pix_jax.workdir.config_json import load_config
 
     config = load_config(workdir)
-    splits, _ = drawing.open_data(workdir, config)
+    splits, _ = run_splits.whole_splits(workdir, config)
     try:
         drawing.check(config, splits, workdir)
     except UserError:  # its inputs cannot be drawn

@@ -13,7 +13,7 @@ from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import class_scores, labels
 from pix2pix_jax.evaluation.options import Options, Subject
 from pix2pix_jax.evaluation.set_metrics import LabelScores, Unasked
-from pix2pix_jax.inference import files, loaded_run
+from pix2pix_jax.inference import files, loaded_run, run_splits
 from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.train_setup import resolve
 from pix2pix_jax.web import class_brushes, drawing, page
@@ -306,7 +306,7 @@ def test_a_run_of_class_inputs_is_drawn_on(folder, tmp_path, coding):
     expected = COLOURS if coding else np.uint8([[1, 2, 3], [40, 50, 60]])
     brushes = drawing.palette(translator.config, [])
     np.testing.assert_array_equal([colour for _, colour in brushes[:2]], expected)
-    splits, why = drawing.open_data(tmp_path / 'run', translator.config)
+    splits, why = run_splits.whole_splits(tmp_path / 'run', translator.config)
     assert not why
     _, pictures = drawing.samples(translator.config, splits)
     assert {tuple(c) for c in pictures[0].reshape(-1, 3)} <= {tuple(c) for c in expected}

@@ -19,7 +19,7 @@ from PIL import Image
 from pix2pix_jax import export, flow
 from pix2pix_jax.config import Config
 from pix2pix_jax.errors import UserError, run_command
-from pix2pix_jax.inference import generator, loaded_run
+from pix2pix_jax.inference import generator, loaded_run, run_splits
 from pix2pix_jax.reports import licences, page_card
 from pix2pix_jax.storage import downloads
 from pix2pix_jax.train import train_and_evaluate
@@ -163,7 +163,7 @@ def test_the_model_is_the_runs_in_half_the_bytes_and_of_one_size(page, workdir):
 
 def test_the_examples_are_the_runs_inputs(page, workdir):
     config = loaded_run.load_run(workdir).config
-    _, pictures = drawing.samples(config, drawing.open_data(workdir, config)[0])
+    _, pictures = drawing.samples(config, run_splits.whole_splits(workdir, config)[0])
     for i, picture in enumerate(pictures):
         with Image.open(page / 'examples' / f'{i}.png') as image:
             np.testing.assert_array_equal(np.asarray(image), picture)

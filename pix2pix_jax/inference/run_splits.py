@@ -37,7 +37,7 @@ def open_run_splits(
       UserError: where the run names no pairs, or its data has no such split.
       DataError: for pairs that are not there.
     """
-    if not names_pairs(config):
+    if not _names_pairs(config):
         raise UserError(f'{workdir} names no pairs: {hint}')
     known = recorded = data_json.load_known(workdir)
     if dataset:
@@ -66,7 +66,22 @@ def open_run_splits(
     return splits
 
 
-def names_pairs(config: Config) -> bool:
+def whole_splits(workdir: epath.PathLike, config: Config) -> tuple[dict[str, Source], str]:
+    """Returns the splits of a run's data that are whole and '', or none and why there is none."""
+    if not _names_pairs(config):
+        return {}, 'the run names no pairs'
+    try:
+        known = data_json.load_known(workdir)
+        found = discover.find_splits(config, known)
+        gone = hold_out.went(known.splits, {split: source.names for split, source in found.items()})
+        whole = {split: pairs for split, pairs in known.splits.items() if split not in gone}
+        splits = discover.divide(found, config, known._replace(splits=whole or known.splits))
+    except UserError as error:
+        return {}, str(error)
+    return {split: source for split, source in splits.items() if split not in gone}, ''
+
+
+def _names_pairs(config: Config) -> bool:
     """Whether a run's config says where its pairs are; an imported and a packed one may not."""
     return config.dataset.name != 'folder' or bool(config.dataset.path)
 

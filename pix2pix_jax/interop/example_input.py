@@ -10,9 +10,9 @@ from pix2pix_jax.config import Config
 from pix2pix_jax.data import augment, image_spec
 from pix2pix_jax.data.formats.pixels import Range
 from pix2pix_jax.errors import DataError, UserError
+from pix2pix_jax.inference import run_splits
 from pix2pix_jax.inference.outputs import Loaded
 from pix2pix_jax.inference.translator import Translator
-from pix2pix_jax.web import drawing
 from pix2pix_jax.workdir import data_json
 
 TYPES = 'uint8', 'uint16', 'float32'
@@ -51,7 +51,7 @@ def of_run(
 
 def _first_input(workdir: epath.PathLike, config: Config) -> Loaded | None:
     """Returns the first input of a run's data that can be read, of test, else val, else train."""
-    splits, _ = drawing.open_data(workdir, config)
+    splits, _ = run_splits.whole_splits(workdir, config)
     if not splits:
         return None
     translator = Translator(workdir)

@@ -16,7 +16,7 @@ from etils import epath
 from pix2pix_jax import flow
 from pix2pix_jax.errors import UserError
 from pix2pix_jax.evaluation import metric_titles
-from pix2pix_jax.inference import generator
+from pix2pix_jax.inference import generator, run_splits
 from pix2pix_jax.inference.loaded_run import Run
 from pix2pix_jax.interop import exportable, web_runtime
 from pix2pix_jax.interop.exportable import TOLERANCES
@@ -63,7 +63,7 @@ def export(run: Run, workdir: str, output: epath.PathLike, options: PageOptions)
     runtime = web_runtime.read(build, options.runtime)
     size = options.size or tuple(run.config.image_size)
     model = exportable.create(run, options.norm, size, options.weights)
-    splits, why = drawing.open_data(workdir, run.config)
+    splits, why = run_splits.whole_splits(workdir, run.config)
     drawing.check(run.config, splits, workdir)
     data, differs_by = exportable.checked(model, 'onnx', output)
     _, inputs = drawing.samples(model.config, splits)

@@ -14,8 +14,6 @@ from etils import epath
 from pix2pix_jax.config import Config
 from pix2pix_jax.data import (
     augment,
-    discover,
-    hold_out,
     image_spec,
     label_colors,
     pipeline,
@@ -27,7 +25,6 @@ from pix2pix_jax.data.sources import Source
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.evaluation import label_maps
 from pix2pix_jax.inference import tiling
-from pix2pix_jax.inference.run_splits import names_pairs
 from pix2pix_jax.reports import image_grid
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.web import class_brushes
@@ -72,21 +69,6 @@ def _is_rgba(config: Config, workdir: epath.PathLike) -> bool:
     found = data_json.recorded(workdir)
     of_8_bits = found.get('input_type', 'uint8') == 'uint8' and not config.dataset.input_range
     return of_8_bits and found.get('input_opacity', True)
-
-
-def open_data(workdir: epath.PathLike, config: Config) -> tuple[dict[str, Source], str]:
-    """Returns the splits of a run's data that are whole and '', or none and why there is none."""
-    if not names_pairs(config):
-        return {}, 'the run names no pairs'
-    try:
-        known = data_json.load_known(workdir)
-        found = discover.find_splits(config, known)
-        gone = hold_out.went(known.splits, {split: source.names for split, source in found.items()})
-        whole = {split: pairs for split, pairs in known.splits.items() if split not in gone}
-        splits = discover.divide(found, config, known._replace(splits=whole or known.splits))
-    except UserError as error:
-        return {}, str(error)
-    return {split: source for split, source in splits.items() if split not in gone}, ''
 
 
 def canvas_size(config: Config) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from pix2pix_jax.errors import UserError
+from pix2pix_jax.inference import run_splits
 from pix2pix_jax.web import drawing, page
 from pix2pix_jax.workdir import run_files
 
@@ -43,7 +44,7 @@ def serve_run(workdir: str, checkpoint: str, host: str, port: int) -> None:
     allowed = 'allowed is JAX_PLATFORMS=cpu before the command, where an accelerator is too full'
     with memory.one_line('the run', allowed):
         translator = Translator(workdir, checkpoint)
-    splits, why = drawing.open_data(workdir, translator.config)
+    splits, why = run_splits.whole_splits(workdir, translator.config)
     drawing.check(translator.config, splits, workdir)
     split, pictures = drawing.samples(translator.config, splits)
     if not pictures:

@@ -21,12 +21,12 @@ from PIL import Image
 from pix2pix_jax.data import discover
 from pix2pix_jax.errors import UserError, run_command
 from pix2pix_jax.evaluation.metric_titles import title
+from pix2pix_jax.inference import run_splits
 from pix2pix_jax.inference.loaded_run import load_run, load_state
 from pix2pix_jax.interop import model_card, packing
 from pix2pix_jax.reports import licences
 from pix2pix_jax.reports.run_page import format_number
 from pix2pix_jax.train import train_and_evaluate
-from pix2pix_jax.web import drawing
 from pix2pix_jax.web import page as web_page
 from pix2pix_jax.web import server as web_server
 from pix2pix_jax.workdir import data_json, packed, palette_json, run_json
@@ -293,7 +293,9 @@ def test_a_run_whose_data_must_have_a_folder(tmp_path, fields):
     untrained_run(tmp_path / 'run', tiny_config(tmp_path, **fields))
     packing.pack_run(tmp_path / 'run', tmp_path / 'a.zip', packing.Choices())
     config = load_run(tmp_path / 'a.zip').config
-    assert config.dataset.path == '' and drawing.open_data(tmp_path / 'a.zip', config)[0] == {}
+    assert (
+        config.dataset.path == '' and run_splits.whole_splits(tmp_path / 'a.zip', config)[0] == {}
+    )
 
 
 def test_texts_that_are_too_large_to_be_compressed_are_stored(tmp_path, monkeypatch):

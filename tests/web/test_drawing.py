@@ -14,7 +14,7 @@ from pix2pix_jax.data import augment, discover, image_spec, label_colors, pipeli
 from pix2pix_jax.data.formats import encode
 from pix2pix_jax.data.formats.pixels import LazyFile, Pixels
 from pix2pix_jax.errors import DataError, UserError
-from pix2pix_jax.inference import scaling, tiling
+from pix2pix_jax.inference import run_splits, scaling, tiling
 from pix2pix_jax.inference.options import TranslateOptions
 from pix2pix_jax.web import drawing, page, static_page
 from pix2pix_jax.workdir import data_json
@@ -262,7 +262,7 @@ def test_samples_of_photos_are_what_the_translator_takes(tmp_path, task, channel
 
 def test_without_its_data_a_run_has_no_samples(tmp_path):
     config = tiny_config(tmp_path / 'gone')
-    splits, why = drawing.open_data(tmp_path, config)
+    splits, why = run_splits.whole_splits(tmp_path, config)
     assert splits == {} and 'does not exist' in why
 
 

@@ -31,7 +31,7 @@ from PIL import Image
 
 import pix2pix_jax
 from pix2pix_jax.data import augment, class_maps, image_spec
-from pix2pix_jax.inference import loaded_run
+from pix2pix_jax.inference import loaded_run, run_splits
 from pix2pix_jax.reports import image_grid
 from pix2pix_jax.storage import atomic
 from pix2pix_jax.train import train_and_evaluate
@@ -229,7 +229,7 @@ def translate(workdir):
 @pytest.fixture(scope='module')
 def samples(translate, workdir):
     config = translate.config
-    return drawing.samples(config, drawing.open_data(workdir, config)[0])[1]
+    return drawing.samples(config, run_splits.whole_splits(workdir, config)[0])[1]
 
 
 def test_a_gan_is_not_drawn_again(browser, folder):

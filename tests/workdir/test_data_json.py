@@ -13,9 +13,9 @@ from pix2pix_jax.data import discover, preflight
 from pix2pix_jax.dry_run import dry_run
 from pix2pix_jax.errors import DataError, UserError
 from pix2pix_jax.evaluation.runs import RunImages, evaluate_run
+from pix2pix_jax.inference import run_splits
 from pix2pix_jax.train import train_and_evaluate
 from pix2pix_jax.train_setup import open_data
-from pix2pix_jax.web import drawing
 from pix2pix_jax.workdir import data_json
 from pix2pix_jax.workdir.config_json import to_json
 from pix2pix_jax.workdir.run_json import steps_before
@@ -223,7 +223,7 @@ def test_a_file_that_is_missing_is_named(copied):
     )
     with pytest.raises(DataError, match='data.json is missing'):
         evaluate_run(workdir, workdir / 'out')
-    assert drawing.open_data(workdir, config)[1].startswith(f'{workdir}/data.json is missing')
+    assert run_splits.whole_splits(workdir, config)[1].startswith(f'{workdir}/data.json is missing')
 
 
 # ---------------------------------------------------------------- evaluate, demo
@@ -245,7 +245,7 @@ def test_evaluate_measures_the_pairs_of_the_run(copied, capsys):
     evaluate_run(workdir, workdir / 'test')
     with pytest.raises(DataError, match='pairs of val that the run uses are not there'):
         evaluate_run(workdir, workdir / 'val', RunImages(split='val'))
-    assert list(drawing.open_data(workdir, config)[0]) == ['test']
+    assert list(run_splits.whole_splits(workdir, config)[0]) == ['test']
 
 
 def test_a_split_that_the_run_did_not_have_can_be_evaluated(copied):
@@ -281,7 +281,7 @@ def test_an_old_run_keeps_its_draw(old_run, capsys):
     assert 'run has no data.json yet: the pairs are taken to be those it began with' in (
         capsys.readouterr().out
     )
-    splits, _ = drawing.open_data(workdir, config)
+    splits, _ = run_splits.whole_splits(workdir, config)
     assert set(splits['val'].names) == val
     new_run = discover.open_splits(config)
     assert set(new_run['val'].names) != val  # so that it tells them apart
