@@ -738,8 +738,8 @@ def test_the_published_results_are_read(scripts):
     )  # fmt: skip
     found = results.of_jobs(jobs.jobs_of(ablation), ablation)
     seeds = {row: list(of_seeds) for row, of_seeds in found.items()}
-    assert seeds == {'l1': [0], 'gan': [0], 'l1+cgan': [0, 5, 6]}
-    for run in (found['l1'][0], found['gan'][0], *found['l1+cgan'].values()):
+    assert seeds == {'l1': [0], 'gan': [0], 'cgan': [0], 'l1+cgan': [0, 5, 6]}
+    for run in (run for of_seeds in found.values() for run in of_seeds.values()):
         states = [p['metrics'] for p in run.points if p['step'] > 64_000]
         mean = pytest.approx(sum(state['fcn_class_iou']['mean'] for state in states) / 4)
         assert run.states == 4 and run.metrics['fcn_class_iou']['mean'] == mean
