@@ -74,10 +74,6 @@ def wait_for_step(process, step):
         ([CONFIG + ',seed=-3'], "'seed=-3': allowed is a whole number, 0 to 2147483647"),
         ([CONFIG, '--config.batch_size=0'], 'config.batch_size=0: allowed is 1 to '),
         ([CONFIG, '--config.method=flo'], "config.method='flo': allowed are gan | flow"),
-        (
-            [CONFIG, '--config.profile_steps=2', '--workdir=gs://b/run'],
-            'config.profile_steps=2: a trace is written to a disk of this machine',
-        ),
         ([CONFIG, '--config.loss.gan=nope'], "config.loss.gan='nope': allowed are vanilla | "),
         ([CONFIG, '--nope'], "Unknown command line flag 'nope'"),
         ([CONFIG, 'nope'], "unexpected argument 'nope'"),
