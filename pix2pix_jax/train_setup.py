@@ -92,7 +92,7 @@ def resolve(
     workdir = epath.Path(user_paths.given(workdir, '--workdir'))
     check_no_packed(workdir)
     config = validate(config)
-    _check_profile(config, workdir)
+    check_profile(config, workdir)
     begun = fields_as_begun(config, workdir) if hosts.is_writer() else {}
     for field, value in json.loads(hosts.broadcast_text(json.dumps(begun))).items():
         config.update_from_flattened_dict({field: value})
@@ -274,7 +274,8 @@ def check_no_packed(workdir: epath.Path) -> None:
         )
 
 
-def _check_profile(config: Config, workdir: epath.Path) -> None:
+def check_profile(config: Config, workdir: epath.PathLike) -> None:
+    """Raises UserError for a trace of steps where `workdir` is in an object store."""
     if config.profile_steps and not atomic.is_local(workdir):
         raise UserError(
             f'config.profile_steps={config.profile_steps}: a trace is written to a disk of this '

@@ -6,10 +6,9 @@ import json
 import jax
 import jax.numpy as jnp
 import pytest
-from helpers.runs import tiny_config
+from helpers.runs import changed, error_of
 
 from pix2pix_jax import train_setup
-from pix2pix_jax.errors import UserError
 from pix2pix_jax.workdir import profiler
 from pix2pix_jax.workdir.profiler import Profile
 
@@ -55,11 +54,14 @@ def test_a_trace_that_cannot_be_written_does_not_end_the_run(tmp_path, calls, mo
     assert capsys.readouterr().err.splitlines() == [warning]
 
 
-def test_a_store_takes_no_trace(tmp_path, monkeypatch):
-    monkeypatch.setattr(train_setup.atomic, 'is_local', lambda path: False)
-    config = tiny_config(tmp_path, profile_steps=2)
-    with pytest.raises(UserError, match='config.profile_steps=2: a trace is written to a disk of'):
-        train_setup.resolve(config, tmp_path / 'run')
+def test_a_store_takes_no_trace():
+    config = changed(profile_steps=2)
+    message = error_of(train_setup.check_profile, config, 'gs://bucket/run')
+    assert message.startswith(
+        'config.profile_steps=2: a trace is written to a disk of this machine'
+    )
+    train_setup.check_profile(config, '/runs/a')
+    train_setup.check_profile(changed(), 'gs://bucket/run')
 
 
 def test_a_run_that_ends_early_ends_its_trace(tmp_path, calls):
