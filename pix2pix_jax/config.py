@@ -119,7 +119,8 @@ def _check_together(config: Config) -> None:
         raise UserError('config.num_steps and config.num_epochs are both 0: one must be positive')
     loss = config.loss
     adversarial = loss.gan != 'none' and loss.gan_weight
-    others = [f'{name}_weight' for name in ('l1', 'l2', 'class', 'lpips', 'feature')]
+    others = [f'{name}_weight' for name in ('l1', 'l2', 'class', 'lpips')]
+    others += ['feature_weight'] * (loss.gan != 'none')
     if config.method == 'gan' and not (adversarial or any(loss[name] for name in others)):
         raise UserError(
             f"config.loss: gan is 'none' or gan_weight 0, and {', '.join(others)} are 0: there is "

@@ -59,6 +59,8 @@ class NullRecorder:
 
     def stopped_by(self, error: UserError) -> UserError:
         """Returns `error`, met in the middle of a run, with the command that resumes."""
+        if not isinstance(error, DataError):
+            return error
         return DataError(f'{error}; mend the file and resume with: {self._command}')
 
     def close(self) -> None:

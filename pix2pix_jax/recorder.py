@@ -16,6 +16,7 @@ from pix2pix_jax import flow
 from pix2pix_jax.config_type import Config
 from pix2pix_jax.data import pipeline
 from pix2pix_jax.data.sources import evenly
+from pix2pix_jax.distributed.memory import OutOfMemory
 from pix2pix_jax.errors import DataError, Stopped, UserError
 from pix2pix_jax.evaluation import metric_titles, metrics, report, translated
 from pix2pix_jax.evaluation.report import Summary
@@ -303,6 +304,8 @@ class Recorder:
 
     def stopped_by(self, error: UserError) -> UserError:
         """Returns the error with the step that is saved and the command that resumes from it."""
+        if isinstance(error, OutOfMemory):  # the command must change
+            return UserError(f'{error}; {self._last_good()}', status=1)
         if isinstance(error, NotWritten):
             return UserError(
                 f'{error}; {self._last_good()}; resume with: {self._command}', status=1

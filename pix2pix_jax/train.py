@@ -34,9 +34,8 @@ from pix2pix_jax.workdir.run_json import record_start
 STOPPING = (
     'the run stops after this step, and saves; a second signal stops it at once, without saving'
 )
-EVALUATE_LESS = (
-    'allowed are a smaller --config.image_size, or --config.eval_every=0 --config.sample_every=0'
-)
+EVALUATE_LESS = 'allowed are --config.eval_every=0 and --config.sample_every=0'
+MEASURE_ELSEWHERE = 'python -m pix2pix_jax.evaluate measures it on a device with more memory'
 STEPS_IN_FLIGHT = 2  # dispatched, not finished: enough to keep a device busy, few to wait for
 
 
@@ -96,7 +95,7 @@ def train(setup: Setup) -> GanState:
         with stop, fits, jax.debug_nans(debug_nans):
             catch_up(state, recorder, stop)
             return run_steps(setup, state, recorder, profile, stop)
-    except (DataError, NotWritten) as error:
+    except (DataError, NotWritten, memory.OutOfMemory) as error:
         raise recorder.stopped_by(error) from error
     finally:
         profile.close()
@@ -247,6 +246,7 @@ def record(step: int, state: GanState, due: Due, recorder: Recorder | NullRecord
         improved = due.evaluate and recorder.evaluate(step, state)
         if due.sample:
             recorder.sample(step, state)
+    with memory.one_line('the last evaluation, on test,', MEASURE_ELSEWHERE):
         if due.test:
             recorder.test(step, state)
     return improved

@@ -63,7 +63,7 @@ class Setup:
     config: FrozenConfigDict  # with what was found in the data and of the machine
     workdir: epath.Path
     devices: list[jax.Device]  # of this process
-    splits: Mapping[str, sources.Source]  # read once; train alone where nothing is measured
+    splits: Mapping[str, sources.Source]  # read once; train alone in processes that do not write
     total_steps: int
     command: str  # the one that resumes the run
     tracker: str  # of workdir/trackers.py
@@ -71,7 +71,7 @@ class Setup:
 
     def initial_state(self) -> tuple[GanState, Optimizers]:
         """Returns the state before the first step, and the optimizers."""
-        with fits():
+        with fits(first=True):
             return initial_state(self.config, self.devices, self.total_steps)
 
 
@@ -105,7 +105,7 @@ def resolve(
     if config.optimizer.scale_with_devices and not config.optimizer.rate_devices:
         config.optimizer.rate_devices = parallel.device_count(devices)
     if config.image_size != (0, 0):  # a size that does not fit is said before data is read
-        check_size(config, devices)
+        create_models(config, devices[0].platform)
     places = {place: _absolute(value, place) for place, value in places_of(config).items()}
     config.update_from_flattened_dict(places)
     splits, known = open_data(config, workdir)
@@ -122,6 +122,8 @@ def resolve(
     config.dataset.target_scale = scale or preflight.found_target_scale(splits['train'])
     if config.image_size == (0, 0):
         config.image_size = known.image_size or preflight.found_image_size(splits['train'], config)
+        create_models(config, devices[0].platform)
+    if not known.exists:
         check_size(config, devices)
     if not hosts.is_writer():  # it alone measures
         splits = {'train': splits['train']}
@@ -167,9 +169,8 @@ def _doubts(splits: Mapping[str, sources.Source]) -> list[str]:
 
 
 def check_size(config: Config, devices: list[jax.Device]) -> None:
-    """Raises UserError where networks or a task cannot take `image_size`, or nothing is learnt."""
+    """Raises UserError where at `image_size` a task does nothing, or D sees nothing."""
     tasks.check_size(config)
-    create_models(config, devices[0].platform)
     images = parallel.images_of_batch_norm(config, parallel.device_count(devices))
     check_normed_maps(config, images)
 
@@ -287,7 +288,7 @@ def check_run(config: Config, workdir: epath.Path) -> list[str]:
     """Returns what there is to say about the run in `workdir`, as lines.
 
     Raises UserError if it holds anything but a run that this config can resume, or one that has
-    saved nothing, which starts anew.
+    saved nothing, nor was measured, which starts anew.
     """
     if not workdir.exists():
         return []
@@ -302,7 +303,7 @@ def check_run(config: Config, workdir: epath.Path) -> list[str]:
     if old.optimizer.scale_with_devices and not old.optimizer.rate_devices:
         old = from_fields(flatten(old) | {'optimizer.rate_devices': devices_of(workdir)})
     changed = differences(old, config)
-    if changed and not run_files.has_checkpoints(workdir):
+    if changed and not (run_files.has_checkpoints(workdir) or (workdir / 'evaluation').exists()):
         return [f'{workdir} has saved no checkpoint, the run starts anew: {"; ".join(changed)}']
     if changed:
         raise UserError(
@@ -325,12 +326,13 @@ def initial_state(
     return create_state(config, models, optimizers), optimizers
 
 
-def fits() -> contextlib.AbstractContextManager[None]:
-    """Makes one line of a device that has no room for the state."""
+def fits(first: bool) -> contextlib.AbstractContextManager[None]:
+    """Makes one line of a device that has no room for the state, the `first` one or a saved one."""
+    device = 'a device that nothing else uses'
+    smaller = 'allowed are a smaller --config.generator.width or --config.discriminator.width, or '
     return memory.one_line(
         'the state of the networks and their optimizers',
-        'allowed are a smaller --config.generator.width or --config.discriminator.width, or a '
-        'device that nothing else uses',
+        f'{smaller}{device}' if first else f'needed is {device}',
     )
 
 
@@ -342,7 +344,7 @@ def starting_state(setup: Setup, state: GanState, checkpoints: Checkpoints | Non
     no checkpoint loads, and for a config with fewer steps than are done.
     """
     if checkpoints is not None:
-        with fits():
+        with fits(first=False):
             restored = checkpoints.restore_newest(jax.device_put(state, setup.devices[0]))
         if restored is not None:
             state = restored
@@ -366,7 +368,7 @@ def say_what_starts(setup: Setup, state: GanState) -> None:
         *start.idle(config, devices),
         *(f'warning: {line}' for line in memory.too_little(state, config, devices)),
         *start.norm_statistics(config, devices),
-        *(f'warning: {line}' for line in start.unlike_training(config, devices)),
+        *(f'warning: {line}' for line in start.unlike_training(config, devices) if not first),
         *start.of_older_version(setup.workdir, first),
         *start.measured(len(setup.splits.get('val', ())), config),
         *start.compilation(devices),

@@ -84,7 +84,7 @@ def main(values: flags.FlagValues) -> int:
     missing = list({job.name: job for job in undone[::-1]}.values())[::-1]  # rows may share one
     check_states(missing)
     results.check_results(missing, ablation)
-    missing = [results.keeping(job, ablation) for job in missing]
+    missing = [results.with_earlier(job, ablation) for job in missing]
     count = len({job.name for job in jobs})
     print(f'{count} runs, {count - len(missing)} of them done', flush=True)
     logs = ablation.output / 'logs'

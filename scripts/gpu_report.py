@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 
 from absl import flags
 
@@ -41,7 +42,7 @@ from pix2pix_jax.storage.atomic import cache_folder
 FILES = ('results.json', 'index.html', 'log.txt', *archives.NAMES)
 RESERVE_S = 15  # for the archives and the last page
 MINIMUM_S = 5  # a part that has less is not started
-START_S = 5  # of a part's time: its process starts
+END_S = 3  # of a part's time: for it to end by itself
 KILL_S = 10  # for a process to end that was killed
 PAGE_S = 15  # from one page to the next while a part runs: drawing it takes a core
 # What of the environment changes the code that is measured, or on which card it runs.
@@ -87,6 +88,9 @@ def main(values: flags.FlagValues) -> int:
     for name, path in ({'facades': facades} | inputs).items():
         if path and not os.path.exists(path):
             raise UserError(f'--{name}={path}: it is not there')
+    for split in ('train', 'test') if facades else ():
+        if not os.path.isdir(os.path.join(facades, split)):
+            raise UserError(f'--facades={facades}: it has no {split}/')
     check_needs(parts, has_pairs=bool(facades or values.tiny))
     check_flags(parts)
     about = {'device': values.device, 'tiny': values.tiny, 'minutes': values.minutes}
@@ -108,7 +112,7 @@ def main(values: flags.FlagValues) -> int:
         for i, name in enumerate(parts):
             left = end - time.monotonic() - RESERVE_S
             limit = left if values.tiny else seconds_of_next(parts[i:], left)
-            run_part(name, context._replace(seconds=limit - START_S), limit, report, output)
+            run_part(name, context._replace(seconds=limit - END_S), limit, report, output)
             part = report['parts'][name]
             print(
                 f'{name}: {part["state"]} in {part["seconds"]:.0f} s. {part["reason"]}', flush=True
@@ -157,9 +161,9 @@ def run_part(
             if result.exists() and result.stat().st_mtime_ns != seen:
                 seen = result.stat().st_mtime_ns
                 part |= json.loads(result.read_text())
-                write_results(report, output)
+                guarded('results.json', lambda: write_results(report, output))
             if seen != shown and time.monotonic() - drawn > PAGE_S:
-                draw_page(report, context, output)
+                guarded('index.html', lambda: draw_page(report, context, output))
                 drawn, shown = time.monotonic(), seen
     finally:
         gone = kill_group(process)
@@ -234,11 +238,17 @@ def finish(report: dict, context: PartContext, begun: float, output: pathlib.Pat
         'log.txt': lambda: write_log(work, output),
         'index.html': lambda: draw_page(report, context, output),
     }.items():
-        try:
-            left += write() or []
-        except Exception as error:  # whatever it is: the parts to come still run
-            left.append(f'{what}: {type(error).__name__}: {error}')
-    write_results(report, output)
+        left += guarded(what, write)
+    for line in guarded('results.json', lambda: write_results(report, output)):
+        print(line, flush=True)
+
+
+def guarded(what: str, write: Callable[[], list[str] | None]) -> list[str]:
+    """Returns what `write` leaves out, or why it failed: the parts to come still run."""
+    try:
+        return write() or []
+    except Exception as error:  # whatever it is
+        return [f'{what}: {type(error).__name__}: {error}']
 
 
 def write_log(work: pathlib.Path, output: pathlib.Path) -> None:

@@ -83,8 +83,8 @@ def all_in(groups: Sequence[str], earlier: Mapping[str, str]) -> str:
 def why_anew(groups: Sequence[str], earlier: Mapping[str, str], split: str) -> str:
     """Returns why the `groups` cannot keep the splits of an `earlier` run; '' if they can.
 
-    They cannot where one split has them all. Nor where none is in `split` and it could take new
-    ones alone: test must be of all groups, and for val there may be no new one.
+    They cannot where one split has them all. Nor where no group is in `split`, and `split` is test,
+    or there is no new group for val.
 
     Args:
       groups: the names of all that are divided.

@@ -79,8 +79,8 @@ def _wanted(first: Source, config: Config, known: Known) -> bool:
     """Whether the pairs of a data set, whose first split is given, are taken for scenes.
 
     Where the config leaves it open, they are what they were to a run that is there, whatever
-    `dataset.cache` is now.
-    Of the first pairs those that cannot be read say nothing: they are named later.
+    `dataset.cache` is now. Of the first pairs those that cannot be read say nothing: they are named
+    later.
     """
     d, size = config.dataset, tuple(config.image_size)
     if d.windows == 'on' or d.hold_out == 'window':

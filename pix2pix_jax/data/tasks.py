@@ -152,8 +152,8 @@ def check(config: Config) -> None:
         raise UserError(f'config.dataset.task_amount={d.task_amount}: a hole is smaller than 1')
     if d.task_amount and not made.amount:
         raise UserError(f"config.dataset.task_amount={d.task_amount}: '{d.task}' has none")
-    if made.enlarges and 0 < d.task_amount <= 1:
-        raise UserError(f'config.dataset.task_amount={d.task_amount}: a factor is larger than 1')
+    if made.enlarges and 0 < d.task_amount < 1:
+        raise UserError(f'config.dataset.task_amount={d.task_amount}: a factor is 1 or more')
     if d.input_color_jitter and (made.holes or made.lines):
         raise UserError(
             f'config.dataset.input_color_jitter={d.input_color_jitter}: allowed is 0 where '

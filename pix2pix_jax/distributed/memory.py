@@ -1,6 +1,7 @@
 """The memory of a device: how much it has, about what a step takes, and what if that is more."""
 
 import contextlib
+import errno
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -188,19 +189,25 @@ def _in_gb(number: str, unit: str) -> str:
     return f'{float(number) / 1e9:,.2g} GB' if unit == 'bytes' else f'{number} {unit}'
 
 
+class OutOfMemory(UserError):
+    """Something does not fit: the message says what, and what is allowed."""
+
+
 @contextlib.contextmanager
 def one_line(what: str, allowed: str) -> Iterator[None]:
-    """Makes one line of running out of memory: a UserError of status 1 that says what is allowed.
+    """Makes one line of running out of memory: OutOfMemory, status 1, that says what is allowed.
 
     `what` takes too much, as 'a training step'. Any other error passes.
     """
     try:
         yield
-    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+    except (MemoryError, OSError, jax.errors.JaxRuntimeError) as error:
         if isinstance(error, jax.errors.JaxRuntimeError) and not SIGNS.search(str(error)):
+            raise
+        if isinstance(error, OSError) and error.errno != errno.ENOMEM:  # of a checkpoint
             raise
         size = re.search(r'allocat\w* ([\d.]+) ?(\w+)', str(error))
         asked = f' ({_in_gb(*size.groups())} more were asked for)' if size else ''
-        raise UserError(
+        raise OutOfMemory(
             f'out of memory: {what} does not fit{asked}; {allowed}', DATA_ERROR
         ) from error

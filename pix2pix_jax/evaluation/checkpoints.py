@@ -40,12 +40,12 @@ def evaluate_checkpoints(
     Raises:
       UserError, DataError: as `runs.evaluate_run`; UserError where a checkpoint is not there.
     """
-    about = images._asdict() | {'measured': metrics.identity(options)}
-    about['dataset'] = runs.place_of(images.dataset)
+    about = images._asdict() | {'dataset': runs.place_of(images.dataset)}
     measured: dict[int, Summary] = {}
     for step in _steps(workdir, images.checkpoint):
         one = images._replace(checkpoint=str(step))
         measured[step] = runs.evaluate_run(workdir, None, one, options, warn=not measured)
+        about['measured'] = metrics.identity(options)  # now the files of weights are there
         _write_json(epath.Path(output), about, measured)
     _write_page(epath.Path(output), about, measured)
     return measured

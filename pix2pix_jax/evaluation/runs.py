@@ -127,6 +127,8 @@ def evaluate_run(
         if images.scale > 1
         else 'needed is a device with more memory'
     )
+    accumulators = metrics.for_run(options, config, splits, images.split)
+    about['measured'] = metrics.identity(options)  # now the files of weights are there
     with memory.one_line('an evaluation', allowed):
         summary, _ = report.measure(
             translated.batches(
@@ -134,9 +136,9 @@ def evaluate_run(
             ),
             len(source),
             output,
-            about=about | {'measured': metrics.identity(options)},
+            about=about,
             progress=True,
-            accumulators=metrics.for_run(options, config, splits, images.split),
+            accumulators=accumulators,
         )
     return summary
 

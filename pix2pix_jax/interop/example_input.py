@@ -71,8 +71,8 @@ def _type_without_data(workdir: epath.PathLike, config: Config) -> tuple[np.dtyp
     recorded = data_json.recorded(workdir).get('input_type')
     if recorded in TYPES:
         return np.dtype(recorded), f'{NO_DATA} {recorded}, as data.json says'
-    if d.input_range:
-        return np.dtype(np.float32), f'{NO_DATA} float32, which holds the values of input_range'
+    if d[image_spec.range_fields(config)[0]]:
+        return np.dtype(np.float32), f'{NO_DATA} float32, which holds the values of the range'
     if d.target_type:
         raise UserError(
             "--format=bioimageio: the run's data is not there, which alone says the type of its "

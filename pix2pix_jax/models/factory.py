@@ -287,6 +287,6 @@ def check_normed_maps(config: ConfigDict, images: int) -> None:
         raise UserError(
             f'config.discriminator.layers={d.layers}, scales={d.scales}, padding={d.padding!r}: an '
             f'image of {height}x{width} becomes one pixel, of which norm={d.norm!r} makes a '
-            'constant: it would see nothing; allowed are fewer layers or scales, a larger '
-            "config.image_size, or norm='none'"
+            f'constant: {"the last scale" if d.scales > 1 else "it"} would see nothing; allowed '
+            "are fewer layers or scales, a larger config.image_size, or norm='none'"
         )

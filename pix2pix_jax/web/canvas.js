@@ -237,6 +237,7 @@ export function createCanvas(element, props, watch) {
 
   watch('value', () => {
     if (!props.value || props.value === shown) return;
+    stop();
     remember();
     show(props.value);
   });

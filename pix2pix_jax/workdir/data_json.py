@@ -7,7 +7,7 @@ where names came or went; with `dataset.on_error=skip` only where some went.
 import contextlib
 import json
 import math
-import os
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,8 +53,8 @@ def load_known(workdir: epath.PathLike) -> Known:
         missing = workdir / (FILE if old < math.inf else OLD)
         raise DataError(f'{missing} is missing: it says which pairs the run uses; put it back')
     size = () if config.image_size == (0, 0) else tuple(config.image_size)
-    windows = '' if config.dataset.windows == 'auto' else config.dataset.windows
-    known = known._replace(image_size=size, windows=windows)
+    of_scenes = '' if config.dataset.windows == 'auto' else config.dataset.windows
+    known = known._replace(image_size=size, windows=of_scenes)
     return known._replace(target_scale=config.dataset.target_scale, exists=True, old=old > 0)
 
 
@@ -65,6 +65,9 @@ def write_known(workdir: epath.PathLike, splits: Mapping[str, Source], steps: in
         for split, source in splits.items()
     }
     found = found_in(splits['train']) if splits else {}
+    found['whole_paths'] = any(
+        any(map(_is_whole_path, source.names, source.files)) for source in splits.values()
+    )
     text = json.dumps({'steps': steps, 'found': found, 'splits': recorded}, indent=1)
     atomic.write_text(epath.Path(workdir) / FILE, text + '\n')
 
@@ -72,15 +75,13 @@ def write_known(workdir: epath.PathLike, splits: Mapping[str, Source], steps: in
 def found_in(train: Source) -> dict[str, Any]:
     """Returns what a run takes from its data: the most common size, and the images in an input.
 
-    And whether pairs lie side by side, whether names are whole paths, and the type of the first
-    input file that can be read; of four channels whether it is RGBA, of several images in an input
-    the channels of each.
+    And whether pairs lie side by side, and the type of the first input file that can be read; of
+    four channels whether it is RGBA, of several images in an input the channels of each.
     """
     found = {
         'size': list(preflight.common_size(train)),
         'inputs': train.inputs,
         'side_by_side': train.is_halves,
-        'whole_paths': any(map(_is_whole_path, train.names, train.files)),
     }
     for i in range(min(len(train), sources.FIRST)):
         with contextlib.suppress(DataError):
@@ -97,8 +98,9 @@ def found_in(train: Source) -> dict[str, Any]:
 
 def _is_whole_path(name: str, files: Sequence[File]) -> bool:
     """Whether a pair is named by its target's whole path, as where a list gives it."""
-    path = str(files[-1])
-    return os.path.isabs(path) and name.startswith(f'{os.path.dirname(path).lstrip("/")}/')
+    path = pathlib.PurePath(str(files[-1]))
+    folders = [part for part in path.parent.parts if part not in ('..', '.', '/')]
+    return path.is_absolute() and name.startswith('/'.join([*folders, '']))
 
 
 def recorded(workdir: epath.PathLike) -> dict[str, Any]:

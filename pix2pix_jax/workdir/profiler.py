@@ -36,7 +36,7 @@ class Profile:
             self._running, self._steps = False, 0
             try:
                 jax.profiler.stop_trace()
-            except OSError as error:
+            except (OSError, RuntimeError) as error:  # the profiler's own are RuntimeErrors
                 print(f'warning: config.profile_steps: no whole trace: {error}', file=sys.stderr)
         elif self._steps:
             self._steps = 0

@@ -37,7 +37,8 @@ def of_result(result: Mapping[str, Any]) -> dict[str, float]:
 def machine(run: Mapping[str, Any]) -> str:
     """Returns what tells whether times compare: the CPU, and how many of its cores a run had.
 
-    `run` is its run.json; '' where that has no CPU, as of earlier versions. Runs that train at once
-    share the cores.
+    `run` is its run.json, of earlier versions without the CPU, or without both ('' then). Runs that
+    train at once share the cores.
     """
-    return f'{run["cpu"]}, {run["cores"]} cores' if 'cpu' in run else ''
+    cores = f'{run["cores"]} cores' if 'cores' in run else ''
+    return ', '.join(filter(None, (run.get('cpu', ''), cores)))

@@ -130,21 +130,23 @@ def check_results(jobs: Iterable[TrainingJob], ablation: Ablation) -> None:
             )
 
 
-def keeping(job: TrainingJob, ablation: Ablation) -> TrainingJob:
-    """Returns a job that measures what its result has, too, which it is to replace.
+def with_earlier(job: TrainingJob, ablation: Ablation) -> TrainingJob:
+    """Returns a job that measures all that its result has, too, which it is to replace.
 
     Raises UserError where its run is not there, which would be trained again for a metric, and
     where the result has a metric that the options measure otherwise.
     """
-    earlier = read(job, ablation).get('measured', {})
+    result = read(job, ablation)
+    earlier = result.get('measured', {})
     names = tuple(name for name in metrics.choices() if name in earlier)
     lacking = metrics.otherwise(earlier, ablation.options)
     path = path_of(job, ablation.results)
     if earlier and lacking and not is_trained(job):
         raise UserError(
             f'{path} has {", ".join(names)}, not {", ".join(lacking)} as it is asked for, and its '
-            f'run is not in {job.workdir}: it would be trained again; ask for what it has, or give '
-            'another --results'
+            f'run is not in {job.workdir}: it would be trained again; '
+            + 'ask for what it has, or ' * (set(lacking) <= set(metrics.choices()))
+            + 'give another --results'
         )
     every = dict.fromkeys((*names, *ablation.options.names))
     both = ablation.options._replace(names=tuple(every))
@@ -154,7 +156,10 @@ def keeping(job: TrainingJob, ablation: Ablation) -> TrainingJob:
                 f'{path} has {name}, measured with {earlier[name]}: give the flags of that, too, '
                 'or another --results'
             )
-    return job._replace(evaluate=[_with_metrics(word, every) for word in job.evaluate])
+    return job._replace(
+        evaluate=[_with_metrics(word, every) for word in job.evaluate],
+        each=job.each or len(result.get('checkpoints', ())) > len(scores.states(job.steps)),
+    )
 
 
 def _with_metrics(word: str, names: Iterable[str]) -> str:

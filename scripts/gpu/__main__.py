@@ -4,6 +4,7 @@ RESULT.json holds what the part has found so far: {'results': â€¦[, 'missing': â
 """
 
 import json
+import os
 import pathlib
 import sys
 import traceback
@@ -35,4 +36,7 @@ def main(name: str, context_file: str, result_file: str) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main(*sys.argv[1:]))
+    status = main(*sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # not after processes that are stuck in a driver

@@ -70,7 +70,7 @@ def outcome(tests: subprocess.Popen | None, context: PartContext, seconds: float
         tests.wait(max(0.0, seconds))
     except subprocess.TimeoutExpired:
         tests.kill()
-        return f'not over when the time was: {last_line(context.path(TESTS_LOG))}'
+        return f'not finished in time: {last_line(context.path(TESTS_LOG))}'
     return last_line(context.path(TESTS_LOG))
 
 

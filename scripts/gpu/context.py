@@ -31,7 +31,7 @@ class PartContext(NamedTuple):
     facades: str  # the folder of the pairs; '': there is none
     segmenter: str  # the file of the FCN-score's segmenter; '': there is none
     work: str  # the folder that the parts share; it is thrown away
-    seconds: float  # what the part may take, its processes' start included
+    seconds: float  # what the part may take
     timed: Sequence[str] = ()  # the dtypes whose steps are timed; (): the device's
     variants: Sequence[str] = ()  # the ways to run a step that are compared; (): all
 
@@ -60,8 +60,12 @@ def write_context(context: PartContext, path: pathlib.Path) -> None:
 
 
 def read_context(path: pathlib.Path) -> PartContext:
-    """Returns the context that `write_context` wrote."""
-    return PartContext(**json.loads(path.read_text()))
+    """Returns the context that `write_context` wrote when this process was started.
+
+    What its start took, imports on a cold disk, is no longer there for the part.
+    """
+    context = PartContext(**json.loads(path.read_text()))
+    return context._replace(seconds=context.seconds - (time.time() - path.stat().st_mtime))
 
 
 def environment(context: PartContext, **more: str) -> dict[str, str]:

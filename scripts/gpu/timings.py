@@ -77,6 +77,8 @@ def variants(context: PartContext, write: Write) -> None:
     """
     names = context.variants or [*OURS, *COMPILED]
     order = [('this' if name in OURS else 'PyTorch', name) for name in names]
+    if context.variants and not set(context.variants) <= OURS.keys():
+        need_torch()
     time_contestants(context, write, contestants(context, order, context.dtypes()))
 
 
@@ -111,7 +113,11 @@ def time_contestants(context: PartContext, write: Write, given: Contestants) -> 
             rows[name] = {'reason': str(error)}
         write({'steps': rows})
     ready = {name: worker for name, worker in workers.items() if 'reason' not in rows[name]}
-    _time_in_turn(ready, rows, write, functools.partial(_soon, pool, over), context)
+    rounds = in_turn(ready, 2 if context.tiny else ROUNDS)
+    in_time = itertools.takewhile(lambda _: time.monotonic() < over - LEAST_S, rounds)
+    _time_in_turn(in_time, ready, rows, write, functools.partial(_soon, pool, over))
+    if context.device == 'gpu':
+        write({'card_after_the_timing': nvidia()})
     pool.shutdown(wait=False)
     for worker in workers.values():
         worker.kill()
@@ -158,19 +164,19 @@ def contestants(
 
 
 def _time_in_turn(
+    rounds: Iterable[list[str]],
     workers: dict[str, Worker],
     rows: dict[str, dict],
     write: Write,
     soon: Callable[..., Any],
-    context: PartContext,
 ) -> None:
     """Puts the times of those that are ready into their rows, written after each round.
 
     `soon(worker, ask, *words)` returns what a worker answers, as `_soon` does.
     """
     times: dict[str, list[float]] = {name: [] for name in workers}
-    for names in in_turn(times, 2 if context.tiny else ROUNDS):
-        for name in names:
+    for names in rounds:
+        for name in filter(times.__contains__, names):
             try:
                 times[name] += soon(workers[name], workers[name].run, 'step', 1)
                 milliseconds = 1e3 * statistics.median(times[name])
@@ -184,8 +190,6 @@ def _time_in_turn(
             with contextlib.suppress(UserError):
                 rows[name] |= soon(workers[name], workers[name].figures, 'memory')
     write({'steps': rows})
-    if context.device == 'gpu':
-        write({'card_after_the_timing': nvidia()})
 
 
 def profile(context: PartContext, write: Write) -> None:

@@ -202,11 +202,7 @@ COLORIZE = {'dataset.task': 'colorize', 'generator.output_channels': 2}
         ({**COLORIZE, 'discriminator.augment': 'cutout,color'}, 'a and b of CIE Lab'),
         (
             {**PHOTOS, 'dataset.task': 'super_resolution', 'dataset.task_amount': 0.25},
-            'a factor is larger than 1',
-        ),
-        (
-            {**PHOTOS, 'dataset.task': 'super_resolution', 'dataset.task_amount': 1.0},
-            'a factor is larger than 1',
+            'a factor is 1 or more',
         ),
         ({'dataset.task': 'none', 'dataset.task_amount': 1.0}, 'there is no dataset.task'),
         (
@@ -229,6 +225,7 @@ def test_mistakes_are_one_line(fields, message):
     ('inpaint', 0.005, (128, 128), ''),
     ('inpaint_anywhere', 0.99, (128, 128), ''),
     ('super_resolution', 1.001, (128, 128), 'the smaller photo has 128x128 of the 128x128 pixels'),
+    ('super_resolution', 1.0, (128, 128), 'the smaller photo has 128x128 of the 128x128 pixels'),
     ('super_resolution', 1.01, (128, 128), ''),
     ('denoise', 0.003, (128, 128), ''),
     ('none', 0.0, (128, 128), ''),

@@ -183,7 +183,7 @@ def test_a_discriminator_that_would_see_nothing_is_refused(size, fields, images,
     config, device = same_padded(size, **fields), jax.devices()[:1]
     config.batch_size = images
     if refused:
-        assert 'it would see nothing' in error_of(check_size, config, device)
+        assert 'would see nothing' in error_of(check_size, config, device)
     else:
         check_size(config, device)
     config.loss.gan = 'none'

@@ -385,7 +385,8 @@ def test_times_are_of_the_machine_that_trained(scripts):
     costs = scripts('ablation.costs')
     assert costs.machine({'cpu': 'another CPU', 'cores': 1}) == 'another CPU, 1 cores'
     assert costs.machine({'cpu': 'another CPU', 'cores': 2}) == 'another CPU, 2 cores'
-    assert costs.machine({'cores': 2}) == ''  # of earlier versions
+    assert costs.machine({'cores': 2}) == '2 cores'  # of earlier versions
+    assert costs.machine({}) == ''
 
 
 @pytest.fixture
@@ -476,7 +477,7 @@ def test_one_more_metric_neither_trains_again_nor_loses_the_earlier(scripts, mak
     jobs, results = scripts('ablation.jobs'), scripts('ablation.results')
     ablation = make_ablation()
     job, other = jobs.jobs_of(ablation)
-    assert results.keeping(job, ablation) == job  # nothing of it is there
+    assert results.with_earlier(job, ablation) == job  # nothing of it is there
     write_run(job, l1=0.5)
     results.write(job, ablation)
     path = results.path_of(job, ablation.results)
@@ -488,7 +489,7 @@ def test_one_more_metric_neither_trains_again_nor_loses_the_earlier(scripts, mak
 
     def asked(*names):
         more = ablation._replace(options=metrics.PAIRS_ALONE._replace(names=names))
-        job = results.keeping(jobs.jobs_of(more)[0], more)
+        job = results.with_earlier(jobs.jobs_of(more)[0], more)
         return next(word for word in job.evaluate if word.startswith('--metrics='))
 
     measured_with(lab='')

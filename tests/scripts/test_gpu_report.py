@@ -140,6 +140,14 @@ for i in range(8):
     run_part(tmp_path, monkeypatch, f'import pathlib{often}')
     assert 1 <= len(drawn) <= 6
 
+    def fail(*_):
+        raise OSError('no space left')
+
+    monkeypatch.setattr(gpu_report, 'draw_page', fail)
+    monkeypatch.setattr(gpu_report, 'write_results', fail)
+    part = run_part(tmp_path, monkeypatch, f'import pathlib{often}')
+    assert (part['state'], part['results']) == ('done', {'steps': 7})  # it goes on
+
 
 def test_a_part_that_crashes_says_so(tmp_path, monkeypatch):
     part = run_part(tmp_path, monkeypatch, f'{WRITES}sys.exit("no such device")')
@@ -330,6 +338,9 @@ def test_wrong_flags_are_one_line(tmp_path, monkeypatch):
         '--facades is missing: the part train trains on them; --parts=card,check,step needs none'
     )
     assert 'the part row=l1 trains' in error_of(begin, output, '--parts=card,row=l1')
+    (tmp_path / 'train').mkdir()
+    assert error_of(begin, output, pairs) == f'{pairs}: it has no test/'
+    (tmp_path / 'test').mkdir()
     for part in ('evaluate', 'states'):
         assert error_of(begin, output, pairs, f'--parts=card,{part},train') == (
             f'--parts: {part} measures the run of train: give train before it'

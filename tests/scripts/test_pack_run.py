@@ -229,19 +229,21 @@ def test_reasons_and_whole_paths_in_data_json_stay_here(tmp_path):
     assert data_json.load_known(tmp_path / 'b.zip').splits == {}
 
 
+@pytest.mark.parametrize('split', ['train', 'test'])
 @pytest.mark.parametrize('whole', [True, False])
-def test_whole_paths_are_those_that_a_list_gave(whole, tmp_path):
+def test_whole_paths_are_those_that_a_list_gave(whole, split, tmp_path):
     """Also where their folder is gone; a folder's own names may look like such paths."""
     pairs, folder = tmp_path / 'pairs', tmp_path / 'photos' / 'home'
     folder.mkdir(parents=True)
     pairs.mkdir()
-    start = f'{folder}/' if whole else '../photos/home/'
-    lines = ['input,target']
-    for i in range(3):
-        Image.new('RGB', (32, 32), (9 * i, i, 0)).save(folder / f'{i}.png')
-        Image.new('RGB', (32, 32), (i, 9 * i, 0)).save(folder / f'{i}_in.png')
-        lines.append(f'{start}{i}_in.png,{start}{i}.png')
-    (pairs / 'train.csv').write_text('\n'.join(lines))
+    for name, first in (('train', 0), ('test', 3)):
+        start = f'{folder}/../home/' if whole and name == split else '../photos/home/'
+        lines = ['input,target']
+        for i in range(first, first + 3):
+            Image.new('RGB', (32, 32), (9 * i, i, 0)).save(folder / f'{i}.png')
+            Image.new('RGB', (32, 32), (i, 9 * i, 0)).save(folder / f'{i}_in.png')
+            lines.append(f'{start}{i}_in.png,{start}{i}.png')
+        (pairs / f'{name}.csv').write_text('\n'.join(lines))
     config = tiny_config(pairs)
     splits = discover.open_splits(config)
     untrained_run(tmp_path / 'run', config)

@@ -42,15 +42,20 @@ def test_a_run_too_short_for_a_trace_says_so(tmp_path, calls, capsys):
     assert 'config.profile_steps: no trace' in capsys.readouterr().out and not calls
 
 
-def test_a_trace_that_cannot_be_written_does_not_end_the_run(tmp_path, calls, monkeypatch, capsys):
+@pytest.mark.parametrize('error', [
+    OSError(28, 'No space left on device'), RuntimeError('NOT_FOUND: no such folder'),
+])  # fmt: skip
+def test_a_trace_that_cannot_be_written_does_not_end_the_run(
+    tmp_path, calls, monkeypatch, capsys, error
+):
     def stop_trace():
-        raise OSError(28, 'No space left on device')
+        raise error
 
     monkeypatch.setattr(jax.profiler, 'stop_trace', stop_trace)
     profile = Profile(tmp_path, 1, 0)
     for step in range(1, 6):
         profile.step(step, jnp.ones(()))
-    warning = 'warning: config.profile_steps: no whole trace: [Errno 28] No space left on device'
+    warning = f'warning: config.profile_steps: no whole trace: {error}'
     assert capsys.readouterr().err.splitlines() == [warning]
 
 
