@@ -148,7 +148,8 @@ class Checkpoints:
 
         An array that the checkpoint lacks, since an older version saved it, is a copy of the one
         that it started from (`STARTED_FROM`); arrays that `target` lacks are left out. Raises
-        UserError where the checkpoint is damaged or has not what `target` needs.
+        UserError where the checkpoint is damaged or has not what `target` needs, and OSError where
+        the disk, the store or the memory does not let it be read.
         """
         wanted = jax.tree.map(ocp.utils.to_shape_dtype_struct, _arrays(target))
         held = self._held(kind, step)
@@ -198,7 +199,7 @@ class Checkpoints:
             raise self._damaged(kind, step, error) from error
 
     def config(self, kind: str, step: int) -> Config:
-        """Returns the config that was saved with the state; raises UserError if it is damaged."""
+        """Returns the config that was saved with the state; raises as `restore` does."""
         args = ocp.args.Composite(config=ocp.args.JsonRestore())
         try:
             saved = self._managers[kind].restore(step, args=args)['config']
