@@ -197,6 +197,18 @@ def test_names_are_escaped_and_the_card_says_what_is_known(page, workdir):
     assert re.search(r'loads \d+ MB, once, and takes about \d+ MB of memory', text)
 
 
+def test_the_memory_that_it_says_is_near_what_was_measured():
+    """Bytes of the model, size and width -> MB that Chromium took beside what can be undone."""
+    for model, side, width, measured in (
+        (13_093_814, 64, 32, 281), (102_600_365, 256, 64, 574),
+        (108_891_730, 512, 64, 629), (108_891_770, 1024, 64, 1017),
+    ):  # fmt: skip
+        found = web.memory(model, (side, side), width) - 4 * side**2 * drawing.UNDOS
+        assert found / 1e6 == pytest.approx(measured, rel=0.04)
+    script = (static_page.HERE / 'canvas.js').read_text()
+    assert f'const MAX_UNDOS = {drawing.UNDOS};' in script
+
+
 def test_a_page_with_other_norms_has_no_metrics_and_says_why(workdir, npm, tmp_path):
     args = (f'--workdir={workdir}', '--format=web', f'--output={tmp_path}', f'--runtime={npm}')
     assert command(*args, '--norm=running') == 0

@@ -75,6 +75,7 @@ def export(run: Run, workdir: str, output: epath.PathLike, options: PageOptions)
     card = page_card.write(workdir, run.config, run.step, metrics, remark)
     page = static_page.Page(name, run.step, model.config, card, split, pictures, colours)
     files, about = _loaded_files(data, runtime, build, _noise(model))
+    about['memory'] = memory(len(data), size, model.config.generator.width)
     files |= static_page.files(page, about)
     _write(files, epath.Path(output))
     return [
@@ -128,7 +129,6 @@ def _loaded_files(
         'module': f'runtime/{build.module}',
         'loader': f'runtime/{build.loader}',
         'webgpu': build is WEBGPU,
-        'memory': memory(len(model)),
     }
     return files, about
 
@@ -143,12 +143,21 @@ def _in_parts(data: bytes, name: str = '') -> dict[str, bytes]:
     return dict(zip(names, parts))
 
 
-def memory(model: int) -> int:
-    """Returns about how many bytes of memory the page takes at most, of a model's size in bytes.
+def memory(model: int, size: tuple[int, int], width: int) -> int:
+    """Returns about how many bytes of memory the page takes at most, to load or to translate.
 
-    Fitted to what headless Chromium 156 took: 275 MB of a model of 13 MB, 573 MB of one of 103 MB.
+    Fitted to what headless Chromium 156 took: 281 MB (13 MB, 64x64, width 32), 574 MB (103 MB,
+    256x256, width 64), then 629 MB at 512x512 and 1,017 MB at 1024x1024. And the drawings that can
+    be taken back.
+
+    Args:
+      model: bytes of its file.
+      size: (height, width) of its images.
+      width: config.generator.width.
     """
-    return 230_000_000 + 33 * model // 10
+    pixels = size[0] * size[1]
+    translating = 25 * model // 10 + 8 * pixels * width
+    return 230_000_000 + max(33 * model // 10, translating) + 4 * pixels * drawing.UNDOS
 
 
 def _write(files: dict[str, bytes], output: epath.Path) -> None:

@@ -34,6 +34,7 @@ from pix2pix_jax.workdir.palette_json import Colour
 WHITE, BLACK, GRAY = ('white', (255,) * 3), ('black', (0,) * 3), ('hole', (128,) * 3)
 EDGES = ('edges2shoes', 'edges2handbags')  # published inputs that are black on white
 MAX_COLOURS = 12
+UNDOS = 30  # as MAX_UNDOS of canvas.js
 MIN_COLOUR_DISTANCE = 40  # in RGB, of two colours on the palette
 MIN_COLOUR_SHARE = 0.002  # of the pixels, of a colour on the palette
 

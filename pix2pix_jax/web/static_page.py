@@ -26,7 +26,7 @@ SCRIPTS = (
     'pixels.js', 'resize.js', 'color.js', 'noise.js', 'isolate.js',
 )  # fmt: skip
 MAX_THREADS = 4
-LOADS_ITSELF = 64  # MB to load: a larger model waits for a button
+LOADS_ITSELF, TAKES_ITSELF = 64, 600  # MB to load, and of memory: more waits for a button
 # Also for WebGPU: what of its runtime makes functions of text is not reached by a generator.
 POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:"
 
@@ -65,7 +65,7 @@ def files(page: Page, about: dict[str, Any]) -> dict[str, bytes]:
         'input': input_spec(page.config),
         'output': output_spec(page.config),
         'max_threads': MAX_THREADS,
-        'loads_itself': loads <= LOADS_ITSELF,
+        'loads_itself': loads <= LOADS_ITSELF and about['memory'] / 1e6 <= TAKES_ITSELF,
         **about,
     }
     found['page.json'] = (json.dumps(told, indent=1) + '\n').encode()

@@ -345,8 +345,8 @@ def test_pictures_come_by_file_paste_drop_and_camera(browser, folder, translate)
         page.get_by_text('bad.png is no picture that this browser can read').wait_for()
 
         page.evaluate(KEEP_STREAMS)
-        page.locator('#camera').dispatch_event('click')
-        page.locator('#camera').dispatch_event('click')  # again, before the camera is there
+        # Twice, before the camera is there.
+        page.locator('#camera').evaluate('(button) => { button.click(); button.click() }')
         page.locator('video').wait_for()
         wait_until(lambda: page.locator('video').evaluate('(video) => video.videoWidth') > 0)
         page.get_by_role('button', name='Take the picture').click()
