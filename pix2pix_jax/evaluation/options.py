@@ -2,8 +2,8 @@
 
 import dataclasses
 import functools
-import hashlib
 import os
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from pix2pix_jax.data.formats.pixels import File
 from pix2pix_jax.data.label_colors import DATA_SETS, Classes
 from pix2pix_jax.data.sources import Source
 from pix2pix_jax.evaluation import label_maps
+from pix2pix_jax.storage import downloads
 
 
 class Options(NamedTuple):
@@ -38,8 +39,7 @@ def content(name: str) -> str:
 @functools.lru_cache
 def _digest(path: str, changed: int, size: int) -> str:
     """Returns the beginning of a file's SHA-256; `changed` and `size` tell when it is another."""
-    with open(path, 'rb') as file:
-        return f'sha256 {hashlib.file_digest(file, "sha256").hexdigest()[:16]}'
+    return f'sha256 {downloads.digest(pathlib.Path(path))[:16]}'
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

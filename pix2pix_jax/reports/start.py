@@ -109,8 +109,7 @@ def unlike_training(config: Config, devices: list[jax.Device]) -> list[str]:
         f"config.test.norm='image': the bottleneck has one pixel, and its norm "
         f'(config.generator.bottleneck_norm=True), in training over {images} images, makes it a '
         'constant where it is over one image: evaluations, samples and tests go without the '
-        'bottleneck; '
-        '--config.test.norm=running goes with it'
+        'bottleneck; --config.test.norm=running goes with it'
     ]
 
 
